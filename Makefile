@@ -1,0 +1,49 @@
+# The two commands of the README are `make demo` and `make test`; each sets up what it needs in .venv, and nothing elsewhere.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types bench picture clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.ready  ## train VGG-B on handwritten digits, then write its report
+	$(BIN)/trainability train
+
+test: $(VENV)/.ready-dev  ## run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-dev  ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-dev  ## static types
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/.ready-dev  ## measure, and write benchmarks/results/
+	$(BIN)/python benchmarks/throughput.py
+
+picture: $(VENV)/.ready  ## make docs/report.png anew, from a demo run (needs chromium)
+	rm -rf $(VENV)/picture
+	$(BIN)/trainability train --run.dir $(VENV)/picture/runs/digits-B-001
+	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync \
+	  --no-first-run --user-data-dir=$(CURDIR)/$(VENV)/picture/profile --blink-settings=preferredColorScheme=1 --hide-scrollbars \
+	  --window-size=1180,1260 --screenshot=docs/report.png file://$(CURDIR)/$(VENV)/picture/runs/digits-B-001/report.html
+
+clean:  ## remove the environment
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,tensorboard,wandb]'
+	@touch $@
