@@ -1,0 +1,5 @@
+"""`python -m trainability`, which is how `torchrun` starts it."""
+
+from trainability.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""Random numbers as a function of (seed, epoch, position), not of a generator's state.
+
+Every random draw of training belongs to one example: where it is cropped, whether it is flipped, which hidden units it
+drops. Each is a hash of the example's key, so a draw does not change with the batch size, the accumulation, the number of
+processes or a resume, and there is no random state to save.
+
+The hash is the 32-bit finaliser of MurmurHash3 in int32 tensor arithmetic, which wraps; it runs alike on CPU and GPU.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK64 = 2**64 - 1
+
+
+def fold(*values: int) -> int:
+    """Hash integers to one of 63 bits, a seed for a generator (splitmix64 over each value in turn)."""
+    state = 0
+    for value in values:
+        state = (state + (value & _MASK64) + _GOLDEN) & _MASK64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK64
+        state ^= state >> 31
+    return state >> 1
+
+
+def generator(*values: int) -> torch.Generator:
+    """Make a CPU generator seeded by a hash of the values."""
+    return torch.Generator().manual_seed(fold(*values))
+
+
+def _signed32(value: int) -> int:
+    value &= 0xFFFFFFFF
+    return value - 2**32 if value >= 2**31 else value
+
+
+_C1, _C2, _STEP = _signed32(0x85EBCA6B), _signed32(0xC2B2AE35), _signed32(_GOLDEN)
+
+
+def mix(values: Tensor) -> Tensor:
+    """Hash int32 values to int32, one to one."""
+    # `>>` on int32 copies the sign bit in; the masks make it the logical shift that the hash is written with.
+    values = (values ^ ((values >> 16) & 0xFFFF)) * _C1
+    values = (values ^ ((values >> 13) & 0x7FFFF)) * _C2
+    return values ^ ((values >> 16) & 0xFFFF)
+
+
+def example_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
+    """Give every example of an epoch its key.
+
+    Args:
+        seed: the run's seed.
+        epoch: counted from 0.
+        positions: (batch,) int64, positions in the order of the epoch, on any device.
+
+    Returns:
+        (batch,) int32 on the device of `positions`.
+    """
+    base = fold(seed, epoch)
+    return mix(mix(positions.to(torch.int32) * _STEP + _signed32(base)) ^ _signed32(base >> 31))
+
+
+def stream(keys: Tensor, number: int) -> Tensor:
+    """Derive an independent key per example for one purpose: a layer's dropout, the crop, the flip.
+
+    Args:
+        keys: (batch,) int32.
+        number: which purpose; every use has its own.
+
+    Returns:
+        (batch,) int32.
+    """
+    return mix(keys ^ _signed32(fold(number)))
+
+
+def integers(keys: Tensor, high: Tensor | int) -> Tensor:
+    """Draw one integer per example, uniform over [0, high).
+
+    Args:
+        keys: (batch,) int32.
+        high: number of values, per example or for all; below 2**16, where the bias of the division is under 2**-16.
+
+    Returns:
+        (batch,) int64.
+    """
+    return ((mix(keys).to(torch.int64) & 0xFFFFFFFF) * high) >> 32
+
+
+def unit_codes(num_units: int, device: torch.device | str) -> Tensor:
+    """Hash the numbers of a layer's units; constant for a layer, so it is made once. Returns (num_units,) int32."""
+    return mix(torch.arange(num_units, dtype=torch.int32, device=device) * _STEP)
+
+
+def dropped(keys: Tensor, codes: Tensor, probability: float) -> Tensor:
+    """Decide for every example and unit whether it is dropped.
+
+    Args:
+        keys: (batch,) int32, this layer's stream.
+        codes: (units,) int32 from `unit_codes`.
+        probability: of being dropped, in [0, 1).
+
+    Returns:
+        (batch, units) bool, true where dropped.
+    """
+    return mix(keys[:, None] ^ codes) < int(probability * 2**32) - 2**31

@@ -1,0 +1,116 @@
+"""What tests share: a small run that takes a second, and the command line as a user calls it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainability import faults
+from trainability.config import SECTIONS, RunConfig
+from trainability.training import engine as engines
+from trainability.training.logbook import Outcome
+from trainability.training.loop import Parts, assemble, fit
+from trainability.training.record import Record, Run, read_run
+
+SMALL = {
+    "model.config": "A",
+    "model.width": 0.08,
+    "model.hidden": 48,
+    "optim.batch_size": 128,
+    "optim.epochs": 2,
+    "optim.schedule": "plateau",
+    "run.device": "cpu",
+    "run.log_every_steps": 3,
+    "run.check": "off",
+}
+"""A second of training: 12 steps an epoch, the last of them of 30 images."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `pytest --write-golden` write the golden losses anew."""
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden anew instead of comparing with it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+
+
+def config_of(**fields: Any) -> RunConfig:
+    """Build a complete configuration from `section__field=value`, over `SMALL`."""
+    values = {**SMALL, **{key.replace("__", "."): value for key, value in fields.items()}}
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, name = key.split(".")
+        parts.setdefault(section, {})[name] = value
+    return RunConfig(**{section: SECTIONS[section](**given) for section, given in parts.items()}).completed()
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A run that was made in this process."""
+
+    run: Run
+    outcome: Outcome
+    parts: Parts
+
+    @property
+    def losses(self) -> list[float]:
+        """Loss of every step."""
+        return [row["loss"] for row in self.run.steps]
+
+
+def train(folder: Path, config: RunConfig, **more: Any) -> Trained:
+    """Make a run in `folder`, or continue the one there."""
+    with engines.start(config.run) as engine:
+        parts = faults.install(assemble(config, engine), config)
+        record = Record(folder) if (folder / "config.toml").exists() else Record.create(folder, config)
+        outcome = fit(config, parts, record, engine=engine, **more)
+    return Trained(read_run(folder), outcome, parts)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Call `trainability` as a user does: another process, in an empty directory."""
+
+    def call(*arguments: str, processes: int = 1, **environment: str) -> subprocess.CompletedProcess[str]:
+        launcher = [sys.executable, "-m"]
+        if processes > 1:
+            launcher += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+        return subprocess.run(
+            [*launcher, "trainability", *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COLUMNS": "100", **environment},
+        )
+
+    return call
+
+
+def flags_of(config: RunConfig) -> list[str]:
+    """Write a configuration as command-line flags, but for the run directory."""
+    flags = []
+    for section in SECTIONS:
+        default = SECTIONS[section]()
+        for item in dataclasses.fields(SECTIONS[section]):
+            value = getattr(getattr(config, section), item.name)
+            name = f"{section}.{item.name.rstrip('_').replace('_', '-')}"
+            if value == getattr(default, item.name) or name == "run.dir":
+                continue
+            if isinstance(getattr(default, item.name), bool):
+                flags += [f"--{name}" if value else f"--{section}.no-{name.split('.')[1]}"]
+            else:
+                flags += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    return flags
