@@ -1,0 +1,316 @@
+"""Crops, mirror images, scale jitter and colour shifts, batched, each image with its own draw.
+
+Every draw is a function of the example's key (`keyed`), so whoever holds the key can make it: the resident loader on the
+device, or a worker process that only needs to know which window of the stored image to decode. Both then hand equal pixels
+to the device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainability import keyed
+
+# One number per purpose: streams of the same key are independent. The classifier's dropout layers have 0 and 1.
+TOP_STREAM, LEFT_STREAM, FLIP_STREAM, SCALE_STREAM, COLOUR_STREAM = 16, 17, 18, 19, 20
+
+COLOUR_STD = 0.1
+"""Standard deviation of the colour shift, in standard deviations of the training pixels along each principal axis."""
+
+
+def random_crops(
+    store: Tensor, index: Tensor, keys: Tensor, *, crop: int, flip: bool, jitter: tuple[int, int] | None = None
+) -> Tensor:
+    """Cut a random crop out of every image, and mirror half of them.
+
+    Args:
+        store: (num, height, width, 3) uint8, images of which `index` picks a batch.
+        index: (batch,) int64.
+        keys: (batch,) int32 from `keyed.example_keys`; decide scale, place, and which are mirrored.
+        crop: side in pixels.
+        flip: whether half of the images are mirrored left to right.
+        jitter: smallest and largest side that an image is rescaled to before the crop; `None` leaves it as stored.
+
+    Returns:
+        (batch, crop, crop, 3) uint8.
+    """
+    height, width = store.shape[1:3]
+    if jitter is not None:
+        sizes = torch.full_like(index, height), torch.full_like(index, width)
+        cut = jittered_cuts(keys, *sizes, size=min(height, width), crop=crop, jitter=jitter)
+        pixels = resampled(_windows(store, index, cut), cut)
+        return mirrored_half(pixels, keys) if flip else pixels
+    if (height, width) == (crop, crop) and not flip:
+        return store[index]
+    top, left = crop_origins(keys, height, width, crop=crop)
+    span = torch.arange(crop, device=store.device)
+    rows, columns = top[:, None] + span, left[:, None] + span
+    if flip:
+        columns = torch.where(is_mirrored(keys)[:, None], columns.flip(1), columns)
+    # One gather picks image, crop and mirror image: nothing larger than the crops is ever copied.
+    return store[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _windows(store: Tensor, index: Tensor, cut: Cut) -> Tensor:
+    """Read the windows that a cut needs out of images in memory."""
+    span = torch.arange(cut.extent, device=store.device)
+    # Past the image's end any pixel does: `resampled` gives it no weight.
+    rows = (cut.rows.start[:, None] + span).clamp(max=store.shape[1] - 1)
+    columns = (cut.columns.start[:, None] + span).clamp(max=store.shape[2] - 1)
+    return store[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def crop_origins(keys: Tensor, height: Tensor | int, width: Tensor | int, *, crop: int) -> tuple[Tensor, Tensor]:
+    """Draw where every image is cropped, uniformly over all places.
+
+    Args:
+        keys: (batch,) int32.
+        height: of the images in pixels, one for all or (batch,) int64.
+        width: likewise.
+        crop: side in pixels, at most that of the image.
+
+    Returns:
+        Top and left pixel of the crop, (batch,) int64 each.
+    """
+    top = keyed.integers(keyed.stream(keys, TOP_STREAM), height - crop + 1)
+    return top, keyed.integers(keyed.stream(keys, LEFT_STREAM), width - crop + 1)
+
+
+def is_mirrored(keys: Tensor) -> Tensor:
+    """Draw which examples are mirrored, half of them. Returns (batch,) bool."""
+    return keyed.integers(keyed.stream(keys, FLIP_STREAM), 2).bool()
+
+
+def mirrored_half(pixels: Tensor, keys: Tensor) -> Tensor:
+    """Mirror, left to right, the examples that `is_mirrored` draws.
+
+    Args:
+        pixels: (batch, height, width, 3).
+        keys: (batch,) int32.
+    """
+    return torch.where(is_mirrored(keys)[:, None, None, None], pixels.flip(2), pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """How the crops lie along one axis of their images.
+
+    Attributes:
+        stored: (batch,) int64, pixels of the stored image.
+        rescaled: (batch,) int64, pixels that the rescaled image would have.
+        offset: (batch,) int64, first pixel of the crop in the rescaled image.
+        start: (batch,) int64, first pixel of the stored image that is needed.
+    """
+
+    stored: Tensor
+    rescaled: Tensor
+    offset: Tensor
+    start: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A batch of square crops out of rescaled images: what to read of the stored ones, and how to resample it.
+
+    Attributes:
+        rows: along the height.
+        columns: along the width.
+        crop: side of the crops in pixels.
+        extent: side of the window to read from (rows.start, columns.start) on, the same for all. Where the image ends
+            before the window does, the rest may hold anything.
+    """
+
+    rows: Axis
+    columns: Axis
+    crop: int
+    extent: int
+
+
+def jittered_cuts(keys: Tensor, heights: Tensor, widths: Tensor, *, size: int, crop: int, jitter: tuple[int, int]) -> Cut:
+    """Draw a scale and a place for every image.
+
+    Each image's smaller side becomes S, a whole number uniform over the range (both ends included), its longer side follows,
+    and the crop is uniform over the places that the rescaled image has.
+
+    Args:
+        keys: (batch,) int32.
+        heights: (batch,) int64, of the stored images in pixels.
+        widths: (batch,) int64, likewise.
+        size: the smaller side of every stored image.
+        crop: side in pixels, at most the range's lower end.
+        jitter: smallest and largest S.
+
+    Returns:
+        The cuts. Their extent depends on size, crop and range only, so that windows of different images stack.
+
+    Source: Simonyan & Zisserman 2014, section 3.1, "multi-scale training": S from [256; 512].
+    """
+    low, high = jitter
+    side = low + keyed.integers(keyed.stream(keys, SCALE_STREAM), high - low + 1)
+    # Rounded half up in whole numbers, so that every device has the same size.
+    height, width = ((2 * stored * side + size) // (2 * size) for stored in (heights, widths))
+    top, left = crop_origins(keys, height, width, crop=crop)
+    extent = _extent(crop, size / low)
+    return Cut(rows=_axis(heights, height, top, extent), columns=_axis(widths, width, left, extent), crop=crop, extent=extent)
+
+
+def _extent(crop: int, ratio: float) -> int:
+    """Count the stored pixels that a crop can need along an axis; `ratio` is the largest of stored to rescaled size."""
+    # The longer side's ratio is off by its rounding, under half a pixel in the smaller; hence the pixels to spare.
+    return math.ceil(ratio * crop + 2 * max(1.0, ratio)) + 2
+
+
+def _axis(stored: Tensor, rescaled: Tensor, offset: Tensor, extent: int) -> Axis:
+    ratio = stored.double() / rescaled.double()
+    first = ((offset + 0.5) * ratio - ratio.clamp(min=1)).floor().long()
+    return Axis(stored=stored, rescaled=rescaled, offset=offset, start=torch.minimum(first, stored - extent).clamp(min=0))
+
+
+def resampled(windows: Tensor, cut: Cut) -> Tensor:
+    """Rescale windows of stored images to the crops that they hold.
+
+    The numbers are those of rescaling the whole image (bilinear, and antialiased where it shrinks, as image libraries do it)
+    and cutting the crop out of it, for a fraction of the work; no approximation but the rounding of float32. Two matrix
+    products per image: at 224 pixels out of 512 about 1 GFLOP, against 93 for training VGG-D on the crop.
+
+    Args:
+        windows: (batch, extent, extent, 3) uint8, the stored pixels from (rows.start, columns.start) on.
+        cut: of the batch, on the same device.
+
+    Returns:
+        (batch, crop, crop, 3) uint8.
+    """
+    down, across = _weights(cut.rows, cut), _weights(cut.columns, cut)
+    batch, side = windows.shape[:2]
+    # (batch, crop, side) @ (batch, side, side * 3), then the columns of each row.
+    rows = torch.bmm(down, windows.float().reshape(batch, side, side * 3)).reshape(batch, cut.crop, side, 3)
+    pixels = torch.einsum("bqw,brwc->brqc", across, rows)
+    return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+def _weights(axis: Axis, cut: Cut) -> Tensor:
+    """Weigh every stored pixel for every pixel of the crop: a triangle, widened to the ratio where the image shrinks.
+
+    Returns:
+        (batch, crop, extent) float32, rows that sum to 1.
+    """
+    device = axis.stored.device
+    ratio = axis.stored.double() / axis.rescaled.double()
+    centre = (axis.offset[:, None] + torch.arange(cut.crop, device=device) + 0.5) * ratio[:, None]
+    pixels = axis.start[:, None] + torch.arange(cut.extent, device=device)
+    distance = (pixels[:, None, :] + 0.5 - centre[:, :, None]).abs() / ratio.clamp(min=1)[:, None, None]
+    weights = (1 - distance).clamp(min=0) * (pixels < axis.stored[:, None])[:, None, :]
+    return (weights / weights.sum(2, keepdim=True)).float()
+
+
+def centre_cuts(heights: Tensor, widths: Tensor, *, size: int, scale: int, crop: int) -> Cut:
+    """Place the centre crop of every image, rescaled so that its smaller side is `scale`, without any draw.
+
+    Networks trained with jitter are validated at the middle of their range, not at the size that images are stored at.
+
+    Args:
+        heights: (batch,) int64, of the stored images in pixels.
+        widths: (batch,) int64, likewise.
+        size: the smaller side of every stored image.
+        scale: smaller side in pixels, at least the crop.
+        crop: side in pixels.
+    """
+    height, width = ((2 * stored * scale + size) // (2 * size) for stored in (heights, widths))
+    extent = _extent(crop, size / scale)
+    return Cut(
+        rows=_axis(heights, height, (height - crop) // 2, extent),
+        columns=_axis(widths, width, (width - crop) // 2, extent),
+        crop=crop,
+        extent=extent,
+    )
+
+
+def centre_crops(images: Tensor, crop: int, *, scale: int | None = None) -> Tensor:
+    """Cut the centre out of every image.
+
+    Args:
+        images: (batch, height, width, 3) uint8.
+        crop: side in pixels.
+        scale: smaller side in pixels that the images are rescaled to before; `None` leaves them as stored.
+
+    Returns:
+        (batch, crop, crop, 3).
+    """
+    size = min(images.shape[1:3])
+    if scale is not None and scale != size:
+        heights, widths = (torch.full((len(images),), side, device=images.device) for side in images.shape[1:3])
+        cut = centre_cuts(heights, widths, size=size, scale=scale, crop=crop)
+        return resampled(_windows(images, torch.arange(len(images), device=images.device), cut), cut)
+    top, left = (images.shape[1] - crop) // 2, (images.shape[2] - crop) // 2
+    return images[:, top : top + crop, left : left + crop]
+
+
+def normals(keys: Tensor, number: int) -> Tensor:
+    """Draw standard normal numbers (Box & Muller 1958) from the examples' keys.
+
+    Args:
+        keys: (batch,) int32.
+        number: how many per example.
+
+    Returns:
+        (batch, number) float32.
+    """
+    # Two uniforms each, in (0, 1): the middles of 2**32 cells, so that the logarithm is finite.
+    lanes = keyed.unit_codes(2 * number, keys.device)
+    codes = keyed.mix(keys[:, None] ^ lanes).to(torch.int64) & 0xFFFFFFFF
+    uniform = (codes.double() + 0.5) / 2**32
+    radius, angle = uniform[:, :number], uniform[:, number:]
+    return ((-2 * radius.log()).sqrt() * (2 * math.pi * angle).cos()).float()
+
+
+def colour_axes(covariance: Tensor) -> Tensor:
+    """Find the directions in which the colours of the training pixels vary.
+
+    Args:
+        covariance: (3, 3) float, of the training pixels' RGB on 0-255.
+
+    Returns:
+        (3, 3) float32: each column a principal axis, its length the standard deviation along it on 0-255.
+
+    Source: Krizhevsky et al. 2012, section 4.1.
+    """
+    variances, axes = torch.linalg.eigh(covariance.double())
+    # Eigenvectors come with either sign; the shift is symmetric, so it only has to be the same everywhere.
+    axes = axes * torch.where(axes.sum(0) < 0, -1.0, 1.0)
+    # Paper: times the eigenvalues, which are squares of pixel values, so that it depends on their unit: about 1,000 grey
+    # levels for photographs on 0-255. Here: times their roots, as its author's own cuda-convnet2 does (`color_stdevs`).
+    return (axes * variances.clamp(min=0).sqrt()).float()
+
+
+def colour_shifts(keys: Tensor, axes: Tensor) -> Tensor:
+    """Draw what is added to the colour of every pixel of an image: N(0, 0.1) along each principal axis.
+
+    Args:
+        keys: (batch,) int32.
+        axes: (3, 3) float32 from `colour_axes`, on the device of the keys.
+
+    Returns:
+        (batch, 3) float32 on 0-255.
+    """
+    return (COLOUR_STD * normals(keyed.stream(keys, COLOUR_STREAM), 3)) @ axes.T
+
+
+def normalised(pixels: Tensor, mean: Tensor, scale: Tensor | None, shifts: Tensor | None = None) -> Tensor:
+    """Turn pixels into the network's input.
+
+    Args:
+        pixels: (batch, height, width, 3) uint8.
+        mean: (3,) float32 on 0-255, subtracted.
+        scale: (3,) float32, what the rest is divided by; `None` leaves it at 0-255, as in the paper.
+        shifts: (batch, 3) float32 on 0-255 from `colour_shifts`, added before all else and not clipped, as in the paper:
+            clipping would blank what is bright or dark already.
+
+    Returns:
+        (batch, 3, height, width) float32 in channels-last memory.
+    """
+    centred = pixels.float() - (mean if shifts is None else (mean - shifts)[:, None, None, :])
+    return (centred if scale is None else centred / scale).permute(0, 3, 1, 2)

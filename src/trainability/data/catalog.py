@@ -1,0 +1,174 @@
+"""A data set where it lies, before anything is decoded: which images there are, and how to read the bytes of each."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+TRAIN, VAL, UNSPLIT = 0, 1, 2
+"""Which part of the set an image belongs to. UNSPLIT: the source does not say; the run's seed decides."""
+
+
+class Images(Protocol):
+    """Image files, or pixels, read one at a time by position, from any process."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def read(self, position: int) -> bytes | np.ndarray:
+        """Return a whole image file, or its pixels as (height, width, 3) uint8."""
+        ...
+
+    def name(self, position: int) -> str:
+        """Return what the user knows the image by."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """A data set, not yet decoded.
+
+    Attributes:
+        class_names: one per class.
+        images: num of them.
+        labels: (num,) int32 in [0, number of classes).
+        splits: (num,) int8 of TRAIN, VAL or UNSPLIT.
+        containers: the files and folders that the images lie in; a change to the set shows in their times and sizes.
+    """
+
+    class_names: tuple[str, ...]
+    images: Images
+    labels: np.ndarray
+    splits: np.ndarray
+    containers: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert len(self.images) == len(self.labels) == len(self.splits)
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """One file per image, under one folder."""
+
+    root: Path
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.names)
+
+    def read(self, position: int) -> bytes:
+        """Read a file."""
+        return (self.root / self.names[position]).read_bytes()
+
+    def name(self, position: int) -> str:
+        """Return the path below the folder."""
+        return self.names[position]
+
+
+@dataclass(frozen=True)
+class TarImages:
+    """Members of one uncompressed tar, read in place.
+
+    Attributes:
+        path: of the tar.
+        names: of the members.
+        offsets: (num,) int64, first byte of each in the tar.
+        sizes: (num,) int64, bytes.
+    """
+
+    path: Path
+    names: Sequence[str]
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.names)
+
+    def read(self, position: int) -> bytes:
+        """Read a member."""
+        # Opened anew every time: a file object shared over a fork would share its position too.
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(int(self.offsets[position]))
+            return file.read(int(self.sizes[position]))
+
+    def name(self, position: int) -> str:
+        """Return the member's path."""
+        return self.names[position]
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Pixels in memory, all of one shape.
+
+    Attributes:
+        pixels: (num, height, width, 3) uint8, or (num, height, width) for grey.
+        label: what an image is called, followed by its number.
+    """
+
+    pixels: np.ndarray
+    label: str
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.pixels)
+
+    def read(self, position: int) -> np.ndarray:
+        """Return the pixels of an image, grey repeated to three channels."""
+        pixels = self.pixels[position]
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+
+    def name(self, position: int) -> str:
+        """Return a made-up name."""
+        return f"{self.label} {position}"
+
+
+class Joined:
+    """Several collections of images as one."""
+
+    def __init__(self, parts: Sequence[Images]) -> None:
+        """Join collections, in this order."""
+        self.parts = list(parts)
+        self.starts = np.cumsum([0, *(len(part) for part in self.parts)]).tolist()
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.starts[-1]
+
+    def read(self, position: int) -> bytes | np.ndarray:
+        """Read from the part that the position falls in."""
+        part, within = self._find(position)
+        return part.read(within)
+
+    def name(self, position: int) -> str:
+        """Return the part's name for the image."""
+        part, within = self._find(position)
+        return part.name(within)
+
+    def _find(self, position: int) -> tuple[Images, int]:
+        number = bisect.bisect_right(self.starts, position) - 1
+        return self.parts[number], position - self.starts[number]
+
+
+def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.ndarray]], containers: Sequence[Path]) -> Catalog:
+    """Make one catalog of several parts.
+
+    Args:
+        class_names: one per class.
+        parts: split (TRAIN, VAL or UNSPLIT), images and labels of each.
+        containers: files and folders that the images lie in.
+    """
+    return Catalog(
+        class_names=tuple(class_names),
+        images=Joined([images for _, images, _ in parts]),
+        labels=np.concatenate([np.asarray(labels, dtype=np.int32) for _, _, labels in parts]),
+        splits=np.concatenate([np.full(len(images), split, dtype=np.int8) for split, images, _ in parts]),
+        containers=tuple(containers),
+    )

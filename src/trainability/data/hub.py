@@ -1,0 +1,159 @@
+"""Data sets by name from the Hugging Face Hub, through `datasets`, which is imported only here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainability.data.catalog import TRAIN, VAL, Catalog, Images, joined
+
+REACH_SECONDS = 2.0
+"""How long the Hub may take to answer at all. `datasets` itself would try again for half a minute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSet:
+    """A data set on the Hub.
+
+    Attributes:
+        repo: owner and name.
+        image: column of images.
+        label: column of classes.
+        val: split that the set itself holds out, with labels.
+        is_large: whether it takes hours to fetch and pack, so that training does not begin with it unasked.
+        is_gated: whether its terms must be accepted first.
+    """
+
+    repo: str
+    image: str
+    label: str
+    val: str
+    is_large: bool = False
+    is_gated: bool = False
+
+    @property
+    def how_to_get_access(self) -> str:
+        """What to do about a gate."""
+        return (
+            f"{self.repo} is gated: accept its terms at https://huggingface.co/datasets/{self.repo}, then log in with"
+            " `hf auth login` or set HF_TOKEN"
+        )
+
+
+HUB: dict[str, HubSet] = {
+    "mnist": HubSet(repo="ylecun/mnist", image="image", label="label", val="test"),
+    "cifar10": HubSet(repo="uoft-cs/cifar10", image="img", label="label", val="test"),
+    "cifar100": HubSet(repo="uoft-cs/cifar100", image="img", label="fine_label", val="test"),
+    "imagenet": HubSet(repo="ILSVRC/imagenet-1k", image="image", label="label", val="validation", is_large=True, is_gated=True),
+}
+
+
+class HubImages:
+    """A column of image files of a `datasets.Dataset`."""
+
+    def __init__(self, dataset: Any, column: str, split: str) -> None:
+        """Take a data set whose image column is not decoded."""
+        self.dataset, self.column, self.split = dataset, column, split
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.dataset)
+
+    def read(self, position: int) -> bytes:
+        """Return an image file."""
+        value = self.dataset[position][self.column]
+        if value["bytes"] is not None:
+            return value["bytes"]
+        with open(value["path"], "rb") as file:
+            return file.read()
+
+    def name(self, position: int) -> str:
+        """Return the split and the row."""
+        return f"{self.split} row {position}"
+
+
+def hub_catalog(name: str) -> Catalog:
+    """Fetch a data set from the Hub, or take it from the Hub's own cache on this machine.
+
+    Args:
+        name: entry of `HUB`.
+
+    Raises:
+        ValueError: no network and nothing cached, or the set is gated; one line that says what to do.
+    """
+    source = HUB[name]
+    elsewhere = "or give --data.path with a copy that you have"
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    is_offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE") or not is_reachable(endpoint)
+    splits = ("train", source.val)
+    try:
+        with _imported(offline=is_offline) as datasets:
+            loaded = datasets.load_dataset(source.repo, split=list(splits))
+    except Exception as error:  # the many types of three libraries; each becomes one line
+        if is_offline:
+            raise ValueError(
+                f"data.name {name}: the Hub ({endpoint}) cannot be reached, and {source.repo} is not in its cache on this"
+                f" machine; connect to the network, {elsewhere}"
+            ) from None
+        text = str(error).partition("\n")[0]
+        if source.is_gated and any(word in str(error).lower() for word in ("gated", "401", "403", "authenticated")):
+            raise ValueError(f"data.name {name}: {source.how_to_get_access}; {elsewhere}") from None
+        raise ValueError(
+            f"data.name {name}: {source.repo} could not be fetched from the Hub ({type(error).__name__}: {text}); {elsewhere}"
+        ) from None
+    parts: list[tuple[int, Images, np.ndarray]] = []
+    for number, (split, part) in enumerate(zip(splits, loaded, strict=True)):
+        undecoded = part.cast_column(source.image, datasets.Image(decode=False))
+        labels = np.asarray(part.with_format("numpy")[source.label])
+        parts.append((TRAIN if number == 0 else VAL, HubImages(undecoded, source.image, split), labels))
+    return joined(loaded[0].features[source.label].names, parts, [])
+
+
+def is_reachable(endpoint: str) -> bool:
+    """Whether anything answers at an address within `REACH_SECONDS`, through a proxy where one is set."""
+    answered = []
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=REACH_SECONDS).close()
+        except urllib.error.HTTPError as error:
+            error.close()  # a refusal is an answer
+        except (OSError, ValueError):
+            return
+        answered.append(True)
+
+    # In a thread, because looking up the name can take longer than any timeout of the connection.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACH_SECONDS)
+    return bool(answered)
+
+
+@contextlib.contextmanager
+def _imported(*, offline: bool) -> Iterator[Any]:
+    """Import `datasets`; where there is no network, tell it for the time not to try."""
+    if not offline:
+        yield importlib.import_module("datasets")
+        return
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    # The variable is read once, at import; where another library was first, the value that was read is set too.
+    readers = [importlib.import_module(name) for name in ("huggingface_hub.constants", "datasets.config")]
+    for module in readers:
+        vars(module)["HF_HUB_OFFLINE"] = True
+    try:
+        yield importlib.import_module("datasets")
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+            for module in readers:
+                vars(module)["HF_HUB_OFFLINE"] = False

@@ -1,0 +1,115 @@
+"""From the bytes of an image file to RGB pixels, and from there to the paper's size: smaller side S.
+
+A plain JPEG goes through `simplejpeg`, whose pixels are Pillow's, bit for bit, in half the time; everything else, and every
+JPEG that it objects to, through Pillow.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+JPEG_QUALITY = 95
+MAX_PIXELS = 2**27
+"""134 megapixels, 400 MB as RGB: above the largest cameras. A file that claims more is a mistake or an attack."""
+
+_ORIENTATION = 0x0112
+_IS_RGB_OR_GREY = ("RGB", "YCbCr", "Gray")
+
+
+class BrokenImage(ValueError):
+    """An image file that cannot be read, and why."""
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Decode an image file of any kind that Pillow reads.
+
+    Grey is repeated to three channels, CMYK and palettes become RGB, transparent pixels show white, 16-bit grey keeps its
+    upper eight bits, a camera's orientation (EXIF) is applied, and of an animation the first frame is taken.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        BrokenImage: it is no image, is cut off, has more than `MAX_PIXELS`, or pixels of 32 bits.
+    """
+    if simplejpeg.is_jpeg(data):
+        try:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            # "Exif" may also stand there by chance: then Pillow reads a JPEG that is as plain as any other.
+            if colours in _IS_RGB_OR_GREY and int(height) * int(width) <= MAX_PIXELS and b"Exif\0\0" not in data[: 2**16]:
+                return simplejpeg.decode_jpeg(data)
+        except ValueError:
+            pass  # Pillow reads past some faults, and names the others
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, which is none of ours, and of bombs, which are measured below.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise BrokenImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
+                return _to_rgb(image)
+    except BrokenImage:
+        raise
+    except UnidentifiedImageError:
+        raise BrokenImage("not an image file that Pillow knows") from None
+    except Exception as error:  # Pillow's decoders raise nearly every type there is on damaged files
+        raise BrokenImage(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """Turn an opened image, of whatever mode, into (height, width, 3) uint8."""
+    image.load()
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion would clip at 255 instead of dividing.
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise BrokenImage(f"pixels of 32 bits (mode {image.mode}), of which no range is known")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def rescale(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Rescale isotropically so that the smaller side is `size`, with Pillow's antialiased bicubic filter.
+
+    Args:
+        pixels: (height, width, 3) uint8.
+        size: the paper's S, in pixels.
+
+    Returns:
+        (height, width, 3) uint8, the smaller of height and width equal to `size`.
+
+    Source: Simonyan & Zisserman 2014, section 3.1: "Let S be the smallest side of an isotropically-rescaled training image".
+    """
+    height, width = pixels.shape[:2]
+    smaller = min(height, width)
+    if smaller == size:
+        return pixels
+    # Rounded half up in whole numbers.
+    height, width = ((2 * side * size + smaller) // (2 * smaller) for side in (height, width))
+    if height * width > MAX_PIXELS:
+        raise BrokenImage(f"{width}x{height} pixels once its smaller side is {size}, more than {MAX_PIXELS / 1e6:.0f} million")
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """Encode (height, width, 3) uint8 as a JPEG of quality 95, colour at half resolution as in cameras' files."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorsubsampling="420")
+
+
+def decode_plain_jpeg(data: bytes) -> np.ndarray:
+    """Decode what `encode_jpeg` made. Returns (height, width, 3) uint8."""
+    return simplejpeg.decode_jpeg(data)

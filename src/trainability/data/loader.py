@@ -1,0 +1,288 @@
+"""Which images make up which step, for every process; and the images themselves, where they are resident on the device.
+
+The order is a function of (seed, epoch), a step is a range of positions in it, and a process's micro-batches are parts of that
+range: nothing has a state, so any step can be made again, by any number of processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from trainability import keyed
+from trainability.config import DataConfig, OptimConfig
+from trainability.data import augment
+from trainability.data.sources import DataSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """What one process passes forward at once.
+
+    Attributes:
+        images: (batch, 3, crop, crop) float32, channels-last.
+        labels: (batch,) int64.
+        weights: (batch,) float32, 1 for every example that counts, 0 for one that only fills the place.
+        keys: (batch,) int32, the examples' keys of this epoch.
+        is_last: whether the step's gradients are complete after it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    weights: Tensor
+    keys: Tensor
+    is_last: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of a step's positions that a process takes in one micro-batch: [start, stop) of the epoch's order."""
+
+    start: int
+    stop: int
+    is_filler: bool
+
+
+def epoch_order(seed: int, epoch: int, num_images: int) -> Tensor:
+    """Shuffle the training set for an epoch. Returns (num_images,) int64 on the CPU."""
+    return torch.randperm(num_images, generator=keyed.generator(seed, epoch))
+
+
+def num_steps(num_images: int, batch_size: int) -> int:
+    """Count the steps of an epoch, the last of which may be smaller than a batch."""
+    return math.ceil(num_images / batch_size)
+
+
+def shares(start: int, stop: int, *, micro_batch_size: int | None, rank: int, world_size: int) -> list[Share]:
+    """Deal a step's positions out to the processes.
+
+    Every process gets the same number of micro-batches, as their collectives need; where the examples do not suffice, a
+    process repeats one as a filler that weighs nothing.
+
+    Args:
+        start: first position of the step.
+        stop: one past the last.
+        micro_batch_size: most examples per process and forward pass; `None` for no limit.
+        rank: this process.
+        world_size: number of processes.
+
+    Returns:
+        This process's micro-batches.
+    """
+    num_parts = world_size
+    if micro_batch_size is not None:
+        num_parts *= math.ceil((stop - start) / (micro_batch_size * world_size))
+    # Cut evenly, so that no process waits long for another.
+    cuts = [start + (stop - start) * part // num_parts for part in range(num_parts + 1)]
+    mine = range(rank, num_parts, world_size)
+    return [
+        Share(start=cuts[part], stop=cuts[part + 1], is_filler=False)
+        if cuts[part] < cuts[part + 1]
+        else Share(start=start, stop=start + 1, is_filler=True)
+        for part in mine
+    ]
+
+
+def val_parts(num_images: int, batch_size: int, *, rank: int, world_size: int) -> Iterator[tuple[Tensor, float]]:
+    """Deal the validation set out to the processes: every example exactly once over all of them.
+
+    All processes get equally many parts, as a sharded network needs; one whose share is shorter ends with an example that
+    weighs nothing.
+
+    Args:
+        num_images: in the validation set.
+        batch_size: most of them at once.
+        rank: this process.
+        world_size: number of processes.
+
+    Yields:
+        Positions in the validation set, (batch,) int64, and what each of them weighs.
+    """
+    mine = torch.arange(rank, num_images, world_size)
+    for start in range(0, math.ceil(num_images / world_size), batch_size):
+        index = mine[start : start + batch_size]
+        yield (index, 1.0) if len(index) else (torch.zeros(1, dtype=torch.long), 0.0)
+
+
+def val_scale(config: DataConfig) -> int | None:
+    """Say how large images are when centre-cropped for validation: after training with jitter, the middle of its range.
+
+    Returns:
+        Smaller side in pixels; `None` for images as they are stored.
+
+    Source: Simonyan & Zisserman 2014, section 4.1.
+    """
+    return None if config.jitter is None else sum(config.jitter) // 2
+
+
+class Loader(Protocol):
+    """What the training loop and the evaluation ask for; `ResidentLoader` and `StreamingLoader` give the same batches."""
+
+    num_classes: int
+    train_labels: Tensor
+    val_labels: Tensor
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch."""
+        ...
+
+    def num_examples(self, step_in_epoch: int) -> int:
+        """Count the examples of a step over all processes; only the last of an epoch has fewer than a batch."""
+        ...
+
+    def steps(self, epoch: int, first: int = 0, *, draws_of: int | None = None) -> Iterator[Iterator[MicroBatch]]:
+        """Yield the steps of an epoch from step `first` on, each as its micro-batches for this process."""
+        ...
+
+    def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield this process's part of the validation set: centre crops, labels and weights."""
+        ...
+
+
+def check_batch_size(optim: OptimConfig, data: DataSet) -> None:
+    """Raise the `ValueError` of a batch that is larger than the training set."""
+    if optim.batch_size > len(data.train):
+        raise ValueError(
+            f"optim.batch-size is {optim.batch_size}; the training set of {data.name} has {len(data.train)} images"
+        )
+
+
+class Finish:
+    """The last part of every batch's way, on the device: mirror images, colour shift, normalisation."""
+
+    def __init__(self, data: DataSet, config: DataConfig, device: torch.device) -> None:
+        """Move the set's moments to the device.
+
+        Args:
+            data: the set.
+            config: completed; decides colour shift and input scale.
+            device: where the batches are wanted.
+        """
+        self.mean = data.mean.to(device)
+        self.scale = data.std.to(device) if config.input == "standard" else None
+        self.axes = augment.colour_axes(data.covariance).to(device) if config.colour_shift else None
+
+    def training(self, pixels: Tensor, keys: Tensor) -> Tensor:
+        """Turn crops of training images into input.
+
+        Args:
+            pixels: (batch, crop, crop, 3) uint8.
+            keys: (batch,) int32, the examples' keys.
+
+        Returns:
+            (batch, 3, crop, crop) float32, channels-last.
+        """
+        shifts = None if self.axes is None else augment.colour_shifts(keys, self.axes)
+        return augment.normalised(pixels, self.mean, self.scale, shifts)
+
+    def validation(self, pixels: Tensor) -> Tensor:
+        """Turn crops of validation images into input, without any draw."""
+        return augment.normalised(pixels, self.mean, self.scale)
+
+
+class ResidentLoader:
+    """A data set held whole on the device as uint8; batches are cut, cropped and normalised there."""
+
+    def __init__(
+        self,
+        data: DataSet,
+        config: DataConfig,
+        optim: OptimConfig,
+        *,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Move the data set to the device.
+
+        Args:
+            data: the set.
+            config: completed; decides crop, flip and input scale.
+            optim: decides batch and micro-batch size.
+            seed: decides order, crops and flips.
+            device: where the batches are wanted.
+            rank: this process.
+            world_size: number of processes.
+
+        Raises:
+            ValueError: the batch is larger than the training set.
+        """
+        check_batch_size(optim, data)
+        assert config.crop is not None
+        assert config.flip is not None
+        assert isinstance(data.train.images, Tensor)
+        assert isinstance(data.val.images, Tensor)
+        self.crop, self.flip, self.jitter, self.val_scale = config.crop, config.flip, config.jitter, val_scale(config)
+        self.batch_size, self.micro_batch_size = optim.batch_size, optim.micro_batch_size
+        self.seed, self.device, self.rank, self.world_size = seed, device, rank, world_size
+        self.train_images, self.train_labels = data.train.images.to(device), data.train.labels.to(device)
+        self.val_images, self.val_labels = data.val.images.to(device), data.val.labels.to(device)
+        self.finish = Finish(data, config, device)
+        self.num_classes = len(data.class_names)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch."""
+        return num_steps(len(self.train_labels), self.batch_size)
+
+    def num_examples(self, step_in_epoch: int) -> int:
+        """Count the examples of a step over all processes; only the last of an epoch has fewer than a batch."""
+        return min(self.batch_size, len(self.train_labels) - step_in_epoch * self.batch_size)
+
+    def steps(self, epoch: int, first: int = 0, *, draws_of: int | None = None) -> Iterator[Iterator[MicroBatch]]:
+        """Yield the steps of an epoch from step `first` on, each as its micro-batches for this process.
+
+        Args:
+            epoch: whose order it is.
+            first: step of the epoch to begin with.
+            draws_of: epoch whose random draws the images get, to see the same images augmented anew. Default: its own.
+        """
+        order = epoch_order(self.seed, epoch, len(self.train_labels)).to(self.device)
+        for step in range(first, self.steps_per_epoch):
+            yield self._micro_batches(epoch if draws_of is None else draws_of, step, order)
+
+    def _micro_batches(self, epoch: int, step: int, order: Tensor) -> Iterator[MicroBatch]:
+        start = step * self.batch_size
+        mine = shares(
+            start,
+            start + self.num_examples(step),
+            micro_batch_size=self.micro_batch_size,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+        for number, share in enumerate(mine):
+            keys = keyed.example_keys(self.seed, epoch, torch.arange(share.start, share.stop, device=self.device))
+            index = order[share.start : share.stop]
+            pixels = augment.random_crops(self.train_images, index, keys, crop=self.crop, flip=self.flip, jitter=self.jitter)
+            yield MicroBatch(
+                images=self.finish.training(pixels, keys),
+                labels=self.train_labels[index],
+                weights=torch.full((len(keys),), 0.0 if share.is_filler else 1.0, device=self.device),
+                keys=keys,
+                is_last=number == len(mine) - 1,
+            )
+
+    def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield this process's part of the validation set: every example exactly once over all processes.
+
+        Args:
+            batch_size: most images at once.
+
+        Yields:
+            Centre crops, (batch, 3, crop, crop) float32, labels, (batch,) int64, and weights, (batch,) float32. All
+            processes yield equally often, as a sharded network needs; one whose part is shorter ends with an example that
+            weighs nothing.
+        """
+        parts = val_parts(len(self.val_labels), batch_size, rank=self.rank, world_size=self.world_size)
+        for index, weight in parts:
+            index = index.to(self.device)
+            pixels = augment.centre_crops(self.val_images[index], self.crop, scale=self.val_scale)
+            weights = torch.full((len(index),), weight, device=self.device)
+            yield self.finish.validation(pixels), self.val_labels[index], weights

@@ -1,0 +1,302 @@
+"""Making a pack: every image of a catalog decoded, rescaled and written, by several processes, restartable at any time.
+
+A shard holds a fixed stretch of the catalog, so shards are made in any order, and one that is there whole is never made again.
+A process that is killed leaves a file under a temporary name, which the next start removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
+from trainability.data.images import BrokenImage, decode, encode_jpeg, rescale
+from trainability.data.moments import NUM_SUMS, pixel_sums
+from trainability.data.origin import SOURCE, Origin, origin_of, read_json
+from trainability.data.packed import (
+    ROW,
+    PackInfo,
+    Progress,
+    checksum,
+    damaged_files,
+    is_pack,
+    read_info,
+    shard_name,
+    write_info,
+    write_json,
+)
+from trainability.data.workers import Workers, num_cpus
+
+SHARD_IMAGES = 1024
+"""Images per shard: a few seconds of one core's work, all that a kill can lose. ImageNet makes 1,301 files of some 45 MB."""
+OWN_FILES = ("pack.json", SOURCE, "broken.txt", "index.npy", "sums.npy", "shard-?????.*")
+"""What a pack consists of, and all that starting one over removes."""
+MOST_BROKEN_FRACTION = 0.01
+"""More than this is no accident of single files but a mistake: a wrong folder, an unfinished copy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackResult:
+    """What packing did.
+
+    Attributes:
+        folder: the pack.
+        num_train: images that the source itself trains on.
+        num_val: images that it holds out.
+        num_unsplit: images that every run's seed splits.
+        num_classes: of them.
+        num_bytes: of all files.
+        broken: of images that could not be read, name and reason.
+        num_shards_made: 0 where the pack was there already and only verified.
+    """
+
+    folder: Path
+    num_train: int
+    num_val: int
+    num_unsplit: int
+    num_classes: int
+    num_bytes: int
+    broken: tuple[str, ...]
+    num_shards_made: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """What `shard-NNNNN.json` says of a shard that is whole: its place in the catalog, its files and what was broken."""
+
+    number: int
+    num_images: int
+    files: dict[str, tuple[int, str]]
+    broken: tuple[str, ...]
+
+
+def pack_catalog(
+    catalog: Catalog,
+    folder: Path,
+    *,
+    source: str,
+    size: int,
+    encoding: str,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
+) -> PackResult:
+    """Pack a data set, or go on where an earlier start was stopped, then read everything again and compare checksums.
+
+    Args:
+        catalog: what to pack.
+        folder: where; made if need be. Of several processes that pack the same, one does and the others wait.
+        source: name of the data set.
+        size: smaller side of the rescaled images.
+        encoding: "jpeg" or "raw".
+        num_workers: processes; `None` for one per core.
+        progress: told how far it is.
+
+    Raises:
+        ValueError: more than 1 % of the images are broken, or the disk is full; what is done is kept.
+    """
+    origin = origin_of(catalog, source=source, size=size, encoding=encoding)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            num_made = _brought_up_to_date(catalog, folder, origin, num_workers, progress)
+            return _summary(folder, num_made)
+    except OSError as error:
+        raise ValueError(f"{folder}: packing stopped ({error.strerror or error}); start it again to go on from here") from None
+
+
+def _brought_up_to_date(
+    catalog: Catalog, folder: Path, origin: Origin, num_workers: int | None, progress: Progress | None
+) -> int:
+    """Make the shards that are missing, and the files over them. Returns the number of shards made."""
+    if read_json(folder / SOURCE) != dataclasses.asdict(origin):
+        for pattern in OWN_FILES:
+            for path in folder.glob(pattern):
+                path.unlink()
+        write_json(folder / SOURCE, dataclasses.asdict(origin))
+    for path in folder.glob("*.partial"):
+        path.unlink()
+    if is_pack(folder):
+        damaged = damaged_files(folder, read_info(folder).files, progress)
+        if not damaged:
+            return 0
+        (folder / "pack.json").unlink()
+        for name in damaged:
+            (folder / name).with_suffix(".json").unlink(missing_ok=True)
+    num_shards = -(-len(catalog.labels) // SHARD_IMAGES)
+    done = {number: shard for number in range(num_shards) if (shard := _finished_shard(folder, number)) is not None}
+    missing = [number for number in range(num_shards) if number not in done]
+    _make_shards(catalog, folder, origin, missing, done, num_workers, progress)
+    _finish(folder, origin, [done[number] for number in range(num_shards)], progress)
+    return len(missing)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a pack's folder alone. The lock goes with the process, however it ends."""
+    with (folder / ".lock").open("w") as file:
+        os.set_inheritable(file.fileno(), False)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make_shards(
+    catalog: Catalog,
+    folder: Path,
+    origin: Origin,
+    missing: list[int],
+    done: dict[int, ShardResult],
+    num_workers: int | None,
+    progress: Progress | None,
+) -> None:
+    """Make the missing shards, and add them to those that are done.
+
+    Raises:
+        ValueError: too many broken images.
+    """
+    num_images = len(catalog.labels)
+    broken = [line for shard in done.values() for line in shard.broken]
+    num_done = sum(shard.num_images + len(shard.broken) for shard in done.values())
+    parent = os.getpid()
+
+    def make(number: int) -> ShardResult:
+        return make_shard(catalog, folder, number, size=origin.size, encoding=origin.encoding, parent=parent)
+
+    if progress is not None:
+        progress("packing", num_done, num_images)
+    workers = Workers(make, max(1, min(num_workers or num_cpus(), len(missing))))
+    try:
+        for shard in workers.as_completed(missing):
+            done[shard.number] = shard
+            broken += shard.broken
+            num_done += shard.num_images + len(shard.broken)
+            if progress is not None:
+                progress("packing", num_done, num_images)
+            if len(broken) > MOST_BROKEN_FRACTION * num_images:
+                (folder / "broken.txt").write_text("\n".join(sorted(broken)) + "\n", encoding="utf-8", errors="surrogateescape")
+                raise ValueError(
+                    f"{len(broken)} of the first {num_done} images are broken, more than {MOST_BROKEN_FRACTION:.0%} of all"
+                    f" {num_images}: {broken[0]}; all are in {folder / 'broken.txt'}"
+                )
+    finally:
+        workers.close()
+
+
+def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encoding: str, parent: int) -> ShardResult:
+    """Write one shard: its images, its rows, and last the note that it is whole.
+
+    Args:
+        catalog: what is packed.
+        folder: the pack.
+        number: of the shard.
+        size: smaller side of the rescaled images.
+        encoding: "jpeg" or "raw".
+        parent: process that works for; without it the shard is given up.
+    """
+    stretch = range(number * SHARD_IMAGES, min((number + 1) * SHARD_IMAGES, len(catalog.labels)))
+    rows, sums, broken = [], [], []
+    partial = folder / f"{shard_name(number)}.{os.getpid()}.partial"
+    digest, offset = hashlib.sha256(), 0
+    with partial.open("wb") as file:
+        for position in stretch:
+            if os.getpid() != parent and os.getppid() != parent:
+                os._exit(1)
+            try:
+                data = catalog.images.read(position)
+                pixels = rescale(decode(data) if isinstance(data, bytes) else data, size)
+            except (BrokenImage, OSError) as error:
+                broken.append(f"{catalog.images.name(position)}: {error}")
+                continue
+            stored = encode_jpeg(pixels) if encoding == "jpeg" else np.ascontiguousarray(pixels).tobytes()
+            file.write(stored)
+            digest.update(stored)
+            label, split = catalog.labels[position], catalog.splits[position]
+            rows.append((offset, len(stored), number, *pixels.shape[:2], label, split))
+            sums.append(pixel_sums(pixels))
+            offset += len(stored)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / shard_name(number))
+    tables = folder / f"shard-{number:05d}.npz"
+    partial = tables.with_name(f"{tables.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, rows=np.array(rows, dtype=ROW), sums=np.array(sums, dtype=np.int64).reshape(-1, NUM_SUMS))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(tables)
+    files = {
+        shard_name(number): (offset, digest.hexdigest()),
+        tables.name: (tables.stat().st_size, checksum(tables)),
+    }
+    result = ShardResult(number=number, num_images=len(rows), files=files, broken=tuple(broken))
+    write_json(folder / f"shard-{number:05d}.json", dataclasses.asdict(result))
+    return result
+
+
+def _finished_shard(folder: Path, number: int) -> ShardResult | None:
+    """Read the note of a shard that is whole; one with broken images is made anew, since they may have been mended."""
+    note = read_json(folder / f"shard-{number:05d}.json")
+    if not isinstance(note, dict) or note["broken"]:
+        return None
+    files = {name: (num_bytes, digest) for name, (num_bytes, digest) in note["files"].items()}
+    for name, (num_bytes, _) in files.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != num_bytes:
+            return None
+    return ShardResult(number=number, num_images=note["num_images"], files=files, broken=())
+
+
+def _finish(folder: Path, origin: Origin, shards: list[ShardResult], progress: Progress | None) -> None:
+    """Join the shards' rows, read all files again, and write `pack.json`."""
+    written = {name: values for shard in shards for name, values in shard.files.items()}
+    damaged = damaged_files(folder, written, progress)
+    for name in damaged:
+        (folder / name).with_suffix(".json").unlink(missing_ok=True)
+    if damaged:
+        raise ValueError(f"{folder / damaged[0]}: reads back other than it was written; is the disk sound? Pack again")
+    tables = [np.load(folder / f"shard-{shard.number:05d}.npz") for shard in shards]
+    for name, key in (("index.npy", "rows"), ("sums.npy", "sums")):
+        partial = folder / f"{name}.{os.getpid()}.partial"
+        with partial.open("wb") as file:
+            np.save(file, np.concatenate([table[key] for table in tables]))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / name)
+        written[name] = ((folder / name).stat().st_size, checksum(folder / name))
+    for table in tables:
+        table.close()
+    broken = tuple(line for shard in shards for line in shard.broken)
+    (folder / "broken.txt").write_text("".join(f"{line}\n" for line in broken), encoding="utf-8", errors="surrogateescape")
+    write_info(
+        folder,
+        PackInfo(
+            source=origin.source,
+            size=origin.size,
+            encoding=origin.encoding,
+            class_names=tuple(origin.class_names),
+            num_images=sum(shard.num_images for shard in shards),
+            broken=broken,
+            files=written,
+        ),
+    )
+
+
+def _summary(folder: Path, num_made: int) -> PackResult:
+    info = read_info(folder)
+    splits = np.load(folder / "index.npy")["split"]
+    return PackResult(
+        folder=folder,
+        num_train=int((splits == TRAIN).sum()),
+        num_val=int((splits == VAL).sum()),
+        num_unsplit=int((splits == UNSPLIT).sum()),
+        num_classes=len(info.class_names),
+        num_bytes=sum(num_bytes for num_bytes, _ in info.files.values()),
+        broken=info.broken,
+        num_shards_made=num_made,
+    )

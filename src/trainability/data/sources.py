@@ -1,0 +1,225 @@
+"""The data sets, by name: each loads into a `DataSet` of uint8 images, split into training and validation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainability import keyed
+from trainability.config import DataConfig
+from trainability.data import cache
+from trainability.data.builtin import draw, generate, imbalanced_labels, load_digits
+from trainability.data.catalog import TRAIN, UNSPLIT, VAL
+from trainability.data.moments import Moments, moments, pixel_sums
+from trainability.data.packed import Pack, PackedImages, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: (num, height, width, 3) uint8 in memory, or images of any shapes in a pack; `images[number]` is
+            (height, width, 3) of either.
+        labels: (num,) int64 in [0, number of classes).
+    """
+
+    images: Tensor | PackedImages
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A data set, in memory or packed.
+
+    Attributes:
+        name: of the source.
+        class_names: one per class; their number is the number of logits.
+        train: training images.
+        val: validation images.
+        mean: (3,) float32, per channel over the pixels of the training images, on 0-255.
+        std: (3,) float32, likewise.
+        covariance: (3, 3) float32, between the channels, likewise; its eigenvectors are the set's principal colours.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    val: Split
+    mean: Tensor
+    std: Tensor
+    covariance: Tensor
+
+
+def load(config: DataConfig, *, seed: int, progress: Progress | None = None) -> DataSet:
+    """Load the data set that a completed configuration names.
+
+    Args:
+        config: with `size` filled in (`RunConfig.completed`).
+        seed: decides the split where the set has none of its own, and what is generated.
+        progress: told how far packing is, where a set has to be packed first.
+
+    Raises:
+        ValueError: the set is not where it should be, is not packed yet and large, or cannot be split as asked.
+    """
+    return SOURCES[config.name](config, seed, progress)
+
+
+def _builtin(
+    make: Callable[[DataConfig, int], tuple[Tensor, Tensor, tuple[str, ...]]],
+    config: DataConfig,
+    seed: int,
+    progress: Progress | None,
+) -> DataSet:
+    """Make a data set in memory and split it."""
+    if config.path is not None:
+        raise ValueError(f"data.path is {config.path}, but data.name {config.name} reads no files; for your own: folder")
+    images, labels, class_names = make(config, seed)
+    train, val = split_by_seed(labels, config, seed=seed)
+    return _data_set(
+        config,
+        class_names,
+        Split(images=images[train], labels=labels[train]),
+        Split(images=images[val], labels=labels[val]),
+        moments(pixel_sums(images[train].numpy())),
+    )
+
+
+def _packed(config: DataConfig, seed: int, progress: Progress | None) -> DataSet:
+    """Open a pack, made first if need be, and split it; into memory where it fits."""
+    pack = cache.opened(config, progress)
+    splits, labels = pack.index["split"], torch.from_numpy(pack.index["label"].astype(np.int64))
+    if (splits == UNSPLIT).any():
+        train, val = (positions.numpy() for positions in split_by_seed(labels, config, seed=seed))
+    else:
+        train, val = np.flatnonzero(splits == TRAIN), np.flatnonzero(splits == VAL)
+    return _data_set(
+        config,
+        pack.info.class_names,
+        _split(pack, train, labels, config),
+        _split(pack, val, labels, config),
+        moments(pack.sums[train].sum(0)),
+    )
+
+
+def _split(pack: Pack, positions: np.ndarray, labels: Tensor, config: DataConfig) -> Split:
+    images = PackedImages(pack, positions)
+    fits = fits_in_memory(pack, config.resident_gib)
+    return Split(images=images.stacked() if fits else images, labels=labels[torch.from_numpy(positions)])
+
+
+def fits_in_memory(pack: Pack, limit_gib: float | None) -> bool:
+    """Whether a pack's images have one shape and take at most so much memory together; `None` admits none."""
+    shape = PackedImages(pack, np.arange(len(pack))).common_shape()
+    return limit_gib is not None and shape is not None and len(pack) * 3 * shape[0] * shape[1] <= limit_gib * 2**30
+
+
+def _data_set(config: DataConfig, class_names: tuple[str, ...], train: Split, val: Split, measured: Moments) -> DataSet:
+    return DataSet(
+        name=config.name,
+        class_names=class_names,
+        train=train,
+        val=val,
+        mean=measured.mean,
+        std=measured.std,
+        covariance=measured.covariance,
+    )
+
+
+def split_by_seed(labels: Tensor, config: DataConfig, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Hold out `val_fraction` of the images, class by class.
+
+    Args:
+        labels: (num,) int64.
+        config: decides how many.
+        seed: decides which.
+
+    Returns:
+        Positions for training and for validation, each ascending.
+
+    Raises:
+        ValueError: one of them is empty.
+    """
+    train, val = stratified_split(labels, config.val_fraction, seed=seed)
+    if not len(train) or not len(val):
+        raise ValueError(
+            f"data.val-fraction {config.val_fraction:g} of {len(labels)} images leaves {len(train)} for training and"
+            f" {len(val)} for validation; both need at least one"
+        )
+    return train, val
+
+
+def sample(config: DataConfig, *, seed: int, num_train: int, num_val: int) -> tuple[DataSet, int]:
+    """Load enough of a data set to check a run with; images that are generated are generated for this only.
+
+    Args:
+        config: completed.
+        seed: of the run.
+        num_train: training images wanted at the most, spread over the classes.
+        num_val: validation images, likewise.
+
+    Returns:
+        The part, with the classes of the whole set, and the number of training images that the whole set has.
+    """
+    if config.name != "synthetic":
+        data = load(config, seed=seed)
+        return data, len(data.train)
+    labels = imbalanced_labels(config.num_images, config.num_classes, config.imbalance)
+    train, val = stratified_split(labels, config.val_fraction, seed=seed)
+    chosen = [labels[split[_spread(len(split), num)]] for split, num in ((train, num_train), (val, num_val))]
+    images = draw(config, seed, torch.cat(chosen))
+    first, second = images.split([len(part) for part in chosen])
+    names = tuple(f"class {label}" for label in range(config.num_classes))
+    part, held_out = Split(images=first, labels=chosen[0]), Split(images=second, labels=chosen[1])
+    data = _data_set(config, names, part, held_out, moments(pixel_sums(first.numpy())))
+    return data, len(train)
+
+
+def _spread(total: int, num: int) -> Tensor:
+    """Choose up to `num` of `total` positions, evenly."""
+    return torch.arange(total) if num >= total else torch.arange(num) * total // num
+
+
+def stratified_split(labels: Tensor, val_fraction: float, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Split positions class by class.
+
+    Args:
+        labels: (num,) int64.
+        val_fraction: share of every class for validation; each class gives the nearest whole number, and keeps one image
+            for training.
+        seed: decides which.
+
+    Returns:
+        Positions for training and for validation, each ascending.
+    """
+    val = []
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero().squeeze(1)
+        take = min(round(len(members) * val_fraction), len(members) - 1)
+        shuffled = members[torch.randperm(len(members), generator=keyed.generator(seed, label))]
+        val.append(shuffled[:take])
+    positions = torch.cat(val).sort().values
+    is_train = torch.ones(len(labels), dtype=torch.bool)
+    is_train[positions] = False
+    return is_train.nonzero().squeeze(1), positions
+
+
+SOURCES: dict[str, Callable[[DataConfig, int, Progress | None], DataSet]] = {
+    "digits": functools.partial(_builtin, load_digits),
+    "synthetic": functools.partial(_builtin, generate),
+    "mnist": _packed,
+    "cifar10": _packed,
+    "cifar100": _packed,
+    "caltech256": _packed,
+    "imagenet": _packed,
+    "folder": _packed,
+}

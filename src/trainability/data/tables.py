@@ -1,0 +1,283 @@
+"""Images in tables and binary files: Parquet, MNIST's idx files, CIFAR's binary and Python files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainability.data.catalog import TRAIN, UNSPLIT, VAL, ArrayImages, Catalog, Images, joined
+
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+_SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|val|valid|validation|test)(?:[^a-z]|$)")
+
+
+class ParquetImages:
+    """A column of image files over several Parquet files, read a row group at a time."""
+
+    def __init__(self, paths: Sequence[Path], column: str) -> None:
+        """Open nothing yet but the files' ends, which say how many rows each group has."""
+        import pyarrow.parquet as pq
+
+        self.paths, self.column = list(paths), column
+        groups = []
+        for number, path in enumerate(self.paths):
+            metadata = pq.read_metadata(path)
+            groups += [(number, group, metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
+        self.groups = groups
+        self.starts = np.cumsum([0, *(rows for _, _, rows in groups)])
+        per_file = [sum(rows for of, _, rows in groups if of == number) for number in range(len(self.paths))]
+        self.file_starts = np.cumsum([0, *per_file])
+        self.held: tuple[int, Any] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return int(self.starts[-1])
+
+    def read(self, position: int) -> bytes:
+        """Return an image file. Positions in ascending order read every row group once."""
+        number = int(np.searchsorted(self.starts, position, side="right")) - 1
+        if self.held is None or self.held[0] != number:
+            self.held = (number, self._group(number))
+        value = self.held[1][position - int(self.starts[number])].as_py()
+        data = value["bytes"] if isinstance(value, dict) else value
+        if data is None:
+            raise OSError("the row holds no image bytes")
+        return data
+
+    def _group(self, number: int) -> Any:
+        import pyarrow.parquet as pq
+
+        file, group, _ = self.groups[number]
+        # No threads: these do not survive the fork into worker processes.
+        with pq.ParquetFile(self.paths[file], pre_buffer=False) as table:
+            return table.read_row_group(group, columns=[self.column], use_threads=False).column(0)
+
+    def name(self, position: int) -> str:
+        """Return the file and the row in it."""
+        file = int(np.searchsorted(self.file_starts, position, side="right")) - 1
+        return f"{self.paths[file].name} row {position - int(self.file_starts[file])}"
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """List a Parquet file itself, or those in a folder at any depth."""
+    return sorted(path.rglob("*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet")
+
+
+def parquet(path: Path, *, image: str | None = None, label: str | None = None) -> Catalog:
+    """List Parquet files with an image and a label column; `train` and `validation` (or `test`) in their names split them.
+
+    Args:
+        path: a file, or a folder of files.
+        image: name of the column of image files; `None` finds the only one there is.
+        label: name of the column of classes, whole numbers or text; `None` finds it.
+
+    Raises:
+        ValueError: no such columns, or more than one that could be meant.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = parquet_files(path)
+    by_split: dict[str, list[Path]] = {}
+    for file in files:
+        found = _SPLIT_NAME.search(file.stem.lower()) or _SPLIT_NAME.search(file.parent.name.lower())
+        by_split.setdefault("val" if found and found[1].startswith("val") else found[1] if found else "train", []).append(file)
+    if "train" not in by_split:
+        raise ValueError(f"data.path {path}: no Parquet file is of the training set: {', '.join(file.name for file in files)}")
+    held_out = next((name for name in ("val", "test") if name in by_split), None)
+    try:
+        schema = pq.read_schema(by_split["train"][0])
+        image = image or _image_column(path, schema)
+        label = label or _label_column(path, schema)
+        parts, values = [], []
+        for split, name in ((TRAIN if held_out else UNSPLIT, "train"), *([(VAL, held_out)] if held_out else [])):
+            images = ParquetImages(by_split[name], image)
+            columns = [pq.read_table(file, columns=[label]).column(0).to_numpy() for file in by_split[name]]
+            parts.append((split, images))
+            values.append(np.concatenate(columns))
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, KeyError, IndexError) as error:
+        raise ValueError(f"data.path {path}: {str(error).partition(chr(10))[0]}") from None
+    class_names, labels = _classes(path, label, values, _declared_names(schema, label))
+    return joined(
+        class_names,
+        [(split, images, numbers) for (split, images), numbers in zip(parts, labels, strict=True)],
+        [*files, *([path] if path.is_dir() else [])],
+    )
+
+
+def _image_column(path: Path, schema: Any) -> str:
+    """Find the column of image files: binary, or a struct with `bytes`, as `datasets` writes it."""
+    import pyarrow as pa
+
+    def holds_images(kind: Any) -> bool:
+        if pa.types.is_struct(kind):
+            return any(kind.field(number).name == "bytes" for number in range(kind.num_fields))
+        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+    found = [field.name for field in schema if holds_images(field.type)]
+    if len(found) != 1:
+        raise ValueError(
+            f"data.path {path}: needs exactly one column of image files (binary, or a struct with bytes), has"
+            f" {', '.join(found) or 'none'} among {', '.join(schema.names)}"
+        )
+    return found[0]
+
+
+def _label_column(path: Path, schema: Any) -> str:
+    for name in LABEL_COLUMNS:
+        if name in schema.names:
+            return name
+    raise ValueError(
+        f"data.path {path}: no label column among {', '.join(schema.names)}; accepted names: {', '.join(LABEL_COLUMNS)}"
+    )
+
+
+def _declared_names(schema: Any, label: str) -> list[str] | None:
+    """Read the class names that `datasets` keeps in a file's metadata, if it wrote the file."""
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return list(features[label]["names"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _classes(
+    path: Path, column: str, values: list[np.ndarray], declared: list[str] | None
+) -> tuple[list[str], list[np.ndarray]]:
+    """Number the classes of a label column: whole numbers stay as they are, text is numbered in order."""
+    together = np.concatenate(values)
+    if together.dtype.kind in "iu":
+        low, high = int(together.min()), int(together.max())
+        if low < 0 or (declared is not None and high >= len(declared)):
+            raise ValueError(f"data.path {path}: {column} runs from {low} to {high}; accepted: 0 and above, each a class")
+        return declared or [str(number) for number in range(high + 1)], values
+    if not all(isinstance(value, str) for value in together):
+        raise ValueError(f"data.path {path}: {column} is neither whole numbers nor text throughout")
+    class_names, numbers = np.unique(together.astype(str), return_inverse=True)
+    return class_names.tolist(), np.split(numbers, np.cumsum([len(part) for part in values])[:-1])
+
+
+def idx_folder(path: Path) -> Path | None:
+    """Find the folder of MNIST's idx files in or below a path; `None` where there is none."""
+    for folder in (path, path / "raw", path / "MNIST" / "raw"):
+        if any(folder.glob("train-images*idx3-ubyte*")):
+            return folder
+    return None
+
+
+def idx(folder: Path) -> Catalog:
+    """List MNIST as its authors publish it: four idx files, gzipped or not.
+
+    Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
+    """
+    parts: list[tuple[int, Images, np.ndarray]] = []
+    used = []
+    for split, stem in ((TRAIN, "train"), (VAL, "t10k")):
+        arrays = []
+        for kind, rank in (("images", 3), ("labels", 1)):
+            found = sorted(folder.glob(f"{stem}-{kind}*idx{rank}-ubyte*"))
+            if not found:
+                raise ValueError(f"data.path {folder}: {stem}-{kind}-idx{rank}-ubyte (or .gz) is missing")
+            arrays.append(read_idx(found[0]))
+            used.append(found[0])
+        parts.append((split, ArrayImages(arrays[0], stem), arrays[1]))
+    return joined([str(digit) for digit in range(10)], parts, used)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an idx file of unsigned bytes.
+
+    Raises:
+        ValueError: it is none, or cut off.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read()
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: damaged ({error})") from None
+    rank = data[3] if data[:3] == b"\0\0\x08" else 0
+    shape = np.frombuffer(data[4 : 4 + 4 * rank], dtype=">u4").astype(int)
+    if not rank or len(data) != 4 + 4 * rank + shape.prod():
+        raise ValueError(f"{path}: not an idx file of unsigned bytes, or cut off")
+    return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def cifar_folder(path: Path) -> Path | None:
+    """Find the folder of CIFAR's own files in or below a path; `None` where there is none."""
+    names = ("", "cifar-10-batches-bin", "cifar-10-batches-py", "cifar-100-binary", "cifar-100-python")
+    for folder in (path / name for name in names):
+        if any((folder / file).is_file() for file in ("data_batch_1", "data_batch_1.bin", "train", "train.bin")):
+            return folder
+    return None
+
+
+def cifar(folder: Path, *, num_classes: int) -> Catalog:
+    """List CIFAR-10 or CIFAR-100 (its 100 fine classes) as its authors publish it, in the binary or the Python version.
+
+    Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images".
+    """
+    ending = ".bin" if any(folder.glob("*.bin")) else ""
+    batches = [f"data_batch_{number}" for number in range(1, 6)] if num_classes == 10 else ["train"]
+    held_out = "test_batch" if num_classes == 10 else "test"
+    parts: list[tuple[int, Images, np.ndarray]] = []
+    used = [folder / f"{name}{ending}" for name in (*batches, held_out)]
+    for path in used:
+        if not path.is_file():
+            raise ValueError(f"data.path {folder}: {path.name} is missing")
+        pixels, labels = _cifar_binary(path, num_classes) if ending else _cifar_pickle(path)
+        if pixels.shape[1:] != (3072,) or len(pixels) != len(labels) or labels.max() >= num_classes:
+            raise ValueError(f"{path}: not a file of CIFAR-{num_classes}")
+        pixels = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        parts.append((VAL if path.stem == held_out else TRAIN, ArrayImages(pixels, path.stem), labels))
+    return joined(_cifar_names(folder, num_classes, is_binary=bool(ending)), parts, used)
+
+
+def _cifar_binary(path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    num_labels = 1 if num_classes == 10 else 2  # CIFAR-100: coarse, then fine
+    data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    if len(data) % (3072 + num_labels):
+        raise ValueError(f"{path}: cut off, or not a file of CIFAR-{num_classes}")
+    rows = data.reshape(-1, 3072 + num_labels)
+    return rows[:, num_labels:], rows[:, num_labels - 1].astype(int)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads pickles of numbers, text and arrays, and refuses all else: a pickle can run any code."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """Allow what rebuilds an array."""
+        allowed = {"_reconstruct": np.zeros(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
+        if module_name.split(".")[0] == "numpy" and global_name in allowed:
+            return allowed[global_name]
+        raise pickle.UnpicklingError(f"holds {module_name}.{global_name}")
+
+
+def _unpickled(path: Path) -> dict[bytes, Any]:
+    try:
+        with path.open("rb") as file:
+            return _ArraysOnly(file, encoding="bytes").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, IndexError) as error:
+        raise ValueError(f"{path}: not a file of CIFAR's Python version, or damaged ({error})") from None
+
+
+def _cifar_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    batch = _unpickled(path)
+    return batch[b"data"], np.array(batch[b"fine_labels" if b"fine_labels" in batch else b"labels"])
+
+
+def _cifar_names(folder: Path, num_classes: int, *, is_binary: bool) -> list[str]:
+    if is_binary:
+        path = folder / ("batches.meta.txt" if num_classes == 10 else "fine_label_names.txt")
+        names = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    else:
+        path = folder / ("batches.meta" if num_classes == 10 else "meta")
+        meta = _unpickled(path) if path.is_file() else {}
+        names = [name.decode() for name in meta.get(b"label_names" if num_classes == 10 else b"fine_label_names", [])]
+    return names if len(names) == num_classes else [str(number) for number in range(num_classes)]
