@@ -1,0 +1,91 @@
+"""Readings of the evidence that several rules share: chance level, windows of the loss, whether anything was learned."""
+
+import math
+import statistics
+
+from .finding import Evidence, LayerStats, StepRecord
+
+LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
+WINDOW_STEPS = 20
+
+
+def num_classes(evidence: Evidence) -> int | None:
+    """Classes of the task, from whoever knows."""
+    if evidence.num_classes is not None:
+        return evidence.num_classes
+    if evidence.data is not None and evidence.data.num_classes is not None:
+        return evidence.data.num_classes
+    return evidence.probe.num_logits if evidence.probe is not None else None
+
+
+def chance_loss(evidence: Evidence) -> float | None:
+    """Loss of a net that knows nothing and says so, ln C. None if this is no classification."""
+    if evidence.probe is not None and evidence.probe.cross_entropy is None:
+        return None
+    classes = num_classes(evidence)
+    return math.log(classes) if classes is not None and classes > 1 else None
+
+
+def finite_steps(evidence: Evidence) -> list[StepRecord]:
+    """Steps with a finite loss, in order."""
+    return [step for step in evidence.steps if math.isfinite(step.loss)]
+
+
+def num_steps(evidence: Evidence) -> int:
+    """Steps from the first to the last that was watched; of a long run not all of them are kept."""
+    return evidence.steps[-1].step - evidence.steps[0].step + 1 if evidence.steps else 0
+
+
+def recent_loss(evidence: Evidence) -> float | None:
+    """Mean loss of the last `WINDOW_STEPS` steps; None with fewer than that."""
+    steps = finite_steps(evidence)
+    return statistics.fmean(s.loss for s in steps[-WINDOW_STEPS:]) if len(steps) >= WINDOW_STEPS else None
+
+
+def has_learned(evidence: Evidence) -> bool:
+    """Whether the loss is now below chance, or, without classes, clearly below its first steps."""
+    recent = recent_loss(evidence)
+    steps = finite_steps(evidence)
+    if recent is None or len(steps) < 2 * WINDOW_STEPS:
+        return False
+    first = statistics.fmean(s.loss for s in steps[:5])
+    chance = chance_loss(evidence)
+    # A run watched from its middle starts below chance; one that starts far above it has learned only below chance.
+    return recent < LEARNED * (first if chance is None else chance)
+
+
+def started_at_zero(evidence: Evidence) -> bool:
+    """Whether the watched steps begin with the first step of training."""
+    return bool(evidence.steps) and evidence.steps[0].step == 0
+
+
+def latest_layers(evidence: Evidence) -> tuple[LayerStats, ...]:
+    """Layers of the last sampled step that saw any, else of the probe."""
+    for sample in reversed(evidence.samples):
+        if sample.layers and not sample.blind:
+            return sample.layers
+    return evidence.probe.layers if evidence.probe is not None else ()
+
+
+def latest_batch_size(evidence: Evidence) -> int | None:
+    """Examples behind `latest_layers`."""
+    for sample in reversed(evidence.samples):
+        if sample.layers and not sample.blind:
+            return sample.batch_size
+    return evidence.probe.batch_size if evidence.probe is not None else None
+
+
+def optimizer_name(evidence: Evidence) -> str | None:
+    """Class name of the optimizer; None if unknown."""
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe else None)
+    return settings.name if settings is not None else None
+
+
+def is_adaptive(evidence: Evidence) -> bool:
+    """Whether the optimizer divides by the gradient's own size, as Adam does, and so does not mind its scale."""
+    return optimizer_name(evidence) not in (None, "SGD")
+
+
+def names(layers: list[LayerStats]) -> tuple[str, ...]:
+    """Names of layers."""
+    return tuple(layer.name for layer in layers)

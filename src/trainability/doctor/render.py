@@ -1,0 +1,130 @@
+"""A diagnosis as text for a terminal: verdict, causes, layers, what was not checked."""
+
+import math
+import textwrap
+
+from .finding import Diagnosis, Finding, LayerStats, Measurement
+
+WIDTH = 110
+_BAR = 12  # characters: a decade of rms each from 1e-6 to 1e+6
+_SIGNS = {"error": "✗", "warning": "!", "hint": "·"}
+
+
+def number(value: float) -> str:
+    """A number in four significant figures or fewer: 0.00023 as 2.3e-04."""
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    if math.isnan(value):
+        return "NaN"
+    if value == 0 or 1e-2 <= abs(value) < 1e5:
+        return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.1e}"
+
+
+def _measured(measurement: Measurement) -> str:
+    text = f"{measurement.name} {number(measurement.value)}"
+    text += f" {measurement.unit}" if measurement.unit else ""
+    return text + (f" (threshold {number(measurement.threshold)})" if measurement.threshold is not None else "")
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent))
+
+
+def render_finding(finding: Finding) -> str:
+    """One finding: what was seen, the numbers, the cause, the remedy, the source."""
+    lines = [_wrapped(f"{finding.rule}: {finding.seen}", f"  {_SIGNS[finding.severity]} ")]
+    lines.append(_wrapped("; ".join(map(_measured, finding.measurements)), "      measured  "))
+    if finding.layers:
+        shown = ", ".join(finding.layers[:8]) + (f" and {len(finding.layers) - 8} more" if len(finding.layers) > 8 else "")
+        lines.append(_wrapped(shown, "      layers    "))
+    lines.append(_wrapped(finding.cause, "      cause     "))
+    lines.append(_wrapped(finding.remedy, "      change    "))
+    if finding.explains:
+        lines.append(_wrapped(", ".join(finding.explains), "      explains  "))
+    lines.append(_wrapped(finding.source, "      source    "))
+    return "\n".join(lines)
+
+
+def _bar(value: float | None) -> str:
+    """Where a positive number lies between 1e-6 and 1e+6, as a mark on a line whose middle is 1."""
+    cells = ["─"] * _BAR
+    cells.insert(_BAR // 2, "┼")
+    if value is None or not math.isfinite(value) or value <= 0:
+        return "".join(cells)
+    place = min(max(round(math.log10(value)) + _BAR // 2, 0), _BAR)
+    cells[place] = "█"
+    return "".join(cells)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def render_layers(layers: tuple[LayerStats, ...]) -> str:
+    """Table of layers: gain, output predicted and measured, a bar, gradient predicted and measured, update."""
+    if not layers:
+        return ""
+    head = (
+        "layer",
+        "kind",
+        "gain",
+        "output",
+        "predicted",
+        f"1e-6 {'':{_BAR - 8}} 1e+6",
+        "gradient",
+        "predicted",
+        "update",
+    )
+    rows: list[tuple[str, ...]] = [head]
+    for s in layers:
+        rows.append(
+            (
+                s.name,
+                s.kind,
+                _cell(s.gain),
+                _cell(s.activation_rms),
+                _cell(s.predicted_activation_rms),
+                _bar(s.activation_rms),
+                _cell(s.output_gradient_rms),
+                _cell(s.predicted_output_gradient_rms),
+                _cell(s.update_ratio),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    text_columns = (0, 1, 5)
+    lines = []
+    for row in rows:
+        cells = [c.ljust(w) if i in text_columns else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def render_text(diagnosis: Diagnosis) -> str:
+    """The whole diagnosis, verdict first.
+
+    Returns:
+        Plain text of at most `WIDTH` characters a line, but for layer names that are longer themselves.
+    """
+    verdict = diagnosis.verdict.upper()
+    if diagnosis.remaining_steps is not None:
+        verdict += f" (about {diagnosis.remaining_steps:,.0f} more steps)"
+    parts = [_wrapped(diagnosis.reason, f"{verdict}: ")]
+    if diagnosis.findings:
+        parts.append("\n\n".join(render_finding(f) for f in diagnosis.findings))
+    probe = diagnosis.evidence.probe
+    samples = [s for s in diagnosis.evidence.samples if s.layers]
+    if probe is not None and probe.layers:
+        title = f"Layers at the start (rms; structure: {probe.structure}"
+        if probe.log10_gain is not None:
+            title += f"; gain budget {probe.log10_gain:+.1f}, input {_log10(probe.input_mean_square):+.1f}"
+        parts.append(title + ")\n" + render_layers(probe.layers))
+    if samples:
+        parts.append(f"Layers at step {samples[-1].step:,} (rms)\n" + render_layers(samples[-1].layers))
+    if diagnosis.not_checked:
+        parts.append("Not checked\n" + "\n".join(_wrapped(line, "  - ") for line in diagnosis.not_checked))
+    return "\n\n".join(parts)
+
+
+def _log10(value: float) -> float:
+    return math.log10(value) if value > 0 else -math.inf

@@ -1,0 +1,248 @@
+"""A model's forward pass as a list of operations on shapes, recorded on the meta device: no data, no arithmetic."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+# Elementwise functions of one tensor, under every name PyTorch calls them by (in-place forms carry an underscore).
+ACTIVATIONS = frozenset(
+    {"relu", "relu6", "leaky_relu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "hardtanh"}
+    | {"hardsigmoid", "softplus", "softsign", "tanh", "sigmoid", "logsigmoid", "tanhshrink", "hardshrink", "softshrink"}
+)
+RECTIFIERS = frozenset({"relu", "relu6"})  # exactly zero on the negative side: units can be dead
+_RESHAPES = frozenset(
+    {"flatten", "reshape", "view", "squeeze", "unsqueeze", "transpose", "permute", "contiguous", "clone", "detach"}
+    | {"to", "float", "half", "bfloat16", "double", "expand", "unflatten", "swapaxes", "movedim", "type"}
+)
+_NORMS = frozenset(["batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"])
+_SUMS = frozenset(["add", "iadd", "radd", "sub", "isub"])
+_SCALES = frozenset(["mul", "imul", "rmul", "div", "truediv", "itruediv", "true_divide"])
+_POOLS = {"max_pool": "max_pool", "avg_pool": "avg_pool", "adaptive_avg_pool": "avg_pool", "adaptive_max": "max_pool"}
+_WEIGHTED = {"conv": "conv", "conv_transpose": "conv_transpose", "linear": "linear", "embedding": "embedding"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    """One operation of the forward pass.
+
+    Attributes:
+        kind: "conv", "conv_transpose", "linear", "embedding", "norm", "activation", "max_pool", "avg_pool",
+            "dropout", "reshape", "sum", "concat", "scale" or "unknown".
+        function: PyTorch's name of it, "conv2d".
+        name: module that owns its weight, as `named_modules()` gives it; None if it has none.
+        weight: full name of its weight parameter; None if it has none.
+        bias: full name of its bias parameter; None if it has none.
+        inputs: numbers of the values it reads; 0 is the model's input, a constant is left out.
+        output: number of the value it makes.
+        input_shape: shape of its first input.
+        output_shape: shape of its output.
+        options: what the kind needs: kernel, stride, padding, p, training, factor, apply.
+    """
+
+    kind: str
+    function: str
+    name: str | None
+    weight: str | None
+    bias: str | None
+    inputs: tuple[int, ...]
+    output: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Operations in the order they ran.
+
+    Attributes:
+        ops: the operations; each reads values that earlier ones made.
+        output: number of the value that the model returned; None if it did not return one tensor.
+        output_shape: its shape.
+    """
+
+    ops: tuple[Op, ...]
+    output: int | None
+    output_shape: tuple[int, ...]
+
+    def activation_after(self, op: Op) -> str | None:
+        """Name of the activation function that alone reads an operation's output, through reshapes and dropout."""
+        value = op.output
+        while True:
+            readers = [reader for reader in self.ops if value in reader.inputs]
+            if len(readers) != 1:
+                return None
+            if readers[0].kind == "activation":
+                return readers[0].function
+            # conv -> max pool -> ReLU is the same function as conv -> ReLU -> max pool
+            if readers[0].kind not in ("reshape", "dropout", "max_pool"):
+                return None
+            value = readers[0].output
+
+
+class _Recorder(TorchFunctionMode):
+    """Sees every call of the PyTorch API, module or functional, without touching the model.
+
+    `torch.fx` would need a model without data-dependent Python; the function mode only needs one that runs.
+    """
+
+    def __init__(self, model_input: Tensor, parameter_names: dict[int, str]) -> None:
+        super().__init__()
+        self.ops: list[Op] = []
+        self.value_of: dict[int, int] = {id(model_input): 0}
+        self.alive: list[Tensor] = [model_input]  # an id is only unique while its tensor lives
+        self.alive_parameters: list[Tensor] = []
+        self.parameter_names = parameter_names
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        sources = [t for t in _tensors([*args, *kwargs.values()]) if id(t) in self.value_of]
+        # Read before the call: an in-place operation puts a new value under the same tensor.
+        values = tuple(self.value_of[id(t)] for t in sources)
+        shape = tuple(sources[0].shape) if sources else ()
+        result = func(*args, **kwargs)
+        if sources:
+            for tensor in _tensors([result]):
+                self._record(func, args, kwargs, values, shape, tensor)
+        elif _function_name(func) in _RESHAPES and args and id(args[0]) in self.parameter_names:
+            # A convolution's weight used as a matrix is still that weight.
+            self.alive_parameters.append(result)
+            self.parameter_names[id(result)] = self.parameter_names[id(args[0])]
+        return result
+
+    def _record(self, func: Callable, args: tuple, kwargs: dict, values: tuple, shape: tuple, result: Tensor) -> None:
+        function = _function_name(func)
+        named = [(self.parameter_names[id(t)], t) for t in _tensors([*args, *kwargs.values()]) if id(t) in self.parameter_names]
+        weight = next((name for name, _ in named if not name.endswith("bias")), None)
+        bias = next((name for name, _ in named if name.endswith("bias")), None)
+        kind, options = _classify(function, func, args, kwargs, len(values))
+        owner = weight or bias
+        self.alive.append(result)
+        self.value_of[id(result)] = len(self.alive) - 1
+        self.ops.append(
+            Op(
+                kind=kind,
+                function=function,
+                name=owner.rpartition(".")[0] if owner else None,
+                weight=weight,
+                bias=bias,
+                inputs=values,
+                output=len(self.alive) - 1,
+                input_shape=shape,
+                output_shape=tuple(result.shape),
+                options=options,
+            )
+        )
+
+
+def _function_name(func: Callable) -> str:
+    return getattr(func, "__name__", str(func)).strip("_")
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
+def _classify(function: str, func: Callable, args: tuple, kwargs: dict, num_inputs: int) -> tuple[str, dict[str, Any]]:
+    """Kind of an operation and the options that its signal theory needs."""
+    stem = function.rstrip("123d")  # conv2d -> conv, max_pool2d -> max_pool
+    if stem in _WEIGHTED:
+        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        return _WEIGHTED[stem], {"stride": given.get("stride", 1), "padding": given.get("padding", 0)}
+    if function in ACTIVATIONS:
+        rest, options = args[1:], {k: v for k, v in kwargs.items() if k not in ("inplace", "input", "training")}
+        plain = getattr(torch.nn.functional, function, func) if func.__name__.endswith("_") else func
+        return "activation", {"apply": lambda x: plain(x, *rest, **options)}
+    for prefix, kind in _POOLS.items():
+        if function.startswith(prefix):
+            window = args[1] if len(args) > 1 else kwargs.get("kernel_size", kwargs.get("output_size"))
+            stride = args[2] if len(args) > 2 else kwargs.get("stride")
+            options = {"window": window, "stride": stride, "padding": kwargs.get("padding", 0)}
+            return kind, {**options, "adaptive": function.startswith("adaptive")}
+    if function in ("mean", "mean_dim") and (len(args) > 1 or "dim" in kwargs):
+        return "avg_pool", {"dims": args[1] if len(args) > 1 else kwargs["dim"]}
+    if "dropout" in function:
+        names = ("input", "p", "training")
+        given = {"p": 0.5, "training": True, **dict(zip(names, args, strict=False)), **kwargs}
+        return "dropout", {"p": given["p"] if given["training"] else 0.0}
+    if function in _RESHAPES or (function == "getitem" and _keeps_everything(*args[1:])):
+        return "reshape", {}
+    if function in _NORMS:
+        return "norm", {"function": function, "training": kwargs.get("training", True)}
+    if function in _SUMS and num_inputs == 2 and not kwargs.get("alpha"):
+        return "sum", {}
+    if function in ("cat", "concat", "concatenate"):
+        return "concat", {}
+    if function in _SCALES and num_inputs == 1:
+        numbers = [a for a in args if isinstance(a, (int, float))]
+        if len(numbers) == 1 and numbers[0] != 0:
+            return "scale", {"factor": float(numbers[0]) if "mul" in function else 1.0 / float(numbers[0])}
+    return "unknown", {}
+
+
+def _keeps_everything(index: Any) -> bool:
+    """Whether an index only adds dimensions, as `x[:, :, None, None]` does."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or part == slice(None) for part in parts)
+
+
+@contextlib.contextmanager
+def without_compilation(model: nn.Module) -> Iterator[nn.Module]:
+    """The plain module inside a compiled one: what is compiled cannot be watched."""
+    plain = getattr(model, "_orig_mod", model)
+    compiled = [(m, m._compiled_call_impl) for m in plain.modules() if getattr(m, "_compiled_call_impl", None)]
+    for module, _ in compiled:
+        module._compiled_call_impl = None
+    try:
+        yield plain
+    finally:
+        for module, implementation in compiled:
+            module._compiled_call_impl = implementation
+
+
+def trace(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Trace:
+    """Records the operations of one forward pass on the meta device: milliseconds, whatever the model's size.
+
+    Args:
+        model: any module that takes one tensor. Its weights may themselves be on the meta device. It is not changed;
+            forward hooks of its own see meta tensors.
+        input_shape: shape of a batch, (batch, channels, height, width) for images.
+        dtype: of the input; None for the model's own floating-point type.
+
+    Returns:
+        The operations that depend on the input.
+
+    Raises:
+        ValueError: the model cannot run without values (control flow on data, or an operation that the meta device
+            lacks), or is sharded; the message says why.
+    """
+    with without_compilation(model) as plain:
+        parameters = dict(plain.named_parameters(remove_duplicate=False))
+        if any(hasattr(p, "to_local") for p in parameters.values()):
+            # fully_shard's own hooks gather the weights; stand-ins in their place would leave it half gathered.
+            raise ValueError("cannot follow a sharded model without data; trace it before fully_shard")
+        stand_ins = {name: torch.empty_like(p, device="meta", requires_grad=False) for name, p in parameters.items()}
+        buffers = {name: torch.empty_like(b, device="meta") for name, b in plain.named_buffers()}
+        floating = [p.dtype for p in parameters.values() if p.is_floating_point()]
+        dtype = dtype or (floating[0] if floating else torch.get_default_dtype())
+        model_input = torch.empty(input_shape, dtype=dtype, device="meta")
+        recorder = _Recorder(model_input, {id(tensor): name for name, tensor in stand_ins.items()})
+        try:
+            with torch.no_grad(), recorder:
+                output = torch.func.functional_call(plain, {**stand_ins, **buffers}, (model_input,), tie_weights=False)
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else "no message"
+            raise ValueError(f"cannot follow the model without data: {type(error).__name__}: {reason}") from error
+    if not isinstance(output, Tensor) or id(output) not in recorder.value_of:
+        return Trace(ops=tuple(recorder.ops), output=None, output_shape=())
+    return Trace(ops=tuple(recorder.ops), output=recorder.value_of[id(output)], output_shape=tuple(output.shape))

@@ -1,0 +1,178 @@
+"""Audits: data as the loop sees it, metric against known answers."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+from trainability.doctor import Evidence, audit_data, audit_metric, diagnose
+
+
+def images_and_labels(count: int = 600, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(4, (count,), generator=generator)
+    patterns = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(9))
+    return patterns[labels] + torch.randn(count, 3, 8, 8, generator=generator), labels
+
+
+def loader(images, labels, batch_size: int = 50):
+    return list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+
+
+def rules(audit) -> list[str]:
+    return [finding.rule for finding in diagnose(Evidence(data=audit)).findings]
+
+
+def test_clean_data_has_no_finding():
+    audit = audit_data(loader(*images_and_labels()), loader(*images_and_labels(200, seed=1)), num_classes=4)
+    assert rules(audit) == []
+    assert audit.train.num_images == 600
+    assert audit.train.label_counts == tuple(torch.bincount(images_and_labels()[1]).tolist())
+    assert audit.class_signal_z is not None
+    assert audit.class_signal_z > 5
+
+
+def test_moments_are_those_of_all_images():
+    images, labels = images_and_labels()
+    audit = audit_data(loader(images, labels))
+    assert audit.train.channel_means == pytest.approx(images.mean(dim=(0, 2, 3)).tolist(), abs=1e-5)
+    assert audit.train.channel_stds == pytest.approx(images.std(dim=(0, 2, 3)).tolist(), rel=1e-3)
+    assert audit.train.minimum == pytest.approx(float(images.min()))
+    assert audit.train.clipped_fraction == pytest.approx(2 / images.numel())
+
+
+def test_colour_shift_after_normalisation_is_named():
+    # The seed's: a shift of +-20 on normalised floats, clipped to [0, 1], on half of the training images.
+    images, labels = images_and_labels()
+    shift = torch.randint(-20, 21, (300, 3, 1, 1), generator=torch.Generator().manual_seed(3)).float()
+    damaged = images.clone()
+    damaged[:300] = (damaged[:300] + shift).clamp(0, 1)
+    audit = audit_data(loader(damaged, labels), loader(*images_and_labels(200, seed=1)))
+    diagnosis = diagnose(Evidence(data=audit))
+    assert diagnosis.verdict == "broken data"
+    assert diagnosis.findings[0].rule == "blank_images"
+    assert "colour shift" in diagnosis.findings[0].cause
+    assert audit.train.blank_fraction > 0.2
+
+
+def test_shuffled_labels_are_seen():
+    images, labels = images_and_labels()
+    shuffled = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    assert rules(audit_data(loader(images, shuffled))) == ["shuffled_labels"]
+
+
+def test_overlap_and_conflicting_labels():
+    images, labels = images_and_labels()
+    audit = audit_data(loader(torch.cat([images, images[:60]]), torch.cat([labels, (labels[:60] + 1) % 4])))
+    assert audit.label_conflict_fraction == pytest.approx(60 / 660)
+    audit = audit_data(loader(images, labels), loader(images[:50], labels[:50]))
+    assert audit.overlap_fraction == 1.0
+    assert "split_overlap" in rules(audit)
+
+
+def test_labels_that_count_from_one():
+    images, labels = images_and_labels()
+    assert "label_range" in rules(audit_data(loader(images, labels + 1), num_classes=4))
+
+
+def test_validation_normalised_otherwise():
+    images, labels = images_and_labels(200, seed=1)
+    assert rules(audit_data(loader(*images_and_labels()), loader(images * 3 + 2, labels))) == ["split_shift"]
+
+
+class Transformed(Dataset):
+    transform = None
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index):
+        return torch.full((3, 8, 8), float(index)) + torch.arange(8.0), index % 4
+
+
+def test_shared_data_set_matters_only_if_it_transforms():
+    shared = Transformed()
+    parts = Subset(shared, range(50)), Subset(shared, range(50, 100))
+    loaders = [DataLoader(part, batch_size=10) for part in parts]
+    assert not audit_data(*loaders).shared_dataset
+    shared.transform = len
+    assert audit_data(*loaders).shared_dataset
+
+
+def test_random_state_is_put_back():
+    data = TensorDataset(*images_and_labels())
+    torch.manual_seed(5)
+    audit_data(DataLoader(data, batch_size=50, shuffle=True))
+    after = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(after, torch.rand(3))
+
+
+@pytest.mark.parametrize(("batches", "message"), [([], "train loader is empty"), ([1, 2], "yields int")])
+def test_bad_loaders_are_one_line(batches, message):
+    with pytest.raises(ValueError, match=message):
+        audit_data(batches)
+
+
+def correct(logits, labels) -> float:
+    return float((logits.argmax(dim=1) == labels).sum())
+
+
+def accuracy(batches) -> float:
+    return sum(correct(*b) for b in batches) / sum(len(y) for _, y in batches)
+
+
+def top5_error_percent(batches) -> float:
+    hits = sum(float((z.topk(5).indices == y[:, None]).any(dim=1).sum()) for z, y in batches)
+    return 100 - 100 * hits / sum(len(y) for _, y in batches)
+
+
+class Stateful:
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.right, self.seen = 0.0, 0
+
+    def update(self, logits, labels) -> None:
+        self.right += correct(logits, labels)
+        self.seen += len(labels)
+
+    def compute(self) -> float:
+        return self.right / self.seen
+
+
+def last_batch(batches) -> float:
+    """The seed's: correct of the last batch over the size of the whole set."""
+    return correct(*batches[-1]) / sum(len(y) for _, y in batches)
+
+
+def mean_of_means(batches) -> float:
+    return sum(correct(*b) / len(b[1]) for b in batches) / len(batches)
+
+
+def broken(batches) -> float:
+    raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    "metric", [accuracy, top5_error_percent, Stateful(), lambda z, y: correct(z, y) / len(y), lambda b: 1 - accuracy(b)]
+)
+def test_right_metrics_pass(metric):
+    audit = audit_metric(metric)
+    assert diagnose(Evidence(metric=audit)).findings == ()
+    assert len(audit.cases) >= 4
+
+
+@pytest.mark.parametrize("metric", [last_batch, mean_of_means, broken, lambda b: 0.5, lambda z, y: correct(z, y)])
+def test_wrong_metrics_are_caught(metric):
+    diagnosis = diagnose(Evidence(metric=audit_metric(metric)))
+    assert diagnosis.verdict == "broken metric"
+
+
+def test_what_a_constant_predictor_scores():
+    assert audit_metric(accuracy, num_classes=5).constant_score == pytest.approx(0.2)
+
+
+def test_no_metric_at_all():
+    with pytest.raises(ValueError, match="the metric is a float"):
+        audit_metric(0.5)

@@ -1,0 +1,328 @@
+"""The monitor: sees what happens, changes nothing, fails nobody's run."""
+
+import contextlib
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trainability.doctor import Evidence, Monitor, diagnose
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(8 * 16, 32),
+        nn.ReLU(inplace=True),
+        nn.Linear(32, 5),
+    )
+
+
+def run(
+    monitored: bool = True,
+    *,
+    num_steps: int = 12,
+    every: int = 4,
+    micro: int = 1,
+    clip: float | None = None,
+    call=lambda model: model,
+    zero_grad: bool = True,
+    autocast: bool = False,
+    model: nn.Module | None = None,
+):
+    model = model or net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    called = call(model)
+    monitor = Monitor(called, optimizer, every=every, accumulation=micro, num_classes=5) if monitored else None
+    losses = []
+    with monitor or contextlib.nullcontext():
+        for _ in range(num_steps):
+            for _ in range(micro):
+                images, labels = torch.randn(16, 3, 8, 8), torch.randint(5, (16,))
+                with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                    loss = F.cross_entropy(called(images).float(), labels) / micro
+                loss.backward()
+                losses.append(loss.item())
+                if monitor:
+                    monitor.after_backward(loss * micro)
+            if clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            if zero_grad:
+                optimizer.zero_grad()
+    return losses, [t.detach().clone() for t in model.state_dict().values()], monitor
+
+
+@pytest.mark.parametrize("options", [{}, {"micro": 2}, {"clip": 0.5}, {"autocast": True}, {"every": 1}])
+def test_a_monitored_run_is_bitwise_the_unmonitored_one(options):
+    losses, state, _ = run(monitored=False, **options)
+    watched_losses, watched_state, monitor = run(monitored=True, **options)
+    assert losses == watched_losses
+    assert all(torch.equal(a, b) for a, b in zip(state, watched_state, strict=True))
+    assert not monitor.evidence().problems
+
+
+def test_steps_and_samples():
+    losses, _, monitor = run(every=4)
+    evidence = monitor.evidence()
+    assert [s.step for s in evidence.steps] == list(range(12))
+    assert [s.loss for s in evidence.steps] == pytest.approx(losses)
+    assert [s.step for s in evidence.samples] == [0, 4, 8]
+    assert [layer.name for layer in evidence.samples[1].layers] == ["0", "1", "6", "8"]
+    assert [layer.activation for layer in evidence.samples[1].layers] == [None, "relu", "relu", None]
+    for layer in evidence.samples[1].layers:
+        for histogram in (layer.weight_histogram, layer.gradient_histogram, layer.activation_histogram):
+            assert histogram is not None
+            assert histogram.zero_fraction + sum(histogram.fractions) == pytest.approx(1.0, abs=1e-5)
+        assert layer.update_ratio is not None
+        assert 0 < layer.update_ratio < 1
+        assert layer.output_gradient_rms is not None
+    assert evidence.samples[0].training is True
+    assert evidence.samples[0].batch_size == 16
+    assert Evidence.from_dict(evidence.to_dict()) == evidence
+
+
+def test_gradient_norm_and_clip_ratio():
+    *_, monitor = run(clip=0.5)
+    for step in monitor.evidence().steps:
+        assert step.gradient_norm is not None
+        assert step.clip_ratio == pytest.approx(min(1.0, 0.5 / step.gradient_norm), rel=1e-3)
+
+
+def test_update_ratio_is_the_step_that_was_taken():
+    model = nn.Linear(4, 3, bias=False)
+    before = model.weight.detach().clone()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with Monitor(model, optimizer) as monitor:
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        monitor.after_backward(loss)
+        optimizer.step()
+    moved = float((model.weight.detach() - before).norm() / before.norm())
+    assert monitor.evidence().samples[0].layers[0].update_ratio == pytest.approx(moved, rel=1e-4)
+
+
+def test_histogram_puts_magnitudes_into_their_octave():
+    model = nn.Linear(4, 4, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(0.3)
+        model.weight[0] = 0.0
+    with Monitor(model) as monitor:
+        loss = model(torch.randn(8, 4)).sum()
+        loss.backward()
+        monitor.after_backward(loss)
+    histogram = monitor.evidence().samples[0].layers[0].weight_histogram
+    assert histogram.zero_fraction == pytest.approx(0.25)
+    assert histogram.fractions[-2 - histogram.lowest_exponent] == pytest.approx(0.75)  # 2**-2 <= 0.3 < 2**-1
+
+
+def test_missing_zero_grad_is_seen():
+    *_, monitor = run(zero_grad=False)
+    assert "missing_zero_grad" in [f.rule for f in diagnose(monitor.evidence()).findings]
+    *_, monitor = run(micro=3)
+    assert "missing_zero_grad" not in [f.rule for f in diagnose(monitor.evidence()).findings]
+
+
+def test_eval_mode_is_seen():
+    *_, monitor = run(model=net().eval())
+    assert "wrong_mode" in [f.rule for f in diagnose(monitor.evidence()).findings]
+
+
+def test_parameters_in_no_group_are_seen():
+    model = net()
+    monitor = Monitor(model, torch.optim.SGD(model[:6].parameters(), lr=0.1))
+    settings = monitor.evidence().optimizer
+    assert settings is not None
+    assert settings.unmanaged == ("6.weight", "6.bias", "8.weight", "8.bias")
+
+
+def test_odd_accumulation_is_seen():
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Monitor(model, optimizer) as monitor:
+        for micro in (3, 2, 2, 2):
+            for _ in range(micro):
+                loss = model(torch.randn(8, 4)).square().mean()
+                loss.backward()
+                monitor.after_backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert [s.micro_batches for s in monitor.evidence().steps] == [3, 2, 2, 2]
+    assert [f.rule for f in diagnose(monitor.evidence()).findings if f.severity != "hint"] == ["accumulation"]
+
+
+def test_evaluation_between_steps_is_not_mistaken_for_training():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Monitor(model, optimizer, every=1) as monitor:
+        model.eval()
+        with torch.no_grad():
+            model(torch.full((4, 3, 8, 8), 1e6))
+        model.train()
+        loss = model(torch.randn(16, 3, 8, 8)).square().mean()
+        loss.backward()
+        monitor.after_backward(loss)
+        optimizer.step()
+    (sample,) = monitor.evidence().samples
+    assert sample.training is True
+    assert sample.layers[0].activation_rms < 10
+
+
+def test_compiled_model_is_sampled_plain_and_runs_compiled_between():
+    compiled_calls = []
+
+    def backend(graph, inputs):
+        def call(*args):
+            compiled_calls.append(1)
+            return graph.forward(*args)
+
+        return call
+
+    *_, monitor = run(call=lambda model: torch.compile(model, backend=backend))
+    evidence = monitor.evidence()
+    assert not any(sample.blind for sample in evidence.samples)
+    assert len(evidence.samples) == 3
+    assert len(compiled_calls) == 12 - 3
+    assert not evidence.problems
+
+
+def test_a_blind_monitor_says_so_once():
+    model, other = net(), net()
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    monitor = Monitor(model, optimizer, every=1)
+
+    def loop() -> None:
+        with monitor:
+            for _ in range(3):
+                loss = other(torch.randn(16, 3, 8, 8)).square().mean()
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+
+    with pytest.warns(RuntimeWarning, match="saw no layer run"):
+        loop()
+    diagnosis = diagnose(monitor.evidence())
+    assert diagnosis.verdict == "cannot tell"
+    assert diagnosis.findings[0].rule == "blind"
+    assert len(monitor.evidence().steps) == 3
+
+
+def test_an_error_inside_is_named_once_and_the_run_goes_on(monkeypatch):
+    def broken(*args, **options):
+        raise ZeroDivisionError("oops")
+
+    losses, state, _ = run(monitored=False)
+    monkeypatch.setattr("trainability.doctor.stats.gradient_stats", broken)
+    with pytest.warns(RuntimeWarning, match="stopped watching: ZeroDivisionError: oops") as caught:
+        watched_losses, watched_state, monitor = run()
+    assert len(caught) == 1
+    assert losses == watched_losses
+    assert all(torch.equal(a, b) for a, b in zip(state, watched_state, strict=True))
+    assert "ZeroDivisionError" in monitor.evidence().problems[0]
+
+
+def test_leaves_no_hooks():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(KeyboardInterrupt), Monitor(model, optimizer):
+        raise KeyboardInterrupt
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
+
+
+def test_loss_scale_is_taken_off_and_a_skipped_step_is_no_nan():
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    norms = []
+    with Monitor(model, optimizer, every=10) as monitor:
+        for i in range(3):
+            optimizer.zero_grad()
+            loss = model(torch.randn(8, 4)).square().mean()
+            scale = math.inf if i == 1 else 1024.0
+            (loss * scale).backward()
+            monitor.after_backward(loss, grad_scale=scale)
+            if i != 1:  # what GradScaler.step does: unscale, or skip the step on overflow
+                for p in model.parameters():
+                    p.grad /= scale
+                norms.append(float(nn.utils.get_total_norm([p.grad for p in model.parameters()])))
+                optimizer.step()
+    steps = monitor.evidence().steps
+    assert [s.skipped for s in steps] == [False, True, False]
+    assert [s.gradient_norm for s in steps if not s.skipped] == pytest.approx(norms, rel=1e-5)
+    assert [s.clip_ratio for s in steps if not s.skipped] == pytest.approx([1.0, 1.0], rel=1e-4)
+    assert "not_finite" not in [f.rule for f in diagnose(monitor.evidence()).findings]
+
+
+def test_one_copy_to_the_host_per_sampled_step(monkeypatch):
+    copies = []
+    original = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copies.append(1) or original(self))
+    run(every=4)
+    assert len(copies) == 3 + 1  # three samples, and what was pending when the loop ended
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    dist = torch.distributed
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield dist
+    dist.destroy_process_group()
+
+
+def data_parallel(model):
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def sharded(model):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrap", [data_parallel, sharded])
+def test_watches_a_distributed_model(process_group, wrap):
+    def layers(wrapped: bool):
+        torch.manual_seed(0)
+        plain = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+        model = wrap(plain) if wrapped else plain
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with Monitor(model, optimizer, every=2) as monitor:
+            for _ in range(4):
+                loss = F.cross_entropy(model(torch.randn(32, 8)), torch.randint(4, (32,)))
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+        evidence = monitor.evidence()
+        assert not evidence.problems
+        return evidence.samples[1].layers
+
+    assert layers(wrapped=True) == layers(wrapped=False)
+
+
+def test_records_evaluations():
+    monitor = Monitor(net(), every=5)
+    labels = torch.arange(100) % 5
+    monitor.record_evaluation("validation", top1_error=0.8, predictions=torch.zeros(100, dtype=torch.long), labels=labels)
+    (evaluation,) = monitor.evidence().evaluations
+    assert evaluation.predicted_class_entropy == 0.0
+    assert evaluation.label_entropy == pytest.approx(math.log(5))
+    assert evaluation.most_predicted_fraction == 1.0
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="every is 0"):
+        Monitor(net(), every=0)
