@@ -1,0 +1,41 @@
+"""Named arrays in one file, written whole and read back only if whole."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write(arrays: Mapping[str, Any], path: Path) -> None:
+    """Write arrays under another name and rename the file, so that a kill leaves the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.replace(path)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read arrays back, each checked against its checksum first: numpy parses a header before the checksum is known.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it is damaged, or no such file.
+    """
+    try:
+        data = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            is_whole = members.testzip() is None
+        if is_whole:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        pass
+    raise ValueError(f"{path} was changed or damaged")

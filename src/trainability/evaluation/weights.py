@@ -1,0 +1,131 @@
+"""Published VGG weights in the usual state-dict form, loaded into the convolutional network."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from trainability.config import MIN_SIDE, one_of
+from trainability.vgg import CHANNELS, CONFIGS, VGG, build_vgg, classifier_state
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels on 0-1, as all weights of torchvision are normalised."""
+CAFFE_MEAN = (123.68, 116.779, 103.939)
+"""Of ImageNet's pixels on 0-255, red first, as the paper's authors published it with their weights."""
+INPUTS = ("torchvision", "caffe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A network with published weights, and the input that they were trained on.
+
+    Attributes:
+        config: configuration that the shapes belong to.
+        model: with the convolutional classifier.
+        mean: (3,) float32 on 0-255, red first, subtracted.
+        scale: (3,) float32, what the rest is divided by, or `None`.
+        num_classes: number of logits.
+    """
+
+    config: str
+    model: VGG
+    mean: Tensor
+    scale: Tensor | None
+    num_classes: int
+
+
+def load_published(path: Path, *, input: str = "torchvision") -> Published:
+    """Load weights whose layers are named as torchvision's VGG names them, `features.0.weight` to `classifier.6.bias`.
+
+    The configuration is read off the shapes. The linear classifier becomes the convolutional one, which holds the same
+    numbers, so that images of any size can be asked.
+
+    Args:
+        path: `.safetensors`, or anything that `torch.save` wrote, read without running code from it.
+        input: "torchvision": RGB on 0-1, mean subtracted, divided by the standard deviation. "caffe": BGR on 0-255, mean
+            subtracted, as the paper's authors released; the first layer is turned round to take RGB.
+
+    Raises:
+        ValueError: the file cannot be read, is not a VGG's, or has batch normalisation.
+    """
+    one_of("input", input, INPUTS)
+    state = read_state(path)
+    config, channels = _configuration(state, path)
+    num_classes, (hidden, inputs) = len(state["classifier.6.weight"]), state["classifier.0.weight"].flatten(1).shape
+    kernel = math.isqrt(inputs // channels)
+    if not kernel or kernel**2 * channels != inputs:
+        raise ValueError(f"{path}: classifier.0 has {inputs} inputs, which is no square map of {channels} channels")
+    crop = kernel * MIN_SIDE
+    model = build_vgg(config, num_classes=num_classes, crop=crop, width=channels / CHANNELS[-1], hidden=hidden)
+    if input == "caffe":
+        state["features.0.weight"] = state["features.0.weight"].flip(1)
+    try:
+        model.load_state_dict(classifier_state(state, model))
+    except RuntimeError as error:
+        detail = " ".join(str(error).split()[:40])
+        raise ValueError(f"{path}: not the weights of configuration {config} ({detail})") from None
+    if input == "caffe":
+        return Published(config=config, model=model.eval(), mean=torch.tensor(CAFFE_MEAN), scale=None, num_classes=num_classes)
+    mean, std = 255 * torch.tensor(MEAN), 255 * torch.tensor(STD)
+    return Published(config=config, model=model.eval(), mean=mean, scale=std, num_classes=num_classes)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict on the CPU.
+
+    Raises:
+        ValueError: the file cannot be read, or holds something else.
+    """
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path}: neither safetensors nor a state dict of torch.save ({reason[:120]})") from None
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path}: not a state dict, which maps names such as features.0.weight to tensors")
+    return state
+
+
+def _configuration(state: dict[str, Tensor], path: Path) -> tuple[str, int]:
+    """Recognise a configuration by its kernels; the other number is its last convolution's channels."""
+    normalised = [name for name in state if name.endswith("running_mean")]
+    if normalised:
+        raise ValueError(
+            f"{path}: these weights have batch normalisation ({normalised[0]}), which the paper's networks do not;"
+            " take the variant without (vgg16, not vgg16_bn)"
+        )
+    for name in ("features.0.weight", "classifier.0.weight", "classifier.3.weight", "classifier.6.weight"):
+        if name not in state:
+            raise ValueError(f"{path}: no {name} in it, but {next(iter(state))}: not a VGG as torchvision names its layers")
+    layers = {int(match[1]): state[name] for name in state if (match := re.fullmatch(r"features\.(\d+)\.weight", name))}
+    kernels = {number: weight.shape[-1] for number, weight in sorted(layers.items())}
+    for config in CONFIGS:
+        if _places(config) == kernels:
+            return config, len(layers[max(layers)])
+    known = ", ".join(CONFIGS)
+    raise ValueError(f"{path}: its {len(layers)} convolutions belong to none of the configurations {known}")
+
+
+def _places(config: str) -> dict[int, int]:
+    """Number a configuration's convolutions as they lie in `features`, with their kernel sizes."""
+    places, number = {}, 0
+    for stage in CONFIGS[config]:
+        for kernel in stage:
+            if isinstance(kernel, str):
+                number += 1  # a normalisation
+                continue
+            places[number] = kernel
+            number += 2  # the convolution and its ReLU
+        number += 1  # the pooling
+    return places
