@@ -1,0 +1,257 @@
+"""Finished runs, or published weights, asked again: any protocol, any scales, one network or an ensemble."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainability.config import RunConfig
+from trainability.data import sources
+from trainability.data.sources import DataSet
+from trainability.evaluation import predictions, thumbnails, weights
+from trainability.evaluation.ensemble import Member, SplitImages, ValImages, describe, predict
+from trainability.evaluation.errors import error_analysis
+from trainability.evaluation.metrics import Errors
+from trainability.evaluation.predictions import Predictions
+from trainability.evaluation.protocols import default_scale
+from trainability.training import checkpoint
+from trainability.training.engine import Engine
+from trainability.training.loop import build_model
+from trainability.training.record import Run, read_run
+from trainability.vgg import VGG, classifier_state
+
+NUM_COMPARED = 64
+"""Images by which two validation sets are told apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Errors of one network or an ensemble under a protocol.
+
+    Attributes:
+        names: of the runs, or of the file of weights.
+        configs: their configurations.
+        data_name: the data set.
+        protocol: as it was asked for.
+        scales: smaller sides in pixels, ascending.
+        described: protocol, scales, mirror images and number of runs in words.
+        errors: over the validation set.
+        predictions: per image.
+    """
+
+    names: tuple[str, ...]
+    configs: tuple[str, ...]
+    data_name: str
+    protocol: str
+    scales: tuple[int, ...]
+    described: str
+    errors: Errors
+    predictions: Predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How networks are asked.
+
+    Attributes:
+        protocol: a key of `protocols.PROTOCOLS`, or several joined by "+".
+        scales: smaller sides in pixels; `None` takes the paper's single one for each run: S, or the middle of its range.
+        flip: whether mirror images are asked too, where the protocol has them; `None` does as the run was trained.
+        batch_size: most views in one forward pass.
+    """
+
+    protocol: str = "dense"
+    scales: tuple[int, ...] | None = None
+    flip: bool | None = None
+    batch_size: int = 64
+
+
+def evaluate_runs(
+    folders: Sequence[Path],
+    asking: Asking,
+    *,
+    engine: Engine,
+    step: int | None = None,
+    advance: Callable[[int], object] = lambda num_images: None,
+) -> Evaluation:
+    """Ask trained runs about their validation set; the softmaxes of several are averaged.
+
+    One run's answers are kept with it, as `predictions.npz`, for the error analysis, and small copies of the images that the
+    analysis lists, as `thumbnails.npz`, for the report.
+
+    Args:
+        folders: run directories, at least one.
+        asking: protocol and scales.
+        engine: where.
+        step: which checkpoint, of every run; the newest by default.
+        advance: told how many more images are done.
+
+    Raises:
+        ValueError: a folder is no run or has no weights, the runs differ in classes or validation images, or the protocol
+            or a scale does not fit.
+    """
+    runs = [read_run(folder) for folder in folders]
+    class_names = _class_names(runs[0])
+    for run in runs[1:]:
+        if _class_names(run) != class_names:
+            raise ValueError(f"{run.folder} has other classes than {runs[0].folder}; an ensemble needs the same ones")
+    images = [_validation_images(run.config) for run in runs]
+    for run, own in zip(runs[1:], images[1:], strict=True):
+        _check_same_images(runs[0], run, images[0], own)
+    members = [_member(run, own, asking, engine, step) for run, own in zip(runs, images, strict=True)]
+    configs = tuple(run.config.model.config for run in runs)
+    result = _evaluate(members, asking, class_names, configs, runs[0].config.data.name, engine, advance)
+    if len(runs) == 1 and engine.is_main:
+        _keep(folders[0], result.predictions, images[0])
+    return result
+
+
+def evaluate_weights(
+    path: Path,
+    config: RunConfig,
+    asking: Asking,
+    *,
+    engine: Engine,
+    input: str = "torchvision",
+    advance: Callable[[int], object] = lambda num_images: None,
+) -> Evaluation:
+    """Ask a network with published weights about a data set's validation images.
+
+    Args:
+        path: see `weights.load_published`.
+        config: complete; of it, only the data and the seed count.
+        asking: protocol and scales.
+        engine: where.
+        input: see `weights.load_published`.
+        advance: told how many more images are done.
+
+    Raises:
+        ValueError: the weights cannot be loaded or are for another number of classes, or the protocol or a scale does not
+            fit.
+    """
+    published = weights.load_published(path, input=input)
+    data = _load(config)
+    if published.num_classes != len(data.class_names):
+        raise ValueError(f"{path} is for {published.num_classes} classes; {data.name} has {len(data.class_names)}")
+    member = Member(
+        name=path.name,
+        network=_prepared(published.model, engine),
+        images=SplitImages(data.val),
+        crop=published.model.crop,
+        scales=asking.scales or (default_scale(config.data),),
+        flip=bool(config.data.flip) if asking.flip is None else asking.flip,
+        mean=published.mean.to(engine.device),
+        scale=None if published.scale is None else published.scale.to(engine.device),
+    )
+    return _evaluate([member], asking, data.class_names, (published.config,), data.name, engine, advance)
+
+
+def _keep(folder: Path, answers: Predictions, images: ValImages) -> None:
+    """Keep a run's answers with it, and thumbnails of the images that the error analysis lists."""
+    analysis = error_analysis(answers)
+    listed = (image.position for image in (*analysis.worst, *analysis.most_confident))
+    predictions.save(answers, folder / predictions.FILE)
+    thumbnails.save(thumbnails.thumbnails(images, listed), folder / thumbnails.FILE)
+
+
+def _evaluate(
+    members: list[Member],
+    asking: Asking,
+    class_names: tuple[str, ...],
+    configs: tuple[str, ...],
+    data_name: str,
+    engine: Engine,
+    advance: Callable[[int], object],
+) -> Evaluation:
+    answers = predict(
+        members,
+        protocol=asking.protocol,
+        class_names=class_names,
+        device=engine.device,
+        batch_size=asking.batch_size,
+        autocast=engine.autocast,
+        rank=engine.rank,
+        world_size=engine.world_size,
+        gathered=engine.gathered,
+        advance=advance,
+    )
+    return Evaluation(
+        names=tuple(member.name for member in members),
+        configs=configs,
+        data_name=data_name,
+        protocol=asking.protocol,
+        scales=tuple(sorted({scale for member in members for scale in member.scales})),
+        described=describe(members, asking.protocol),
+        errors=answers.errors,
+        predictions=answers,
+    )
+
+
+def _prepared(model: VGG, engine: Engine) -> nn.Module:
+    # Every process keeps the whole network: each asks about images of its own, and nothing needs to be exchanged.
+    # Not compiled: dense asks about as many shapes as the set has.
+    return replace(engine, rank=0, world_size=1, compile=False).prepare(model)
+
+
+def _load(config: RunConfig) -> DataSet:
+    return sources.load(config.data, seed=config.run.seed)
+
+
+def _validation_images(config: RunConfig) -> ValImages:
+    return SplitImages(_load(config).val)
+
+
+def _class_names(run: Run) -> tuple[str, ...]:
+    if not run.data:
+        raise ValueError(f"{run.folder} has no data.json: its run ended before it had loaded its data")
+    return tuple(run.data["class_names"])
+
+
+def _member(run: Run, images: ValImages, asking: Asking, engine: Engine, step: int | None) -> Member:
+    config = run.config
+    # A linear classifier takes images of the crop only; as a convolution it has the same numbers and takes any.
+    config = replace(config, model=replace(config.model, classifier="conv"))
+    model = build_model(config, num_classes=len(run.data["class_names"]))
+    model.load_state_dict(classifier_state(checkpoint.load_weights(run.folder / "checkpoints", step=step), model))
+    assert config.data.crop is not None
+    return Member(
+        name=str(run.folder),
+        network=_prepared(model, engine),
+        images=images,
+        crop=config.data.crop,
+        scales=asking.scales or (default_scale(config.data),),
+        flip=bool(config.data.flip) if asking.flip is None else asking.flip,
+        mean=torch.tensor(run.data["mean"], device=engine.device),
+        scale=torch.tensor(run.data["std"], device=engine.device) if config.data.input == "standard" else None,
+    )
+
+
+def _check_same_images(first: Run, other: Run, images: ValImages, others: ValImages) -> None:
+    """Refuse an ensemble in which one run has trained on what another holds out.
+
+    Raises:
+        ValueError: the validation images differ.
+    """
+    if first.config.data.size != other.config.data.size:
+        # Stored at another size, images can only be compared after loading them at the same.
+        data = replace(other.config.data, size=first.config.data.size, crop=first.config.data.crop, jitter=None)
+        others = _validation_images(replace(other.config, data=data))
+    if _digest(images) != _digest(others):
+        raise ValueError(
+            f"{other.folder} has other validation images than {first.folder}, and may have trained on them;"
+            " an ensemble needs runs with the same data and, where the split is drawn, the same run.seed"
+        )
+
+
+def _digest(images: ValImages) -> str:
+    """Hash the number of images and a sample of them, evenly spread."""
+    hashed = hashlib.sha256(str(len(images)).encode())
+    for place in range(min(NUM_COMPARED, len(images))):
+        image, label = images[place * len(images) // min(NUM_COMPARED, len(images))]
+        hashed.update(str((label, tuple(image.shape))).encode() + image.contiguous().numpy().tobytes())
+    return hashed.hexdigest()

@@ -1,0 +1,279 @@
+"""Everything that the loop says: rows to the run directory and the sinks, progress to the display, and how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from trainability import config as configuration
+from trainability.config import RunConfig
+from trainability.data.loader import Loader
+from trainability.doctor.finding import Diagnosis, Evidence, Finding, LayerStats
+from trainability.doctor.serial import to_plain
+from trainability.evaluation.metrics import Errors, errors
+from trainability.initialize import LayerInit
+from trainability.training.checkpoint import EpochSums, Position
+from trainability.training.engine import Engine
+from trainability.training.record import EVALUATIONS, LAYERS, STEPS, Record
+from trainability.training.schedule import after_evaluation
+from trainability.training.sinks import SINKS, Sink
+from trainability.training.tally import StepSums
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a display is told when training begins.
+
+    Attributes:
+        config: complete.
+        folder: run directory.
+        num_parameters: of the network.
+        num_train: training images.
+        num_val: validation images.
+        num_classes: logits.
+        steps_per_epoch: updates.
+        position: where the run is; not at step 0 when it was resumed.
+        table: initialisation table.
+        notes: lines that a person should read.
+        engine: where it computes.
+    """
+
+    config: RunConfig
+    folder: Path
+    num_parameters: int
+    num_train: int
+    num_val: int
+    num_classes: int
+    steps_per_epoch: int
+    position: Position
+    table: list[LayerInit]
+    notes: list[str]
+    engine: Engine
+
+
+class Display(Protocol):
+    """Shows a run to a person; called in the main process only."""
+
+    def start(self, start: Start) -> None:
+        """Training begins."""
+        ...
+
+    def step(self, position: Position) -> None:
+        """A step was issued. Called every step: it must be quick and must not touch the device."""
+        ...
+
+    def rows(self, rows: list[dict[str, Any]]) -> None:
+        """Steps were read from the device; each is a row of `steps.jsonl`."""
+        ...
+
+    def evaluation(self, row: dict[str, Any]) -> None:
+        """An epoch ended; the row of `evaluations.jsonl`."""
+        ...
+
+    def diagnosed(self, diagnosis: Diagnosis, new: list[Finding]) -> None:
+        """The check before the first step was made, or findings arose that had not been told."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a call of `fit` ended.
+
+    Attributes:
+        status: "finished", "interrupted", "stopped" (`--run.stop-on`) or "non-finite".
+        position: where the run is now.
+        evaluation: row of this call's last evaluation, if there was one.
+        message: what happened, for a run that did not finish.
+        images_per_second: mean over the training of this call; `None` if it read no step.
+    """
+
+    status: str
+    position: Position
+    evaluation: dict[str, Any] | None
+    message: str | None
+    images_per_second: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Issued:
+    """A step that the device has been given and the host has not read."""
+
+    step: int
+    num_examples: int
+    lr: float
+
+
+class Logbook:
+    """Keeps what happened since the last read, and writes it down when it is known."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        record: Record,
+        engine: Engine,
+        display: Display | None,
+        loader: Loader,
+        start: Start,
+    ) -> None:
+        """Open the sinks and tell the display that training begins."""
+        self.config, self.record, self.loader = config, record, loader
+        # The other processes compute the same and say nothing.
+        self.writes = engine.is_main
+        self.display = display if engine.is_main else None
+        flat = {
+            f"{section}.{flag}": str(getattr(getattr(config, section), name))
+            for section, names in configuration.field_flags().items()
+            for flag, name in names.items()
+        }
+        self.sinks: list[Sink] = [SINKS[name](record.folder, flat) for name in config.run.sinks] if engine.is_main else []
+        self.pending: list[_Issued] = []
+        self.last_evaluation: dict[str, Any] | None = None
+        self.num_examples, self.seconds = 0, 0.0
+        if self.display:
+            self.display.start(start)
+        self.clock = time.perf_counter()
+
+    def issued(self, position: Position, num_examples: int, lr: float) -> None:
+        """Note a step whose results the device still owes."""
+        self.pending.append(_Issued(step=position.step, num_examples=num_examples, lr=lr))
+        if self.display:
+            self.display.step(position)
+
+    def read(self, position: Position, sums: list[StepSums]) -> Position:
+        """Write the steps since the last read down, and add them to the sums of the epoch.
+
+        Args:
+            position: after the last of them.
+            sums: as read from the device, one per issued step.
+
+        Returns:
+            The position with its sums; steps from the first non-finite one on are not counted.
+        """
+        now = time.perf_counter()
+        elapsed, self.clock = now - self.clock, now
+        steps = list(zip(self.pending, sums, strict=True))
+        self.pending = []
+        good = [(issued, step) for issued, step in steps if step.is_finite]
+        rows = [self._row(issued, step, position.epoch + 1) for issued, step in steps[: len(good) + 1]]
+        num_examples = sum(issued.num_examples for issued, _ in steps)
+        rows[-1]["images_per_second"] = num_examples / elapsed
+        self.num_examples += num_examples
+        self.seconds += elapsed
+        if self.writes:
+            self.record.append(STEPS, rows)
+        for sink in self.sinks:
+            for row in rows:
+                named = {key: value for key, value in row.items() if key not in ("step", "clipped") and value is not None}
+                sink.scalars(row["step"], {f"train/{key}": float(value) for key, value in named.items()})
+        if self.display:
+            self.display.rows(rows)
+        before = position.sums
+        return replace(
+            position,
+            sums=EpochSums(
+                loss_sum=before.loss_sum + sum(step.loss_sum for _, step in good),
+                top1_correct=before.top1_correct + sum(step.top1_correct for _, step in good),
+                top5_correct=before.top5_correct + sum(step.top5_correct for _, step in good),
+                num_examples=before.num_examples + sum(issued.num_examples for issued, _ in good),
+                seconds=before.seconds + elapsed,
+            ),
+        )
+
+    def _row(self, issued: _Issued, step: StepSums, epoch: int) -> dict[str, Any]:
+        means = errors(step.loss_sum, step.top1_correct, step.top5_correct, issued.num_examples, self.loader.num_classes)
+        clip = self.config.optim.clip
+        return {
+            "step": issued.step,
+            "epoch": epoch,
+            "lr": issued.lr,
+            "loss": means.loss,
+            "top1_error": means.top1_error,
+            "top5_error": means.top5_error,
+            "grad_norm": step.grad_norm,
+            "clipped": clip is not None and step.grad_norm > clip,
+        }
+
+    def layers(self, step: int, layers: tuple[LayerStats, ...]) -> None:
+        """Write down what a sampled step showed inside the network."""
+        kept = [{key: value for key, value in to_plain(layer).items() if value is not None} for layer in layers]
+        self.record.append(LAYERS, [{"step": step, **row} for row in kept])
+        for sink in self.sinks:
+            for layer in layers:
+                sizes = {name: getattr(layer, name) for name in ("activation_rms", "gradient_rms", "update_ratio")}
+                named = {f"{name}/{layer.name}": value for name, value in sizes.items() if value is not None}
+                sink.scalars(step, named)
+                for kind in ("weight", "gradient", "activation"):
+                    if (shares := getattr(layer, f"{kind}_histogram")) is not None:
+                        sink.histogram(step, f"{kind}/{layer.name}", shares)
+
+    def diagnosed(self, step: int, diagnosis: Diagnosis, new: list[Finding]) -> None:
+        """Write a diagnosis down, and show the findings that are new."""
+        self.record.write_findings(step=step, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
+        for sink in self.sinks:
+            for finding in new:
+                sink.text(step, f"finding/{finding.rule}", f"{finding.severity}: {finding.seen}. {finding.remedy}")
+        if self.display:
+            self.display.diagnosed(diagnosis, new)
+
+    def epoch(self, position: Position, measured: Errors) -> Position:
+        """Write the end of an epoch down.
+
+        Args:
+            position: after its last step, with its sums.
+            measured: on the validation set.
+
+        Returns:
+            The position at the start of the next epoch.
+        """
+        sums, optim = position.sums, self.config.optim
+        train = errors(sums.loss_sum, sums.top1_correct, sums.top5_correct, sums.num_examples, self.loader.num_classes)
+        plateau = after_evaluation(position.plateau, optim, error=measured.top1_error, step=position.step)
+        row = {
+            "epoch": position.epoch + 1,
+            "step": position.step,
+            **{f"train_{key}": getattr(train, key) for key in ("loss", "top1_error", "top5_error")},
+            **{f"val_{key}": getattr(measured, key) for key in ("loss", "top1_error", "top5_error", "num_examples")},
+            "best_top1_error": plateau.best_error,
+            "lr_drops": plateau.num_drops,
+            "train_seconds": sums.seconds,
+            "images_per_second": sums.num_examples / sums.seconds if sums.seconds else None,
+        }
+        self.last_evaluation = row
+        if self.writes:
+            self.record.append(EVALUATIONS, [row])
+        for sink in self.sinks:
+            named = {key: value for key, value in row.items() if key.startswith(("train_", "val_")) and value is not None}
+            sink.scalars(position.step, {f"epoch/{key}": float(value) for key, value in named.items()})
+        if self.display:
+            self.display.evaluation(row)
+        return Position(step=position.step, epoch=position.epoch + 1, plateau=plateau)
+
+    def restart_clock(self) -> None:
+        """Leave evaluation and saving out of the speed of training."""
+        self.clock = time.perf_counter()
+
+    def end(self, position: Position, status: str, message: str | None) -> Outcome:
+        """Write how the run ended."""
+        speed = self.num_examples / self.seconds if self.seconds else None
+        if self.writes:
+            self.record.write_result(
+                status=status,
+                message=message,
+                step=position.step,
+                epoch=position.epoch,
+                best_top1_error=position.plateau.best_error,
+                best_step=position.plateau.best_step,
+                images_per_second=speed,
+            )
+        for sink in self.sinks:
+            sink.close()
+        return Outcome(
+            status=status,
+            position=position,
+            evaluation=self.last_evaluation,
+            message=message,
+            images_per_second=speed,
+        )

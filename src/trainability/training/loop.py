@@ -1,0 +1,340 @@
+"""fit(): the one visible training loop, and how a run is started or taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import initialize
+from trainability.config import RunConfig
+from trainability.data import sources
+from trainability.data.loader import Loader, MicroBatch
+from trainability.data.sources import DataSet
+from trainability.data.streaming import make_loader
+from trainability.evaluation.metrics import Errors
+from trainability.evaluation.protocols import evaluate
+from trainability.initialize import InitPlan, LayerInit
+from trainability.training import checkpoint
+from trainability.training.checkpoint import Position
+from trainability.training.engine import Engine
+from trainability.training.interrupt import StopSignal
+from trainability.training.logbook import Display, Logbook, Outcome, Start
+from trainability.training.monitoring import RunMonitor
+from trainability.training.nonfinite import first_nonfinite
+from trainability.training.optimizer import GuardedStep, build_optimizer
+from trainability.training.record import Record, read_run
+from trainability.training.schedule import learning_rate
+from trainability.training.sinks import require
+from trainability.training.tally import StepSums, Tally
+from trainability.vgg import VGG, build_vgg, count_parameters, set_dropout_keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything that a run trains with; the last ones are what `faults` exchanges."""
+
+    model: VGG
+    network: nn.Module
+    optimizer: torch.optim.SGD
+    data: DataSet
+    loader: Loader
+    table: list[LayerInit]
+    num_parameters: int
+    evaluate: Callable[..., Errors] = evaluate
+    step: Callable[[torch.optim.SGD, float | None, torch.device], GuardedStep] = GuardedStep
+    tally: Callable[[Engine, int], Tally] = Tally
+    load_latest: Callable[..., checkpoint.Loaded | None] = checkpoint.load_latest
+
+
+def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) -> Parts:
+    """Build data, network with its starting weights, and optimizer.
+
+    Args:
+        config: complete.
+        engine: where.
+        data: in place of the whole set that the configuration names.
+
+    Raises:
+        ValueError: the plan does not fit the network, the batch is larger than the set, the run to copy from has other
+            shapes, or a sink is not installed. Nothing has been written then.
+    """
+    require(config.run.sinks)
+    if data is None:
+        data = sources.load(config.data, seed=config.run.seed)
+    loader = make_loader(
+        data,
+        config.data,
+        config.optim,
+        seed=config.run.seed,
+        device=engine.device,
+        rank=engine.rank,
+        world_size=engine.world_size,
+    )
+    model = build_model(config, num_classes=loader.num_classes)
+    table = initialize.apply(InitPlan.parse(config.init.plan), model, seed=config.run.seed)
+    if config.init.from_ is not None:
+        table = initialize.copy_shallower(trained_model(config.init.from_), model, table)
+    num_parameters = count_parameters(model)
+    network = engine.prepare(model)
+    optimizer = build_optimizer(model, config.optim, fused=not engine.is_sharded)
+    return Parts(
+        model=model,
+        network=network,
+        optimizer=optimizer,
+        data=data,
+        loader=loader,
+        table=table,
+        num_parameters=num_parameters,
+    )
+
+
+def build_model(config: RunConfig, *, num_classes: int) -> VGG:
+    """Build the network that a complete configuration names, with torch's default weights."""
+    assert config.model.width is not None
+    assert config.data.crop is not None
+    return build_vgg(
+        config.model.config,
+        num_classes=num_classes,
+        crop=config.data.crop,
+        width=config.model.width,
+        hidden=config.model.hidden,
+        dropout=config.model.dropout,
+        classifier=config.model.classifier,
+    )
+
+
+def trained_model(folder: Path) -> VGG:
+    """Load the newest weights of a run.
+
+    Raises:
+        ValueError: it is no run directory, or has no checkpoint.
+    """
+    run = read_run(folder)
+    model = build_model(run.config, num_classes=len(run.data["class_names"]))
+    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints"))
+    return model
+
+
+def fit(config: RunConfig, parts: Parts, record: Record, *, engine: Engine, display: Display | None = None) -> Outcome:
+    """Train from where the run directory is to the end of the configured epochs.
+
+    Args:
+        config: complete (`RunConfig.completed`), equal to the run directory's.
+        parts: of `assemble`, with the starting weights.
+        record: the run directory; if it has a checkpoint, the run goes on exactly from there.
+        engine: device, precision, processes.
+        display: shows progress; in the main process only.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        ValueError: the run is finished already, or none of its checkpoints can be read.
+    """
+    optim, settings = config.optim, config.run
+    model, network, loader = parts.model, parts.network, parts.loader
+    position, notes = take_up(config, record, parts, engine)
+    logbook = Logbook(config, record, engine, display, loader, started(config, record, parts, engine, position, notes))
+    step_once = parts.step(parts.optimizer, optim.clip, engine.device)
+    tally = parts.tally(engine, settings.log_every_steps)
+    due = Due(settings.log_every_steps, settings.checkpoint_every_steps)
+    monitor = RunMonitor(config, parts, record, engine, logbook, position)
+    if engine.any(monitor.doomed is not None):
+        return logbook.end(position, "stopped", f"{monitor.doomed}; it was not begun, so there is nothing to keep")
+
+    with StopSignal() as stop, monitor:
+        while position.epoch < optim.epochs:
+            network.train()
+            for micro_batches in loader.steps(position.epoch, first=position.step_in_epoch):
+                num_examples = loader.num_examples(position.step_in_epoch)
+                lr = learning_rate(optim, step=position.step, steps_per_epoch=loader.steps_per_epoch, plateau=position.plateau)
+                for micro in micro_batches:
+                    with engine.accumulating(network, is_last=micro.is_last):
+                        losses, logits = forward(network, model, micro, engine)
+                        # Processes average their gradients: times their number that is the sum, and the loss is the mean
+                        # over the step's examples, whatever the split.
+                        (losses.sum() * (engine.world_size / num_examples)).backward()
+                    tally.add(losses, logits, micro.labels, micro.weights)
+                    monitor.after_backward(tally, micro, position)
+                position = next_step(position)
+                norm = step_once(lr, tally.loss_sum)
+                tally.close_step(norm, step_once.bad)
+                logbook.issued(position, num_examples, lr)
+
+                ends_epoch = position.step_in_epoch == loader.steps_per_epoch
+                saves = due.checkpoint(position.step) and not ends_epoch
+                # Alone, a stop is known at once; several processes can only agree where they meet anyway, at a read.
+                stops = stop.received and engine.world_size == 1
+                if due.read(position.step) or ends_epoch or saves or stops:
+                    sums = tally.read()  # note: waits for the device
+                    position = logbook.read(position, sums)
+                    if not sums[-1].is_finite:
+                        position, message = look_at_nonfinite(config, record, parts, engine, position, sums)
+                        return logbook.end(position, "non-finite", message)
+                    monitor.look(position)
+                    if stops := engine.any(stop.received or monitor.doomed is not None):
+                        saves = True
+                    if saves:
+                        save(record, position, parts, engine)
+                        logbook.restart_clock()
+                    if stops and monitor.doomed is not None:
+                        return logbook.end(position, "stopped", f"{monitor.doomed}; {kept(record, position)}")
+                    if stops:
+                        return logbook.end(position, "interrupted", "stopped on request")
+
+            position = logbook.epoch(position, measure(parts, config, engine))
+            monitor.evaluated(position, logbook.last_evaluation)
+            save(record, position, parts, engine)
+            logbook.restart_clock()
+            if engine.any(monitor.doomed is not None):
+                return logbook.end(position, "stopped", f"{monitor.doomed}; {kept(record, position)}")
+    return logbook.end(position, "finished", None)
+
+
+def forward(network: nn.Module, model: nn.Module, micro: MicroBatch, engine: Engine) -> tuple[Tensor, Tensor]:
+    """Pass a micro-batch forward.
+
+    Returns:
+        (batch,) float32 cross-entropy per example, 0 where it does not count, and (batch, classes) logits.
+    """
+    set_dropout_keys(model, micro.keys)
+    with engine.autocast():
+        logits = network(micro.images)
+    losses = F.cross_entropy(logits.float(), micro.labels, reduction="none")
+    # A filler's loss is cut off, not multiplied by 0: 0 times an overflow would be NaN.
+    return torch.where(micro.weights > 0, losses, 0.0), logits
+
+
+def measure(parts: Parts, config: RunConfig, engine: Engine) -> Errors:
+    """Evaluate on the whole validation set."""
+    batch_size = config.optim.micro_batch_size or max(1, config.optim.batch_size // engine.world_size)
+    return parts.evaluate(
+        parts.model,  # not the wrapped network: nothing needs to be exchanged
+        parts.loader.validation(batch_size),
+        num_classes=parts.loader.num_classes,
+        device=engine.device,
+        autocast=engine.autocast,
+        total=engine.total,
+    )
+
+
+def look_at_nonfinite(
+    config: RunConfig, record: Record, parts: Parts, engine: Engine, position: Position, sums: list[StepSums]
+) -> tuple[Position, str]:
+    """Find the layer that a NaN or Inf came from, and save the weights from before it.
+
+    The guard has left the weights as they were before the bad step, and every draw of that step can be made again.
+
+    Args:
+        config: of the run.
+        record: run directory.
+        parts: the network and its optimizer.
+        engine: where.
+        position: after the steps that were read.
+        sums: of these steps; the last of them is bad.
+
+    Returns:
+        The position before the bad step, and one line that names step and layer.
+    """
+    num_lost = sum(not step.is_finite for step in sums)
+    before = replace(position, step=position.step - num_lost, step_in_epoch=position.step_in_epoch - num_lost)
+
+    def passes() -> None:
+        num_examples = parts.loader.num_examples(before.step_in_epoch)
+        for micro in next(parts.loader.steps(before.epoch, first=before.step_in_epoch)):
+            # On the model without its wrapper, processes exchange nothing: each looks at its own part of the batch.
+            losses, _ = forward(parts.model, parts.model, micro, engine)
+            (losses.sum() * (engine.world_size / num_examples)).backward()
+
+    parts.optimizer.zero_grad()
+    places = engine.gathered(first_nonfinite(parts.model, passes))
+    parts.optimizer.zero_grad()
+    where = next((place for place in places if place), "every layer is finite by itself; their gradient norm is not")
+    if before.step > 0:
+        save(record, before, parts, engine)
+        what = f"the weights from before it are in {record.checkpoints / f'step-{before.step:09d}'}*"
+    else:
+        what = "there is nothing to keep, it is the first step"
+    return before, f"loss or gradient is not finite at step {before.step + 1}: {where}; {what}"
+
+
+def started(config: RunConfig, record: Record, parts: Parts, engine: Engine, position: Position, notes: list[str]) -> Start:
+    """Gather what a display shows at the start."""
+    return Start(
+        config=config,
+        folder=record.folder,
+        num_parameters=parts.num_parameters,
+        num_train=len(parts.loader.train_labels),
+        num_val=len(parts.loader.val_labels),
+        num_classes=parts.loader.num_classes,
+        steps_per_epoch=parts.loader.steps_per_epoch,
+        position=position,
+        table=parts.table,
+        notes=notes,
+        engine=engine,
+    )
+
+
+def take_up(config: RunConfig, record: Record, parts: Parts, engine: Engine) -> tuple[Position, list[str]]:
+    """Restore the newest readable checkpoint of a run, or begin it.
+
+    Returns:
+        Where the run is, and notes about checkpoints that could not be read.
+
+    Raises:
+        ValueError: the run is finished, or none of its checkpoints can be read.
+    """
+    loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine)
+    position = loaded.position if loaded else Position()
+    if position.epoch >= config.optim.epochs:
+        raise ValueError(
+            f"{record.folder} is finished: {position.epoch} of {config.optim.epochs} epochs; continue it with a larger"
+            " --optim.epochs, or look at its report"
+        )
+    notes = []
+    if loaded:
+        notes = [f"{line}; continuing from {loaded.path.name}" for line in loaded.skipped]
+    if engine.is_main:
+        record.rewind(step=position.step, epoch=position.epoch)
+        record.write_environment(device=engine.device, world_size=engine.world_size)
+        record.write_data(parts.data)
+        record.write_init(parts.table)
+    return position, notes
+
+
+def save(record: Record, position: Position, parts: Parts, engine: Engine) -> None:
+    """Write a checkpoint that the records on the disk agree with."""
+    if engine.is_main:
+        record.sync()
+    checkpoint.save(record.checkpoints, position, parts.model, parts.optimizer, engine)
+
+
+def kept(record: Record, position: Position) -> str:
+    """Say where the weights of a run that is ended early are."""
+    return f"the weights after step {position.step} are in {record.checkpoints / f'step-{position.step:09d}'}*"
+
+
+def next_step(position: Position) -> Position:
+    """Count a step."""
+    return replace(position, step=position.step + 1, step_in_epoch=position.step_in_epoch + 1)
+
+
+@dataclass(frozen=True)
+class Due:
+    """Which steps, counted from 1 over the run, are read and saved."""
+
+    read_every: int
+    checkpoint_every: int | None
+
+    def read(self, step: int) -> bool:
+        """Whether the device is read after this step."""
+        return step % self.read_every == 0
+
+    def checkpoint(self, step: int) -> bool:
+        """Whether a checkpoint follows this step."""
+        return self.checkpoint_every is not None and step % self.checkpoint_every == 0

@@ -1,0 +1,76 @@
+"""Stochastic gradient descent whose step is left out, on the device, once anything is not finite."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainability.config import OptimConfig
+from trainability.training.engine import whole
+
+
+def build_optimizer(model: nn.Module, optim: OptimConfig, *, fused: bool) -> torch.optim.SGD:
+    """Build SGD over all parameters of a model, biases included.
+
+    Args:
+        model: on its device.
+        optim: momentum, Nesterov, weight decay.
+        fused: one kernel over all parameters; not for sharded ones.
+    """
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=optim.lr,
+        momentum=optim.momentum,
+        nesterov=optim.nesterov,
+        weight_decay=optim.weight_decay,
+        fused=fused,
+    )
+
+
+class GuardedStep:
+    """Clips and steps, and from the first non-finite loss or gradient norm on leaves the weights as they are.
+
+    The guard is a flag on the device that the fused kernel reads itself, so that no step waits for it. When the host reads
+    the record some steps later, the weights are still those before the bad step, and the step can be looked at again.
+    """
+
+    def __init__(self, optimizer: torch.optim.SGD, clip: float | None, device: torch.device) -> None:
+        """Guard an optimizer.
+
+        Args:
+            optimizer: of `build_optimizer`.
+            clip: largest gradient norm, `None` for no clipping.
+            device: of the parameters.
+        """
+        self.optimizer, self.clip = optimizer, clip
+        self.is_fused = bool(optimizer.defaults["fused"])
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.bad = torch.zeros((), device=device)
+
+    def __call__(self, lr: float, loss_sum: Tensor) -> Tensor:
+        """Make one step and clear the gradients.
+
+        Args:
+            lr: learning rate of this step.
+            loss_sum: () float, this process's loss; only whether it is finite matters, and the gradients, which all
+                processes share, tell that too.
+
+        Returns:
+            () float32: the norm of the gradient before clipping, on the device.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = whole(nn.utils.get_total_norm(gradients, foreach=True))
+        self.bad = torch.maximum(self.bad, 1 - (torch.isfinite(norm) & torch.isfinite(loss_sum)).float())
+        if self.clip is not None:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm, foreach=True)
+        if self.is_fused:
+            # The attribute that torch's own gradient scaler sets; the kernel skips the update where it is 1.
+            self.optimizer.found_inf = self.bad  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not self.bad.item():
+            # Sharded parameters have no fused kernel: here the host must know, and waits for the device every step.
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm

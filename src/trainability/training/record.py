@@ -1,0 +1,293 @@
+"""The run directory: what a run writes, and how it is read back.
+
+Plain files. JSON-line files are only appended to, so a kill can tear nothing but their last line, which the reader leaves out;
+all others are written under another name and renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainability import config as configuration
+from trainability.config import RunConfig
+from trainability.data.sources import DataSet
+from trainability.initialize import LayerInit
+
+STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
+FINDINGS, EVIDENCE = "findings.json", "evidence.json"
+
+
+class Record:
+    """Writes a run directory. Only the main process has one that writes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a run directory that `create` made."""
+        self.folder = folder
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.folder / "checkpoints"
+
+    @classmethod
+    def create(cls, folder: Path, config: RunConfig) -> Record:
+        """Make a new run directory with its complete configuration.
+
+        Raises:
+            ValueError: the directory already holds a run, or cannot be written.
+        """
+        try:
+            if (folder / "config.toml").exists():
+                raise ValueError(
+                    f"{folder} already holds a run; continue it with --resume {folder}, or choose another --run.dir"
+                )
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            cls(folder).write_config(config)
+        except OSError as error:
+            raise ValueError(f"run.dir {folder} cannot be written ({error.strerror})") from None
+        return cls(folder)
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write the complete configuration, which `--recipe` and `--resume` read."""
+        _write(self.folder / "config.toml", configuration.to_toml(config))
+
+    def write_environment(self, *, device: torch.device, world_size: int) -> None:
+        """Write what the run ran on: versions, device, commit, command."""
+        _write_json(self.folder / "environment.json", environment(device=device, world_size=world_size))
+
+    def write_init(self, table: list[LayerInit]) -> None:
+        """Write the initialisation table."""
+        _write_json(self.folder / "init.json", [dataclasses.asdict(row) for row in table])
+
+    def write_data(self, data: DataSet) -> None:
+        """Write what the run learns from, without the images: names, counts, moments."""
+        _write_json(
+            self.folder / "data.json",
+            {
+                "name": data.name,
+                "class_names": data.class_names,
+                "num_train": len(data.train),
+                "num_val": len(data.val),
+                "mean": data.mean.tolist(),
+                "std": data.std.tolist(),
+            },
+        )
+
+    def write_result(self, **result: Any) -> None:
+        """Write how the run ended; a run under way, or killed, has no such file."""
+        _write_json(self.folder / "result.json", result)
+
+    def write_findings(self, *, step: int, **diagnosis: Any) -> None:
+        """Write what the doctor says after a step; the evidence has a file of its own."""
+        del diagnosis["evidence"]
+        _write_json(self.folder / FINDINGS, {"step": step, **diagnosis})
+
+    def write_evidence(self, evidence: dict[str, Any]) -> None:
+        """Write what the doctor has seen, for `trainability diagnose` and for a resume."""
+        _write_json(self.folder / EVIDENCE, evidence)
+
+    def append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows to a JSON-lines file, in one write."""
+        text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def sync(self) -> None:
+        """Bring the rows to the disk, before a checkpoint that counts on them."""
+        for name in (STEPS, LAYERS, EVALUATIONS):
+            if (self.folder / name).exists():
+                with (self.folder / name).open("rb") as file:
+                    os.fsync(file.fileno())
+
+    def rewind(self, *, step: int, epoch: int) -> None:
+        """Drop the rows that were written after the checkpoint that the run goes on from, and a torn last line.
+
+        Args:
+            step: updates that the checkpoint has.
+            epoch: epochs that it has.
+        """
+        for name, key, last in ((STEPS, "step", step), (LAYERS, "step", step), (EVALUATIONS, "epoch", epoch)):
+            path = self.folder / name
+            if path.exists():
+                rows = [row for row in read_rows(path) if row[key] <= last]
+                _write(path, "".join(json.dumps(row) + "\n" for row in rows))
+        (self.folder / "result.json").unlink(missing_ok=True)
+
+
+def next_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
+    """Name the next free run directory: runs/digits-B-001, and so on."""
+    stem = f"{config.data.name}-{config.model.config}-"
+    taken = [path.name.removeprefix(stem) for path in root.glob(f"{stem}*")]
+    number = max((int(name) for name in taken if name.isdigit()), default=0) + 1
+    return root / f"{stem}{number:03d}"
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    _write(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinities by null, which every JSON reader knows; the result says what was not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def environment(*, device: torch.device, world_size: int) -> dict[str, Any]:
+    """Describe what a run runs on."""
+    packages: dict[str, str | None] = {}
+    for name in ("trainability", "torch", "numpy"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from a source tree that was not installed
+            packages[name] = None
+    is_cuda = device.type == "cuda"
+    return {
+        "command": ["trainability", *sys.argv[1:]],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "device": torch.cuda.get_device_name(device) if is_cuda else _processor(),
+        "device_type": device.type,
+        "num_threads": torch.get_num_threads(),
+        "world_size": world_size,
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """Commit of the source tree that this package runs from, if it runs from one, and whether that tree was changed."""
+    here = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() if described.returncode == 0 and tracked.returncode == 0 else None
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file; a torn last line, which a kill leaves, is left out.
+
+    Raises:
+        ValueError: a line that is not the last cannot be read.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}: line {number} is not JSON; the file was changed or damaged") from None
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run directory says. Lists are empty and the result is `None` where the run has not got so far.
+
+    Attributes:
+        folder: the directory.
+        config: complete.
+        environment: versions, device, command.
+        data: name, class_names, num_train, num_val, and per channel mean and std of the training images on 0-255.
+        init: rows of the initialisation table.
+        steps: a row per step.
+        layers: a row per layer and sampled step.
+        evaluations: a row per epoch.
+        findings: the last diagnosis: verdict, reason, findings, what was not checked.
+        evidence: what it rests on.
+        result: how it ended.
+    """
+
+    folder: Path
+    config: RunConfig
+    environment: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    init: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    findings: dict[str, Any] | None = None
+    evidence: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run directory, whatever state its run left it in.
+
+    Raises:
+        ValueError: it is no run directory, or a file in it is damaged.
+    """
+    if not (folder / "config.toml").is_file():
+        raise ValueError(f"{folder} is not a run directory: it has no config.toml")
+    return Run(
+        folder=folder,
+        config=configuration.from_toml(folder / "config.toml"),
+        environment=_read_json(folder / "environment.json", {}),
+        data=_read_json(folder / "data.json", {}),
+        init=_read_json(folder / "init.json", []),
+        steps=read_rows(folder / STEPS),
+        layers=read_rows(folder / LAYERS),
+        evaluations=read_rows(folder / EVALUATIONS),
+        findings=_read_json(folder / FINDINGS, None),
+        evidence=_read_json(folder / EVIDENCE, None),
+        result=_read_json(folder / "result.json", None),
+    )
+
+
+def _read_json(path: Path, default: Any) -> Any:
+    if not path.exists():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{path}: not JSON; the file was changed or damaged") from None

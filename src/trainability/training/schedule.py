@@ -1,0 +1,66 @@
+"""The learning rate as a pure function of the step, and of what the validation errors were."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from trainability.config import OptimConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau:
+    """What the plateau schedule remembers.
+
+    Attributes:
+        best_error: lowest top-1 validation error so far, in [0, 1].
+        best_step: steps done when it was measured.
+        epochs_since: evaluations since the best one or the last drop.
+        num_drops: times that the rate was dropped.
+    """
+
+    best_error: float = math.inf
+    best_step: int = 0
+    epochs_since: int = 0
+    num_drops: int = 0
+
+
+def after_evaluation(plateau: Plateau, optim: OptimConfig, *, error: float, step: int) -> Plateau:
+    """Take an epoch's validation error into account.
+
+    Args:
+        plateau: as it was.
+        optim: with `patience_epochs` and `max_drops`.
+        error: top-1 validation error in [0, 1].
+        step: steps done.
+
+    Returns:
+        As it is now; the best error is kept under every schedule.
+    """
+    if error < plateau.best_error:
+        return replace(plateau, best_error=error, best_step=step, epochs_since=0)
+    waited = plateau.epochs_since + 1
+    if optim.schedule == "plateau" and waited >= optim.patience_epochs and plateau.num_drops < optim.max_drops:
+        return replace(plateau, epochs_since=0, num_drops=plateau.num_drops + 1)
+    return replace(plateau, epochs_since=waited)
+
+
+def learning_rate(optim: OptimConfig, *, step: int, steps_per_epoch: int, plateau: Plateau) -> float:
+    """Give the learning rate of a step.
+
+    Args:
+        optim: rate and schedule.
+        step: counted from 0 over the run.
+        steps_per_epoch: to convert epochs.
+        plateau: of the last evaluation.
+    """
+    if step < optim.warmup_steps:
+        return optim.lr * (step + 1) / optim.warmup_steps
+    if optim.schedule == "plateau":
+        return optim.lr * optim.drop_factor**plateau.num_drops
+    if optim.schedule == "steps":
+        return optim.lr * optim.drop_factor ** sum(step >= epoch * steps_per_epoch for epoch in optim.step_epochs)
+    if optim.schedule == "cosine":
+        total = max(1, optim.epochs * steps_per_epoch - optim.warmup_steps)
+        return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - optim.warmup_steps) / total))
+    return optim.lr

@@ -1,0 +1,135 @@
+"""Where scalars and histograms also go: TensorBoard, wandb. Each is an extra; JSON lines are written whatever happens."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from trainability.doctor.finding import LogHistogram
+
+
+class Sink(Protocol):
+    """Takes what a run measures."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Take named numbers of a step."""
+        ...
+
+    def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
+        """Take a tensor's shares of elements by magnitude."""
+        ...
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Take a finding."""
+        ...
+
+    def close(self) -> None:
+        """Bring everything to where it belongs."""
+        ...
+
+
+def _occupied(histogram: LogHistogram) -> tuple[list[float], list[float]]:
+    """Cut empty bins off both ends: shares, and edges of magnitude of which there is one more. Zeros are in a bin from 0."""
+    shares = [histogram.zero_fraction, *histogram.fractions]
+    lowest = histogram.lowest_exponent
+    edges = [0.0, *(2.0**exponent for exponent in range(lowest, lowest + len(shares)))]
+    used = [place for place, share in enumerate(shares) if share] or [0]
+    return shares[used[0] : used[-1] + 1], edges[used[0] : used[-1] + 2]
+
+
+class TensorBoardSink:
+    """Writes event files below the run directory: `tensorboard --logdir RUN`."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Open the event file of a run directory."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Take named numbers of a step."""
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
+        """Take a tensor's shares of elements by magnitude."""
+        occupied, edges = _occupied(shares)
+        centres = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
+        self.writer.add_histogram_raw(
+            name,
+            min=edges[0],
+            max=edges[-1],
+            num=sum(occupied),
+            sum=sum(count * centre for count, centre in zip(occupied, centres, strict=True)),
+            sum_squares=sum(count * centre**2 for count, centre in zip(occupied, centres, strict=True)),
+            bucket_limits=edges[1:],
+            bucket_counts=occupied,
+            global_step=step,
+        )
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Take a finding."""
+        self.writer.add_text(name, text, step)
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self.writer.close()
+
+
+class WandbSink:
+    """Writes to wandb, by its own environment variables: `WANDB_MODE=offline` needs neither network nor key."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Start or continue the wandb run of a run directory."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of its dependencies, not of ours
+            import wandb
+        self.wandb = wandb
+        # The id is kept, so that a resumed run goes on in the same curve.
+        id_file = folder / "wandb-id.txt"
+        run_id = id_file.read_text().strip() if id_file.exists() else uuid.uuid4().hex[:8]
+        id_file.write_text(run_id)
+        self.run = wandb.init(
+            project="trainability", name=folder.name, dir=str(folder), id=run_id, resume="allow", config=dict(config)
+        )
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Take named numbers of a step."""
+        self.run.log({**values, "step": step})
+
+    def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
+        """Take a tensor's shares of elements by magnitude."""
+        occupied, edges = _occupied(shares)
+        self.run.log({name: self.wandb.Histogram(np_histogram=(np.array(occupied), np.array(edges))), "step": step})
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Take a finding."""
+        self.run.log({name: text, "step": step})
+
+    def close(self) -> None:
+        """Finish the wandb run."""
+        self.run.finish()
+
+
+SINKS: dict[str, Callable[[Path, Mapping[str, Any]], Sink]] = {"tensorboard": TensorBoardSink, "wandb": WandbSink}
+
+
+def require(names: tuple[str, ...]) -> None:
+    """Check that the packages of sinks are there.
+
+    Args:
+        names: keys of `SINKS`.
+
+    Raises:
+        ValueError: one is not installed; the extra is named.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"run.sinks {name} is not installed; install it with: pip install 'trainability[{name}]'")

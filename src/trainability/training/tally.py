@@ -1,0 +1,91 @@
+"""Sums over the examples of each step, kept on the device and read in one copy per log interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainability.evaluation.metrics import correct_counts
+from trainability.training.engine import Engine
+
+_LOSS, _TOP1, _TOP5, _NORM, _BAD = range(5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSums:
+    """What one step summed over its examples, all processes together.
+
+    Attributes:
+        loss_sum: cross-entropy in nats.
+        top1_correct: examples whose true class is the first.
+        top5_correct: examples whose true class is among the first five.
+        grad_norm: of the mean loss's gradient, before clipping.
+        is_finite: whether loss and norm were finite in this and all earlier steps.
+    """
+
+    loss_sum: float
+    top1_correct: float
+    top5_correct: float
+    grad_norm: float
+    is_finite: bool
+
+
+class Tally:
+    """A device-side table, one row per step since the last read."""
+
+    def __init__(self, engine: Engine, capacity: int) -> None:
+        """Make an empty table.
+
+        Args:
+            engine: where, and with whom the sums are shared.
+            capacity: steps between two reads at the most.
+        """
+        self.engine = engine
+        self.rows = torch.zeros(capacity, 5, dtype=torch.float64, device=engine.device)
+        self.num_steps = 0
+
+    @torch.no_grad()
+    def add(self, losses: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
+        """Add a micro-batch to the step that is under way.
+
+        Args:
+            losses: (batch,) float, weighted.
+            logits: (batch, classes).
+            labels: (batch,) int64.
+            weights: (batch,) 0 or 1.
+        """
+        row = self.rows[self.num_steps]
+        row[_LOSS] += losses.double().sum()
+        row[_TOP1 : _TOP5 + 1] += correct_counts(logits, labels, weights)
+
+    @property
+    def loss_sum(self) -> Tensor:
+        """Loss of the step that is under way, this process's part, on the device."""
+        return self.rows[self.num_steps, _LOSS]
+
+    def close_step(self, norm: Tensor, bad: Tensor) -> None:
+        """End a step: its gradient norm, and the guard's flag."""
+        self.rows[self.num_steps, _NORM] = norm
+        self.rows[self.num_steps, _BAD] = bad
+        self.num_steps += 1
+
+    def read(self) -> list[StepSums]:
+        """Copy the closed steps to the host, summed over all processes, and empty the table. Waits for the device."""
+        rows = self.rows[: self.num_steps]
+        self.engine.total(rows)
+        world_size = self.engine.world_size
+        steps = [
+            StepSums(
+                loss_sum=row[_LOSS],
+                top1_correct=row[_TOP1],
+                top5_correct=row[_TOP5],
+                grad_norm=row[_NORM] / world_size,  # every process has the norm of the whole
+                is_finite=row[_BAD] == 0,
+            )
+            for row in rows.tolist()
+        ]
+        self.rows.zero_()
+        self.num_steps = 0
+        return steps

@@ -1,0 +1,170 @@
+"""The loop: what must not change a result does not, and what goes wrong is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import config_of, train
+from torch.nn import functional as F
+
+from trainability import initialize
+from trainability.data import sources
+from trainability.data.loader import ResidentLoader
+from trainability.initialize import InitPlan
+from trainability.training.loop import build_model
+from trainability.vgg import set_dropout_keys
+
+GOLDEN = Path(__file__).parent / "golden" / "digits-20-steps.json"
+# Rates at which 20 steps do not magnify rounding: over one or two threads, with oneDNN or without, these losses agree to 4e-4.
+GOLDEN_RUNS = {
+    "B": {"model__config": "B", "optim__clip": 1.0, "optim__lr": 1e-3},
+    "D-he-standard": {
+        "model__config": "D",
+        "init__plan": "he",
+        "data__input": "standard",
+        "optim__clip": 1.0,
+        "optim__lr": 2e-3,
+    },
+    "A-LRN-nesterov": {"model__config": "A-LRN", "optim__nesterov": True, "optim__lr": 2e-4},
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_RUNS)
+def test_golden_losses(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    # 1,438 images in batches of 75: 20 steps, the last of 13.
+    config = config_of(optim__batch_size=75, optim__epochs=1, model__width=0.125, model__hidden=128, **GOLDEN_RUNS[name])
+    losses = train(tmp_path / "run", config).losses
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if request.config.getoption("--write-golden"):
+        GOLDEN.write_text(json.dumps({**golden, name: losses}, indent=1) + "\n")
+    else:
+        assert losses == pytest.approx(golden[name], rel=3e-3)
+
+
+def test_the_loop_equals_the_obvious_script(tmp_path: Path) -> None:
+    config = config_of(optim__clip=0.5, optim__epochs=1, optim__schedule="constant")
+    ours = train(tmp_path / "run", config)
+    data = sources.load(config.data, seed=0)
+    loader = ResidentLoader(data, config.data, config.optim, seed=0, device=torch.device("cpu"))
+    model = build_model(config, num_classes=10)
+    initialize.apply(InitPlan.parse("xavier"), model, seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    for row, micros in zip(ours.run.steps, loader.steps(0), strict=True):
+        (micro,) = micros
+        set_dropout_keys(model, micro.keys)
+        logits = model(micro.images.contiguous())
+        loss = F.cross_entropy(logits, micro.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        assert row["loss"] == pytest.approx(loss.item(), rel=1e-3)
+        assert row["grad_norm"] == pytest.approx(norm.item(), rel=1e-2)
+        assert row["clipped"] == (row["grad_norm"] > 0.5)
+        assert row["top1_error"] == pytest.approx((logits.argmax(1) != micro.labels).double().mean().item(), abs=0.02)
+
+
+@pytest.mark.parametrize("micro_batch_size", [128, 50, 17])
+def test_accumulation_equals_the_large_batch(tmp_path: Path, micro_batch_size: int) -> None:
+    # Dropout and crops included, and the last step of an epoch, which has 30 images.
+    # A small rate, because large updates magnify the rounding of earlier steps.
+    small = {"optim__epochs": 1, "optim__lr": 1e-5}
+    whole = train(tmp_path / "whole", config_of(**small))
+    split = train(tmp_path / "split", config_of(**small, optim__micro_batch_size=micro_batch_size))
+    assert split.losses == pytest.approx(whole.losses, rel=1e-5)
+    norms = [[row["grad_norm"] for row in trained.run.steps] for trained in (whole, split)]
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("every", [1, 7, 1000])
+def test_the_log_interval_changes_nothing(tmp_path: Path, every: int) -> None:
+    one = train(tmp_path / "one", config_of(optim__epochs=1))
+    other = train(tmp_path / "other", config_of(optim__epochs=1, run__log_every_steps=every, run__monitor_every_steps=4))
+    assert one.losses == other.losses
+    for name, value in one.parts.model.state_dict().items():
+        assert torch.equal(value, other.parts.model.state_dict()[name])
+
+
+def test_precision_bf16_trains_close_to_fp32(tmp_path: Path) -> None:
+    fp32 = train(tmp_path / "fp32", config_of(optim__epochs=1))
+    bf16 = train(tmp_path / "bf16", config_of(optim__epochs=1, run__precision="bf16"))
+    assert bf16.losses == pytest.approx(fp32.losses, rel=0.2)
+    assert bf16.losses != fp32.losses
+    assert all(parameter.dtype == torch.float32 for parameter in bf16.parts.model.parameters())
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_alike(tmp_path: Path) -> None:
+    plain = train(tmp_path / "plain", config_of(optim__epochs=1))
+    compiled = train(tmp_path / "compiled", config_of(optim__epochs=1, run__compile=True))
+    assert compiled.losses == pytest.approx(plain.losses, rel=1e-2)
+
+
+@pytest.mark.parametrize(("log_every", "lr"), [(1, 1e6), (5, 1e6), (1000, 1e6), (5, 3.0)])
+def test_a_non_finite_step_is_named_and_the_weights_before_it_are_kept(tmp_path: Path, log_every: int, lr: float) -> None:
+    config = config_of(optim__lr=lr, run__log_every_steps=log_every, optim__epochs=6)
+    bad = train(tmp_path / "run", config)
+    assert bad.outcome.status == "non-finite"
+    step = bad.outcome.position.step + 1
+    assert f"step {step}: " in bad.outcome.message
+    assert "features." in bad.outcome.message or "classifier." in bad.outcome.message
+    assert [row["step"] for row in bad.run.steps] == list(range(1, step + 1))
+    assert all(row["loss"] is not None for row in bad.run.steps[:-1])
+    assert bad.run.steps[-1]["loss"] is None or bad.run.steps[-1]["grad_norm"] is None
+    assert all(value.isfinite().all() for value in bad.parts.model.state_dict().values())
+    assert bad.run.result["status"] == "non-finite"
+    saved = torch.load(sorted((bad.run.folder / "checkpoints").glob("*.pt"))[-1], weights_only=True)
+    assert saved["position"]["step"] == step - 1
+    # The same step, whatever the interval at which the device is read.
+    first = train(tmp_path / "again", config_of(optim__lr=lr, run__log_every_steps=1, optim__epochs=6))
+    assert first.outcome.position.step + 1 == step
+    assert first.outcome.message.split(";")[0] == bad.outcome.message.split(";")[0]
+
+
+def test_weights_that_are_not_finite_are_named_in_the_first_step(tmp_path: Path) -> None:
+    bad = train(tmp_path / "run", config_of(init__plan="normal=1e39,xavier:10"))
+    assert bad.outcome.status == "non-finite"
+    assert "step 1: the weights of features.0.weight hold Inf" in bad.outcome.message
+
+
+def test_starting_from_a_shallower_run(tmp_path: Path) -> None:
+    shallow = train(tmp_path / "A", config_of(optim__epochs=1))
+    deep = train(tmp_path / "B", config_of(model__config="B", init__from_=tmp_path / "A", optim__epochs=1, optim__lr=1e-9))
+    schemes = [row["scheme"] for row in deep.run.init]
+    assert schemes.count("copied") == 7
+    trained, copied = shallow.parts.model.features[0].weight, deep.parts.model.features[0].weight
+    torch.testing.assert_close(trained, copied, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_trains_like_the_cpu(tmp_path: Path, precision: str) -> None:
+    cpu = train(tmp_path / "cpu", config_of(optim__epochs=1))
+    gpu = train(tmp_path / "gpu", config_of(optim__epochs=1, run__device="cuda", run__precision=precision))
+    assert gpu.losses == pytest.approx(cpu.losses, rel=5e-2 if precision == "fp32" else 0.3)
+
+
+@pytest.mark.gpu
+def test_no_device_synchronisation_outside_logged_steps(tmp_path: Path) -> None:
+    class Strict:
+        """Lets torch raise at any synchronisation between two reads."""
+
+        def start(self, start: object) -> None: ...
+
+        def step(self, position: object) -> None:
+            torch.cuda.set_sync_debug_mode("error")
+
+        def rows(self, rows: object) -> None: ...
+
+        def evaluation(self, row: object) -> None: ...
+
+        def diagnosed(self, diagnosis: object, new: object) -> None: ...
+
+    try:
+        # One read, at the end of the epoch; nothing before it may wait.
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            train(tmp_path / "run", config_of(run__device="cuda", run__log_every_steps=1000), display=Strict())
+        assert not (tmp_path / "run" / "steps.jsonl").exists()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
