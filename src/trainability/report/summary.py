@@ -1,0 +1,280 @@
+"""A run -> the words and numbers that its page says."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from trainability import config as configuration
+from trainability.report.figures import METRICS
+from trainability.report.series import chance_levels, finite, steps_per_epoch
+from trainability.training.record import Run
+
+NONE = "–"
+"""Stands where the run has no number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How the run stands: `kind` is what the page colours it by, `label` and `text` what it says."""
+
+    kind: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A number of the summary, with lines that say which number it is."""
+
+    label: str
+    value: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitRow:
+    """A row of the initialisation table; `start` and `length` place the bar of its gain, in percent of the cell."""
+
+    index: int
+    name: str
+    shape: str
+    scheme: str
+    std: str
+    gain: str
+    log_gain: str
+    start: float
+    length: float
+
+
+def percent(value: Any) -> str:
+    """Write an error or fraction in percent."""
+    number = finite(value, 100)
+    return NONE if number is None else f"{number:.2f}\u00a0%"
+
+
+def number(value: Any, digits: str = ".4g") -> str:
+    """Write a number, or a dash where there is none or it is not finite."""
+    present = finite(value)
+    return NONE if present is None else f"{present:{digits}}".replace("-", "−")
+
+
+def fixed(value: Any) -> str:
+    """Write a number of a column with four decimals, or, where they would show none of it, as a power of ten."""
+    present = finite(value)
+    return number(value, ".1e" if present and abs(present) < 0.001 else ".4f")
+
+
+def title(run: Run) -> str:
+    """Name network and data."""
+    return f"VGG-{run.config.model.config} on {run.config.data.name}"
+
+
+def status(run: Run) -> Status:
+    """Say how the run ended, or that it has not."""
+    step = run.steps[-1]["step"] if run.steps else 0
+    if run.result is None:
+        return Status(kind="open", label="No end recorded", text=f"Still running, or killed. Last recorded step: {step:,}.")
+    message = run.result["message"] or ""
+    labels = {
+        "finished": ("good", "Finished", message),
+        "interrupted": ("open", "Interrupted", f"At step {run.result['step']:,}: {message}."),
+        "non-finite": ("bad", "Stopped: not finite", message),
+        "stopped": ("bad", "Stopped by the doctor", message),
+    }
+    kind, label, text = labels.get(run.result["status"], ("open", str(run.result["status"]), message))
+    return Status(kind=kind, label=label, text=text)
+
+
+def missing(run: Run) -> list[str]:
+    """List what the run directory does not have, and what the page therefore does not show."""
+    checks = [
+        (run.data, "Images: neither their number nor the classes are recorded (no data.json), so no chance level is drawn."),
+        (run.init, "Starting weights: not recorded (no init.json)."),
+        (run.environment, "Machine and versions: not recorded (no environment.json)."),
+        (run.steps, "Training: no step is recorded yet."),
+        (run.evaluations, "Validation: no epoch has ended yet."),
+    ]
+    return [text for present, text in checks if not present]
+
+
+def headline(run: Run, name: str) -> Tile:
+    """Sum up a validation error: the best, the last, and of how many images."""
+    metric, levels = METRICS[name], chance_levels(run)
+    label = f"Validation {metric.title.lower()}"
+    if levels and getattr(levels, metric.key) is None:
+        return Tile(label=label, value=NONE, details=(f"Not defined for {len(run.data['class_names'])} classes.",))
+    key = f"val_{metric.key}"
+    measured = [row for row in run.evaluations if finite(row[key]) is not None]
+    if not run.evaluations:
+        return Tile(label=label, value=NONE, details=("Not evaluated yet.",))
+    if not measured:
+        return Tile(label=label, value=NONE, details=("Never finite.",))
+
+    def counted(row: dict[str, Any]) -> str:
+        count = row["val_num_examples"]
+        return f"epoch {row['epoch']}: {round(row[key] * count):,} of {count:,} images wrong"
+
+    best, last = min(measured, key=lambda row: row[key]), run.evaluations[-1]
+    details = [f"Best, {counted(best)}"]
+    if finite(last[key]) is None:
+        details.append(f"Last, epoch {last['epoch']}: not finite")
+    elif last is not best:
+        details.append(f"Last {percent(last[key])}, {counted(last)}")
+    else:
+        details.append(f"Last {percent(last[key])}, the same epoch")
+    if levels:
+        details.append(f"Chance {percent(getattr(levels, metric.key))}")
+    return Tile(label=label, value=percent(best[key]), details=tuple(details))
+
+
+def tiles(run: Run) -> list[Tile]:
+    """Sum up the rest: how far, how fast, how large, where."""
+    # A result counts the training of its own call only, a resumed run has several; both are without evaluation and saving.
+    speed = run.result["images_per_second"] if run.result else None
+    if speed is None:
+        speed = next((row["images_per_second"] for row in reversed(run.steps) if "images_per_second" in row), None)
+    seconds = sum(row["train_seconds"] for row in run.evaluations)
+    per_epoch = steps_per_epoch(run)
+    # Every convolution and linear layer of a VGG has a bias per output.
+    parameters = sum(math.prod(row["shape"]) + row["shape"][0] for row in run.init)
+    machine = run.environment
+    device_type = str(machine.get("device_type", NONE))
+    return [
+        Tile(label="Epochs", value=f"{len(run.evaluations)} / {run.config.optim.epochs}", details=("finished / planned",)),
+        Tile(
+            label="Steps",
+            value=f"{run.steps[-1]['step'] if run.steps else 0:,}",
+            details=(f"{per_epoch:,} an epoch, {run.config.optim.batch_size} images each",) if per_epoch else (),
+        ),
+        Tile(label="Images/s", value=number(speed, ",.0f"), details=(f"{duration(seconds)} training",) if seconds else ()),
+        Tile(
+            label="Parameters",
+            value=f"{parameters:,}" if parameters else NONE,
+            details=(f"{len(run.init)} weight layers",) if run.init else (),
+        ),
+        Tile(
+            label="Device",
+            value={"cpu": "CPU", "cuda": "GPU"}.get(device_type, device_type),
+            details=(f"{machine['device']}, {run.config.run.precision}",) if machine else (),
+        ),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Write a time as "2.9 s", "12 min 5 s" or "3 h 7 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\u00a0min {rest}\u00a0s"
+    return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
+
+
+def epoch_rows(run: Run) -> list[list[str]]:
+    """Write the evaluations as a table: the figures' numbers for those who do not see them."""
+    kinds = [(key, number if key == "loss" else percent) for key in ("loss", "top1_error", "top5_error")]
+    return [
+        [
+            str(row["epoch"]),
+            f"{row['step']:,}",
+            *(write(row[f"{part}_{key}"]) for key, write in kinds for part in ("train", "val")),
+        ]
+        for row in run.evaluations
+    ]
+
+
+def init_table(run: Run) -> tuple[list[InitRow], str]:
+    """Write the initialisation table.
+
+    Returns:
+        Its rows, and the gain budget: the sum of the logarithms of the gains.
+    """
+    logs = [math.log10(gain) if (gain := finite(row["gain"])) else None for row in run.init]
+    present = [log for log in logs if log is not None]
+    lowest, highest = min([0, *present]), max([0, *present])
+    width = (highest - lowest) or 1
+    rows = [
+        InitRow(
+            index=row["index"],
+            name=row["name"],
+            shape=" × ".join(map(str, row["shape"])),
+            scheme=row["scheme"],
+            std=fixed(row["std"]),
+            gain=fixed(row["gain"]),
+            log_gain=number(log, "z.2f"),
+            start=100 * (min(log or 0, 0) - lowest) / width,
+            length=100 * abs(log or 0) / width,
+        )
+        for row, log in zip(run.init, logs, strict=True)
+    ]
+    return rows, number(sum(present), "z.2f") if len(present) == len(logs) else "not finite"
+
+
+def settings(run: Run) -> dict[str, list[tuple[str, str]]]:
+    """Write the configuration by section, each field under the name of its flag."""
+    return {
+        section: [(flag, _setting(getattr(getattr(run.config, section), name))) for flag, name in names.items()]
+        for section, names in configuration.field_flags().items()
+    }
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def data_facts(run: Run) -> list[tuple[str, str]]:
+    """Describe what the run learned from; the class names are apart."""
+    if not run.data:
+        return []
+    moments = [
+        (f"{kind} of the pixels, red, green, blue", ", ".join(number(value, ".1f") for value in run.data[key]))
+        for kind, key in (("Mean", "mean"), ("Standard deviation", "std"))
+    ]
+    counts = [("Training images", run.data["num_train"]), ("Validation images", run.data["num_val"])]
+    return [
+        ("Name", run.data["name"]),
+        *((label, f"{count:,}") for label, count in counts),
+        ("Classes", f"{len(run.data['class_names']):,}"),
+        *moments,
+    ]
+
+
+def machine(run: Run) -> list[tuple[str, str]]:
+    """Describe what the run ran on."""
+    facts = run.environment
+    if not facts:
+        return []
+    packages = [(name, version or "source tree") for name, version in facts["packages"].items()]
+    return [
+        ("Started", facts["started"].replace("T", " ").replace("+00:00", " UTC")),
+        ("Command", shlex.join(facts["command"])),
+        ("Commit", facts["commit"] or "not a source tree"),
+        *packages,
+        ("Python", facts["python"]),
+        ("Platform", facts["platform"]),
+        ("Device", f"{facts['device']} ({facts['device_type']})"),
+        ("Threads", str(facts["num_threads"])),
+        ("Processes", str(facts["world_size"])),
+    ]
+
+
+def commands(run: Run) -> list[tuple[str, str]]:
+    """Say how to run it again, and, where the run has not ended, how to go on with it."""
+    folder = run.folder
+    recipe, new = shlex.quote(str(folder / "config.toml")), shlex.quote(f"{folder}-again")
+    found = [("The same run, into a new directory", f"trainability train --recipe {recipe} --run.dir {new}")]
+    if run.result is None or run.result["status"] == "interrupted":
+        found.append(("Go on from the last checkpoint", f"trainability train --resume {shlex.quote(str(folder))}"))
+    return found
+
+
+def evaluate_command(run: Run) -> str:
+    """Say how the answers for the validation images are kept with the run."""
+    return f"trainability evaluate {shlex.quote(str(run.folder))}"
