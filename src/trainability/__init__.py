@@ -1,0 +1,57 @@
+"""Train very deep convolutional networks from scratch, and learn in seconds why one will not train."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainability.checking import Setup as Setup
+    from trainability.config import RunConfig as RunConfig
+    from trainability.doctor import Evidence as Evidence
+    from trainability.doctor import Monitor as Monitor
+    from trainability.doctor import audit_data as audit_data
+    from trainability.doctor import audit_metric as audit_metric
+    from trainability.doctor import diagnose as diagnose
+    from trainability.doctor import probe as probe
+    from trainability.initialize import InitPlan as InitPlan
+    from trainability.training.loop import fit as fit
+    from trainability.training.record import read_run as read_run
+    from trainability.vgg import build_vgg as build_vgg
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Evidence": "trainability.doctor",
+    "InitPlan": "trainability.initialize",
+    "Monitor": "trainability.doctor",
+    "RunConfig": "trainability.config",
+    "Setup": "trainability.checking",
+    "audit_data": "trainability.doctor",
+    "audit_metric": "trainability.doctor",
+    "build_vgg": "trainability.vgg",
+    "diagnose": "trainability.doctor",
+    "fit": "trainability.training.loop",
+    "probe": "trainability.doctor",
+    "read_run": "trainability.training.record",
+}
+__all__ = [
+    "Evidence",
+    "InitPlan",
+    "Monitor",
+    "RunConfig",
+    "Setup",
+    "__version__",
+    "audit_data",
+    "audit_metric",
+    "build_vgg",
+    "diagnose",
+    "fit",
+    "probe",
+    "read_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Public names are imported when they are asked for: `--help` must not wait for torch.
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

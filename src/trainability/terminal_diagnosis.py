@@ -1,0 +1,134 @@
+"""What a diagnosis looks like in a terminal: verdict, causes with their numbers and what to change, layers, what was not."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from trainability.doctor.finding import Diagnosis, Finding, LayerStats, Measurement
+from trainability.doctor.render import number
+
+_COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
+_VERDICTS = {"will train": "green", "is training": "green", "slow start": "yellow", "cannot tell": "yellow"}
+_BAR_WIDTH = 13  # a decade of rms each, from 1e-6 to 1e+6
+
+
+def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """Print a diagnosis: verdict first, then cause, change, layers, and what was not checked."""
+    console.print(_verdict(diagnosis))
+    for finding in diagnosis.findings:
+        console.print(finding_view(finding))
+    probe = diagnosis.evidence.probe
+    samples = [sample for sample in diagnosis.evidence.samples if sample.layers]
+    if samples:
+        console.print(layer_table(samples[-1].layers, f"Layers at step {samples[-1].step + 1:,}"))
+    elif probe is not None and probe.layers:
+        title = "Layers at the start"
+        if probe.log10_gain is not None and probe.input_mean_square > 0:
+            entry = math.log10(probe.input_mean_square)
+            title += f": gain budget {probe.log10_gain:+.1f}, input {entry:+.1f}, together {probe.log10_gain + entry:+.1f}"
+        console.print(layer_table(probe.layers, title))
+    if diagnosis.not_checked:
+        console.print(Text("Not checked", style="bold"))
+        for line in diagnosis.not_checked:
+            console.print(Padding(Text(f"· {line}", style="dim"), (0, 0, 0, 2)))
+
+
+def _verdict(diagnosis: Diagnosis) -> RenderableType:
+    colour = _VERDICTS.get(diagnosis.verdict, "red")
+    title = Text(diagnosis.verdict.upper(), style=f"bold {colour}")
+    if diagnosis.remaining_steps is not None:
+        title.append(f", about {diagnosis.remaining_steps:,.0f} more steps", style=colour)
+    lines = [title, Text(diagnosis.reason), *([Text(said)] if (said := _plateau(diagnosis)) else [])]
+    return Panel(Group(*lines), border_style=colour, padding=(0, 1))
+
+
+def _plateau(diagnosis: Diagnosis) -> str | None:
+    """Say when the loss will leave chance, of a net that has not begun."""
+    probe = diagnosis.evidence.probe
+    if probe is None or probe.plateau_steps is None or diagnosis.evidence.steps:
+        return None
+    planned = probe.optimizer.planned_steps if probe.optimizer is not None else None
+    if math.isinf(probe.plateau_steps):
+        return "predicted plateau: never ends, weight decay shrinks the weights faster than the gradient grows them"
+    text = f"predicted plateau: about {probe.plateau_steps:,.0f} steps at chance"
+    if planned is None:
+        return text
+    return f"{text}; the run has {planned:,}" + (": it never ends within it" if probe.plateau_steps > planned else "")
+
+
+def finding_view(finding: Finding) -> RenderableType:
+    """Draw one finding: cause, what was seen, the numbers, the change."""
+    colour = _COLOURS[finding.severity]
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, style="dim", min_width=8)
+    table.add_column(overflow="fold")
+    rows = [("seen", Text(finding.seen)), ("numbers", _numbers(finding.measurements))]
+    if finding.layers:
+        more = f" and {len(finding.layers) - 6} more" if len(finding.layers) > 6 else ""
+        rows.append(("layers", Text(", ".join(finding.layers[:6]) + more)))
+    rows.append(("change", Text(finding.remedy, style="bold")))
+    if finding.explains:
+        rows.append(("explains", Text(", ".join(finding.explains))))
+    rows.append(("source", Text(finding.source, style="dim")))
+    for name, value in rows:
+        table.add_row(name, value)
+    head = Text.assemble((finding.severity, f"bold {colour}"), f" {finding.rule}: ", (finding.cause, "bold"))
+    return Group(head, Padding(table, (0, 0, 1, 2)))
+
+
+def _numbers(measurements: tuple[Measurement, ...]) -> Text:
+    parts = []
+    for measurement in measurements:
+        unit = f" {measurement.unit}" if measurement.unit else ""
+        limit = f" (limit {number(measurement.threshold)})" if measurement.threshold is not None else ""
+        value = "never" if measurement.unit == "steps" and math.isinf(measurement.value) else number(measurement.value) + unit
+        parts.append(f"{measurement.name} {value}{limit}")
+    return Text("; ".join(parts))
+
+
+def layer_table(layers: tuple[LayerStats, ...], title: str) -> Table:
+    """Draw the layers: gain, output predicted and measured with a bar, gradient predicted and measured, update over weight."""
+    table = Table(title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0), pad_edge=False, box=None)
+    columns = ("layer", "gain", "output", "theory", "1e-6  1  1e+6", "gradient", "theory", "update")
+    for name in columns:
+        text = name in ("layer", columns[4])
+        table.add_column(name, justify="left" if text else "right", no_wrap=True)
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            _gain(layer.gain),
+            _cell(layer.activation_rms),
+            _cell(layer.predicted_activation_rms),
+            bar(layer.activation_rms),
+            _cell(layer.output_gradient_rms),
+            _cell(layer.predicted_output_gradient_rms),
+            _cell(layer.update_ratio),
+        )
+    return table
+
+
+def _gain(value: float | None) -> Text:
+    style = "" if value is None or 0.5 <= value <= 2 else ("yellow" if 0.2 <= value <= 5 else "red")
+    return Text(_cell(value), style=style)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def bar(value: float | None) -> Text:
+    """Draw how far a size is from 1, a decade per character, to the left below and to the right above."""
+    if value is None or not math.isfinite(value) or value <= 0:
+        return Text("")
+    middle = _BAR_WIDTH // 2
+    place = min(max(round(math.log10(value)) + middle, 0), _BAR_WIDTH - 1)
+    first, last = min(place, middle), max(place, middle)
+    cells = ["█" if first <= i <= last else "·" for i in range(_BAR_WIDTH)]
+    distance = abs(place - middle)
+    return Text("".join(cells), style="green" if distance <= 1 else ("yellow" if distance <= 3 else "red"))
