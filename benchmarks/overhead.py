@@ -1,0 +1,124 @@
+"""What watching costs: time of a training loop with Monitor, over the same loop unwatched, beside wandb.watch.
+
+Variants run interleaved, one short round after another, so that a busy machine slows all of them alike; the figure
+is the median over rounds of each round's ratio. wandb.watch(log="all") is measured where wandb is installed, offline,
+at log_freq equal to Monitor's `every`.
+
+    OMP_NUM_THREADS=1 python benchmarks/overhead.py --rounds 9 --steps 20
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trainability.doctor import Monitor
+
+RESULTS = Path(__file__).parent / "results" / "overhead.json"
+
+
+def small_vgg(width: int) -> nn.Sequential:
+    """VGG-B's shape on 32x32 images, at `width` channels in the first block."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for multiple in (1, 2, 4, 8, 8):
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, width * multiple, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width * multiple
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, 10))
+
+
+class Loop:
+    """One training loop with its own model; `run` takes steps and returns seconds per step."""
+
+    def __init__(self, width: int, batch_size: int, every: int | None) -> None:
+        torch.manual_seed(0)
+        self.net = small_vgg(width)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=1e-3, momentum=0.9)
+        self.images, self.labels = torch.randn(batch_size, 3, 32, 32), torch.arange(batch_size) % 10
+        self.monitor = Monitor(self.net, self.optimizer, every=every) if every is not None else None
+        self.log: Callable[[float], Any] = lambda loss: None
+
+    def context(self) -> AbstractContextManager[Any]:
+        return self.monitor if self.monitor is not None else nullcontext()
+
+    def run(self, steps: int) -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            loss = F.cross_entropy(self.net(self.images), self.labels)
+            loss.backward()
+            if self.monitor is not None:
+                self.monitor.after_backward(loss)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.log(0.0)
+        return (time.perf_counter() - start) / steps
+
+
+def wandb_loop(width: int, batch_size: int, every: int, folder: str) -> tuple[Loop, Any] | None:
+    """The loop under wandb.watch; None where wandb is not installed."""
+    try:
+        import wandb
+    except ImportError:
+        return None
+    os.environ["WANDB_SILENT"] = "true"
+    run = wandb.init(mode="offline", dir=folder, project="overhead")
+    loop = Loop(width, batch_size, None)
+    run.watch(loop.net, log="all", log_freq=every)
+    loop.log = lambda loss: run.log({"loss": loss})  # histograms leave with the next log
+    return loop, run
+
+
+def measure(every: int, options: argparse.Namespace) -> dict[str, float]:
+    """Median ratios to the unwatched loop at one sampling interval."""
+    plain = Loop(options.width, options.batch_size, None)
+    watched = Loop(options.width, options.batch_size, every)
+    with tempfile.TemporaryDirectory() as folder:
+        rival = None if options.no_wandb else wandb_loop(options.width, options.batch_size, every, folder)
+        loops = {"plain": plain, "monitor": watched} | ({"wandb.watch": rival[0]} if rival else {})
+        times: dict[str, list[float]] = {name: [] for name in loops}
+        with watched.context():
+            for loop in loops.values():
+                loop.run(2)
+            for _ in range(options.rounds):
+                for name, loop in loops.items():
+                    times[name].append(loop.run(max(options.steps, every)))
+        if rival:
+            rival[1].finish()
+    ratios = {name: statistics.median(a / b for a, b in zip(times[name], times["plain"], strict=True)) for name in loops}
+    return {"seconds_per_step": statistics.median(times["plain"]), **{k: v for k, v in ratios.items() if k != "plain"}}
+
+
+def main() -> None:
+    """Prints a table and writes it as JSON beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, nargs="+", default=[1, 10, 100])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=10, help="steps per round, at least one sampling interval")
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--no-wandb", action="store_true")
+    options = parser.parse_args()
+    rows = {every: measure(every, options) for every in options.every}
+    print(f"{'every':>6}  {'s/step':>8}  {'Monitor':>8}  {'wandb.watch':>12}")
+    for every, row in rows.items():
+        rival = f"{row['wandb.watch']:12.3f}" if "wandb.watch" in row else f"{'absent':>12}"
+        print(f"{every:>6}  {row['seconds_per_step']:8.4f}  {row['monitor']:8.3f}  {rival}")
+    RESULTS.parent.mkdir(exist_ok=True)
+    settings = {**vars(options), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
