@@ -296,7 +296,7 @@ def _open_run(config: RunConfig, resume: Path | None, engine: Engine) -> Record:
 # What may differ when a run is continued: it says where and how, and does not change the result.
 _FREE = {"run.dir", "run.device", "run.compile", "run.deterministic", "run.sinks", "run.log-every-steps"}
 _FREE |= {"run.checkpoint-every-steps", "data.workers", "data.cache", "data.resident-gib"}
-_FREE |= {"run.check", "run.monitor-every-steps", "run.stop-on"}
+_FREE |= {"run.check", "run.monitor-every-steps", "run.stop-on", "run.period"}
 
 
 def _check_resumed(folder: Path, config: RunConfig) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,9 @@ class ModelConfig:
     classifier: Literal["conv", "linear"] = "conv"
     """Fully-connected layers kept as convolutions (the paper: any image size) or
     as linear layers (crop size only)."""
+    num_outputs: int | None = None
+    """Outputs of the network. None takes one per class; more are outputs that no
+    label ever names, as of a head built for another data set."""
 
     def __post_init__(self) -> None:
         one_of("model.config", self.config, get_args(get_type_hints(ModelConfig)["config"]))
@@ -49,6 +53,8 @@ class ModelConfig:
             in_range("model.width", self.width, above=0, at_most=16)
         if self.hidden is not None:
             in_range("model.hidden", self.hidden, at_least=1)
+        if self.num_outputs is not None:
+            in_range("model.num-outputs", self.num_outputs, at_least=2)
         in_range("model.dropout", self.dropout, at_least=0, below=1)
 
 
@@ -262,6 +268,9 @@ class RunSettings:
         ...,
     ] = ()
     """Known bugs to switch on, to see that they are found."""
+    period: str | None = None
+    """Year and month, as in 2014-09: refuse a configuration that uses a technique
+    which was not published by then. None refuses none."""
     sinks: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Also write to these, each an extra of this package. JSON lines are always
     written."""
@@ -274,6 +283,8 @@ class RunSettings:
         in_range("run.log-every-steps", self.log_every_steps, at_least=1)
         one_of("run.check", self.check, ("on", "off"))
         one_of("run.stop-on", self.stop_on, (None, "doomed"))
+        if self.period is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", self.period):
+            raise ValueError(f"run.period is {self.period!r}; it must be a year and a month, as in 2014-09")
         for fault in self.faults:
             one_of("run.faults", fault, get_args(get_args(get_type_hints(RunSettings)["faults"])[0]))
         for name in ("checkpoint_every_steps", "monitor_every_steps"):

@@ -209,7 +209,9 @@ def _validation_images(config: RunConfig) -> ValImages:
 def _class_names(run: Run) -> tuple[str, ...]:
     if not run.data:
         raise ValueError(f"{run.folder} has no data.json: its run ended before it had loaded its data")
-    return tuple(run.data["class_names"])
+    names = tuple(run.data["class_names"])
+    outputs = run.config.model.num_outputs or len(names)
+    return names + tuple(f"output {number}, no class" for number in range(len(names), outputs))
 
 
 def _member(run: Run, images: ValImages, asking: Asking, engine: Engine, step: int | None) -> Member:

@@ -19,6 +19,7 @@ from trainability.data.streaming import make_loader
 from trainability.evaluation.metrics import Errors
 from trainability.evaluation.protocols import evaluate
 from trainability.initialize import InitPlan, LayerInit
+from trainability.period import check_period
 from trainability.training import checkpoint
 from trainability.training.checkpoint import Position
 from trainability.training.engine import Engine
@@ -61,9 +62,10 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
 
     Raises:
         ValueError: the plan does not fit the network, the batch is larger than the set, the run to copy from has other
-            shapes, or a sink is not installed. Nothing has been written then.
+            shapes, a technique is younger than `run.period`, or a sink is not installed. Nothing has been written then.
     """
     require(config.run.sinks)
+    check_period(config)
     if data is None:
         data = sources.load(config.data, seed=config.run.seed)
     loader = make_loader(
@@ -94,12 +96,19 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
 
 
 def build_model(config: RunConfig, *, num_classes: int) -> VGG:
-    """Build the network that a complete configuration names, with torch's default weights."""
+    """Build the network that a complete configuration names, with torch's default weights.
+
+    Raises:
+        ValueError: it would have fewer outputs than there are classes.
+    """
     assert config.model.width is not None
     assert config.data.crop is not None
+    num_outputs = num_classes if config.model.num_outputs is None else config.model.num_outputs
+    if num_outputs < num_classes:
+        raise ValueError(f"model.num-outputs is {num_outputs}; the data has {num_classes} classes, so it must be at least that")
     return build_vgg(
         config.model.config,
-        num_classes=num_classes,
+        num_classes=num_outputs,
         crop=config.data.crop,
         width=config.model.width,
         hidden=config.model.hidden,
