@@ -16,7 +16,7 @@ import json as json_module
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trainability.training.record import Record
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+BOOK_FOLDER = Path("runs/trials")
 
 
 def train(
@@ -243,6 +244,66 @@ def pack(data: Annotated[DataConfig, arg(name="data")], *, processes: int | None
     return pack_data(RunConfig(data=data).completed().data, processes=processes)
 
 
+def trials() -> int:
+    """The seed's book: thirty-odd trials of training VGG from scratch, most of them failures, each re-run by one command.
+
+    trials list shows them, trials run makes their runs, trials report judges what was made.
+    """
+    raise AssertionError("parsed by its own commands")
+
+
+def list_trials() -> int:
+    """Show every trial: its chapter, the data it stands for, and what the seed says happened."""
+    from trainability.terminal_trials import print_book
+
+    print_book()
+    return 0
+
+
+def run_trials(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="ID|CHAPTER|all")],
+    *,
+    scale: Literal["pocket", "real", "full"] = "pocket",
+    as_published: bool = False,
+    repaired: bool = False,
+    data_path: Path | None = None,
+    dir: Path = BOOK_FOLDER,
+    processes: int | None = None,
+    keep_weights: bool = False,
+) -> int:
+    """Make the runs of trials and judge them: is it as the seed saw it, and does the seed's explanation hold.
+
+    What is there already is not made again; a run that was broken off goes on where it was.
+
+    Args:
+        names: trials or chapters, as trials list shows them, or all.
+        scale: pocket: minutes on two cores, 32 pixels, stand-ins for the data. real: the real sets, 32 pixels, the
+            paper's width. full: as the seed, 224 pixels.
+        as_published: only the runs with the bugs of the published code.
+        repaired: only the runs without them. Neither makes both.
+        data_path: folder with caltech256, imagenet, cifar100 and so on, for real and full. What it lacks comes from the Hub.
+        dir: where the runs are kept.
+        processes: runs side by side, each on one core. None takes one per core, or one on a GPU.
+        keep_weights: keep the checkpoints of every run: gigabytes.
+    """
+    from trainability.terminal_trials import replay_book
+
+    if data_path is not None and not data_path.is_dir():
+        raise ValueError(f"--data-path {data_path}: no such folder")
+    wanted = [name for name, is_on in (("as-published", as_published), ("repaired", repaired)) if is_on]
+    return replay_book(
+        names,
+        scale=scale,
+        variants=wanted or ["as-published", "repaired"],
+        data_path=data_path,
+        root=dir,
+        num_processes=processes,
+        keep_weights=keep_weights,
+    )
+
+
+TRIALS_COMMANDS: dict[str, Callable[..., int]] = {"list": list_trials, "run": run_trials}
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "check": check,
@@ -251,6 +312,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "errors": errors,
     "report": report,
     "pack": pack,
+    "trials": trials,
 }
 
 
@@ -355,21 +417,26 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
         ValueError: it cannot be parsed; one line.
     """
     said = io.StringIO()
+    commands, program = COMMANDS, "trainability"
+    description = "Train very deep convolutional networks from scratch, and learn why one will not train."
+    if arguments[0] == "trials":
+        commands, program, description = TRIALS_COMMANDS, "trainability trials", trials.__doc__ or ""
+        arguments = arguments[1:] or ["--help"]
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
-                {name: _deferred(command) for name, command in COMMANDS.items()},
-                prog="trainability",
-                description="Train very deep convolutional networks from scratch, and learn why one will not train.",
+                {name: _deferred(command) for name, command in commands.items()},
+                prog=program,
+                description=description,
                 args=arguments,
             )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-    raise ValueError(_one_line(said.getvalue(), arguments))
+    raise ValueError(_one_line(said.getvalue(), arguments, commands))
 
 
-def _one_line(box: str, arguments: list[str]) -> str:
+def _one_line(box: str, arguments: list[str], commands: Collection[str]) -> str:
     """Say what tyro's box of an error says, in one line."""
     known = [f"--{section}.{flag}" for section, flags in configuration.field_flags().items() for flag in flags]
     # A title, what went wrong, and what could help, with rulers between; drawn in ASCII where the terminal is not UTF-8.
@@ -380,7 +447,7 @@ def _one_line(box: str, arguments: list[str]) -> str:
         name = next(argument for argument in arguments if argument.lstrip("-") == match[1].lstrip("-"))
         if name.startswith("-"):
             return f"unknown option {name}{nearest(name, [*known, '--recipe', '--resume'])}"
-        return f"unknown command or value {name!r}; commands are {', '.join(COMMANDS)}"
+        return f"unknown command or value {name!r}; commands are {', '.join(commands)}"
     if match := re.match(r"Error parsing (--\S+): no type matching (\S+) could be instantiated from \[(.*?)\]", text):
         return f"{match[1].lstrip('-')} is {match[3]}; accepted: {match[2].replace('{None}', 'None').replace('|', ' or ')}"
     text = re.sub(r"^Error parsing __\S+: ", "", text)

@@ -76,10 +76,16 @@ class _DividedTally(Tally):
         super().add(losses / self.divisor, logits, labels, weights)
 
 
-def _halved_loss(parts: Parts, config: RunConfig) -> Parts:
+def loss_divisor(config: RunConfig) -> int:
+    """Say by what the loss that a run shows is divided once too often; 1 without the fault."""
+    if "halved-loss" not in config.run.faults:
+        return 1
     size = config.optim.micro_batch_size
-    divisor = max(2, math.ceil(config.optim.batch_size / size) if size is not None else 2)
-    return dataclasses.replace(parts, tally=functools.partial(_DividedTally, divisor=divisor))
+    return max(2, math.ceil(config.optim.batch_size / size) if size is not None else 2)
+
+
+def _halved_loss(parts: Parts, config: RunConfig) -> Parts:
+    return dataclasses.replace(parts, tally=functools.partial(_DividedTally, divisor=loss_divisor(config)))
 
 
 class _ChangedLoader(ResidentLoader):

@@ -67,15 +67,15 @@ class Record:
 
     def write_environment(self, *, device: torch.device, world_size: int) -> None:
         """Write what the run ran on: versions, device, commit, command."""
-        _write_json(self.folder / "environment.json", environment(device=device, world_size=world_size))
+        write_json(self.folder / "environment.json", environment(device=device, world_size=world_size))
 
     def write_init(self, table: list[LayerInit]) -> None:
         """Write the initialisation table."""
-        _write_json(self.folder / "init.json", [dataclasses.asdict(row) for row in table])
+        write_json(self.folder / "init.json", [dataclasses.asdict(row) for row in table])
 
     def write_data(self, data: DataSet) -> None:
         """Write what the run learns from, without the images: names, counts, moments."""
-        _write_json(
+        write_json(
             self.folder / "data.json",
             {
                 "name": data.name,
@@ -89,16 +89,16 @@ class Record:
 
     def write_result(self, **result: Any) -> None:
         """Write how the run ended; a run under way, or killed, has no such file."""
-        _write_json(self.folder / "result.json", result)
+        write_json(self.folder / "result.json", result)
 
     def write_findings(self, *, step: int, **diagnosis: Any) -> None:
         """Write what the doctor says after a step; the evidence has a file of its own."""
         del diagnosis["evidence"]
-        _write_json(self.folder / FINDINGS, {"step": step, **diagnosis})
+        write_json(self.folder / FINDINGS, {"step": step, **diagnosis})
 
     def write_evidence(self, evidence: dict[str, Any]) -> None:
         """Write what the doctor has seen, for `trainability diagnose` and for a resume."""
-        _write_json(self.folder / EVIDENCE, evidence)
+        write_json(self.folder / EVIDENCE, evidence)
 
     def append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows to a JSON-lines file, in one write."""
@@ -145,7 +145,8 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a file of strict JSON, whole or not at all; NaN and infinities become null."""
     _write(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
