@@ -290,11 +290,13 @@ def run_trials(
 
     if data_path is not None and not data_path.is_dir():
         raise ValueError(f"--data-path {data_path}: no such folder")
-    wanted = [name for name, is_on in (("as-published", as_published), ("repaired", repaired)) if is_on]
+    if not names:
+        raise ValueError("trials run needs trials or chapters, or all; trainability trials list shows them")
+    both = as_published == repaired
     return replay_book(
         names,
         scale=scale,
-        variants=wanted or ["as-published", "repaired"],
+        variants=["as-published", "repaired"] if both else ["as-published"] if as_published else ["repaired"],
         data_path=data_path,
         root=dir,
         num_processes=processes,

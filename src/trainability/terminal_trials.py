@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from trainability.trials.book import FURTHER, TRIALS, select
+from trainability.trials.scales import Scale
+from trainability.trials.trial import Variant
+
+if TYPE_CHECKING:
+    from trainability.trials.replay import Result
+
+_COLOURS = {"holds": "green", "does not hold": "red", "cannot be told": "yellow"}
 
 
 def print_book() -> None:
@@ -33,8 +42,8 @@ def print_book() -> None:
 def replay_book(
     names: Sequence[str],
     *,
-    scale: str,
-    variants: Sequence[str],
+    scale: Scale,
+    variants: Sequence[Variant],
     data_path: Path | None,
     root: Path,
     num_processes: int | None,
@@ -44,7 +53,7 @@ def replay_book(
     chosen = select(tuple(names))
     from trainability.trials import replay  # imports torch: a name that is none is refused at once
 
-    jobs = replay.jobs_of(chosen, scale, variants, data_path=data_path)  # type: ignore[arg-type]
+    jobs = replay.jobs_of(chosen, scale, variants, data_path=data_path)
     console = Console()
     console.print(f"{len(jobs)} runs of {len(chosen)} trials at {scale} scale, into {root / scale}", highlight=False)
     count = 0
@@ -59,20 +68,33 @@ def replay_book(
         )
 
     done = replay.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, told=told)
-    console.print(verdict_table([replay.result_of(trial, scale, root) for trial in chosen]))  # type: ignore[arg-type]
+    print_verdicts(console, [replay.result_of(trial, scale, root) for trial in chosen])
     return 1 if any(row.problem for row in done) else 0
 
 
-def verdict_table(results: Sequence[object]) -> Table:
-    """Tabulate what the seed says, what was measured, and whether its explanation holds."""
-    from trainability.trials.table import row_of
+def print_verdicts(console: Console, results: Sequence[Result]) -> None:
+    """Print per trial what the seed says, what was measured, and whether its explanation holds; then count."""
+    from trainability.trials.table import NOT_MADE, row_of
 
-    table = Table(title="The seed says, measured, and the explanation", title_justify="left", show_lines=True)
-    for name in ("trial", "the seed says", "measured", "so seen", "explanation", "cause, by the doctor"):
-        table.add_column(name, overflow="fold")
-    for result in results:
-        row = row_of(result)  # type: ignore[arg-type]
-        seen = {"as the seed saw it": "yes", "not as the seed saw it": "no"}.get(row.seen, "–")
-        shown = "\n".join(row.measured) + (f"\nnot at this scale: {row.not_shown}" if row.not_shown else "")
-        table.add_row(row.trial, row.says, shown, seen, row.explanation, row.cause)
-    return table
+    rows = [row_of(result) for result in results]
+    for row in rows:
+        console.print()
+        head = Text(row.trial, style="bold")
+        if row.measured != (NOT_MADE,):
+            head.append(f"  {row.seen}; " if row.seen != "not measured" else "  ", style="dim")
+            head.append(f"the seed's explanation {row.explanation}", style=f"bold {_COLOURS[row.explanation]}")
+        console.print(head)
+        table = Table.grid(padding=(0, 1))
+        table.add_column(no_wrap=True, style="dim", min_width=10)
+        table.add_column(overflow="fold")
+        table.add_row("  seed", f"{row.says} {row.claim}")
+        for number, line in enumerate(row.measured):
+            table.add_row("" if number else "  measured", Text(line))
+        if row.cause:
+            table.add_row("  cause", Text(row.cause))
+        if row.not_shown:
+            table.add_row("  not here", Text(row.not_shown, style="dim"))
+        console.print(table)
+    made = [row for row in rows if row.measured != (NOT_MADE,)]
+    counts = ", ".join(f"{sum(row.explanation == word for row in made)} {word}" for word in _COLOURS)
+    console.print(f"\n{len(made)} of {len(rows)} trials run; the seed's explanations: {counts}", highlight=False)

@@ -271,8 +271,8 @@ CONCLUSION_1 = Trial(
     chapter="gradients",
     section=_CONCLUSION,
     data="imagenet",
-    reports="A randomly initialised layer behind makes the gradients of the layers before it larger, through the weighted sum.",
-    explanation="A layer behind with N(0, σ) makes the gradients of the layers before it larger.",
+    reports="The first conclusion, from many configurations that are not named.",
+    explanation="A layer with N(0, σ) behind others makes their gradients larger, through the weighted sum.",
     reading="Only if σ gives more gain than what it replaces. In place of Xavier's 0.0147 on a 512-channel layer, 0.1 "
     "makes them larger and "
     "0.01 smaller, by the square root of the gains' ratio in either case; and not of the layers before it alone, but "
@@ -301,9 +301,9 @@ CONCLUSION_2 = Trial(
     chapter="gradients",
     section=_CONCLUSION,
     data="imagenet",
-    reports="Xavier on the deep layers, of 512 channels, keeps gradients from vanishing.",
+    reports="The second conclusion, from many configurations that are not named.",
     explanation="Xavier on the 512-channel layers keeps gradients from vanishing.",
-    reading="It helps, by a factor of about a hundred against σ = 0.01, and it does not suffice: Xavier keeps half of "
+    reading="It helps, by a factor of about ten against σ = 0.01, and it does not suffice: Xavier keeps half of "
     "the mean square of a "
     "ReLU layer, so sixteen layers still lose six to seven powers of ten.",
     settings={"model.config": Value(value="D", source="seed")},
@@ -312,6 +312,12 @@ CONCLUSION_2 = Trial(
         Plan(label="deep-0.01", plan="xavier:7,normal=0.01:6,xavier:3"),
     ),
     expectations=(
+        Expectation(
+            metric="first_gradient:deep-0.01",
+            text="without it the first layer's largest gradient is below 1e-4",
+            role="phenomenon",
+            high=1e-4,
+        ),
         Expectation(
             metric="first_gradient:deep-xavier/deep-0.01",
             text="Xavier on the six 512-channel layers raises the first gradient at least threefold",

@@ -24,6 +24,7 @@ class Row:
     Attributes:
         trial: id.
         says: what the seed reports.
+        claim: why, according to the seed.
         measured: what the runs show, a line per variant.
         seen: whether that is as the seed saw it.
         explanation: whether the seed's explanation holds.
@@ -33,6 +34,7 @@ class Row:
 
     trial: str
     says: str
+    claim: str
     measured: tuple[str, ...]
     seen: str
     explanation: str
@@ -46,6 +48,7 @@ def row_of(result: Result) -> Row:
     return Row(
         trial=trial.id,
         says=trial.reports,
+        claim=trial.explanation,
         measured=_measured(result) or (NOT_MADE,),
         seen=verdict.phenomenon,
         explanation=verdict.explanation,
