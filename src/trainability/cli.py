@@ -143,6 +143,27 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
     return _show(diagnose_run(run), as_json=json)
 
 
+def watch(run: Positional[Path], *, every: float = 2, once: bool = False) -> int:
+    """Show a run in progress: curves, layers, findings, verdict. Of a run on a shared disk too; it is only read.
+
+    In a terminal the whole screen, elsewhere a line per epoch and finding. Ends with the run; Ctrl-C ends the watching only.
+
+    Exit code: 0 the run has ended, or Ctrl-C; 2 no run that can be read.
+
+    Args:
+        run: run directory.
+        every: seconds between two looks.
+        once: draw the run as it is now, and exit; also of one that has ended.
+    """
+    try:
+        from trainability.live.watch import watch_run
+
+        watch_run(run, every=every, once=once)
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
 def _show(diagnosis: Diagnosis, *, as_json: bool) -> int:
     """Print a diagnosis; the exit code says whether it is worse than a hint."""
     if as_json:
@@ -247,6 +268,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "check": check,
     "diagnose": diagnose,
+    "watch": watch,
     "evaluate": evaluate,
     "errors": errors,
     "report": report,
