@@ -20,7 +20,7 @@ TRAINING, VALIDATION, CHANCE = "#3a8edb", "#e0791f", "#808891"
 SEVERITY_STYLES = {"error": "red", "warning": "yellow", "hint": "cyan"}
 _VERDICT_STYLES = {"will train": "green", "is training": "green", "slow start": "yellow", "cannot tell": "yellow"}
 _STATUS_STYLES = {"finished": "green", "interrupted": "yellow"}
-_MIN_CURVES = 8
+_MIN_CURVES, _LOW = 10, 8  # lines of the curves where there is room for little else; in a terminal of fewer than 24 lines
 _SPACIOUS = 30  # from this height on, a blank line parts the sections
 _SIDE_BY_SIDE = 64  # from this width on, the two figures stand beside each other
 
@@ -38,13 +38,14 @@ def view(run: Watched, *, width: int, height: int) -> Group:
     short, long = _findings(found, width, is_short=True), _findings(found, width, is_short=False)
     styles = {name: SEVERITY_STYLES[item["severity"]] for item in reversed(found) for name in item["layers"]}
     room = max(height - len(head), 0)
+    least = _MIN_CURVES if height >= 24 else _LOW
     # Curves come first, then a line for each of the worst findings, then layers; what is left goes to whole findings, then
     # to higher curves.
-    kept = short[: max(min(room - _MIN_CURVES, 3 if height < _SPACIOUS else 8), 0)]
-    layers = layer_lines(run.layers, styles, width=width, height=room - _MIN_CURVES - len(kept))
-    if len(long) <= room - _MIN_CURVES - len(layers) - 4:
-        kept = long
+    kept = short[: max(min(room - least, 3 if height < _SPACIOUS else 8), 0)]
+    layers = layer_lines(run.layers, styles, width=width, height=room - least - len(kept))
     blank = [Text()] if height >= _SPACIOUS else []
+    if len(long) + len(layers) + 2 * len(blank) <= room - least:
+        kept = long
     sections = [section for section in (kept, layers) if section]
     curves = _figures(run, width, room - sum(len(blank) + len(section) for section in sections))
     lines = [*head, *curves, *(line for section in sections for line in (*blank, *section))][:height]
@@ -173,7 +174,7 @@ def _figures(run: Watched, width: int, height: int) -> list[Text]:
     each = (width - 2) // 2 if wide else width
     num_classes = run.num_classes
     levels = (math.log(num_classes), 1 - 1 / num_classes) if num_classes else (None, None)
-    if not wide and height < 2 * _MIN_CURVES:
+    if not wide and height < 2 * _LOW:
         return _figure(run, "loss", run.losses, levels[0], each, height)
     rows = height if wide else height // 2
     loss = _figure(run, "loss", run.losses, levels[0], each, rows)
@@ -197,11 +198,12 @@ def _figure(run: Watched, key: str, means: Means, level: float | None, width: in
     elif run.step:
         parts = [("train", run.step[key], TRAINING)]
     parts += [("chance", level, CHANCE)] if level is not None else []
+    parts += [("now", run.step[key], TRAINING)] if run.step and run.evaluations else []
     for word, value, style in parts:
         text = f"  {word} {write(finite(value))}"
         if len(heading) + len(text) <= width:
             heading.append(text, f"not bold {style}")
-    step = run.step["step"] if run.step else 1
+    step = run.step["step"] if run.step else run.steps_per_epoch or 1
     curves = [
         # A point per character: the single steps of a small batch would only fill the canvas.
         Curve(points=means.points(width), style=TRAINING),
