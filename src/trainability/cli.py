@@ -112,7 +112,7 @@ def report(runs: Positional[tuple[Path, ...]], *, serve: bool = False, port: int
 
 def _serve(runs: tuple[Path, ...], port: int | None) -> int:
     """Serve the report of one run until Ctrl-C."""
-    if len(runs) > 1:
+    if len(runs) != 1:
         raise ValueError(f"--serve shows one run, and got {len(runs)}: {', '.join(map(str, runs))}")
     try:
         from trainability.live.serve import serve_report

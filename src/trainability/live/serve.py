@@ -74,11 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.page = page
         super().__init__(*rest)  # pyright: ignore[reportArgumentType]
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         # A page of another site can be under a name that leads here, and would then be allowed to read the answer; its
         # requests carry that name.
-        port = self.server.server_address[1]
-        hosts = [f"{name}{end}" for name in (ADDRESS, "localhost") for end in ([f":{port}", ""] if port == 80 else [f":{port}"])]
+        port = self.connection.getsockname()[1]
+        hosts = [
+            f"{name}{end}" for name in (ADDRESS, "localhost") for end in ([f":{port}", ""] if port == 80 else [f":{port}"])
+        ]
         if self.headers.get_all("Host", []) not in [[host] for host in hosts]:
             self._answer(HTTPStatus.FORBIDDEN, f"this is reached as http://{hosts[0]}/ only\n")
         elif self.path == "/state":

@@ -41,7 +41,11 @@ def view(run: Watched, *, width: int, height: int) -> Group:
     least = _MIN_CURVES if height >= 24 else _LOW
     # Curves come first, then a line for each of the worst findings, then layers; what is left goes to whole findings, then
     # to higher curves.
-    kept = short[: max(min(room - least, 3 if height < _SPACIOUS else 8), 0)]
+    num_kept = max(min(room - least, 3 if height < _SPACIOUS else 8), 0)
+    kept = short[:num_kept]
+    if 0 < num_kept < len(short):
+        more = f"and {len(short) - num_kept + 1} more findings: trainability diagnose {run.folder}"
+        kept = [*kept[:-1], Text(more, style="dim")]
     layers = layer_lines(run.layers, styles, width=width, height=room - least - len(kept))
     blank = [Text()] if height >= _SPACIOUS else []
     if len(long) + len(layers) + 2 * len(blank) <= room - least:
@@ -97,7 +101,9 @@ def _progress(run: Watched, width: int) -> Text:
         full = round(length * min(step / total, 1))
         line.append("━" * full, TRAINING).append("━" * (length - full), "bright_black dim")
         line.append(f" {math.floor(100 * step / total)} %")
-    speed = run.images_per_second
+    # An epoch's mean is the steadier one; a run that has ended says its own.
+    newest = run.result or (run.evaluations[-1] if run.evaluations else {})
+    speed = finite(newest.get("images_per_second")) or run.images_per_second
     if speed:
         line.append(f"  {speed:,.0f} images/s")
     if speed and per_epoch and run.result is None and not is_silent(run) and run.data:
