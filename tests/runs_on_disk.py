@@ -29,6 +29,7 @@ def begin(folder: Path, *, epochs: int = 3, num_classes: int = 10) -> Record:
     config = RunConfig(model=ModelConfig(config="B"), optim=OptimConfig(batch_size=32, epochs=epochs))
     record = Record.create(folder, config.completed())
     facts = {"name": "digits", "class_names": list(map(str, range(num_classes))), "num_train": 100, "num_val": 40}
+    facts |= {"mean": [80.0] * 3, "std": [60.0] * 3}
     (folder / "data.json").write_text(json.dumps(facts))
     return record
 
