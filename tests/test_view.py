@@ -103,6 +103,8 @@ def test_a_run_that_has_ended_says_how(tmp_path: Path, status: str) -> None:
     end(begin(usual(tmp_path / "a").parent / "b"), status, "because of that")
     text = screen(tmp_path / "b", width=140)
     assert f"{status} after 3 epochs, 12 steps: because of that; best top-1 error 12.50 % after step 8" in text
+    narrow = screen(tmp_path / "b", width=50)
+    assert "best top-1 error 12.50 % after step 8" in " ".join(narrow.split())
     assert "ago" not in text
     assert "left" not in text
 
@@ -113,7 +115,6 @@ def test_what_is_not_finite_is_a_gap_and_is_named(tmp_path: Path) -> None:
     steps(record, 7, 7, loss=float("nan"), grad_norm=None)
     epoch(record, 1, val_loss=float("inf"), val_top1_error=None)
     layers(record, 5, activation_rms=None, activation_nonfinite=True, gradient_rms=float("nan"), gradient_nonfinite=True)
-    end(record, "non-finite", "loss is not finite at step 7")
     text = screen(tmp_path / "run", width=100)
     assert "NaN or infinite at step 7" in text
     assert "val not finite" in text

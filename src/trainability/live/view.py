@@ -127,10 +127,10 @@ def _notes(run: Watched, width: int) -> list[Text]:
     """Lines that are there only if something happened."""
     notes = []
     if run.result is not None:
-        notes.append(Text(ending(run), style=_state(run)[1]))
+        notes += [Text(line, style=_state(run)[1]) for line in textwrap.wrap(ending(run), max(width, 20))[:3]]
     elif is_silent(run):
         notes.append(Text("still running, or killed: what the run wrote does not say which", style="yellow"))
-    if run.first_nonfinite is not None:
+    if run.first_nonfinite is not None and run.result is None:  # the ending says it, too
         notes.append(Text(f"loss or gradient is NaN or infinite at step {run.first_nonfinite:,}", style="red"))
     notes += [Text(problem, style="yellow") for problem in run.problems]
     return notes
