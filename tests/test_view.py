@@ -51,7 +51,7 @@ def test_a_run_in_progress(tmp_path: Path) -> None:
         "step 10/12",
         "83 %",
         "50 images/s",
-        "1 s of training left",  # two of the epoch's four steps, of a hundred images, at 50 images a second
+        "1 s left",  # two of the epoch's four steps, of a hundred images, at 50 images a second
         "IS TRAINING  it is is training",
         "loss  train 0.250  val 0.250",
         "top-1 error  train 25.00 %  val 25.00 %",

@@ -108,7 +108,7 @@ def _progress(run: Watched, width: int) -> Text:
         line.append(f"  {speed:,.0f} images/s")
     if speed and per_epoch and run.result is None and not is_silent(run) and run.data:
         left = (epochs * per_epoch - step) / per_epoch * run.data["num_train"] / speed
-        line.append(f"  {duration(left)} of training left")
+        line.append(f"  {duration(left)} left")
     return line
 
 
