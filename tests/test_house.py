@@ -31,6 +31,7 @@ ALLOWED = {
     "report": {"config", "data", "evaluation", "training"},
     "terminal_diagnosis": {"doctor"},
     "terminal": {"doctor", "initialize", "terminal_diagnosis", "training"},
+    "live": {"config", "report", "terminal", "training"},
     "commands": {"config", "data", "evaluation", "terminal", "training"},
     "cli": {
         "checking",
@@ -38,6 +39,7 @@ ALLOWED = {
         "config",
         "doctor",
         "faults",
+        "live",
         "report",
         "terminal",
         "terminal_diagnosis",
@@ -74,7 +76,7 @@ def test_imports_run_one_way(path: Path) -> None:
     assert imported(path) <= ALLOWED[own] | {own}
 
 
-@pytest.mark.parametrize("module", ["trainability", "trainability.config", "trainability.cli"])
+@pytest.mark.parametrize("module", ["trainability", "trainability.config", "trainability.cli", "trainability.live.watch"])
 def test_light_modules_import_no_torch(module: str) -> None:
     script = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -89,18 +89,38 @@ def train(
     return 0
 
 
-def report(runs: Positional[tuple[Path, ...]]) -> int:
+def report(runs: Positional[tuple[Path, ...]], *, serve: bool = False, port: int | None = None) -> int:
     """Write report.html into run directories: one file each that works offline. Also of a run that is under way or was killed.
 
     Args:
         runs: run directories.
+        serve: show the report of one run under an address of this machine, that only this machine reaches, and refresh it by
+            itself while the run goes on, until Ctrl-C. Writes nothing.
+        port: for --serve. None takes a free one.
     """
-    from trainability.report.html import write_report
-
     if not runs:
         raise ValueError("report needs a run directory: trainability report RUN [RUN ...]")
+    if serve:
+        return _serve(runs, port)
+    if port is not None:
+        raise ValueError(f"--port {port} is for --serve: trainability report RUN --serve --port {port}")
+    from trainability.report.html import write_report
+
     for run in runs:
         print(write_report(run))
+    return 0
+
+
+def _serve(runs: tuple[Path, ...], port: int | None) -> int:
+    """Serve the report of one run until Ctrl-C."""
+    if len(runs) != 1:
+        raise ValueError(f"--serve shows one run, and got {len(runs)}: {', '.join(map(str, runs))}")
+    try:
+        from trainability.live.serve import serve_report
+
+        serve_report(runs[0], port=port)
+    except KeyboardInterrupt:
+        pass
     return 0
 
 
@@ -142,6 +162,27 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
     from trainability.training.monitoring import diagnose_run
 
     return _show(diagnose_run(run), as_json=json)
+
+
+def watch(run: Positional[Path], *, every: float = 2, once: bool = False) -> int:
+    """Show a run in progress: curves, layers, findings, verdict. Of a run on a shared disk too; it is only read.
+
+    In a terminal the whole screen, elsewhere a line per epoch and finding. Ends with the run; Ctrl-C ends the watching only.
+
+    Exit code: 0 the run has ended, or Ctrl-C; 2 no run that can be read.
+
+    Args:
+        run: run directory.
+        every: seconds between two looks.
+        once: draw the run as it is now, and exit; also of one that has ended.
+    """
+    try:
+        from trainability.live.watch import watch_run
+
+        watch_run(run, every=every, once=once)
+    except KeyboardInterrupt:
+        pass
+    return 0
 
 
 def _show(diagnosis: Diagnosis, *, as_json: bool) -> int:
@@ -310,6 +351,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "check": check,
     "diagnose": diagnose,
+    "watch": watch,
     "evaluate": evaluate,
     "errors": errors,
     "report": report,

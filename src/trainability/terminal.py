@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from trainability.doctor.finding import Diagnosis, Finding
-from trainability.initialize import LayerInit
-from trainability.terminal_diagnosis import finding_view
-from trainability.training.checkpoint import Position
-from trainability.training.logbook import Outcome, Start
+# They import torch, and `watch`, which prints the same lines, answers at once without it.
+if TYPE_CHECKING:
+    from trainability.doctor.finding import Diagnosis, Finding
+    from trainability.initialize import LayerInit
+    from trainability.training.checkpoint import Position
+    from trainability.training.logbook import Outcome, Start
 
 
 def percent(share: float | None) -> str:
@@ -91,26 +92,18 @@ class TerminalDisplay:
     def evaluation(self, row: dict[str, Any]) -> None:
         """Print an epoch's line."""
         epochs = self.begin.config.optim.epochs if self.begin else row["epoch"]
-        is_best = row["val_top1_error"] == row["best_top1_error"]
-        self.console.print(
-            f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
-            f"  loss {row['train_loss']:.3f} val {row['val_loss']:.3f}"
-            f"  top-1 error {percent(row['train_top1_error']):>7} val {percent(row['val_top1_error']):>7}"
-            f"{' *' if is_best else '  '}"
-            f"  top-5 {percent(row['val_top5_error']):>7}"
-            f"  {row['images_per_second']:,.0f} images/s",
-            highlight=False,
-            soft_wrap=True,
-        )
+        self.console.print(epoch_line(row, epochs), highlight=False, soft_wrap=True)
 
     def diagnosed(self, diagnosis: Diagnosis, new: list[Finding]) -> None:
         """Print the verdict of the check, and every finding when it arises; hints in one line."""
+        from trainability.terminal_diagnosis import finding_view
+
         if not diagnosis.evidence.steps:
             text = f"check: {diagnosis.verdict}: {diagnosis.reason}"
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         for finding in new:
             if finding.severity == "hint":
-                text = f"hint: {finding.seen} ({finding.rule})"
+                text = hint_line(finding.seen, finding.rule)
                 self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
             else:
                 self.console.print(finding_view(finding))
@@ -120,6 +113,29 @@ class TerminalDisplay:
         if self.progress:
             self.progress.stop()
             self.progress = None
+
+
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """Write a row of `evaluations.jsonl` as a line.
+
+    Args:
+        row: as the loop made it, or as it was read back: what was not finite is `None` then.
+        epochs: planned.
+    """
+    losses = [f"{math.nan if row[key] is None else row[key]:.3f}" for key in ("train_loss", "val_loss")]
+    speed = row["images_per_second"]
+    return (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
+        f"  loss {losses[0]} val {losses[1]}"
+        f"  top-1 error {percent(row['train_top1_error']):>7} val {percent(row['val_top1_error']):>7}"
+        f"{' *' if row['val_top1_error'] == row['best_top1_error'] else '  '}"
+        f"  top-5 {percent(row['val_top5_error']):>7}" + ("" if speed is None else f"  {speed:,.0f} images/s")
+    )
+
+
+def hint_line(seen: str, rule: str) -> str:
+    """Write a finding that is a hint as a line."""
+    return f"hint: {seen} ({rule})"
 
 
 def describe(start: Start) -> list[str]:

@@ -42,10 +42,17 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def render(run: Run) -> str:
-    """Make the page of a run."""
+def render(run: Run, *, state: str | None = None) -> str:
+    """Make the page of a run.
+
+    Args:
+        run: the run.
+        state: of a page that is served, what its server calls the state of the run directory: the page asks for it and loads
+            itself anew when it is another. A page that is a file asks for nothing.
+    """
     environment = _templates()
     script, plotly = _source("report.js"), get_plotlyjs()
+    refresh = None if state is None else _source("refresh.js")
     table, budget = summary.init_table(run)
     errors, problems = error_section(run)
     return environment.get_template("report.html.jinja").render(
@@ -74,7 +81,9 @@ def render(run: Run) -> str:
         style=Markup(_source("report.css")),
         script=Markup(script),
         plotly=Markup(plotly),
-        policy=_policy(script, plotly),
+        state=state,
+        refresh=None if refresh is None else Markup(refresh),
+        policy=_policy(script, plotly) if refresh is None else _policy(script, plotly, refresh) + "; connect-src 'self'",
     )
 
 

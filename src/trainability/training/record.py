@@ -18,14 +18,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from trainability import config as configuration
 from trainability.config import RunConfig
-from trainability.data.sources import DataSet
-from trainability.initialize import LayerInit
+
+# Reading a run needs no torch, and `watch` answers at once without it.
+if TYPE_CHECKING:
+    import torch
+
+    from trainability.data.sources import DataSet
+    from trainability.initialize import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 FINDINGS, EVIDENCE = "findings.json", "evidence.json"
@@ -163,6 +166,8 @@ def _finite(value: Any) -> Any:
 
 def environment(*, device: torch.device, world_size: int) -> dict[str, Any]:
     """Describe what a run runs on."""
+    import torch
+
     packages: dict[str, str | None] = {}
     for name in ("trainability", "torch", "numpy"):
         try:

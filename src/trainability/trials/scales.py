@@ -115,8 +115,8 @@ def _pocket(trial: Trial, values: dict[str, Any], data_path: Path | None) -> dic
         "data.crop": 32,
         "model.width": POCKET_WIDTH,
         "init.plan": at_width(values["init.plan"], POCKET_WIDTH),
+        # At once: accumulation costs time here, and the bugs in it show without it.
         "optim.batch-size": POCKET_BATCH,
-        "optim.micro-batch-size": POCKET_BATCH // 2,
         "optim.epochs": max(trial.sessions, round(trial.steps / per_epoch)),
         # A few dozen steps an epoch: waited for as at full scale, the rate would be gone before the net leaves chance.
         "optim.patience-epochs": values.get("optim.patience-epochs", 1000) if trial.sessions > 1 else 1000,

@@ -1,0 +1,164 @@
+"""`trainability report RUN --serve`: the report under an address of this machine, made anew when the run has gone on."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import html
+import threading
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from trainability.report.html import REPORT, render
+from trainability.training.record import read_run
+
+ADDRESS = "127.0.0.1"
+# The page itself carries a policy that lets its own scripts run and no other; this is what only a header can say.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_UNREADABLE = """<!DOCTYPE html>
+<meta charset="utf-8"><meta http-equiv="refresh" content="5"><meta name="color-scheme" content="light dark">
+<title>No report</title><p>{problem}</p><p>This page looks again every five seconds.</p>
+"""
+
+
+class Page:
+    """The report of a run as of now; made again only when a file of the run has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a run directory."""
+        self.folder = folder
+        self.lock = threading.Lock()
+        self.made: tuple[str, bytes] | None = None
+
+    def state(self) -> str:
+        """Name the state that the run's files are in: names, sizes and times of change. Reports are not the run's."""
+        facts = []
+        for path in sorted(self.folder.iterdir()):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # replaced just now
+                continue
+            if path.is_file() and not path.name.startswith(REPORT) and path.suffix != ".partial":
+                facts.append((path.name, status.st_size, status.st_mtime_ns, status.st_ino))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+    def html(self) -> bytes:
+        """Make the page, or return the one that was made of the same state.
+
+        Raises:
+            ValueError: the run cannot be read, or a file in it is damaged.
+            OSError: a file was replaced while it was read.
+        """
+        # Several readers wait for one page instead of making several.
+        with self.lock:
+            state = self.state()  # before reading: what changes meanwhile is a new state
+            if self.made is None or self.made[0] != state:
+                self.made = (state, render(read_run(self.folder), state=state).encode())
+            return self.made[1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD of two paths, to whoever calls this machine by its own name."""
+
+    timeout = 30  # seconds that a silent caller is waited for
+
+    def __init__(self, page: Page, *rest: object) -> None:
+        self.page = page
+        super().__init__(*rest)  # pyright: ignore[reportArgumentType]
+
+    def do_GET(self) -> None:
+        # A page of another site can be under a name that leads here, and would then be allowed to read the answer; its
+        # requests carry that name.
+        port = self.connection.getsockname()[1]
+        hosts = [
+            f"{name}{end}" for name in (ADDRESS, "localhost") for end in ([f":{port}", ""] if port == 80 else [f":{port}"])
+        ]
+        if self.headers.get_all("Host", []) not in [[host] for host in hosts]:
+            self._answer(HTTPStatus.FORBIDDEN, f"this is reached as http://{hosts[0]}/ only\n")
+        elif self.path == "/state":
+            self._state()
+        elif self.path == "/":
+            self._page()
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "there is only /\n")
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def _refuse(self) -> None:
+        self.close_connection = True
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD only\n", Allow="GET, HEAD")
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
+
+    def _state(self) -> None:
+        try:
+            self._answer(HTTPStatus.OK, self.page.state())
+        except OSError as error:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.page.folder} cannot be read ({error.strerror})\n")
+
+    def _page(self) -> None:
+        try:
+            self._answer(HTTPStatus.OK, self.page.html(), kind="text/html")
+        except (OSError, ValueError) as error:
+            text = _UNREADABLE.format(problem=html.escape(str(error)))
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, text, kind="text/html")
+
+    def _answer(self, status: HTTPStatus, body: str | bytes, *, kind: str = "text/plain", **more: str) -> None:
+        data = body.encode() if isinstance(body, str) else body
+        try:
+            self.send_response(status)
+            for name, value in {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(data))}.items():
+                self.send_header(name, value)
+            for name, value in (_HEADERS | more).items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+        except (BrokenPipeError, ConnectionResetError):  # the reader has left
+            self.close_connection = True
+
+    def version_string(self) -> str:
+        """Name the server, without versions."""
+        return "trainability"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: a page that refreshes would fill the terminal."""
+
+
+def make_server(folder: Path, *, port: int | None) -> ThreadingHTTPServer:
+    """Make a server of a run's report that listens, on this machine's own address only.
+
+    Args:
+        folder: run directory.
+        port: `None` takes a free one.
+
+    Raises:
+        ValueError: it is no run directory, or the port cannot be used.
+    """
+    read_run(folder)
+    if port is not None and not 1 <= port <= 65535:
+        raise ValueError(f"port is {port}; accepted: 1 to 65535, or none for a free one")
+    try:
+        return ThreadingHTTPServer((ADDRESS, port or 0), partial(_Handler, Page(folder)))
+    except OSError as error:
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise ValueError(f"port {port} {why}; choose another --port, or leave it out for a free one") from None
+
+
+def serve_report(folder: Path, *, port: int | None) -> None:
+    """Serve the report of a run until Ctrl-C, and print where it is.
+
+    Raises:
+        ValueError: as `make_server`.
+    """
+    with make_server(folder, port=port) as server:
+        print(f"report of {folder}: http://{ADDRESS}:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        server.serve_forever()
