@@ -52,6 +52,11 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["--optim.lr", "0"], ["optim.lr is 0", "above 0"]),
         (["--optim.lr", "-0.1"], ["optim.lr is -0.1", "above 0"]),
         (["--optim.lr", "nan"], ["optim.lr is nan"]),
+        (["--optim.lr", "inf"], ["optim.lr is inf", "finite"]),
+        (["--optim.lr", "fast"], ["optim.lr is 'fast'", "a number"]),
+        (["--optim.epochs", "1.5"], ["optim.epochs is '1.5'", "a whole number"]),
+        (["--data.jitter", "256"], ["data.jitter is '256'", "INT INT"]),
+        (["--fast"], ["unknown option --fast", "trainability train --help"]),
         (["--optim.schedule", "steps"], ["step-epochs"]),
         (["--optim.clip", "0"], ["optim.clip is 0", "above 0"]),
         (["--optim.lrr", "1"], ["--optim.lrr", "--optim.lr"]),
@@ -84,9 +89,11 @@ def test_unknown_commands_and_missing_runs(refused) -> None:
         ("[optim]\nlearning-rate = 1", ["optim.learning-rate"]),
         ("[optim]\nbatch_size = 1", ["optim.batch_size", "did you mean batch-size"]),
         ("[optimizer]\nlr = 1", ["[optimizer]", "[optim]"]),
-        ("lr = 1", ["[lr]"]),
+        ("lr = 1", ["lr is in no section", "[optim]"]),
         ("[optim]\nlr = 0", ["optim.lr is 0"]),
-        ("[optim]\nlr = 'x'", ["optim.lr", "'x'"]),
+        ("[optim]\nlr = 'x'", ["recipe.toml: optim.lr is 'x'", "a number"]),
+        ("[model]\nconfig = ['A', 'B']", ["recipe.toml: model.config is ['A', 'B']", "'A-LRN'"]),
+        ("[data]\njitter = 256", ["data.jitter is 256", "a list or 'None'"]),
         ("[optim\n", ["not a TOML file"]),
     ],
 )
@@ -112,8 +119,10 @@ def test_help_reads_like_documentation_and_needs_no_torch(command, arguments: li
     assert "usage: trainability" in answer.stdout
     if arguments[:1] == ["train"]:
         said = " ".join(answer.stdout.replace("│", " ").split())
-        for words in ("Weight layers: A 11", "--init.from", "--optim.micro-batch-size", "as in the paper"):
+        for words in ("Weight layers: A 11, B 13, C and D 16, E 19.", "--init.from", "--optim.micro-batch-size"):
             assert words in said
+        # Paragraphs are filled: a line ends where the next word would not have fitted.
+        assert "C and D 16, E 19." in answer.stdout
     script = f"import sys; from trainability import cli\ntry: cli.main({arguments!r})\nexcept SystemExit: pass\n"
     script += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0

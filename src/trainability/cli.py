@@ -7,9 +7,11 @@ same way. torch is imported inside the commands: `--help` answers at once.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import functools
+import inspect
 import io
 import itertools
 import json as json_module
@@ -18,6 +20,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -355,6 +358,8 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
         ValueError: it cannot be parsed; one line.
     """
     said = io.StringIO()
+    if "-h" in arguments or "--help" in arguments:
+        _describe_fields()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
@@ -369,6 +374,21 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
     raise ValueError(_one_line(said.getvalue(), arguments))
 
 
+def _describe_fields() -> None:
+    """Give tyro the docstring under each field as one paragraph; left to itself, it keeps the line breaks of our source."""
+    for section in configuration.SECTIONS.values():
+        (described,) = ast.parse(inspect.getsource(section)).body
+        assert isinstance(described, ast.ClassDef)
+        fields = {field.name: field for field in dataclasses.fields(section)}
+        for statement, below in itertools.pairwise(described.body):
+            match statement, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    fields[name].metadata = MappingProxyType({"help": " ".join(text.split())})
+
+
+_BRACES = str.maketrans("", "", "{}")
+
+
 def _one_line(box: str, arguments: list[str]) -> str:
     """Say what tyro's box of an error says, in one line."""
     known = [f"--{section}.{flag}" for section, flags in configuration.field_flags().items() for flag in flags]
@@ -379,10 +399,16 @@ def _one_line(box: str, arguments: list[str]) -> str:
     if match := re.match(r"Unrecognized (?:or misplaced )?options: ([^ ,]+)", text):
         name = next(argument for argument in arguments if argument.lstrip("-") == match[1].lstrip("-"))
         if name.startswith("-"):
-            return f"unknown option {name}{nearest(name, [*known, '--recipe', '--resume'])}"
+            near = nearest(name, [*known, "--recipe", "--resume"])
+            near = near if "did you mean" in near else f"; trainability {arguments[0]} --help lists them"
+            return f"unknown option {name}{near}"
         return f"unknown command or value {name!r}; commands are {', '.join(COMMANDS)}"
-    if match := re.match(r"Error parsing (--\S+): no type matching (\S+) could be instantiated from \[(.*?)\]", text):
-        return f"{match[1].lstrip('-')} is {match[3]}; accepted: {match[2].replace('{None}', 'None').replace('|', ' or ')}"
+    if match := re.match(r"Error parsing (--\S+): no type matching (.+?) could be instantiated from \[(.*?)\]", text):
+        return f"{match[1].lstrip('-')} is {match[3]}; accepted: {match[2].replace('|', ' or ').translate(_BRACES)}"
+    if match := re.match(r"Error parsing --(\S+): could not convert string to float: (.*)", text):
+        return f"{match[1]} is {match[2]}; accepted: a number"
+    if match := re.match(r"Error parsing --(\S+): invalid literal for int\(\) with base 10: (.*)", text):
+        return f"{match[1]} is {match[2]}; accepted: a whole number"
     text = re.sub(r"^Error parsing __\S+: ", "", text)
     text = re.sub(r"^Error parsing (--\S+): ", r"\1: ", text)
     if match := re.match(r"invalid choice (.*) for argument '--(.*)'\. Expected one of \((.*)\)", text):

@@ -113,7 +113,8 @@ class DataConfig:
     num_classes: int = 10
     """synthetic only: number of classes."""
     imbalance: float = 1.0
-    """synthetic only: images of the most frequent class per image of the rarest, with geometric steps between."""
+    """synthetic only: images of the most frequent class per image of the rarest,
+    with geometric steps between."""
     cache: Path | None = None
     """Where packs are kept: the images, rescaled once. None takes
     $TRAINABILITY_CACHE, or trainability in the user's cache folder."""
@@ -356,7 +357,8 @@ def in_range(
     ]
     given = [(bound, holds, word) for bound, holds, word in bounds if bound is not None]
     if not math.isfinite(value) or not all(holds(bound) for bound, holds, _ in given):
-        raise ValueError(f"{name} is {value:g}; it must be " + " and ".join(f"{word} {bound:g}" for bound, _, word in given))
+        limits = " and ".join(f"{word} {bound:g}" for bound, _, word in given)
+        raise ValueError(f"{name} is {value:g}; it must be {'' if math.isfinite(value) else 'a finite number '}{limits}")
 
 
 def field_flags() -> dict[str, dict[str, str]]:
@@ -408,7 +410,8 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     flags = field_flags()
     for section, table in tables.items():
         if section not in flags or not isinstance(table, dict):
-            raise ValueError(f"{path}: unknown section [{section}]; sections are {', '.join(f'[{s}]' for s in flags)}")
+            said = f"unknown section [{section}]" if isinstance(table, dict) else f"{section} is in no section"
+            raise ValueError(f"{path}: {said}; sections are {', '.join(f'[{s}]' for s in flags)}")
         for key in table:
             if key not in flags[section]:
                 raise ValueError(f"{path}: unknown key {section}.{key}{nearest(key, list(flags[section]))}")
@@ -422,12 +425,17 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def recipe_flags(path: Path) -> list[str]:
-    """Expand a TOML recipe into command-line flags, to be put before the user's own, so that the user has the last word."""
+    """Expand a TOML recipe into command-line flags, to be put before the user's own, so that the user has the last word.
+
+    Raises:
+        ValueError: as `read_tables`, or a value of another kind than its field's.
+    """
     arguments: list[str] = []
     flags = field_flags()
     for section, table in read_tables(path).items():
         hints = get_type_hints(SECTIONS[section])
         for key, value in table.items():
+            _from_toml_value(f"{path}: {section}.{key}", value, hints[flags[section][key]])
             if hints[flags[section][key]] is bool and isinstance(value, bool):
                 arguments.append(f"--{section}.{key}" if value else f"--{section}.no-{key}")
                 continue
@@ -469,7 +477,16 @@ def _from_toml_value(name: str, value: Any, hint: Any) -> Any:
             return float(value)
         if isinstance(kind, type) and type(value) is kind:
             return value
-    raise ValueError(f"{name} is {value!r}, which that field does not accept")
+    raise ValueError(f"{name} is {value!r}; accepted: {' or '.join(map(_kind, accepted))}")
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return ", ".join(map(repr, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return "a list"
+    kinds = {float: "a number", int: "a whole number", bool: "true or false", type(None): "'None'"}
+    return kinds.get(hint, "text in quotes")
 
 
 def differences(stored: RunConfig, given: RunConfig) -> list[str]:
