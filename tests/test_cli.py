@@ -1,6 +1,7 @@
 """The command line as a stranger meets it: help, two commands, and every mistake in one line."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -172,6 +173,24 @@ def test_a_non_finite_run_says_which_step_and_layer(command) -> None:
     assert "not finite at step" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert "non-finite" in answer.stdout
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(command, tmp_path: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    full = subprocess.run(
+        [sys.executable, "-m", "trainability", "train", *SMALL_FLAGS, "--run.dir", "r"],
+        cwd=tmp_path,
+        preexec_fn=little_room,
+        capture_output=True,
+        text=True,
+    )
+    assert full.returncode == 1
+    assert full.stderr.startswith("trainability: File too large")
+    assert full.stderr.count("\n") == 1
+    assert list((tmp_path / "r" / "checkpoints").iterdir()) == []
+    assert command("train", "--resume", "r").returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

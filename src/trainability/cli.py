@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import errno
 import functools
 import inspect
 import io
@@ -416,6 +417,10 @@ def _one_line(box: str, arguments: list[str]) -> str:
     return text.rstrip(".") or f"cannot read the command line {' '.join(arguments)!r}"
 
 
+# A disk that is full, over its quota, read-only or broken is nobody's bug.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -430,6 +435,13 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get("RANK", "0") == "0":
             print(f"trainability: {error}", file=sys.stderr)
         code = USER_ERROR
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        print(
+            f"trainability: {error.strerror}; what was written before is whole, --resume and pack go on there", file=sys.stderr
+        )
+        code = FAILED
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
