@@ -119,8 +119,8 @@ class DataConfig:
     """Where packs are kept: the images, rescaled once. None takes
     $TRAINABILITY_CACHE, or trainability in the user's cache folder."""
     encoding: Literal["jpeg", "raw"] | None = None
-    """How a pack stores images: jpeg of quality 95, or raw pixels, some seven
-    times the space and faster to read. None takes raw up to a size of 64."""
+    """How a pack stores images: jpeg of quality 95, or raw pixels, several times
+    the space and faster to read. None takes raw up to a size of 64."""
     workers: int | None = None
     """Processes that decode images while the network trains; the result does not
     depend on it. None takes one per core but one, at most 16."""
