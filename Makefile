@@ -22,8 +22,8 @@ lint: $(VENV)/.ready-dev  ## style and formatting
 types: $(VENV)/.ready-dev  ## static types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/.ready-dev  ## measure, and write benchmarks/results/
-	$(BIN)/python benchmarks/throughput.py
+bench: $(VENV)/.ready-dev  ## run every benchmark in turn, and write benchmarks/results/
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 picture: $(VENV)/.ready  ## make docs/report.png anew, from a demo run (needs chromium)
 	rm -rf $(VENV)/picture

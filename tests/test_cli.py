@@ -1,6 +1,7 @@
 """The command line as a stranger meets it: help, two commands, and every mistake in one line."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -52,6 +53,11 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["--optim.lr", "0"], ["optim.lr is 0", "above 0"]),
         (["--optim.lr", "-0.1"], ["optim.lr is -0.1", "above 0"]),
         (["--optim.lr", "nan"], ["optim.lr is nan"]),
+        (["--optim.lr", "inf"], ["optim.lr is inf", "finite"]),
+        (["--optim.lr", "fast"], ["optim.lr is 'fast'", "a number"]),
+        (["--optim.epochs", "1.5"], ["optim.epochs is '1.5'", "a whole number"]),
+        (["--data.jitter", "256"], ["data.jitter is '256'", "INT INT"]),
+        (["--fast"], ["unknown option --fast", "trainability train --help"]),
         (["--optim.schedule", "steps"], ["step-epochs"]),
         (["--optim.clip", "0"], ["optim.clip is 0", "above 0"]),
         (["--optim.lrr", "1"], ["--optim.lrr", "--optim.lr"]),
@@ -84,9 +90,11 @@ def test_unknown_commands_and_missing_runs(refused) -> None:
         ("[optim]\nlearning-rate = 1", ["optim.learning-rate"]),
         ("[optim]\nbatch_size = 1", ["optim.batch_size", "did you mean batch-size"]),
         ("[optimizer]\nlr = 1", ["[optimizer]", "[optim]"]),
-        ("lr = 1", ["[lr]"]),
+        ("lr = 1", ["lr is in no section", "[optim]"]),
         ("[optim]\nlr = 0", ["optim.lr is 0"]),
-        ("[optim]\nlr = 'x'", ["optim.lr", "'x'"]),
+        ("[optim]\nlr = 'x'", ["recipe.toml: optim.lr is 'x'", "a number"]),
+        ("[model]\nconfig = ['A', 'B']", ["recipe.toml: model.config is ['A', 'B']", "'A-LRN'"]),
+        ("[data]\njitter = 256", ["data.jitter is 256", "a list or 'None'"]),
         ("[optim\n", ["not a TOML file"]),
     ],
 )
@@ -112,14 +120,16 @@ def test_help_reads_like_documentation_and_needs_no_torch(command, arguments: li
     assert "usage: trainability" in answer.stdout
     if arguments[:1] == ["train"]:
         said = " ".join(answer.stdout.replace("│", " ").split())
-        for words in ("Weight layers: A 11", "--init.from", "--optim.micro-batch-size", "as in the paper"):
+        for words in ("Weight layers: A 11, B 13, C and D 16, E 19.", "--init.from", "--optim.micro-batch-size"):
             assert words in said
+        # Paragraphs are filled: a line ends where the next word would not have fitted.
+        assert "C and D 16, E 19." in answer.stdout
     script = f"import sys; from trainability import cli\ntry: cli.main({arguments!r})\nexcept SystemExit: pass\n"
     script += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
 
 
-def test_two_commands_from_nothing_to_a_report(command, tmp_path: Path) -> None:
+def test_two_commands_from_nothing_to_a_report(command, refused, tmp_path: Path) -> None:
     answer = command("train", *SMALL_FLAGS)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
@@ -127,9 +137,7 @@ def test_two_commands_from_nothing_to_a_report(command, tmp_path: Path) -> None:
     assert "gain budget" in answer.stdout
     assert "runs/digits-A-001/report.html" in answer.stdout
     assert (tmp_path / "runs/digits-A-001/report.html").stat().st_size > 100_000
-    again = command("train", *SMALL_FLAGS, "--run.dir", "runs/digits-A-001")
-    assert again.returncode == 2
-    assert "already holds a run" in again.stderr
+    assert "already holds a run" in refused("train", *SMALL_FLAGS, "--run.dir", "runs/digits-A-001")
     assert command("report", "runs/digits-A-001").stdout.strip() == "runs/digits-A-001/report.html"
     recipe = command("train", "--recipe", "runs/digits-A-001/config.toml")
     assert recipe.returncode == 0, recipe.stderr
@@ -137,7 +145,7 @@ def test_two_commands_from_nothing_to_a_report(command, tmp_path: Path) -> None:
     assert [row["loss"] for row in first.steps] == [row["loss"] for row in second.steps]
 
 
-def test_resuming_under_another_configuration_is_refused(command, tmp_path: Path) -> None:
+def test_resuming_under_another_configuration_is_refused(command, refused, tmp_path: Path) -> None:
     command("train", *SMALL_FLAGS, "--run.dir", "r")
     for flags, words in (
         (["--model.config", "B"], "model.config is B, the run has A"),
@@ -145,10 +153,7 @@ def test_resuming_under_another_configuration_is_refused(command, tmp_path: Path
         (["--optim.lr", "0.02"], "optim.lr is 0.02, the run has 0.01"),
         ([], "is finished: 1 of 1 epochs"),
     ):
-        answer = command("train", "--resume", "r", *flags)
-        assert answer.returncode == 2
-        assert words in answer.stderr
-        assert answer.stderr.count("\n") == 1
+        assert words in refused("train", "--resume", "r", *flags)
     more = command("train", "--resume", "r", "--optim.epochs", "2")
     assert more.returncode == 0, more.stderr
     run = read_run(tmp_path / "r")
@@ -168,6 +173,24 @@ def test_a_non_finite_run_says_which_step_and_layer(command) -> None:
     assert "not finite at step" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert "non-finite" in answer.stdout
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(command, tmp_path: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    full = subprocess.run(
+        [sys.executable, "-m", "trainability", "train", *SMALL_FLAGS, "--run.dir", "r"],
+        cwd=tmp_path,
+        preexec_fn=little_room,
+        capture_output=True,
+        text=True,
+    )
+    assert full.returncode == 1
+    assert full.stderr.startswith("trainability: File too large")
+    assert full.stderr.count("\n") == 1
+    assert list((tmp_path / "r" / "checkpoints").iterdir()) == []
+    assert command("train", "--resume", "r").returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

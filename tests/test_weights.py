@@ -95,6 +95,9 @@ def test_what_is_no_vgg_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     with pytest.raises(ValueError, match="cannot be read"):
         load_published(path)
+    path.write_bytes(b"R")  # tells the unpickler to pop from its empty stack
+    with pytest.raises(ValueError, match="neither safetensors nor a state dict"):
+        load_published(path)
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="neither safetensors nor a state dict"):
         load_published(path)

@@ -7,9 +7,12 @@ same way. torch is imported inside the commands: `--help` answers at once.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
+import errno
 import functools
+import inspect
 import io
 import itertools
 import json as json_module
@@ -18,6 +21,7 @@ import re
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -466,6 +470,8 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
     if arguments[0] == "trials":
         commands, program, description = TRIALS_COMMANDS, "trainability trials", trials.__doc__ or ""
         arguments = arguments[1:] or ["--help"]
+    if "-h" in arguments or "--help" in arguments:
+        _describe_fields()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
@@ -477,10 +483,25 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-    raise ValueError(_one_line(said.getvalue(), arguments, commands))
+    raise ValueError(_one_line(said.getvalue(), arguments, program, commands))
 
 
-def _one_line(box: str, arguments: list[str], commands: Collection[str]) -> str:
+def _describe_fields() -> None:
+    """Give tyro the docstring under each field as one paragraph; left to itself, it keeps the line breaks of our source."""
+    for section in configuration.SECTIONS.values():
+        (described,) = ast.parse(inspect.getsource(section)).body
+        assert isinstance(described, ast.ClassDef)
+        fields = {field.name: field for field in dataclasses.fields(section)}
+        for statement, below in itertools.pairwise(described.body):
+            match statement, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    fields[name].metadata = MappingProxyType({"help": " ".join(text.split())})
+
+
+_BRACES = str.maketrans("", "", "{}")
+
+
+def _one_line(box: str, arguments: list[str], program: str, commands: Collection[str]) -> str:
     """Say what tyro's box of an error says, in one line."""
     known = [f"--{section}.{flag}" for section, flags in configuration.field_flags().items() for flag in flags]
     # A title, what went wrong, and what could help, with rulers between; drawn in ASCII where the terminal is not UTF-8.
@@ -490,15 +511,25 @@ def _one_line(box: str, arguments: list[str], commands: Collection[str]) -> str:
     if match := re.match(r"Unrecognized (?:or misplaced )?options: ([^ ,]+)", text):
         name = next(argument for argument in arguments if argument.lstrip("-") == match[1].lstrip("-"))
         if name.startswith("-"):
-            return f"unknown option {name}{nearest(name, [*known, '--recipe', '--resume'])}"
+            near = nearest(name, [*known, "--recipe", "--resume"])
+            near = near if "did you mean" in near else f"; {program} {arguments[0]} --help lists them"
+            return f"unknown option {name}{near}"
         return f"unknown command or value {name!r}; commands are {', '.join(commands)}"
-    if match := re.match(r"Error parsing (--\S+): no type matching (\S+) could be instantiated from \[(.*?)\]", text):
-        return f"{match[1].lstrip('-')} is {match[3]}; accepted: {match[2].replace('{None}', 'None').replace('|', ' or ')}"
+    if match := re.match(r"Error parsing (--\S+): no type matching (.+?) could be instantiated from \[(.*?)\]", text):
+        return f"{match[1].lstrip('-')} is {match[3]}; accepted: {match[2].replace('|', ' or ').translate(_BRACES)}"
+    if match := re.match(r"Error parsing --(\S+): could not convert string to float: (.*)", text):
+        return f"{match[1]} is {match[2]}; accepted: a number"
+    if match := re.match(r"Error parsing --(\S+): invalid literal for int\(\) with base 10: (.*)", text):
+        return f"{match[1]} is {match[2]}; accepted: a whole number"
     text = re.sub(r"^Error parsing __\S+: ", "", text)
     text = re.sub(r"^Error parsing (--\S+): ", r"\1: ", text)
     if match := re.match(r"invalid choice (.*) for argument '--(.*)'\. Expected one of \((.*)\)", text):
         return f"{match[2]} is {match[1]}; accepted: {match[3].replace(chr(39), '')}"
     return text.rstrip(".") or f"cannot read the command line {' '.join(arguments)!r}"
+
+
+# A disk that is full, over its quota, read-only or broken is nobody's bug.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -515,6 +546,13 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get("RANK", "0") == "0":
             print(f"trainability: {error}", file=sys.stderr)
         code = USER_ERROR
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        print(
+            f"trainability: {error.strerror}; what was written before is whole, --resume and pack go on there", file=sys.stderr
+        )
+        code = FAILED
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainability.config import DataConfig, RunConfig, RunSettings
+from trainability.config import DataConfig, RunConfig, RunSettings, in_range
 from trainability.data import cache
 from trainability.evaluation import predictions
 from trainability.evaluation.errors import error_analysis, tables
@@ -21,6 +21,7 @@ from trainability.evaluation.reference import beside
 from trainability.terminal import percent
 from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, Evaluation, evaluate_runs, evaluate_weights
+from trainability.training.record import check_is_run
 
 
 def evaluate_networks(
@@ -41,8 +42,15 @@ def evaluate_networks(
     """Evaluate runs or published weights and print the errors; see `cli.evaluate`."""
     if bool(runs) == (weights is not None):
         raise ValueError("evaluate needs run directories, or --weights FILE, and not both")
+    if weights is None and data != DataConfig():
+        raise ValueError("data.* names the images for --weights FILE; a run is asked about its own")
+    if weights is not None and step is not None:
+        raise ValueError(f"step is {step}; it names a checkpoint of a run, which --weights FILE has not")
     parse_protocol(protocol)
-    asking = Asking(protocol=protocol, scales=parse_scales(scales) if scales else None, flip=flip, batch_size=batch_size)
+    in_range("batch-size", batch_size, at_least=1)
+    asking = Asking(
+        protocol=protocol, scales=None if scales is None else parse_scales(scales), flip=flip, batch_size=batch_size
+    )
     console = Console()
     bars = _bars(console)
     with engines.start(settings) as engine, bars:
@@ -91,8 +99,11 @@ def print_errors(run: Path, *, num_classes: int, num_pairs: int, num_images: int
     """Print the error analysis of a run; see `cli.errors`.
 
     Raises:
-        ValueError: the run has kept no answers.
+        ValueError: it is no run, it has kept no answers, or there is nothing to list.
     """
+    for name, value in (("num-classes", num_classes), ("num-pairs", num_pairs), ("num-images", num_images)):
+        in_range(name, value, at_least=1)
+    check_is_run(run)
     kept = run / predictions.FILE
     if not kept.is_file():
         raise ValueError(f"{run} has no {predictions.FILE}; make it with: trainability evaluate {run} --protocol centre")
@@ -119,6 +130,8 @@ def _plain_table(title: str, rows: list[dict[str, Any]]) -> Table:
 
 def pack_data(config: DataConfig, *, processes: int | None) -> int:
     """Pack a data set, or verify its pack; see `cli.pack`."""
+    if processes is not None:
+        in_range("processes", processes, at_least=1)
     console = Console()
     bars = _bars(console)
     tasks: dict[str, TaskID] = {}

@@ -119,13 +119,17 @@ class DataConfig:
     num_classes: int = 10
     """synthetic only: number of classes."""
     imbalance: float = 1.0
-    """synthetic only: images of the most frequent class per image of the rarest, with geometric steps between."""
+    """synthetic only: images of the most frequent class per image of the rarest,
+    with geometric steps between."""
+    class_share: float = 0.25
+    """synthetic only: share of an image's variance that is the pattern of its
+    class. The larger, the sooner a network leaves chance."""
     cache: Path | None = None
     """Where packs are kept: the images, rescaled once. None takes
     $TRAINABILITY_CACHE, or trainability in the user's cache folder."""
     encoding: Literal["jpeg", "raw"] | None = None
-    """How a pack stores images: jpeg of quality 95, or raw pixels, some seven
-    times the space and faster to read. None takes raw up to a size of 64."""
+    """How a pack stores images: jpeg of quality 95, or raw pixels, several times
+    the space and faster to read. None takes raw up to a size of 64."""
     workers: int | None = None
     """Processes that decode images while the network trains; the result does not
     depend on it. None takes one per core but one, at most 16."""
@@ -150,6 +154,7 @@ class DataConfig:
         in_range("data.num-images", self.num_images, at_least=2)
         in_range("data.num-classes", self.num_classes, at_least=2)
         in_range("data.imbalance", self.imbalance, at_least=1)
+        in_range("data.class-share", self.class_share, above=0, at_most=1)
         if self.encoding is not None:
             one_of("data.encoding", self.encoding, ("jpeg", "raw"))
         if self.workers is not None:
@@ -367,7 +372,8 @@ def in_range(
     ]
     given = [(bound, holds, word) for bound, holds, word in bounds if bound is not None]
     if not math.isfinite(value) or not all(holds(bound) for bound, holds, _ in given):
-        raise ValueError(f"{name} is {value:g}; it must be " + " and ".join(f"{word} {bound:g}" for bound, _, word in given))
+        limits = " and ".join(f"{word} {bound:g}" for bound, _, word in given)
+        raise ValueError(f"{name} is {value:g}; it must be {'' if math.isfinite(value) else 'a finite number '}{limits}")
 
 
 def field_flags() -> dict[str, dict[str, str]]:
@@ -419,7 +425,8 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     flags = field_flags()
     for section, table in tables.items():
         if section not in flags or not isinstance(table, dict):
-            raise ValueError(f"{path}: unknown section [{section}]; sections are {', '.join(f'[{s}]' for s in flags)}")
+            said = f"unknown section [{section}]" if isinstance(table, dict) else f"{section} is in no section"
+            raise ValueError(f"{path}: {said}; sections are {', '.join(f'[{s}]' for s in flags)}")
         for key in table:
             if key not in flags[section]:
                 raise ValueError(f"{path}: unknown key {section}.{key}{nearest(key, list(flags[section]))}")
@@ -433,12 +440,17 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def recipe_flags(path: Path) -> list[str]:
-    """Expand a TOML recipe into command-line flags, to be put before the user's own, so that the user has the last word."""
+    """Expand a TOML recipe into command-line flags, to be put before the user's own, so that the user has the last word.
+
+    Raises:
+        ValueError: as `read_tables`, or a value of another kind than its field's.
+    """
     arguments: list[str] = []
     flags = field_flags()
     for section, table in read_tables(path).items():
         hints = get_type_hints(SECTIONS[section])
         for key, value in table.items():
+            _from_toml_value(f"{path}: {section}.{key}", value, hints[flags[section][key]])
             if hints[flags[section][key]] is bool and isinstance(value, bool):
                 arguments.append(f"--{section}.{key}" if value else f"--{section}.no-{key}")
                 continue
@@ -480,7 +492,16 @@ def _from_toml_value(name: str, value: Any, hint: Any) -> Any:
             return float(value)
         if isinstance(kind, type) and type(value) is kind:
             return value
-    raise ValueError(f"{name} is {value!r}, which that field does not accept")
+    raise ValueError(f"{name} is {value!r}; accepted: {' or '.join(map(_kind, accepted))}")
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return ", ".join(map(repr, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return "a list"
+    kinds = {float: "a number", int: "a whole number", bool: "true or false", type(None): "'None'"}
+    return kinds.get(hint, "text in quotes")
 
 
 def differences(stored: RunConfig, given: RunConfig) -> list[str]:

@@ -28,9 +28,6 @@ def load_digits(config: DataConfig, seed: int) -> tuple[Tensor, Tensor, tuple[st
     return images, labels, tuple(str(digit) for digit in range(10))
 
 
-# Share of the variance that a class's own pattern has in an image. At a quarter a small net learns it in a few epochs, and
-# no single pixel tells the class.
-_PATTERN_SHARE = 0.25
 _PATTERN_SIDE = 8
 # Photographs: channels correlate at about 0.9, and a mean of about 120 with a deviation of about 60 covers 0-255.
 _GREY_SHARE, _MEAN, _STD = 0.9, 120.0, 60.0
@@ -68,7 +65,7 @@ def draw(config: DataConfig, seed: int, labels: Tensor) -> Tensor:
         chunk = labels[start : start + _CHUNK]
         noise = standardised(_correlate(pink_noise(len(chunk), size, keyed.generator(seed, 1, start))))
         pattern = F.interpolate(patterns[chunk], size=(size, size), mode="bicubic", align_corners=False)
-        mixed = (1 - _PATTERN_SHARE) ** 0.5 * noise + _PATTERN_SHARE**0.5 * standardised(pattern)
+        mixed = (1 - config.class_share) ** 0.5 * noise + config.class_share**0.5 * standardised(pattern)
         pixels = (_MEAN + _STD * mixed).clamp(0, 255).round().to(torch.uint8)
         images[start : start + _CHUNK] = pixels.permute(0, 2, 3, 1)
     return images

@@ -74,6 +74,9 @@ def save(folder: Path, position: Position, model: nn.Module, optimizer: torch.op
 
     Returns:
         The checkpoint; `None` in processes that do not write.
+
+    Raises:
+        OSError: it cannot be written; the older ones are as they were.
     """
     name = f"step-{position.step:09d}"
     where = dataclasses.asdict(position)
@@ -90,10 +93,18 @@ def save(folder: Path, position: Position, model: nn.Module, optimizer: torch.op
         if not engine.is_main:
             return None
         partial, final = folder / f"{name}.pt.partial", folder / f"{name}.pt"
-        with partial.open("wb") as file:
-            torch.save({"position": where, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        state = {"position": where, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            partial.unlink()  # room for the records of a run whose disk is full
+            # torch says "unexpected pos" to a write that failed; why it failed, the system has said before.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
     if engine.is_main:
         if final.is_dir():
             shutil.rmtree(final)

@@ -267,14 +267,19 @@ class Run:
     result: dict[str, Any] | None = None
 
 
+def check_is_run(folder: Path) -> None:
+    """Raise the one-line `ValueError` of a folder that is no run directory."""
+    if not (folder / "config.toml").is_file():
+        raise ValueError(f"{folder} is not a run directory: it has no config.toml")
+
+
 def read_run(folder: Path) -> Run:
     """Read a run directory, whatever state its run left it in.
 
     Raises:
         ValueError: it is no run directory, or a file in it is damaged.
     """
-    if not (folder / "config.toml").is_file():
-        raise ValueError(f"{folder} is not a run directory: it has no config.toml")
+    check_is_run(folder)
     return Run(
         folder=folder,
         config=configuration.from_toml(folder / "config.toml"),
