@@ -94,18 +94,20 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
 
 
 def build_model(config: RunConfig, *, num_classes: int) -> VGG:
-    """Build the network that a complete configuration names, with torch's default weights."""
+    """Build the network that a complete configuration names. Its weights are anything: they are to be drawn or loaded."""
     assert config.model.width is not None
     assert config.data.crop is not None
-    return build_vgg(
-        config.model.config,
-        num_classes=num_classes,
-        crop=config.data.crop,
-        width=config.model.width,
-        hidden=config.model.hidden,
-        dropout=config.model.dropout,
-        classifier=config.model.classifier,
-    )
+    with torch.device("meta"):  # torch's own drawing of weights takes as long as ours, seconds at full width
+        model = build_vgg(
+            config.model.config,
+            num_classes=num_classes,
+            crop=config.data.crop,
+            width=config.model.width,
+            hidden=config.model.hidden,
+            dropout=config.model.dropout,
+            classifier=config.model.classifier,
+        )
+    return model.to_empty(device="cpu")
 
 
 def trained_model(folder: Path) -> VGG:
