@@ -176,3 +176,10 @@ def test_what_a_constant_predictor_scores():
 def test_no_metric_at_all():
     with pytest.raises(ValueError, match="the metric is a float"):
         audit_metric(0.5)
+
+
+def test_numbers_of_words_have_no_scale():
+    words = [(torch.randint(1000, (32, 12)), torch.arange(32) % 4) for _ in range(4)]
+    seen = audit_data(words)
+    assert seen.train.channel_means == ()
+    assert "input_scale" not in [finding.rule for finding in diagnose(Evidence(data=seen)).findings]

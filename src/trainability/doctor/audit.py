@@ -49,7 +49,7 @@ class _Split:
         self.blank += int(same.all(dim=1).sum())
         self.hashes += _hashes(x).tolist()
         good = flat[finite]
-        if len(good):
+        if len(good) and (images.is_floating_point() or images.dim() >= 4):  # numbers of words have no scale
             self._moments(good)
         if isinstance(labels, Tensor) and labels.dim() == 1 and len(labels) == len(x):
             self.integer_labels &= not labels.is_floating_point()
@@ -109,13 +109,25 @@ def _hashes(images: Tensor) -> Tensor:
     return (bits * weights).sum(dim=1)  # wraps around, which is what a hash wants
 
 
+def unpacked(batch: Any, name: str) -> tuple[Tensor, Any]:
+    """Images and labels of one batch.
+
+    Raises:
+        ValueError: it is no pair that begins with a tensor; the message says what it is.
+    """
+    is_sequence = isinstance(batch, (tuple, list))
+    if is_sequence and len(batch) >= 2 and isinstance(batch[0], Tensor):
+        return batch[0], batch[1]
+    kind = f"({', '.join(type(item).__name__ for item in batch)})" if is_sequence else type(batch).__name__
+    raise ValueError(f"the {name} loader yields {kind}; expected (images, labels), images one tensor")
+
+
 def _read(batches: Batches, name: str, max_images: int) -> _Split:
     split = _Split(name)
     for batch in batches:
-        if not isinstance(batch, (tuple, list)) or len(batch) < 2 or not isinstance(batch[0], Tensor):
-            raise ValueError(f"the {name} loader yields {type(batch).__name__}; expected (images, labels) with a tensor")
-        if len(batch[0]):
-            split.add(batch[0], batch[1])
+        images, labels = unpacked(batch, name)
+        if len(images):
+            split.add(images, labels)
         if split.count >= max_images:
             break
     if not split.count:

@@ -94,10 +94,12 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
 def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs far from mean 0 and standard deviation 1.
 
-    Only a hint where the net's budget absorbs it or normalisation does: the paper itself feeds 0 to 255 with the mean
-    subtracted.
+    Silent where they are looked up in an embedding: numbers of words have no scale. Only a hint where the net's budget
+    absorbs it or normalisation does: the paper itself feeds 0 to 255 with the mean subtracted.
     """
     data, probe = evidence.data, evidence.probe
+    if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
+        return []
     if data is not None:
         means, stds = data.train.channel_means, data.train.channel_stds
     elif probe is not None:

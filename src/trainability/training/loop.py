@@ -75,7 +75,9 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
         rank=engine.rank,
         world_size=engine.world_size,
     )
-    model = build_model(config, num_classes=loader.num_classes)
+    with torch.device("meta"):  # torch's own drawing of weights would take as long as ours: seconds at full width
+        model = build_model(config, num_classes=loader.num_classes)
+    model = model.to_empty(device="cpu")
     table = initialize.apply(InitPlan.parse(config.init.plan), model, seed=config.run.seed)
     if config.init.from_ is not None:
         table = initialize.copy_shallower(trained_model(config.init.from_), model, table)
@@ -94,20 +96,18 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
 
 
 def build_model(config: RunConfig, *, num_classes: int) -> VGG:
-    """Build the network that a complete configuration names. Its weights are anything: they are to be drawn or loaded."""
+    """Build the network that a complete configuration names, with torch's default weights."""
     assert config.model.width is not None
     assert config.data.crop is not None
-    with torch.device("meta"):  # torch's own drawing of weights takes as long as ours, seconds at full width
-        model = build_vgg(
-            config.model.config,
-            num_classes=num_classes,
-            crop=config.data.crop,
-            width=config.model.width,
-            hidden=config.model.hidden,
-            dropout=config.model.dropout,
-            classifier=config.model.classifier,
-        )
-    return model.to_empty(device="cpu")
+    return build_vgg(
+        config.model.config,
+        num_classes=num_classes,
+        crop=config.data.crop,
+        width=config.model.width,
+        hidden=config.model.hidden,
+        dropout=config.model.dropout,
+        classifier=config.model.classifier,
+    )
 
 
 def trained_model(folder: Path) -> VGG:
