@@ -64,7 +64,7 @@ class Monitor:
         self._num_classes = num_classes
         self._clip = clip
         self._step = first_step
-        self._watch = Watch(self._plain, output=stats.thin, gradient=stats.thin)
+        self._watch = Watch(self._plain, output=stats.thin, gradient=stats.thin, guard=self._guarded)
         self._parameters = [p for p in self._plain.parameters() if p.requires_grad]
         # Clipping scales all gradients alike, so one small tensor before and after tells the ratio.
         self._gauge = min(self._parameters, key=lambda p: (p.dim() < 2, p.numel()), default=None)
@@ -220,7 +220,7 @@ class Monitor:
     def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
         tensor = first_tensor(output)
         if tensor is not None and tensor.requires_grad and torch.is_grad_enabled() and self._stale is None:
-            tensor.register_hook(self._on_backward)
+            tensor.register_hook(lambda gradient: self._guarded(lambda: self._on_backward(gradient)))
 
     def _on_backward(self, gradient: Tensor) -> None:
         """Runs as backward begins, before any parameter's gradient is written."""

@@ -33,6 +33,7 @@ class Watch:
         model: the plain module.
         output: what to keep of a layer's output; not a view of it.
         gradient: what to keep of the gradient of a layer's output.
+        guard: runs what a hook does; an error that it lets out ends the model's forward or backward pass.
 
     Attributes:
         order: layers that ran, in that order.
@@ -41,9 +42,16 @@ class Watch:
         backward: what `gradient` made of their outputs' gradients; a layer that no gradient reached has none.
     """
 
-    def __init__(self, model: nn.Module, *, output: Callable[[Tensor], Tensor], gradient: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        output: Callable[[Tensor], Tensor],
+        gradient: Callable[[Tensor], Tensor],
+        guard: Callable[[Callable[[], None]], None] = lambda action: action(),
+    ) -> None:
         self.layers = {name: module for name, module in model.named_modules() if layer_kind(module)}
-        self.output, self.gradient = output, gradient
+        self.output, self.gradient, self.guard = output, gradient, guard
         self.order: list[str] = []
         self.forward: dict[str, Tensor] = {}
         self.dead: dict[str, Tensor] = {}
@@ -70,17 +78,20 @@ class Watch:
     def _hook(self, name: str) -> Callable:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             # The first pass with gradients counts: evaluation between steps and later micro-batches do not.
-            tensor = first_tensor(output)
-            if name in self.forward or tensor is None or not torch.is_grad_enabled() or not tensor.is_floating_point():
-                return
-            with torch.no_grad():
-                self.order.append(name)
-                self.forward[name] = self.output(tensor.detach())
-                self.dead[name] = stats.dead_fraction(tensor.detach())
-            if tensor.requires_grad:
-                tensor.register_hook(lambda g: self._save_gradient(name, g))
+            if name not in self.forward and torch.is_grad_enabled():
+                self.guard(lambda: self._save_output(name, first_tensor(output)))
 
         return hook
+
+    def _save_output(self, name: str, tensor: Tensor | None) -> None:
+        if tensor is None or not tensor.is_floating_point() or tensor.numel() == 0:
+            return
+        with torch.no_grad():
+            self.forward[name] = self.output(tensor.detach())
+            self.dead[name] = stats.dead_fraction(tensor.detach())
+            self.order.append(name)
+        if tensor.requires_grad:
+            tensor.register_hook(lambda g: self.guard(lambda: self._save_gradient(name, g)))
 
     def _save_gradient(self, name: str, gradient: Tensor) -> None:
         if name not in self.backward:
