@@ -183,3 +183,17 @@ def test_numbers_of_words_have_no_scale():
     seen = audit_data(words)
     assert seen.train.channel_means == ()
     assert "input_scale" not in [finding.rule for finding in diagnose(Evidence(data=seen)).findings]
+
+
+def test_mirroring_what_is_not_symmetric_is_seen():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(400, 3, 8, 8, generator=generator) + torch.linspace(-1, 1, 8)  # bright on the right
+    labels = torch.arange(400) % 4
+    flipped = torch.where((torch.arange(400) % 2 == 0)[:, None, None, None], images, images.flip(-1))
+    held_out = loader(images.roll(1, dims=0) * 1.01, labels)
+
+    def rules(train):
+        return [f.rule for f in diagnose(Evidence(data=audit_data(loader(train, labels), held_out))).findings]
+
+    assert "mirrored" in rules(flipped)
+    assert "mirrored" not in rules(images)

@@ -13,6 +13,7 @@ from .finding import DataAudit, MetricAudit, MetricCase, SplitAudit
 Batches = Iterable[Any]
 _PROBE_IMAGES = 256  # fewer say nothing about a weak class signal
 _PROBE_PER_CLASS = 20
+_MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
 
 class _Split:
@@ -95,7 +96,16 @@ class _Split:
             label_max=int(indices.max()) if indices is not None else None,
             labels_are_integers=self.integer_labels,
             label_counts=tuple(torch.bincount(indices.long()).tolist()) if indices is not None and countable else (),
+            mirror_asymmetry=self._mirror_asymmetry(),
         )
+
+    def _mirror_asymmetry(self) -> float | None:
+        """Mean over images of what mirroring changes, over its standard deviation, at coarse places; the largest."""
+        if sum(map(len, self.features)) < _MIRROR_IMAGES or len({f.shape[1] for f in self.features}) > 1:
+            return None
+        odd = torch.cat(self.features).unflatten(1, (-1, 4, 4))
+        odd = (odd - odd.flip(-1))[..., :2]
+        return float((odd.mean(dim=0).abs() / odd.std(dim=0).clamp(min=1e-9)).max())
 
 
 def _hashes(images: Tensor) -> Tensor:

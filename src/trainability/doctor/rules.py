@@ -21,6 +21,9 @@ RULES: dict[str, Rule] = {
     "split_overlap": rules_data.split_overlap,
     "augmentation_missing": rules_data.augmentation_missing,
     "split_shift": rules_data.split_shift,
+    "split_size": rules_data.split_size,
+    "mirrored": rules_data.mirrored,
+    "label_conflict": rules_data.label_conflict,
     "class_imbalance": rules_data.class_imbalance,
     "softmax_twice": rules_start.softmax_twice,
     "head_width": rules_start.head_width,
@@ -62,7 +65,7 @@ _TOO_LARGE = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "
 
 # A cause, and the symptoms that are not told again beside it. Symptoms of symptoms follow by themselves.
 EXPLAINS: dict[str, tuple[str, ...]] = {
-    "blank_images": ("split_shift", "shuffled_labels", "prediction_collapse", "plateau"),
+    "blank_images": ("split_shift", "mirrored", "label_conflict", "shuffled_labels", "prediction_collapse", "plateau"),
     "not_finite_data": ("not_finite", "plateau"),
     "label_range": ("not_finite",),
     "channels_last": ("split_shift", "shuffled_labels"),

@@ -351,19 +351,26 @@ def underflow(evidence: Evidence) -> list[Finding]:
 def cannot_overfit(evidence: Evidence) -> list[Finding]:
     """One batch cannot be learned by heart.
 
-    Fires after 50 or more steps if the loss is still above half of what it was. Fooled by contradictory labels.
+    Fires after 50 or more steps if the loss is still above half of what it was, or at nine tenths and more of the
+    labels' own entropy: that is what a net learns that is shown zeros in place of the images. Fooled by contradictory labels.
     """
     probe = evidence.probe
     if probe is None or probe.overfit_loss is None or (probe.overfit_steps or 0) < 50:
         return []
-    if probe.overfit_loss <= 0.5 * probe.loss:
+    # A loss that is no cross-entropy (halved, summed) has another floor.
+    is_plain = probe.cross_entropy is not None and math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
+    blind = 0.9 * probe.label_entropy if is_plain and probe.label_entropy else 0.0
+    if probe.overfit_loss <= 0.5 * probe.loss and not (blind and probe.overfit_loss >= blind):
         return []
     return [
         Finding(
             rule="cannot_overfit",
             severity="warning",
             seen=f"after {probe.overfit_steps} steps on one batch the loss is {probe.overfit_loss:.3f}, from {probe.loss:.3f}",
-            measurements=(Measurement(name="loss after overfitting", value=probe.overfit_loss, threshold=0.5 * probe.loss),),
+            measurements=(
+                Measurement(name="loss after overfitting", value=probe.overfit_loss, unit="nats", threshold=0.5 * probe.loss),
+                Measurement(name="loss of a net that sees no image", value=probe.label_entropy or math.nan, unit="nats"),
+            ),
             cause="no learnable path from input to loss, or labels that contradict each other",
             remedy="look at the findings above; if there is none, check that loss_fn uses the model's output and labels",
             source="TheDeepChecker, TOSEM 2022",
