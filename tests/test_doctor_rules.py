@@ -309,6 +309,7 @@ ADAM = OptimizerSettings(name="AdamW", lr=1e-3)
         ({"log10_gain": -11.0, "plateau_steps": None, "optimizer": None}, "error"),
         ({"log10_gain": -11.0, "plateau_steps": None, "optimizer": ADAM}, "hint"),  # Adam does not mind the scale
         ({"log10_gain": -6.0, "plateau_steps": 400.0}, "hint"),  # slow, with an end in sight
+        ({"log10_gain": -6.0, "plateau_steps": 400.0, "batch_size": 2, "num_logits": 1000}, "error"),  # two images of noise
         ({"log10_gain": -6.2, "plateau_steps": None, "biased": True}, "hint"),  # PyTorch's default, 8 layers: trains
         ({"log10_gain": -10.1, "plateau_steps": None, "biased": True}, "warning"),
     ],
@@ -326,6 +327,7 @@ def test_how_far_the_budget_band_speaks(fields, severity):
         (Evidence(probe=probed(log10_gain=None, structure="normalised", plateau_steps=None)), "will train"),
         (Evidence(probe=probed(log10_gain=None, structure="unknown", plateau_steps=None)), "cannot tell"),
         (Evidence(probe=probed(plateau_steps=600.0)), "slow start"),
+        (Evidence(probe=probed(plateau_steps=600.0, batch_size=2, num_logits=1000)), "will train"),
         (Evidence(probe=probed(plateau_steps=600.0), steps=steps(FLAT), num_classes=10), "slow start"),
         (Evidence(probe=probed(), steps=steps(FALLING), num_classes=10), "is training"),
         (FIRES["plateau"], "dead"),

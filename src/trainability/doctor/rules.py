@@ -196,7 +196,8 @@ def _verdict_before(evidence: Evidence, plateau: float | None) -> tuple[Verdict,
     probe = evidence.probe
     if probe is None:
         return "cannot tell", "neither a probe nor a running loop was looked at", None
-    if plateau is not None and math.isfinite(plateau) and plateau > 100:
+    plateau = rules_start.plateau_ends(probe) if plateau is not None else None
+    if plateau is not None and plateau > 100:
         return "slow start", f"the loss will stay at chance for about {plateau:,.0f} steps, then fall", plateau
     total = rules_start.total_budget(probe)
     inside = total is not None and rules_start.BUDGET_LOW <= total <= rules_start.BUDGET_HIGH
