@@ -109,7 +109,19 @@ def pair():
     return dataclasses.replace(good(), model=Two(), optimizer=None)
 def narrow(): return dataclasses.replace(good(), model=nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), optimizer=None)
 def fails(): raise KeyError("no such file")
+def leaves(): raise SystemExit(5)
 def three(): return 3
+def no_model(): return dataclasses.replace(good(), model=None)
+def on_meta(): return dataclasses.replace(good(), model=net().to("meta"), optimizer=None)
+def no_loader(): return dataclasses.replace(good(), train=7)
+def arrays(): return dataclasses.replace(good(), train=[(images.numpy(), labels) for images, labels in batches()])
+def lists(): return dataclasses.replace(good(), train=[(images, labels.tolist()) for images, labels in batches()])
+def breaks():
+    def read():
+        yield batches()[0]
+        raise OSError("disk gone")
+    return dataclasses.replace(good(), train=read())
+def once(): return dataclasses.replace(good(), train=iter(batches()[:1]))
 """
 
 
@@ -121,7 +133,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stranger_s_setup(mine: None, capsys: pytest.CaptureFixture[str]) -> None:
-    for function, code, word in (("good", 0, "WILL TRAIN"), ("metric", 1, "BROKEN METRIC")):
+    for function, code, word in (("good", 0, "WILL TRAIN"), ("metric", 1, "BROKEN METRIC"), ("once", 0, "WILL TRAIN")):
         with pytest.raises(SystemExit) as stop:
             cli.main(["check", f"my_training:{function}"])
         said = capsys.readouterr().out
@@ -138,6 +150,13 @@ def test_a_stranger_s_setup(mine: None, capsys: pytest.CaptureFixture[str]) -> N
         ("my_training:pair", "tuple of 2"),
         ("my_training:narrow", "failed on images of shape (32, 3, 4, 4)"),
         ("my_training:fails", "fails() failed (KeyError: 'no such file')"),
+        ("my_training:leaves", "leaves() failed (SystemExit: 5)"),
+        ("my_training:no_model", "Setup.model is a NoneType"),
+        ("my_training:on_meta", "Setup.model is on the meta device"),
+        ("my_training:no_loader", "Setup.train is a int"),
+        ("my_training:arrays", "yields (ndarray, Tensor)"),
+        ("my_training:lists", "loss_fn(model(images), labels) failed"),
+        ("my_training:breaks", "a loader failed: OSError: disk gone"),
         ("my_training:three", "returned int; expected a trainability.Setup"),
         ("my_training:nothing", "has no function nothing"),
         ("nowhere_at_all:setup", "does not import"),

@@ -176,3 +176,24 @@ def test_what_a_constant_predictor_scores():
 def test_no_metric_at_all():
     with pytest.raises(ValueError, match="the metric is a float"):
         audit_metric(0.5)
+
+
+def test_numbers_of_words_have_no_scale():
+    words = [(torch.randint(1000, (32, 12)), torch.arange(32) % 4) for _ in range(4)]
+    seen = audit_data(words)
+    assert seen.train.channel_means == ()
+    assert "input_scale" not in [finding.rule for finding in diagnose(Evidence(data=seen)).findings]
+
+
+def test_mirroring_what_is_not_symmetric_is_seen():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(400, 3, 8, 8, generator=generator) + torch.linspace(-1, 1, 8)  # bright on the right
+    labels = torch.arange(400) % 4
+    flipped = torch.where((torch.arange(400) % 2 == 0)[:, None, None, None], images, images.flip(-1))
+    held_out = loader(images.roll(1, dims=0) * 1.01, labels)
+
+    def rules(train):
+        return [f.rule for f in diagnose(Evidence(data=audit_data(loader(train, labels), held_out))).findings]
+
+    assert "mirrored" in rules(flipped)
+    assert "mirrored" not in rules(images)

@@ -216,18 +216,40 @@ def test_a_blind_monitor_says_so_once():
     assert len(monitor.evidence().steps) == 3
 
 
-def test_an_error_inside_is_named_once_and_the_run_goes_on(monkeypatch):
+@pytest.mark.parametrize("place", ["gradient_stats", "dead_fraction", "thin", "log_histograms"])
+def test_an_error_inside_is_named_once_and_the_run_goes_on(monkeypatch, place):
     def broken(*args, **options):
         raise ZeroDivisionError("oops")
 
     losses, state, _ = run(monitored=False)
-    monkeypatch.setattr("trainability.doctor.stats.gradient_stats", broken)
+    monkeypatch.setattr(f"trainability.doctor.stats.{place}", broken)
     with pytest.warns(RuntimeWarning, match="stopped watching: ZeroDivisionError: oops") as caught:
         watched_losses, watched_state, monitor = run()
     assert len(caught) == 1
     assert losses == watched_losses
     assert all(torch.equal(a, b) for a, b in zip(state, watched_state, strict=True))
     assert "ZeroDivisionError" in monitor.evidence().problems[0]
+
+
+def test_a_layer_that_sees_no_example_fails_nobody():
+    class Sparse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return torch.cat([self.one(x), self.other(x[:0])])
+
+    model = Sparse()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Monitor(model, optimizer, every=1) as monitor:
+        loss = F.cross_entropy(model(torch.randn(8, 4)), torch.arange(8) % 3)
+        loss.backward()
+        monitor.after_backward(loss)
+        optimizer.step()
+    assert monitor.evidence().problems == ()
+    (sample,) = monitor.evidence().samples
+    assert {layer.name: layer.activation_rms is not None for layer in sample.layers} == {"one": True, "other": False}
 
 
 def test_leaves_no_hooks():

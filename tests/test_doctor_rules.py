@@ -141,6 +141,9 @@ FIRES: dict[str, Evidence] = {
     "shuffled_labels": Evidence(data=data(class_signal_z=0.4, class_signal_accuracy=0.1)),
     "split_overlap": Evidence(data=data(overlap_fraction=0.3)),
     "split_shift": Evidence(data=data(validation=split("validation", channel_means=(2.0, 2.0, 2.0)))),
+    "split_size": Evidence(data=data(validation=split("validation", shapes=((3, 64, 64),)))),
+    "mirrored": Evidence(data=data(split(mirror_asymmetry=0.05), validation=split("validation", mirror_asymmetry=0.53))),
+    "label_conflict": Evidence(data=data(label_conflict_fraction=0.04)),
     "class_imbalance": Evidence(data=data(split(label_counts=(900, 50, 50)))),
     "softmax_twice": Evidence(probe=probed(outputs_are_probabilities=True)),
     "head_width": Evidence(probe=probed(num_logits=1000), num_classes=257),
@@ -189,6 +192,9 @@ SILENT: dict[str, Evidence] = {
     "shuffled_labels": Evidence(data=data(class_signal_z=None)),
     "split_overlap": Evidence(data=data(overlap_fraction=0.001)),
     "split_shift": Evidence(data=data(validation=split("validation", channel_means=(0.2, 0.2, 0.2)))),
+    "split_size": Evidence(data=data(split(shapes=((3, 32, 32), (3, 48, 48))))),
+    "mirrored": Evidence(data=data(split(mirror_asymmetry=0.45), validation=split("validation", mirror_asymmetry=0.53))),
+    "label_conflict": Evidence(data=data(label_conflict_fraction=0.005)),
     "class_imbalance": Evidence(data=data(split(label_counts=(600, 400)))),
     "softmax_twice": Evidence(probe=probed(outputs_are_probabilities=True, loss=2.3, cross_entropy=2.25)),
     "head_width": Evidence(probe=probed(), num_classes=10),
@@ -253,6 +259,12 @@ def test_rule_is_silent_on_a_near_miss_and_on_nothing(rule):
     assert RULES[rule](Evidence()) == []
 
 
+def test_a_net_that_learns_label_frequencies_alone_cannot_overfit():
+    learned = probed(loss=8.9, cross_entropy=8.9, label_entropy=2.3, overfit_loss=2.29, overfit_steps=100)
+    assert RULES["cannot_overfit"](Evidence(probe=learned))
+    assert not RULES["cannot_overfit"](Evidence(probe=dataclasses.replace(learned, overfit_loss=1.0)))
+
+
 def test_explanations_name_rules():
     assert set(EXPLAINS) <= set(RULES)
     assert {symptom for symptoms in EXPLAINS.values() for symptom in symptoms} <= set(RULES)
@@ -297,6 +309,7 @@ ADAM = OptimizerSettings(name="AdamW", lr=1e-3)
         ({"log10_gain": -11.0, "plateau_steps": None, "optimizer": None}, "error"),
         ({"log10_gain": -11.0, "plateau_steps": None, "optimizer": ADAM}, "hint"),  # Adam does not mind the scale
         ({"log10_gain": -6.0, "plateau_steps": 400.0}, "hint"),  # slow, with an end in sight
+        ({"log10_gain": -6.0, "plateau_steps": 400.0, "batch_size": 2, "num_logits": 1000}, "error"),  # two images of noise
         ({"log10_gain": -6.2, "plateau_steps": None, "biased": True}, "hint"),  # PyTorch's default, 8 layers: trains
         ({"log10_gain": -10.1, "plateau_steps": None, "biased": True}, "warning"),
     ],
@@ -314,6 +327,7 @@ def test_how_far_the_budget_band_speaks(fields, severity):
         (Evidence(probe=probed(log10_gain=None, structure="normalised", plateau_steps=None)), "will train"),
         (Evidence(probe=probed(log10_gain=None, structure="unknown", plateau_steps=None)), "cannot tell"),
         (Evidence(probe=probed(plateau_steps=600.0)), "slow start"),
+        (Evidence(probe=probed(plateau_steps=600.0, batch_size=2, num_logits=1000)), "will train"),
         (Evidence(probe=probed(plateau_steps=600.0), steps=steps(FLAT), num_classes=10), "slow start"),
         (Evidence(probe=probed(), steps=steps(FALLING), num_classes=10), "is training"),
         (FIRES["plateau"], "dead"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from trainability.config import RunConfig
 from trainability.data import sources
 from trainability.data.loader import num_steps
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose, probe
+from trainability.doctor.audit import unpacked
 from trainability.training import engine as engines
 from trainability.training.checkup import (
     MAX_AUDIT_IMAGES,
@@ -57,6 +59,20 @@ class Setup:
     clip: float | None = None
     planned_steps: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be looked at.
+
+        Raises:
+            ValueError: `model` is no module, or one without weights; `train` cannot be iterated over.
+        """
+        if not isinstance(self.model, nn.Module):
+            raise ValueError(f"Setup.model is a {type(self.model).__name__}; expected a torch.nn.Module")
+        if any(parameter.is_meta for parameter in self.model.parameters()):
+            raise ValueError("Setup.model is on the meta device, where weights have no values; build it on cpu or cuda")
+        for name in ("train", "validation"):
+            if (value := getattr(self, name)) is not None and not isinstance(value, Iterable):
+                raise ValueError(f"Setup.{name} is a {type(value).__name__}; expected an iterable of (images, labels)")
+
 
 def check_config(config: RunConfig) -> Diagnosis:
     """Check a run before it is made: its data, network, starting weights, optimizer and metric. Nothing is written.
@@ -92,16 +108,7 @@ def check_setup(setup: Setup) -> Diagnosis:
         ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not
             one number; one line that says which.
     """
-    first = next(iter(setup.train), None)
-    if first is None:
-        raise ValueError("the train loader is empty; expected at least one batch of (images, labels)")
-    if not isinstance(first, (tuple, list)) or len(first) < 2 or not isinstance(first[0], Tensor):
-        raise ValueError(f"the train loader yields {type(first).__name__}; expected (images, labels) with a tensor")
-    images, labels = first[0], first[1]
-    parameter = next(setup.model.parameters(), None)
-    device = parameter.device if parameter is not None else images.device
-    size = min(len(images), probe_size(setup.model, tuple(images.shape[1:]), device))
-    images, labels = images[:size].to(device), labels[:size].to(device)
+    images, labels, train = _first_batch(setup)
     try:
         result = probe(
             setup.model,
@@ -115,18 +122,45 @@ def check_setup(setup: Setup) -> Diagnosis:
     except ValueError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else "no message"
-        raise ValueError(
-            f"model(images) failed on images of shape {tuple(images.shape)}: {type(error).__name__}: {reason}"
-        ) from error
+        raise ValueError(f"model(images) failed on images of shape {tuple(images.shape)}: {_one_line(error)}") from error
     audited = min(MAX_AUDIT_IMAGES, audit_size(tuple(images.shape[1:])))
+    try:
+        data = audit_data(train, setup.validation, num_classes=setup.num_classes, max_images=audited)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"a loader failed: {_one_line(error)}") from error
     evidence = Evidence(
         probe=result,
-        data=audit_data(setup.train, setup.validation, num_classes=setup.num_classes, max_images=audited),
+        data=data,
         metric=audit_metric(setup.metric, max(10, result.num_logits or 0)) if setup.metric is not None else None,
         num_classes=setup.num_classes,
     )
     return prescribed(diagnose(evidence), setup.model, images, plan=None)
+
+
+def _first_batch(setup: Setup) -> tuple[Tensor, Any, Iterable[Any]]:
+    """As much of the first batch as a probe can afford, on the model's device, and the loader with that batch still in it."""
+    batches = iter(setup.train)
+    try:
+        first = next(batches, None)
+    except Exception as error:
+        raise ValueError(f"the train loader failed: {_one_line(error)}") from error
+    if first is None:
+        raise ValueError("the train loader is empty; expected at least one batch of (images, labels)")
+    images, labels = unpacked(first, "train")
+    # What can be read once only is its own iterator.
+    train = itertools.chain([first], batches) if batches is setup.train else setup.train
+    parameter = next(setup.model.parameters(), None)
+    device = parameter.device if parameter is not None else images.device
+    if isinstance(labels, Tensor):
+        size = min(len(images), probe_size(setup.model, tuple(images.shape[1:]), device))
+        images, labels = images[:size], labels[:size].to(device)
+    return images.to(device), labels, train
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
 
 
 def load_setup(target: str) -> Setup:
@@ -142,15 +176,15 @@ def load_setup(target: str) -> Setup:
         sys.path.insert(0, str(Path.cwd()))  # a command, unlike `python -m`, does not look where it was called
     try:
         module = importlib.import_module(name)
-    except Exception as error:
-        raise ValueError(f"{target}: {name} does not import ({type(error).__name__}: {error})") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{target}: {name} does not import ({_one_line(error)})") from error
     make = getattr(module, function, None)
     if not callable(make):
         raise ValueError(f"{target}: {name} has no function {function}")
     try:
         setup = make()
-    except Exception as error:
-        raise ValueError(f"{target}: {function}() failed ({type(error).__name__}: {error})") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{target}: {function}() failed ({_one_line(error)})") from error
     if not isinstance(setup, Setup):
         raise ValueError(f"{target}: {function}() returned {type(setup).__name__}; expected a trainability.Setup")
     return setup

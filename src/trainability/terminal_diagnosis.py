@@ -12,6 +12,7 @@ from rich.text import Text
 
 from trainability.doctor.finding import Diagnosis, Finding, LayerStats, Measurement
 from trainability.doctor.render import number
+from trainability.doctor.rules_start import plateau_ends
 
 _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 _VERDICTS = {"will train": "green", "is training": "green", "slow start": "yellow", "cannot tell": "yellow"}
@@ -57,6 +58,9 @@ def _plateau(diagnosis: Diagnosis) -> str | None:
     if math.isinf(probe.plateau_steps):
         return "predicted plateau: never ends, weight decay shrinks the weights faster than the gradient grows them"
     text = f"predicted plateau: about {probe.plateau_steps:,.0f} steps at chance"
+    if plateau_ends(probe) is None:
+        text = f"predicted plateau: at least {probe.plateau_steps:,.0f} steps at chance"
+        text += f" ({probe.batch_size} images say little of {probe.num_logits} classes)"
     if planned is None:
         return text
     return f"{text}; the run has {planned:,}" + (": it never ends within it" if probe.plateau_steps > planned else "")

@@ -13,6 +13,7 @@ from .finding import DataAudit, MetricAudit, MetricCase, SplitAudit
 Batches = Iterable[Any]
 _PROBE_IMAGES = 256  # fewer say nothing about a weak class signal
 _PROBE_PER_CLASS = 20
+_MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
 
 class _Split:
@@ -49,7 +50,7 @@ class _Split:
         self.blank += int(same.all(dim=1).sum())
         self.hashes += _hashes(x).tolist()
         good = flat[finite]
-        if len(good):
+        if len(good) and (images.is_floating_point() or images.dim() >= 4):  # numbers of words have no scale
             self._moments(good)
         if isinstance(labels, Tensor) and labels.dim() == 1 and len(labels) == len(x):
             self.integer_labels &= not labels.is_floating_point()
@@ -95,7 +96,16 @@ class _Split:
             label_max=int(indices.max()) if indices is not None else None,
             labels_are_integers=self.integer_labels,
             label_counts=tuple(torch.bincount(indices.long()).tolist()) if indices is not None and countable else (),
+            mirror_asymmetry=self._mirror_asymmetry(),
         )
+
+    def _mirror_asymmetry(self) -> float | None:
+        """Mean over images of what mirroring changes, over its standard deviation, at coarse places; the largest."""
+        if sum(map(len, self.features)) < _MIRROR_IMAGES or len({f.shape[1] for f in self.features}) > 1:
+            return None
+        odd = torch.cat(self.features).unflatten(1, (-1, 4, 4))
+        odd = (odd - odd.flip(-1))[..., :2]
+        return float((odd.mean(dim=0).abs() / odd.std(dim=0).clamp(min=1e-9)).max())
 
 
 def _hashes(images: Tensor) -> Tensor:
@@ -109,13 +119,25 @@ def _hashes(images: Tensor) -> Tensor:
     return (bits * weights).sum(dim=1)  # wraps around, which is what a hash wants
 
 
+def unpacked(batch: Any, name: str) -> tuple[Tensor, Any]:
+    """Images and labels of one batch.
+
+    Raises:
+        ValueError: it is no pair that begins with a tensor; the message says what it is.
+    """
+    is_sequence = isinstance(batch, (tuple, list))
+    if is_sequence and len(batch) >= 2 and isinstance(batch[0], Tensor):
+        return batch[0], batch[1]
+    kind = f"({', '.join(type(item).__name__ for item in batch)})" if is_sequence else type(batch).__name__
+    raise ValueError(f"the {name} loader yields {kind}; expected (images, labels), images one tensor")
+
+
 def _read(batches: Batches, name: str, max_images: int) -> _Split:
     split = _Split(name)
     for batch in batches:
-        if not isinstance(batch, (tuple, list)) or len(batch) < 2 or not isinstance(batch[0], Tensor):
-            raise ValueError(f"the {name} loader yields {type(batch).__name__}; expected (images, labels) with a tensor")
-        if len(batch[0]):
-            split.add(batch[0], batch[1])
+        images, labels = unpacked(batch, name)
+        if len(images):
+            split.add(images, labels)
         if split.count >= max_images:
             break
     if not split.count:

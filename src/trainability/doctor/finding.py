@@ -307,6 +307,8 @@ class SplitAudit:
         label_max: largest label.
         labels_are_integers: whether labels have an integer type.
         label_counts: images per class, 0 .. label_max; () if labels are not class indices.
+        mirror_asymmetry: how far the left half of the images is from the mirrored right half, in standard deviations
+            over images, at the place and channel where it is furthest; None with fewer than 200 images.
     """
 
     name: str
@@ -324,6 +326,7 @@ class SplitAudit:
     label_max: int | None = None
     labels_are_integers: bool = True
     label_counts: tuple[int, ...] = ()
+    mirror_asymmetry: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,8 @@ def weighted(op: Op, x: SignalMoments, weight: WeightMoments) -> SignalMoments:
 def _centred(x: SignalMoments) -> tuple[float, Tensor]:
     """Standard deviation of x and its centred correlations."""
     variance = max(x.mean_square - x.mean**2, 1e-300)
-    centred = [(c * x.mean_square - x.mean**2) / variance for c in x.correlations]
+    # Without a mean nothing is taken away, and the table stays the same to the last bit at any scale.
+    centred = [(c * x.mean_square - x.mean**2) / variance for c in x.correlations] if x.mean else x.correlations
     return math.sqrt(variance), torch.tensor(centred, dtype=torch.float64).clamp(0.0, 1.0)
 
 
@@ -303,27 +304,53 @@ def max_pool(op: Op, x: SignalMoments) -> tuple[SignalMoments, float] | None:
     inside = min(max(_window_correlation(centred, window, 0.0, distinct=True), 0.0), 1.0)
     shifts = [_window_correlation(centred, window, float(d * stride[-1]), distinct=False) for d in DISTANCES]
     between = torch.tensor([0.0, *shifts, centred.between_examples], dtype=torch.float64).clamp(0.0, inside)
+    # ReLU and no function at all scale with their input: their integral is the same for every plan and need not be done anew.
+    scale = deviation if function in (None, torch.relu) else 1.0
+    largest = _largest_of_window(
+        math.prod(window),
+        inside=inside,
+        between=tuple(between.tolist()),
+        mean=under.mean / scale,
+        deviation=deviation / scale,
+        function=function or (torch.relu if x.nonnegative else None),
+        is_chosen=function is not None,
+    )
+    mean_square, mean, products, chosen = largest
+    pooled = replace(x, mean_square=scale**2 * mean_square, correlations=products, mean=scale * mean, before=None)
+    return pooled, chosen
+
+
+@functools.lru_cache(maxsize=256)
+def _largest_of_window(
+    num_pixels: int,
+    *,
+    inside: float,
+    between: tuple[float, ...],
+    mean: float,
+    deviation: float,
+    function: Callable[[Tensor], Tensor] | None,
+    is_chosen: bool,
+) -> tuple[float, float, tuple[float, ...], float]:
+    """Mean square, mean, correlations and share of chosen slope of phi(max); see `max_pool`."""
     coarse, weights = _GRID[::3], _DENSITY[::3] / _DENSITY[::3].sum()  # 32 nodes: three nested integrals
     level = (torch.arange(32, dtype=torch.float64) + 0.5) / 32
-    largest = torch.special.ndtri(level ** (1 / math.prod(window)))  # quantiles of the maximum of independent ones
-    common = torch.sqrt(between)[:, None, None, None] * coarse[:, None, None]
-    own = torch.sqrt(inside - between)[:, None, None, None] * coarse[:, None]
-    maximum = under.mean + deviation * (common + own + math.sqrt(1 - inside) * largest)
+    largest = torch.special.ndtri(level ** (1 / num_pixels))  # quantiles of the maximum of independent ones
+    shared = torch.tensor(between, dtype=torch.float64)
+    common = torch.sqrt(shared)[:, None, None, None] * coarse[:, None, None]
+    own = torch.sqrt(inside - shared)[:, None, None, None] * coarse[:, None]
+    maximum = mean + deviation * (common + own + math.sqrt(1 - inside) * largest)
     chosen = 1.0
-    if function is not None:
-        average = float((_slope(function, under.mean + deviation * _GRID) ** 2 * _DENSITY).sum())
+    if function is not None and is_chosen:
+        average = float((_slope(function, mean + deviation * _GRID) ** 2 * _DENSITY).sum())
         slopes = (_slope(function, maximum[0, 0]) ** 2).mean(dim=1) @ weights
         chosen = float(slopes) / max(average, 1e-300)
+    if function is not None:
         maximum = function(maximum)
-    elif x.nonnegative:
-        maximum = maximum.clamp(min=0.0)
     given_common = (maximum.mean(dim=3) * weights).sum(dim=2)  # E[max | g]
     first = (maximum[0] ** 2).mean(dim=2) @ weights
     mean_square = float((first * weights).sum())
-    mean = float((given_common[0] * weights).sum())
     products = (given_common[1:] ** 2 * weights).sum(dim=1) / max(mean_square, 1e-300)
-    pooled = replace(x, mean_square=mean_square, correlations=tuple(products.tolist()), mean=mean, before=None)
-    return pooled, chosen
+    return mean_square, float((given_common[0] * weights).sum()), tuple(products.tolist()), chosen
 
 
 def normalise(op: Op, x: SignalMoments | None, weight: WeightMoments | None) -> tuple[SignalMoments, float | None]:
@@ -345,6 +372,23 @@ def normalise(op: Op, x: SignalMoments | None, weight: WeightMoments | None) -> 
     square = scale + shift
     table = tuple((scale * (c - common) / rest + shift) / max(square, 1e-300) for c in x.correlations)
     return SignalMoments(mean_square=square, correlations=table), max(x.mean_square * rest, 1e-300)
+
+
+def local_response_factor(op: Op, x: SignalMoments) -> float:
+    """Factor of local response normalisation on the mean square, (k + alpha E[x²])^-2beta.
+
+    Each value is divided by (k + alpha mean x²)^beta; the mean over a few channels is taken for the expectation. A small
+    signal is divided by k^beta and not normalised: this is a gain, not a scale set anew.
+    """
+    return (op.options["k"] + op.options["alpha"] * x.mean_square) ** (-2 * op.options["beta"])
+
+
+def scaled(x: SignalMoments, factor: float) -> SignalMoments:
+    """A signal times a positive number; what a ReLU was applied to is scaled with it."""
+    before = None
+    if x.before is not None and x.before[1] is torch.relu:
+        before = (scaled(x.before[0], factor), torch.relu)
+    return replace(x, mean_square=x.mean_square * factor**2, mean=x.mean * factor, before=before)
 
 
 def add(terms: Sequence[SignalMoments]) -> SignalMoments:

@@ -3,6 +3,7 @@
 import math
 import sys
 import warnings
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +18,6 @@ from .watch import Watch, activation_fields, activations_by_layer, first_tensor
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
-_STEP_FIELDS = ("loss", "gradient_norm", "clip_ratio")
 
 
 class Monitor:
@@ -64,7 +64,7 @@ class Monitor:
         self._num_classes = num_classes
         self._clip = clip
         self._step = first_step
-        self._watch = Watch(self._plain, exact=False)
+        self._watch = Watch(self._plain, output=stats.thin, gradient=stats.thin, guard=self._guarded)
         self._parameters = [p for p in self._plain.parameters() if p.requires_grad]
         # Clipping scales all gradients alike, so one small tensor before and after tells the ratio.
         self._gauge = min(self._parameters, key=lambda p: (p.dim() < 2, p.numel()), default=None)
@@ -88,14 +88,14 @@ class Monitor:
         self._gauge_before: Tensor | None = None
         self._clip_ratio: Tensor | None = None
         self._expected_lr: float | None = None
+        self._is_stepping = False
 
     def _reset_sample(self) -> None:
         self._training: bool | None = None
         self._stale: Tensor | None = None
         self._input: tuple[tuple[int, ...], torch.dtype] | None = None
-        self._weights_before: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
-        self._parts: dict[str, Tensor] = {}
 
     def __enter__(self) -> "Monitor":
         if self._optimizer is not None:
@@ -220,7 +220,7 @@ class Monitor:
     def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
         tensor = first_tensor(output)
         if tensor is not None and tensor.requires_grad and torch.is_grad_enabled() and self._stale is None:
-            tensor.register_hook(self._on_backward)
+            tensor.register_hook(lambda gradient: self._guarded(lambda: self._on_backward(gradient)))
 
     def _on_backward(self, gradient: Tensor) -> None:
         """Runs as backward begins, before any parameter's gradient is written."""
@@ -253,23 +253,17 @@ class Monitor:
             self._end_step()
 
     def _sample_gradients(self, scale: Any) -> None:
-        for name in self._watch.layers:
-            weight = getattr(self._watch.layers[name], "weight", None)
+        for name, module in self._watch.layers.items():
+            weight = getattr(module, "weight", None)
             if not isinstance(weight, Tensor):
                 continue
-            self._parts[f"weight {name}"] = stats.thin(stats.local(weight), stats.HISTOGRAM_SIZE).float().clone()
+            self._weights[name] = stats.thin(stats.local(weight))
             if weight.grad is not None:
                 gradient = stats.thin(stats.local(weight.grad))
-                gradient = gradient if isinstance(scale, float) and scale == 1.0 else gradient / scale
-                self._gradients[name] = stats.gradient_stats(gradient, torch.float32, exact=True)
-                self._parts[f"gradient {name}"] = stats.thin(gradient, stats.HISTOGRAM_SIZE).float().clone()
+                self._gradients[name] = gradient if isinstance(scale, float) and scale == 1.0 else gradient / scale
 
     def _before_step(self) -> None:
-        if self._armed:
-            for name, module in self._watch.layers.items():
-                weight = getattr(module, "weight", None)
-                if isinstance(weight, Tensor):
-                    self._weights_before[name] = stats.thin(stats.local(weight)).clone()
+        self._is_stepping = True
         if self._gauge_before is not None and self._gauge is not None and self._gauge.grad is not None:
             after = torch.linalg.vector_norm(stats.local(self._gauge.grad).float())
             # A gauge without gradient tells nothing: 0 / 0 counts as not clipped.
@@ -298,36 +292,43 @@ class Monitor:
         """Brings everything over in one copy: this is the only place that waits for the device."""
         rows = [row for row, _, _ in self._pending]
         blocks: list[Tensor] = [torch.stack(rows)] if rows else []
-        keys: list[str] = []
         if sampled:
-            watch, layers = self._watch, self._watch.layers
-            parts = {**self._parts, **{f"activation {n}": t for n, t in watch.parts.items()}}
-            keys = list(parts)
-            blocks += [watch.forward[n] for n in watch.order]
-            blocks += [watch.backward.get(n, _absent(watch.forward[n])) for n in watch.order]
-            blocks += list(self._gradients.values())
-            blocks += [self._moved(n) for n in layers if n in self._weights_before]
-            blocks += [stats.log_histograms(list(parts.values()))] if parts else []
-            blocks += [self._stale] if self._stale is not None else []
+            blocks += self._sampled_blocks()
         if not blocks:
             return
         device = blocks[0].device
         flat = torch.cat([block.float().reshape(-1).to(device) for block in blocks]).cpu()
-        numbers = iter([part.tolist() for part in flat.split([block.numel() for block in blocks])])
+        parts = flat.split([block.numel() for block in blocks])
+        numbers = iter([part.view(block.shape).tolist() for part, block in zip(parts, blocks, strict=True)])
         if rows:
             self._keep_steps(next(numbers))
         if sampled:
-            self._keep_sample(numbers, keys)
+            self._keep_sample(numbers)
 
-    def _moved(self, name: str) -> Tensor:
-        before = self._weights_before[name].float()
-        after = stats.thin(stats.local(self._watch.layers[name].weight)).float()  # type: ignore[arg-type]
-        return torch.stack([stats.rms(after - before), stats.rms(before)])
+    def _sampled_blocks(self) -> list[Tensor]:
+        """What a sampled step showed, all layers together; `_keep_sample` takes it apart in the same order."""
+        watch, gradients, weights = self._watch, list(self._gradients.values()), list(self._weights.values())
+        blocks = []
+        if watch.order:
+            blocks += [stats.in_rows(stats.activation_stats, [watch.forward[n] for n in watch.order])]
+            blocks += [torch.stack([watch.dead[n] for n in watch.order])]
+        if watch.backward:
+            blocks += [stats.in_rows(stats.row_rms, list(watch.backward.values()))]
+        if gradients:
+            blocks += [stats.in_rows(stats.gradient_stats, gradients)]
+        if weights:
+            blocks += [stats.in_rows(stats.row_rms, weights)]
+            if self._is_stepping:
+                modules = [watch.layers[n] for n in self._weights]
+                after = [stats.thin(stats.local(module.weight)) for module in modules]  # type: ignore[arg-type]
+                moved = [now.float() - before.float() for now, before in zip(after, weights, strict=True)]
+                blocks += [stats.in_rows(stats.row_rms, moved)]
+        if parts := [*weights, *gradients, *watch.forward.values()]:
+            blocks += [stats.log_histograms(parts)]
+        return [*blocks, self._stale] if self._stale is not None else blocks
 
-    def _keep_steps(self, numbers: list[float]) -> None:
-        width = len(_STEP_FIELDS)
-        for i, (_, has_norm, facts) in enumerate(self._pending):
-            loss, norm, ratio = numbers[i * width : (i + 1) * width]
+    def _keep_steps(self, numbers: list[list[float]]) -> None:
+        for (loss, norm, ratio), (_, has_norm, facts) in zip(numbers, self._pending, strict=True):
             self._steps.append(
                 StepRecord(
                     loss=loss,
@@ -342,33 +343,34 @@ class Monitor:
         if len(self._samples) > 2 * _RECENT_SAMPLES:
             del self._samples[1:-_RECENT_SAMPLES]
 
-    def _keep_sample(self, numbers: Any, keys: list[str]) -> None:
+    def _keep_sample(self, numbers: Iterator[list[Any]]) -> None:
         watch = self._watch
-        rows: dict[str, dict[str, Any]] = {name: {} for name in watch.order}
+        rows: dict[str, dict[str, Any]] = {name: {} for name in (*watch.order, *self._weights)}
         following = self._following()
-        for name in watch.order:
-            rows[name] |= activation_fields(next(numbers), following.get(name))
-        for name in watch.order:
-            (rms,) = next(numbers)
-            rows[name]["output_gradient_rms"] = None if math.isnan(rms) and name not in watch.backward else rms
-        for name in self._gradients:
-            row = dict(zip(stats.GRADIENT_FIELDS, next(numbers), strict=True))
-            rows.setdefault(name, {}).update(
-                gradient_rms=row["rms"],
-                gradient_min=row["min"],
-                gradient_max=row["max"],
-                gradient_nonfinite=not (math.isfinite(row["min"]) and math.isfinite(row["max"])),
-            )
-        for name in [n for n in watch.layers if n in self._weights_before]:
-            moved, before = next(numbers)
-            rows.setdefault(name, {}).update(weight_rms=before, update_ratio=moved / before if before > 0 else None)
-        shares = next(numbers) if keys else []
-        width = 1 + stats.NUM_BINS
-        for i, key in enumerate(keys):
-            kind, _, name = key.partition(" ")
-            histogram = stats.as_histogram(shares[i * width : (i + 1) * width])
-            rows.setdefault(name, {})[f"{kind}_histogram"] = histogram
-        stale = next(numbers)[0] if self._stale is not None else None
+        if watch.order:
+            for name, values, dead in zip(watch.order, next(numbers), next(numbers), strict=True):
+                rows[name] |= activation_fields(values, dead, following.get(name))
+        for name, rms in zip(watch.backward, next(numbers) if watch.backward else (), strict=True):
+            rows[name]["output_gradient_rms"] = rms
+        for name, values in zip(self._gradients, next(numbers) if self._gradients else (), strict=True):
+            row = dict(zip(stats.GRADIENT_FIELDS, values, strict=True))
+            rows[name] |= {
+                "gradient_rms": row["rms"],
+                "gradient_min": row["min"],
+                "gradient_max": row["max"],
+                "gradient_nonfinite": not (math.isfinite(row["min"]) and math.isfinite(row["max"])),
+            }
+        for name, rms in zip(self._weights, next(numbers) if self._weights else (), strict=True):
+            rows[name]["weight_rms"] = rms
+        if self._weights and self._is_stepping:
+            for name, moved in zip(self._weights, next(numbers), strict=True):
+                size = rows[name]["weight_rms"]
+                rows[name]["update_ratio"] = moved / size if size > 0 else None
+        keys = [("weight", n) for n in self._weights] + [("gradient", n) for n in self._gradients]
+        keys += [("activation", n) for n in watch.forward]
+        for (kind, name), shares in zip(keys, next(numbers) if keys else (), strict=True):
+            rows[name][f"{kind}_histogram"] = stats.as_histogram(shares)
+        stale = float(next(numbers)) if self._stale is not None else None  # type: ignore[arg-type]
         is_blind = not watch.order
         self._samples.append(
             Sample(
@@ -443,7 +445,3 @@ def _plain(model: nn.Module) -> nn.Module:
         if inner is None:
             return model
         model = inner
-
-
-def _absent(like: Tensor) -> Tensor:
-    return torch.full((1,), math.nan, device=like.device)

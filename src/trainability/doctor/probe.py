@@ -115,7 +115,7 @@ def probe(
         inputs = input_moments(images) if images.is_floating_point() else None
         prediction = predict(structure, signal.weight_moments(plain), inputs) if structure else None
         settings = _settings(plain, optimizer, clip, planned_steps)
-        watch = Watch(plain, exact=True)
+        watch = Watch(plain, output=lambda z: stats.activation_stats(z.reshape(1, -1))[0], gradient=stats.rms)
         watch.attach()
         try:
             with torch.enable_grad():
@@ -153,7 +153,12 @@ def probe(
     return result
 
 
-def _check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+def _check_batch(model: nn.Module, images: Any, labels: Any) -> None:
+    if not isinstance(images, Tensor):
+        raise ValueError(
+            f"images is a {type(images).__name__}; the probe takes one tensor: wrap a model of several inputs in one that "
+            "takes them from it (Monitor takes any)"
+        )
     if images.dim() == 0 or len(images) == 0:
         raise ValueError(f"images are empty: shape {tuple(images.shape)}; expected (batch, ...) with at least one example")
     parameter = next(model.parameters(), None)
@@ -312,7 +317,7 @@ def _layers(
     rows = []
     for name in watch.order:
         module, layer = watch.layers[name], predicted.get(name)
-        fields: dict[str, Any] = activation_fields(watch.forward[name].tolist(), following.get(name))
+        fields: dict[str, Any] = activation_fields(watch.forward[name].tolist(), float(watch.dead[name]), following.get(name))
         if layer is not None:
             fields |= {
                 "fan_in": layer.fan_in or None,
@@ -345,14 +350,14 @@ def _weight_fields(
     }
     if gradient is None:
         return fields
-    values = stats.gradient_stats(gradient, precision, exact=True).tolist()
+    values = stats.gradient_stats(gradient.reshape(1, -1))[0].tolist()
     row = dict(zip(stats.GRADIENT_FIELDS, values, strict=True))
     fields |= {
         "gradient_rms": row["rms"],
         "gradient_min": row["min"],
         "gradient_max": row["max"],
         "gradient_nonfinite": not (math.isfinite(row["min"]) and math.isfinite(row["max"])),
-        "underflow_fraction": row["underflow"],
+        "underflow_fraction": float(stats.underflow_fraction(gradient, precision)),
     }
     if settings is not None and size > 0:
         step = row["rms"] * min(1.0, settings.clip / norm) if settings.clip and norm > 0 else row["rms"]

@@ -129,11 +129,14 @@ def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMo
     )
     gains = [layer.gain for layer in layers if layer.kind != "norm"]
     multiply = structure == "plain" and gains and not any(g is None for g in gains)
+    # Local response normalisation has no weights, and is a factor all the same.
+    divided = [op for op in trace.ops if op.kind == "local_response_norm"]
+    factors = [moments.local_response_factor(op, x) for op in divided if (x := values[op.inputs[0]]) is not None]
     output = values.get(trace.output) if trace.output is not None else None
     return Prediction(
         layers=layers,
         structure=structure,
-        log10_gain=sum(log10(g) for g in gains if g is not None) if multiply else None,
+        log10_gain=sum(log10(g) for g in (*gains, *factors) if g is not None) if multiply else None,
         log10_input=log10(images.mean_square),
         logit_rms=output.typical_rms if output is not None else None,
         biased=any(_bias_share(op, values, weights) > 0.01 for op in trace.ops),
@@ -211,6 +214,9 @@ def _forward(
             f = op.options["factor"]
             y = replace(x, mean_square=x.mean_square * f * f, mean=x.mean * f, before=None)
             return replace(y, nonnegative=x.nonnegative and f > 0), f * f
+        case "local_response_norm":
+            square = moments.local_response_factor(op, x)
+            return moments.scaled(x, math.sqrt(square)), square
         case "sum":
             return moments.add([term for term in inputs if term is not None]), 1.0
         case "concat":

@@ -21,6 +21,9 @@ RULES: dict[str, Rule] = {
     "split_overlap": rules_data.split_overlap,
     "augmentation_missing": rules_data.augmentation_missing,
     "split_shift": rules_data.split_shift,
+    "split_size": rules_data.split_size,
+    "mirrored": rules_data.mirrored,
+    "label_conflict": rules_data.label_conflict,
     "class_imbalance": rules_data.class_imbalance,
     "softmax_twice": rules_start.softmax_twice,
     "head_width": rules_start.head_width,
@@ -62,7 +65,7 @@ _TOO_LARGE = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "
 
 # A cause, and the symptoms that are not told again beside it. Symptoms of symptoms follow by themselves.
 EXPLAINS: dict[str, tuple[str, ...]] = {
-    "blank_images": ("split_shift", "shuffled_labels", "prediction_collapse", "plateau"),
+    "blank_images": ("split_shift", "mirrored", "label_conflict", "shuffled_labels", "prediction_collapse", "plateau"),
     "not_finite_data": ("not_finite", "plateau"),
     "label_range": ("not_finite",),
     "channels_last": ("split_shift", "shuffled_labels"),
@@ -193,7 +196,8 @@ def _verdict_before(evidence: Evidence, plateau: float | None) -> tuple[Verdict,
     probe = evidence.probe
     if probe is None:
         return "cannot tell", "neither a probe nor a running loop was looked at", None
-    if plateau is not None and math.isfinite(plateau) and plateau > 100:
+    plateau = rules_start.plateau_ends(probe) if plateau is not None else None
+    if plateau is not None and plateau > 100:
         return "slow start", f"the loss will stay at chance for about {plateau:,.0f} steps, then fall", plateau
     total = rules_start.total_budget(probe)
     inside = total is not None and rules_start.BUDGET_LOW <= total <= rules_start.BUDGET_HIGH

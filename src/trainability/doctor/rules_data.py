@@ -94,10 +94,12 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
 def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs far from mean 0 and standard deviation 1.
 
-    Only a hint where the net's budget absorbs it or normalisation does: the paper itself feeds 0 to 255 with the mean
-    subtracted.
+    Silent where they are looked up in an embedding: numbers of words have no scale. Only a hint where the net's budget
+    absorbs it or normalisation does: the paper itself feeds 0 to 255 with the mean subtracted.
     """
     data, probe = evidence.data, evidence.probe
+    if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
+        return []
     if data is not None:
         means, stds = data.train.channel_means, data.train.channel_stds
     elif probe is not None:
@@ -233,6 +235,76 @@ def split_shift(evidence: Evidence) -> list[Finding]:
             ),
             cause="the two are normalised differently, or augmentation changes more than it should",
             remedy="normalise both with the training set's statistics, as the last step",
+            source="own",
+        )
+    ]
+
+
+def split_size(evidence: Evidence) -> list[Finding]:
+    """Training and validation images have no shape in common. A hint: evaluation at another scale is often meant."""
+    data = evidence.data
+    if data is None or data.validation is None or set(data.train.shapes) & set(data.validation.shapes):
+        return []
+    (a, b) = (split.shapes[0] for split in (data.train, data.validation))
+    return [
+        Finding(
+            rule="split_size",
+            severity="hint",
+            seen=f"training images have shape {a}, validation images {b}",
+            measurements=(
+                Measurement(name="values per training image", value=float(math.prod(a))),
+                Measurement(name="values per validation image", value=float(math.prod(b))),
+            ),
+            cause="the two are cropped or rescaled differently: objects have other sizes than the net was trained on",
+            remedy="crop validation images to the training size, unless another scale is meant",
+            source="own; Touvron et al., Fixing the Train-Test Resolution Discrepancy, NeurIPS 2019",
+        )
+    ]
+
+
+def mirrored(evidence: Evidence) -> list[Finding]:
+    """Training images are mirrored at random, and left and right are not alike in the validation images.
+
+    Fires when validation images are further than 0.4 standard deviations from their own mirror image somewhere and
+    training images less than half as far: digits and letters, not photographs. A hint: where a class may face either way it
+    is what augmentation is for.
+    """
+    data = evidence.data
+    train = data.train.mirror_asymmetry if data is not None else None
+    held_out = data.validation.mirror_asymmetry if data is not None and data.validation is not None else None
+    if train is None or held_out is None or held_out <= 0.4 or train >= held_out / 2:
+        return []
+    return [
+        Finding(
+            rule="mirrored",
+            severity="hint",
+            seen="training images are alike left and right, validation images are not",
+            measurements=(
+                Measurement(name="asymmetry of validation images", value=held_out, unit="standard deviations", threshold=0.4),
+                Measurement(
+                    name="asymmetry of training images", value=train, unit="standard deviations", threshold=held_out / 2
+                ),
+            ),
+            cause="training images are mirrored at random, though left and right differ in this data",
+            remedy="leave mirroring out where it makes another thing of the image, as of a digit (`--data.flip False`)",
+            source="own; the seed mirrored MNIST",
+        )
+    ]
+
+
+def label_conflict(evidence: Evidence) -> list[Finding]:
+    """The same training image occurs with different labels, more than once in a hundred."""
+    share = evidence.data.label_conflict_fraction if evidence.data is not None else None
+    if share is None or share <= 0.01:
+        return []
+    return [
+        Finding(
+            rule="label_conflict",
+            severity="warning",
+            seen=f"{share:.1%} of the training images occur again, value for value, with another label",
+            measurements=(Measurement(name="images with two labels", value=share, threshold=0.01),),
+            cause="duplicates labelled by different hands, or labels read in another order than images",
+            remedy="keep one of each, with the label that is right",
             source="own",
         )
     ]

@@ -10,6 +10,8 @@ BUDGET_LOW, BUDGET_HIGH = -5.0, 2.7
 BIASED_BUDGET_LOW = -7.0
 PILOT_SOURCE = "own pilot of 175 runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"
+# Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
+PLATEAU_IMAGES_PER_CLASS = 0.3
 PILOT_DEPTH = 8  # weight layers of the shallowest nets that the band speaks of, with a margin
 
 
@@ -26,6 +28,17 @@ def total_budget(probe: ProbeResult) -> float | None:
     return probe.log10_gain + math.log10(probe.input_mean_square)
 
 
+def plateau_ends(probe: ProbeResult) -> float | None:
+    """Predicted steps at chance, where the end may be believed; None where it may not, or there is no prediction.
+
+    A few images of many classes show a gradient that is nearly all noise. Noise looks like growth, so that what is predicted
+    from them is only the least that it takes: an endless plateau is still one, an end is not.
+    """
+    steps = probe.plateau_steps
+    few = probe.num_logits is not None and probe.batch_size < PLATEAU_IMAGES_PER_CLASS * probe.num_logits
+    return steps if steps is not None and math.isfinite(steps) and not few else None
+
+
 def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
     probe = _start(evidence)
     total = total_budget(probe) if probe is not None else None
@@ -39,7 +52,8 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
     input_alone = abs(from_input) > abs(total) / 2 and BUDGET_LOW <= total - from_input <= BUDGET_HIGH
     plateau = probe.plateau_steps
     planned = probe.optimizer.planned_steps if probe.optimizer is not None else None
-    ends = plateau is not None and plateau <= (planned or 1000)
+    end = plateau_ends(probe)
+    ends = end is not None and end <= (planned or 1000)
     worst = sorted(blamed, key=lambda s: s.gain or 0.0, reverse=high)[:3]
     measurements = [
         Measurement(name="gain budget with input", value=total, unit="log10", threshold=limit),
@@ -48,7 +62,8 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
         *(Measurement(name=f"gain of {s.name}", value=s.gain or 0.0, threshold=1.0) for s in worst),
     ]
     if plateau is not None:
-        measurements.append(Measurement(name="predicted steps at chance", value=plateau, unit="steps", threshold=planned))
+        least = "least predicted steps at chance" if end is None and math.isfinite(plateau) else "predicted steps at chance"
+        measurements.append(Measurement(name=least, value=plateau, unit="steps", threshold=planned))
     verb = "multiply the signal's mean square by" if high else "shrink the signal's mean square to"
     shown = ", ".join(s.name for s in blamed) or "every layer"
     remedy = (
@@ -56,7 +71,9 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
         f"`--init.plan he`): the budget becomes {repaired:+.1f}"
     )
     if input_alone:
-        remedy = f"normalise the input to mean 0 and std 1: the budget becomes {total - from_input:+.1f}"
+        remedy = (
+            f"normalise the input to mean 0 and std 1 (`--data.input standard`): the budget becomes {total - from_input:+.1f}"
+        )
     return [
         Finding(
             rule="gain_budget_high" if high else "gain_budget_low",
@@ -351,19 +368,26 @@ def underflow(evidence: Evidence) -> list[Finding]:
 def cannot_overfit(evidence: Evidence) -> list[Finding]:
     """One batch cannot be learned by heart.
 
-    Fires after 50 or more steps if the loss is still above half of what it was. Fooled by contradictory labels.
+    Fires after 50 or more steps if the loss is still above half of what it was, or at nine tenths and more of the
+    labels' own entropy: that is what a net learns that is shown zeros in place of the images. Fooled by contradictory labels.
     """
     probe = evidence.probe
     if probe is None or probe.overfit_loss is None or (probe.overfit_steps or 0) < 50:
         return []
-    if probe.overfit_loss <= 0.5 * probe.loss:
+    # A loss that is no cross-entropy (halved, summed) has another floor.
+    is_plain = probe.cross_entropy is not None and math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
+    blind = 0.9 * probe.label_entropy if is_plain and probe.label_entropy else 0.0
+    if probe.overfit_loss <= 0.5 * probe.loss and not (blind and probe.overfit_loss >= blind):
         return []
     return [
         Finding(
             rule="cannot_overfit",
             severity="warning",
             seen=f"after {probe.overfit_steps} steps on one batch the loss is {probe.overfit_loss:.3f}, from {probe.loss:.3f}",
-            measurements=(Measurement(name="loss after overfitting", value=probe.overfit_loss, threshold=0.5 * probe.loss),),
+            measurements=(
+                Measurement(name="loss after overfitting", value=probe.overfit_loss, unit="nats", threshold=0.5 * probe.loss),
+                Measurement(name="loss of a net that sees no image", value=probe.label_entropy or math.nan, unit="nats"),
+            ),
             cause="no learnable path from input to loss, or labels that contradict each other",
             remedy="look at the findings above; if there is none, check that loss_fn uses the model's output and labels",
             source="TheDeepChecker, TOSEM 2022",

@@ -20,7 +20,6 @@ NORMALISATIONS = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
     nn.GroupNorm,
-    nn.LocalResponseNorm,
     nn.RMSNorm,
 )
 
@@ -99,6 +98,8 @@ def gain_budget(model: nn.Module) -> GainBudget:
     for name, module in model.named_modules():
         kind = layer_kind(module)
         full = f"{name}.weight" if name else "weight"
+        if isinstance(module, nn.LocalResponseNorm):  # divides a small signal by a constant
+            gains.append((name, module.k ** (-2 * module.beta)))
         if kind in ("conv", "linear", "conv_transpose") and full in weights:
             weight = weights[full]
             gains.append((name, moments.fan_in(kind, weight.shape) * weight.variance * factor))

@@ -32,7 +32,7 @@ class Op:
 
     Attributes:
         kind: "conv", "conv_transpose", "linear", "embedding", "norm", "activation", "max_pool", "avg_pool",
-            "dropout", "reshape", "sum", "concat", "scale" or "unknown".
+            "dropout", "reshape", "sum", "concat", "scale", "local_response_norm" or "unknown".
         function: PyTorch's name of it, "conv2d".
         name: module that owns its weight, as `named_modules()` gives it; None if it has none.
         weight: full name of its weight parameter; None if it has none.
@@ -41,7 +41,7 @@ class Op:
         output: number of the value it makes.
         input_shape: shape of its first input.
         output_shape: shape of its output.
-        options: what the kind needs: kernel, stride, padding, p, training, factor, apply.
+        options: what the kind needs: kernel, stride, padding, p, training, factor, apply, alpha, beta, k.
     """
 
     kind: str
@@ -179,6 +179,10 @@ def _classify(function: str, func: Callable, args: tuple, kwargs: dict, num_inpu
         return "reshape", {}
     if function in _NORMS:
         return "norm", {"function": function, "training": kwargs.get("training", True)}
+    if function == "local_response_norm":
+        names = ("input", "size", "alpha", "beta", "k")
+        given = {"alpha": 1e-4, "beta": 0.75, "k": 1.0, **dict(zip(names, args, strict=False)), **kwargs}
+        return "local_response_norm", {name: float(given[name]) for name in ("alpha", "beta", "k")}
     if function in _SUMS and num_inputs == 2 and not kwargs.get("alpha"):
         return "sum", {}
     if function in ("cat", "concat", "concatenate"):

@@ -1,4 +1,4 @@
-"""Hooks that reduce what flows through a model's layers to a few numbers each, on the device."""
+"""Hooks that reduce what flows through a model's layers, on the device."""
 
 import itertools
 import math
@@ -25,21 +25,36 @@ def first_tensor(value: Any) -> Tensor | None:
 
 
 class Watch:
-    """Statistics of one forward and backward pass per layer with weights.
+    """One forward and backward pass, per layer with weights.
 
     Reduces inside the hook: an in-place ReLU overwrites the layer's output a moment later.
 
     Args:
         model: the plain module.
-        exact: statistics over every element; else thinned.
+        output: what to keep of a layer's output; not a view of it.
+        gradient: what to keep of the gradient of a layer's output.
+        guard: runs what a hook does; an error that it lets out ends the model's forward or backward pass.
+
+    Attributes:
+        order: layers that ran, in that order.
+        forward: what `output` made of their outputs.
+        dead: share of their units that are nowhere above zero.
+        backward: what `gradient` made of their outputs' gradients; a layer that no gradient reached has none.
     """
 
-    def __init__(self, model: nn.Module, exact: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        output: Callable[[Tensor], Tensor],
+        gradient: Callable[[Tensor], Tensor],
+        guard: Callable[[Callable[[], None]], None] = lambda action: action(),
+    ) -> None:
         self.layers = {name: module for name, module in model.named_modules() if layer_kind(module)}
-        self.exact = exact
+        self.output, self.gradient, self.guard = output, gradient, guard
         self.order: list[str] = []
         self.forward: dict[str, Tensor] = {}
-        self.parts: dict[str, Tensor] = {}
+        self.dead: dict[str, Tensor] = {}
         self.backward: dict[str, Tensor] = {}
         self._handles: list[Any] = []
 
@@ -57,31 +72,34 @@ class Watch:
     def clear(self) -> None:
         """Forgets what was seen."""
         self.order.clear()
-        for seen in (self.forward, self.parts, self.backward):
+        for seen in (self.forward, self.dead, self.backward):
             seen.clear()
 
     def _hook(self, name: str) -> Callable:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             # The first pass with gradients counts: evaluation between steps and later micro-batches do not.
-            tensor = first_tensor(output)
-            if name in self.forward or tensor is None or not torch.is_grad_enabled() or not tensor.is_floating_point():
-                return
-            with torch.no_grad():
-                self.order.append(name)
-                self.forward[name] = stats.activation_stats(tensor.detach(), self.exact)
-                self.parts[name] = stats.thin(tensor.detach(), stats.HISTOGRAM_SIZE).float().clone()
-            if tensor.requires_grad:
-                tensor.register_hook(lambda g: self._save_gradient(name, g))
+            if name not in self.forward and torch.is_grad_enabled():
+                self.guard(lambda: self._save_output(name, first_tensor(output)))
 
         return hook
 
+    def _save_output(self, name: str, tensor: Tensor | None) -> None:
+        if tensor is None or not tensor.is_floating_point() or tensor.numel() == 0:
+            return
+        with torch.no_grad():
+            self.forward[name] = self.output(tensor.detach())
+            self.dead[name] = stats.dead_fraction(tensor.detach())
+            self.order.append(name)
+        if tensor.requires_grad:
+            tensor.register_hook(lambda g: self.guard(lambda: self._save_gradient(name, g)))
+
     def _save_gradient(self, name: str, gradient: Tensor) -> None:
         if name not in self.backward:
-            self.backward[name] = stats.rms(gradient if self.exact else stats.thin(gradient))
+            self.backward[name] = self.gradient(gradient)
 
 
-def activation_fields(values: list[float], activation: str | None) -> dict[str, Any]:
-    """Fields of `LayerStats` from one row of `stats.activation_stats` on the host."""
+def activation_fields(values: list[float], dead: float, activation: str | None) -> dict[str, Any]:
+    """Fields of `LayerStats` from one row of `stats.activation_stats`, and the share of dead units, on the host."""
     row: dict[str, float] = dict(zip(stats.ACTIVATION_FIELDS, values, strict=True))
     rectified = activation in RECTIFIERS
     finite = math.isfinite(row["min"]) and math.isfinite(row["max"])
@@ -89,7 +107,7 @@ def activation_fields(values: list[float], activation: str | None) -> dict[str, 
         "activation_rms": row["rms"],
         "activation_nonfinite": not finite,
         "zero_fraction": row["nonpositive"] if rectified else None,
-        "dead_fraction": row["dead"] if rectified else None,
+        "dead_fraction": dead if rectified else None,
         "saturated_fraction": row[f"{activation}_saturated"] if activation in ("tanh", "sigmoid") else None,
     }
 

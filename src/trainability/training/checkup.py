@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainability.training.loop import Parts
 
 # Multiplications of one forward pass that the probe may cost: two or three seconds on two cores, with the way back.
-PROBE_MULTIPLICATIONS = {"cpu": 4e10, "cuda": 4e12}
+PROBE_MULTIPLICATIONS = {"cpu": 4e10, "accelerator": 4e12}
 MAX_PROBE_IMAGES = 512  # behind each gradient that the predicted plateau was fitted to
 AUDIT_VALUES, MAX_AUDIT_IMAGES, MIN_AUDIT_IMAGES = 5e6, 2048, 32
 DOOMED = ("dead", "unstable")
@@ -56,7 +56,9 @@ def probe_size(model: nn.Module, input_shape: tuple[int, ...], device: torch.dev
     except ValueError:
         return 32  # nothing is known about its cost
     each = multiplications(model, structure) / 2
-    return max(2, min(MAX_PROBE_IMAGES, int(PROBE_MULTIPLICATIONS[device.type] / max(each, 1))))
+    return max(
+        2, min(MAX_PROBE_IMAGES, int(PROBE_MULTIPLICATIONS["cpu" if device.type == "cpu" else "accelerator"] / max(each, 1)))
+    )
 
 
 def audit_size(input_shape: tuple[int, ...]) -> int:

@@ -77,7 +77,9 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
         rank=engine.rank,
         world_size=engine.world_size,
     )
-    model = build_model(config, num_classes=loader.num_classes)
+    with torch.device("meta"):  # torch's own drawing of weights would take as long as ours: seconds at full width
+        model = build_model(config, num_classes=loader.num_classes)
+    model = model.to_empty(device="cpu")
     table = initialize.apply(InitPlan.parse(config.init.plan), model, seed=config.run.seed)
     if config.init.from_ is not None:
         table = initialize.copy_shallower(trained_model(config.init.from_), model, table)
