@@ -25,7 +25,7 @@ ALLOWED = {
     "training": {"config", "keyed", "vgg", "initialize", "data", "evaluation", "doctor", "planning"},
     "faults": {"config", "data", "evaluation", "keyed", "training"},
     "checking": {"config", "data", "doctor", "faults", "training"},
-    "report": {"config", "data", "evaluation", "training"},
+    "report": {"config", "data", "doctor", "evaluation", "training"},
     "terminal_diagnosis": {"doctor"},
     "terminal": {"doctor", "initialize", "terminal_diagnosis", "training"},
     "commands": {"config", "data", "evaluation", "terminal", "training"},

@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainability import config as configuration
-from trainability.report import figures, look, page, summary
+from trainability.evaluation.reference import Against
+from trainability.report import figures, filters, layers, look, page, signals, summary
+from trainability.report.against import Reference, reference_for
 from trainability.report.errors import error_section
 from trainability.training.record import Run, read_run
 
 REPORT = "report.html"
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, *, against: Against | None = None) -> Path:
     """Write the report of a run into its directory, whatever state the run is in.
 
     Args:
         folder: run directory.
+        against: whose errors to draw beside the run's; the page says so where there are none that fit.
 
     Returns:
         The page, `report.html` in that directory.
@@ -24,13 +27,16 @@ def write_report(folder: Path) -> Path:
     Raises:
         ValueError: it is no run directory, a file in it is damaged, or the page cannot be written.
     """
-    return page.write(folder / REPORT, render(read_run(folder)))
+    return page.write(folder / REPORT, render(read_run(folder), against=against))
 
 
-def render(run: Run) -> str:
+def render(run: Run, *, against: Against | None = None) -> str:
     """Make the page of a run."""
     table, budget = summary.init_table(run)
     errors, problems = error_section(run)
+    reference, why = find_reference(run, against)
+    curves = figures.all_figures(run, reference)
+    total = signals.total_budget(run)
     return page.render(
         "report.html.jinja",
         run=run,
@@ -39,8 +45,16 @@ def render(run: Run) -> str:
         missing=[*summary.missing(run), *problems],
         headlines=[summary.headline(run, "top1"), summary.headline(run, "top5")],
         tiles=summary.tiles(run),
-        figures=figures.all_figures(run),
-        legend_entries=look.LEGEND,
+        figures=curves,
+        legend_entries=look.LEGEND | marks_on(curves, reference),
+        smoothest=smoothest(len(run.steps)),
+        reference=reference,
+        no_reference=why,
+        findings=summary.finding_rows(run),
+        layers=layers.layer_figures(run),
+        filters=filters.first_filters(run),
+        signals=signals.signal_figures(run),
+        scale=signals.budget_scale([] if total is None else [("", "ink", total)]),
         epochs=summary.epoch_rows(run),
         errors=errors,
         problems=problems,
@@ -54,3 +68,26 @@ def render(run: Run) -> str:
         commands=summary.commands(run),
         recipe=configuration.to_toml(run.config),
     )
+
+
+def find_reference(run: Run, against: Against | None) -> tuple[Reference | None, str | None]:
+    """Find what to draw beside a run's errors, or why there is nothing."""
+    if against is None:
+        return None, None
+    try:
+        return reference_for(run, against), None
+    except ValueError as error:
+        return None, f"No reference line: {error}."
+
+
+def marks_on(curves: list[look.Figure], reference: Reference | None) -> dict[str, str]:
+    """Name the marks that at least one of the figures has, for the legend."""
+    drawn = {shape["name"] for figure in curves if figure.plot for shape in figure.plot["layout"]["shapes"]}
+    names = look.MARKS | ({"reference": f"Reference: {reference.label}"} if reference else {})
+    return {role: name for role, name in names.items() if role in drawn}
+
+
+def smoothest(num_steps: int) -> int:
+    """Steps that the smoothing slider reaches to: a quarter of the run, rounded down to a power of ten times 1 or 3."""
+    choices = [10**power * lead for power in range(7) for lead in (1, 3)]
+    return max((choice for choice in choices if choice <= num_steps / 4), default=0)
