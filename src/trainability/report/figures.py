@@ -108,15 +108,16 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
     train, validation = (column(run.evaluations, f"{part}_{metric.key}", metric.scale) for part in ("train", "val"))
     if (why := nothing_in(run, steps, train, validation)) is not None:
         return Figure(name=name, title=metric.title, missing=why)
-    marker = _marker_size(run)
     epochs = [row.get("epoch") for row in run.evaluations]
     hover = f"<br>%{{y:{metric.digits}}}{metric.unit}"
     traces = [
         step_trace(run, steps, f"{LEGEND['train-step']}{hover}"),
-        _trace("train", epoch_middles(run), train, f"{LEGEND['train']}{hover}, mean of epoch %{{customdata}}")
-        | {"customdata": epochs, "mode": "lines+markers", "marker": {"size": marker, "color": "@train"}},
-        _trace("validation", positions(run.evaluations), validation, f"{LEGEND['validation']}{hover}, after {{position}}")
-        | {"mode": "lines+markers", "marker": {"size": marker + 1, "symbol": "diamond", "color": "@validation"}},
+        _trace("train", *downsample(epoch_middles(run), train), f"{LEGEND['train']}{hover}, about {{position}}")
+        | points(run, "@train", "circle"),
+        _trace(
+            "validation", *downsample(positions(run.evaluations), validation), f"{LEGEND['validation']}{hover}, {{position}}"
+        )
+        | points(run, "@validation", "diamond"),
     ]
     layout = marks.time_layout(run)
     is_log = name == "loss" and spans_decades((*train, *validation) if epochs else steps)
@@ -145,10 +146,10 @@ def norm_figure(run: Run) -> Figure:
     clip, norms = run.config.optim.clip, column(run.steps, NORM.key)
     if (why := nothing_in(run, norms)) is not None:
         return Figure(name="norm", title=NORM.title, missing=why)
-    mean = _trace("train", *epoch_means(run, norms), f"{NORM.label} %{{y:.4g}}<br>epoch mean, {{position}}")
+    means = downsample(*epoch_means(run, norms))
     traces = [
         step_trace(run, norms, f"{NORM.label} %{{y:.4g}}"),
-        mean | {"mode": "lines+markers", "marker": {"size": _marker_size(run), "color": "@train"}},
+        _trace("train", *means, f"{NORM.label} %{{y:.4g}}<br>epoch mean, about {{position}}") | points(run, "@train", "circle"),
     ]
     layout = marks.time_layout(run)
     layout["yaxis"] = axis(NORM.axis) | {"type": "log", "rangemode": "tozero"}
@@ -249,8 +250,12 @@ def _trace(role: str, xs: Sequence[float], ys: Sequence[float | None], hover: st
     return {"type": "scatter", "name": role, **place, "hovertemplate": f"{hover}<extra></extra>"}
 
 
-def _marker_size(run: Run) -> int:
-    return 7 if len(run.evaluations) <= 40 else 4
+def points(run: Run, colour: str, symbol: str) -> dict[str, Any]:
+    """Mark the epochs of a curve, as long as there is room for marks."""
+    num_epochs = len(run.evaluations)
+    if num_epochs > 150:
+        return {"mode": "lines"}
+    return {"mode": "lines+markers", "marker": {"size": 7 if num_epochs <= 40 else 4, "symbol": symbol, "color": colour}}
 
 
 def _mark_times(layout: dict[str, Any], run: Run) -> None:

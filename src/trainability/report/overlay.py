@@ -8,12 +8,13 @@ from typing import Any
 from trainability.report import marks
 from trainability.report.against import Reference
 from trainability.report.confusion import plain
-from trainability.report.figures import METRICS, NORM, RATE, Metric, Quantity, nothing_in, step_trace
-from trainability.report.look import LEGEND, Figure, axis, blank_layout
+from trainability.report.figures import METRICS, NORM, RATE, Metric, Quantity, nothing_in, points, step_trace
+from trainability.report.look import LEGEND, NUM_RUN_COLOURS, Figure, axis, blank_layout
 from trainability.report.series import (
     MAX_POINTS,
     chance_levels,
     column,
+    downsample,
     epoch_means,
     epoch_middles,
     finite,
@@ -68,7 +69,7 @@ def _metric_figure(runs: Overlaid, name: str, reference: Reference | None) -> Fi
 
 
 def _curves(run: Run, metric: Metric, style: dict[str, Any], *, most: int) -> list[dict[str, Any]]:
-    label, meta, colour, marker = style["label"], style["meta"], style["colour"], style["marker"]
+    label, meta, colour = style["label"], style["meta"], style["colour"]
     steps = column(run.steps, metric.key, metric.scale)
     hover = f"<br>%{{y:{metric.digits}}}{metric.unit}"
     traces = []
@@ -81,9 +82,10 @@ def _curves(run: Run, metric: Metric, style: dict[str, Any], *, most: int) -> li
         ("validation", positions(run.evaluations), validation, {"width": 2}),
     ):
         if any(value is not None for value in values):
-            trace = {"type": "scatter", "name": role, "x": list(xs), "y": rounded(values), "line": line | {"color": colour}}
+            thin = downsample(xs, values)
+            trace = {"type": "scatter", "name": role, "x": thin[0], "y": rounded(thin[1]), "line": line | {"color": colour}}
             trace |= {"meta": meta, "hovertemplate": f"{label}<br>{LEGEND[role]}{hover}, {{position}}<extra></extra>"}
-            trace |= {"mode": "lines+markers", "marker": marker} if role == "validation" else {"mode": "lines"}
+            trace |= style["points"] if role == "validation" else {"mode": "lines"}
             traces.append(trace)
     return traces
 
@@ -101,7 +103,7 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
             traces.append(raw | {"name": quantity.key, "meta": style["meta"], "line": line | {"shape": "hv"}})
             continue
         traces.append(raw | {"opacity": 0.4, "meta": raw["meta"] | style["meta"], "line": line})
-        xs, means = epoch_means(run, values)
+        xs, means = downsample(*epoch_means(run, values))
         over = {"type": "scatter", "mode": "lines", "name": "train", "x": xs, "y": rounded(means), "meta": style["meta"]}
         traces.append(
             over | {"line": line | {"width": 2}, "hovertemplate": f"{hover}, epoch mean, {{position}}<extra></extra>"}
@@ -126,11 +128,10 @@ SYMBOLS = ("diamond", "circle", "square", "triangle-up")
 
 def _style(number: int, role: str, label: str, run: Run) -> dict[str, Any]:
     colour = f"@{role}"
-    symbol = SYMBOLS[number // 8 % len(SYMBOLS)]
     return {
         "label": plain(label),
         "colour": colour,
-        "marker": {"size": 7 if len(run.evaluations) <= 40 else 4, "symbol": symbol, "color": colour},
+        "points": points(run, colour, SYMBOLS[number // NUM_RUN_COLOURS % len(SYMBOLS)]),
         "meta": {"run": f"of-{number}", "per_epoch": steps_per_epoch(run), "colour": colour},
     }
 

@@ -106,8 +106,11 @@ def steps_per_epoch(run: Run) -> int | None:
 
 def first_nonfinite_step(run: Run) -> int | None:
     """Find the first step whose loss or gradient norm was NaN or infinite."""
-    both = ("loss", "grad_norm")
-    return next((row["step"] for row in run.steps if any(key in row and finite(row[key]) is None for key in both)), None)
+    for row in run.steps:
+        loss, norm = row.get("loss", 0.0), row.get("grad_norm", 0.0)  # a field that was never recorded was not infinite
+        if loss is None or norm is None or not (math.isfinite(loss) and math.isfinite(norm)):
+            return row["step"]
+    return None
 
 
 def positions(rows: Sequence[dict[str, Any]]) -> list[float]:
