@@ -32,10 +32,10 @@ def reference_for(run: Run, against: Against) -> Reference:
         ValueError: there is none, for the reason that the message gives.
     """
     config = run.config.completed()
-    if config.model.width != 1:
-        raise ValueError(f"against {against}: its errors are of the full width; this run has model.width {config.model.width}")
     data = config.data
     rows = beside((config.model.config,), data_name=data.name, protocol="centre", scales=(data.size or 0,), against=against)
+    if config.model.width != 1:
+        raise ValueError(f"against {against}: its errors are of the full width; this run has model.width {config.model.width}")
     trained = "-".join(map(str, data.jitter)) if data.jitter else str(data.size)
     # `beside` has the same protocol first; of equals, who trained at the same scale, and the paper before others.
     best = min(rows, key=lambda row: (row.source == TORCHVISION, row.protocol != "centre", row.train != trained))

@@ -106,7 +106,7 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
         return Figure(name=name, title=metric.title, missing=why)
     steps = column(run.steps, metric.key, metric.scale)
     train, validation = (column(run.evaluations, f"{part}_{metric.key}", metric.scale) for part in ("train", "val"))
-    if (why := nothing_in(run, steps, train, validation)) is not None:
+    if (why := nothing_in(run, metric.key, steps, train, validation)) is not None:
         return Figure(name=name, title=metric.title, missing=why)
     epochs = [row.get("epoch") for row in run.evaluations]
     hover = f"<br>%{{y:{metric.digits}}}{metric.unit}"
@@ -144,7 +144,7 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
 def norm_figure(run: Run) -> Figure:
     """Draw the norm of the gradient before clipping, and the norm at which it is clipped."""
     clip, norms = run.config.optim.clip, column(run.steps, NORM.key)
-    if (why := nothing_in(run, norms)) is not None:
+    if (why := nothing_in(run, NORM.key, norms)) is not None:
         return Figure(name="norm", title=NORM.title, missing=why)
     means = downsample(*epoch_means(run, norms))
     traces = [
@@ -175,7 +175,7 @@ def norm_figure(run: Run) -> Figure:
 def rate_figure(run: Run) -> Figure:
     """Draw the learning rate."""
     rates = column(run.steps, RATE.key)
-    if (why := nothing_in(run, rates)) is not None:
+    if (why := nothing_in(run, RATE.key, rates)) is not None:
         return Figure(name="rate", title=RATE.title, missing=why)
     xs, ys = downsample(positions(run.steps), rates)
     trace = _trace("ink", xs, ys, f"{RATE.label} %{{y:.4g}}<br>{{position}}")
@@ -201,7 +201,7 @@ def speed_figure(run: Run) -> Figure:
     """Draw the images per second of every read of the device."""
     rows = [row for row in run.steps if SPEED.key in row]
     speeds = column(rows, SPEED.key)
-    if (why := nothing_in(run, speeds)) is not None:
+    if (why := nothing_in(run, SPEED.key, speeds)) is not None:
         return Figure(name="speed", title=SPEED.title, missing=why)
     layout = marks.time_layout(run)
     layout["yaxis"] = axis(SPEED.axis) | {"rangemode": "tozero", "type": "linear"}
@@ -216,13 +216,16 @@ def speed_figure(run: Run) -> Figure:
     )
 
 
-def nothing_in(run: Run, *columns: Sequence[float | None]) -> str | None:
-    """Say why there is nothing to draw, or `None` if there is something."""
+def nothing_in(run: Run, key: str, *columns: Sequence[float | None]) -> str | None:
+    """Say why there is nothing to draw of what records call `key`, or `None` if there is something."""
     if any(value is not None for values in columns for value in values):
         return None
     if not run.steps and not run.evaluations:
         return "No step has been recorded yet."
-    return "Every value recorded so far is NaN or infinite." if any(columns) else "Not recorded by this run."
+    rows, names = (*run.steps, *run.evaluations), (key, f"train_{key}", f"val_{key}")
+    if any(name in row for row in rows for name in names):
+        return "Every value recorded so far is NaN or infinite."
+    return "Not recorded by this run."
 
 
 def step_trace(

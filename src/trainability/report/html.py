@@ -50,6 +50,7 @@ def render(run: Run, *, against: Against | None = None) -> str:
         smoothest=smoothest(len(run.steps)),
         reference=reference,
         no_reference=why,
+        diagnosis=summary.diagnosis(run),
         findings=summary.finding_rows(run),
         layers=layers.layer_figures(run),
         filters=filters.first_filters(run),

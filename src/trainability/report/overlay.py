@@ -73,7 +73,7 @@ def _curves(run: Run, metric: Metric, style: dict[str, Any], *, most: int) -> li
     steps = column(run.steps, metric.key, metric.scale)
     hover = f"<br>%{{y:{metric.digits}}}{metric.unit}"
     traces = []
-    if nothing_in(run, steps) is None:
+    if nothing_in(run, metric.key, steps) is None:
         raw = step_trace(run, steps, f"{label}<br>{LEGEND['train-step']}{hover}", most=most)
         traces.append(raw | {"opacity": 0.4, "meta": raw["meta"] | meta, "line": {"width": 1, "color": colour}})
     train, validation = (column(run.evaluations, f"{part}_{metric.key}", metric.scale) for part in ("train", "val"))
@@ -94,7 +94,7 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
     traces = []
     for number, (role, label, run) in enumerate(runs):
         values, style = column(run.steps, quantity.key), _style(number, role, label, run)
-        if nothing_in(run, values) is not None:
+        if nothing_in(run, quantity.key, values) is not None:
             continue
         hover = f"{style['label']}<br>{quantity.label} %{{y:.4g}}"
         raw = step_trace(run, values, hover, most=MOST_POINTS // len(runs))

@@ -280,6 +280,17 @@ def machine(run: Run) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in written if value not in (None, "")]
 
 
+def diagnosis(run: Run) -> dict[str, Any] | None:
+    """Return the last diagnosis; what an older version did not write is a dash."""
+    if run.findings is None:
+        return None
+    said: dict[str, Any] = (
+        dict.fromkeys(("verdict", "reason", "step"), NONE) | {"not_checked": [], "findings": []} | run.findings
+    )
+    each = dict.fromkeys(("severity", "rule", "cause", "seen", "remedy"), NONE) | {"layers": []}
+    return said | {"findings": [each | row for row in said["findings"]]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FindingRow:
     """A finding where it arose; `number` is that of its mark on the curves."""

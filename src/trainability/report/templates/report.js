@@ -29,8 +29,8 @@
       if (y === null) return null;
       const kept = before === null ? 0 : Math.exp(-(xs[i] - before) / steps);
       before = xs[i];
-      sum = sum * kept + y * (1 - (weight ? kept : 0));
-      weight = weight * kept + 1 - (weight ? kept : 0);
+      sum = sum * kept + y;
+      weight = weight * kept + 1;
       return sum / weight;
     });
   }
@@ -100,7 +100,14 @@
     figure.querySelector("[data-sample]")?.setAttribute("aria-valuetext", words);
   }
 
-  function draw({ div, figure, name, source }) {
+  /** How plotly is told to show all of an axis; it changes the layout that it is given. */
+  function whole(layout, name) {
+    const { range, autorange } = layout[name];
+    return range ? { [`${name}.range`]: [...range] } : { [`${name}.autorange`]: autorange ?? true };
+  }
+
+  function draw(plot) {
+    const { div, figure, name, source } = plot;
     let { data, layout } = themed(source);
     if (layout.meta?.histograms) {
       data = histograms(figure, layout);
@@ -121,6 +128,7 @@
       note.visible = !isHidden(note);
       if (note.yref !== "paper" && axis(layout, note.yref).type === "log") note.y = Math.log10(note.y);
     });
+    plot.home = { ...whole(layout, "xaxis"), ...whole(layout, "yaxis") };
     Plotly.react(div, data, layout, {
       displaylogo: false, displayModeBar: isTouch ? false : "hover",
       modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
@@ -132,11 +140,10 @@
   }
 
   /** Zoom about the middle of a figure by a factor, and move it by a share of its width; 0 and 0 show all of it. */
-  function look({ div, name }, factor, shift) {
+  function look({ div, home }, factor, shift) {
     const [from, to] = div._fullLayout.xaxis.range, half = (to - from) / 2 * factor;
     const middle = (from + to) / 2 + shift * (to - from);
-    if (factor) Plotly.relayout(div, { "xaxis.range": [middle - half, middle + half] });
-    else Plotly.react(div, [], {}).then(() => draw(plots.find((plot) => plot.name === name)));
+    Plotly.relayout(div, factor ? { "xaxis.range": [middle - half, middle + half] } : home);
   }
   const KEYS = { "+": [0.5, 0], "=": [0.5, 0], "-": [2, 0], ArrowLeft: [1, -0.25], ArrowRight: [1, 0.25], 0: [0, 0] };
 
