@@ -314,6 +314,19 @@ class TestInBrowser:
         assert "&lt;b&gt;odd&lt;/b&gt;" in drawn["histograms"]
         assert dom.count('alt="Filter ') == 4
 
+    def test_nothing_but_nan_opens(self, tmp_path: Path) -> None:
+        numbers = ("activation_rms", "gradient_rms", "update_ratio", "zero_fraction")
+        run = watched_run(tmp_path / "run", **dict.fromkeys(numbers, "nan"))
+        nothing = dict.fromkeys(("loss", "top1_error", "top5_error", "grad_norm", "lr", "images_per_second"))
+        (run.folder / STEPS).write_text(json.dumps(step_row(1, **nothing)) + "\n")
+        (run.folder / EVALUATIONS).write_text(json.dumps(evaluation_row(1, val_top1_error=None, train_top1_error=None)) + "\n")
+        (run.folder / EVIDENCE).write_text(json.dumps({"probe": {"layers": [{"name": "a", "activation_rms": "nan"}]}}))
+        with_checkpoint(run, torch.full((2, 3, 3, 3), math.nan))
+        seen = visit(write_report(run.folder), tmp_path)
+        assert (seen.requests, seen.console) == ([], [])
+        assert seen.dom.count("No sampled step has a finite value above zero.") == 4
+        assert seen.dom.count('alt="Filter 1: not finite"') == 1
+
     def test_controls_answer(self, tmp_path: Path) -> None:
         script = """
         const key = (name, key) => document.querySelector(`#${name} .plot`).dispatchEvent(new KeyboardEvent("keydown", {key}));

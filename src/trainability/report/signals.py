@@ -14,6 +14,12 @@ from trainability.report.series import finite, rounded
 from trainability.training.record import Run
 
 
+GAIN_NOTE = (
+    "From layer to layer, poolings and padding between them included; the first against the input. Above 1 the signal grows,"
+    " below it fades."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mark:
     """A gain budget on its scale; `place` in percent of the scale's width."""
@@ -101,7 +107,7 @@ def signal_figures(run: Run) -> list[Figure]:
     gains = [_gains(values, square) for values in forwards]
     note = "Solid: measured on one batch before the first step. Dashed: predicted from the weights' standard deviations alone."
     return [
-        _pair("gain", "Gain of each layer", "Mean square, output over input", names, *gains, note=_gain_note(layers)),
+        _pair("gain", "Gain of each layer", "Mean square, output over input", names, *gains, note=GAIN_NOTE),
         _pair("forwards", "Signal, forwards", "Rms of the output", names, *forwards, note=note),
         _pair("backwards", "Gradient, backwards", "Rms of d loss / d output", names, *backwards, note=note),
     ]
@@ -120,13 +126,6 @@ def _ratio(size: float | None, earlier: float | None) -> float | None:
     return ratio * ratio if ratio < 1e150 else None
 
 
-def _gain_note(layers: Sequence[dict[str, Any]]) -> str:
-    return (
-        "From layer to layer, poolings and padding between them included; the first against the input. Above 1 the signal"
-        " grows, below it fades."
-    )
-
-
 def _pair(
     name: str,
     title: str,
@@ -142,7 +141,7 @@ def _pair(
     layout = blank_layout()
     places = list(range(len(names)))
     layout["xaxis"] = axis("") | {"tickvals": places, "ticktext": [_label(text) for text in names], "tickangle": -45}
-    layout["xaxis"] |= {"showgrid": False, "showline": True, "range": [-0.5, len(names) - 0.5], "type": "linear"}
+    layout["xaxis"] |= {"showgrid": False, "showline": True, "zeroline": False, "range": [-0.5, len(names) - 0.5]}
     del layout["xaxis"]["title"], layout["xaxis"]["nticks"]
     layout["xaxis"]["tickfont"] = {"size": 11, "color": "@muted"}
     layout["yaxis"] = axis(unit) | {"type": "log", "rangemode": "tozero"}
