@@ -13,7 +13,6 @@ from trainability.report.look import Figure, axis, blank_layout
 from trainability.report.series import finite, rounded
 from trainability.training.record import Run
 
-
 GAIN_NOTE = (
     "From layer to layer, poolings and padding between them included; the first against the input. Above 1 the signal grows,"
     " below it fades."
