@@ -60,6 +60,7 @@
       trace.hovertemplate = trace.hovertemplate.replace("{position}", place);
     });
     layout.xaxis.title.text = inEpochs ? "Epoch" : "Step";
+    if (!inEpochs) layout.xaxis.tickformat = ",.0f"; // 20,000 and not 0.2 times a power of ten
     layout.xaxis.range = ends ? [0, ends[inEpochs ? "epoch" : "step"]] : layout.xaxis.range.map((x) => x / per);
     layout.xaxis.uirevision = timeAxis;
     layout.shapes.filter((shape) => shape.xref === "x").forEach((shape) => { shape.x0 /= per; shape.x1 /= per; });
