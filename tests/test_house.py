@@ -28,7 +28,7 @@ ALLOWED = {
     "checking": {"config", "data", "doctor", "faults", "training"},
     "trials": {"checking", "config", "doctor", "evaluation", "faults", "report", "training"},
     "terminal_trials": {"trials"},
-    "report": {"config", "data", "evaluation", "training"},
+    "report": {"config", "data", "doctor", "evaluation", "training"},
     "terminal_diagnosis": {"doctor"},
     "terminal": {"doctor", "initialize", "terminal_diagnosis", "training"},
     "live": {"config", "report", "terminal", "training"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -18,11 +19,11 @@ from plotly.offline import get_plotlyjs
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
 from trainability.data import sources
 from trainability.initialize import LayerInit
-from trainability.report.figures import all_figures, metric_figure
+from trainability.report.figures import METRICS, all_figures, metric_figure
 from trainability.report.html import write_report
-from trainability.report.look import LEGEND, PALETTES, Figure
-from trainability.report.series import downsample, epoch_means
-from trainability.training.record import EVALUATIONS, STEPS, Record, Run, read_run
+from trainability.report.look import LEGEND, NUM_RUN_COLOURS, PALETTES, Figure
+from trainability.report.series import bucket_means, downsample, epoch_means, evenly
+from trainability.training.record import ARISEN, EVALUATIONS, EVIDENCE, STEPS, Record, Run, read_run
 
 NUM_TRAIN, BATCH = 100, 32
 STEPS_PER_EPOCH = 4
@@ -80,6 +81,13 @@ def page_of(folder: Path) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL))
 
 
+def with_script(page: Path, script: str) -> Path:
+    """Let a script act on a page. The page's policy lets no other script run, so it is taken out, too."""
+    text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"), count=1)
+    page.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    return page
+
+
 def plot_of(figure: Figure) -> dict[str, Any]:
     assert figure.plot is not None, figure.missing
     return figure.plot
@@ -111,6 +119,27 @@ def test_downsampling_keeps_every_peak_dip_gap_and_both_ends() -> None:
         assert max(kept) >= max(window)
 
 
+def test_bucket_means_are_the_mean_of_every_value() -> None:
+    draw = random.Random(1)
+    ys: list[float | None] = [draw.random() for _ in range(40_000)]
+    xs, means = bucket_means(list(range(len(ys))), ys)
+    assert len(xs) == 1000
+    assert sum(value for value in means if value is not None) / 1000 == pytest.approx(
+        sum(y for y in ys if y is not None) / 40_000
+    )
+    assert bucket_means([1, 2, 3, 4, 5, 6], [1.0, None, 3.0, 4.0, None, None], 4) == ([2, 5], [2.0, 4.0])
+    assert bucket_means([1, 2], [1.0, None], 4) == ([1, 2], [1.0, None])
+
+
+@pytest.mark.parametrize(("num", "most"), [(1, 5), (5, 5), (6, 5), (2000, 60)])
+def test_evenly_keeps_the_first_and_the_last(num: int, most: int) -> None:
+    places = evenly(num, most)
+    assert (places[0], places[-1]) == (0, num - 1)
+    assert len(places) == min(num, most) == len(set(places))
+    gaps = {after - before for before, after in itertools.pairwise(places)}
+    assert max(gaps, default=1) - min(gaps, default=1) <= 1
+
+
 @pytest.mark.parametrize("num_classes", [5, 10, 1000])
 def test_chance_levels(tmp_path: Path, num_classes: int) -> None:
     run = finish_run(tmp_path / "run", class_names=tuple(map(str, range(num_classes))))
@@ -123,7 +152,7 @@ def test_chance_levels(tmp_path: Path, num_classes: int) -> None:
 
 def test_top5_below_five_classes_is_said_not_drawn(tmp_path: Path) -> None:
     run = finish_run(tmp_path / "run", class_names=("yes", "no", "maybe"))
-    assert [figure.plot is None for figure in all_figures(run)] == [False, False, True, False]
+    assert [figure.name for figure in all_figures(run) if figure.plot is None] == ["top5"]
     page = page_of(run.folder)
     assert "Not defined: the data has 3 classes" in page
     assert "Not defined for 3 classes." in page
@@ -136,6 +165,8 @@ def test_figures_are_valid_plotly_in_every_colour_scheme(tmp_path: Path, scheme:
         assert "@" not in text
         go.Figure(json.loads(text))
         assert {trace["name"] for trace in plot_of(figure)["data"]} <= {*LEGEND, "ink"}
+        for trace in plot_of(figure)["data"]:
+            assert len(trace["x"]) == len(trace["y"])
 
 
 def contrast(one: str, other: str) -> float:
@@ -156,16 +187,20 @@ def test_colours_have_contrast(scheme: str) -> None:
     for ground in ("paper", "panel"):
         assert min(contrast(palette[role], palette[ground]) for role in ("ink", "muted", "bad", "good")) >= 4.5
     assert min(contrast(palette[role], palette["paper"]) for role in ("train", "validation", "chance")) >= 4
+    runs = [palette[f"run-{number + 1}"] for number in range(NUM_RUN_COLOURS)]
+    assert len(set(runs)) == NUM_RUN_COLOURS
+    assert min(contrast(colour, palette["paper"]) for colour in runs) >= 4
 
 
 def test_curves_stand_where_their_epochs_are(tmp_path: Path) -> None:
     run = finish_run(tmp_path / "run")
     steps, train, validation = plot_of(metric_figure(run, "top1"))["data"]
-    assert steps["x"] == [step / STEPS_PER_EPOCH for step in range(1, 9)]
-    assert (train["x"], train["y"]) == ([0.5, 1.5], [80.0, 40.0])
-    assert (validation["x"], validation["y"]) == ([1, 2], [50.0, 25.0])
+    assert plot_of(metric_figure(run, "top1"))["layout"]["meta"]["per_epoch"] == STEPS_PER_EPOCH
+    assert steps["x"] == list(range(1, 9))
+    assert (train["x"], train["y"]) == ([2, 6], [80.0, 40.0])  # the middle of an epoch, and its end
+    assert (validation["x"], validation["y"]) == ([4, 8], [50.0, 25.0])
     xs, means = epoch_means(run, [1.0, 3.0, None, None, 5.0, 5.0, 5.0, 9.0])
-    assert xs == pytest.approx([1.5 / STEPS_PER_EPOCH, 6.5 / STEPS_PER_EPOCH])
+    assert xs == pytest.approx([1.5, 6.5])
     assert means == [2.0, 6.0]
 
 
@@ -203,7 +238,7 @@ def test_a_run_directory_with_nothing_but_its_configuration(tmp_path: Path) -> N
     page = page_of(tmp_path / "run")
     for name in ("data.json", "init.json", "environment.json", "no step is recorded yet", "no epoch has ended yet"):
         assert name in page
-    assert page.count("No step has been recorded yet.") == 4
+    assert page.count("No step has been recorded yet.") == 6
     assert "Still running, or killed." in page
     assert f"trainability train --resume {tmp_path}/run" in page
 
@@ -216,7 +251,7 @@ def test_a_run_in_its_first_epoch_shows_its_steps(tmp_path: Path) -> None:
     assert "Not evaluated yet." in page
     assert "Last recorded step: 2." in page
     loss = metric_figure(read_run(tmp_path / "run"), "loss")
-    assert plot_of(loss)["data"][0]["x"] == [0.25, 0.5]
+    assert plot_of(loss)["data"][0]["x"] == [1, 2]
 
 
 def test_without_data_json_steps_are_drawn_over_steps(tmp_path: Path) -> None:
@@ -224,7 +259,7 @@ def test_without_data_json_steps_are_drawn_over_steps(tmp_path: Path) -> None:
     (tmp_path / "run" / "data.json").unlink()
     loss = metric_figure(read_run(tmp_path / "run"), "loss")
     assert plot_of(loss)["data"][0]["x"] == [1, 2]
-    assert plot_of(loss)["layout"]["xaxis"]["title"]["text"] == "Step"
+    assert plot_of(loss)["layout"]["meta"]["per_epoch"] is None
     assert not plot_of(loss)["layout"]["shapes"]
     assert "Chance level unknown" in page_of(tmp_path / "run")
 
@@ -239,7 +274,8 @@ def test_a_nan_is_a_gap_and_its_step_is_marked(tmp_path: Path) -> None:
     assert "Stopped: not finite" in page
     assert "at step 6: the output of &lt;features.0&gt; was NaN" in page
     for figure in all_figures(read_run(tmp_path / "run")):
-        assert shape(figure, "nonfinite")["x0"] == 6 / STEPS_PER_EPOCH
+        if figure.name != "speed":
+            assert shape(figure, "nonfinite")["x0"] == 6
     steps, _, validation = plot_of(metric_figure(read_run(tmp_path / "run"), "loss"))["data"]
     assert steps["y"][-1] is None
     assert validation["y"] == [None]
@@ -251,7 +287,7 @@ def test_nothing_but_nan_still_gives_a_page(tmp_path: Path) -> None:
     record.append(STEPS, [step_row(1, **nothing)])
     record.append(EVALUATIONS, [evaluation_row(1, **{f"{p}_{k}": math.nan for p in ("train", "val") for k in nothing})])
     page = page_of(tmp_path / "run")
-    assert page.count("Every value recorded so far is NaN or infinite.") == 3
+    assert page.count("Every value recorded so far is NaN or infinite.") == 4
     assert page.count("Never finite.") == 2
 
 
@@ -291,6 +327,67 @@ def test_a_long_run_stays_a_small_page(tmp_path: Path) -> None:
     assert page - len(get_plotlyjs()) < 600_000
 
 
+FINDING = {"rule": "dying_relu", "severity": "warning", "seen": MARKUP, "remedy": "less lr", "layers": ["features.0"]}
+
+
+def test_findings_stand_where_they_arose(tmp_path: Path) -> None:
+    record = start_run(tmp_path / "run")
+    record.append(STEPS, [step_row(step) for step in range(1, 101)])
+    rows = [FINDING | {"step": step, "severity": severity} for step, severity in ((0, "hint"), (40, "warning"), (41, "error"))]
+    record.append(ARISEN, rows)
+    record.write_findings(step=100, verdict="dead", reason="none", findings=[rows[2]], evidence=None)
+    run = read_run(tmp_path / "run")
+    for name in METRICS:
+        layout = plot_of(metric_figure(run, name))["layout"]
+        assert [mark["x0"] for mark in layout["shapes"] if mark["name"] == "finding"] == [0, 40]
+        labels = [note for note in layout["annotations"] if note["name"] == "finding"]
+        assert [(note["x"], note["text"]) for note in labels] == [(0, "1"), (40, "2–3")]  # too close to be told apart
+        assert "2 warning: dying_relu, step 40" in labels[1]["hovertext"]
+    page = page_of(run.folder)
+    assert "Findings as they arose: 3" in page
+    assert '<td class="text">step 40, epoch 10.0</td>' in page
+    assert '<td class="text">before the first step</td>' in page
+    assert page.count("still there") == 1
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize(("predicted", "end", "words"), [(3.0, 3.0, "at chance for 3 steps"), ("inf", 8.16, "never leaves")])
+def test_the_predicted_plateau_is_shaded(tmp_path: Path, predicted: object, end: float, words: str) -> None:
+    run = finish_run(tmp_path / "run")
+    (run.folder / EVIDENCE).write_text(json.dumps({"probe": {"plateau_steps": predicted}}))
+    layout = plot_of(metric_figure(read_run(run.folder), "loss"))["layout"]
+    span = next(shape for shape in layout["shapes"] if shape["name"] == "plateau")
+    assert (span["x0"], span["x1"]) == (0, pytest.approx(end))
+    assert any(words in note["text"] for note in layout["annotations"])
+    assert "Predicted plateau" in page_of(run.folder)
+
+
+def test_a_run_of_an_older_version_gives_a_page(tmp_path: Path) -> None:
+    run = finish_run(tmp_path / "run")
+    (run.folder / "config.toml").write_text('[model]\nconfig = "B"\n')  # all else takes its default
+    for name, keys in ((STEPS, ("step", "loss")), (EVALUATIONS, ("epoch", "step", "val_top1_error"))):
+        rows = [json.loads(line) for line in (run.folder / name).read_text().splitlines()]
+        (run.folder / name).write_text("".join(json.dumps({key: row[key] for key in keys}) + "\n" for row in rows))
+    (run.folder / "environment.json").write_text('{"python": "3.9"}')
+    (run.folder / "data.json").write_text('{"name": "digits"}')
+    (run.folder / "init.json").write_text('[{"index": 0, "name": "features.0", "shape": [4, 3, 3, 3], "scheme": "he"}]')
+    (run.folder / "findings.json").write_text('{"step": 8, "verdict": "cannot tell"}')
+    (run.folder / "result.json").write_text('{"status": "finished"}')
+    page = page_of(run.folder)
+    assert "Diagnosis: cannot tell" in page
+    assert "<dd>Best, epoch 2</dd>" in page
+    assert page.count("Not recorded by this run.") == 4  # top-5 error, norm, rate, speed
+
+
+def test_a_newer_version_is_one_clear_line(tmp_path: Path) -> None:
+    run = finish_run(tmp_path / "run")
+    with (run.folder / "config.toml").open("a") as file:
+        file.write("\n[quantum]\nqubits = 3\n")
+    with pytest.raises(ValueError, match="quantum") as caught:
+        write_report(run.folder)
+    assert "\n" not in str(caught.value)
+
+
 class TestInBrowser:
     pytestmark = needs_browser
 
@@ -302,11 +399,8 @@ class TestInBrowser:
         assert seen.console == []
         dom = re.sub(r"<(script|style)\b.*?</\1>", "", seen.dom, flags=re.DOTALL)
         plots = dom.split("<figure ")[1:]
-        assert len(plots) == 4
-        for plot in plots:
-            assert "main-svg" in plot
-            assert plot.count('class="scatterlayer') >= 1
-            assert plot.count('class="trace scatter') == 3
+        assert [plot.count('class="trace scatter') for plot in plots] == [3, 3, 3, 2, 1, 1]
+        assert all("main-svg" in plot for plot in plots)
         for plot, text in zip(plots, ("2.079", "87.5\u00a0%", "37.5\u00a0%"), strict=False):
             assert re.search(r'class="shapelayer">.*?stroke-dasharray', plot, flags=re.DOTALL)
             assert f">{text}<" in plot.split('class="infolayer"')[1].replace("&nbsp;", "\u00a0")
@@ -325,21 +419,20 @@ class TestInBrowser:
     def test_scale_and_legend_answer_to_clicks(self, tmp_path: Path) -> None:
         page = write_report(finish_run(tmp_path / "run").folder)
         clicks = "".join(f"document.querySelector('[{what}]').click();" for what in ("data-scale=log", "data-role=validation"))
-        # The page's policy lets no other script run, this one neither.
-        text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"), count=1)
-        page.write_text(text.replace("</body>", f"<script>{clicks}</script></body>"), encoding="utf-8")
-        seen = visit(page, tmp_path)
+        seen = visit(with_script(page, clicks), tmp_path)
         assert seen.console == []
         dom = re.sub(r"<(script|style)\b.*?</\1>", "", seen.dom, flags=re.DOTALL)
-        assert {name: state for state, name in re.findall(r'aria-pressed="(\w+)" data-(?:scale|role)="([\w-]+)"', dom)} == {
-            "linear": "false",
-            "log": "true",
+        assert [re.findall(r'aria-pressed="(\w+)" data-scale', plot) for plot in dom.split("<figure ")[1:3]] == [
+            ["false", "true"],
+            ["true", "false"],
+        ]
+        assert {name: state for state, name in re.findall(r'aria-pressed="(\w+)" data-role="([\w-]+)"', dom)} == {
             "train-step": "true",
             "train": "true",
             "validation": "false",
             "chance": "true",
         }
-        assert [plot.count('class="trace scatter') for plot in dom.split("<figure ")[1:]] == [2, 2, 2, 3]
+        assert [plot.count('class="trace scatter') for plot in dom.split("<figure ")[1:]] == [2, 2, 2, 2, 1, 1]
 
     def test_the_browser_would_have_noticed(self, tmp_path: Path) -> None:
         page = tmp_path / "page.html"

@@ -93,11 +93,23 @@ def train(
     return 0
 
 
-def report(runs: Positional[tuple[Path, ...]], *, serve: bool = False, port: int | None = None) -> int:
+def report(
+    runs: Positional[tuple[Path, ...]],
+    *,
+    against: Literal["paper", "seed"] | None = None,
+    out: Path | None = None,
+    serve: bool = False,
+    port: int | None = None,
+) -> int:
     """Write report.html into run directories: one file each that works offline. Also of a run that is under way or was killed.
+
+    Of two or more runs also one page that compares them.
 
     Args:
         runs: run directories.
+        against: draw the paper's errors beside the run's, or those of the program that this one grew from. ImageNet only;
+            for another run the page says that there is nothing to compare with.
+        out: the page that compares two or more runs. None writes comparison.html beside the first run's directory.
         serve: show the report of one run under an address of this machine, that only this machine reaches, and refresh it by
             itself while the run goes on, until Ctrl-C. Writes nothing.
         port: for --serve. None takes a free one.
@@ -108,10 +120,16 @@ def report(runs: Positional[tuple[Path, ...]], *, serve: bool = False, port: int
         return _serve(runs, port)
     if port is not None:
         raise ValueError(f"--port {port} is for --serve: trainability report RUN --serve --port {port}")
+    if out is not None and len(runs) < 2:
+        raise ValueError("--out names the page that compares runs; give two or more of them")
     from trainability.report.html import write_report
 
     for run in runs:
-        print(write_report(run))
+        print(write_report(run, against=against))
+    if len(runs) > 1:
+        from trainability.report.compare import write_comparison
+
+        print(write_comparison(runs, out=out, against=against))
     return 0
 
 
@@ -211,7 +229,7 @@ def evaluate(
     protocol: str = "dense",
     scales: str | None = None,
     flip: bool | None = None,
-    against: Literal["paper"] | None = None,
+    against: Literal["paper", "seed"] | None = None,
     weights: Path | None = None,
     weights_input: Literal["torchvision", "caffe"] = "torchvision",
     step: int | None = None,
@@ -232,7 +250,8 @@ def evaluate(
         protocol: centre, ten-crop, dense or multi-crop, or several joined by "+".
         scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's own size.
         flip: mirror images too, where the protocol has them. None does as the run was trained.
-        against: print the paper's errors beside.
+        against: print the paper's errors beside (and what else was published), or those of the program that this one
+            grew from, after 10 epochs. ImageNet only.
         weights: published weights (.pth or .safetensors) in place of a run; data.* then names the images.
         weights_input: how the published network wants its input: RGB in [0, 1] standardised, or BGR with the mean subtracted.
         step: which checkpoint. None takes the newest.

@@ -17,7 +17,7 @@ from trainability.data import cache
 from trainability.evaluation import predictions
 from trainability.evaluation.errors import error_analysis, tables
 from trainability.evaluation.protocols import parse_protocol, parse_scales
-from trainability.evaluation.reference import beside
+from trainability.evaluation.reference import Against, beside
 from trainability.terminal import percent
 from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, Evaluation, evaluate_runs, evaluate_weights
@@ -30,7 +30,7 @@ def evaluate_networks(
     protocol: str,
     scales: str | None,
     flip: bool | None,
-    against: str | None,
+    against: Against | None,
     weights: Path | None,
     weights_input: str,
     step: int | None,
@@ -70,7 +70,7 @@ def evaluate_networks(
     return 0
 
 
-def _evaluation_table(result: Evaluation, against: str | None) -> Table:
+def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
     found = result.errors
     table = Table(title=f"{', '.join(result.names)}: {result.described}", title_justify="left")
     table.add_column("who")
@@ -83,15 +83,15 @@ def _evaluation_table(result: Evaluation, against: str | None) -> Table:
         f"{found.loss:.4f}",
         f"{found.num_examples:,}",
     )
-    if against == "paper":
-        rows = beside(result.configs, data_name=result.data_name, protocol=result.protocol, scales=result.scales)
+    if against is not None:
+        rows = beside(
+            result.configs, data_name=result.data_name, protocol=result.protocol, scales=result.scales, against=against
+        )
         for row in rows:
             sides = ", ".join(map(str, row.test))
             who = f"{row.config}, trained at {row.train}, {row.protocol} at {sides}: {row.source}"
             first = "-" if row.top1_error is None else percent(row.top1_error)
             table.add_row(who, first, percent(row.top5_error), "-", "50,000")
-        if not rows:
-            table.caption = f"The paper has no row for {'+'.join(result.configs)} on {result.data_name}."
     return table
 
 

@@ -1,12 +1,16 @@
-"""What others got on ImageNet's validation set, to put beside one's own errors (`--against paper`)."""
+"""What others got on ImageNet's validation set, to put beside one's own errors (`--against paper` or `seed`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 PAPER = "Simonyan & Zisserman 2014"
 RELEASED = "the paper's released weights"
 TORCHVISION = "torchvision's own training"
+SEED = "the program that this one grew from, after 10 epochs"
+
+Against = Literal["paper", "seed"]
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,21 @@ PUBLISHED = (
     _row("E", "resized crops", (256,), "centre", "27.62 / 9.12", TORCHVISION),
 )
 
+OF_THE_SEED = tuple(
+    _row(config, "256", (256,), "centre", errors, SEED)
+    for config, errors in {
+        "A": "57.48 / 30.84",
+        "B": "59.17 / 32.00",
+        "C": "60.00 / 33.25",
+        "D": "58.39 / 31.39",
+        "E": "60.75 / 33.63",
+    }.items()
+)
 
-def beside(configs: tuple[str, ...], *, data_name: str, protocol: str, scales: tuple[int, ...]) -> list[Published]:
+
+def beside(
+    configs: tuple[str, ...], *, data_name: str, protocol: str, scales: tuple[int, ...], against: Against = "paper"
+) -> list[Published]:
     """Find what was published for the same network or ensemble, the most comparable first.
 
     Args:
@@ -113,6 +130,7 @@ def beside(configs: tuple[str, ...], *, data_name: str, protocol: str, scales: t
         data_name: what they were trained on.
         protocol: how they were asked.
         scales: at which smaller sides.
+        against: the paper, and what else was published, or the program that this one grew from.
 
     Returns:
         Rows of the same configuration: those of the same protocol and scales first, then of the protocol, then the others.
@@ -121,9 +139,11 @@ def beside(configs: tuple[str, ...], *, data_name: str, protocol: str, scales: t
         ValueError: not ImageNet, or nothing was published for it.
     """
     if data_name != "imagenet":
-        raise ValueError(f"against paper: its errors are ImageNet's; this run was trained on {data_name}")
+        raise ValueError(f"against {against}: its errors are ImageNet's; this run was trained on {data_name}")
     name = "+".join(sorted(set(configs)))
-    rows = [row for row in PUBLISHED if row.config == name]
+    known = PUBLISHED if against == "paper" else OF_THE_SEED
+    rows = [row for row in known if row.config == name]
     if not rows:
-        raise ValueError(f"against paper: nothing was published for {name}; there is for D, E, D+E, A, A-LRN, B, C")
+        names = ", ".join(dict.fromkeys(row.config for row in known))
+        raise ValueError(f"against {against}: nothing was published for {name}; there is for {names}")
     return sorted(rows, key=lambda row: (row.protocol != protocol, row.test != scales))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from trainability.evaluation import predictions, thumbnails
 from trainability.evaluation.errors import ClassErrors, ErrorAnalysis, Pair, WrongImage, error_analysis
@@ -16,6 +13,7 @@ from trainability.evaluation.predictions import Predictions
 from trainability.report.confusion import confusion_figure
 from trainability.report.look import Figure
 from trainability.report.summary import percent
+from trainability.report.thumbnail import data_uri
 from trainability.training.record import Run
 
 MOST_CLASSES = 20
@@ -208,7 +206,7 @@ def _shares(analysis: ErrorAnalysis) -> tuple[ShareRow, ...]:
 
 
 def _galleries(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> tuple[Gallery, ...]:
-    sources = {position: _data_uri(pixels) for position, pixels in small.items()}
+    sources = {position: data_uri(pixels) for position, pixels in small.items()}
 
     def cards(images: tuple[WrongImage, ...]) -> tuple[Card, ...]:
         return tuple(
@@ -229,9 +227,3 @@ def _galleries(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> tupl
         cards=cards(analysis.most_confident),
     )
     return tuple(gallery for gallery in (worst, confident) if gallery.cards)
-
-
-def _data_uri(pixels: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainability.report.look import LEGEND, Figure, axis, blank_layout
+from trainability.report import marks
+from trainability.report.against import Reference
+from trainability.report.look import LEGEND, Figure, axis
 from trainability.report.series import (
+    MAX_POINTS,
+    bucket_means,
     chance_levels,
+    column,
     downsample,
     epoch_means,
+    epoch_middles,
     finite,
-    first_nonfinite_step,
     positions,
+    rounded,
     spans_decades,
-    steps_per_epoch,
 )
 from trainability.training.record import Run
 
@@ -52,12 +57,46 @@ METRICS = {
 }
 
 
-def metric_figure(run: Run, name: str) -> Figure:
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A quantity that every step has once.
+
+    Attributes:
+        key: its name in `steps.jsonl`.
+        title: heading.
+        axis: name and unit.
+        label: in the hover text.
+    """
+
+    key: str
+    title: str
+    axis: str
+    label: str
+
+
+RATE = Quantity(key="lr", title="Learning rate", axis="Learning rate", label="Learning rate")
+NORM = Quantity(key="grad_norm", title="Gradient norm", axis="L2 norm before clipping", label="Gradient norm")
+SPEED = Quantity(key="images_per_second", title="Speed", axis="Images per second", label="Images/s")
+
+
+def all_figures(run: Run, reference: Reference | None = None) -> list[Figure]:
+    """Make the figures of a run, in the order of the page.
+
+    Args:
+        run: a run directory.
+        reference: what others got, to be drawn beside its errors.
+    """
+    metrics = [metric_figure(run, name, reference) for name in METRICS]
+    return [*metrics, norm_figure(run), rate_figure(run), speed_figure(run)]
+
+
+def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Figure:
     """Draw a metric: training per step and per epoch, validation per epoch, chance level.
 
     Args:
         run: a run directory.
         name: a key of `METRICS`.
+        reference: what others got.
     """
     metric, levels = METRICS[name], chance_levels(run)
     level = finite(getattr(levels, metric.key), metric.scale) if levels else None
@@ -65,153 +104,166 @@ def metric_figure(run: Run, name: str) -> Figure:
         num_classes = len(run.data["class_names"])
         why = f"Not defined: the data has {num_classes} classes, and any five guesses would contain the right one."
         return Figure(name=name, title=metric.title, missing=why)
-    step_values = [finite(row[metric.key], metric.scale) for row in run.steps]
-    epochs = [row["epoch"] for row in run.evaluations]
-    train, validation = (
-        [finite(row[f"{part}_{metric.key}"], metric.scale) for row in run.evaluations] for part in ("train", "val")
-    )
-    if not any(value is not None for value in (*step_values, *train, *validation)):
-        recorded = run.steps or run.evaluations
-        why = "Every value recorded so far is NaN or infinite." if recorded else "No step has been recorded yet."
+    steps = column(run.steps, metric.key, metric.scale)
+    train, validation = (column(run.evaluations, f"{part}_{metric.key}", metric.scale) for part in ("train", "val"))
+    if (why := nothing_in(run, metric.key, steps, train, validation)) is not None:
         return Figure(name=name, title=metric.title, missing=why)
-
-    xs, values = downsample(positions(run), step_values)
-    marker = _marker_size(run)
-    # An epoch's mean belongs to the middle of the epoch; validation follows its end.
-    middles = [epoch - 0.5 for epoch in epochs]
+    epochs = [row.get("epoch") for row in run.evaluations]
+    hover = f"<br>%{{y:{metric.digits}}}{metric.unit}"
     traces = [
-        _trace("train-step", xs, values, metric, hover="epoch %{x:.2f}", mode="lines", line={"width": 1}),
-        _trace("train", middles, train, metric, hover="mean of epoch %{customdata}", mode="lines+markers")
-        | {"customdata": epochs, "marker": {"size": marker, "symbol": "circle", "color": "@train"}},
-        _trace("validation", epochs, validation, metric, hover="after epoch %{x}", mode="lines+markers")
-        | {"marker": {"size": marker + 1, "symbol": "diamond", "color": "@validation"}},
+        step_trace(run, steps, f"{LEGEND['train-step']}{hover}"),
+        _trace("train", *downsample(epoch_middles(run), train), f"{LEGEND['train']}{hover}, about {{position}}")
+        | points(run, "@train", "circle"),
+        _trace(
+            "validation", *downsample(positions(run.evaluations), validation), f"{LEGEND['validation']}{hover}, {{position}}"
+        )
+        | points(run, "@validation", "diamond"),
     ]
-    layout = _layout(run)
-    is_log = name == "loss" and spans_decades((*train, *validation) if epochs else step_values)
+    layout = marks.time_layout(run)
+    is_log = name == "loss" and spans_decades((*train, *validation) if epochs else steps)
     layout["yaxis"] = axis(metric.axis) | {"type": "log" if is_log else "linear", "rangemode": "tozero"}
     if level is not None:
-        _mark_level(layout, "chance", level, f"chance<br>{metric.write(level)}", "dash")
-    _mark_nonfinite(layout, run)
+        marks.mark_level(layout, "chance", level, f"chance<br>{metric.write(level)}", "dash")
+    known = finite(getattr(reference, metric.key, None), metric.scale)
+    if reference is not None and known is not None:
+        marks.mark_level(layout, "reference", known, f"{reference.label}<br>{metric.write(known)}", "dot")
+    if name == "loss":
+        marks.mark_plateau(layout, run)
+    _mark_times(layout, run)
+    drawn = [f"Reference, {reference.label}: {metric.write(known)}."] if reference is not None and known is not None else []
     return Figure(
         name=name,
         title=metric.title,
         note=_chance_note(name, run, metric, level),
-        description=_describe(metric, epochs, train, validation, step_values, level),
+        description=f"{_describe(metric, epochs, train, validation, steps, level)} {marks.in_words(run, drawn)}".strip(),
         plot={"data": traces, "layout": layout},
-        has_scales=name == "loss",
+        has_scales=True,
     )
 
 
-def schedule_figure(run: Run) -> Figure:
-    """Draw the learning rate above the norm of the gradient before clipping, with the norm at which it is clipped."""
-    name, title, clip = "schedule", "Learning rate and gradient norm", run.config.optim.clip
-    norms = [finite(row["grad_norm"]) for row in run.steps]
-    rates = [finite(row["lr"]) for row in run.steps]
-    present = [norm for norm in norms if norm is not None]
-    if not run.steps:
-        return Figure(name=name, title=title, missing="No step has been recorded yet.")
+def norm_figure(run: Run) -> Figure:
+    """Draw the norm of the gradient before clipping, and the norm at which it is clipped."""
+    clip, norms = run.config.optim.clip, column(run.steps, NORM.key)
+    if (why := nothing_in(run, NORM.key, norms)) is not None:
+        return Figure(name="norm", title=NORM.title, missing=why)
+    means = downsample(*epoch_means(run, norms))
     traces = [
-        _schedule_trace(run, "ink", positions(run), rates, "Learning rate") | {"yaxis": "y"},
-        _schedule_trace(run, "train-step", positions(run), norms, "Gradient norm"),
-        _schedule_trace(run, "train", *epoch_means(run, norms), "Gradient norm, epoch mean")
-        | {"mode": "lines+markers", "marker": {"size": _marker_size(run)}},
+        step_trace(run, norms, f"{NORM.label} %{{y:.4g}}"),
+        _trace("train", *means, f"{NORM.label} %{{y:.4g}}<br>epoch mean, about {{position}}") | points(run, "@train", "circle"),
     ]
-    traces[0]["line"]["shape"] = "hv"
-    # Under cosine and warm-up the rate comes from or goes to zero, where a logarithm shows nothing but the last steps.
-    is_log = run.config.optim.schedule in ("plateau", "steps") and not run.config.optim.warmup_steps and spans_decades(rates, 5)
-    layout = _layout(run)
-    layout["xaxis"]["anchor"] = "y2"
-    layout["yaxis"] = axis("Learning rate") | {
-        "domain": [0.62, 1],
-        "rangemode": "tozero",
-        **({"type": "log", "dtick": 1} if is_log else {"type": "linear", "nticks": 4}),
-    }
-    layout["yaxis2"] = axis("Gradient norm") | {"domain": [0, 0.5], "type": "log", "anchor": "x", "nticks": 3}
-    num_clipped = sum(bool(row["clipped"]) for row in run.steps)
+    layout = marks.time_layout(run)
+    layout["yaxis"] = axis(NORM.axis) | {"type": "log", "rangemode": "tozero"}
     if clip is not None:
-        _mark_level(layout, "clip", clip, f"clip<br>{clip:.4g}", "dot", axis="y2")
+        marks.mark_level(layout, "clip", clip, f"clip<br>{clip:.4g}", "dot")
+        num_clipped = sum(bool(row.get("clipped")) for row in run.steps)
         clipped = f"clipped to {clip:g} in {num_clipped:,} of {len(run.steps):,} steps"
     else:
         clipped = "clipping is off"
-    _mark_nonfinite(layout, run)
-    span = f"from {min(present):.3g} to {max(present):.3g}" if present else "never finite"
+    _mark_times(layout, run)
+    present = [norm for norm in norms if norm is not None]
+    words = f"Gradient norm from {min(present):.3g} to {max(present):.3g}; {clipped}. {marks.in_words(run)}"
     return Figure(
-        name=name,
-        title=title,
-        note=f"L2 norm over all parameters, before clipping; {clipped}.",
-        description=f"Learning rate and gradient norm against {_unit(run).lower()}. Gradient norm {span}; {clipped}. "
-        f"Learning rate {_first_last(rates)}.",
+        name="norm",
+        title=NORM.title,
+        note=f"Over all parameters, before clipping; {clipped}.",
+        description=words.strip(),
         plot={"data": traces, "layout": layout},
+        has_scales=True,
     )
 
 
-def all_figures(run: Run) -> list[Figure]:
-    """Make the figures of a run, in the order of the page."""
-    return [*(metric_figure(run, name) for name in METRICS), schedule_figure(run)]
+def rate_figure(run: Run) -> Figure:
+    """Draw the learning rate."""
+    rates = column(run.steps, RATE.key)
+    if (why := nothing_in(run, RATE.key, rates)) is not None:
+        return Figure(name="rate", title=RATE.title, missing=why)
+    xs, ys = downsample(positions(run.steps), rates)
+    trace = _trace("ink", xs, ys, f"{RATE.label} %{{y:.4g}}<br>{{position}}")
+    trace["line"]["shape"] = "hv"
+    # Under cosine and warm-up the rate comes from or goes to zero, where a logarithm shows nothing but the last steps.
+    optim = run.config.optim
+    is_log = optim.schedule in ("plateau", "steps") and not optim.warmup_steps and spans_decades(rates, 5)
+    layout = marks.time_layout(run)
+    layout["yaxis"] = axis(RATE.axis) | {"rangemode": "tozero", "type": "log" if is_log else "linear"}
+    _mark_times(layout, run)
+    warmup = f", {optim.warmup_steps:,} steps of warm-up" if optim.warmup_steps else ""
+    return Figure(
+        name="rate",
+        title=RATE.title,
+        note=f"Schedule: {optim.schedule}{warmup}.",
+        description=f"Learning rate {_first_last(rates)}. {marks.in_words(run)}".strip(),
+        plot={"data": [trace], "layout": layout},
+        has_scales=True,
+    )
 
 
-def _unit(run: Run) -> str:
-    return "Epoch" if steps_per_epoch(run) else "Step"
+def speed_figure(run: Run) -> Figure:
+    """Draw the images per second of every read of the device."""
+    rows = [row for row in run.steps if SPEED.key in row]
+    speeds = column(rows, SPEED.key)
+    if (why := nothing_in(run, SPEED.key, speeds)) is not None:
+        return Figure(name="speed", title=SPEED.title, missing=why)
+    layout = marks.time_layout(run)
+    layout["yaxis"] = axis(SPEED.axis) | {"rangemode": "tozero", "type": "linear"}
+    present = [speed for speed in speeds if speed is not None]
+    return Figure(
+        name="speed",
+        title=SPEED.title,
+        note="Training alone, between two reads of the device: no evaluation, no saving.",
+        description=f"Images per second, from {min(present):,.0f} to {max(present):,.0f}.",
+        plot={"data": [step_trace(run, speeds, f"{SPEED.label} %{{y:,.0f}}", rows)], "layout": layout},
+        has_scales=True,
+    )
 
 
-def _marker_size(run: Run) -> int:
-    return 7 if len(run.evaluations) <= 40 else 4
+def nothing_in(run: Run, key: str, *columns: Sequence[float | None]) -> str | None:
+    """Say why there is nothing to draw of what records call `key`, or `None` if there is something."""
+    if any(value is not None for values in columns for value in values):
+        return None
+    if not run.steps and not run.evaluations:
+        return "No step has been recorded yet."
+    rows, names = (*run.steps, *run.evaluations), (key, f"train_{key}", f"val_{key}")
+    if any(name in row for row in rows for name in names):
+        return "Every value recorded so far is NaN or infinite."
+    return "Not recorded by this run."
 
 
-def _trace(
-    role: str, xs: Sequence[float], ys: Sequence[float | None], metric: Metric, *, hover: str, **style: Any
+def step_trace(
+    run: Run,
+    values: Sequence[float | None],
+    hover: str,
+    rows: Sequence[dict[str, Any]] | None = None,
+    *,
+    most: int = MAX_POINTS,
 ) -> dict[str, Any]:
-    line = {"width": 2} | style.pop("line", {}) | {"color": f"@{role}"}
-    hover = f"{LEGEND[role]}<br>%{{y:{metric.digits}}}{metric.unit}, {hover}<extra></extra>"
-    return {"type": "scatter", "name": role, "x": list(xs), "y": list(ys), "line": line, "hovertemplate": hover, **style}
+    """Make the curve of every step; a long one carries means of its buckets, which the page smooths in its place."""
+    places = positions(run.steps if rows is None else rows)
+    trace = _trace("train-step", *downsample(places, values, most), f"{hover}, {{position}}")
+    trace["line"]["width"] = 1
+    trace["meta"] = {"smooth": True}
+    if len(places) > most:
+        xs, ys = bucket_means(places, values, most)
+        trace["meta"] |= {"x": rounded(xs), "y": rounded(ys)}
+    return trace
 
 
-def _schedule_trace(run: Run, role: str, xs: list[float], values: list[float | None], label: str) -> dict[str, Any]:
-    xs, ys = downsample(xs, values)
-    hover = f"{label} %{{y:.4g}}<br>{_unit(run).lower()} %{{x:.4~g}}<extra></extra>"
-    line = {"width": 1 if role == "train-step" else 2, "color": f"@{role}"}
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": role,
-        "x": xs,
-        "y": ys,
-        "yaxis": "y2",
-        "line": line,
-        "hovertemplate": hover,
-    }
+def _trace(role: str, xs: Sequence[float], ys: Sequence[float | None], hover: str) -> dict[str, Any]:
+    line = {"width": 2, "color": f"@{role}"}
+    place = {"x": list(xs), "y": rounded(ys), "mode": "lines", "line": line}
+    return {"type": "scatter", "name": role, **place, "hovertemplate": f"{hover}<extra></extra>"}
 
 
-def _layout(run: Run) -> dict[str, Any]:
-    end = 1.02 * max(*positions(run), *(row["epoch"] for row in run.evaluations), 0, 0)  # room for the last marker
-    across = {"showgrid": False, "showline": True, "ticks": "outside", "tickcolor": "@line", "range": [0, end]}
-    return blank_layout() | {"xaxis": axis(_unit(run)) | across}
+def points(run: Run, colour: str, symbol: str) -> dict[str, Any]:
+    """Mark the epochs of a curve, as long as there is room for marks."""
+    num_epochs = len(run.evaluations)
+    if num_epochs > 150:
+        return {"mode": "lines"}
+    return {"mode": "lines+markers", "marker": {"size": 7 if num_epochs <= 40 else 4, "symbol": symbol, "color": colour}}
 
 
-def _mark_level(layout: dict[str, Any], role: str, level: float, text: str, dash: str, axis: str = "y") -> None:
-    """Draw a level right across, and name it in the right margin, where no curve can cover the name."""
-    line = {"color": "@chance", "width": 1.5, "dash": dash}
-    place = {"xref": "paper", "yref": axis, "name": role}
-    layout["shapes"].append({"type": "line", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": line, **place})
-    layout["annotations"].append(
-        {"x": 1, "y": level, "text": text, "xanchor": "left", "xshift": 5, "align": "left", "showarrow": False, **place}
-        | {"font": {"size": 11, "color": "@muted"}}
-    )
-
-
-def _mark_nonfinite(layout: dict[str, Any], run: Run) -> None:
-    """Draw where the run had its first NaN or infinity."""
-    step = first_nonfinite_step(run)
-    if step is None:
-        return
-    x = step / (steps_per_epoch(run) or 1)
-    place = {"xref": "x", "yref": "paper", "name": "nonfinite"}
-    line = {"color": "@bad", "width": 1.5, "dash": "dot"}
-    layout["shapes"].append({"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **place})
-    layout["annotations"].append(
-        {"x": x, "y": 1, "text": f"NaN or Inf, step {step:,}", "xanchor": "right", "yanchor": "bottom", **place}
-        | {"showarrow": False, "font": {"size": 11, "color": "@bad"}}
-    )
+def _mark_times(layout: dict[str, Any], run: Run) -> None:
+    marks.mark_findings(layout, run)
+    marks.mark_nonfinite(layout, run)
 
 
 def _chance_note(name: str, run: Run, metric: Metric, level: float | None) -> str:
@@ -232,7 +284,7 @@ def _first_last(values: Sequence[float | None], metric: Metric | None = None) ->
 
 def _describe(
     metric: Metric,
-    epochs: list[int],
+    epochs: Sequence[Any],
     train: list[float | None],
     validation: list[float | None],
     steps: list[float | None],

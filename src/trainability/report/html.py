@@ -1,29 +1,25 @@
-"""A run directory -> `report.html`: one file that needs no network, in the reader's colour scheme."""
+"""A run directory -> `report.html`."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from trainability import config as configuration
-from trainability.report import figures, look, summary
+from trainability.evaluation.reference import Against
+from trainability.report import figures, filters, layers, look, page, signals, summary
+from trainability.report.against import Reference, reference_for
 from trainability.report.errors import error_section
 from trainability.training.record import Run, read_run
 
 REPORT = "report.html"
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, *, against: Against | None = None) -> Path:
     """Write the report of a run into its directory, whatever state the run is in.
 
     Args:
         folder: run directory.
+        against: whose errors to draw beside the run's; the page says so where there are none that fit.
 
     Returns:
         The page, `report.html` in that directory.
@@ -31,41 +27,42 @@ def write_report(folder: Path) -> Path:
     Raises:
         ValueError: it is no run directory, a file in it is damaged, or the page cannot be written.
     """
-    page = render(read_run(folder))
-    path = folder / REPORT
-    partial = path.with_name(REPORT + ".partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from None
-    return path
+    return page.write(folder / REPORT, render(read_run(folder), against=against))
 
 
-def render(run: Run, *, state: str | None = None) -> str:
+def render(run: Run, *, against: Against | None = None, state: str | None = None) -> str:
     """Make the page of a run.
 
     Args:
         run: the run.
+        against: whose errors to draw beside the run's.
         state: of a page that is served, what its server calls the state of the run directory: the page asks for it and loads
             itself anew when it is another. A page that is a file asks for nothing.
     """
-    environment = _templates()
-    script, plotly = _source("report.js"), get_plotlyjs()
-    refresh = None if state is None else _source("refresh.js")
     table, budget = summary.init_table(run)
     errors, problems = error_section(run)
-    return environment.get_template("report.html.jinja").render(
+    reference, why = find_reference(run, against)
+    curves = figures.all_figures(run, reference)
+    total = signals.total_budget(run)
+    return page.render(
+        "report.html.jinja",
         run=run,
         title=summary.title(run),
         status=summary.status(run),
         missing=[*summary.missing(run), *problems],
         headlines=[summary.headline(run, "top1"), summary.headline(run, "top5")],
         tiles=summary.tiles(run),
-        figures=figures.all_figures(run),
-        legend=look.LEGEND,
-        palettes=look.PALETTES,
-        font=Markup(look.FONT),
+        figures=curves,
+        legend_entries=look.LEGEND | marks_on(curves, reference),
+        smoothest=smoothest(len(run.steps)),
+        reference=reference,
+        no_reference=why,
+        diagnosis=summary.diagnosis(run),
+        findings=summary.finding_rows(run),
+        layers=layers.layer_figures(run),
+        filters=filters.first_filters(run),
+        signals=signals.signal_figures(run),
+        scale=signals.budget_scale([] if total is None else [("", "ink", total)]),
         epochs=summary.epoch_rows(run),
         errors=errors,
         problems=problems,
@@ -78,36 +75,28 @@ def render(run: Run, *, state: str | None = None) -> str:
         machine=summary.machine(run),
         commands=summary.commands(run),
         recipe=configuration.to_toml(run.config),
-        style=Markup(_source("report.css")),
-        script=Markup(script),
-        plotly=Markup(plotly),
         state=state,
-        refresh=None if refresh is None else Markup(refresh),
-        policy=_policy(script, plotly) if refresh is None else _policy(script, plotly, refresh) + "; connect-src 'self'",
     )
 
 
-@functools.cache
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainability.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    return environment
+def find_reference(run: Run, against: Against | None) -> tuple[Reference | None, str | None]:
+    """Find what to draw beside a run's errors, or why there is nothing."""
+    if against is None:
+        return None, None
+    try:
+        return reference_for(run, against), None
+    except ValueError as error:
+        return None, f"No reference line: {error}."
 
 
-def _source(name: str) -> str:
-    loader = _templates().loader
-    assert loader is not None
-    return loader.get_source(_templates(), name)[0]
+def marks_on(curves: list[look.Figure], reference: Reference | None) -> dict[str, str]:
+    """Name the marks that at least one of the figures has, for the legend."""
+    drawn = {shape["name"] for figure in curves if figure.plot for shape in figure.plot["layout"]["shapes"]}
+    names = look.MARKS | ({"reference": f"Reference: {reference.label}"} if reference else {})
+    return {role: name for role, name in names.items() if role in drawn}
 
 
-def _policy(*scripts: str) -> str:
-    """Let the browser run these scripts and no other, whatever a class name holds, and fetch nothing at all."""
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
+def smoothest(num_steps: int) -> int:
+    """Steps that the smoothing slider reaches to: a quarter of the run, rounded down to a power of ten times 1 or 3."""
+    choices = [10**power * lead for power in range(7) for lead in (1, 3)]
+    return max((choice for choice in choices if choice <= num_steps / 4), default=0)

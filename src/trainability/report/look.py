@@ -2,12 +2,13 @@
 
 A figure is plain plotly JSON in which a colour is written as its role, "@train": the page puts in the colour that the role has
 in the reader's colour scheme, so that one figure serves light and dark. Annotations stand at data values; the page takes the
-logarithm where it shows a logarithmic axis.
+logarithm where it shows a logarithmic axis. On an axis of time, x counts steps; where `layout.meta.per_epoch` says how many an
+epoch has, the reader chooses between steps and epochs. "{position}" in a hover text stands for the place on that axis.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 PALETTES: dict[str, dict[str, str]] = {
@@ -24,6 +25,17 @@ PALETTES: dict[str, dict[str, str]] = {
         "chance": "#6d7580",
         "good": "#1a7340",
         "bad": "#b3261e",
+        "heat-low": "#eef3f8",
+        "heat-middle": "#4f8fc6",
+        "heat-high": "#082c52",
+        "run-1": "#1666b0",
+        "run-2": "#c44e00",
+        "run-3": "#117a5b",
+        "run-4": "#a8327d",
+        "run-5": "#7a6200",
+        "run-6": "#0d7f92",
+        "run-7": "#5b4bb5",
+        "run-8": "#4a4f57",
     },
     "dark": {
         "paper": "#14171b",
@@ -38,6 +50,17 @@ PALETTES: dict[str, dict[str, str]] = {
         "chance": "#98a1ac",
         "good": "#6fce95",
         "bad": "#ff8d85",
+        "heat-low": "#1b222b",
+        "heat-middle": "#2f6ea8",
+        "heat-high": "#d6ebff",
+        "run-1": "#62b0f4",
+        "run-2": "#ff9d52",
+        "run-3": "#4fd1a5",
+        "run-4": "#f29ad0",
+        "run-5": "#e3cf57",
+        "run-6": "#5fd3e6",
+        "run-7": "#b3a7ff",
+        "run-8": "#c3c9d1",
     },
 }
 """Role -> colour. Text and lines that carry meaning have a contrast of at least 4.5 with the paper; the per-step line, which
@@ -50,6 +73,12 @@ LEGEND = {
     "chance": "Chance level",
 }
 """Role -> what the legend calls it. The names are traces' and shapes' own, too, by which the page shows and hides them."""
+
+MARKS = {"finding": "Findings", "plateau": "Predicted plateau", "reference": "Reference"}
+"""The same for what only some runs have."""
+
+NUM_RUN_COLOURS = 8
+"""Colours of runs that are compared, which the three common kinds of colour blindness tell apart."""
 
 FONT = '-apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
 
@@ -66,6 +95,9 @@ class Figure:
         plot: plotly's `data` and `layout`; `None` if there is nothing to draw.
         missing: why there is nothing to draw.
         has_scales: whether the reader can switch the y axis between linear and logarithmic.
+        choices: what a histogram can be of, by its key in the plot's `meta.histograms`; empty for other figures.
+        num_samples: moments that a histogram can be stepped through.
+        num_rows: layers that a figure has a row for, by which the page sizes it; 0 for other figures.
         num_cells: rows, and columns, of a matrix, by which the page sizes it; 0 for other figures.
     """
 
@@ -76,6 +108,9 @@ class Figure:
     plot: dict[str, Any] | None = None
     missing: str | None = None
     has_scales: bool = False
+    choices: dict[str, str] = field(default_factory=dict)
+    num_samples: int = 0
+    num_rows: int = 0
     num_cells: int = 0
 
 

@@ -1,4 +1,7 @@
-"""Records of a run -> series of numbers, with gaps where a record has no finite number."""
+"""Records of a run -> series of numbers, with gaps where a record has no finite number.
+
+A record of an older version may lack a field: that is a gap, too.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,27 @@ from trainability.training.record import Run
 
 MAX_POINTS = 2000
 
+Series = tuple[list[float], list[float | None]]
+
 
 def finite(value: Any, scale: float = 1) -> float | None:
     """Return a record's number times the scale, or `None` where the record has none or it is not finite."""
-    return float(value) * scale if isinstance(value, (int, float)) and math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value) * scale
 
 
-def downsample(
-    xs: Sequence[float], ys: Sequence[float | None], max_points: int = MAX_POINTS
-) -> tuple[list[float], list[float | None]]:
+def column(rows: Sequence[dict[str, Any]], key: str, scale: float = 1) -> list[float | None]:
+    """Take a field of every row, times the scale."""
+    return [finite(row.get(key), scale) for row in rows]
+
+
+def rounded(values: Iterable[float | None]) -> list[float | None]:
+    """Keep five digits, which is more than a figure shows: a page of many points is half as large."""
+    return [None if value is None else float(f"{value:.5g}") for value in values]
+
+
+def downsample(xs: Sequence[float], ys: Sequence[float | None], max_points: int = MAX_POINTS) -> Series:
     """Thin a curve out bucket by bucket, so that no peak and no dip of it is lost.
 
     Args:
@@ -34,10 +49,8 @@ def downsample(
     """
     if len(xs) <= max_points:
         return list(xs), list(ys)
-    num_buckets = max_points // 2 - 1
     kept = {0, len(xs) - 1}
-    for bucket in range(num_buckets):
-        indices = range(bucket * len(xs) // num_buckets, (bucket + 1) * len(xs) // num_buckets)
+    for indices in _buckets(len(xs), max_points // 2 - 1):
         present = [(y, i) for i in indices if (y := ys[i]) is not None]
         if present:
             kept.add(min(present)[1])
@@ -47,35 +60,76 @@ def downsample(
     return [xs[i] for i in sorted(kept)], [ys[i] for i in sorted(kept)]
 
 
+def bucket_means(xs: Sequence[float], ys: Sequence[float | None], max_points: int = MAX_POINTS) -> Series:
+    """Average a curve bucket by bucket, for smoothing: the extremes that `downsample` keeps would be no fair sample of it.
+
+    Args:
+        xs: ascending.
+        ys: as many; `None` where the curve has a gap.
+        max_points: a curve of at most so many is returned as it is.
+    """
+    if len(xs) <= max_points:
+        return list(xs), list(ys)
+    means: Series = ([], [])
+    for indices in _buckets(len(xs), max_points // 2):
+        present = [y for i in indices if (y := ys[i]) is not None]
+        means[0].append(fmean(xs[i] for i in indices))
+        means[1].append(fmean(present) if present else None)
+    return means
+
+
+def _buckets(num: int, num_buckets: int) -> list[range]:
+    return [range(bucket * num // num_buckets, (bucket + 1) * num // num_buckets) for bucket in range(num_buckets)]
+
+
+def evenly(num: int, most: int) -> list[int]:
+    """Choose at most so many of `num` places, evenly spaced, the first and the last among them."""
+    if num <= most:
+        return list(range(num))
+    return [round(place * (num - 1) / (most - 1)) for place in range(most)]
+
+
 def chance_levels(run: Run) -> Errors | None:
     """Say what guessing scores on the run's classes; `None` while the run has not said how many there are."""
-    return chance(len(run.data["class_names"])) if run.data else None
+    names = run.data.get("class_names")
+    return chance(len(names)) if names else None
 
 
 def steps_per_epoch(run: Run) -> int | None:
     """Count the steps of an epoch; `None` while the run has said neither how many images there are nor finished one."""
-    if run.data:
+    if run.data.get("num_train"):
         return num_steps(run.data["num_train"], run.config.optim.batch_size)
-    return run.evaluations[0]["step"] // run.evaluations[0]["epoch"] if run.evaluations else None
+    if run.evaluations and run.evaluations[0].get("epoch"):
+        return run.evaluations[0]["step"] // run.evaluations[0]["epoch"] or None
+    return None
 
 
 def first_nonfinite_step(run: Run) -> int | None:
     """Find the first step whose loss or gradient norm was NaN or infinite."""
-    return next((row["step"] for row in run.steps if finite(row["loss"]) is None or finite(row["grad_norm"]) is None), None)
+    for row in run.steps:
+        loss, norm = row.get("loss", 0.0), row.get("grad_norm", 0.0)  # a field that was never recorded was not infinite
+        if loss is None or norm is None or not (math.isfinite(loss) and math.isfinite(norm)):
+            return row["step"]
+    return None
 
 
-def positions(run: Run) -> list[float]:
-    """Place every step on the epoch axis; on an axis of steps while the length of an epoch is unknown."""
-    per_epoch = steps_per_epoch(run) or 1
-    return [row["step"] / per_epoch for row in run.steps]
+def positions(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Place rows on the axis of steps."""
+    return [row["step"] for row in rows]
 
 
-def epoch_means(run: Run, values: Sequence[float | None]) -> tuple[list[float], list[float | None]]:
+def epoch_middles(run: Run) -> list[float]:
+    """Place the means of the finished epochs: the weights changed all through an epoch, so its mean belongs to its middle."""
+    half = (steps_per_epoch(run) or 0) / 2
+    return [row["step"] - half for row in run.evaluations]
+
+
+def epoch_means(run: Run, values: Sequence[float | None]) -> Series:
     """Average the finite values of each epoch, at the middle of the steps that it has so far."""
     groups: dict[int, list[tuple[float, float]]] = {}
-    for row, x, value in zip(run.steps, positions(run), values, strict=True):
-        if value is not None:
-            groups.setdefault(row["epoch"], []).append((x, value))
+    for row, value in zip(run.steps, values, strict=True):
+        if value is not None and "epoch" in row:
+            groups.setdefault(row["epoch"], []).append((row["step"], value))
     return [fmean(x for x, _ in group) for group in groups.values()], [fmean(y for _, y in group) for group in groups.values()]
 
 

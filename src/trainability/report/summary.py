@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainability import config as configuration
+from trainability.report import marks
 from trainability.report.figures import METRICS
 from trainability.report.series import chance_levels, finite, steps_per_epoch
 from trainability.training.record import Run
@@ -77,14 +78,15 @@ def status(run: Run) -> Status:
     step = run.steps[-1]["step"] if run.steps else 0
     if run.result is None:
         return Status(kind="open", label="No end recorded", text=f"Still running, or killed. Last recorded step: {step:,}.")
-    message = run.result["message"] or ""
+    message = run.result.get("message") or ""
     labels = {
         "finished": ("good", "Finished", message),
-        "interrupted": ("open", "Interrupted", f"At step {run.result['step']:,}: {message}."),
+        "interrupted": ("open", "Interrupted", f"At step {run.result.get('step', step):,}: {message}."),
         "non-finite": ("bad", "Stopped: not finite", message),
         "stopped": ("bad", "Stopped by the doctor", message),
     }
-    kind, label, text = labels.get(run.result["status"], ("open", str(run.result["status"]), message))
+    ended = str(run.result.get("status", "ended"))
+    kind, label, text = labels.get(ended, ("open", ended, message))
     return Status(kind=kind, label=label, text=text)
 
 
@@ -96,6 +98,8 @@ def missing(run: Run) -> list[str]:
         (run.environment, "Machine and versions: not recorded (no environment.json)."),
         (run.steps, "Training: no step is recorded yet."),
         (run.evaluations, "Validation: no epoch has ended yet."),
+        (run.layers, "Layers over time: no step was looked at (no layers.jsonl)."),
+        (run.evidence, "Predictions: the start was not probed and the run not watched (no evidence.json)."),
     ]
     return [text for present, text in checks if not present]
 
@@ -107,20 +111,20 @@ def headline(run: Run, name: str) -> Tile:
     if levels and getattr(levels, metric.key) is None:
         return Tile(label=label, value=NONE, details=(f"Not defined for {len(run.data['class_names'])} classes.",))
     key = f"val_{metric.key}"
-    measured = [row for row in run.evaluations if finite(row[key]) is not None]
+    measured = [row for row in run.evaluations if finite(row.get(key)) is not None]
     if not run.evaluations:
         return Tile(label=label, value=NONE, details=("Not evaluated yet.",))
     if not measured:
         return Tile(label=label, value=NONE, details=("Never finite.",))
 
     def counted(row: dict[str, Any]) -> str:
-        count = row["val_num_examples"]
-        return f"epoch {row['epoch']}: {round(row[key] * count):,} of {count:,} images wrong"
+        count, epoch = row.get("val_num_examples"), row.get("epoch", NONE)
+        return f"epoch {epoch}: {round(row[key] * count):,} of {count:,} images wrong" if count else f"epoch {epoch}"
 
     best, last = min(measured, key=lambda row: row[key]), run.evaluations[-1]
     details = [f"Best, {counted(best)}"]
-    if finite(last[key]) is None:
-        details.append(f"Last, epoch {last['epoch']}: not finite")
+    if finite(last.get(key)) is None:
+        details.append(f"Last, epoch {last.get('epoch', NONE)}: not finite")
     elif last is not best:
         details.append(f"Last {percent(last[key])}, {counted(last)}")
     else:
@@ -132,12 +136,7 @@ def headline(run: Run, name: str) -> Tile:
 
 def tiles(run: Run) -> list[Tile]:
     """Sum up the rest: how far, how fast, how large, where."""
-    # A result counts the training of its own call only, a resumed run has several; both are without evaluation and saving.
-    speed = run.result["images_per_second"] if run.result else None
-    if speed is None:
-        speed = next((row["images_per_second"] for row in reversed(run.steps) if "images_per_second" in row), None)
-    seconds = sum(row["train_seconds"] for row in run.evaluations)
-    per_epoch = steps_per_epoch(run)
+    per_epoch, seconds = steps_per_epoch(run), train_seconds(run)
     # Every convolution and linear layer of a VGG has a bias per output.
     parameters = sum(math.prod(row["shape"]) + row["shape"][0] for row in run.init)
     machine = run.environment
@@ -149,7 +148,7 @@ def tiles(run: Run) -> list[Tile]:
             value=f"{run.steps[-1]['step'] if run.steps else 0:,}",
             details=(f"{per_epoch:,} an epoch, {run.config.optim.batch_size} images each",) if per_epoch else (),
         ),
-        Tile(label="Images/s", value=number(speed, ",.0f"), details=(f"{duration(seconds)} training",) if seconds else ()),
+        Tile(label="Images/s", value=number(speed(run), ",.0f"), details=(f"{duration(seconds)} training",) if seconds else ()),
         Tile(
             label="Parameters",
             value=f"{parameters:,}" if parameters else NONE,
@@ -158,9 +157,21 @@ def tiles(run: Run) -> list[Tile]:
         Tile(
             label="Device",
             value={"cpu": "CPU", "cuda": "GPU"}.get(device_type, device_type),
-            details=(f"{machine['device']}, {run.config.run.precision}",) if machine else (),
+            details=(f"{machine.get('device', NONE)}, {run.config.run.precision}",) if machine else (),
         ),
     ]
+
+
+def speed(run: Run) -> float | None:
+    """Find the images per second of training, without evaluation and saving, of the call that ended, or of the last read."""
+    if run.result and (ended := finite(run.result.get("images_per_second"))) is not None:
+        return ended
+    return next((finite(row["images_per_second"]) for row in reversed(run.steps) if "images_per_second" in row), None)
+
+
+def train_seconds(run: Run) -> float:
+    """Add up the time of training, without evaluation and saving, over all finished epochs, whichever call made them."""
+    return sum(finite(row.get("train_seconds")) or 0 for row in run.evaluations)
 
 
 def duration(seconds: float) -> str:
@@ -178,9 +189,9 @@ def epoch_rows(run: Run) -> list[list[str]]:
     kinds = [(key, number if key == "loss" else percent) for key in ("loss", "top1_error", "top5_error")]
     return [
         [
-            str(row["epoch"]),
+            str(row.get("epoch", NONE)),
             f"{row['step']:,}",
-            *(write(row[f"{part}_{key}"]) for key, write in kinds for part in ("train", "val")),
+            *(write(row.get(f"{part}_{key}")) for key, write in kinds for part in ("train", "val")),
         ]
         for row in run.evaluations
     ]
@@ -192,7 +203,7 @@ def init_table(run: Run) -> tuple[list[InitRow], str]:
     Returns:
         Its rows, and the gain budget: the sum of the logarithms of the gains.
     """
-    logs = [math.log10(gain) if (gain := finite(row["gain"])) else None for row in run.init]
+    logs = [math.log10(gain) if (gain := finite(row.get("gain"))) and gain > 0 else None for row in run.init]
     present = [log for log in logs if log is not None]
     lowest, highest = min([0, *present]), max([0, *present])
     width = (highest - lowest) or 1
@@ -202,8 +213,8 @@ def init_table(run: Run) -> tuple[list[InitRow], str]:
             name=row["name"],
             shape=" × ".join(map(str, row["shape"])),
             scheme=row["scheme"],
-            std=fixed(row["std"]),
-            gain=fixed(row["gain"]),
+            std=fixed(row.get("std")),
+            gain=fixed(row.get("gain")),
             log_gain=number(log, "z.2f"),
             start=100 * (min(log or 0, 0) - lowest) / width,
             length=100 * abs(log or 0) / width,
@@ -216,12 +227,13 @@ def init_table(run: Run) -> tuple[list[InitRow], str]:
 def settings(run: Run) -> dict[str, list[tuple[str, str]]]:
     """Write the configuration by section, each field under the name of its flag."""
     return {
-        section: [(flag, _setting(getattr(getattr(run.config, section), name))) for flag, name in names.items()]
+        section: [(flag, written(getattr(getattr(run.config, section), name))) for flag, name in names.items()]
         for section, names in configuration.field_flags().items()
     }
 
 
-def _setting(value: Any) -> str:
+def written(value: Any) -> str:
+    """Write a field of the configuration."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     if isinstance(value, bool):
@@ -233,15 +245,17 @@ def data_facts(run: Run) -> list[tuple[str, str]]:
     """Describe what the run learned from; the class names are apart."""
     if not run.data:
         return []
+    data = run.data
     moments = [
-        (f"{kind} of the pixels, red, green, blue", ", ".join(number(value, ".1f") for value in run.data[key]))
+        (f"{kind} of the pixels, red, green, blue", ", ".join(number(value, ".1f") for value in data[key]))
         for kind, key in (("Mean", "mean"), ("Standard deviation", "std"))
+        if key in data
     ]
-    counts = [("Training images", run.data["num_train"]), ("Validation images", run.data["num_val"])]
+    counts = [("Training images", "num_train"), ("Validation images", "num_val")]
     return [
-        ("Name", run.data["name"]),
-        *((label, f"{count:,}") for label, count in counts),
-        ("Classes", f"{len(run.data['class_names']):,}"),
+        ("Name", data.get("name", run.config.data.name)),
+        *((label, f"{data[key]:,}") for label, key in counts if key in data),
+        ("Classes", f"{len(data.get('class_names', ())):,}"),
         *moments,
     ]
 
@@ -251,18 +265,67 @@ def machine(run: Run) -> list[tuple[str, str]]:
     facts = run.environment
     if not facts:
         return []
-    packages = [(name, version or "source tree") for name, version in facts["packages"].items()]
-    return [
-        ("Started", facts["started"].replace("T", " ").replace("+00:00", " UTC")),
-        ("Command", shlex.join(facts["command"])),
-        ("Commit", facts["commit"] or "not a source tree"),
+    packages = [(name, version or "source tree") for name, version in facts.get("packages", {}).items()]
+    written = [
+        ("Started", str(facts.get("started", NONE)).replace("T", " ").replace("+00:00", " UTC")),
+        ("Command", shlex.join(facts.get("command", ()))),
+        ("Commit", facts.get("commit") or "not a source tree"),
         *packages,
-        ("Python", facts["python"]),
-        ("Platform", facts["platform"]),
-        ("Device", f"{facts['device']} ({facts['device_type']})"),
-        ("Threads", str(facts["num_threads"])),
-        ("Processes", str(facts["world_size"])),
+        ("Python", facts.get("python")),
+        ("Platform", facts.get("platform")),
+        ("Device", f"{facts.get('device', NONE)} ({facts.get('device_type', NONE)})"),
+        ("Threads", facts.get("num_threads")),
+        ("Processes", facts.get("world_size")),
     ]
+    return [(name, str(value)) for name, value in written if value not in (None, "")]
+
+
+def diagnosis(run: Run) -> dict[str, Any] | None:
+    """Return the last diagnosis; what an older version did not write is a dash."""
+    if run.findings is None:
+        return None
+    said: dict[str, Any] = (
+        dict.fromkeys(("verdict", "reason", "step"), NONE) | {"not_checked": [], "findings": []} | run.findings
+    )
+    each = dict.fromkeys(("severity", "rule", "cause", "seen", "remedy"), NONE) | {"layers": []}
+    return said | {"findings": [each | row for row in said["findings"]]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingRow:
+    """A finding where it arose; `number` is that of its mark on the curves."""
+
+    number: int
+    when: str
+    severity: str
+    rule: str
+    seen: str
+    remedy: str
+    layers: str
+    now: str
+
+
+def finding_rows(run: Run) -> list[FindingRow]:
+    """List the findings in the order in which they arose, and say which of them the last diagnosis still has."""
+    last = {(row.get("rule"), row.get("severity")) for row in (run.findings or {}).get("findings", ())}
+    per_epoch = steps_per_epoch(run)
+    rows = []
+    for number_, row in enumerate(marks.arisen(run), start=1):
+        step, named = row["step"], row.get("layers") or []
+        epoch = f", epoch {step / per_epoch:.1f}" if step and per_epoch else ""
+        rows.append(
+            FindingRow(
+                number=number_,
+                when=f"step {step:,}{epoch}" if step else "before the first step",
+                severity=str(row.get("severity", NONE)),
+                rule=str(row.get("rule", NONE)),
+                seen=str(row.get("seen", "")),
+                remedy=str(row.get("remedy", "")),
+                layers=", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else ""),
+                now="still there" if (row.get("rule"), row.get("severity")) in last else "gone, or explained by another",
+            )
+        )
+    return rows
 
 
 def commands(run: Run) -> list[tuple[str, str]]:
@@ -270,7 +333,7 @@ def commands(run: Run) -> list[tuple[str, str]]:
     folder = run.folder
     recipe, new = shlex.quote(str(folder / "config.toml")), shlex.quote(f"{folder}-again")
     found = [("The same run, into a new directory", f"trainability train --recipe {recipe} --run.dir {new}")]
-    if run.result is None or run.result["status"] == "interrupted":
+    if run.result is None or run.result.get("status") == "interrupted":
         found.append(("Go on from the last checkpoint", f"trainability train --resume {shlex.quote(str(folder))}"))
     return found
 

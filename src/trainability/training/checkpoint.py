@@ -248,10 +248,40 @@ def load_weights(folder: Path, *, step: int | None = None) -> dict[str, torch.Te
     raise ValueError(f"{folder}: no checkpoint" + ("" if step is None else f" of step {step}") + " to take weights from")
 
 
-def _weights_of_shards(path: Path) -> dict[str, torch.Tensor]:
+def load_tensor(folder: Path, name: str) -> tuple[int, torch.Tensor]:
+    """Read one tensor of a run's weights, from the newest checkpoint that can be opened, and little else of a large file.
+
+    Args:
+        folder: the run's `checkpoints/`.
+        name: as in the network's `state_dict()`.
+
+    Returns:
+        Updates that the checkpoint has, and the tensor on the CPU.
+
+    Raises:
+        ValueError: there is no checkpoint that can be opened, or it has no such tensor.
+    """
+    found = checkpoints(folder)
+    if not found:
+        raise ValueError(f"{folder} has no checkpoint")
+    for step, path in found:
+        try:
+            if path.is_dir():
+                return step, _weights_of_shards(path, only=name)[name]
+            # Mapped, not read: of a VGG with its momentum, a gigabyte, only the pages of this tensor are. The checksums, for
+            # which all of it would be read, are for those who go on with the weights.
+            return step, torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"][name].clone()
+        except Exception:  # torch raises a dozen kinds for a torn file; each means the same here
+            continue
+    raise ValueError(f"{folder}: no checkpoint can be opened that has {name}")
+
+
+def _weights_of_shards(path: Path, *, only: str | None = None) -> dict[str, torch.Tensor]:
     metadata = FileSystemReader(path).read_metadata()
     state: dict[str, Any] = {"model": {}}
     for key, entry in metadata.state_dict_metadata.items():
+        if only is not None and key != f"model.{only}":
+            continue
         if key.startswith("model.") and isinstance(entry, TensorStorageMetadata):
             state["model"][key.removeprefix("model.")] = torch.empty(entry.size, dtype=entry.properties.dtype)
     with warnings.catch_warnings():

@@ -1,0 +1,202 @@
+"""Several run directories -> one page that lays them side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainability import config as configuration
+from trainability.evaluation.reference import Against
+from trainability.report import overlay, page, signals, summary
+from trainability.report.against import Reference
+from trainability.report.html import REPORT, find_reference, smoothest
+from trainability.report.look import LEGEND, NUM_RUN_COLOURS
+from trainability.report.marks import plateau_steps
+from trainability.report.series import finite, steps_per_epoch
+from trainability.training.record import Run, read_run
+
+COMPARISON = "comparison.html"
+MOST_SHOWING_STEPS = 3
+"""Runs up to which the curves of every step are shown at first; of more, they hide each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A run on the page.
+
+    Attributes:
+        role: of its colour.
+        name: short, unlike the other runs' names.
+        link: address of its own report, seen from the page.
+        status: how it stands.
+        run: the run.
+    """
+
+    role: str
+    name: str
+    link: str
+    status: summary.Status
+    run: Run
+
+
+def write_comparison(folders: Sequence[Path], *, out: Path | None = None, against: Against | None = None) -> Path:
+    """Write one page that compares runs.
+
+    Args:
+        folders: run directories, two or more.
+        out: the page; `None` takes comparison.html beside the first of them.
+        against: whose errors to draw beside the runs'.
+
+    Raises:
+        ValueError: one is no run directory or damaged, two are the same, or the page cannot be written.
+    """
+    path = out if out is not None else folders[0].resolve().parent / COMPARISON
+    places = [folder.resolve() for folder in folders]
+    if len(set(places)) < len(places):
+        twice = next(folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1)
+        raise ValueError(f"{twice} is given twice; a comparison needs different runs")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: {path.parent} is not a directory")
+    runs = [read_run(folder) for folder in folders]
+    names = short_names(places)
+    columns = [
+        Column(
+            role=f"run-{number % NUM_RUN_COLOURS + 1}",
+            name=name,
+            link=Path(os.path.relpath(place / REPORT, path.resolve().parent)).as_posix(),
+            status=summary.status(run),
+            run=run,
+        )
+        for number, (name, place, run) in enumerate(zip(names, places, runs, strict=True))
+    ]
+    return page.write(path, render(columns, against=against))
+
+
+def short_names(places: Sequence[Path]) -> list[str]:
+    """Name directories by as many last parts of their paths as it takes to tell them apart."""
+    for depth in range(1, max(len(place.parts) for place in places) + 1):
+        names = ["/".join(place.parts[-depth:]) for place in places]
+        if len(set(names)) == len(names):
+            return names
+    return [str(place) for place in places]
+
+
+def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
+    """Make the page."""
+    runs = [column.run for column in columns]
+    reference, why = _common_reference(runs, against)
+    budgets = [
+        (column.name, column.role, total) for column in columns if (total := signals.total_budget(column.run)) is not None
+    ]
+    configured, num_equal = configured_differences(runs)
+    return page.render(
+        "comparison.html.jinja",
+        title=", ".join(dict.fromkeys(summary.title(run) for run in runs)),
+        columns=columns,
+        results=result_rows(runs),
+        configured=configured,
+        num_equal=num_equal,
+        surroundings=surrounding_differences(runs),
+        starts=start_rows(runs),
+        scale=signals.budget_scale(budgets),
+        figures=overlay.all_figures([(column.role, column.name, column.run) for column in columns], reference),
+        kinds={role: LEGEND[role] for role in ("train-step", "train", "validation")},
+        shows_steps=len(runs) <= MOST_SHOWING_STEPS,
+        smoothest=smoothest(max(len(run.steps) for run in runs)),
+        has_epochs=all(steps_per_epoch(run) for run in runs),
+        reference=reference,
+        no_reference=why,
+        percent=summary.percent,
+    )
+
+
+def _common_reference(runs: Sequence[Run], against: Against | None) -> tuple[Reference | None, str | None]:
+    found = [find_reference(run, against) for run in runs]
+    if len(set(found)) == 1:
+        return found[0]
+    return None, f"No reference line: against {against}, these runs have no result in common."
+
+
+Table = list[tuple[str, list[str]]]
+
+
+def configured_differences(runs: Sequence[Run]) -> tuple[Table, int]:
+    """List the configuration's fields in which runs differ, by the names of their flags; where a run lies is left out.
+
+    Returns:
+        Field and its value in every run; and how many fields are equal in all.
+    """
+    rows: Table = []
+    num_equal = 0
+    for section, names in configuration.field_flags().items():
+        for flag, name in names.items():
+            values = [getattr(getattr(run.config, section), name) for run in runs]
+            if all(value == values[0] for value in values):
+                num_equal += 1
+            elif (section, name) != ("run", "dir"):
+                rows.append((f"{section}.{flag}", [summary.written(value) for value in values]))
+    return rows, num_equal
+
+
+def surrounding_differences(runs: Sequence[Run]) -> Table:
+    """List in what data and environment differ; when and by which command each was started differs always, and is left out."""
+    found = [dict([*summary.data_facts(run), *summary.machine(run)]) for run in runs]
+    names = [name for name in dict.fromkeys(name for facts in found for name in facts) if name not in ("Started", "Command")]
+    rows = [(name, [facts.get(name, summary.NONE) for facts in found]) for name in names]
+    return [(name, values) for name, values in rows if len(set(values)) > 1]
+
+
+def result_rows(runs: Sequence[Run]) -> Table:
+    """List how far runs came and how good they became."""
+    readers: dict[str, Callable[[Run], str]] = {
+        "Verdict": lambda run: str((run.findings or {}).get("verdict", summary.NONE)),
+        "Why": lambda run: str((run.findings or {}).get("reason", summary.NONE)),
+        "Findings at the end": _findings,
+        "Best top-1 error, validation": lambda run: _best(run, "val_top1_error"),
+        "Last top-1 error, validation": lambda run: _last(run, "val_top1_error", summary.percent),
+        "Best top-5 error, validation": lambda run: _best(run, "val_top5_error"),
+        "Last loss, validation": lambda run: _last(run, "val_loss", summary.number),
+        "Last loss, training": lambda run: _last(run, "train_loss", summary.number),
+        "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs}",
+        "Steps": lambda run: f"{run.steps[-1]['step'] if run.steps else 0:,}",
+        "Time of training": lambda run: summary.duration(summary.train_seconds(run)),
+        "Images per second": lambda run: summary.number(summary.speed(run), ",.0f"),
+    }
+    return [(name, [read(run) for run in runs]) for name, read in readers.items()]
+
+
+def _findings(run: Run) -> str:
+    rows: list[dict[str, Any]] = (run.findings or {}).get("findings", [])
+    return "; ".join(f"{row.get('severity')}: {row.get('rule')}" for row in rows) or summary.NONE
+
+
+def _best(run: Run, key: str) -> str:
+    measured = [row for row in run.evaluations if finite(row.get(key)) is not None]
+    if not measured:
+        return summary.NONE
+    best = min(measured, key=lambda row: row[key])
+    return f"{summary.percent(best[key])}, epoch {best.get('epoch', summary.NONE)}"
+
+
+def _last(run: Run, key: str, write: Callable[[Any], str]) -> str:
+    return write(run.evaluations[-1].get(key)) if run.evaluations else summary.NONE
+
+
+def start_rows(runs: Sequence[Run]) -> Table:
+    """List the starting weights, and what was predicted of them."""
+    predicted = [plateau_steps(run) for run in runs]
+    totals = [signals.total_budget(run) for run in runs]
+    return [
+        ("Plan", [run.config.init.plan for run in runs]),
+        ("Gain budget of the weights", [summary.init_table(run)[1] if run.init else summary.NONE for run in runs]),
+        ("Gain budget with the input", [summary.number(total, "z.2f") for total in totals]),
+        ("Which is", [summary.NONE if total is None else signals.zone(total) for total in totals]),
+        ("Predicted steps at chance", [_steps(value) for value in predicted]),
+    ]
+
+
+def _steps(value: float | None) -> str:
+    return summary.NONE if value is None else "never leaves it" if value == float("inf") else f"{value:,.0f}"

@@ -1,0 +1,239 @@
+"""What the sampled steps showed inside the network -> heat maps over time, and histograms to be stepped through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainability.report import marks
+from trainability.report.confusion import plain
+from trainability.report.look import Figure, axis, blank_layout
+from trainability.report.series import evenly, finite, steps_per_epoch
+from trainability.training.record import Run
+
+MOST_COLUMNS = 200
+"""Sampled steps that a heat map shows: with more, a column is narrower than three pixels."""
+MOST_HISTOGRAMS = 60
+"""Sampled steps whose histograms the page keeps."""
+PER_MILLE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A number of a layer that a heat map shows.
+
+    Attributes:
+        key: as in `layers.jsonl`.
+        title: heading.
+        note: what it is, and where it should be.
+        is_fraction: on a scale from 0 to 1; the others are on a logarithmic scale.
+    """
+
+    key: str
+    title: str
+    note: str
+    is_fraction: bool = False
+
+
+FIELDS = (
+    Field(key="activation_rms", title="Activations", note="Root mean square of each layer's output, before its ReLU."),
+    Field(
+        key="gradient_rms", title="Gradients", note="Root mean square of the gradient of each layer's weights, before clipping."
+    ),
+    Field(
+        key="update_ratio", title="Update ratio", note="One step's change of the weights over the weights; about 10⁻³ is usual."
+    ),
+    Field(key="zero_fraction", title="Zeros", note="Share of a layer's outputs that its ReLU sets to zero.", is_fraction=True),
+)
+
+KINDS = {"weight": "weights", "gradient": "gradients of the weights", "activation": "outputs before the ReLU"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The sampled steps of a run.
+
+    Attributes:
+        steps: ascending.
+        names: of the layers, in forward order.
+        rows: by (step, name).
+    """
+
+    steps: list[int]
+    names: list[str]
+    rows: dict[tuple[int, str], dict[str, Any]]
+
+    def column(self, step: int, read: Callable[[dict[str, Any]], Any]) -> list[Any]:
+        """Read something of every layer at a step, `None` where a layer has no row."""
+        return [read(self.rows[step, name]) if (step, name) in self.rows else None for name in self.names]
+
+
+def samples_of(run: Run) -> Samples:
+    """Sort the rows of `layers.jsonl`."""
+    rows = {(row["step"], row["name"]): row for row in run.layers}
+    return Samples(steps=sorted({step for step, _ in rows}), names=list(dict.fromkeys(name for _, name in rows)), rows=rows)
+
+
+def layer_figures(run: Run) -> list[Figure]:
+    """Draw the layers over time; an empty list where no step was looked at."""
+    samples = samples_of(run)
+    if not samples.steps:
+        return []
+    return [*(_heat_map(run, samples, field) for field in FIELDS), _histograms(run, samples)]
+
+
+def _heat_map(run: Run, samples: Samples, field: Field) -> Figure:
+    name = f"layers-{field.key.replace('_', '-')}"
+    steps = [samples.steps[place] for place in evenly(len(samples.steps), MOST_COLUMNS)]
+    columns = [samples.column(step, lambda row: finite(row.get(field.key))) for step in steps]
+    values = [value for column in columns for value in column if value is not None and (field.is_fraction or value > 0)]
+    if not values:
+        return Figure(name=name, title=field.title, missing="No sampled step has a finite value above zero.")
+    low, high = (0.0, 1.0) if field.is_fraction else (min(values), max(values))
+    shown = [[_height(value, field) for value in layer] for layer in zip(*columns, strict=True)]
+    numbers = [[None if value is None else float(f"{value:.3g}") for value in layer] for layer in zip(*columns, strict=True)]
+    trace = {
+        "type": "heatmap",
+        "name": field.key,
+        "x": steps,
+        "y": list(range(len(samples.names))),
+        "z": shown,
+        "customdata": numbers,
+        "hovertemplate": "%{customdata:.3~g}<br>%{text}, {position}<extra></extra>",
+        "text": [[plain(layer)] * len(steps) for layer in samples.names],
+        "hoverongaps": False,
+        **_colours(field, low, high),
+    }
+    if field.is_fraction:
+        del trace["customdata"]
+        trace["hovertemplate"] = trace["hovertemplate"].replace("customdata:.3~g", "z:.1%")
+    layout = marks.time_layout(run)
+    layout["margin"]["t"] = 44  # of the colour scale
+    layout["xaxis"] |= {"range": _span(steps), "zeroline": False}
+    layout["yaxis"] = _layer_axis(samples.names) | {"autorange": "reversed"}
+    layout["annotations"], layout["shapes"] = [], []
+    return Figure(
+        name=name,
+        title=field.title,
+        note=field.note + _thinned(len(samples.steps), len(steps), "columns"),
+        description=_describe(field, samples.names, columns),
+        plot={"data": [trace], "layout": layout},
+        num_rows=len(samples.names),
+    )
+
+
+def _height(value: float | None, field: Field) -> float | None:
+    """Place a value on the colour scale; zero has no logarithm and stays blank, as what is not finite does."""
+    if field.is_fraction or value is None:
+        return None if value is None else round(value, 3)
+    return round(math.log10(value), 2) if value > 0 else None
+
+
+def _colours(field: Field, low: float, high: float) -> dict[str, Any]:
+    bottom, top = (low, high) if field.is_fraction else (math.log10(low), math.log10(high))
+    if top - bottom < 0.1:  # one colour for everything would leave the scale without ends
+        bottom, top = bottom - 0.5, top + 0.5
+    ends = (
+        [f"{100 * low:.0f}\u00a0%", f"{100 * high:.0f}\u00a0%"]
+        if field.is_fraction
+        else [f"{10**bottom:.2g}", f"{10**top:.2g}"]
+    )
+    bar = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 4, "len": 0.5, "thickness": 8}
+    bar |= {"outlinewidth": 0, "tickvals": [bottom, top], "ticktext": ends, "tickfont": {"size": 11, "color": "@muted"}}
+    scale = [[0, "@heat-low"], [0.5, "@heat-middle"], [1, "@heat-high"]]
+    return {"colorscale": scale, "zmin": bottom, "zmax": top, "colorbar": bar}
+
+
+def _layer_axis(names: Sequence[str]) -> dict[str, Any]:
+    labels = [plain(name if len(name) <= 18 else f"…{name[-17:]}") for name in names]
+    ticks = {"tickvals": list(range(len(names))), "ticktext": labels, "showgrid": False, "zeroline": False}
+    upright = axis("") | ticks | {"type": "linear"}
+    upright["tickfont"] = {"size": 11, "color": "@muted"}
+    del upright["title"], upright["nticks"]
+    return upright
+
+
+def _span(steps: Sequence[int]) -> list[float]:
+    """Leave half a column on both sides, but none before the first step."""
+    half = (steps[-1] - steps[0]) / max(1, len(steps) - 1) / 2 or 0.5
+    return [max(0.0, steps[0] - half), steps[-1] + half]
+
+
+def _thinned(num: int, shown: int, what: str) -> str:
+    return f" Of {num:,} sampled steps, {shown} are kept as {what}, evenly spaced." if shown < num else ""
+
+
+def _describe(field: Field, names: Sequence[str], columns: Sequence[Sequence[float | None]]) -> str:
+    """Say in words what the picture shows: the extremes at the first and at the last sampled step."""
+    parts = [f"{field.title} of {len(names)} layers at {len(columns)} sampled steps."]
+    for when, column in (("first", columns[0]), ("last", columns[-1])):
+        present = [(value, name) for value, name in zip(column, names, strict=True) if value is not None]
+        if present:
+            (low, lowest), (high, highest) = min(present), max(present)
+            parts.append(f"At the {when} step from {low:.3g} ({lowest}) to {high:.3g} ({highest}).")
+        else:
+            parts.append(f"At the {when} step no finite value.")
+    return " ".join(parts)
+
+
+def _histograms(run: Run, samples: Samples) -> Figure:
+    """Draw the magnitudes of every layer at one step; the page has those of the other steps, too."""
+    title = "Histograms of magnitudes"
+    every = [step for step in samples.steps if any(_has_histogram(samples.rows.get((step, name))) for name in samples.names)]
+    steps = [every[place] for place in evenly(len(every), MOST_HISTOGRAMS)]
+    kinds = {kind: kept for kind in KINDS if (kept := _kept(samples, steps, kind)) is not None}
+    if not kinds:
+        return Figure(name="histograms", title=title, missing="The sampled steps of this run have no histograms.")
+    layout = blank_layout()
+    layout["margin"] |= {"t": 12, "r": 76}
+    layout["xaxis"] = axis("Magnitude") | {"type": "log", "showline": True, "ticks": "outside", "tickcolor": "@line"}
+    layout["yaxis"] = _layer_axis(samples.names)
+    layout["yaxis"] |= {"ticktext": layout["yaxis"]["ticktext"][::-1], "range": [-0.3, len(samples.names) + 0.1]}
+    names = [plain(name) for name in samples.names]
+    layout["meta"] = {"histograms": kinds, "steps": steps, "names": names, "epoch_steps": steps_per_epoch(run)}
+    return Figure(
+        name="histograms",
+        title=title,
+        note="Share of a layer's elements by magnitude, in powers of two; dashed: at the first sampled step."
+        + _thinned(len(every), len(steps), "moments"),
+        description=f"Histograms of {', '.join(KINDS[kind] for kind in kinds)} of {len(names)} layers at {len(steps)} sampled"
+        f" steps, from step {steps[0]:,} to step {steps[-1]:,}.",
+        plot={"data": [], "layout": layout},
+        choices={kind: KINDS[kind] for kind in kinds},
+        num_samples=len(steps),
+        num_rows=len(names),
+    )
+
+
+def _has_histogram(row: dict[str, Any] | None) -> bool:
+    return row is not None and any(isinstance(row.get(f"{kind}_histogram"), dict) for kind in KINDS)
+
+
+def _kept(samples: Samples, steps: Sequence[int], kind: str) -> dict[str, Any] | None:
+    """Pack a kind of histograms: shares in per mille, on the bins that are ever used; zeros apart.
+
+    Returns:
+        lowest: exponent of the first bin. shares: per step, per layer, per bin. zeros: per step and layer. `None` if empty.
+    """
+    found = [samples.column(step, lambda row: row.get(f"{kind}_histogram")) for step in steps]
+    present = [shares for column in found for shares in column if isinstance(shares, dict)]
+    used = [place for shares in present for place, share in enumerate(shares["fractions"]) if (finite(share) or 0) > 0]
+    if not used:
+        return None
+    # A bin more on both sides, so that a curve begins and ends on its base line.
+    first, last = max(0, min(used) - 1), max(used) + 1
+
+    def packed(shares: dict[str, Any] | None) -> list[int]:
+        return [_per_mille(share) for share in shares["fractions"][first : last + 1]] if isinstance(shares, dict) else []
+
+    return {
+        "lowest": present[0]["lowest_exponent"] + first,
+        "shares": [[packed(shares) for shares in column] for column in found],
+        "zeros": [[_per_mille(shares["zero_fraction"]) if shares else 0 for shares in column] for column in found],
+    }
+
+
+def _per_mille(share: Any) -> int:
+    return round(finite(share, PER_MILLE) or 0)

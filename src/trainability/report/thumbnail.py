@@ -1,0 +1,20 @@
+"""Pixels -> an image inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """Write an image as the address of a PNG that is in the address itself.
+
+    Args:
+        pixels: (height, width, 3) uint8.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

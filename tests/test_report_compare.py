@@ -1,0 +1,149 @@
+"""The page that compares runs, and what others got."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from browser import visit
+from test_report import MARKUP, evaluation_row, finish_run, needs_browser, plot_of, shape, step_row
+
+from trainability import cli
+from trainability.config import DataConfig, InitConfig, ModelConfig
+from trainability.report import overlay
+from trainability.report.against import reference_for
+from trainability.report.compare import configured_differences, short_names, write_comparison
+from trainability.report.figures import metric_figure
+from trainability.report.html import write_report
+from trainability.report.look import NUM_RUN_COLOURS
+from trainability.training.record import EVALUATIONS, EVIDENCE, STEPS, Run, read_run
+
+
+def visible(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    return re.sub(r"\s+", " ", re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL))
+
+
+def pair(folder: Path) -> list[Path]:
+    one = finish_run(folder / "one")
+    two = finish_run(folder / "two", model=ModelConfig(config="D"), init=InitConfig(plan=MARKUP))
+    (two.folder / EVIDENCE).write_text(
+        json.dumps({"probe": {"log10_gain": -9.0, "input_mean_square": 10.0, "plateau_steps": "inf"}})
+    )
+    return [one.folder, two.folder]
+
+
+def test_what_differs_and_nothing_else(tmp_path: Path) -> None:
+    folders = pair(tmp_path)
+    rows, num_equal = configured_differences([read_run(folder) for folder in folders])
+    assert rows == [("model.config", ["B", "D"]), ("init.plan", ["xavier", MARKUP])]
+    assert num_equal > 40
+    page = visible(write_comparison(folders))
+    assert "<img" not in page
+    assert 'href="one/report.html"' in page
+    assert "never leaves it" in page
+    assert "two -8.0, dead" in page
+    assert "VGG-B on digits, VGG-D on digits" in page
+
+
+def test_the_page_lies_beside_the_first_run_or_where_it_was_asked_for(tmp_path: Path) -> None:
+    folders = pair(tmp_path / "runs")
+    assert write_comparison(folders) == tmp_path / "runs" / "comparison.html"
+    (tmp_path / "pages").mkdir()
+    page = write_comparison(folders, out=tmp_path / "pages" / "x.html")
+    assert 'href="../runs/two/report.html"' in visible(page)
+    with pytest.raises(ValueError, match="nowhere"):
+        write_comparison(folders, out=tmp_path / "nowhere" / "x.html")
+    with pytest.raises(ValueError, match="given twice"):
+        write_comparison([folders[0], folders[0]])
+
+
+def test_names_are_as_short_as_they_can_be() -> None:
+    assert short_names([Path("/a/x"), Path("/b/y")]) == ["x", "y"]
+    assert short_names([Path("/a/x"), Path("/b/x"), Path("/b/y")]) == ["a/x", "b/x", "b/y"]
+
+
+def test_more_runs_than_colours_have_other_symbols(tmp_path: Path) -> None:
+    run = finish_run(tmp_path / "run")
+    many = [(f"run-{number % NUM_RUN_COLOURS + 1}", str(number), run) for number in range(NUM_RUN_COLOURS + 1)]
+    loss = overlay.all_figures(many)[0]
+    shown = [trace for trace in plot_of(loss)["data"] if trace["name"] == "validation"]
+    looks = [(trace["line"]["color"], trace["marker"]["symbol"]) for trace in shown]
+    assert len(set(looks)) == len(looks) == NUM_RUN_COLOURS + 1
+    assert looks[0][0] == looks[-1][0]
+
+
+def test_runs_without_records_or_numbers_are_compared_too(tmp_path: Path) -> None:
+    folders = pair(tmp_path)
+    nothing = dict.fromkeys(("loss", "top1_error", "top5_error", "grad_norm", "lr"), math.nan)
+    (folders[0] / STEPS).write_text(json.dumps(step_row(1, **dict.fromkeys(nothing))) + "\n")
+    (folders[0] / EVALUATIONS).write_text(json.dumps(evaluation_row(1, **{f"val_{key}": None for key in nothing})) + "\n")
+    (folders[1] / STEPS).unlink()
+    (folders[1] / EVALUATIONS).unlink()
+    assert "Comparison of 2 training runs" in visible(write_comparison(folders))
+
+
+def imagenet(folder: Path, *, against: str = "D", width: float = 1.0, **data: object) -> Run:
+    settings = DataConfig(name="imagenet", **data)  # type: ignore[arg-type]
+    names = tuple(map(str, range(1000)))
+    return finish_run(folder, class_names=names, model=ModelConfig(config=against, width=width), data=settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("against", "config", "top1", "top5"), [("paper", "D", 28.73, 9.95), ("paper", "C", 28.1, 9.4), ("seed", "A", 57.48, 30.84)]
+)
+def test_the_reference_is_drawn_and_its_source_named(
+    tmp_path: Path, against: str, config: str, top1: float, top5: float
+) -> None:
+    run = imagenet(tmp_path / "run", against=config)
+    reference = reference_for(run, against)  # type: ignore[arg-type]
+    for name, value in (("top1", top1), ("top5", top5)):
+        line = shape(metric_figure(run, name, reference), "reference")
+        assert line["y0"] == line["y1"] == pytest.approx(value)
+        assert line["line"]["dash"] == "dot"
+    assert all(mark["name"] != "reference" for mark in plot_of(metric_figure(run, "loss", reference))["layout"]["shapes"])
+    page = visible(write_report(run.folder, against=against))  # type: ignore[arg-type]
+    assert f"Reference, dotted: VGG-{config}, trained at 256" in page
+    assert f"top-1 error {top1:.2f} %, top-5 error {top5:.2f} %" in page
+
+
+def test_the_paper_s_net_of_the_same_training_scale_is_taken(tmp_path: Path) -> None:
+    assert "trained at 384" in reference_for(imagenet(tmp_path / "a", against="C", size=384), "paper").source
+    assert "trained at 256-512" in reference_for(imagenet(tmp_path / "b", against="C", jitter=(256, 512)), "paper").source
+
+
+def test_where_nothing_fits_the_page_says_so(tmp_path: Path) -> None:
+    digits = finish_run(tmp_path / "digits")
+    assert "No reference line: against paper" in visible(write_report(digits.folder, against="paper"))
+    narrow = imagenet(tmp_path / "narrow", width=0.25)
+    assert "full width; this run has model.width 0.25" in visible(write_report(narrow.folder, against="seed"))
+    lrn = imagenet(tmp_path / "lrn", against="A-LRN")
+    assert "nothing was published for A-LRN" in visible(write_report(lrn.folder, against="seed"))
+    both = visible(write_comparison([digits.folder, narrow.folder], against="seed"))
+    assert "these runs have no result in common" in both
+
+
+def test_the_command_writes_every_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = pair(tmp_path)
+    assert cli.report(tuple(folders)) == 0
+    pages = [*(folder / "report.html" for folder in folders), tmp_path / "comparison.html"]
+    assert capsys.readouterr().out.split() == list(map(str, pages))
+    assert all(page.is_file() for page in pages)
+    with pytest.raises(ValueError, match="two or more"):
+        cli.report((folders[0],), out=tmp_path / "x.html")
+
+
+class TestInBrowser:
+    pytestmark = needs_browser
+
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    def test_opens_offline_and_draws_everything(self, tmp_path: Path, dark: bool) -> None:
+        seen = visit(write_comparison(pair(tmp_path)), tmp_path, dark=dark)
+        assert (seen.requests, seen.console) == ([], [])
+        dom = re.sub(r"<(script|style)\b.*?</\1>", "", seen.dom, flags=re.DOTALL)
+        plots = dom.split("<figure ")[1:]
+        assert [plot.count('class="trace scatter') for plot in plots] == [6, 6, 6, 4, 2]
+        assert "<img" not in dom
