@@ -66,6 +66,10 @@ def test_a_dead_plan_is_told_once_with_a_plan_that_would_work(tmp_path: Path) ->
     worse = [finding for finding in listener.told if finding.severity != "hint"]
     assert [finding.rule for finding in worse] == ["gain_budget_low"]
     assert '--init.plan "' in worse[0].remedy
+    rows = dead.run.arisen
+    assert {row["rule"] for row in rows} == {finding.rule for finding in listener.told}
+    assert next(row for row in rows if row["rule"] == "gain_budget_low")["step"] == 0
+    assert all(row["seen"] and row["remedy"] and row["measurements"] for row in rows)
     plan = worse[0].remedy.split('"')[1]
     more = {"optim__epochs": 6, "optim__batch_size": 64, "model__dropout": 0.0}
     better = train(tmp_path / "s", config_of(init__plan=plan, **more))
@@ -112,6 +116,9 @@ def test_what_an_interrupted_run_had_seen_is_taken_up(tmp_path: Path) -> None:
     assert evidence.probe is not None
     assert [record.step for record in evidence.steps] == list(range(24))
     assert len(resumed.run.evaluations) == 2
+    told = [(row["rule"], row["severity"]) for row in resumed.run.arisen]
+    assert told
+    assert len(set(told)) == len(told)  # a resume tells again what is still there, and writes it down once
 
 
 def test_damaged_evidence_does_not_stop_a_resume(tmp_path: Path) -> None:

@@ -1,18 +1,11 @@
-"""A run directory -> `report.html`: one file that needs no network, in the reader's colour scheme."""
+"""A run directory -> `report.html`."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from trainability import config as configuration
-from trainability.report import figures, look, summary
+from trainability.report import figures, look, page, summary
 from trainability.report.errors import error_section
 from trainability.training.record import Run, read_run
 
@@ -31,24 +24,15 @@ def write_report(folder: Path) -> Path:
     Raises:
         ValueError: it is no run directory, a file in it is damaged, or the page cannot be written.
     """
-    page = render(read_run(folder))
-    path = folder / REPORT
-    partial = path.with_name(REPORT + ".partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from None
-    return path
+    return page.write(folder / REPORT, render(read_run(folder)))
 
 
 def render(run: Run) -> str:
     """Make the page of a run."""
-    environment = _templates()
-    script, plotly = _source("report.js"), get_plotlyjs()
     table, budget = summary.init_table(run)
     errors, problems = error_section(run)
-    return environment.get_template("report.html.jinja").render(
+    return page.render(
+        "report.html.jinja",
         run=run,
         title=summary.title(run),
         status=summary.status(run),
@@ -56,9 +40,7 @@ def render(run: Run) -> str:
         headlines=[summary.headline(run, "top1"), summary.headline(run, "top5")],
         tiles=summary.tiles(run),
         figures=figures.all_figures(run),
-        legend=look.LEGEND,
-        palettes=look.PALETTES,
-        font=Markup(look.FONT),
+        legend_entries=look.LEGEND,
         epochs=summary.epoch_rows(run),
         errors=errors,
         problems=problems,
@@ -71,34 +53,4 @@ def render(run: Run) -> str:
         machine=summary.machine(run),
         commands=summary.commands(run),
         recipe=configuration.to_toml(run.config),
-        style=Markup(_source("report.css")),
-        script=Markup(script),
-        plotly=Markup(plotly),
-        policy=_policy(script, plotly),
     )
-
-
-@functools.cache
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainability.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    return environment
-
-
-def _source(name: str) -> str:
-    loader = _templates().loader
-    assert loader is not None
-    return loader.get_source(_templates(), name)[0]
-
-
-def _policy(*scripts: str) -> str:
-    """Let the browser run these scripts and no other, whatever a class name holds, and fetch nothing at all."""
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"

@@ -17,7 +17,7 @@ from trainability.evaluation.metrics import Errors, errors
 from trainability.initialize import LayerInit
 from trainability.training.checkpoint import EpochSums, Position
 from trainability.training.engine import Engine
-from trainability.training.record import EVALUATIONS, LAYERS, STEPS, Record
+from trainability.training.record import ARISEN, EVALUATIONS, LAYERS, STEPS, Record, read_rows
 from trainability.training.schedule import after_evaluation
 from trainability.training.sinks import SINKS, Sink
 from trainability.training.tally import StepSums
@@ -132,6 +132,8 @@ class Logbook:
         self.pending: list[_Issued] = []
         self.last_evaluation: dict[str, Any] | None = None
         self.num_examples, self.seconds = 0, 0.0
+        # A resumed run tells again what it still suffers from; the file has each finding where it first arose.
+        self.arisen = {(row["rule"], row["severity"]) for row in read_rows(record.folder / ARISEN)} if self.writes else set()
         if self.display:
             self.display.start(start)
         self.clock = time.perf_counter()
@@ -212,6 +214,9 @@ class Logbook:
     def diagnosed(self, step: int, diagnosis: Diagnosis, new: list[Finding]) -> None:
         """Write a diagnosis down, and show the findings that are new."""
         self.record.write_findings(step=step, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
+        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.arisen]
+        self.record.append(ARISEN, [{"step": step, **to_plain(finding)} for finding in unwritten])
+        self.arisen |= {(finding.rule, finding.severity) for finding in unwritten}
         for sink in self.sinks:
             for finding in new:
                 sink.text(step, f"finding/{finding.rule}", f"{finding.severity}: {finding.seen}. {finding.remedy}")

@@ -28,7 +28,7 @@ from trainability.data.sources import DataSet
 from trainability.initialize import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
-FINDINGS, EVIDENCE = "findings.json", "evidence.json"
+FINDINGS, ARISEN, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
 
 
 class Record:
@@ -108,7 +108,7 @@ class Record:
 
     def sync(self) -> None:
         """Bring the rows to the disk, before a checkpoint that counts on them."""
-        for name in (STEPS, LAYERS, EVALUATIONS):
+        for name in (STEPS, LAYERS, EVALUATIONS, ARISEN):
             if (self.folder / name).exists():
                 with (self.folder / name).open("rb") as file:
                     os.fsync(file.fileno())
@@ -120,7 +120,8 @@ class Record:
             step: updates that the checkpoint has.
             epoch: epochs that it has.
         """
-        for name, key, last in ((STEPS, "step", step), (LAYERS, "step", step), (EVALUATIONS, "epoch", epoch)):
+        for name in (STEPS, LAYERS, EVALUATIONS, ARISEN):
+            key, last = ("epoch", epoch) if name == EVALUATIONS else ("step", step)
             path = self.folder / name
             if path.exists():
                 rows = [row for row in read_rows(path) if row[key] <= last]
@@ -245,6 +246,7 @@ class Run:
         layers: a row per layer and sampled step.
         evaluations: a row per epoch.
         findings: the last diagnosis: verdict, reason, findings, what was not checked.
+        arisen: a row per finding, with the step after which it was first made, or first at its severity.
         evidence: what it rests on.
         result: how it ended.
     """
@@ -258,6 +260,7 @@ class Run:
     layers: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     findings: dict[str, Any] | None = None
+    arisen: list[dict[str, Any]] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
 
@@ -280,6 +283,7 @@ def read_run(folder: Path) -> Run:
         layers=read_rows(folder / LAYERS),
         evaluations=read_rows(folder / EVALUATIONS),
         findings=_read_json(folder / FINDINGS, None),
+        arisen=read_rows(folder / ARISEN),
         evidence=_read_json(folder / EVIDENCE, None),
         result=_read_json(folder / "result.json", None),
     )

@@ -1,0 +1,83 @@
+"""A template and its values -> one HTML file that needs no network, in the reader's colour scheme.
+
+Every page is `templates/page.jinja` with a title, a header and a main part, built from the macros of `templates/parts.jinja`;
+`report.css` styles it, and `report.js` draws each figure that `parts.drawn` put there.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from trainability.report import look
+
+
+def render(template: str, **values: Any) -> str:
+    """Make a page.
+
+    Args:
+        template: name of a template that extends `page.jinja`.
+        values: what it shows. Text is escaped, whatever it holds.
+    """
+    script, plotly = _source("report.js"), get_plotlyjs()
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            palettes=look.PALETTES,
+            font=Markup(look.FONT),
+            style=Markup(_source("report.css")),
+            script=Markup(script),
+            plotly=Markup(plotly),
+            policy=_policy(script, plotly),
+            **values,
+        )
+    )
+
+
+def write(path: Path, page: str) -> Path:
+    """Write a page in one rename, so that whoever opens it sees the old one or the new one.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written ({error.strerror})") from None
+    return path
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trainability.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment
+
+
+def _source(name: str) -> str:
+    loader = _templates().loader
+    assert loader is not None
+    return loader.get_source(_templates(), name)[0]
+
+
+def _policy(*scripts: str) -> str:
+    """Let the browser run these scripts and no other, whatever a class name holds, and fetch nothing at all."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
