@@ -24,6 +24,9 @@ PALETTES: dict[str, dict[str, str]] = {
         "chance": "#6d7580",
         "good": "#1a7340",
         "bad": "#b3261e",
+        "run-3": "#117a5b",
+        "run-4": "#a8327d",
+        "run-7": "#5b4bb5",
     },
     "dark": {
         "paper": "#14171b",
@@ -38,6 +41,9 @@ PALETTES: dict[str, dict[str, str]] = {
         "chance": "#98a1ac",
         "good": "#6fce95",
         "bad": "#ff8d85",
+        "run-3": "#4fd1a5",
+        "run-4": "#f29ad0",
+        "run-7": "#b3a7ff",
     },
 }
 """Role -> colour. Text and lines that carry meaning have a contrast of at least 4.5 with the paper; the per-step line, which

@@ -44,7 +44,10 @@
     });
   }
 
-  const drawAll = () => plots.forEach(draw);
+  // Drawn at once, hundreds of figures would keep the browser busy for seconds: of so many, each is drawn when it comes near.
+  const isLong = plots.length > 24;
+  const drawn = new Set();
+  const drawAll = () => plots.filter((plot) => drawn.has(plot)).forEach(draw);
 
   document.querySelectorAll("[data-role]").forEach((button) => button.addEventListener("click", () => {
     const role = button.dataset.role;
@@ -58,8 +61,18 @@
     draw(plots.find((plot) => plot.name === name));
   }));
   isDark.addEventListener("change", drawAll);
-  drawAll();
   // Plotly's own `responsive` hears the window only, not a container that changes.
   const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => Plotly.Plots.resize(target)));
-  plots.forEach(({ div }) => resized.observe(div));
+  function drawFirst(plot) {
+    if (drawn.has(plot)) return;
+    drawn.add(plot);
+    draw(plot);
+    resized.observe(plot.div);
+  }
+  const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => {
+    near.unobserve(target);
+    drawFirst(plots.find(({ div }) => div === target));
+  }), { rootMargin: "600px" });
+  plots.forEach((plot) => isLong ? near.observe(plot.div) : drawFirst(plot));
+  addEventListener("beforeprint", () => plots.forEach(drawFirst));
 })();
