@@ -6,11 +6,13 @@ predicted plateau is.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainability.faults import loss_divisor
 from trainability.report import figures
 from trainability.report.look import Figure, axis, blank_layout
 from trainability.report.series import chance_levels, downsample, finite, first_nonfinite_step, spans_decades, steps_per_epoch
@@ -22,10 +24,6 @@ from trainability.trials.trial import Variant
 
 MAX_POINTS = 240
 """Of a curve: more than a small picture has pixels for."""
-
-WATCHED = {"extractor16": "the ninth convolution", "extractor18": "the tenth", "output3": "the second fully-connected layer"}
-"""The seed's names of the layers whose gradients it watched, and which they are. Its extractor counts a convolution and its ReLU
-as two places and a pooling apart: our reading."""
 
 REPORTED = (1e-7, 1e-5, 2e-1)
 """Largest gradients that the seed reports."""
@@ -79,13 +77,14 @@ def multiples(result: Result, strands: Sequence[Strand]) -> list[Multiples]:
         own = [strand for strand in strands if strand.variant == variant]
         if own:
             cells = tuple(_cell(result.trial.id, name, own, strands) for name in figures.METRICS)
-            title = "As published" if variant == "as-published" else "Repaired" if len(result.trial.variants) > 1 else "As it ran"
+            title = (
+                "As published" if variant == "as-published" else "Repaired" if len(result.trial.variants) > 1 else "As it ran"
+            )
             rows.append(Multiples(title=title, note=_row_note(own), figures=cells))
-    gradients = tuple(_gradient_cell(result.trial.id, name, strands) for name in WATCHED if strands)
-    gradients = tuple(figure for figure in gradients if figure.plot)
+    gradients = _gradients(result.trial.id, strands) if strands else []
     if gradients:
-        note = "Largest magnitude among a layer's gradient, and that of its other end, at the sampled steps."
-        rows.append(Multiples(title="Gradient ranges", note=note, figures=gradients))
+        note = "The smallest and the largest element of a layer's gradient by magnitude, the larger drawn through."
+        rows.append(Multiples(title="Gradient ranges", note=note, figures=tuple(gradients)))
     return rows
 
 
@@ -94,13 +93,14 @@ def _row_note(strands: Sequence[Strand]) -> str:
     faults, notes = strands[0].run.config.run.faults, []
     if len(strands) > 1:
         notes.append(f"{len(strands)} seeds overlaid.")
-    if "metric-of-last-batch" in faults:
+    if "metric-of-last-batch" in faults and strands[0].seen.answers is not None:
         notes.append(
             "The errors drawn are what the faulty metric showed; the dotted line is the true error of this very run, "
             "from every answer of the trained net: the same weights, another metric."
         )
-    if "halved-loss" in faults:
-        notes.append("The loss drawn is half of the true one, so guessing seems to be far from the chance level.")
+    divisor = loss_divisor(strands[0].run.config)
+    if divisor > 1:
+        notes.append(f"The training loss drawn is the true one over {divisor}: on it, guessing shows at ln C / {divisor}.")
     return " ".join(notes)
 
 
@@ -166,7 +166,7 @@ def rounded(values: Iterable[float | None]) -> list[float | None]:
 
 
 def _layout(end: float) -> dict[str, Any]:
-    layout = blank_layout() | {"margin": {"l": 46, "r": 10, "t": 8, "b": 36}}
+    layout: dict[str, Any] = blank_layout() | {"margin": {"l": 46, "r": 10, "t": 8, "b": 36}}
     across = {"range": [0, 1.02 * end], "showgrid": False, "showline": True, "nticks": 5}
     layout["xaxis"] = axis("Step") | across
     layout["xaxis"]["title"]["standoff"] = 4
@@ -187,7 +187,13 @@ def _scale(name: str, metric: figures.Metric, strands: Sequence[Strand], level: 
     positive = [value for value in values if value > 0]
     if not spans_decades(positive, 50):
         return {"type": "linear", "range": [0, 1.06 * max(values)]}
-    return {"type": "log", "range": [math.log10(0.8 * min(positive)), math.log10(1.3 * max(positive))]}
+    return _log_axis(positive)
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Make a logarithmic axis with a few powers of ten on it, and no other number."""
+    low, high = math.log10(0.8 * min(values)), math.log10(1.3 * max(values))
+    return {"type": "log", "range": [low, high], "dtick": max(1, round((high - low) / 4))}
 
 
 def _shade_plateau(layout: dict[str, Any], strand: Strand) -> None:
@@ -255,60 +261,85 @@ def _describe(metric: figures.Metric, strands: Sequence[Strand], level: float | 
 
 
 def watched_layers(names: Sequence[str]) -> dict[str, str]:
-    """Find the layers that the seed watched among a net's weight layers, by its names; a net with few layers lacks some."""
+    """Find the layers that the seed watched among a net's weight layers, by the seed's names for them.
+
+    Its extractor counts a convolution and its ReLU as two places and a pooling apart, in our reading: 16 and 18 are the ninth
+    and the tenth convolution. A has only eight.
+    """
     convolutions = [name for name in names if name.startswith("features.")]
     found = dict(zip(("extractor16", "extractor18"), convolutions[8:10], strict=False))
-    return found | {"output3": name for name in names if name == "classifier.3"}
+    return found | ({"output3": "classifier.3"} if "classifier.3" in names else {})
 
 
-def _gradient_cell(trial: str, watched: str, strands: Sequence[Strand]) -> Figure:
-    """Draw the range of a layer's gradient over the run, of the first seed of each variant."""
+def _gradients(trial: str, strands: Sequence[Strand]) -> list[Figure]:
+    """Draw the range of each watched layer's gradient over the run, of the first seed of each variant, on one axis."""
     first = {strand.variant: strand for strand in reversed(strands)}
     names = [row["name"] for row in strands[0].run.init]
-    layer = watched_layers(names).get(watched)
-    short = dict(zip(names, layer_names(strands[0].run.config.model.config), strict=False)).get(layer or "", "")
-    title, place = f"{watched}, our {short} ({layer})", f"{trial}-{watched}"
-    traces, said = [], []
-    for variant in reversed(list(first)):
-        rows = [row for row in first[variant].run.layers if row["name"] == layer]
-        ranges = [_range(row) for row in rows]
-        if any(high for _, high in ranges):
-            traces += _band(variant, [row["step"] for row in rows], ranges)
-            highest = [high for _, high in ranges if high]
-            said.append(f"{variant.replace('-', ' ')} from {min(highest):.1e} to {max(highest):.1e}")
-    if not traces:
-        return Figure(name=place, title=title, missing="No gradient was sampled.")
+    short = dict(zip(names, layer_names(strands[0].run.config.model.config), strict=False))
+    watched = watched_layers(names)
+    sizes = {
+        (name, variant): [(row["step"], *_ends(row)) for row in strand.run.layers if row["name"] == layer]
+        for name, layer in watched.items()
+        for variant, strand in first.items()
+    }
+    present = [end for rows in sizes.values() for _, *ends in rows for end in ends if end]
+    if not present:
+        return []
     layout = _layout(max(strand.planned_steps for strand in strands))
-    layout["yaxis"] |= {"type": "log"}
-    description = f"Largest gradient of {layer}, the seed's {watched}: {'; '.join(said)}."
-    return Figure(name=place, title=title, description=description, plot={"data": traces, "layout": layout})
+    layout["yaxis"] |= _log_axis(present)
+    return [
+        _gradient_cell(
+            f"{trial}-{name}",
+            f"{name}, our {short[layer]} ({layer})",
+            {variant: sizes[name, variant] for variant in ("as-published", "repaired") if variant in first},
+            copy.deepcopy(layout),
+        )
+        for name, layer in watched.items()
+    ]
 
 
-def _range(row: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Magnitudes of a gradient's two ends, the smaller first; nothing where it is not finite, or zero."""
-    ends = [abs(end) for key in ("gradient_min", "gradient_max") if (end := finite(row.get(key)))]
+def _ends(row: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Magnitudes of a gradient's two ends, the smaller first; nothing where it is not finite."""
+    ends = [abs(end) for key in ("gradient_min", "gradient_max") if (end := finite(row.get(key))) is not None]
     return (min(ends), max(ends)) if len(ends) == 2 else (None, None)
 
 
-def _band(variant: str, steps: list[int], ranges: Sequence[tuple[float | None, float | None]]) -> list[dict[str, Any]]:
-    """Draw a range over time: both ends, and what lies between."""
-    colour, words = COLOURS[variant], variant.replace("-", " ")
-    low, high = (rounded(end[i] for end in ranges) for i in (0, 1))
-    common = {"type": "scatter", "x": steps, "name": variant}
-    hover = f"{words}<br>largest gradient %{{y:.2g}}, step %{{x:,}}<extra></extra>"
-    return [
-        {**common, "y": low, "mode": "lines", "line": {"width": 0.75, "color": colour}, "hoverinfo": "skip"},
-        {**common, "y": high, "mode": "none", "fill": "tonexty", "fillcolor": colour, "opacity": 0.2, "hoverinfo": "skip"},
-        {**common, "y": high, "mode": "lines+markers", "line": {"width": 1.5, "color": colour}, "marker": {"size": 4}}
-        | {"hovertemplate": hover},
-    ]
+def _gradient_cell(place: str, title: str, sizes: dict[str, list[tuple[Any, ...]]], layout: dict[str, Any]) -> Figure:
+    """Draw a layer's gradient: of each run both ends over the steps. Zero, which a logarithm has not, is said."""
+    traces, said = [], []
+    for number, (variant, rows) in enumerate(sizes.items()):
+        colour, words, steps = COLOURS[variant], variant.replace("-", " "), [step for step, *_ in rows]
+        common = {"type": "scatter", "x": steps, "name": variant}
+        low, high = (rounded(row[end] or None for row in rows) for end in (1, 2))
+        hover = f"{words}<br>largest gradient %{{y:.2g}}, step %{{x:,}}<extra></extra>"
+        traces += [
+            {**common, "y": low, "mode": "lines", "line": {"width": 1, "color": colour, "dash": "dot"}, "hoverinfo": "skip"},
+            {**common, "y": high, "mode": "lines+markers", "line": {"width": 1.5, "color": colour}, "marker": {"size": 4}}
+            | {"hovertemplate": hover},
+        ]
+        present = [value for value in high if value]
+        said.append(
+            f"{words}: {present[0]:.1e} at first, {present[-1]:.1e} at last" if present else f"{words}: never finite, or 0"
+        )
+        zero = next((step for step, _, end in rows if end == 0), None)
+        if zero is not None:
+            text = f"{words}: 0 from step {zero:,}"
+            note = _note(text, variant, x=1, y=1 - 0.14 * number, yref="paper", xanchor="right", yanchor="top")
+            layout["annotations"].append({**note, "font": {"size": 11, "color": colour}})
+            said[-1] += f", 0 from step {zero:,}"
+    description = f"Largest gradient of {title}. {'; '.join(said)}."
+    return Figure(name=place, title=title, description=description, plot={"data": traces, "layout": layout})
 
 
 def probe_figure(result: Result) -> Figure:
     """Draw the largest gradient of every layer for each probed start, against the numbers that the seed reports."""
     traces, said, names = [], [], layer_names("D")
-    layout = blank_layout() | {"margin": {"l": 60, "r": 118, "t": 12, "b": 62}}
-    layout["xaxis"] = axis("Layer, in forward order") | {"showgrid": False, "showline": True, "tickvals": list(range(len(names)))}
+    layout: dict[str, Any] = blank_layout() | {"margin": {"l": 60, "r": 118, "t": 12, "b": 62}}
+    layout["xaxis"] = axis("Layer, in forward order") | {
+        "showgrid": False,
+        "showline": True,
+        "tickvals": list(range(len(names))),
+    }
     layout["xaxis"] |= {"ticktext": names, "tickangle": -45, "range": [-0.4, len(names) - 0.6], "type": "linear"}
     layout["yaxis"] = axis("Largest gradient") | {"type": "log"}
     for (label, diagnosis), colour in zip(result.probes.items(), PLAN_COLOURS, strict=False):
@@ -317,7 +348,9 @@ def probe_figure(result: Result) -> Figure:
         style = {"mode": "lines+markers", "line": {"color": colour, "width": 2}, "marker": {"size": 6}, "hovertemplate": hover}
         trace = {"type": "scatter", "name": label, "x": list(range(len(sizes))), "y": sizes, "text": names, **style}
         traces.append(trace)
-        said.append(f"{label}: {sizes[0]:.1e} in the first layer, {sizes[-1]:.1e} in the last" if sizes[0] and sizes[-1] else label)
+        said.append(
+            f"{label}: {sizes[0]:.1e} in the first layer, {sizes[-1]:.1e} in the last" if sizes[0] and sizes[-1] else label
+        )
     present = [size for trace in traces for size in trace["y"] if size]
     ends = [*present, *REPORTED]
     layout["yaxis"]["range"] = [math.log10(min(ends) / 2), math.log10(max(ends) * 3)]

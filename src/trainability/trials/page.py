@@ -69,9 +69,13 @@ def write_book(
         raise ValueError(f"{root / scale} has no run of {' '.join(names)}{broken}; this makes them: {command}")
     out = out or root / scale / PAGE
     machine = machine_of(results)
-    paths = [page.write(out, _render(results, damaged, command=command, machine=machine, root=root, standard=standard, out=out))]
+    paths = [
+        page.write(out, _render(results, damaged, command=command, machine=machine, root=root, standard=standard, out=out))
+    ]
     if markdown_path is not None:
-        paths.append(page.write(markdown_path, markdown(results, command=run_command(names, scale, standard, standard), machine=machine)))
+        paths.append(
+            page.write(markdown_path, markdown(results, command=run_command(names, scale, standard, standard), machine=machine))
+        )
     num_made = sum(bool(result.runs) for result in results)
     return Written(paths=tuple(paths), num_made=num_made, num_trials=len(results), problems=tuple(problems))
 
@@ -102,9 +106,7 @@ def _render(results: Sequence[Result], damaged: dict[str, list[str]], *, command
     made = [section for section in sections if section.is_made]
     return page.render(
         "book.html.jinja",
-        chapters=[
-            Chapter(name=name, title=group[0].trial.section, sections=tuple(group)) for name, group in chapters.items()
-        ],
+        chapters=[Chapter(name=name, title=group[0].trial.section, sections=tuple(group)) for name, group in chapters.items()],
         scale=results[0].scale,
         scale_note=scale_note(results[0].scale)[0],
         machine=machine,
@@ -123,7 +125,9 @@ def _render(results: Sequence[Result], damaged: dict[str, list[str]], *, command
 
 def _counts(made: Sequence[Section]) -> dict[str, int]:
     """Count the verdicts on the seed's explanations."""
-    return {word: sum(section.row.explanation == word for section in made) for word in ("holds", "does not hold", "cannot be told")}
+    return {
+        word: sum(section.row.explanation == word for section in made) for word in ("holds", "does not hold", "cannot be told")
+    }
 
 
 def overview_figure(results: Sequence[Result]) -> Figure:
@@ -154,15 +158,33 @@ def overview_figure(results: Sequence[Result]) -> Figure:
     ]
     highest = max(y for found in points.values() for _, y, _ in found)
     lowest = min(y for found in points.values() for _, y, _ in found)
-    layout = blank_layout() | {"margin": {"l": 60, "r": 12, "t": 26, "b": 48}}
-    layout["xaxis"] = axis("Gain budget, input included") | {"range": [-12.3, 12.3], "zeroline": False, "showline": True, "dtick": 2}
+    layout: dict[str, Any] = blank_layout() | {"margin": {"l": 60, "r": 12, "t": 26, "b": 48}}
+    layout["xaxis"] = axis("Gain budget, input included") | {
+        "range": [-12.3, 12.3],
+        "zeroline": False,
+        "showline": True,
+        "dtick": 4,
+    }
     layout["yaxis"] = axis("Last training loss / ln C") | {
         "type": "log",
         "range": [math.log10(max(1e-4, lowest) / 1.6), math.log10(max(1.0, highest) * 1.8)],
     }
     layout["shapes"] += _overview_shapes()
-    for text, x in (("dead", (-12 + BUDGET_LOW) / 2), ("trainable", (BUDGET_LOW + BUDGET_HIGH) / 2), ("exploding", (12 + BUDGET_HIGH) / 2)):
-        note = {"text": text, "x": x, "xref": "x", "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "name": "band"}
+    for text, x in (
+        ("dead", (-12 + BUDGET_LOW) / 2),
+        ("trainable", (BUDGET_LOW + BUDGET_HIGH) / 2),
+        ("exploding", (12 + BUDGET_HIGH) / 2),
+    ):
+        note = {
+            "text": text,
+            "x": x,
+            "xref": "x",
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "name": "band",
+        }
         layout["annotations"].append(note | {"font": {"size": 12, "color": "@muted"}})
     said = "; ".join(f"{words[kind]}: {', '.join(name for *_, name in found)}" for kind, found in points.items() if found)
     return Figure(
@@ -176,7 +198,16 @@ def overview_figure(results: Sequence[Result]) -> Figure:
 
 
 def _overview_shapes() -> list[dict[str, Any]]:
-    band = {"type": "rect", "xref": "x", "x0": BUDGET_LOW, "x1": BUDGET_HIGH, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+    band = {
+        "type": "rect",
+        "xref": "x",
+        "x0": BUDGET_LOW,
+        "x1": BUDGET_HIGH,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "layer": "below",
+    }
     chance = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": 1, "y1": 1, "name": "chance"}
     return [
         {**band, "fillcolor": "@grid", "line": {"width": 0}, "name": "band"},

@@ -22,7 +22,13 @@ from trainability.trials.start import Mark, Stay, Strip, marks_of, stay, strips_
 from trainability.trials.table import Row, expectation_text, row_of
 from trainability.trials.trial import Trial
 
-DATA_NAMES = {"caltech256": "Caltech-256", "cifar100": "CIFAR-100", "cifar10": "CIFAR-10", "mnist": "MNIST", "imagenet": "ImageNet"}
+DATA_NAMES = {
+    "caltech256": "Caltech-256",
+    "cifar100": "CIFAR-100",
+    "cifar10": "CIFAR-10",
+    "mnist": "MNIST",
+    "imagenet": "ImageNet",
+}
 ROLES = {"phenomenon": "What was seen", "holds": "For the explanation", "fails": "Against it"}
 
 
@@ -77,7 +83,7 @@ class Section:
         glance: its verdict.
         subject: net and data.
         stand_in: what stands for the data; "" at the other scales.
-        repeated: of "reports", "explanation" and "reading", those that an earlier trial of the chapter has word for word: its id.
+        repeated: field of "reports", "explanation" and "reading" -> earlier trial of the chapter that has the same words.
         expected: its expectations.
         rows: of small pictures.
         probe: figure of a probe trial.
@@ -117,7 +123,9 @@ class Section:
         return self.glance.seen != "none"
 
 
-def section_of(result: Result, damaged: Sequence[str], earlier: Sequence[Trial], *, root: Path, standard: Path, out: Path) -> Section:
+def section_of(
+    result: Result, damaged: Sequence[str], earlier: Sequence[Trial], *, root: Path, standard: Path, out: Path
+) -> Section:
     """Make the section of a trial.
 
     Args:

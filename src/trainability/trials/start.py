@@ -1,5 +1,7 @@
-"""The start of a trial's runs -> what a page shows of it: the plan as a strip of layers, the gain budget on its scale, and the
-predicted plateau against the steps that the trial had."""
+"""The start of a trial's runs -> what a page shows of it.
+
+That is the plan as a strip of layers, the gain budget on its scale, and the predicted plateau against the steps of the trial.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +150,6 @@ def marks_of(result: Result, colours: Sequence[str]) -> list[Mark]:
         value = numbers.get("budget")
         if value is not None and all(abs(value - other) > 0.25 for other in found.values()):
             found[variant.replace("-", " ")] = value
-    names = found if len(found) > 1 else {"": value for value in found.values()}
     colours = colours if len(found) > 1 else ("ink",)
     return [
         Mark(text=f"{name if len(found) > 1 else ''} {signed(value)}".strip(), place=place(value), colour=colour)
