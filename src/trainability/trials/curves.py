@@ -340,7 +340,13 @@ def probe_figure(result: Result) -> Figure:
         "showline": True,
         "tickvals": list(range(len(names))),
     }
-    layout["xaxis"] |= {"ticktext": names, "tickangle": -45, "range": [-0.4, len(names) - 0.6], "type": "linear"}
+    layout["xaxis"] |= {
+        "ticktext": names,
+        "tickangle": -45,
+        "zeroline": False,
+        "range": [-0.4, len(names) - 0.6],
+        "type": "linear",
+    }
     layout["yaxis"] = axis("Largest gradient") | {"type": "log"}
     for (label, diagnosis), colour in zip(result.probes.items(), PLAN_COLOURS, strict=False):
         sizes = rounded(largest_gradient(layer) or None for layer in diagnosis["evidence"]["probe"]["layers"])
@@ -356,7 +362,7 @@ def probe_figure(result: Result) -> Figure:
     layout["yaxis"]["range"] = [math.log10(min(ends) / 2), math.log10(max(ends) * 3)]
     for number in REPORTED:
         _draw_level(layout, "reported", number, "dot", "@chance")
-        note = _note(f"the seed: {number:.0e}", "reported", x=1, y=number, yanchor="middle", xshift=6)
+        note = _note(f"the seed: {number:.0e}".replace("e-0", "e-"), "reported", x=1, y=number, yanchor="middle", xshift=6)
         layout["annotations"].append({**note, "font": {"size": 11, "color": "@muted"}})
     return Figure(
         name=f"{result.trial.id}-probe",

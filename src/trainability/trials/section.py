@@ -195,12 +195,12 @@ def _subject(trial: Trial) -> str:
 
 def _stand_in(result: Result) -> str:
     if result.trial.plans:
-        return "a probe at the seed's own size: full width, 224 pixels, 1,000 classes, generated photographs"
+        return "A probe at the seed's own size at every scale: full width, 224 pixels, 1,000 classes, generated photographs"
     if result.scale != "pocket":
         return ""
     stand_in, name = STAND_INS[result.trial.data], DATA_NAMES[result.trial.data]
     images = "handwritten digits stand" if stand_in.data["name"] == "digits" else "generated images stand"
-    return f"{images} in for {name}, at 32 pixels and a quarter of the width; kept: {stand_in.kept}"
+    return f"Pocket scale: {images} in for {name}, at 32 pixels and a quarter of the width; kept: {stand_in.kept}"
 
 
 def _repeated(trial: Trial, earlier: Sequence[Trial]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from trainability.doctor.rules_start import BUDGET_HIGH, BUDGET_LOW
 from trainability.initialize import InitPlan, Segment
 from trainability.trials.replay import Result
-from trainability.trials.table import signed, size, steps
+from trainability.trials.table import signed, steps
 from trainability.vgg import CONFIGS
 
 SCALE_END = 12.0
@@ -115,7 +115,14 @@ def strip(title: str, config: str, plan: str, gains: Sequence[tuple[str, float]]
         kind = "keeps" if abs(power) < 0.05 else "grows" if power > 0 else "fades"
         strength = 100 * min(1.0, abs(power) / STRONGEST)
         layers.append(
-            Layer(name=name, module=module, scheme=scheme_name(segment), gain=f"×{size(gain)}", kind=kind, strength=strength)
+            Layer(
+                name=name,
+                module=module,
+                scheme=scheme_name(segment),
+                gain=f"×{gain:.2g}" if gain < 100 else f"×{gain:,.0f}",
+                kind=kind,
+                strength=strength,
+            )
         )
     return Strip(title=title, plan=plan, layers=tuple(layers))
 
