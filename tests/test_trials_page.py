@@ -20,7 +20,7 @@ from trainability.report.look import PALETTES, Figure
 from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, evaluate_runs
 from trainability.training.record import STEPS, read_rows
-from trainability.trials.book import TRIALS
+from trainability.trials.book import TRIALS, select
 from trainability.trials.curves import REPORTED, multiples, probe_figure, strands_of, watched_layers
 from trainability.trials.page import overview_figure, write_book
 from trainability.trials.replay import Job, result_of
@@ -281,12 +281,12 @@ def test_the_command(root: Path, command, tmp_path: Path) -> None:
         assert len(refused.stderr.splitlines()) == 1
 
 
-def full_book(root: Path, folder: Path) -> int:
-    """Fill every place of the book with a run of a thousand steps. Returns how many runs that is."""
+def full_book(root: Path, folder: Path, chapter: str = "all") -> int:
+    """Fill every place of a chapter, or of the book, with a run of a thousand steps. Returns how many runs that is."""
     source = place_of(root, MADE, variant="repaired")
     rows = read_rows(source / STEPS)
     num_runs = 0
-    for trial in TRIALS.values():
+    for trial in select((chapter,)):
         for variant in trial.variants:
             for seed in () if trial.plans else trial.seeds:
                 run = place_of(folder, trial.id, variant=variant, seed=seed)
@@ -325,23 +325,23 @@ class TestInBrowser:
         script += ".observe({ type: 'paint', buffered: true });"
         text = re.sub(r"<meta http-equiv[^>]*>", "", text, count=1).replace("<body>", f"<body><script>{script}</script>", 1)
         path.write_text(text, encoding="utf-8")
-        page = visit(path, tmp_path, size=(1280, 1000))
+        page = visit(path, tmp_path, size=(1280, 1000), settle_ms=3000)
         assert (page.requests, page.console) == ([], [])
         title = re.search(r"<title>([\d.]+)</title>", page.dom)
         assert title is not None
         with capsys.disabled():
             print(f"\n{num_runs} runs: {path.stat().st_size / 1e6:.1f} MB, first paint after {float(title[1]):.0f} ms")
-        num_plots, num_drawn = (
-            page.dom.count('class="plot'),
-            page.dom.count('class="main-svg"') + page.dom.count("js-plotly-plot"),
-        )
-        assert num_plots > 3 * num_runs
-        assert 0 < num_drawn < num_plots / 4
+        dom = re.sub(r"<(script|style)\b.*?</\1>", "", page.dom, flags=re.DOTALL)
+        figures = dom.split("<figure ")[1:]
+        drawn = ["main-svg" in figure for figure in figures]
+        assert len(figures) > 200
+        assert drawn[0]
+        assert sum(drawn) < 30
 
     def test_what_is_far_is_drawn_when_it_comes_near(self, root: Path, tmp_path: Path) -> None:
-        full_book(root, tmp_path / "runs")
+        full_book(root, tmp_path / "runs", chapter="more-random")
         written(tmp_path / "runs", tmp_path / "book.html", "more-random")
-        page = visit(tmp_path / "book.html", tmp_path, size=(1280, 16000))
+        page = visit(tmp_path / "book.html", tmp_path, size=(1280, 16000), settle_ms=3000)
         dom = re.sub(r"<(script|style)\b.*?</\1>", "", page.dom, flags=re.DOTALL)
         figures = dom.split("<figure ")[1:]
         assert len(figures) > 24
