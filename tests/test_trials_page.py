@@ -62,7 +62,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bugs = ("metric-of-last-batch", "halved-loss")
     for variant, faults in (("as-published", bugs), ("repaired", ())):
         folder = place_of(root, MADE, variant=variant)
-        config = config_of(run__faults=faults, run__check="on", run__monitor_every_steps=6)
+        # The check predicts the stay at chance; one run is enough to show it.
+        config = config_of(run__faults=faults, run__check="off" if faults else "on", run__monitor_every_steps=6)
         train(folder, config)
         with engines.start(config.run) as engine:
             evaluate_runs([folder], Asking(protocol="centre"), engine=engine)
