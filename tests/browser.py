@@ -41,7 +41,13 @@ class Visit:
 
 
 def visit(
-    page: Path, scratch: Path, *, dark: bool = False, size: tuple[int, int] = (1280, 2400), screenshot: bool = False
+    page: Path,
+    scratch: Path,
+    *,
+    dark: bool = False,
+    size: tuple[int, int] = (1280, 2400),
+    screenshot: bool = False,
+    settle_ms: int = 0,
 ) -> Visit:
     """Open a page.
 
@@ -51,6 +57,7 @@ def visit(
         dark: the reader's colour scheme.
         size: of the window in pixels, width and height.
         screenshot: write scratch/page.png in place of returning a document.
+        settle_ms: time of the page's own clock after which it is looked at; 0 looks when it has loaded.
     """
     assert CHROMIUM is not None
     log = scratch / "net.json"
@@ -61,6 +68,7 @@ def visit(
         f"--user-data-dir={scratch / 'profile'}",
         f"--window-size={size[0]},{size[1]}",
         f"--log-net-log={log}",
+        *([f"--virtual-time-budget={settle_ms}"] if settle_ms else []),
         f"--screenshot={scratch / 'page.png'}" if screenshot else "--dump-dom",
         page.resolve().as_uri(),
     ]

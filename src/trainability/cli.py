@@ -368,7 +368,40 @@ def run_trials(
     )
 
 
-TRIALS_COMMANDS: dict[str, Callable[..., int]] = {"list": list_trials, "run": run_trials}
+def report_trials(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[ID|CHAPTER|all]")] = ("all",),
+    *,
+    scale: Literal["pocket", "real", "full"] = "pocket",
+    dir: Path = BOOK_FOLDER,
+    out: Path | None = None,
+    markdown: Path | None = None,
+) -> int:
+    """Write the book's page: every trial in the seed's order, what the seed says beside what was measured, with its pictures.
+
+    One file that works offline, from the runs that are there; trials without runs are listed with the command that makes them.
+
+    Args:
+        names: trials or chapters, as trials list shows them, or all.
+        scale: of the runs.
+        dir: where the runs are.
+        out: the page. None puts book.html beside the runs.
+        markdown: write the table and the reasons as a page of documentation, too.
+    """
+    from trainability.trials.book import select
+
+    select(names)  # imports no torch: a name that is none is refused at once
+    from trainability.trials.page import write_book
+
+    written = write_book(names, scale=scale, root=dir, standard=BOOK_FOLDER, out=out, markdown_path=markdown)
+    for line in written.problems:
+        print(f"not read: {line}", file=sys.stderr)
+    print(f"{written.num_made} of {written.num_trials} trials have runs")
+    for path in written.paths:
+        print(path)
+    return 0
+
+
+TRIALS_COMMANDS: dict[str, Callable[..., int]] = {"list": list_trials, "run": run_trials, "report": report_trials}
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,

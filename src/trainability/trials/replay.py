@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -225,31 +226,56 @@ class Result:
     probes: dict[str, dict[str, Any]]
 
 
-def result_of(trial: Trial, scale: Scale, root: Path) -> Result:
+def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None = None) -> Result:
     """Read what a trial's runs wrote, and judge it; runs that were not made are left out.
 
+    Args:
+        trial: of the book.
+        scale: of its runs.
+        root: folder of the book's runs.
+        problems: takes a line for each run that is damaged, which then is left out, too.
+
     Raises:
-        ValueError: a run directory is damaged.
+        ValueError: a run directory is damaged, and there is no list for it.
     """
     folders, probes = {}, {}
     for seed in trial.seeds if not trial.plans else ():
         for variant in trial.variants:
             place = Job(trial=trial.id, scale=scale, variant=variant, seed=seed).place(root)
-            if _has_ended(place):
-                folders[variant, seed] = place
+            with _noting(problems, place):
+                if _has_ended(place):
+                    folders[variant, seed] = place
     for plan in trial.plans:
         place = Job(trial=trial.id, scale=scale, plan=plan.label).place(root)
-        if place.is_file():
-            probes[plan.label] = json.loads(place.read_text())
+        with _noting(problems, place):
+            if place.is_file():
+                diagnosis = json.loads(place.read_text())
+                measure_probe(diagnosis)
+                probes[plan.label] = diagnosis
     runs: dict[tuple[Variant, int], Numbers] = {}
     for (variant, seed), folder in folders.items():
         other = None
         if trial.compared_with is not None:
             other = Job(trial=trial.compared_with, scale=scale, variant=variant, seed=seed).place(root)
-        runs[variant, seed] = measure(folder, other)
+        with _noting(problems, folder):
+            runs[variant, seed] = measure(folder, other)
+    folders = {key: folder for key, folder in folders.items() if key in runs}
     if probes:
         runs["repaired", 0] = probe_numbers(probes)
     return Result(trial=trial, scale=scale, runs=runs, verdict=judge(trial, runs), folders=folders, probes=probes)
+
+
+@contextlib.contextmanager
+def _noting(problems: list[str] | None, place: Path) -> Iterator[None]:
+    """Write down that a place is damaged, and go on; without a list, say so by an error."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        said = str(error) if isinstance(error, ValueError) else f"lacks {error}"
+        line = said if str(place) in said else f"{place}: {said}; the file was changed or damaged"
+        if problems is None:
+            raise ValueError(line) from None
+        problems.append(line)
 
 
 def probe_numbers(probes: dict[str, dict[str, Any]]) -> dict[str, float | None]:

@@ -183,7 +183,7 @@ def markdown(results: Sequence[Result], *, command: str, machine: str) -> str:
         "",
         f"Made by `{command}` and `trainability trials report --markdown docs/trials.md`, scale **{scale}**, {machine}.",
         "",
-        *_scale_note(scale),
+        *scale_note(scale),
         "",
         "| trial | the seed says | measured | as the seed saw it? | its explanation | cause, by the doctor |",
         "|---|---|---|---|---|---|",
@@ -205,7 +205,8 @@ def markdown(results: Sequence[Result], *, command: str, machine: str) -> str:
     return "\n".join(lines)
 
 
-def _scale_note(scale: str) -> list[str]:
+def scale_note(scale: str) -> list[str]:
+    """Say what a scale keeps and what it gives up, in one paragraph."""
     if scale != "pocket":
         return ["Real data sets." if scale == "real" else "Real data sets, rescaled to 256 pixels and cropped to 224."]
     kept = "; ".join(f"{name}: {stand_in.kept}" for name, stand_in in STAND_INS.items())

@@ -148,7 +148,11 @@
   }
   const KEYS = { "+": [0.5, 0], "=": [0.5, 0], "-": [2, 0], ArrowLeft: [1, -0.25], ArrowRight: [1, 0.25], 0: [0, 0] };
 
-  const drawAll = () => plots.forEach(draw);
+  // Drawn at once, hundreds of figures would keep the browser busy for seconds: of so many, each is drawn when it comes near.
+  const isLong = plots.length > 24;
+  const drawn = new Set();
+  const drawAll = () => plots.filter((plot) => drawn.has(plot)).forEach(draw);
+
   const listen = (what, event, action) => document.querySelectorAll(what).forEach((item) => {
     item.addEventListener(event, () => action(item));
   });
@@ -177,7 +181,7 @@
     slider.setAttribute("aria-valuetext", words);
     if (steps === smoothingSteps) return;
     smoothingSteps = steps;
-    plots.filter(({ source }) => source.includes('"smooth":true')).forEach(draw);
+    plots.filter((plot) => drawn.has(plot) && plot.source.includes('"smooth":true')).forEach(draw);
   });
   listen("[data-choice]", "change", (choice) => draw(plotOf(choice)));
   listen("[data-sample]", "input", (slider) => draw(plotOf(slider)));
@@ -187,8 +191,18 @@
     look(plot, ...KEYS[event.key]);
   }));
   isDark.addEventListener("change", drawAll);
-  drawAll();
   // Plotly's own `responsive` hears the window only, not a container that changes.
   const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => Plotly.Plots.resize(target)));
-  plots.forEach(({ div }) => resized.observe(div));
+  function drawFirst(plot) {
+    if (drawn.has(plot)) return;
+    drawn.add(plot);
+    draw(plot);
+    resized.observe(plot.div);
+  }
+  const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => {
+    near.unobserve(target);
+    drawFirst(plots.find(({ div }) => div === target));
+  }), { rootMargin: "600px" });
+  plots.forEach((plot) => isLong ? near.observe(plot.div) : drawFirst(plot));
+  addEventListener("beforeprint", () => plots.forEach(drawFirst));
 })();
