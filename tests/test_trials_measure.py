@@ -109,4 +109,4 @@ def test_a_probe_is_measured_by_its_largest_elements(learned: Path) -> None:
 def test_every_metric_says_what_it_is() -> None:
     for metric in METRICS.values():
         assert metric.title
-        assert metric.unit in ("", "%", "steps", "nats")
+        assert metric.unit in ("", "%", "steps", "step", "nats")

@@ -121,9 +121,10 @@ class DataConfig:
     imbalance: float = 1.0
     """synthetic only: images of the most frequent class per image of the rarest,
     with geometric steps between."""
-    class_share: float = 0.25
-    """synthetic only: share of an image's variance that is the pattern of its
-    class. The larger, the sooner a network leaves chance."""
+    groups: int | None = None
+    """synthetic only: the classes come in so many groups that look alike, as the
+    breeds of dogs do. A network learns the groups first, so it leaves chance as
+    soon as with that many classes. None makes every class its own."""
     cache: Path | None = None
     """Where packs are kept: the images, rescaled once. None takes
     $TRAINABILITY_CACHE, or trainability in the user's cache folder."""
@@ -154,7 +155,8 @@ class DataConfig:
         in_range("data.num-images", self.num_images, at_least=2)
         in_range("data.num-classes", self.num_classes, at_least=2)
         in_range("data.imbalance", self.imbalance, at_least=1)
-        in_range("data.class-share", self.class_share, above=0, at_most=1)
+        if self.groups is not None:
+            in_range("data.groups", self.groups, at_least=2, at_most=self.num_classes)
         if self.encoding is not None:
             one_of("data.encoding", self.encoding, ("jpeg", "raw"))
         if self.workers is not None:

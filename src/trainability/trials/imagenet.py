@@ -7,12 +7,10 @@ from trainability.trials.trial import Expectation, Plan, Trial, Value
 
 PUBLISHED = ("blank-images", "clip-dropped", "odd-accumulation")
 _DESTROYED = (
-    "A colour shift of up to 20 came after normalisation, with clipping to [0, 1]: it hits half of the training "
-    "images and leaves a third of "
-    "them blank. Clipping ended for good below a loss of 7.0, where chance is 6.91."
+    "A colour shift of up to 20 came after normalisation, with clipping to [0, 1]: it hits half of the training images and "
+    "leaves a third of them blank. Clipping ended for good below a loss of 7.0, where chance is 6.91."
 )
-_IMAGENET = "Errors at ImageNet's size: digits in ten classes stand in, with the depth and the gain budget of the "
-"seed's nets."
+_IMAGENET = "Errors at ImageNet's size: digits in ten classes stand in, with the depth and the gain budget of the seed's nets."
 
 
 def _plan(text: str, source: str, note: str = "") -> dict[str, Value]:
@@ -29,8 +27,8 @@ A = Trial(
     reports="Converges; stopped at epoch 18.",
     explanation="A is shallow enough for the plan that the small sets were learned with.",
     reading=_DESTROYED
-    + " A resume forgot the drops of the learning rate. A has eight convolutions, four of them by Xavier: its budget is "
-    "the mildest of the six nets.",
+    + " A resume forgot the drops of the learning rate. A has eight convolutions, four of them by Xavier: its budget is the "
+    "mildest of the six nets.",
     settings={"model.config": Value(value="A", source="seed"), **_SEED_PLAN},
     faults=(*PUBLISHED, "lost-schedule"),
     expectations=(
@@ -50,9 +48,8 @@ _b_fail = Trial(
     data="imagenet",
     reports="The loss does not fall.",
     explanation="Two more randomly initialised layers saturate the activations.",
-    reading="Nothing saturates: the signal dies. Each layer with σ = 0.01 keeps a tenth to a quarter of the mean "
-    "square; six of them take "
-    "the budget to about -9.",
+    reading="Nothing saturates: the signal dies. Each layer with σ = 0.01 keeps a tenth to a quarter of the mean square; six "
+    "of them take the budget to about -9.",
     settings={"model.config": Value(value="B", source="seed"), **_SEED_PLAN},
     faults=PUBLISHED,
     expectations=(
@@ -117,18 +114,16 @@ B_SUCCESS = _more_xavier(
     "xavier:9,normal=0.01:1,xavier:3",
     (0,),
     PUBLISHED,
-    "The direction is right and the reason is not: Xavier widens the range here. For 512 channels it has σ = 0.0147, "
-    "against 0.01, and "
-    "keeps half of the mean square instead of 0.23. " + _DESTROYED,
+    "The direction is right and the reason is not: Xavier widens the range here. For 512 channels it has σ = 0.0147, against "
+    "0.01, and keeps half of the mean square instead of 0.23. " + _DESTROYED,
 )
 C_SUCCESS = _more_xavier(
     "C",
     "xavier:12,normal=0.01:1,xavier:3",
     (0, 1, 2),
     (*PUBLISHED, "padded-pointwise"),
-    "Its 1x1 convolutions were padded by 1, so that the final map was 8x8 and config C was not config C. C is three "
-    "layers deeper than B, "
-    "near the edge of the band: which seed leaves chance within the run is luck.",
+    "Its 1x1 convolutions were padded by 1, so that the final map was 8x8 and config C was not config C. C is three layers "
+    "deeper than B, near the edge of the band: which seed leaves chance within the run is luck.",
 )
 
 _CLIFFS = "Extreme cliff in loss function and gradient exploding"
@@ -142,9 +137,8 @@ def _d_fail(number: int, plan: str) -> Trial:
         data="imagenet",
         reports="The loss oscillates strongly from the very start.",
         explanation="A deeper net has cliffs in its loss, off which a step catapults the weights.",
-        reading="There is no need of cliffs: layers with σ = 0.1 multiply the mean square by 12 to 23 each, so the "
-        "loss starts in the tens or "
-        "thousands and every step overshoots. " + _DESTROYED,
+        reading="There is no need of cliffs: layers with σ = 0.1 multiply the mean square by 12 to 23 each, so the loss "
+        "starts in the tens or thousands and every step overshoots. " + _DESTROYED,
         settings={
             "model.config": Value(value="D", source="seed"),
             **_plan(plan, "our choice", "the seed tried many splits and names none; σ = 0.1 is the code's"),
@@ -184,8 +178,8 @@ D_SUCCESS = Trial(
     data="imagenet",
     reports="With a lower clip the oscillation shrinks and D trains (9 epochs).",
     explanation="Clipping keeps a step from jumping off a cliff.",
-    reading="A lower clip is a lower learning rate for as long as every step is clipped; it helps a start that is "
-    "inside the band.",
+    reading="A lower clip is a lower learning rate for as long as every step is clipped; it helps a start that is inside the "
+    "band.",
     settings={
         "model.config": Value(value="D", source="seed"),
         **_plan("xavier:10,normal=0.1,xavier:3", "our choice", "that of the three splits whose budget is inside the band"),
@@ -212,9 +206,8 @@ VANISHING = Trial(
     data="imagenet",
     reports="Smallest and largest gradients of most layers fall to 1e-7; before, they were 1e-5.",
     explanation="Gradients vanish in most layers.",
-    reading="They do, in all layers alike, since the product of all the other gains stands in each of them. 1e-7 is "
-    "what N(0, 0.01) on every "
-    "layer gives at the start, 1e-5 what the paper's seven Xavier layers give. " + _RANGES,
+    reading="They do, in all layers alike, since the product of all the other gains stands in each of them. 1e-7 is what "
+    "N(0, 0.01) on every layer gives at the start, 1e-5 what the paper's seven Xavier layers give. " + _RANGES,
     settings={"model.config": Value(value="D", source="seed")},
     plans=(
         Plan(label="all-0.01", plan="normal=0.01"),
@@ -238,10 +231,8 @@ PROPAGATE = Trial(
     reports="Gradients reach 2e-1; at epoch 10 the top-1 error is 3 points off the MSR curve.",
     explanation="N(0, σ) on late layers and Xavier on the 512-channel layers keep gradients from vanishing.",
     reading="σ = 0.1 on two fully-connected layers multiplies the mean square by 125 and 20 and so repays what the "
-    "convolutions lose. Any "
-    "layer would do, and so would inputs of 0 to 255. The MSR curve is a net with batch norm and He initialisation, "
-    "plain-18, by centre "
-    "crops. " + _RANGES,
+    "convolutions lose. Any layer would do, and so would inputs of 0 to 255. The MSR curve is a net with batch norm and He "
+    "initialisation, plain-18, by centre crops. " + _RANGES,
     settings={"model.config": Value(value="D", source="seed")},
     plans=(
         Plan(label="late-0.1", plan="xavier:13,normal=0.1:2,xavier:1"),
@@ -273,10 +264,9 @@ CONCLUSION_1 = Trial(
     data="imagenet",
     reports="The first conclusion, from many configurations that are not named.",
     explanation="A layer with N(0, σ) behind others makes their gradients larger, through the weighted sum.",
-    reading="Only if σ gives more gain than what it replaces. In place of Xavier's 0.0147 on a 512-channel layer, 0.1 "
-    "makes them larger and "
-    "0.01 smaller, by the square root of the gains' ratio in either case; and not of the layers before it alone, but "
-    "of all the others.",
+    reading="Only if σ gives more gain than what it replaces. In place of Xavier's 0.0147 on a 512-channel layer, 0.1 makes "
+    "them larger and 0.01 smaller, by the square root of the gains' ratio in either case; and not of the layers before it "
+    "alone, but of all the others.",
     settings={"model.config": Value(value="D", source="seed")},
     plans=(
         Plan(label="xavier", plan="xavier"),
@@ -303,9 +293,8 @@ CONCLUSION_2 = Trial(
     data="imagenet",
     reports="The second conclusion, from many configurations that are not named.",
     explanation="Xavier on the 512-channel layers keeps gradients from vanishing.",
-    reading="It helps, by a factor of about ten against σ = 0.01, and it does not suffice: Xavier keeps half of "
-    "the mean square of a "
-    "ReLU layer, so sixteen layers still lose six to seven powers of ten.",
+    reading="It helps, by a factor of about ten against σ = 0.01, and it does not suffice: Xavier keeps half of the mean "
+    "square of a ReLU layer, so sixteen layers still lose six to seven powers of ten.",
     settings={"model.config": Value(value="D", source="seed")},
     plans=(
         Plan(label="deep-xavier", plan="xavier"),

@@ -93,7 +93,7 @@ class Metric:
 
     Attributes:
         title: what it is, for tables.
-        unit: "%" for a share in [0, 1], "steps", "nats", or "".
+        unit: "%" for a share in [0, 1], "steps" for a number of them, "step" for one of them, "nats", or "".
         of: computes it; `None` where the run has none.
     """
 
@@ -186,7 +186,7 @@ METRICS: dict[str, Metric] = {
     "top1_error": Metric(title="top-1 error", unit="%", of=_top1_error),
     "shown_top1_error": Metric(title="best top-1 error that the run shows", unit="%", of=_shown_top1_error),
     "times_constant": Metric(title="accuracy over that of one constant answer", unit="", of=_times_constant),
-    "left_chance_step": Metric(title="leaves chance", unit="steps", of=lambda seen: seen.left_chance_step),
+    "left_chance_step": Metric(title="leaves chance", unit="step", of=lambda seen: seen.left_chance_step),
     "first_loss": Metric(title="loss at step 1", unit="nats", of=lambda seen: seen.losses[0] if seen.losses else None),
     "shown_first_loss": Metric(
         title="loss that the run shows at step 1",
@@ -195,7 +195,7 @@ METRICS: dict[str, Metric] = {
     ),
     "last_over_chance": Metric(title="last training loss over ln C", unit="", of=_last_over_chance),
     "early_swing": Metric(title="swing of the early loss over ln C", unit="", of=_early_swing),
-    "nan_step": Metric(title="not finite", unit="steps", of=_nan_step),
+    "nan_step": Metric(title="not finite", unit="step", of=_nan_step),
     "predicted_classes": Metric(title="classes answered, as equally frequent ones", unit="", of=_predicted_classes),
     "two_classes_share": Metric(title="answers that are one of two classes", unit="%", of=_two_classes_share),
     "budget": Metric(title="gain budget with the input", unit="", of=_budget),

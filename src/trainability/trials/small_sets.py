@@ -14,9 +14,8 @@ REPAIRED_METRIC = ("halved-loss", "odd-accumulation")
 """What it still had after it."""
 
 METRIC_READING = (
-    "The accuracy was the correct count of the last batch over the size of the whole validation set. On Caltech-256 "
-    "it could never pass "
-    "128 of 6,016, 2.1 %, whatever the net had learned."
+    "The accuracy was the correct count of the last batch over the size of the whole validation set. On Caltech-256 it could "
+    "never pass 128 of 6,016, 2.1 %, whatever the net had learned."
 )
 
 
@@ -51,8 +50,8 @@ _caltech = Trial(
     reports="The loss converges, validation accuracy does not move; the net predicts almost only comet or background.",
     explanation="The weights' starting point is unlucky, so restart; then: the data is too hard for the model.",
     reading=METRIC_READING
-    + " The plotted loss was halved, the head had 1000 outputs for 257 classes, and training and validation "
-    "shared one data set object, so that training saw centre crops. Decoded, three of the four plots are nets that learn.",
+    + " The plotted loss was halved, the head had 1000 outputs for 257 classes, and training and validation shared one data "
+    "set object, so that training saw centre crops. Decoded, three of the four plots are nets that learn.",
     settings={"model.config": B, "init.plan": XAVIER},
     faults=(*WRONG_METRIC, "shared-data-set"),
     published={"model.num-outputs": Value(value=1000, source="public code")},
@@ -111,9 +110,8 @@ _cifar100 = Trial(
 CIFAR100 = (_cifar100, Trial(**{**vars(_cifar100), "id": "cifar100-2", "seeds": (1,)}))
 
 _MIXED_READING = (
-    "σ = 0.2 multiplies the mean square by about 46 to 92 in each 256- and 512-channel layer. The budget is far above "
-    "the band that "
-    "trains: logits of thousands, and steps that overshoot. Clipping bounds the step, not the signal."
+    "σ = 0.2 multiplies the mean square by about 46 to 92 in each 256- and 512-channel layer. The budget is far above the "
+    "band that trains: logits of thousands, and steps that overshoot. Clipping bounds the step, not the signal."
 )
 
 
@@ -162,8 +160,8 @@ def _mixed(data: str, name: str) -> tuple[Trial, Trial]:
 
 MIXED = (*_mixed("caltech256", "caltech"), *_mixed("cifar100", "cifar100"))
 
-_RANDOM_EXPLANATION = "Xavier's range is so narrow that filters do not learn different features; more random layers, "
-"from a wider range, would help."
+_RANDOM_EXPLANATION = "Xavier's range is so narrow that filters do not learn different features; more random layers, from a "
+"wider range, would help."
 
 
 def _random(data: str, name: str, suffix: str, plan: str, note: str) -> Trial:
@@ -174,9 +172,8 @@ def _random(data: str, name: str, suffix: str, plan: str, note: str) -> Trial:
         data=data,
         reports="Now and then a little better, never consistently.",
         explanation=_RANDOM_EXPLANATION,
-        reading="More layers with σ = 0.1 push the budget further above the band that trains. Xavier's range is not "
-        "too narrow: on this "
-        "very net it is the plan that learns.",
+        reading="More layers with σ = 0.1 push the budget further above the band that trains. Xavier's range is not too "
+        "narrow: on this very net it is the plan that learns.",
         settings={"model.config": B, "init.plan": Value(value=plan, source="our choice", note=note), "optim.clip": CLIP},
         faults=WRONG_METRIC,
         expectations=(
@@ -206,9 +203,8 @@ def _simpler(data: str, published: dict[str, Value] | None, extra: str) -> Trial
         data=data,
         reports="The loss converges, accuracy does not improve.",
         explanation="The complexity of the data is not the cause.",
-        reading="True, and the metric alone would have looked the same: with the last batch over the whole set, no "
-        "data set can show an "
-        "accuracy. The start is outside the band as well." + extra,
+        reading="True, and the metric alone would have looked the same: with the last batch over the whole set, no data set "
+        "can show an accuracy. The start is outside the band as well." + extra,
         settings={"model.config": B, **_random_middle(0.1, "public code", "the code's second value"), "optim.clip": CLIP},
         faults=WRONG_METRIC,
         published=published,
@@ -235,16 +231,13 @@ SIMPLER = (
 )
 
 _BACK_EXPLANATION = (
-    "σ = 0.01 instead of 0.2, and Xavier on the layers that the paper names, keep the distributions of activations "
-    "and gradients alike "
-    "from layer to layer."
+    "σ = 0.01 instead of 0.2, and Xavier on the layers that the paper names, keep the distributions of activations and "
+    "gradients alike from layer to layer."
 )
 _BACK_READING = (
-    "The same commit repaired the metric, so its accuracy could be seen for the first time; and no commit has σ = "
-    "0.01: the code has 0.1. "
-    "σ = 0.01 on inputs of unit variance has a budget below -8: each 512-channel layer keeps 0.23 of the mean square, "
-    "where Xavier keeps "
-    "0.5. It makes the layers less alike, not more."
+    "The same commit repaired the metric, so its accuracy could be seen for the first time; and no commit has σ = 0.01: the "
+    "code has 0.1. σ = 0.01 on inputs of unit variance has a budget below -8: each 512-channel layer keeps 0.23 of the "
+    "mean square, where Xavier keeps 0.5. It makes the layers less alike, not more."
 )
 
 
@@ -265,9 +258,8 @@ def _back(data: str, suffix: str, std: float, source: str, note: str, chapter: s
             not_learned("fails", "from this start, without the bugs, it learns nothing"),
         ),
         steps=700,
-        not_at_pocket="A stay at chance of thousands of steps, which a real run of tens of thousands could outlast: "
-        "read the predicted "
-        "plateau.",
+        not_at_pocket="A stay at chance of thousands of steps, which a real run of tens of thousands could outlast: read the "
+        "predicted plateau.",
     )
 
 

@@ -140,6 +140,8 @@ def bounds(expectation: Expectation) -> str:
 def quantity(metric: str, value: float) -> str:
     """Write a metric's value with its unit."""
     unit = METRICS[metric].unit if metric in METRICS else ""
+    if unit == "step":
+        return f"at step {value:,.0f}"
     return share(value) if unit == "%" else f"{size(value)} {unit}".strip()
 
 
@@ -211,10 +213,10 @@ def scale_note(scale: str) -> list[str]:
         return ["Real data sets." if scale == "real" else "Real data sets, rescaled to 256 pixels and cropped to 224."]
     kept = "; ".join(f"{name}: {stand_in.kept}" for name, stand_in in STAND_INS.items())
     return [
-        "Pocket scale keeps depth, classifier, classes and gain budget (a standard deviation grows as 1/sqrt(width), "
-        "so that every layer "
+        "Pocket scale keeps depth, classifier, classes and gain budget (a standard deviation grows as 1/sqrt(width), so that "
+        "every layer "
         f"keeps its gain), at 32 pixels and a quarter of the width, with stand-ins for the data. What they keep: "
         f"{kept}. The four trials on "
-        "gradients are probes at the seed's own size at every scale: net D, full width, 224 pixels, 1,000 classes, "
-        "generated photographs.",
+        "gradients are probes at the seed's own size at every scale: net D, full width, 224 pixels, 1,000 classes, generated "
+        "photographs.",
     ]
