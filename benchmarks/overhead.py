@@ -1,8 +1,9 @@
 """What watching costs: time of a training loop with Monitor, over the same loop unwatched, beside wandb.watch.
 
-Variants run interleaved, one short round after another, so that a busy machine slows all of them alike; the figure
-is the median over rounds of each round's ratio. wandb.watch(log="all") is measured where wandb is installed, offline,
-at log_freq equal to Monitor's `every`.
+Variants run interleaved, in turns of ten steps, and what is compared is processor time of this process, so that a busy
+machine disturbs little; the figure is the median over rounds of each round's ratio, a round being at least one sampling
+interval. What wandb does in its own process is not counted. wandb.watch(log="all") is measured where wandb is installed,
+offline, at log_freq equal to Monitor's `every`.
 
 The loop is that of the package's demo without its data: VGG-B at a quarter of its width, 64 images of 32 pixels, SGD.
 The images are in memory, so nothing hides what watching costs. Goals: at most 1.01 at every 100th step, 1.10 at every
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 from trainability.doctor import Monitor
 from trainability.training.record import environment
 
+TURN = 10  # steps
 RESULTS = Path(__file__).parent / "results" / "overhead.json"
 
 
@@ -46,7 +48,7 @@ def small_vgg(width: int) -> nn.Sequential:
 
 
 class Loop:
-    """One training loop with its own model; `run` takes steps and returns seconds per step."""
+    """One training loop with its own model; `run` takes steps and returns processor seconds."""
 
     def __init__(self, width: int, batch_size: int, every: int | None) -> None:
         torch.manual_seed(0)
@@ -60,7 +62,7 @@ class Loop:
         return self.monitor if self.monitor is not None else contextlib.nullcontext()
 
     def run(self, steps: int) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(steps):
             loss = F.cross_entropy(self.net(self.images), self.labels)
             loss.backward()
@@ -69,7 +71,7 @@ class Loop:
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.log(0.0)
-        return (time.perf_counter() - start) / steps
+        return time.process_time() - start
 
 
 def wandb_loop(width: int, batch_size: int, every: int, folder: str) -> tuple[Loop, Any] | None:
@@ -97,9 +99,14 @@ def measure(every: int, options: argparse.Namespace) -> dict[str, Any]:
         with watched.context():
             for loop in loops.values():
                 loop.run(2)
-            for _ in range(options.rounds):
-                for name, loop in loops.items():
-                    times[name].append(loop.run(max(options.steps, every)))
+            turns = max(1, every // TURN)
+            for _ in range(max(3, options.steps // (turns * TURN))):
+                sums = dict.fromkeys(loops, 0.0)
+                for _ in range(turns):
+                    for name, loop in loops.items():
+                        sums[name] += loop.run(TURN)
+                for name, seconds in sums.items():
+                    times[name].append(seconds / (turns * TURN))
         if rival:
             rival[1].finish()
     row: dict[str, Any] = {"seconds_per_step": statistics.median(times["plain"])}
@@ -114,8 +121,7 @@ def main() -> None:
     """Prints a table and writes it as JSON beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=10, help="steps per round, at least one sampling interval")
+    parser.add_argument("--steps", type=int, default=200, help="per variant and interval; at least three rounds are made")
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--no-wandb", action="store_true")

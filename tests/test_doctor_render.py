@@ -46,7 +46,7 @@ def test_text_tells_verdict_cause_layers_remedy_and_what_was_not_checked():
     text = str(diagnosis)
     assert text == render_text(diagnosis)
     assert text.startswith("DEAD: ")
-    for part in ("gain_budget_low", "threshold -5", "kaiming_normal_", "Layers at the start", "Layers at step 2"):
+    for part in ("gain_budget_low", "limit -5", "kaiming_normal_", "Layers at the start", "Layers at step 3"):
         assert part in text
     assert "Not checked" in text
     assert max(len(line) for line in text.splitlines()) <= WIDTH + 10  # the table of layers may run over a little

@@ -121,6 +121,16 @@ def test_what_an_interrupted_run_had_seen_is_taken_up(tmp_path: Path) -> None:
     assert len(set(told)) == len(told)  # a resume tells again what is still there, and writes it down once
 
 
+def test_a_killed_run_is_diagnosed_to_its_last_recorded_step(tmp_path: Path) -> None:
+    train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=1))
+    early = (tmp_path / "r" / "evidence.json").read_text()
+    train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=2))
+    (tmp_path / "r" / "evidence.json").write_text(early)  # as after a kill in the second epoch
+    evidence = diagnose_run(tmp_path / "r").evidence
+    assert evidence.probe is not None
+    assert [record.step for record in evidence.steps] == list(range(24))
+
+
 def test_damaged_evidence_does_not_stop_a_resume(tmp_path: Path) -> None:
     train(tmp_path / "r", config_of(optim__epochs=1))
     (tmp_path / "r" / "evidence.json").write_text('{"steps": 3}')

@@ -10,9 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from trainability.doctor.finding import Diagnosis, Finding, LayerStats, Measurement
-from trainability.doctor.render import number
-from trainability.doctor.rules_start import plateau_ends
+from trainability.doctor.finding import Diagnosis, Finding, LayerStats
+from trainability.doctor.render import measured, named_layers, number, plateau_text, title_at_start
 
 _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 _VERDICTS = {"will train": "green", "is training": "green", "slow start": "yellow", "cannot tell": "yellow"}
@@ -26,14 +25,10 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         console.print(finding_view(finding))
     probe = diagnosis.evidence.probe
     samples = [sample for sample in diagnosis.evidence.samples if sample.layers]
-    if samples:
+    if samples:  # a run on its way is described by where it is
         console.print(layer_table(samples[-1].layers, f"Layers at step {samples[-1].step + 1:,}"))
     elif probe is not None and probe.layers:
-        title = "Layers at the start"
-        if probe.log10_gain is not None and probe.input_mean_square > 0:
-            entry = math.log10(probe.input_mean_square)
-            title += f": gain budget {probe.log10_gain:+.1f}, input {entry:+.1f}, together {probe.log10_gain + entry:+.1f}"
-        console.print(layer_table(probe.layers, title))
+        console.print(layer_table(probe.layers, title_at_start(probe)))
     if diagnosis.not_checked:
         console.print(Text("Not checked", style="bold"))
         for line in diagnosis.not_checked:
@@ -45,25 +40,8 @@ def _verdict(diagnosis: Diagnosis) -> RenderableType:
     title = Text(diagnosis.verdict.upper(), style=f"bold {colour}")
     if diagnosis.remaining_steps is not None:
         title.append(f", about {diagnosis.remaining_steps:,.0f} more steps", style=colour)
-    lines = [title, Text(diagnosis.reason), *([Text(said)] if (said := _plateau(diagnosis)) else [])]
+    lines = [title, Text(diagnosis.reason), *([Text(said)] if (said := plateau_text(diagnosis)) else [])]
     return Panel(Group(*lines), border_style=colour, padding=(0, 1))
-
-
-def _plateau(diagnosis: Diagnosis) -> str | None:
-    """Say when the loss will leave chance, of a net that has not begun."""
-    probe = diagnosis.evidence.probe
-    if probe is None or probe.plateau_steps is None or diagnosis.evidence.steps:
-        return None
-    planned = probe.optimizer.planned_steps if probe.optimizer is not None else None
-    if math.isinf(probe.plateau_steps):
-        return "predicted plateau: never ends, weight decay shrinks the weights faster than the gradient grows them"
-    text = f"predicted plateau: about {probe.plateau_steps:,.0f} steps at chance"
-    if plateau_ends(probe) is None:
-        text = f"predicted plateau: at least {probe.plateau_steps:,.0f} steps at chance"
-        text += f" ({probe.batch_size} images say little of {probe.num_logits} classes)"
-    if planned is None:
-        return text
-    return f"{text}; the run has {planned:,}" + (": it never ends within it" if probe.plateau_steps > planned else "")
 
 
 def finding_view(finding: Finding) -> RenderableType:
@@ -72,10 +50,9 @@ def finding_view(finding: Finding) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style="dim", min_width=8)
     table.add_column(overflow="fold")
-    rows = [("seen", Text(finding.seen)), ("numbers", _numbers(finding.measurements))]
+    rows = [("seen", Text(finding.seen)), ("numbers", Text("; ".join(map(measured, finding.measurements))))]
     if finding.layers:
-        more = f" and {len(finding.layers) - 6} more" if len(finding.layers) > 6 else ""
-        rows.append(("layers", Text(", ".join(finding.layers[:6]) + more)))
+        rows.append(("layers", Text(named_layers(finding))))
     rows.append(("change", Text(finding.remedy, style="bold")))
     if finding.explains:
         rows.append(("explains", Text(", ".join(finding.explains))))
@@ -84,16 +61,6 @@ def finding_view(finding: Finding) -> RenderableType:
         table.add_row(name, value)
     head = Text.assemble((finding.severity, f"bold {colour}"), f" {finding.rule}: ", (finding.cause, "bold"))
     return Group(head, Padding(table, (0, 0, 1, 2)))
-
-
-def _numbers(measurements: tuple[Measurement, ...]) -> Text:
-    parts = []
-    for measurement in measurements:
-        unit = f" {measurement.unit}" if measurement.unit else ""
-        limit = f" (limit {number(measurement.threshold)})" if measurement.threshold is not None else ""
-        value = "never" if measurement.unit == "steps" and math.isinf(measurement.value) else number(measurement.value) + unit
-        parts.append(f"{measurement.name} {value}{limit}")
-    return Text("; ".join(parts))
 
 
 def layer_table(layers: tuple[LayerStats, ...], title: str) -> Table:

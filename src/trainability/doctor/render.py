@@ -3,7 +3,8 @@
 import math
 import textwrap
 
-from .finding import Diagnosis, Finding, LayerStats, Measurement
+from .finding import Diagnosis, Finding, LayerStats, Measurement, ProbeResult
+from .rules_start import plateau_ends
 
 WIDTH = 110
 _BAR = 12  # characters: a decade of rms each from 1e-6 to 1e+6
@@ -21,10 +22,43 @@ def number(value: float) -> str:
     return f"{value:.1e}"
 
 
-def _measured(measurement: Measurement) -> str:
-    text = f"{measurement.name} {number(measurement.value)}"
-    text += f" {measurement.unit}" if measurement.unit else ""
-    return text + (f" (threshold {number(measurement.threshold)})" if measurement.threshold is not None else "")
+def measured(measurement: Measurement) -> str:
+    """A measurement with its unit and limit: "loss 2.3 nats (limit 4.6)"."""
+    unit = f" {measurement.unit}" if measurement.unit else ""
+    limit = f" (limit {number(measurement.threshold)})" if measurement.threshold is not None else ""
+    value = "never" if measurement.unit == "steps" and math.isinf(measurement.value) else number(measurement.value) + unit
+    return f"{measurement.name} {value}{limit}"
+
+
+def named_layers(finding: Finding) -> str:
+    """The layers that a finding is about, the first six by name."""
+    return ", ".join(finding.layers[:6]) + (f" and {len(finding.layers) - 6} more" if len(finding.layers) > 6 else "")
+
+
+def plateau_text(diagnosis: Diagnosis) -> str | None:
+    """When the loss of a net that has not begun will leave chance; None where nothing is predicted."""
+    probe = diagnosis.evidence.probe
+    if probe is None or probe.plateau_steps is None or diagnosis.evidence.steps:
+        return None
+    planned = probe.optimizer.planned_steps if probe.optimizer is not None else None
+    if math.isinf(probe.plateau_steps):
+        return "predicted plateau: never ends, weight decay shrinks the weights faster than the gradient grows them"
+    text = f"predicted plateau: about {probe.plateau_steps:,.0f} steps at chance"
+    if plateau_ends(probe) is None:
+        text = f"predicted plateau: at least {probe.plateau_steps:,.0f} steps at chance"
+        text += f" ({probe.batch_size} images say little of {probe.num_logits} classes)"
+    if planned is None:
+        return text
+    return f"{text}; the run has {planned:,}" + (": it never ends within it" if probe.plateau_steps > planned else "")
+
+
+def title_at_start(probe: ProbeResult) -> str:
+    """Title of the table of layers of a probe: the budget of the weights, the input's share, and their sum."""
+    title = "Layers at the start"
+    if probe.log10_gain is None or probe.input_mean_square <= 0:
+        return f"{title}: {probe.structure}"
+    entry = math.log10(probe.input_mean_square)
+    return f"{title}: gain budget {probe.log10_gain:+.1f}, input {entry:+.1f}, together {probe.log10_gain + entry:+.1f}"
 
 
 def _wrapped(text: str, indent: str) -> str:
@@ -34,10 +68,9 @@ def _wrapped(text: str, indent: str) -> str:
 def render_finding(finding: Finding) -> str:
     """One finding: what was seen, the numbers, the cause, the remedy, the source."""
     lines = [_wrapped(f"{finding.rule}: {finding.seen}", f"  {_SIGNS[finding.severity]} ")]
-    lines.append(_wrapped("; ".join(map(_measured, finding.measurements)), "      measured  "))
+    lines.append(_wrapped("; ".join(map(measured, finding.measurements)), "      measured  "))
     if finding.layers:
-        shown = ", ".join(finding.layers[:8]) + (f" and {len(finding.layers) - 8} more" if len(finding.layers) > 8 else "")
-        lines.append(_wrapped(shown, "      layers    "))
+        lines.append(_wrapped(named_layers(finding), "      layers    "))
     lines.append(_wrapped(finding.cause, "      cause     "))
     lines.append(_wrapped(finding.remedy, "      change    "))
     if finding.explains:
@@ -110,21 +143,16 @@ def render_text(diagnosis: Diagnosis) -> str:
     if diagnosis.remaining_steps is not None:
         verdict += f" (about {diagnosis.remaining_steps:,.0f} more steps)"
     parts = [_wrapped(diagnosis.reason, f"{verdict}: ")]
+    if (plateau := plateau_text(diagnosis)) is not None:
+        parts.append(_wrapped(plateau, ""))
     if diagnosis.findings:
         parts.append("\n\n".join(render_finding(f) for f in diagnosis.findings))
     probe = diagnosis.evidence.probe
     samples = [s for s in diagnosis.evidence.samples if s.layers]
     if probe is not None and probe.layers:
-        title = f"Layers at the start (rms; structure: {probe.structure}"
-        if probe.log10_gain is not None:
-            title += f"; gain budget {probe.log10_gain:+.1f}, input {_log10(probe.input_mean_square):+.1f}"
-        parts.append(title + ")\n" + render_layers(probe.layers))
+        parts.append(f"{title_at_start(probe)}\n{render_layers(probe.layers)}")
     if samples:
-        parts.append(f"Layers at step {samples[-1].step:,} (rms)\n" + render_layers(samples[-1].layers))
+        parts.append(f"Layers at step {samples[-1].step + 1:,}\n{render_layers(samples[-1].layers)}")
     if diagnosis.not_checked:
         parts.append("Not checked\n" + "\n".join(_wrapped(line, "  - ") for line in diagnosis.not_checked))
     return "\n\n".join(parts)
-
-
-def _log10(value: float) -> float:
-    return math.log10(value) if value > 0 else -math.inf

@@ -195,9 +195,16 @@ def read_evidence(run: Run) -> Evidence:
     Raises:
         ValueError: the file was changed or damaged.
     """
-    if run.evidence is not None:
-        return Evidence.from_dict(run.evidence)
     optim = run.config.optim
+    if run.evidence is not None:
+        kept = Evidence.from_dict(run.evidence)
+        # It is written at the end of every epoch: a killed run went on for a while, and its steps tell.
+        last = kept.steps[-1] if kept.steps else None
+        later = [_step(row, optim.clip) for row in run.steps if last is None or row["step"] - 1 > last.step]
+        usual = last.micro_batches if last is not None else 1
+        return dataclasses.replace(
+            kept, steps=(*kept.steps, *(dataclasses.replace(record, micro_batches=usual) for record in later))
+        )
     return Evidence(
         steps=tuple(_step(row, optim.clip) for row in run.steps),
         evaluations=tuple(
