@@ -130,6 +130,8 @@ def _make(work: tuple[Job, Path, bool]) -> Done:
         was_there = make(job, root, keep_weights=keep_weights)
     except ValueError as error:
         return Done(job=job, seconds=time.perf_counter() - begun, problem=str(error))
+    except Exception as error:  # one run that fails must not take the others with it
+        return Done(job=job, seconds=time.perf_counter() - begun, problem=f"{type(error).__name__}: {error}")
     return Done(job=job, seconds=time.perf_counter() - begun, was_there=was_there)
 
 

@@ -48,14 +48,23 @@ class StandIn:
     kept: str
 
 
-def _generated(num_classes: int, num_images: int, imbalance: float = 1.0) -> dict[str, Any]:
-    return {"name": "synthetic", "num-classes": num_classes, "num-images": num_images, "imbalance": imbalance}
+def _generated(num_classes: int, num_images: int, *, groups: int | None = None, imbalance: float = 1.0) -> dict[str, Any]:
+    sizes = {"num-classes": num_classes, "num-images": num_images, "groups": groups, "imbalance": imbalance}
+    return {"name": "synthetic", **sizes}
 
 
 STAND_INS: dict[str, StandIn] = {
     # Caltech-256 has 80 to 827 images a class.
-    "caltech256": StandIn(data=_generated(257, 5140, 10.0), num_train=4112, kept="257 classes, ten to one in size"),
-    "cifar100": StandIn(data=_generated(100, 4000), num_train=3200, kept="100 classes of equal size"),
+    "caltech256": StandIn(
+        data=_generated(257, 5140, groups=10, imbalance=10.0),
+        num_train=4112,
+        kept="257 classes, ten to one in size, in ten groups that look alike",
+    ),
+    "cifar100": StandIn(
+        data=_generated(100, 4000, groups=20),
+        num_train=3200,
+        kept="100 classes of equal size, in twenty groups that look alike",
+    ),
     "cifar10": StandIn(data=_generated(10, 2000), num_train=1600, kept="10 classes of equal size"),
     "mnist": StandIn(data={"name": "digits"}, num_train=1438, kept="handwritten digits, 10 classes"),
     "imagenet": StandIn(
@@ -119,7 +128,7 @@ def _pocket(trial: Trial, values: dict[str, Any], data_path: Path | None) -> dic
         "optim.batch-size": POCKET_BATCH,
         "optim.epochs": max(trial.sessions, round(trial.steps / per_epoch)),
         # A few dozen steps an epoch: waited for as at full scale, the rate would be gone before the net leaves chance.
-        "optim.patience-epochs": values.get("optim.patience-epochs", 1000) if trial.sessions > 1 else 1000,
+        "optim.patience-epochs": 1000,
         "run.device": "cpu",
     }
 
