@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types bench picture clean
+.PHONY: help demo test lint types bench gallery clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,12 +25,8 @@ types: $(VENV)/.ready-dev  ## static types
 bench: $(VENV)/.ready-dev  ## run every benchmark in turn, and write benchmarks/results/
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-picture: $(VENV)/.ready  ## make docs/report.png anew, from a demo run (needs chromium)
-	rm -rf $(VENV)/picture
-	$(BIN)/trainability train --run.dir $(VENV)/picture/runs/digits-B-001
-	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync \
-	  --no-first-run --user-data-dir=$(CURDIR)/$(VENV)/picture/profile --blink-settings=preferredColorScheme=1 --hide-scrollbars \
-	  --window-size=1180,1260 --screenshot=docs/report.png file://$(CURDIR)/$(VENV)/picture/runs/digits-B-001/report.html
+gallery: $(VENV)/.ready  ## make the pictures of README and docs/gallery.md anew, from real runs (needs chromium)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python docs/gallery/make.py
 
 clean:  ## remove the environment
 	rm -rf $(VENV)

@@ -1,0 +1,103 @@
+"""Takes the pictures of README and docs/gallery.md anew, from real runs: `make gallery`. Needs chromium.
+
+The runs are made under FOLDER if they are not there: the demo run, two starts beside it, and of the book whatever
+`trainability trials run` has left in runs/trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from trainability.checking import check_config
+from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
+from trainability.live.state import Watched
+from trainability.live.view import view
+from trainability.terminal_diagnosis import print_diagnosis
+
+HERE = Path(__file__).parent
+CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+CHROMIUM += ("--disable-sync", "--no-first-run", "--hide-scrollbars")
+RUNS = {
+    "digits-B-001": (),
+    "digits-B-he": ("--init.plan", "he"),
+    "digits-D-small": ("--model.config", "D", "--init.plan", "xavier:4,normal=0.01,xavier:3", "--optim.epochs", "8"),
+}
+
+
+def main() -> None:
+    """Make what is missing, and every picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("runs/gallery"))
+    parser.add_argument("--book", type=Path, default=Path("runs/trials"), help="folder of the book's runs")
+    arguments = parser.parse_args()
+    runs = [arguments.folder / name for name in RUNS]
+    for run, flags in zip(runs, RUNS.values(), strict=True):
+        if not (run / "result.json").exists():
+            trainability("train", *flags, "--run.dir", str(run))
+    trainability("report", *map(str, runs))
+    demo, comparison = runs[0] / "report.html", arguments.folder / "comparison.html"
+    photograph(demo, HERE.parent / "report.png", height=1260)
+    photograph(demo, HERE / "report-dark.png", height=1260, dark=True)
+    photograph(demo, HERE / "layers.png", height=1500, at="layers")
+    photograph(comparison, HERE / "comparison.png", height=1400)
+    if (arguments.book / "pocket").is_dir():
+        trainability("trials", "report", "--dir", str(arguments.book))
+        book = arguments.book / "pocket" / "book.html"
+        photograph(book, HERE / "book.png", height=1400)
+        photograph(book, HERE / "trial.png", height=1700, at="imagenet-D")
+    check(HERE / "check.svg")
+    watch(runs[0], HERE / "watch.svg")
+
+
+def trainability(*arguments: str) -> None:
+    """Call the command line."""
+    subprocess.run(["trainability", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def photograph(page: Path, to: Path, *, height: int, at: str = "", dark: bool = False) -> None:
+    """Take a picture of a page's first screen, or of the one that begins at an element."""
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                "chromium",
+                *CHROMIUM,
+                f"--user-data-dir={profile}",
+                f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+                f"--window-size=1180,{height}",
+                "--virtual-time-budget=4000",
+                f"--screenshot={to}",
+                page.resolve().as_uri() + (f"#{at}" if at else ""),
+            ],
+            check=True,
+            capture_output=True,
+        )
+
+
+def check(to: Path) -> None:
+    """Draw what `trainability check` says of the seed's plan for net D at 224 pixels and 1000 classes."""
+    config = RunConfig(
+        model=ModelConfig(config="D"),
+        init=InitConfig(plan="xavier:4,normal=0.01,xavier:3"),
+        data=DataConfig(name="synthetic", crop=224, num_classes=1000, num_images=20_000, input="standard"),
+        optim=OptimConfig(schedule="plateau", batch_size=256, epochs=74),
+    ).completed()
+    console = Console(record=True, width=110, file=io.StringIO())
+    print_diagnosis(console, check_config(config))
+    console.save_svg(str(to), title="trainability check --model.config D --init.plan xavier:4,normal=0.01,xavier:3 …")
+
+
+def watch(run: Path, to: Path) -> None:
+    """Draw what `trainability watch` shows of a run."""
+    console = Console(record=True, width=110, height=42, file=io.StringIO())
+    console.print(view(Watched(run), width=110, height=42))
+    console.save_svg(str(to), title=f"trainability watch {run.name}")
+
+
+if __name__ == "__main__":
+    main()
