@@ -94,7 +94,8 @@ def measure(every: int, options: argparse.Namespace) -> dict[str, Any]:
     watched = Loop(options.width, options.batch_size, every)
     with tempfile.TemporaryDirectory() as folder:
         rival = None if options.no_wandb else wandb_loop(options.width, options.batch_size, every, folder)
-        loops = {"plain": plain, "monitor": watched} | ({"wandb.watch": rival[0]} if rival else {})
+        again = Loop(options.width, options.batch_size, None)  # what two equal loops differ by: the machine's noise
+        loops = {"plain": plain, "monitor": watched, "plain again": again} | ({"wandb.watch": rival[0]} if rival else {})
         times: dict[str, list[float]] = {name: [] for name in loops}
         with watched.context():
             for loop in loops.values():
@@ -127,10 +128,10 @@ def main() -> None:
     parser.add_argument("--no-wandb", action="store_true")
     options = parser.parse_args()
     rows = {every: measure(every, options) for every in options.every}
-    print(f"{'every':>6}  {'s/step':>8}  {'Monitor':>8}  {'wandb.watch':>12}")
+    print(f"{'every':>6}  {'s/step':>8}  {'Monitor':>8}  {'wandb.watch':>12}  {'unwatched again':>15}")
     for every, row in rows.items():
         rival = f"{row['wandb.watch']:12.3f}" if "wandb.watch" in row else f"{'absent':>12}"
-        print(f"{every:>6}  {row['seconds_per_step']:8.4f}  {row['monitor']:8.3f}  {rival}")
+        print(f"{every:>6}  {row['seconds_per_step']:8.4f}  {row['monitor']:8.3f}  {rival}  {row['plain again']:15.3f}")
     RESULTS.parent.mkdir(exist_ok=True)
     machine = environment(device=torch.device("cpu"), world_size=1)
     del machine["command"]

@@ -1,6 +1,6 @@
 """Theory against measurement: scale of logits and gradients on random nets, and steps at chance on VGGs.
 
-    OMP_NUM_THREADS=1 python benchmarks/theory.py             # 200 random nets (a minute), 24 trainings (a quarter of an hour)
+    OMP_NUM_THREADS=1 python benchmarks/theory.py             # 200 random nets (a minute), 16 trainings (a quarter of an hour)
     OMP_NUM_THREADS=1 python benchmarks/theory.py --plateaus 0
 
 A prediction holds where measurement is within a factor 2 of it. Trainings are VGG-A, B and D at a quarter of their width
@@ -122,7 +122,7 @@ def main() -> None:
     """Prints both tables and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=int, default=200)
-    parser.add_argument("--plateaus", type=int, default=24)
+    parser.add_argument("--plateaus", type=int, default=16)
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": environment(device=torch.device("cpu"), world_size=1), "settings": vars(options)}
     del result["machine"]["command"]

@@ -71,7 +71,7 @@ def test_a_dead_plan_is_told_once_with_a_plan_that_would_work(tmp_path: Path) ->
     assert next(row for row in rows if row["rule"] == "gain_budget_low")["step"] == 0
     assert all(row["seen"] and row["remedy"] and row["measurements"] for row in rows)
     plan = worse[0].remedy.split('"')[1]
-    more = {"optim__epochs": 6, "optim__batch_size": 64, "model__dropout": 0.0}
+    more = {"optim__epochs": 6, "optim__batch_size": 64, "model__dropout": 0.0, "optim__clip": 1.0}
     better = train(tmp_path / "s", config_of(init__plan=plan, **more))
     assert better.run.evaluations[-1]["val_loss"] < 0.7 * 2.303
 
