@@ -39,14 +39,17 @@ RESULTS = Path(__file__).parent / "results" / "theory.json"
 LONGEST = 450
 
 
-def drawn(seed: int) -> tuple[RunConfig, float]:
+def drawn(seed: int, width: float, batch_size: int) -> tuple[RunConfig, float]:
     """A training and its gain budget."""
     rng = random.Random(seed)
     config = RunConfig(
-        model=ModelConfig(config=rng.choice(("A", "B", "D")), width=0.25, dropout=0.5),
+        model=ModelConfig(config=rng.choice(("A", "B", "D")), width=width, dropout=0.5),
         data=DataConfig(name="digits", input="standard"),
         optim=OptimConfig(
-            lr=10 ** rng.uniform(-2.5, -1.5), weight_decay=rng.choice((0.0, 5e-4)), clip=rng.choice((None, 1.0)), batch_size=64
+            lr=10 ** rng.uniform(-2.5, -1.5),
+            weight_decay=rng.choice((0.0, 5e-4)),
+            clip=rng.choice((None, 1.0)),
+            batch_size=batch_size,
         ),
         run=RunSettings(seed=seed, device="cpu"),
     )
@@ -87,9 +90,9 @@ def steps_at_chance(parts: Parts, config: RunConfig, limit: int) -> int | None:
         epoch += 1
 
 
-def plateau(seed: int) -> dict[str, Any] | None:
+def plateau(seed: int, width: float, batch_size: int) -> dict[str, Any] | None:
     """One training: predicted and measured steps at chance; None if it would take too long."""
-    config, budget = drawn(seed)
+    config, budget = drawn(seed, width, batch_size)
     with engines.start(config.run) as engine:
         parts = assemble(config, engine, data=sources.load(config.data, seed=seed))
         scale_to(parts.model, budget, seed)
@@ -123,8 +126,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=int, default=200)
     parser.add_argument("--plateaus", type=int, default=16)
+    parser.add_argument("--width", type=float, default=0.25, help="of the trained networks")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    result: dict[str, Any] = {"machine": environment(device=torch.device("cpu"), world_size=1), "settings": vars(options)}
+    result: dict[str, Any] = {
+        "machine": environment(device=torch.device("cpu"), world_size=1),
+        "settings": {k: v for k, v in vars(options).items() if k != "out"},
+    }
     del result["machine"]["command"]
     ratios = [measured_over_predicted(seed) for seed in range(options.nets)]
     result["scales"] = {}
@@ -136,14 +145,14 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     seed = 0
     while len(rows) < options.plateaus:
-        if (row := plateau(seed)) is not None:
+        if (row := plateau(seed, options.width, options.batch_size)) is not None:
             rows.append(row)
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
         seed += 1
     result["plateaus"] = {"within_factor_2": sum(row["holds"] for row in rows), "of": len(rows), "drawn": seed, "rows": rows}
     print(f"steps at chance: {result['plateaus']['within_factor_2']} of {len(rows)} within a factor 2")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
