@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS
+from trainability.doctor.rules_start import BUDGET_HIGH
 from trainability.evaluation import predictions
 from trainability.evaluation.errors import error_analysis
 from trainability.evaluation.predictions import Predictions
@@ -159,6 +160,12 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def _plateau_steps(seen: Measured) -> float | None:
+    """The prediction is of nets that start at chance: above the band a net starts far above it."""
+    budget = _budget(seen)
+    return None if budget is not None and budget > BUDGET_HIGH else _number(seen.probe.get("plateau_steps"))
+
+
 def _last_convolution_rms(seen: Measured) -> float | None:
     sizes = [layer.get("activation_rms") for layer in seen.probe.get("layers") or [] if layer["kind"] == "conv"]
     return _number(sizes[-4]) if len(sizes) > 3 else None  # the last three are the fully-connected ones
@@ -199,9 +206,7 @@ METRICS: dict[str, Metric] = {
     "predicted_classes": Metric(title="classes answered, as equally frequent ones", unit="", of=_predicted_classes),
     "two_classes_share": Metric(title="answers that are one of two classes", unit="%", of=_two_classes_share),
     "budget": Metric(title="gain budget with the input", unit="", of=_budget),
-    "plateau_steps": Metric(
-        title="predicted steps at chance", unit="steps", of=lambda s: _number(s.probe.get("plateau_steps"))
-    ),
+    "plateau_steps": Metric(title="predicted steps at chance", unit="steps", of=_plateau_steps),
     "first_gradient": Metric(title="largest gradient of the first layer", unit="", of=lambda seen: seen.largest_gradient(0)),
     "last_gradient": Metric(title="largest gradient of the last layer", unit="", of=lambda seen: seen.largest_gradient(-1)),
     "late_gradient": Metric(title="largest gradient at the end", unit="", of=_largest_gradient_late),

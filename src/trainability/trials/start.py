@@ -173,7 +173,7 @@ BAND = (place(BUDGET_LOW), place(BUDGET_HIGH))
 """Where the band that trains lies on the scale."""
 
 
-def stay(title: str, predicted: float | None, num_steps: int, left: float | None, nonfinite: float | None) -> Stay:
+def stay(title: str, predicted: float, num_steps: int, left: float | None, nonfinite: float | None) -> Stay:
     """Set the predicted plateau against the steps that a run had.
 
     Args:
@@ -183,8 +183,8 @@ def stay(title: str, predicted: float | None, num_steps: int, left: float | None
         left: step at which the run left chance.
         nonfinite: step at which it was not finite.
     """
-    is_endless = predicted is not None and math.isinf(predicted)
-    length = 100.0 if is_endless else 100 * min(1.0, (predicted or 0) / num_steps)
+    is_endless = math.isinf(predicted)
+    length = 100.0 if is_endless else 100 * min(1.0, predicted / num_steps)
     measured = f"left it at step {left:,.0f}" if left is not None else f"had not left it after {num_steps:,} steps"
     if nonfinite is not None:
         measured = f"was not finite at step {nonfinite:,.0f}"

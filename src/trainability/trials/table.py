@@ -82,7 +82,8 @@ def _run_line(result: Result, variant: Variant, seed: int) -> str:
     elif numbers["left_chance_step"] is not None:
         parts.append(f"leaves chance at step {numbers['left_chance_step']:,.0f}")
     else:
-        parts.append(f"at chance or above to the end, predicted {steps(numbers['plateau_steps'])}")
+        predicted = numbers["plateau_steps"]
+        parts.append("at chance or above to the end" + ("" if predicted is None else f", predicted {steps(predicted)}"))
     if numbers["top1_error"] is not None:
         shown = numbers["shown_top1_error"]
         wrong = variant == "as-published" and "metric-of-last-batch" in result.trial.faults and shown is not None
@@ -164,10 +165,8 @@ def signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.1f}"
 
 
-def steps(value: float | None) -> str:
+def steps(value: float) -> str:
     """Write a predicted number of steps."""
-    if value is None:
-        return "no number of steps"
     return "never" if math.isinf(value) else f"{value:,.0f} steps"
 
 
