@@ -19,6 +19,7 @@ from trainability.doctor.finding import (
     SplitAudit,
     StepRecord,
 )
+from trainability.doctor.reading import has_learned
 from trainability.doctor.rules import EXPLAINS
 
 CHANCE = math.log(10)
@@ -372,3 +373,12 @@ def test_the_input_alone_is_named_when_it_is_the_cause():
     (finding,) = RULES["gain_budget_high"](evidence)
     assert "input" in finding.cause
     assert "normalise the input" in finding.remedy
+
+
+@pytest.mark.parametrize(("last", "learned"), [(1.15, False), (0.9, True)])
+def test_a_loss_that_is_logged_halved_has_not_learned_because_it_is_below_chance(last, learned):
+    steps = tuple(StepRecord(step=i, loss=1.15 if i < 30 else last, gradient_norm=1.0) for i in range(60))
+    assert has_learned(Evidence(num_classes=10, steps=steps)) is learned
+    # Watched from its middle, a run says nothing about where it began.
+    later = tuple(dataclasses.replace(step, step=step.step + 500) for step in steps)
+    assert has_learned(Evidence(num_classes=10, steps=later))

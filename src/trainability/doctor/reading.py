@@ -43,15 +43,20 @@ def recent_loss(evidence: Evidence) -> float | None:
 
 
 def has_learned(evidence: Evidence) -> bool:
-    """Whether the loss is now below chance, or, without classes, clearly below its first steps."""
+    """Whether the loss is now below chance, or, without classes, clearly below its first steps.
+
+    A run that was watched from its first step must be below that, too: a loss that is logged divided starts below chance.
+    """
     recent = recent_loss(evidence)
     steps = finite_steps(evidence)
     if recent is None or len(steps) < 2 * WINDOW_STEPS:
         return False
     first = statistics.fmean(s.loss for s in steps[:5])
     chance = chance_loss(evidence)
+    if chance is None:
+        return recent < LEARNED * first
     # A run watched from its middle starts below chance; one that starts far above it has learned only below chance.
-    return recent < LEARNED * (first if chance is None else chance)
+    return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 
 
 def started_at_zero(evidence: Evidence) -> bool:

@@ -36,7 +36,7 @@ A = Trial(
         learned("holds", "A learns from this plan without the bugs"),
         not_learned("fails", "A learns nothing from this plan"),
     ),
-    steps=700,
+    steps=1300,
     sessions=2,
     not_at_pocket=_IMAGENET + " Nor does a drop of the learning rate fall due in so few epochs, for a resume to forget.",
 )

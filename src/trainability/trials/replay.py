@@ -20,10 +20,13 @@ from trainability import config as configuration
 from trainability import faults
 from trainability.checking import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
+from trainability.doctor.finding import Evidence, Finding
+from trainability.doctor.rules import diagnose
 from trainability.report.html import REPORT, write_report
 from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, evaluate_runs
 from trainability.training.loop import assemble, fit
+from trainability.training.monitoring import diagnose_run
 from trainability.training.record import Record, write_json
 from trainability.trials.book import TRIALS
 from trainability.trials.judge import Numbers, Verdict, judge
@@ -218,7 +221,17 @@ def probe_config(plan: Plan) -> RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A trial with what its runs measured, and the verdict."""
+    """A trial with what its runs measured, and the verdict.
+
+    Attributes:
+        trial: of the book.
+        scale: of its runs.
+        runs: numbers of every run that was made.
+        verdict: on the trial.
+        folders: run directories.
+        probes: label of a plan -> diagnosis of its start, in plain containers.
+        findings: what the doctor says now of what a run, or a probed plan by its label, wrote.
+    """
 
     trial: Trial
     scale: Scale
@@ -226,6 +239,7 @@ class Result:
     verdict: Verdict
     folders: dict[tuple[Variant, int], Path]
     probes: dict[str, dict[str, Any]]
+    findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]]
 
 
 def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None = None) -> Result:
@@ -255,16 +269,27 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
                 measure_probe(diagnosis)
                 probes[plan.label] = diagnosis
     runs: dict[tuple[Variant, int], Numbers] = {}
+    findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]] = {}
     for (variant, seed), folder in folders.items():
         other = None
         if trial.compared_with is not None:
             other = Job(trial=trial.compared_with, scale=scale, variant=variant, seed=seed).place(root)
         with _noting(problems, folder):
             runs[variant, seed] = measure(folder, other)
+            findings[variant, seed] = diagnose_run(folder).findings
     folders = {key: folder for key, folder in folders.items() if key in runs}
     if probes:
         runs["repaired", 0] = probe_numbers(probes)
-    return Result(trial=trial, scale=scale, runs=runs, verdict=judge(trial, runs), folders=folders, probes=probes)
+        findings |= {label: diagnose(Evidence.from_dict(found["evidence"])).findings for label, found in probes.items()}
+    return Result(
+        trial=trial,
+        scale=scale,
+        runs=runs,
+        verdict=judge(trial, runs),
+        folders=folders,
+        probes=probes,
+        findings=findings,
+    )
 
 
 @contextlib.contextmanager

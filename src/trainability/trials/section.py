@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from trainability import faults
+from trainability.doctor.finding import Finding
 from trainability.report.html import REPORT
 from trainability.report.look import Figure
-from trainability.training.record import FINDINGS
 from trainability.trials.curves import COLOURS, PLAN_COLOURS, Multiples, Strand, multiples, probe_figure, strands_of
 from trainability.trials.replay import Result
 from trainability.trials.scales import CONSTANT, STAND_INS, Scale
@@ -229,22 +227,19 @@ def _run_name(result: Result, variant: str, seed: int) -> str:
 
 def _told(result: Result) -> list[Told]:
     """List what the doctor found, each thing once with the runs that have it."""
-    diagnoses: dict[str, list[dict[str, Any]]] = {label: found["findings"] for label, found in result.probes.items()}
-    for (variant, seed), folder in result.folders.items():
-        path = folder / FINDINGS
-        if path.is_file():
-            diagnoses[_run_name(result, variant, seed)] = json.loads(path.read_text(encoding="utf-8"))["findings"]
     runs: dict[str, list[str]] = {}
-    first: dict[str, dict[str, Any]] = {}
-    for name, found in diagnoses.items():
+    first: dict[str, Finding] = {}
+    for key, found in result.findings.items():
+        name = key if isinstance(key, str) else _run_name(result, *key)
         for finding in found:
-            if finding["severity"] != "hint":
-                runs.setdefault(finding["rule"], []).append(name)
-                first.setdefault(finding["rule"], finding)
+            if finding.severity != "hint":
+                runs.setdefault(finding.rule, []).append(name)
+                first.setdefault(finding.rule, finding)
+    num_runs = len(result.findings)
     return [
         Told(
-            runs="; ".join(runs[rule]) if len(runs[rule]) < len(diagnoses) or len(diagnoses) == 1 else "all runs",
-            **{key: finding[key] for key in ("severity", "cause", "rule", "seen", "remedy")},
+            runs="; ".join(runs[rule]) if len(runs[rule]) < num_runs or num_runs == 1 else "all runs",
+            **{key: getattr(finding, key) for key in ("severity", "cause", "rule", "seen", "remedy")},
         )
         for rule, finding in first.items()
     ]

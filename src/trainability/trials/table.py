@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trainability.trials.judge import Judged
 from trainability.trials.measure import METRICS, PROBE_METRICS
@@ -94,22 +92,11 @@ def _run_line(result: Result, variant: Variant, seed: int) -> str:
 
 
 def cause(result: Result) -> str:
-    """Say what the doctor names as the cause, worst first; of several seeds, the first one's."""
+    """Say what the doctor names as the cause, worst first; of several runs, of the first."""
     named: dict[str, None] = {}
-    for diagnosis in _diagnoses(result):
-        named |= {f"{finding['cause']} ({finding['rule']})": None for finding in diagnosis if finding["severity"] != "hint"}
-    return "; ".join(named) or ("nothing worse than a hint" if result.folders or result.probes else "")
-
-
-def _diagnoses(result: Result) -> list[list[dict[str, Any]]]:
-    if result.probes:
-        return [diagnosis["findings"] for diagnosis in result.probes.values()]
-    for variant in result.trial.variants:
-        for seed in result.trial.seeds:
-            path = result.folders.get((variant, seed))
-            if path is not None and (path / "findings.json").is_file():
-                return [json.loads((path / "findings.json").read_text())["findings"]]
-    return []
+    for found in list(result.findings.values())[: None if result.probes else 1]:
+        named |= {f"{finding.cause} ({finding.rule})": None for finding in found if finding.severity != "hint"}
+    return "; ".join(named) or ("nothing worse than a hint" if result.findings else "")
 
 
 def expectation_text(judged: Judged) -> str:
