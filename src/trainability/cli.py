@@ -168,6 +168,8 @@ def check(
     """
     from trainability.checking import check_config, check_setup, load_setup
 
+    if target is not None and (recipe is not None or config != RunConfig()):
+        raise ValueError(f"check {target} looks at what your function returns; flags of train and --recipe do not go with it")
     diagnosis = check_config(config.completed()) if target is None else check_setup(load_setup(target))
     return _show(diagnosis, as_json=json)
 

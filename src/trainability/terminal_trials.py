@@ -68,7 +68,11 @@ def replay_book(
         )
 
     done = replay.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, told=told)
-    print_verdicts(console, [replay.result_of(trial, scale, root) for trial in chosen])
+    problems: list[str] = []
+    print_verdicts(console, [replay.result_of(trial, scale, root, problems) for trial in chosen])
+    for problem in problems:
+        console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    console.print("The book as a page: trainability trials report", highlight=False)
     return 1 if any(row.problem for row in done) else 0
 
 

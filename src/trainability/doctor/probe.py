@@ -286,7 +286,10 @@ def _growth_facts(
         return facts
     growth = torch.stack(ratios).tolist()
     facts["growth"] = dict(zip(names, growth, strict=True))
-    if settings is not None and settings.name == "SGD" and not prediction.biased and math.isfinite(facts["gradient_norm"]):
+    # Above the band a net starts far above chance, and has no stay there that could be foretold.
+    explodes = prediction.log10_gain is not None and prediction.log10_gain + prediction.log10_input > signal.BUDGET_HIGH
+    known = settings is not None and settings.name == "SGD" and not prediction.biased and math.isfinite(facts["gradient_norm"])
+    if settings is not None and known and not explodes:
         facts["plateau_steps"] = signal.plateau_steps(
             growth,
             lr=settings.lr,

@@ -4,9 +4,8 @@ import math
 
 from . import reading
 from .finding import Evidence, Finding, LayerStats, Measurement, ProbeResult, Severity
+from .signal import BUDGET_HIGH, BUDGET_LOW
 
-# Own pilot, 175 short runs of VGG-A to E: below -5 none of 83 trained, above 2.7 none of 12 (docs/theory.md, section 4).
-BUDGET_LOW, BUDGET_HIGH = -5.0, 2.7
 BIASED_BUDGET_LOW = -7.0
 PILOT_SOURCE = "own pilot of 175 runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"

@@ -8,7 +8,7 @@ from trainability.trials.trial import Expectation, Plan, Trial, Value
 PUBLISHED = ("blank-images", "clip-dropped", "odd-accumulation")
 _DESTROYED = (
     "A colour shift of up to 20 came after normalisation, with clipping to [0, 1]: it hits half of the training images and "
-    "leaves a third of them blank. Clipping ended for good below a loss of 7.0, where chance is 6.91."
+    "leaves about a third of all training images blank. Clipping ended for good below a loss of 7.0, where chance is 6.91."
 )
 _IMAGENET = "Errors at ImageNet's size: digits in ten classes stand in, with the depth and the gain budget of the seed's nets."
 
@@ -25,7 +25,7 @@ A = Trial(
     section="Trying on ImageNet, model B does not converge well",
     data="imagenet",
     reports="Converges; stopped at epoch 18.",
-    explanation="A is shallow enough for the plan that the small sets were learned with.",
+    explanation="None is given; the paper, which it quotes, calls A shallow enough to be trained from a random start.",
     reading=_DESTROYED
     + " A resume forgot the drops of the learning rate. A has eight convolutions, four of them by Xavier: its budget is the "
     "mildest of the six nets.",
@@ -48,8 +48,8 @@ _b_fail = Trial(
     data="imagenet",
     reports="The loss does not fall.",
     explanation="Two more randomly initialised layers saturate the activations.",
-    reading="Nothing saturates: the signal dies. Each layer with σ = 0.01 keeps a tenth to a quarter of the mean square; six "
-    "of them take the budget to about -9.",
+    reading="Nothing saturates: the signal dies. Each layer with σ = 0.01 keeps a seventeenth to a quarter of the mean "
+    "square; six of them take the budget to about -9.",
     settings={"model.config": Value(value="B", source="seed"), **_SEED_PLAN},
     faults=PUBLISHED,
     expectations=(
@@ -131,7 +131,17 @@ C_SUCCESS = _more_xavier(
 _CLIFFS = "Extreme cliff in loss function and gradient exploding"
 
 
-def _d_fail(number: int, plan: str) -> Trial:
+_OVERSHOOTS = (
+    "There is no need of cliffs: layers with σ = 0.1 multiply the mean square by 6 to 23 each, so the loss starts in the "
+    "tens or thousands and every step overshoots. " + _DESTROYED
+)
+_INSIDE = (
+    "Of the three splits, this one starts inside the band: nothing overshoots. With the bugs it learns nothing all the same: "
+    + _DESTROYED
+)
+
+
+def _d_fail(number: int, plan: str, reading: str = _OVERSHOOTS) -> Trial:
     return Trial(
         id=f"imagenet-D-fail-{number}",
         chapter="cliffs",
@@ -139,8 +149,7 @@ def _d_fail(number: int, plan: str) -> Trial:
         data="imagenet",
         reports="The loss oscillates strongly from the very start.",
         explanation="A deeper net has cliffs in its loss, off which a step catapults the weights.",
-        reading="There is no need of cliffs: layers with σ = 0.1 multiply the mean square by 12 to 23 each, so the loss "
-        "starts in the tens or thousands and every step overshoots. " + _DESTROYED,
+        reading=reading,
         settings={
             "model.config": Value(value="D", source="seed"),
             **_plan(plan, "our choice", "the seed tried many splits and names none; σ = 0.1 is the code's"),
@@ -170,7 +179,7 @@ def _d_fail(number: int, plan: str) -> Trial:
 D_FAIL = (
     _d_fail(1, "xavier:4,normal=0.1,xavier:3"),
     _d_fail(2, "xavier:7,normal=0.1,xavier:3"),
-    _d_fail(3, "xavier:10,normal=0.1,xavier:3"),
+    _d_fail(3, "xavier:10,normal=0.1,xavier:3", _INSIDE),
 )
 
 D_SUCCESS = Trial(
@@ -206,7 +215,7 @@ VANISHING = Trial(
     chapter="gradients",
     section=_VANISHING,
     data="imagenet",
-    reports="Smallest and largest gradients of most layers fall to 1e-7; before, they were 1e-5.",
+    reports="Smallest and largest gradients of most layers fall to 1e-7.",
     explanation="Gradients vanish in most layers.",
     reading="They do, in all layers alike, since the product of all the other gains stands in each of them. 1e-7 is what "
     "N(0, 0.01) on every layer gives at the start, 1e-5 what the paper's seven Xavier layers give. " + _RANGES,
@@ -230,7 +239,7 @@ PROPAGATE = Trial(
     chapter="gradients",
     section=_VANISHING,
     data="imagenet",
-    reports="Gradients reach 2e-1; at epoch 10 the top-1 error is 3 points off the MSR curve.",
+    reports="Gradients reach 2e-1, from 1e-5 before; at epoch 10 the top-1 error is 3 points above the MSR curve.",
     explanation="N(0, σ) on late layers and Xavier on the 512-channel layers keep gradients from vanishing.",
     reading="σ = 0.1 on two fully-connected layers multiplies the mean square by 125 and 20 and so repays what the "
     "convolutions lose. Any layer would do, and so would inputs of 0 to 255. The MSR curve is a net with batch norm and He "
@@ -282,7 +291,7 @@ CONCLUSION_1 = Trial(
             role="phenomenon",
             low=2.0,
         ),
-        Expectation(metric="first_gradient:one-0.01/xavier", text="one layer of σ = 0.01 raises it too", role="holds", low=1.0),
+        Expectation(metric="first_gradient:one-0.01/xavier", text="one layer of σ = 0.01 raises it too", role="holds", low=1.1),
         Expectation(metric="first_gradient:one-0.01/xavier", text="one layer of σ = 0.01 lowers it", role="fails", high=0.9),
         Expectation(metric="last_gradient:one-0.1/xavier", text="a layer behind it gains as well", role="fails", low=2.0),
     ),

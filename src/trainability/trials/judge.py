@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trainability.trials.trial import Expectation, Trial, Variant
+from trainability.trials.trial import EVENTS, Expectation, Trial, Variant
 
 Numbers = Mapping[str, float | None]
 """Metric -> value of one run; of a probe trial METRIC:LABEL -> value."""
@@ -85,6 +85,7 @@ def is_met(expectation: Expectation, value: float | None) -> bool | None:
     if expectation.never:
         return value is None
     if value is None:
-        return None
+        # An event that never came is an answer; any other number that a run lacks is none.
+        return False if expectation.metric in EVENTS else None
     low, high = expectation.low, expectation.high
     return (low is None or value >= low) and (high is None or value <= high)

@@ -127,7 +127,8 @@ def _last_over_chance(seen: Measured) -> float | None:
 def _early_swing(seen: Measured) -> float | None:
     """Spread of the loss from its tenth to its ninetieth percentile over the first steps, before it falls, in units of ln C."""
     chance, left = seen.chance, seen.left_chance_step
-    early = seen.losses[: int(min(EARLY_STEPS, left if left is not None else math.inf, len(seen.losses)))]
+    falls = left - WINDOW_STEPS if left is not None else math.inf  # the window in which it leaves is the fall itself
+    early = seen.losses[: int(min(EARLY_STEPS, falls, len(seen.losses)))]
     if chance is None or len(early) < WINDOW_STEPS:
         return None
     low, high = np.quantile(early, [0.1, 0.9])
@@ -167,8 +168,9 @@ def _plateau_steps(seen: Measured) -> float | None:
 
 
 def _last_convolution_rms(seen: Measured) -> float | None:
-    sizes = [layer.get("activation_rms") for layer in seen.probe.get("layers") or [] if layer["kind"] == "conv"]
-    return _number(sizes[-4]) if len(sizes) > 3 else None  # the last three are the fully-connected ones
+    layers = seen.probe.get("layers") or []
+    sizes = [layer.get("activation_rms") for layer in layers if layer["name"].startswith("features.")]
+    return _number(sizes[-1]) if sizes else None
 
 
 def _largest_gradient_late(seen: Measured) -> float | None:

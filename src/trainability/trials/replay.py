@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, evaluate_runs
 from trainability.training.loop import assemble, fit
 from trainability.training.monitoring import diagnose_run
-from trainability.training.record import Record, write_json
+from trainability.training.record import Record, environment, write_json
 from trainability.trials.book import TRIALS
 from trainability.trials.judge import Numbers, Verdict, judge
 from trainability.trials.measure import measure, measure_probe
@@ -149,11 +149,13 @@ def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
     """
     trial, place = TRIALS[job.trial], job.place(root)
     if job.plan is not None:
-        if place.is_file():
-            return True
         plan = next(plan for plan in trial.plans if plan.label == job.plan)
+        if place.is_file():
+            _check_probe(place, plan)
+            return True
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_json(place, check_config(probe_config(plan)).to_dict())
+        made_on = environment(device=torch.device("cpu"), world_size=1)
+        write_json(place, {"plan": asdict(plan), "environment": made_on, **check_config(probe_config(plan)).to_dict()})
         return False
     assert job.variant is not None
     config = configure(trial, job.scale, job.variant, job.seed, data_path=job.data_path)
@@ -163,10 +165,10 @@ def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
     for session in in_sessions(config, trial.sessions):
         if _train(replace(session, run=replace(session.run, dir=place)), place) != "finished":
             break
+    write_report(place)
     if not keep_weights:
         # The book shows records; its weights would take gigabytes.
         shutil.rmtree(place / "checkpoints")
-    write_report(place)
     return False
 
 
@@ -179,9 +181,18 @@ def _has_ended(place: Path) -> bool:
 def _check_same(place: Path, config: RunConfig) -> None:
     """Refuse a run of another configuration, as an older version of the book leaves it."""
     stored = configuration.from_toml(place / "config.toml")
-    given = replace(config, run=replace(config.run, dir=stored.run.dir))
+    # Where the images lay has no part in what the run is.
+    data = replace(config.data, path=stored.data.path, cache=stored.data.cache)
+    given = replace(config, data=data, run=replace(config.run, dir=stored.run.dir))
     if changed := configuration.differences(stored, given):
         raise ValueError(f"{place} holds another run ({changed[0]}); move it away, or choose another --dir")
+
+
+def _check_probe(place: Path, plan: Plan) -> None:
+    """Refuse the probe of another plan."""
+    stored = json.loads(place.read_text(encoding="utf-8")).get("plan")
+    if stored != asdict(plan):
+        raise ValueError(f"{place} holds the probe of another plan ({stored}); move it away, or choose another --dir")
 
 
 def _train(config: RunConfig, place: Path) -> str:
@@ -260,12 +271,14 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
             place = Job(trial=trial.id, scale=scale, variant=variant, seed=seed).place(root)
             with _noting(problems, place):
                 if _has_ended(place):
+                    _check_same(place, configure(trial, scale, variant, seed))
                     folders[variant, seed] = place
     for plan in trial.plans:
         place = Job(trial=trial.id, scale=scale, plan=plan.label).place(root)
         with _noting(problems, place):
             if place.is_file():
-                diagnosis = json.loads(place.read_text())
+                _check_probe(place, plan)
+                diagnosis = json.loads(place.read_text(encoding="utf-8"))
                 measure_probe(diagnosis)
                 probes[plan.label] = diagnosis
     runs: dict[tuple[Variant, int], Numbers] = {}

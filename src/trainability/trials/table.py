@@ -10,7 +10,7 @@ from trainability.trials.judge import Judged
 from trainability.trials.measure import METRICS, PROBE_METRICS
 from trainability.trials.replay import Result
 from trainability.trials.scales import STAND_INS
-from trainability.trials.trial import Expectation, Variant
+from trainability.trials.trial import EVENTS, Expectation, Variant
 
 NOT_MADE = "not run"
 
@@ -117,6 +117,8 @@ def bounds(expectation: Expectation) -> str:
     """Write the range of an expectation."""
     if expectation.never:
         return "expected: never"
+    if expectation.metric in EVENTS and expectation.low == 1 and expectation.high is None:
+        return "expected: at any step"
     parts = []
     if expectation.low is not None:
         parts.append(f"at least {quantity(expectation.metric, expectation.low)}")

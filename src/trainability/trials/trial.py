@@ -13,6 +13,10 @@ Role = Literal["phenomenon", "holds", "fails"]
 """What an expectation speaks to: what the seed saw; or, if it is met, for the seed's explanation, or against it."""
 
 
+EVENTS = ("nan_step", "left_chance_step")
+"""Metrics that are steps at which something happened, and have no value where it never did."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Value:
     """A setting of a trial and where it comes from.
