@@ -227,7 +227,8 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         missing.extend(evidence.probe.notes)
         if evidence.probe.plateau_steps is None:
             missing.append(
-                "steps at chance: known only for plain ReLU nets with zero biases and a budget not above the band, under SGD, given the optimizer"
+                "steps at chance: known only for plain ReLU nets with zero biases and a budget not above the band, under SGD, "
+                "given the optimizer"
             )
         if evidence.probe.overfit_loss is None:
             missing.append("whether one batch can be overfitted: not asked for (overfit_steps=100)")
