@@ -67,7 +67,11 @@ def replay_book(
             f"[{count}/{len(jobs)}] {done.job.name}: {how}", style=style, highlight=False, markup=False, soft_wrap=True
         )
 
-    done = replay.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, told=told)
+    try:
+        done = replay.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, told=told)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on where it was", highlight=False)
+        raise
     problems: list[str] = []
     print_verdicts(console, [replay.result_of(trial, scale, root, problems) for trial in chosen])
     for problem in problems:

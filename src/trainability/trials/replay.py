@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -124,6 +125,8 @@ def replay(
 
 def _alone() -> None:
     torch.set_num_threads(1)
+    # Ctrl-C reaches every process of a terminal; the parent alone answers it, and ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _make(work: tuple[Job, Path, bool]) -> Done:
