@@ -56,7 +56,7 @@ def test_errors_in_words_and_numbers(tmp_path: Path) -> None:
     assert [row[2] for row in rows[1:]] == ["0.00"] * 7
     equal = page.split("As many equally frequent classes")[1]
     assert re.findall(r"<td>([\d.]+)</td>", equal)[:2] == ["6.7", "8.0"]  # exp(entropy of 6 × 1/8 and 2/8), of 8 × 1/8
-    assert "Not in this run directory" not in page
+    assert "predictions.npz" not in page.split("Not in this run directory")[1].split("</section>")[0]
 
 
 def test_collapse_is_said_plainly(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,9 +24,10 @@ from trainability.terminal_diagnosis import print_diagnosis
 HERE = Path(__file__).parent
 CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 CHROMIUM += ("--disable-sync", "--no-first-run", "--hide-scrollbars")
+BEFORE_TRIAL = "body > header, section:not(.chapter), .chapter > :not(article)"
 RUNS = {
     "digits-B-001": (),
-    "digits-B-he": ("--init.plan", "he"),
+    "digits-B-he": ("--init.plan", "he", "--data.input", "standard"),
     "digits-D-small": ("--model.config", "D", "--init.plan", "xavier:4,normal=0.01,xavier:3", "--optim.epochs", "8"),
 }
 
@@ -36,6 +38,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/gallery"))
     parser.add_argument("--book", type=Path, default=Path("runs/trials"), help="folder of the book's runs")
     arguments = parser.parse_args()
+    if shutil.which("chromium") is None:
+        parser.error("chromium is not installed; it takes the pictures")
     runs = [arguments.folder / name for name in RUNS]
     for run, flags in zip(runs, RUNS.values(), strict=True):
         if not (run / "result.json").exists():
@@ -44,13 +48,13 @@ def main() -> None:
     demo, comparison = runs[0] / "report.html", arguments.folder / "comparison.html"
     photograph(demo, HERE.parent / "report.png", height=1260)
     photograph(demo, HERE / "report-dark.png", height=1260, dark=True)
-    photograph(demo, HERE / "layers.png", height=1500, at="layers")
-    photograph(comparison, HERE / "comparison.png", height=1400)
+    photograph(demo, HERE / "layers.png", height=1500, hidden="header, main > section:not([aria-labelledby=layers])")
+    photograph(comparison, HERE / "comparison.png", height=2300)
     if (arguments.book / "pocket").is_dir():
         trainability("trials", "report", "--dir", str(arguments.book))
         book = arguments.book / "pocket" / "book.html"
         photograph(book, HERE / "book.png", height=1400)
-        photograph(book, HERE / "trial.png", height=1700, at="imagenet-D")
+        photograph(book, HERE / "trial.png", height=1700, hidden=f"{BEFORE_TRIAL}, article:not([aria-labelledby='imagenet-D'])")
     check(HERE / "check.svg")
     watch(runs[0], HERE / "watch.svg")
 
@@ -60,19 +64,30 @@ def trainability(*arguments: str) -> None:
     subprocess.run(["trainability", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def photograph(page: Path, to: Path, *, height: int, at: str = "", dark: bool = False) -> None:
-    """Take a picture of a page's first screen, or of the one that begins at an element."""
-    with tempfile.TemporaryDirectory() as profile:
+def photograph(page: Path, to: Path, *, height: int, hidden: str = "", dark: bool = False) -> None:
+    """Take a picture of a page's first screen.
+
+    Args:
+        page: an HTML file.
+        to: PNG file.
+        height: of the window in pixels.
+        hidden: CSS selectors of what is left out, so that what is wanted comes first.
+        dark: the reader's colour scheme.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        shown = Path(scratch) / "page.html"
+        style = f"<style>{hidden} {{ display: none !important; }}</style>" if hidden else ""
+        shown.write_text(page.read_text(encoding="utf-8").replace("</head>", f"{style}</head>", 1), encoding="utf-8")
         subprocess.run(
             [
                 "chromium",
                 *CHROMIUM,
-                f"--user-data-dir={profile}",
+                f"--user-data-dir={scratch}/profile",
                 f"--blink-settings=preferredColorScheme={0 if dark else 1}",
                 f"--window-size=1180,{height}",
                 "--virtual-time-budget=4000",
                 f"--screenshot={to}",
-                page.resolve().as_uri() + (f"#{at}" if at else ""),
+                shown.as_uri(),
             ],
             check=True,
             capture_output=True,
