@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,6 +98,11 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+def hear_ctrl_c() -> None:
+    """Let a child hear Ctrl-C, as its `preexec_fn`: what a shell begins in the background ignores it, its children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def flags_of(config: RunConfig) -> list[str]:

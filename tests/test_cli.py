@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import config_of, flags_of
+from conftest import config_of, flags_of, hear_ctrl_c
 
 from trainability import cli
 from trainability.training.record import read_run
@@ -203,6 +203,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path: Path, number: int) -> Non
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=hear_ctrl_c,
     )
     steps = tmp_path / "r" / "steps.jsonl"
     while not steps.exists() and process.poll() is None:

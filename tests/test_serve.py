@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, FLAGS
+from conftest import hear_ctrl_c
 from runs_on_disk import begin, epoch, steps
 
 from trainability.live import serve
 from trainability.live.serve import make_server
-from trainability.report import html
+from trainability.report import page
 from trainability.report.html import write_report
 
 Answer = tuple[int, dict[str, str], str]
@@ -186,7 +187,8 @@ def test_flags_that_do_not_go_together(command, run: Path, arguments: list[str],
 
 def test_ctrl_c_ends_it(run: Path) -> None:
     command = [sys.executable, "-m", "trainability", "report", str(run), "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=hear_ctrl_c) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
         assert found
@@ -227,8 +229,8 @@ def test_a_browser_loads_the_page_anew_as_it_was_left(run: Path, tmp_path: Path,
       }, 100));
     }
     """
-    originals = html._source
-    monkeypatch.setattr(html, "_source", lambda name: (reader if name == "refresh.js" else "") + originals(name))
+    originals = page._source
+    monkeypatch.setattr(page, "_source", lambda name: (reader if name == "refresh.js" else "") + originals(name))
     asked = []
     state = serve.Page.state
 

@@ -64,3 +64,11 @@ def test_of_several_seeds_more_than_half_decide() -> None:
     assert judge(trial, two).explanation == "holds"
     assert judge(trial, one).explanation == "cannot be told"
     assert judge(trial, one).judged[0].values == (3.0, 1.0, 1.0)
+
+
+def test_an_event_that_never_came_is_an_answer() -> None:
+    assert is_met(expect("phenomenon", metric="nan_step", low=1), None) is False
+    assert is_met(expect("phenomenon", metric="nan_step", low=1), 7.0) is True
+    trial = trial_of(expect("phenomenon", metric="nan_step", low=1), seeds=(0, 1, 2))
+    some = {**numbers(3.0, 0), **numbers(None, 1), **numbers(None, 2)}
+    assert judge(trial, some).phenomenon == "not as the seed saw it"

@@ -23,7 +23,7 @@ RUN: dict[str, Any] = {
     "optim__batch_size": 32,
     "run__check": "on",
 }
-"""Leaves chance within two epochs of 45 steps."""
+"""Leaves chance within a few epochs of 45 steps."""
 
 
 def made(folder: Path, **fields: Any) -> Trained:
@@ -36,7 +36,7 @@ def made(folder: Path, **fields: Any) -> Trained:
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("measured") / "run"
-    made(folder, optim__epochs=3)
+    made(folder, optim__epochs=6)
     return folder
 
 
@@ -69,7 +69,7 @@ def test_a_loss_that_was_shown_halved_is_measured_whole(tmp_path: Path) -> None:
 
 
 def test_a_metric_of_the_last_batch_shows_a_failure_that_is_none(tmp_path: Path) -> None:
-    made(tmp_path / "run", optim__epochs=3, run__faults=("metric-of-last-batch",))
+    made(tmp_path / "run", optim__epochs=6, run__faults=("metric-of-last-batch",))
     found = measure(tmp_path / "run")
     assert found["shown_top1_error"] is not None
     assert found["top1_error"] is not None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ import pytest
 from browser import CHROMIUM, visit
 from conftest import config_of, train
 
+from trainability.doctor.finding import Evidence, LayerStats, ProbeResult
 from trainability.evaluation.predictions import load
 from trainability.report.html import write_report
 from trainability.report.look import PALETTES, Figure
 from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, evaluate_runs
 from trainability.training.record import STEPS, read_rows
+from trainability.trials import replay
 from trainability.trials.book import TRIALS, select
 from trainability.trials.curves import REPORTED, multiples, probe_figure, strands_of, watched_layers
 from trainability.trials.page import overview_figure, write_book
@@ -38,21 +42,40 @@ def place_of(root: Path, trial: str, **which: Any) -> Path:
     return Job(trial=trial, scale="pocket", **which).place(root)
 
 
-def diagnosis(size: float, gain: float) -> dict[str, Any]:
-    """A probed start of net D, as `Diagnosis.to_dict` writes it."""
-    layers = [
-        {
-            "name": f"layer.{number}",
-            "kind": "conv",
-            "gain": gain,
-            "gradient_min": -size * (number + 1),
-            "gradient_max": size / 2,
-        }
+@pytest.fixture(scope="module", autouse=True)
+def any_configuration() -> Iterator[None]:
+    """Let runs of a second stand for the book's, which have another configuration."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "_check_same", lambda place, config: None)
+        yield
+
+
+def diagnosis(label: str, size: float, gain: float) -> dict[str, Any]:
+    """A probed start of net D, as `replay.make` writes it."""
+    layers = tuple(
+        LayerStats(
+            name=f"layer.{number}{MARKUP if number == 0 else ''}",
+            kind="conv",
+            gain=gain,
+            gradient_min=-size * (number + 1),
+            gradient_max=size / 2,
+        )
         for number in range(len(layer_names("D")))
-    ]
-    probe = {"layers": layers, "log10_gain": 16 * math.log10(gain), "input_mean_square": 1.0, "loss": 6.9}
-    finding = {"rule": "gain_budget_low", "severity": "error", "cause": MARKUP, "seen": "small", "remedy": "he"}
-    return {"findings": [finding], "evidence": {"probe": probe}}
+    )
+    probe = ProbeResult(
+        layers=layers,
+        batch_size=2,
+        input_shape=(2, 3, 224, 224),
+        input_mean=0.0,
+        input_mean_square=1.0,
+        log10_gain=16 * math.log10(gain),
+        structure="plain",
+        loss=6.9,
+        cross_entropy=6.9,
+        gradient_norm=1.0,
+    )
+    plan = next(plan for plan in TRIALS[PROBE].plans if plan.label == label)
+    return {"plan": dataclasses.asdict(plan), "evidence": Evidence(probe=probe, num_classes=1000).to_dict()}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +95,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label, size in (("deep-xavier", 1e-3), ("deep-0.01", 1e-6)):
         path = place_of(root, PROBE, plan=label)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(diagnosis(size, 0.4)))
+        path.write_text(json.dumps(diagnosis(label, size, 0.4)))
     damaged = place_of(root, DAMAGED, variant="repaired")
     shutil.copytree(place_of(root, MADE, variant="repaired"), damaged)
     (damaged / STEPS).write_text('{"step": 1\n' + (damaged / STEPS).read_text())
@@ -269,12 +292,12 @@ def test_no_runs_at_all_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_command(root: Path, command, tmp_path: Path) -> None:
-    done = command("trials", "report", MADE, "--dir", root, "--out", "page.html", "--markdown", "trials.md")
+    done = command("trials", "report", PROBE, "--dir", root, "--out", "page.html", "--markdown", "trials.md")
     assert (done.returncode, done.stdout.splitlines()) == (0, ["1 of 1 trials have runs", "page.html", "trials.md"])
     text = (tmp_path / "trials.md").read_text(encoding="utf-8")
-    assert MADE in text
+    assert PROBE in text
     assert str(root) not in text
-    assert f"`trainability trials run {MADE}`" in text
+    assert f"`trainability trials run {PROBE}`" in text
     for arguments, words in ((("nothing",), "no trial or chapter 'nothing'"), (("all",), "this makes them")):
         refused = command("trials", "report", *arguments)
         assert refused.returncode == 2

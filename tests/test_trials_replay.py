@@ -120,3 +120,25 @@ def test_two_plans_are_compared_by_their_ratio() -> None:
     assert found["first_gradient:a/b"] == 2
     assert found["budget:b"] == -1
     assert json.dumps(found)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_of_another_configuration_is_named_and_not_judged(tmp_path: Path) -> None:
+    make(JOB, tmp_path)
+    config = JOB.place(tmp_path) / "config.toml"
+    config.write_text(config.read_text().replace("lr = 0.01", "lr = 0.5"))
+    problems: list[str] = []
+    assert result_of(TRIALS[JOB.trial], "pocket", tmp_path, problems).runs == {}
+    assert len(problems) == 1
+    assert "holds another run (optim.lr is 0.01, the run has 0.5)" in problems[0]
+
+
+def test_the_probe_of_another_plan_is_named_and_not_judged(tmp_path: Path) -> None:
+    job = Job(trial="conclusion-2", scale="pocket", plan="deep-xavier")
+    job.place(tmp_path).parent.mkdir(parents=True)
+    job.place(tmp_path).write_text('{"plan": {"label": "deep-xavier", "plan": "he", "input": "standard"}}')
+    with pytest.raises(ValueError, match="holds the probe of another plan"):
+        make(job, tmp_path)
+    problems: list[str] = []
+    assert result_of(TRIALS["conclusion-2"], "pocket", tmp_path, problems).probes == {}
+    assert "another plan" in problems[0]

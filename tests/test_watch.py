@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import config_of, flags_of
+from conftest import config_of, flags_of, hear_ctrl_c
 from runs_on_disk import FINDING, begin, diagnosed, end, epoch, steps
 
 from trainability.live import watch as watching
@@ -119,7 +119,7 @@ def watch(folder: Path, **more: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "trainability", "watch", str(folder), "--every", "0.1"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
-    return subprocess.Popen(command, text=True, env=environment, **streams)  # pyright: ignore
+    return subprocess.Popen(command, text=True, env=environment, preexec_fn=hear_ctrl_c, **streams)  # pyright: ignore
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -193,7 +193,10 @@ def _check_same(place: Path, config: RunConfig) -> None:
 
 def _check_probe(place: Path, plan: Plan) -> None:
     """Refuse the probe of another plan."""
-    stored = json.loads(place.read_text(encoding="utf-8")).get("plan")
+    try:
+        stored = json.loads(place.read_text(encoding="utf-8"))["plan"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{place}: not the probe of a plan; the file was changed or damaged") from None
     if stored != asdict(plan):
         raise ValueError(f"{place} holds the probe of another plan ({stored}); move it away, or choose another --dir")
 
@@ -269,6 +272,7 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
         ValueError: a run directory is damaged, and there is no list for it.
     """
     folders, probes = {}, {}
+    findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]] = {}
     for seed in trial.seeds if not trial.plans else ():
         for variant in trial.variants:
             place = Job(trial=trial.id, scale=scale, variant=variant, seed=seed).place(root)
@@ -283,9 +287,9 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
                 _check_probe(place, plan)
                 diagnosis = json.loads(place.read_text(encoding="utf-8"))
                 measure_probe(diagnosis)
+                findings[plan.label] = diagnose(Evidence.from_dict(diagnosis["evidence"])).findings
                 probes[plan.label] = diagnosis
     runs: dict[tuple[Variant, int], Numbers] = {}
-    findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]] = {}
     for (variant, seed), folder in folders.items():
         other = None
         if trial.compared_with is not None:
@@ -296,7 +300,6 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
     folders = {key: folder for key, folder in folders.items() if key in runs}
     if probes:
         runs["repaired", 0] = probe_numbers(probes)
-        findings |= {label: diagnose(Evidence.from_dict(found["evidence"])).findings for label, found in probes.items()}
     return Result(
         trial=trial,
         scale=scale,
