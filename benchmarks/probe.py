@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from trainability.doctor import probe
-from trainability.initialize import InitPlan, apply
+from trainability.doctor.measure.probe import probe
+from trainability.initialization import InitPlan, apply
+from trainability.models.vgg import build_vgg
 from trainability.training.record import environment
-from trainability.vgg import build_vgg
 
 RESULTS = Path(__file__).parent / "results" / "probe.json"
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor import input_moments, predict, trace, weight_moments
-from trainability.doctor.signal import logit_gradient_rms
+from trainability.doctor import input_moments, predict, weight_moments
+from trainability.doctor.theory.signal import logit_gradient_rms
+from trainability.doctor.theory.trace import trace
 
 
 class _Residual(nn.Module):

@@ -26,14 +26,15 @@ from torch.nn import functional as F
 
 from trainability.config import DataConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
 from trainability.data import sources
-from trainability.doctor import optimizer_settings, probe
+from trainability.doctor import optimizer_settings
+from trainability.doctor.measure.probe import probe
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS
-from trainability.initialize import weight_layers
+from trainability.initialization import weight_layers
+from trainability.models.vgg import set_dropout_keys
 from trainability.training import engine as engines
-from trainability.training.checkup import first_images
-from trainability.training.loop import Parts, assemble
+from trainability.training.parts import Parts, assemble
+from trainability.training.precheck import first_images
 from trainability.training.record import environment
-from trainability.vgg import set_dropout_keys
 
 RESULTS = Path(__file__).parent / "results" / "theory.json"
 LONGEST = 450

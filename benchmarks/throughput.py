@@ -39,10 +39,11 @@ from torch.utils.data import DataLoader, Dataset
 from trainability.config import DataConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
 from trainability.data import sources
 from trainability.data.sources import Split
+from trainability.models.vgg import CHANNELS, CONFIGS
 from trainability.training import engine as engines
-from trainability.training.loop import assemble, build_model, fit
+from trainability.training.loop import fit
+from trainability.training.parts import assemble, build_model
 from trainability.training.record import Record, environment
-from trainability.vgg import CHANNELS, CONFIGS
 
 
 class PerImage(Dataset[tuple[Tensor, int]]):

@@ -18,7 +18,8 @@ from trainability import faults
 from trainability.config import SECTIONS, RunConfig
 from trainability.training import engine as engines
 from trainability.training.logbook import Outcome
-from trainability.training.loop import Parts, assemble, fit
+from trainability.training.loop import fit
+from trainability.training.parts import Parts, assemble
 from trainability.training.record import Record, Run, read_run
 
 SMALL = {

@@ -7,7 +7,7 @@ from conftest import config_of
 from trainability.config import DATA_DEFAULTS, RunConfig
 from trainability.data import sources
 from trainability.data.builtin import imbalanced_labels, pink_noise
-from trainability.data.moments import moments, pixel_sums
+from trainability.data.colour_statistics import moments, pixel_sums
 from trainability.data.sources import SOURCES, DataSet, stratified_split
 
 

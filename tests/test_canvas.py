@@ -3,7 +3,7 @@
 import pytest
 from rich.text import Text
 
-from trainability.live.canvas import Axis, Canvas, Curve, plot, value_axis
+from trainability.watch.canvas import Axis, Canvas, Curve, plot, value_axis
 
 
 def drawn(curves: list[Curve], **given) -> list[str]:

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from conftest import config_of, flags_of
 
-from trainability import cli
-from trainability.checking import check_config
-from trainability.doctor import predict, trace, weight_moments
-from trainability.doctor.moments import SignalMoments
-from trainability.initialize import InitPlan, apply
-from trainability.planning import promised_moments, ranked
-from trainability.vgg import build_vgg
+from trainability.checking.setup import check_config
+from trainability.cli import program as cli
+from trainability.doctor import predict, weight_moments
+from trainability.doctor.theory.moments import SignalMoments
+from trainability.doctor.theory.trace import trace
+from trainability.initialization import InitPlan, apply
+from trainability.models.vgg import build_vgg
+from trainability.prescribe.plans import promised_moments, ranked
 
 PAPER_D = {"init__plan": "xavier:4,normal=0.01,xavier:3", "model__config": "D", "model__width": 1.0, "model__hidden": None}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import config_of, flags_of, hear_ctrl_c
 
-from trainability import cli
+from trainability.cli import program as cli
 from trainability.training.record import read_run
 
 SMALL_FLAGS = flags_of(config_of(optim__epochs=1))

@@ -7,7 +7,7 @@ import pytest
 from conftest import config_of, flags_of
 from PIL import Image
 
-from trainability import cli
+from trainability.cli import program as cli
 from trainability.training.record import read_run
 
 

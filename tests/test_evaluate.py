@@ -16,11 +16,11 @@ from conftest import config_of, train
 from trainability.config import DataConfig, RunConfig
 from trainability.data import sources
 from trainability.evaluation import predictions, reference, thumbnails
-from trainability.evaluation.errors import error_analysis
+from trainability.evaluation.error_analysis import error_analysis
+from trainability.models.vgg import build_vgg
 from trainability.training.engine import Engine
 from trainability.training.evaluate import Asking, evaluate_runs, evaluate_weights
 from trainability.training.record import read_run
-from trainability.vgg import build_vgg
 
 ENGINE = Engine(device=torch.device("cpu"))
 

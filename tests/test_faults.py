@@ -10,7 +10,7 @@ from conftest import config_of, train
 from trainability.config import RunSettings
 from trainability.doctor import Diagnosis, diagnose
 from trainability.faults import FAULTS
-from trainability.training.monitoring import read_evidence
+from trainability.training.run_monitor import read_evidence
 
 # What a run needs for its fault to show.
 NEEDS: dict[str, dict[str, Any]] = {

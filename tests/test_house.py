@@ -1,6 +1,7 @@
 """Imports run one way, and the light modules stay light."""
 
 import ast
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -17,38 +18,33 @@ ALLOWED = {
     "config": set(),
     "keyed": set(),
     "doctor": set(),
-    "period": {"config"},
-    "vgg": {"config", "keyed"},
-    "initialize": {"config", "keyed", "vgg"},
+    "models": {"config", "keyed"},
+    "initialization": {"config", "keyed", "models"},
     "data": {"config", "keyed"},
-    "evaluation": {"config", "data", "keyed", "vgg"},
-    "planning": {"doctor", "initialize"},
-    "training": {"config", "keyed", "vgg", "initialize", "data", "evaluation", "doctor", "period", "planning"},
+    "evaluation": {"config", "data", "keyed", "models"},
+    "prescribe": {"doctor", "initialization"},
+    "training": {"config", "keyed", "models", "initialization", "data", "evaluation", "doctor", "prescribe"},
     "faults": {"config", "data", "evaluation", "keyed", "training"},
-    "checking": {"config", "data", "doctor", "faults", "training"},
-    "trials": {"checking", "config", "doctor", "evaluation", "faults", "initialize", "report", "training", "vgg"},
-    "terminal_trials": {"trials"},
+    "checking": {"config", "data", "doctor", "faults", "prescribe", "training"},
     "report": {"config", "data", "doctor", "evaluation", "training"},
-    "terminal_diagnosis": {"doctor"},
-    "terminal": {"doctor", "initialize", "terminal_diagnosis", "training"},
-    "live": {"config", "report", "terminal", "training"},
-    "commands": {"config", "data", "evaluation", "terminal", "training"},
+    "trials": {"checking", "config", "doctor", "evaluation", "faults", "initialization", "models", "report", "training"},
+    "terminal": {"doctor", "initialization", "training"},
+    "watch": {"config", "terminal", "training"},
     "cli": {
         "checking",
-        "commands",
         "config",
+        "data",
         "doctor",
+        "evaluation",
         "faults",
-        "live",
         "report",
         "terminal",
-        "terminal_diagnosis",
-        "terminal_trials",
         "training",
         "trials",
+        "watch",
     },
     "__main__": {"cli"},
-    "__init__": {"checking", "config", "doctor", "initialize", "training", "vgg"},
+    "__init__": {"checking", "config", "doctor", "initialization", "models", "training"},
 }
 
 
@@ -77,7 +73,55 @@ def test_imports_run_one_way(path: Path) -> None:
     assert imported(path) <= ALLOWED[own] | {own}
 
 
-@pytest.mark.parametrize("module", ["trainability", "trainability.config", "trainability.cli", "trainability.live.watch"])
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    return {
+        ".".join(("trainability", *(name for name in path.relative_to(ROOT).with_suffix("").parts if name != "__init__"))): path
+        for path in FILES
+    }
+
+
+def imports_of(path: Path, known: dict[str, Path]) -> set[str]:
+    """Modules that a file imports, wherever in the file; what is imported for the type checker alone is none."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in known else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(known)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    known = modules()
+    graph = {name: imports_of(path, known) - {name} for name, path in known.items()}
+    with contextlib.suppress(StopIteration):
+        while True:  # modules that import nothing left are taken away until only circles remain
+            free = next(name for name, needed in graph.items() if not needed)
+            del graph[free]
+            for needed in graph.values():
+                needed.discard(free)
+    assert not graph, "circles, or what hangs on one: " + ", ".join(sorted(graph))
+
+
+def test_the_root_keeps_few_files() -> None:
+    assert len(list(ROOT.glob("*.py"))) < 10
+
+
+@pytest.mark.parametrize(
+    "module", ["trainability", "trainability.config", "trainability.cli.program", "trainability.watch.screen"]
+)
 def test_light_modules_import_no_torch(module: str) -> None:
     script = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

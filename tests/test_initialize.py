@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainability import initialize
-from trainability.initialize import SCHEMES, InitPlan, fans
-from trainability.vgg import build_vgg, paper_names
+from trainability import initialization
+from trainability.initialization import SCHEMES, InitPlan, fans
+from trainability.models.vgg import build_vgg, paper_names
 
 PLANS = ["xavier:4,normal=0.01,xavier:3", "he", "normal=0.02:2,orthogonal:1,lecun", "uniform=0.05,xavier-normal:3,he-uniform:1"]
 
@@ -45,7 +45,7 @@ def test_the_rest_goes_to_the_segment_without_a_count() -> None:
 def test_bad_plans_name_what_is_wrong(text: str, words: list[str]) -> None:
     model = build_vgg("A", num_classes=5, crop=32, width=0.05)
     with pytest.raises(ValueError, match=r"init\.plan") as caught:
-        initialize.apply(InitPlan.parse(text), model, seed=0)
+        initialization.apply(InitPlan.parse(text), model, seed=0)
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
 
@@ -54,7 +54,7 @@ def test_bad_plans_name_what_is_wrong(text: str, words: list[str]) -> None:
 def test_every_scheme_gives_the_variance_it_promises(name: str) -> None:
     model = nn.Sequential(nn.Conv2d(64, 96, 3), nn.ReLU(), nn.Linear(300, 200), nn.Conv2d(40, 80, 1, groups=4))
     plan = InitPlan.parse(f"{name}=0.07" if SCHEMES[name].value else name)
-    for row, (_, module) in zip(initialize.apply(plan, model, seed=3), initialize.weight_layers(model), strict=True):
+    for row, (_, module) in zip(initialization.apply(plan, model, seed=3), initialization.weight_layers(model), strict=True):
         weight = module.weight
         assert isinstance(weight, torch.Tensor)
         # A sample variance of n numbers is off by sqrt(2/n) at one standard deviation (less for uniform): five of them.
@@ -68,11 +68,11 @@ def test_schemes_against_their_papers() -> None:
     conv = nn.Conv2d(64, 128, 3)
     assert fans(conv) == (576, 1152)
     model = nn.Sequential(conv)
-    std = {name: initialize.apply(InitPlan.parse(name), model, seed=0)[0].std for name in ("xavier", "he", "lecun")}
+    std = {name: initialization.apply(InitPlan.parse(name), model, seed=0)[0].std for name in ("xavier", "he", "lecun")}
     assert std["xavier"] == pytest.approx(math.sqrt(2 / (576 + 1152)))
     assert std["he"] == pytest.approx(math.sqrt(2 / 576))
     assert std["lecun"] == pytest.approx(math.sqrt(1 / 576))
-    weight = initialize.apply(InitPlan.parse("orthogonal"), model, seed=0) and conv.weight.detach().flatten(1)
+    weight = initialization.apply(InitPlan.parse("orthogonal"), model, seed=0) and conv.weight.detach().flatten(1)
     assert torch.allclose(weight @ weight.T, torch.eye(128), atol=1e-5)
 
 
@@ -84,7 +84,7 @@ def test_fans_agree_with_torch() -> None:
 def test_weights_depend_on_seed_and_layer_only() -> None:
     def draw(plan: str, seed: int) -> list[torch.Tensor]:
         model = build_vgg("A", num_classes=5, crop=32, width=0.05)
-        initialize.apply(InitPlan.parse(plan), model, seed=seed)
+        initialization.apply(InitPlan.parse(plan), model, seed=seed)
         return [parameter.detach().clone() for name, parameter in model.named_parameters() if name.endswith("weight")]
 
     torch.manual_seed(0)
@@ -99,19 +99,19 @@ def test_weights_depend_on_seed_and_layer_only() -> None:
 def test_the_seed_s_gain_budgets() -> None:
     model = build_vgg("D", num_classes=1000, width=1)
     for plan, budget in (("normal=0.01", -15.7), ("xavier:4,normal=0.01,xavier:3", -11.0), ("xavier", -6.8)):
-        rows = initialize.apply(InitPlan.parse(plan), model, seed=0)
+        rows = initialization.apply(InitPlan.parse(plan), model, seed=0)
         assert sum(math.log10(row.gain) for row in rows) == pytest.approx(budget, abs=0.05)
 
 
 @pytest.mark.parametrize("target", ["B", "C", "D", "E"])
 def test_copying_follows_the_paper(target: str) -> None:
     trained = build_vgg("A", num_classes=5, crop=64, width=0.05, classifier="linear")
-    initialize.apply(InitPlan.parse("he"), trained, seed=9)
+    initialization.apply(InitPlan.parse("he"), trained, seed=9)
     for parameter in trained.parameters():
         parameter.data += 0.01
     model = build_vgg(target, num_classes=5, crop=64, width=0.05)
-    before = initialize.apply(InitPlan.parse("xavier"), model, seed=0)
-    table = initialize.copy_shallower(trained, model, before)
+    before = initialization.apply(InitPlan.parse("xavier"), model, seed=0)
+    table = initialization.copy_shallower(trained, model, before)
     copied = {row.name for row in table if row.scheme == "copied"}
     names = paper_names(model)
     expected = ["conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"]
@@ -128,4 +128,4 @@ def test_copying_other_shapes_names_both() -> None:
     trained = build_vgg("A", num_classes=6, crop=32, width=0.05)
     model = build_vgg("B", num_classes=5, crop=32, width=0.05)
     with pytest.raises(ValueError, match=r"fc8 has shape \(6, .* and \(5, "):
-        initialize.copy_shallower(trained, model, initialize.apply(InitPlan.parse("he"), model, seed=0))
+        initialization.copy_shallower(trained, model, initialization.apply(InitPlan.parse("he"), model, seed=0))

@@ -8,12 +8,12 @@ import torch
 from conftest import config_of, train
 from torch.nn import functional as F
 
-from trainability import initialize
+from trainability import initialization
 from trainability.data import sources
 from trainability.data.loader import ResidentLoader
-from trainability.initialize import InitPlan
-from trainability.training.loop import build_model
-from trainability.vgg import set_dropout_keys
+from trainability.initialization import InitPlan
+from trainability.models.vgg import set_dropout_keys
+from trainability.training.parts import build_model
 
 GOLDEN = Path(__file__).parent / "golden" / "digits-20-steps.json"
 # Rates at which 20 steps do not magnify rounding: over one or two threads, with oneDNN or without, these losses agree to 4e-4.
@@ -48,7 +48,7 @@ def test_the_loop_equals_the_obvious_script(tmp_path: Path) -> None:
     data = sources.load(config.data, seed=0)
     loader = ResidentLoader(data, config.data, config.optim, seed=0, device=torch.device("cpu"))
     model = build_model(config, num_classes=10)
-    initialize.apply(InitPlan.parse("xavier"), model, seed=0)
+    initialization.apply(InitPlan.parse("xavier"), model, seed=0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     for row, micros in zip(ours.run.steps, loader.steps(0), strict=True):
         (micro,) = micros

@@ -9,9 +9,9 @@ from conftest import config_of, flags_of, train
 
 from trainability.doctor import Diagnosis
 from trainability.doctor.finding import Finding
-from trainability.training import checkup
-from trainability.training.monitoring import diagnose_run
+from trainability.training import precheck as checkup
 from trainability.training.record import read_run
+from trainability.training.run_monitor import diagnose_run
 
 DEAD = {"init__plan": "normal=0.001"}
 

@@ -25,8 +25,8 @@ from trainability.config import DataConfig
 from trainability.data import cache, packing, sources
 from trainability.data.catalog import UNSPLIT, ArrayImages, Catalog, joined
 from trainability.data.catalogs import catalog_of
+from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
-from trainability.data.moments import pixel_sums
 from trainability.data.packed import Pack, PackedImages, verify
 
 pytestmark = pytest.mark.filterwarnings("error")

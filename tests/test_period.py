@@ -7,9 +7,9 @@ import pytest
 from conftest import config_of
 
 from trainability.config import field_flags
-from trainability.period import TECHNIQUES, check_period, schemes
+from trainability.config.period import TECHNIQUES, check_period, schemes
 from trainability.training import engine as engines
-from trainability.training.loop import assemble
+from trainability.training.parts import assemble
 
 OF_2014: dict[str, Any] = {"run__period": "2014-09", "optim__schedule": "plateau"}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability import initialize, keyed
+from trainability import initialization, keyed
 from trainability.data import augment
 from trainability.data.sources import Split
 from trainability.evaluation import predictions
@@ -17,8 +17,8 @@ from trainability.evaluation.ensemble import Member, SplitImages, predict
 from trainability.evaluation.metrics import correct_counts
 from trainability.evaluation.predictions import Predictions
 from trainability.evaluation.protocols import PROTOCOLS, centre, evaluate, parse_protocol, parse_scales, rescaled
-from trainability.initialize import InitPlan
-from trainability.vgg import build_vgg
+from trainability.initialization import InitPlan
+from trainability.models.vgg import build_vgg
 
 NAMES = tuple(f"class {number}" for number in range(7))
 MEAN, STD = torch.tensor([120.0, 110, 100]), torch.tensor([60.0, 58, 57])
@@ -44,7 +44,7 @@ def noise(*shape: int, seed: int) -> Tensor:
 
 def network(*, seed: int = 0, config: str = "A", classifier: str = "conv") -> nn.Module:
     model = build_vgg(config, num_classes=len(NAMES), crop=32, width=0.05, hidden=16, classifier=classifier)
-    initialize.apply(InitPlan.parse("he"), model, seed=seed)
+    initialization.apply(InitPlan.parse("he"), model, seed=seed)
     return model.eval()
 
 

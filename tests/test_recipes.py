@@ -10,8 +10,8 @@ import tyro
 from trainability.config import DataConfig, RunConfig, from_toml, read_tables, recipe_flags
 from trainability.evaluation import reference
 from trainability.evaluation.protocols import parse_scales
-from trainability.initialize import InitPlan
-from trainability.vgg import CHANNELS, CONFIGS
+from trainability.initialization import InitPlan
+from trainability.models.vgg import CHANNELS, CONFIGS
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.toml"))

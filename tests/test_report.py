@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
 from trainability.data import sources
-from trainability.initialize import LayerInit
+from trainability.initialization import LayerInit
 from trainability.report.figures import METRICS, all_figures, metric_figure
 from trainability.report.html import write_report
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS, PALETTES, Figure

@@ -11,7 +11,7 @@ import pytest
 from browser import visit
 from test_report import MARKUP, evaluation_row, finish_run, needs_browser, plot_of, shape, step_row
 
-from trainability import cli
+from trainability.cli import program as cli
 from trainability.config import DataConfig, InitConfig, ModelConfig
 from trainability.report import overlay
 from trainability.report.against import reference_for

@@ -17,7 +17,7 @@ from PIL import Image
 from test_report import MARKUP, finish_run, needs_browser, page_of, plot_of
 
 from trainability.evaluation import predictions, thumbnails
-from trainability.evaluation.errors import error_analysis
+from trainability.evaluation.error_analysis import error_analysis
 from trainability.report.confusion import NUM_SHOWN, confusion_figure
 from trainability.report.html import write_report
 from trainability.report.look import PALETTES

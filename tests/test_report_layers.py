@@ -21,9 +21,9 @@ from torch import nn
 from trainability.report import filters as filter_images
 from trainability.report.filters import first_filters
 from trainability.report.html import write_report
-from trainability.report.layers import MOST_COLUMNS, MOST_HISTOGRAMS, layer_figures
+from trainability.report.layer_figures import MOST_COLUMNS, MOST_HISTOGRAMS, layer_figures
 from trainability.report.look import PALETTES
-from trainability.report.signals import budget_scale, signal_figures, total_budget
+from trainability.report.signal_figures import budget_scale, signal_figures, total_budget
 from trainability.training import checkpoint
 from trainability.training.checkpoint import Position
 from trainability.training.engine import Engine

@@ -18,10 +18,9 @@ from browser import CHROMIUM, FLAGS
 from conftest import hear_ctrl_c
 from runs_on_disk import begin, epoch, steps
 
-from trainability.live import serve
-from trainability.live.serve import make_server
-from trainability.report import page
+from trainability.report import page, serve
 from trainability.report.html import write_report
+from trainability.report.serve import make_server
 
 Answer = tuple[int, dict[str, str], str]
 

@@ -25,7 +25,7 @@ from trainability.data.catalogs import catalog_of
 from trainability.data.images import decode
 from trainability.data.sources import DataSet
 from trainability.data.streaming import make_loader
-from trainability.training.loop import build_model
+from trainability.training.parts import build_model
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainability.live import tail as tails
-from trainability.live.tail import Tail, read_json
+from trainability.watch import tail as tails
+from trainability.watch.tail import Tail, read_json
 
 
 def line(step: int, **more: object) -> bytes:

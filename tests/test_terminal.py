@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import config_of, train
 from rich.console import Console
 
-from trainability.terminal import TerminalDisplay, percent, result_table
+from trainability.terminal.display import TerminalDisplay, percent, result_table
 
 
 def shown(tmp_path: Path, *, terminal: bool, **fields: object) -> str:

@@ -7,9 +7,9 @@ import math
 from rich.console import Console
 from test_doctor_render import full_evidence
 
-from trainability.doctor import Diagnosis, diagnose, render_text
-from trainability.doctor.render import measured, named_layers
-from trainability.terminal_diagnosis import print_diagnosis
+from trainability.doctor import Diagnosis, diagnose
+from trainability.doctor.text import measured, named_layers
+from trainability.terminal.diagnosis import print_diagnosis
 
 
 def words(text: str) -> str:
@@ -20,7 +20,7 @@ def words(text: str) -> str:
 def both(diagnosis: Diagnosis) -> list[str]:
     out = io.StringIO()
     print_diagnosis(Console(file=out, width=200, color_system=None), diagnosis)
-    return [words(render_text(diagnosis)), words(out.getvalue())]
+    return [words(str(diagnosis)), words(out.getvalue())]
 
 
 def test_both_renderers_say_the_same() -> None:

@@ -7,15 +7,15 @@ import sys
 import pytest
 import torch
 
+from trainability.config.period import check_period
 from trainability.faults import FAULTS
-from trainability.initialize import InitPlan, promised_std, weight_layers
-from trainability.period import check_period
+from trainability.initialization import InitPlan, promised_std, weight_layers
+from trainability.models.vgg import build_vgg
 from trainability.trials.book import CHAPTERS, TRIALS, select
 from trainability.trials.measure import METRICS, PROBE_METRICS
-from trainability.trials.replay import probe_config
+from trainability.trials.run import probe_config
 from trainability.trials.scales import SCALES, STAND_INS, configure
 from trainability.trials.trial import VARIANTS, Trial
-from trainability.vgg import build_vgg
 
 # The seed's rows; trials beside them say in their id what they add.
 SEED = [

@@ -16,20 +16,20 @@ import pytest
 from browser import CHROMIUM, visit
 from conftest import config_of, train
 
-from trainability.doctor.finding import Evidence, LayerStats, ProbeResult
+from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult
 from trainability.evaluation.predictions import load
+from trainability.models.vgg import CONFIGS
 from trainability.report.html import write_report
 from trainability.report.look import PALETTES, Figure
 from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, evaluate_runs
 from trainability.training.record import STEPS, read_rows
-from trainability.trials import replay
+from trainability.trials import run as trial_runs
 from trainability.trials.book import TRIALS, select
-from trainability.trials.curves import REPORTED, multiples, probe_figure, strands_of, watched_layers
-from trainability.trials.page import overview_figure, write_book
-from trainability.trials.replay import Job, result_of
-from trainability.trials.start import BAND, layer_names, marks_of, place, stay, strip
-from trainability.vgg import CONFIGS
+from trainability.trials.report.curves import REPORTED, multiples, probe_figure, strands_of, watched_layers
+from trainability.trials.report.page import overview_figure, write_book
+from trainability.trials.report.start import BAND, layer_names, marks_of, place, stay, strip
+from trainability.trials.run import Job, result_of
 
 MARKUP = '<img src="http://example.com/x.png" onerror="document.title=1">&</script><script>document.title=1</script>'
 STANDARD = Path("runs/trials")
@@ -46,7 +46,7 @@ def place_of(root: Path, trial: str, **which: Any) -> Path:
 def any_configuration() -> Iterator[None]:
     """Let runs of a second stand for the book's, which have another configuration."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay, "_check_same", lambda place, config: None)
+        patch.setattr(trial_runs, "_check_same", lambda place, config: None)
         yield
 
 

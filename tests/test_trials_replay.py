@@ -10,10 +10,10 @@ from conftest import config_of
 
 from trainability.config import RunConfig
 from trainability.training.record import read_run
-from trainability.trials import replay
+from trainability.trials import run as trial_runs
 from trainability.trials.book import TRIALS
-from trainability.trials.replay import Done, Job, jobs_of, make, probe_numbers, result_of
-from trainability.trials.table import expectation_text, markdown, row_of
+from trainability.trials.report.table import expectation_text, markdown, row_of
+from trainability.trials.run import Done, Job, jobs_of, make, probe_numbers, result_of
 
 JOB = Job(trial="cifar100-1", scale="pocket", variant="repaired")
 TWO_SESSIONS = Job(trial="imagenet-A", scale="pocket", variant="repaired")
@@ -22,7 +22,7 @@ TWO_SESSIONS = Job(trial="imagenet-A", scale="pocket", variant="repaired")
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every run of the book a second long."""
-    monkeypatch.setattr(replay, "configure", small_config)
+    monkeypatch.setattr(trial_runs, "configure", small_config)
 
 
 def small_config(trial: Any, scale: str, variant: str, seed: int, **more: Any) -> RunConfig:
@@ -67,7 +67,7 @@ def test_a_run_of_another_configuration_is_left_alone_and_refused(tmp_path: Path
     make(JOB, tmp_path)
     other = dataclasses.replace(small_config(TRIALS[JOB.trial], "pocket", "repaired", 0))
     other = dataclasses.replace(other, optim=dataclasses.replace(other.optim, lr=0.5))
-    monkeypatch.setattr(replay, "configure", lambda *_, **__: other)
+    monkeypatch.setattr(trial_runs, "configure", lambda *_, **__: other)
     with pytest.raises(ValueError, match=r"holds another run \(optim.lr is 0.5, the run has 0.01\); move it away"):
         make(JOB, tmp_path)
 
@@ -82,7 +82,7 @@ def test_sessions_resume_and_a_broken_off_one_goes_on(tmp_path: Path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(replay, "evaluate_runs", interrupted)  # after the first session
+        broken.setattr(trial_runs, "evaluate_runs", interrupted)  # after the first session
         with pytest.raises(KeyboardInterrupt):
             make(TWO_SESSIONS, tmp_path / "broken")
     assert not result_of(TRIALS["imagenet-A"], "pocket", tmp_path / "broken").runs
@@ -98,7 +98,7 @@ def test_runs_side_by_side_are_those_made_alone(tmp_path: Path) -> None:
     )
     missing = Job(trial="caltech-1", scale="full", variant="repaired", data_path=tmp_path)
     told: list[Done] = []
-    done = replay.replay([missing, missing], tmp_path, num_processes=2, keep_weights=False, told=told.append)
+    done = trial_runs.replay([missing, missing], tmp_path, num_processes=2, keep_weights=False, told=told.append)
     assert done == told
     assert all(row.problem and "caltech256" in row.problem for row in done)
 

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability import initialize, keyed
+from trainability import initialization, keyed
 from trainability.config import ModelConfig
-from trainability.initialize import InitPlan
-from trainability.vgg import (
+from trainability.initialization import InitPlan
+from trainability.models.vgg import (
     CONFIGS,
     ExampleDropout,
     build_vgg,
@@ -33,7 +33,7 @@ WEIGHT_LAYERS = {"A": 11, "A-LRN": 11, "B": 13, "C": 16, "D": 16, "E": 19}
 def small(config: str = "B", **options: object) -> nn.Module:
     settings = {"num_classes": 7, "crop": 32, "width": 0.05, "hidden": 24, **options}
     model = build_vgg(config, **settings)  # type: ignore[arg-type]
-    initialize.apply(InitPlan.parse("he"), model, seed=1)
+    initialization.apply(InitPlan.parse("he"), model, seed=1)
     return model
 
 
@@ -42,7 +42,7 @@ def test_parameters_and_layers_of_the_paper(config: str) -> None:
     with torch.device("meta"):
         model = build_vgg(config, num_classes=1000)
     assert count_parameters(model) == PARAMETERS[config]
-    assert len(initialize.weight_layers(model)) == WEIGHT_LAYERS[config]
+    assert len(initialization.weight_layers(model)) == WEIGHT_LAYERS[config]
     assert len(paper_names(model)) == WEIGHT_LAYERS[config]
 
 

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 from runs_on_disk import FINDING, begin, diagnosed, end, epoch, layers, steps
 
-from trainability.live.layers import layer_lines
-from trainability.live.state import MAX_SPANS, Means, Watched
-from trainability.live.view import CHANCE, SEVERITY_STYLES, TRAINING, VALIDATION, duration, view
+from trainability.watch.layer_lines import layer_lines
+from trainability.watch.state import MAX_SPANS, Means, Watched
+from trainability.watch.view import CHANCE, SEVERITY_STYLES, TRAINING, VALIDATION, duration, view
 
 SIZES = [(80, 24), (140, 45), (40, 12), (20, 5), (300, 100), (9, 3)]
 BRAILLE = re.compile("[\u2801-\u28ff]")

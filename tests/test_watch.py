@@ -15,9 +15,9 @@ import pytest
 from conftest import config_of, flags_of, hear_ctrl_c
 from runs_on_disk import FINDING, begin, diagnosed, end, epoch, steps
 
-from trainability.live import watch as watching
-from trainability.live.state import Watched
-from trainability.live.watch import Teller, watch_run
+from trainability.watch import screen as watching
+from trainability.watch.screen import Teller, watch_run
+from trainability.watch.state import Watched
 
 
 def test_everything_is_told_once_and_the_end_last(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_silence_is_told_and_again_when_it_is_twice_as_long(tmp_path: Path, monk
     start = time.monotonic()
 
     def told(seconds: int) -> list[str]:
-        monkeypatch.setattr("trainability.live.state.time.monotonic", lambda: start + seconds)
+        monkeypatch.setattr("trainability.watch.state.time.monotonic", lambda: start + seconds)
         run.poll()
         return list(teller.news())
 

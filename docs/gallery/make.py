@@ -15,11 +15,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trainability.checking import check_config
+from trainability.checking.setup import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
-from trainability.live.state import Watched
-from trainability.live.view import view
-from trainability.terminal_diagnosis import print_diagnosis
+from trainability.terminal.diagnosis import print_diagnosis
+from trainability.watch.state import Watched
+from trainability.watch.view import view
 
 HERE = Path(__file__).parent
 CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")

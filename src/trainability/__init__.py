@@ -4,30 +4,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainability.checking import Setup as Setup
+    from trainability.checking.setup import Setup as Setup
     from trainability.config import RunConfig as RunConfig
     from trainability.doctor import Evidence as Evidence
     from trainability.doctor import Monitor as Monitor
     from trainability.doctor import audit_data as audit_data
     from trainability.doctor import audit_metric as audit_metric
     from trainability.doctor import diagnose as diagnose
-    from trainability.doctor import probe as probe
-    from trainability.initialize import InitPlan as InitPlan
+    from trainability.doctor.measure.probe import probe
+    from trainability.initialization import InitPlan as InitPlan
+    from trainability.models.vgg import build_vgg as build_vgg
     from trainability.training.loop import fit as fit
     from trainability.training.record import read_run as read_run
-    from trainability.vgg import build_vgg as build_vgg
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Evidence": "trainability.doctor",
-    "InitPlan": "trainability.initialize",
+    "InitPlan": "trainability.initialization",
     "Monitor": "trainability.doctor",
     "RunConfig": "trainability.config",
-    "Setup": "trainability.checking",
+    "Setup": "trainability.checking.setup",
     "audit_data": "trainability.doctor",
     "audit_metric": "trainability.doctor",
-    "build_vgg": "trainability.vgg",
+    "build_vgg": "trainability.models.vgg",
     "diagnose": "trainability.doctor",
     "fit": "trainability.training.loop",
     "probe": "trainability.doctor",

@@ -1,5 +1,5 @@
 """`python -m trainability`, which is how `torchrun` starts it."""
 
-from trainability.cli import main
+from trainability.cli.program import main
 
 main()

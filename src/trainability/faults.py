@@ -27,7 +27,7 @@ from trainability.training.schedule import Plateau
 from trainability.training.tally import Tally
 
 if TYPE_CHECKING:
-    from trainability.training.loop import Parts
+    from trainability.training.parts import Parts
 
 _SHIFT_STREAM = 32  # the loader's own draws have 16 to 18
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
+from trainability.data.colour_statistics import NUM_SUMS, pixel_sums
 from trainability.data.images import BrokenImage, decode, encode_jpeg, rescale
-from trainability.data.moments import NUM_SUMS, pixel_sums
 from trainability.data.origin import SOURCE, Origin, origin_of, read_json
 from trainability.data.packed import (
     ROW,

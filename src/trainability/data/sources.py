@@ -15,7 +15,7 @@ from trainability.config import DataConfig
 from trainability.data import cache
 from trainability.data.builtin import draw, generate, imbalanced_labels, load_digits
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL
-from trainability.data.moments import Moments, moments, pixel_sums
+from trainability.data.colour_statistics import Moments, moments, pixel_sums
 from trainability.data.packed import Pack, PackedImages, Progress
 
 

@@ -4,26 +4,24 @@ report = probe(model, loss_fn, images, labels)
 print(diagnose(Evidence(probe=report)))
 """
 
-from .audit import audit_data, audit_metric
-from .finding import (
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.evidence import (
     DataAudit,
-    Diagnosis,
     Evaluation,
     Evidence,
-    Finding,
     LayerStats,
-    Measurement,
     MetricAudit,
     OptimizerSettings,
     ProbeResult,
 )
-from .monitor import Monitor
-from .probe import optimizer_settings, probe
-from .propagate import input_moments, predict
-from .render import render_text
-from .rules import RULES, diagnose
-from .signal import expected_cross_entropy, gain_budget, plateau_steps, weight_moments
-from .trace import trace
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.measure.audits import audit_data, audit_metric
+from trainability.doctor.measure.monitor import Monitor
+from trainability.doctor.measure.probe import optimizer_settings, probe
+from trainability.doctor.rules.catalogue import RULES, diagnose
+from trainability.doctor.theory.propagation import input_moments, predict
+from trainability.doctor.theory.signal import expected_cross_entropy, gain_budget, plateau_steps, weight_moments
+from trainability.doctor.theory.trace import trace
 
 __all__ = [
     "RULES",
@@ -48,7 +46,6 @@ __all__ = [
     "plateau_steps",
     "predict",
     "probe",
-    "render_text",
     "trace",
     "weight_moments",
 ]

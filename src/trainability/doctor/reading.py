@@ -3,10 +3,12 @@
 import math
 import statistics
 
-from .finding import Evidence, LayerStats, StepRecord
+from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult, StepRecord
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
 WINDOW_STEPS = 20
+# Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
+PLATEAU_IMAGES_PER_CLASS = 0.3
 
 
 def num_classes(evidence: Evidence) -> int | None:
@@ -94,3 +96,21 @@ def is_adaptive(evidence: Evidence) -> bool:
 def names(layers: list[LayerStats]) -> tuple[str, ...]:
     """Names of layers."""
     return tuple(layer.name for layer in layers)
+
+
+def total_budget(probe: ProbeResult) -> float | None:
+    """Gain budget with the input's scale in it."""
+    if probe.log10_gain is None or probe.input_mean_square <= 0:
+        return None
+    return probe.log10_gain + math.log10(probe.input_mean_square)
+
+
+def plateau_ends(probe: ProbeResult) -> float | None:
+    """Predicted steps at chance, where the end may be believed; None where it may not, or there is no prediction.
+
+    A few images of many classes show a gradient that is nearly all noise. Noise looks like growth, so that what is predicted
+    from them is only the least that it takes: an endless plateau is still one, an end is not.
+    """
+    steps = probe.plateau_steps
+    few = probe.num_logits is not None and probe.batch_size < PLATEAU_IMAGES_PER_CLASS * probe.num_logits
+    return steps if steps is not None and math.isfinite(steps) and not few else None

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainability.config import MIN_SIDE, one_of
-from trainability.vgg import CHANNELS, CONFIGS, VGG, build_vgg, classifier_state
+from trainability.models.vgg import CHANNELS, CONFIGS, VGG, build_vgg, classifier_state
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -10,7 +10,7 @@ from typing import Any
 
 from trainability import config as configuration
 from trainability.evaluation.reference import Against
-from trainability.report import overlay, page, signals, summary
+from trainability.report import overlay, page, signal_figures, summary
 from trainability.report.against import Reference
 from trainability.report.html import REPORT, find_reference, smoothest
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS
@@ -89,7 +89,9 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
     runs = [column.run for column in columns]
     reference, why = _common_reference(runs, against)
     budgets = [
-        (column.name, column.role, total) for column in columns if (total := signals.total_budget(column.run)) is not None
+        (column.name, column.role, total)
+        for column in columns
+        if (total := signal_figures.total_budget(column.run)) is not None
     ]
     configured, num_equal = configured_differences(runs)
     return page.render(
@@ -101,7 +103,7 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
         num_equal=num_equal,
         surroundings=surrounding_differences(runs),
         starts=start_rows(runs),
-        scale=signals.budget_scale(budgets),
+        scale=signal_figures.budget_scale(budgets),
         figures=overlay.all_figures([(column.role, column.name, column.run) for column in columns], reference),
         kinds={role: LEGEND[role] for role in ("train-step", "train", "validation")},
         shows_steps=len(runs) <= MOST_SHOWING_STEPS,
@@ -188,12 +190,12 @@ def _last(run: Run, key: str, write: Callable[[Any], str]) -> str:
 def start_rows(runs: Sequence[Run]) -> Table:
     """List the starting weights, and what was predicted of them."""
     predicted = [plateau_steps(run) for run in runs]
-    totals = [signals.total_budget(run) for run in runs]
+    totals = [signal_figures.total_budget(run) for run in runs]
     return [
         ("Plan", [run.config.init.plan for run in runs]),
         ("Gain budget of the weights", [summary.init_table(run)[1] if run.init else summary.NONE for run in runs]),
         ("Gain budget with the input", [summary.number(total, "z.2f") for total in totals]),
-        ("Which is", [summary.NONE if total is None else signals.zone(total) for total in totals]),
+        ("Which is", [summary.NONE if total is None else signal_figures.zone(total) for total in totals]),
         ("Predicted steps at chance", [_steps(value) for value in predicted]),
     ]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trainability import config as configuration
 from trainability.evaluation.reference import Against
-from trainability.report import figures, filters, layers, look, page, signals, summary
+from trainability.report import figures, filters, layer_figures, look, page, signal_figures, summary
 from trainability.report.against import Reference, reference_for
-from trainability.report.errors import error_section
+from trainability.report.error_section import error_section
 from trainability.training.record import Run, read_run
 
 REPORT = "report.html"
@@ -43,7 +43,7 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
     errors, problems = error_section(run)
     reference, why = find_reference(run, against)
     curves = figures.all_figures(run, reference)
-    total = signals.total_budget(run)
+    total = signal_figures.total_budget(run)
     return page.render(
         "report.html.jinja",
         run=run,
@@ -59,10 +59,10 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
         no_reference=why,
         diagnosis=summary.diagnosis(run),
         findings=summary.finding_rows(run),
-        layers=layers.layer_figures(run),
+        layers=layer_figures.layer_figures(run),
         filters=filters.first_filters(run),
-        signals=signals.signal_figures(run),
-        scale=signals.budget_scale([] if total is None else [("", "ink", total)]),
+        signals=signal_figures.signal_figures(run),
+        scale=signal_figures.budget_scale([] if total is None else [("", "ink", total)]),
         epochs=summary.epoch_rows(run),
         errors=errors,
         problems=problems,

@@ -15,15 +15,15 @@ from trainability.data import sources
 from trainability.data.sources import DataSet
 from trainability.evaluation import predictions, thumbnails, weights
 from trainability.evaluation.ensemble import Member, SplitImages, ValImages, describe, predict
-from trainability.evaluation.errors import error_analysis
+from trainability.evaluation.error_analysis import error_analysis
 from trainability.evaluation.metrics import Errors
 from trainability.evaluation.predictions import Predictions
 from trainability.evaluation.protocols import default_scale
+from trainability.models.vgg import VGG, classifier_state
 from trainability.training import checkpoint
 from trainability.training.engine import Engine
-from trainability.training.loop import build_model
+from trainability.training.parts import build_model
 from trainability.training.record import Run, read_run
-from trainability.vgg import VGG, classifier_state
 
 NUM_COMPARED = 64
 """Images by which two validation sets are told apart."""

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.data.loader import Loader
-from trainability.doctor.finding import Diagnosis, Evidence, Finding, LayerStats
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.finding import Finding
 from trainability.doctor.serial import to_plain
 from trainability.evaluation.metrics import Errors, errors
-from trainability.initialize import LayerInit
+from trainability.initialization import LayerInit
 from trainability.training.checkpoint import EpochSums, Position
 from trainability.training.engine import Engine
 from trainability.training.record import ARISEN, EVALUATIONS, LAYERS, STEPS, Record, read_rows

@@ -2,133 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability import initialize
 from trainability.config import RunConfig
-from trainability.data import sources
-from trainability.data.loader import Loader, MicroBatch
-from trainability.data.sources import DataSet
-from trainability.data.streaming import make_loader
+from trainability.data.loader import MicroBatch
 from trainability.evaluation.metrics import Errors
-from trainability.evaluation.protocols import evaluate
-from trainability.initialize import InitPlan, LayerInit
-from trainability.period import check_period
+from trainability.models.vgg import set_dropout_keys
 from trainability.training import checkpoint
 from trainability.training.checkpoint import Position
 from trainability.training.engine import Engine
 from trainability.training.interrupt import StopSignal
 from trainability.training.logbook import Display, Logbook, Outcome, Start
-from trainability.training.monitoring import RunMonitor
 from trainability.training.nonfinite import first_nonfinite
-from trainability.training.optimizer import GuardedStep, build_optimizer
-from trainability.training.record import Record, read_run
+from trainability.training.parts import Parts
+from trainability.training.record import Record
+from trainability.training.run_monitor import RunMonitor
 from trainability.training.schedule import learning_rate
-from trainability.training.sinks import require
-from trainability.training.tally import StepSums, Tally
-from trainability.vgg import VGG, build_vgg, count_parameters, set_dropout_keys
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Everything that a run trains with; the last ones are what `faults` exchanges."""
-
-    model: VGG
-    network: nn.Module
-    optimizer: torch.optim.SGD
-    data: DataSet
-    loader: Loader
-    table: list[LayerInit]
-    num_parameters: int
-    evaluate: Callable[..., Errors] = evaluate
-    step: Callable[[torch.optim.SGD, float | None, torch.device], GuardedStep] = GuardedStep
-    tally: Callable[[Engine, int], Tally] = Tally
-    load_latest: Callable[..., checkpoint.Loaded | None] = checkpoint.load_latest
-
-
-def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) -> Parts:
-    """Build data, network with its starting weights, and optimizer.
-
-    Args:
-        config: complete.
-        engine: where.
-        data: in place of the whole set that the configuration names.
-
-    Raises:
-        ValueError: the plan does not fit the network, the batch is larger than the set, the run to copy from has other
-            shapes, a technique is younger than `run.period`, or a sink is not installed. Nothing has been written then.
-    """
-    require(config.run.sinks)
-    check_period(config)
-    if data is None:
-        data = sources.load(config.data, seed=config.run.seed)
-    loader = make_loader(
-        data,
-        config.data,
-        config.optim,
-        seed=config.run.seed,
-        device=engine.device,
-        rank=engine.rank,
-        world_size=engine.world_size,
-    )
-    with torch.device("meta"):  # torch's own drawing of weights would take as long as ours: seconds at full width
-        model = build_model(config, num_classes=loader.num_classes)
-    model = model.to_empty(device="cpu")
-    table = initialize.apply(InitPlan.parse(config.init.plan), model, seed=config.run.seed)
-    if config.init.from_ is not None:
-        table = initialize.copy_shallower(trained_model(config.init.from_), model, table)
-    num_parameters = count_parameters(model)
-    network = engine.prepare(model)
-    optimizer = build_optimizer(model, config.optim, fused=not engine.is_sharded)
-    return Parts(
-        model=model,
-        network=network,
-        optimizer=optimizer,
-        data=data,
-        loader=loader,
-        table=table,
-        num_parameters=num_parameters,
-    )
-
-
-def build_model(config: RunConfig, *, num_classes: int) -> VGG:
-    """Build the network that a complete configuration names, with torch's default weights.
-
-    Raises:
-        ValueError: it would have fewer outputs than there are classes.
-    """
-    assert config.model.width is not None
-    assert config.data.crop is not None
-    num_outputs = num_classes if config.model.num_outputs is None else config.model.num_outputs
-    if num_outputs < num_classes:
-        raise ValueError(f"model.num-outputs is {num_outputs}; the data has {num_classes} classes, so it must be at least that")
-    return build_vgg(
-        config.model.config,
-        num_classes=num_outputs,
-        crop=config.data.crop,
-        width=config.model.width,
-        hidden=config.model.hidden,
-        dropout=config.model.dropout,
-        classifier=config.model.classifier,
-    )
-
-
-def trained_model(folder: Path) -> VGG:
-    """Load the newest weights of a run.
-
-    Raises:
-        ValueError: it is no run directory, or has no checkpoint.
-    """
-    run = read_run(folder)
-    model = build_model(run.config, num_classes=len(run.data["class_names"]))
-    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints"))
-    return model
+from trainability.training.tally import StepSums
 
 
 def fit(config: RunConfig, parts: Parts, record: Record, *, engine: Engine, display: Display | None = None) -> Outcome:

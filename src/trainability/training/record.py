@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainability.data.sources import DataSet
-    from trainability.initialize import LayerInit
+    from trainability.initialization import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 FINDINGS, ARISEN, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"

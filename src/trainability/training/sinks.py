@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trainability.doctor.finding import LogHistogram
+from trainability.doctor.evidence import LogHistogram
 
 
 class Sink(Protocol):

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS
-from trainability.doctor.rules_start import BUDGET_HIGH
+from trainability.doctor.theory.signal import BUDGET_HIGH
 from trainability.evaluation import predictions
-from trainability.evaluation.errors import error_analysis
+from trainability.evaluation.error_analysis import error_analysis
 from trainability.evaluation.predictions import Predictions
 from trainability.faults import loss_divisor
 from trainability.training.record import Run, read_run

@@ -1,0 +1,38 @@
+"""What a run is: its fields, their TOML form, and the checks of their values. Nothing here imports torch."""
+
+from trainability.config.checks import in_range, nearest, one_of
+from trainability.config.fields import (
+    DATA_DEFAULTS,
+    MIN_SIDE,
+    NUM_POOLINGS,
+    SECTIONS,
+    DataConfig,
+    InitConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    RunSettings,
+)
+from trainability.config.toml import differences, field_flags, from_toml, read_tables, recipe_flags, to_toml
+
+__all__ = [
+    "DATA_DEFAULTS",
+    "MIN_SIDE",
+    "NUM_POOLINGS",
+    "SECTIONS",
+    "DataConfig",
+    "InitConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "RunConfig",
+    "RunSettings",
+    "differences",
+    "field_flags",
+    "from_toml",
+    "in_range",
+    "nearest",
+    "one_of",
+    "read_tables",
+    "recipe_flags",
+    "to_toml",
+]

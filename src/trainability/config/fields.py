@@ -1,0 +1,348 @@
+"""The configuration of a run: frozen dataclasses and their validation.
+
+The docstring under each field is its `--help` text. `None` always means off, or "the default that the data set has"
+(`completed` fills those in); never 0, never -1. Nothing in this package imports torch, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_type_hints
+
+from tyro.conf import arg
+
+from trainability.config.checks import in_range, one_of
+
+NUM_POOLINGS = 5
+MIN_SIDE = 2**NUM_POOLINGS
+"""Smallest image side that survives the five 2x2 poolings of every VGG: 32 pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: one of the six configurations of the 2014 paper."""
+
+    config: Literal["A", "A-LRN", "B", "C", "D", "E"] = "B"
+    """Configuration of the paper's Table 1. Weight layers: A 11, B 13, C and D 16,
+    E 19."""
+    width: float | None = None
+    """Multiplies all channel counts; 1 is the paper's 64-128-256-512-512. None
+    takes the data set's: 0.25 for digits, else 1."""
+    hidden: int | None = None
+    """Width of the two hidden fully-connected layers. None takes 4096 times the
+    width, as in the paper."""
+    dropout: float = 0.5
+    """Probability that a hidden fully-connected unit is dropped while training, in
+    [0, 1)."""
+    classifier: Literal["conv", "linear"] = "conv"
+    """Fully-connected layers kept as convolutions (the paper: any image size) or
+    as linear layers (crop size only)."""
+    num_outputs: int | None = None
+    """Outputs of the network. None takes one per class; more are outputs that no
+    label ever names, as of a head built for another data set."""
+
+    def __post_init__(self) -> None:
+        one_of("model.config", self.config, get_args(get_type_hints(ModelConfig)["config"]))
+        one_of("model.classifier", self.classifier, ("conv", "linear"))
+        if self.width is not None:
+            in_range("model.width", self.width, above=0, at_most=16)
+        if self.hidden is not None:
+            in_range("model.hidden", self.hidden, at_least=1)
+        if self.num_outputs is not None:
+            in_range("model.num-outputs", self.num_outputs, at_least=2)
+        in_range("model.dropout", self.dropout, at_least=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    """The starting weights."""
+
+    plan: str = "xavier"
+    """One scheme per weight layer, first to last, as in
+    "xavier:4,normal=0.01,xavier:3": four layers, the rest, three layers.
+    Schemes: xavier, xavier-normal, he, he-uniform, lecun, orthogonal,
+    normal=STD, uniform=BOUND."""
+    from_: Annotated[Path | None, arg(name="from")] = None
+    """Run directory of a trained shallower net. Its first four convolutions and
+    three fully-connected layers are copied (the paper's rule); the plan fills
+    the rest. Of a net of the same configuration, all are copied (the paper's
+    384-pixel nets start from those of 256)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The images. A size left out is the data set's own default."""
+
+    name: Literal["digits", "synthetic", "mnist", "cifar10", "cifar100", "caltech256", "imagenet", "folder"] = "digits"
+    """digits: 1,797 real handwritten digits, inside the package. synthetic:
+    generated images with the 1/f spectrum of photographs, learnable, of any
+    size and number. mnist, cifar10, cifar100, imagenet: from the Hugging Face
+    Hub, or from path. caltech256, folder: from path."""
+    path: Path | None = None
+    """Where the images are: class folders (train/CLASS/ and val/CLASS/, or
+    CLASS/), Parquet files, a pack, or the set's own files: Caltech-256's folder
+    or tar, ImageNet as on Kaggle, MNIST's idx files, CIFAR's batches. None
+    fetches the set from the Hub."""
+    size: int | None = None
+    """Smaller side of the image before cropping, in pixels (the paper's S). None
+    takes the crop for synthetic, 32 pixels more than the crop for caltech256,
+    imagenet and folder, 4 more for the others."""
+    crop: int | None = None
+    """Side of the square that the network trains on, in pixels, at least 32. None
+    takes 224 for caltech256, imagenet and folder, 32 for the others."""
+    input: Literal["mean", "standard"] = "mean"
+    """mean: 0-255 with the training set's mean RGB subtracted, as in the paper.
+    standard: divided by its standard deviation too. The scale is part of the
+    initialisation: what trains under one can be dead under the other."""
+    flip: bool | None = None
+    """Mirror half of the training images left to right. None takes the data set's:
+    no for digits and mnist, where it would make other characters."""
+    jitter: tuple[int, int] | None = None
+    """Smallest and largest side, as in "256 512": every training image is
+    rescaled so that its smaller side is drawn anew from this range, then
+    cropped (the paper's scale jitter). Images are stored at `size` and
+    resampled from there."""
+    colour_shift: bool = False
+    """Shift the colours of every training image along the principal axes of the
+    training set's pixels, by N(0, 0.1) standard deviations (the paper, after
+    AlexNet)."""
+    val_fraction: float = 0.2
+    """Share of the images held out for validation, drawn class by class by the
+    seed, where the set does not hold out some itself."""
+    num_images: int = 2000
+    """synthetic only: number of images, training and validation together."""
+    num_classes: int = 10
+    """synthetic only: number of classes."""
+    imbalance: float = 1.0
+    """synthetic only: images of the most frequent class per image of the rarest,
+    with geometric steps between."""
+    groups: int | None = None
+    """synthetic only: the classes come in so many groups that look alike, as the
+    breeds of dogs do. A network learns the groups first, so it leaves chance as
+    soon as with that many classes. None makes every class its own."""
+    cache: Path | None = None
+    """Where packs are kept: the images, rescaled once. None takes
+    $TRAINABILITY_CACHE, or trainability in the user's cache folder."""
+    encoding: Literal["jpeg", "raw"] | None = None
+    """How a pack stores images: jpeg of quality 95, or raw pixels, several times
+    the space and faster to read. None takes raw up to a size of 64."""
+    workers: int | None = None
+    """Processes that decode images while the network trains; the result does not
+    depend on it. None takes one per core but one, at most 16."""
+    resident_gib: float | None = 2.0
+    """A packed set whose images have one shape and take at most this much memory
+    is held on the device whole; others are streamed. None streams all."""
+
+    def __post_init__(self) -> None:
+        one_of("data.name", self.name, tuple(DATA_DEFAULTS))
+        one_of("data.input", self.input, ("mean", "standard"))
+        for name, side in (("data.crop", self.crop), ("data.size", self.size)):
+            if side is not None and side < MIN_SIDE:
+                raise ValueError(
+                    f"{name} is {side} pixels: too small for the five 2x2 poolings, which need at least {MIN_SIDE}"
+                )
+        if self.size is not None and self.size < (self.crop or MIN_SIDE):
+            raise ValueError(f"data.size {self.size} is smaller than data.crop {self.crop}: a crop is cut out of the image")
+        if self.jitter is not None:
+            low, high = self.jitter
+            in_range("data.jitter", low, at_least=self.crop or MIN_SIDE, at_most=high)
+        in_range("data.val-fraction", self.val_fraction, above=0, below=1)
+        in_range("data.num-images", self.num_images, at_least=2)
+        in_range("data.num-classes", self.num_classes, at_least=2)
+        in_range("data.imbalance", self.imbalance, at_least=1)
+        if self.groups is not None:
+            in_range("data.groups", self.groups, at_least=2, at_most=self.num_classes)
+        if self.encoding is not None:
+            one_of("data.encoding", self.encoding, ("jpeg", "raw"))
+        if self.workers is not None:
+            in_range("data.workers", self.workers, at_least=1)
+        if self.resident_gib is not None:
+            in_range("data.resident-gib", self.resident_gib, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Stochastic gradient descent and its schedule."""
+
+    lr: float = 0.01
+    """Learning rate at the start (after the warm-up)."""
+    momentum: float = 0.9
+    """Momentum, in [0, 1)."""
+    nesterov: bool = False
+    """Nesterov's momentum instead of the classical one."""
+    weight_decay: float = 5e-4
+    """L2 penalty on all parameters."""
+    batch_size: int = 64
+    """Images per step, over all processes and micro-batches together."""
+    micro_batch_size: int | None = None
+    """Most images that one process holds in one forward pass; gradients of several
+    are accumulated to the batch. None takes the batch at once. The result is
+    that of the whole batch, whatever the split."""
+    epochs: int = 15
+    """Passes over the training set."""
+    clip: float | None = None
+    """Largest gradient norm; larger gradients are scaled down to it. The norm
+    before clipping is recorded."""
+    schedule: Literal["plateau", "steps", "constant", "cosine"] = "cosine"
+    """plateau: the rate falls when the validation error stops improving (the
+    paper). steps: at the epochs of step-epochs. cosine: to zero over the run."""
+    drop_factor: float = 0.1
+    """plateau and steps: what the rate is multiplied by at a drop."""
+    patience_epochs: int = 3
+    """plateau: epochs without a better top-1 validation error before a drop."""
+    max_drops: int = 3
+    """plateau: number of drops after which the rate stays (the paper: 3)."""
+    step_epochs: tuple[int, ...] = ()
+    """steps: epochs, counted from 0, before which the rate drops."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises linearly to its value, under any schedule."""
+
+    def __post_init__(self) -> None:
+        in_range("optim.lr", self.lr, above=0)
+        in_range("optim.momentum", self.momentum, at_least=0, below=1)
+        in_range("optim.weight-decay", self.weight_decay, at_least=0)
+        in_range("optim.batch-size", self.batch_size, at_least=1)
+        if self.micro_batch_size is not None:
+            in_range("optim.micro-batch-size", self.micro_batch_size, at_least=1)
+        in_range("optim.epochs", self.epochs, at_least=1)
+        if self.clip is not None:
+            in_range("optim.clip", self.clip, above=0)
+        one_of("optim.schedule", self.schedule, ("plateau", "steps", "constant", "cosine"))
+        in_range("optim.drop-factor", self.drop_factor, above=0, below=1)
+        in_range("optim.patience-epochs", self.patience_epochs, at_least=1)
+        in_range("optim.max-drops", self.max_drops, at_least=0)
+        in_range("optim.warmup-steps", self.warmup_steps, at_least=0)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("optim.nesterov needs optim.momentum above 0")
+        if self.schedule == "steps" and not self.step_epochs:
+            raise ValueError("optim.schedule steps needs optim.step-epochs, for example --optim.step-epochs 30 60")
+        for epoch in self.step_epochs:
+            in_range("optim.step-epochs", epoch, at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Where and how it runs. Of these, only seed, precision and faults change the result."""
+
+    dir: Path | None = None
+    """Run directory. None takes the next free runs/DATA-CONFIG-NUMBER."""
+    seed: int = 0
+    """Decides the split, the weights, the order, the augmentation and the dropout."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes the GPU where there is one."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: convolutions and matrix products in bfloat16 (autocast), weights and
+    their updates in float32."""
+    compile: bool = False
+    """Compile the network with torch.compile: minutes at the start, for faster
+    steps."""
+    deterministic: bool = False
+    """On a GPU, only kernels that give the same bits every time. (On a CPU that is
+    always so.)"""
+    parallel: Literal["ddp", "sharded"] = "ddp"
+    """Under torchrun: every process keeps the whole network (ddp), or a share of
+    it (sharded, fully_shard)."""
+    log_every_steps: int = 10
+    """Steps between reads of the device. Every step is recorded, in batches of
+    this many."""
+    checkpoint_every_steps: int | None = None
+    """Steps between checkpoints, beside the one at the end of every epoch."""
+    check: Literal["on", "off"] = "on"
+    """on: before the first step, probe the network and audit images and metric, in
+    a few seconds. The result of the run does not change."""
+    monitor_every_steps: int | None = 50
+    """Steps between looks at every layer: sizes, updates, and histograms of its
+    weights, gradients and outputs. None does not watch the run. The result of
+    the run does not change."""
+    stop_on: Literal["doomed"] | None = None
+    """doomed: end a run that the doctor calls dead or unstable, and save it."""
+    faults: tuple[
+        Literal[
+            "metric-of-last-batch",
+            "halved-loss",
+            "blank-images",
+            "padded-pointwise",
+            "clip-dropped",
+            "shared-data-set",
+            "odd-accumulation",
+            "lost-schedule",
+        ],
+        ...,
+    ] = ()
+    """Known bugs to switch on, to see that they are found."""
+    period: str | None = None
+    """Year and month, as in 2014-09: refuse a configuration that uses a technique
+    which was not published by then. None refuses none."""
+    sinks: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Also write to these, each an extra of this package. JSON lines are always
+    written."""
+
+    def __post_init__(self) -> None:
+        in_range("run.seed", self.seed, at_least=0, below=2**63)
+        one_of("run.device", self.device, ("auto", "cpu", "cuda"))
+        one_of("run.precision", self.precision, ("fp32", "bf16"))
+        one_of("run.parallel", self.parallel, ("ddp", "sharded"))
+        in_range("run.log-every-steps", self.log_every_steps, at_least=1)
+        one_of("run.check", self.check, ("on", "off"))
+        one_of("run.stop-on", self.stop_on, (None, "doomed"))
+        if self.period is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", self.period):
+            raise ValueError(f"run.period is {self.period!r}; it must be a year and a month, as in 2014-09")
+        for fault in self.faults:
+            one_of("run.faults", fault, get_args(get_args(get_type_hints(RunSettings)["faults"])[0]))
+        for name in ("checkpoint_every_steps", "monitor_every_steps"):
+            if getattr(self, name) is not None:
+                in_range(f"run.{name.replace('_', '-')}", getattr(self, name), at_least=1)
+        for sink in self.sinks:
+            one_of("run.sinks", sink, ("tensorboard", "wandb"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run. Equal configurations give equal runs."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    run: RunSettings = field(default_factory=RunSettings)
+
+    def completed(self) -> RunConfig:
+        """Fill every field whose default depends on the data set, so that the written configuration stands alone."""
+        defaults = DATA_DEFAULTS[self.data.name]
+        crop = self.data.crop if self.data.crop is not None else defaults.crop
+        size = self.data.size if self.data.size is not None else crop + defaults.margin
+        width = self.model.width if self.model.width is not None else defaults.width
+        hidden = self.model.hidden if self.model.hidden is not None else max(1, round(4096 * width))
+        flip = self.data.flip if self.data.flip is not None else defaults.flip
+        return dataclasses.replace(
+            self,
+            model=dataclasses.replace(self.model, width=width, hidden=hidden),
+            data=dataclasses.replace(self.data, crop=crop, size=size, flip=flip),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataDefaults:
+    """What a data set's own images suggest. Margin: how much larger than the crop the image is, in pixels."""
+
+    crop: int
+    margin: int
+    width: float
+    flip: bool
+
+
+DATA_DEFAULTS: dict[str, DataDefaults] = {
+    "digits": DataDefaults(crop=32, margin=4, width=0.25, flip=False),
+    "synthetic": DataDefaults(crop=32, margin=0, width=1.0, flip=True),
+    "mnist": DataDefaults(crop=32, margin=4, width=0.25, flip=False),
+    "cifar10": DataDefaults(crop=32, margin=4, width=1.0, flip=True),
+    "cifar100": DataDefaults(crop=32, margin=4, width=1.0, flip=True),
+    "caltech256": DataDefaults(crop=224, margin=32, width=1.0, flip=True),
+    "imagenet": DataDefaults(crop=224, margin=32, width=1.0, flip=True),
+    "folder": DataDefaults(crop=224, margin=32, width=1.0, flip=True),
+}
+
+SECTIONS = {section.name: get_type_hints(RunConfig)[section.name] for section in dataclasses.fields(RunConfig)}

@@ -1,0 +1,76 @@
+"""A verdict and the findings behind it. Data only; no torch."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding
+from trainability.doctor.serial import from_plain, to_plain
+from trainability.doctor.text import render_text
+
+Verdict = Literal[
+    "will train",
+    "is training",
+    "slow start",
+    "dead",
+    "unstable",
+    "broken data",
+    "broken metric",
+    "cannot tell",
+]
+VERDICTS: tuple[Verdict, ...] = (
+    "will train",
+    "is training",
+    "slow start",
+    "dead",
+    "unstable",
+    "broken data",
+    "broken metric",
+    "cannot tell",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A verdict and the findings behind it, worst first.
+
+    Attributes:
+        verdict: one of `VERDICTS`.
+        reason: one sentence for the verdict.
+        findings: causes; what a cause explains is listed in it and not beside it.
+        evidence: what was looked at.
+        not_checked: what was not, each with the reason.
+        remaining_steps: for "slow start": predicted further steps at chance.
+    """
+
+    verdict: Verdict
+    reason: str
+    findings: tuple[Finding, ...]
+    evidence: Evidence
+    not_checked: tuple[str, ...] = ()
+    remaining_steps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
+
+    def __str__(self) -> str:
+        return render_text(**{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @property
+    def worse_than_hint(self) -> bool:
+        """Whether any finding is a warning or an error; `check` then exits with 1."""
+        return any(finding.severity != "hint" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Strict-JSON form, evidence included."""
+        return to_plain(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Diagnosis":
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            ValueError: naming the field that does not fit.
+        """
+        return from_plain(cls, value)

@@ -1,0 +1,312 @@
+"""Runs second moments forward through a traced net and the gradient's back: predicted scale of every layer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from trainability.doctor.theory import moments
+from trainability.doctor.theory.moments import DISTANCES, SignalMoments, WeightMoments
+from trainability.doctor.theory.signal import log10
+from trainability.doctor.theory.trace import ACTIVATIONS, Op, Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPrediction:
+    """Closed form for one layer.
+
+    Attributes:
+        name: as `named_modules()` gives it.
+        kind: of the operation, "conv".
+        weight: full name of the weight parameter.
+        fan_in: inputs per output unit.
+        fan_out: outputs per input unit.
+        num_units: output channels or features.
+        kernel: spatial kernel size.
+        padding: spatial padding.
+        activation: function that follows; None if none does.
+        gain: fan_in * Var(w) * (the activation's factor on the mean square); None for normalisation.
+        activation_rms: typical rms of the output; None if the theory cannot tell.
+        gradient_ratio: rms of d loss / d output over rms of d loss / d logits; None if the theory cannot tell.
+    """
+
+    name: str
+    kind: str
+    weight: str
+    fan_in: int
+    fan_out: int
+    num_units: int
+    kernel: tuple[int, ...]
+    padding: tuple[int, ...]
+    activation: str | None
+    gain: float | None
+    activation_rms: float | None
+    gradient_ratio: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Closed form for a net at the start.
+
+    Attributes:
+        layers: in forward order.
+        structure: "plain", "normalised", "residual" or "unknown".
+        log10_gain: gain budget P over weight layers; None unless the net is plain, since otherwise gains do not
+            multiply.
+        log10_input: log10 of the input's mean square, the budget's other term.
+        logit_rms: typical rms of the output; None if the theory cannot tell.
+        biased: whether the bias makes more than 1 % of the mean square of some layer's output.
+        notes: what could not be told, and why.
+    """
+
+    layers: tuple[LayerPrediction, ...]
+    structure: str
+    log10_gain: float | None
+    log10_input: float
+    logit_rms: float | None
+    biased: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def input_moments(images: Tensor) -> SignalMoments:
+    """Mean square and correlations of a batch, at the distances that pooling will ask for.
+
+    Args:
+        images: (batch, ...) float; the last two dimensions are taken as positions if there are four.
+    """
+    x = images.detach().double() if images.device.type == "cpu" else images.detach().float()
+    square = float(x.square().mean())
+    if square == 0:
+        return SignalMoments(mean_square=0.0)
+    near = []
+    for distance in DISTANCES:
+        terms = []
+        for axis in (2, 3) if x.dim() == 4 else ():
+            size = x.shape[axis]
+            if distance < size:
+                pair = x.narrow(axis, 0, size - distance) * x.narrow(axis, distance, size - distance)
+                terms.append(float(pair.mean()))
+        near.append(sum(terms) / len(terms) / square if terms else None)
+    batch = x.shape[0]
+    summed = float(x.sum(dim=0).square().sum())
+    each = float(x.square().sum())
+    far = (summed - each) / (batch * (batch - 1)) / (each / batch) if batch > 1 else 0.0
+    filled: list[float] = []
+    for value in near:  # beyond the image's edge nothing is asked for; carry the last one on
+        filled.append(value if value is not None else (filled[-1] if filled else max(far, 0.0)))
+    return SignalMoments(mean_square=square, correlations=(*filled, far))
+
+
+def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMoments | None = None) -> Prediction:
+    """Runs the second moments forward through the traced operations, and the gradient's back.
+
+    Args:
+        trace: of the model in the mode (train or eval) that is meant.
+        weights: as `weight_moments` gives them, or as an initialisation plan promises them.
+        images: moments of the input; None for photographs of mean square 1.
+
+    Returns:
+        Scales at the start; what lies behind an operation that the theory does not know is None.
+    """
+    images = images or SignalMoments(mean_square=1.0)
+    weights = {**weights, **_as_matrices(trace, weights)}
+    values: dict[int, SignalMoments | None] = {0: images}
+    shapes: dict[int, tuple[int, ...]] = {0: trace.ops[0].input_shape if trace.ops else ()}
+    back: dict[int, float | None] = {}
+    unknown: dict[str, None] = {}
+    for op in trace.ops:
+        values[op.output], back[op.output] = _forward(op, values, shapes, weights)
+        shapes[op.output] = op.output_shape
+        if values[op.output] is None and all(values.get(i) is not None for i in op.inputs):
+            unknown[op.function] = None
+    gradients = _backward(trace, back)
+    structure = _structure(trace)
+    layers = tuple(
+        _layer(trace, op, values, gradients, weights)
+        for op in trace.ops
+        if op.weight in weights and op.kind in ("conv", "linear", "conv_transpose", "embedding", "norm")
+    )
+    gains = [layer.gain for layer in layers if layer.kind != "norm"]
+    multiply = structure == "plain" and gains and not any(g is None for g in gains)
+    # Local response normalisation has no weights, and is a factor all the same.
+    divided = [op for op in trace.ops if op.kind == "local_response_norm"]
+    factors = [moments.local_response_factor(op, x) for op in divided if (x := values[op.inputs[0]]) is not None]
+    output = values.get(trace.output) if trace.output is not None else None
+    return Prediction(
+        layers=layers,
+        structure=structure,
+        log10_gain=sum(log10(g) for g in (*gains, *factors) if g is not None) if multiply else None,
+        log10_input=log10(images.mean_square),
+        logit_rms=output.typical_rms if output is not None else None,
+        biased=any(_bias_share(op, values, weights) > 0.01 for op in trace.ops),
+        notes=tuple(f"the signal's scale behind {name}() is not known to the theory" for name in unknown),
+    )
+
+
+def _as_matrices(trace: Trace, weights: Mapping[str, WeightMoments]) -> dict[str, WeightMoments]:
+    """Convolution weights that the forward pass uses as matrices, in that shape."""
+    names = {op.weight for op in trace.ops if op.kind == "linear" and op.weight is not None and op.weight in weights}
+    return {name: replace(w, shape=(w.shape[0], math.prod(w.shape[1:]))) for name in names if (w := weights[name])}
+
+
+def _bias_share(op: Op, values: Mapping[int, SignalMoments | None], weights: Mapping[str, WeightMoments]) -> float:
+    """Share of a convolution's or linear layer's output mean square that is its bias."""
+    out, weight = values[op.output], weights.get(op.weight or "")
+    if op.kind not in ("conv", "linear", "conv_transpose") or weight is None or out is None:
+        return 0.0
+    return weight.bias_mean_square / out.mean_square if out.mean_square > 0 else 0.0
+
+
+def _structure(trace: Trace) -> str:
+    kinds = {op.kind for op in trace.ops}
+    if "norm" in kinds:
+        return "normalised"
+    if "sum" in kinds or "concat" in kinds:
+        return "residual"
+    return "unknown" if "unknown" in kinds or not kinds else "plain"
+
+
+def _forward(
+    op: Op,
+    values: Mapping[int, SignalMoments | None],
+    shapes: Mapping[int, tuple[int, ...]],
+    weights: Mapping[str, WeightMoments],
+) -> tuple[SignalMoments | None, float | None]:
+    """Moments of an operation's output, and its factor on the gradient's mean square from output to input."""
+    inputs = [values[i] for i in op.inputs]
+    x = inputs[0] if inputs else None
+    weight = weights.get(op.weight) if op.weight else None
+    if op.kind == "norm":
+        y, variance = moments.normalise(op, x, weight)
+        return y, (weight.variance if weight else 1.0) / variance if variance else None
+    if op.kind == "embedding":
+        return (moments.weighted(op, SignalMoments(mean_square=1.0), weight), None) if weight else (None, None)
+    if x is None or any(term is None for term in inputs):
+        return None, None
+    outputs_per_input = math.prod(op.output_shape) / max(1, math.prod(op.input_shape))
+    match op.kind:
+        case "conv" | "linear" | "conv_transpose" if weight:
+            factor = moments.effective_fan_in(op, weight.shape) * weight.variance * outputs_per_input
+            return moments.weighted(op, x, weight), factor
+        case "activation":
+            noise = moments.width_noise(op, x, _units(op))
+            y = moments.activation(op, x)
+            return replace(y, log_variance=y.log_variance + noise), moments.activation_slope(op, x)
+        case "max_pool":
+            pooled = moments.max_pool(op, x)
+            if pooled is None:
+                return None, None
+            return pooled[0], outputs_per_input * pooled[1]
+        case "avg_pool":
+            y = moments.average_pool(op, x)
+            window = moments.pool_window(op)
+            return y, outputs_per_input / math.prod(window[0]) if window else None
+        case "dropout":
+            keep = 1.0 - op.options["p"]
+            if keep == 0:
+                return None, None
+            table = tuple(c * keep for c in x.correlations)
+            return replace(x, mean_square=x.mean_square / keep, correlations=table, before=None), 1.0 / keep
+        case "reshape":
+            return x, 1.0
+        case "scale":
+            f = op.options["factor"]
+            y = replace(x, mean_square=x.mean_square * f * f, mean=x.mean * f, before=None)
+            return replace(y, nonnegative=x.nonnegative and f > 0), f * f
+        case "local_response_norm":
+            square = moments.local_response_factor(op, x)
+            return moments.scaled(x, math.sqrt(square)), square
+        case "sum":
+            return moments.add([term for term in inputs if term is not None]), 1.0
+        case "concat":
+            sizes = [math.prod(shapes[i]) for i in op.inputs]
+            return _concatenate([term for term in inputs if term is not None], sizes), 1.0
+        case _:
+            return None, None
+
+
+def _units(op: Op) -> int:
+    shape = op.output_shape
+    return shape[1] if len(shape) in (2, 4, 5) else shape[-1]
+
+
+def _concatenate(terms: Sequence[SignalMoments], sizes: Sequence[int]) -> SignalMoments:
+    total = sum(sizes)
+    square = sum(t.mean_square * n for t, n in zip(terms, sizes, strict=True)) / total
+    columns = zip(*[[c * t.mean_square * n for c in t.correlations] for t, n in zip(terms, sizes, strict=True)], strict=True)
+    return SignalMoments(
+        mean_square=square,
+        correlations=tuple(sum(column) / total / max(square, 1e-300) for column in columns),
+        mean=sum(t.mean * n for t, n in zip(terms, sizes, strict=True)) / total,
+        nonnegative=all(t.nonnegative for t in terms),
+        log_variance=max(t.log_variance for t in terms),
+    )
+
+
+def _backward(trace: Trace, factors: Mapping[int, float | None]) -> dict[int, float | None]:
+    """Mean square of d loss / d value over that of d loss / d output, for every value; None where unknown."""
+    gradients: dict[int, float | None] = {}
+    if trace.output is not None:
+        gradients[trace.output] = 1.0
+    for op in reversed(trace.ops):
+        if op.output not in gradients:
+            continue  # its value does not reach the output
+        above, factor = gradients[op.output], factors[op.output]
+        for value in op.inputs:
+            known = above is not None and factor is not None
+            before = gradients.get(value, 0.0)
+            gradients[value] = before + above * factor if known and before is not None else None  # type: ignore[operator]
+    return gradients
+
+
+def _layer(
+    trace: Trace,
+    op: Op,
+    values: Mapping[int, SignalMoments | None],
+    gradients: Mapping[int, float | None],
+    weights: Mapping[str, WeightMoments],
+) -> LayerPrediction:
+    assert op.weight is not None
+    weight = weights[op.weight]
+    out, ratio = values[op.output], gradients.get(op.output)
+    is_norm = op.kind == "norm"
+    spatial = len(weight.shape) - 2
+    padding = op.options.get("padding", 0)
+    own = trace.activation_after(op)
+    gain = None
+    if op.kind in ("conv", "linear", "conv_transpose"):
+        # The head has no activation; it takes the net's, so that variance 2 / fan_in is gain 1 wherever it stands.
+        named = own or next((a for o in reversed(trace.ops) if (a := trace.activation_after(o))), None)
+        gain = moments.fan_in(op.kind, weight.shape) * weight.variance * _activation_factor(trace, named, values)
+    # Widths above this layer scatter its gradient; those below scatter its output.
+    output = values.get(trace.output) if trace.output is not None else None
+    scatter = max((output.log_variance if output else 0.0) - (out.log_variance if out else 0.0), 0.0)
+    return LayerPrediction(
+        name=op.name or "",
+        kind=op.kind,
+        weight=op.weight,
+        fan_in=0 if is_norm else moments.fan_in(op.kind, weight.shape),
+        fan_out=0 if is_norm else moments.fan_out(op.kind, weight.shape),
+        num_units=weight.shape[1] if op.kind == "conv_transpose" else weight.shape[-1 if op.kind == "embedding" else 0],
+        kernel=tuple(weight.shape[2:]),
+        padding=moments.per_dimension(padding, spatial) if spatial > 0 and not isinstance(padding, str) else (),
+        activation=own,
+        gain=gain,
+        activation_rms=out.typical_rms if out is not None else None,
+        gradient_ratio=math.sqrt(ratio) * math.exp(-scatter / 4) if ratio is not None else None,
+    )
+
+
+def _activation_factor(trace: Trace, function: str | None, values: Mapping[int, SignalMoments | None]) -> float:
+    """Factor of an activation on the mean square: 1/2 for ReLU at any scale, otherwise at the first signal it meets."""
+    if function is None or function not in ACTIVATIONS:
+        return 1.0
+    if function == "relu":
+        return 0.5
+    for op in trace.ops:
+        if op.kind == "activation" and op.function == function:
+            before, after = values[op.inputs[0]], values[op.output]
+            if before is not None and after is not None and before.mean_square > 0:
+                return after.mean_square / before.mean_square
+    return 1.0

@@ -1,0 +1,105 @@
+"""Weights drawn by a plan, layer by layer.
+
+Every tensor is drawn on the CPU from a generator of (seed, layer), so that the weights depend neither on the device nor on
+which other layers a plan names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainability import keyed
+from trainability.initialization.plan import InitPlan, Segment
+from trainability.initialization.schemes import SCHEMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerInit:
+    """One row of the initialisation table.
+
+    Attributes:
+        index: among the weight layers, from 0.
+        name: as in `named_modules()`.
+        shape: of the weight.
+        scheme: as written in the plan, or "copied".
+        std: that the scheme promises, or, for a copied layer, that the weight has.
+        gain: fan_in · std² / 2, what the layer multiplies the mean square of the signal by, before a ReLU with zero bias.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    scheme: str
+    std: float
+    gain: float
+
+
+WEIGHT_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+def weight_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """List a net's convolutions and linear layers, in the order in which they are defined."""
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, WEIGHT_LAYERS)]
+
+
+def fans(module: nn.Module) -> tuple[int, int]:
+    """Count the inputs of one output (fan-in) and the outputs of one input (fan-out), kernel area included."""
+    weight = weight_of(module)
+    area = weight[0, 0].numel()
+    groups = getattr(module, "groups", 1)
+    if getattr(module, "transposed", False):
+        # Stored (in, out / groups, ...): an output hears in / groups channels.
+        return weight.shape[0] // groups * area, weight.shape[1] * area
+    return weight.shape[1] * area, weight.shape[0] // groups * area
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def promised_std(segment: Segment, module: nn.Module) -> float:
+    """Say the standard deviation that a plan's segment gives a layer's weight."""
+    scheme, weight = SCHEMES[segment.scheme], weight_of(module)
+    if segment.scheme == "orthogonal":
+        return scheme.std(weight[0].numel(), weight.shape[0], 0)
+    fan_in, fan_out = fans(module)
+    return scheme.std(fan_in, fan_out, segment.value or 0)
+
+
+@torch.no_grad()
+def apply(plan: InitPlan, model: nn.Module, *, seed: int) -> list[LayerInit]:
+    """Draw every weight layer of any net by the plan and set its biases to zero.
+
+    Args:
+        plan: resolved against the net's weight layers.
+        model: changed in place; parameters of other kinds of layers stay as they are.
+        seed: with the layer's number, decides the weights.
+
+    Returns:
+        The initialisation table, a row per weight layer.
+
+    Raises:
+        ValueError: the plan does not fit the net.
+    """
+    layers = weight_layers(model)
+    table = []
+    for index, ((name, module), segment) in enumerate(zip(layers, plan.resolve(len(layers)), strict=True)):
+        scheme, weight, std = SCHEMES[segment.scheme], weight_of(module), promised_std(segment, module)
+        drawn = torch.empty(weight.shape)
+        scheme.fill(drawn, std, keyed.generator(seed, index))
+        weight.copy_(drawn)
+        if isinstance(module.bias, Tensor):
+            module.bias.zero_()
+        written = str(Segment(scheme=segment.scheme, value=segment.value))
+        table.append(row_of(index, name, module, written, std))
+    return table
+
+
+def row_of(index: int, name: str, module: nn.Module, scheme: str, std: float) -> LayerInit:
+    shape = tuple(weight_of(module).shape)
+    return LayerInit(index=index, name=name, shape=shape, scheme=scheme, std=std, gain=fans(module)[0] * std**2 / 2)

@@ -1,0 +1,1 @@
+"""Starts that will train: plans ranked by what the closed form predicts."""

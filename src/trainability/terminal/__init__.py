@@ -1,0 +1,1 @@
+"""What a run and a diagnosis look like in a terminal."""

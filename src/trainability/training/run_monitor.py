@@ -1,0 +1,242 @@
+"""The doctor in a run of ours: checks before the first step, watches the loop, says what it finds, and may end the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainability.config import RunConfig
+from trainability.data.loader import MicroBatch
+from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
+from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
+from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.training.checkpoint import Position
+from trainability.training.engine import Engine
+from trainability.training.logbook import Logbook
+from trainability.training.precheck import DOOMED, evidence_before, first_images, prescribed
+from trainability.training.record import EVALUATIONS, Record, Run, read_rows, read_run
+from trainability.training.schedule import Plateau, after_evaluation, learning_rate
+from trainability.training.tally import Tally
+
+if TYPE_CHECKING:
+    from trainability.training.parts import Parts
+
+
+class RunMonitor:
+    """Context manager around the loop. It computes in the main process only, and changes no number of the run.
+
+    Attributes:
+        doomed: one line that says why the run is to end, once it is, and `--run.stop-on doomed` was asked for.
+    """
+
+    def __init__(
+        self, config: RunConfig, parts: Parts, record: Record, engine: Engine, logbook: Logbook, position: Position
+    ) -> None:
+        """Check before the first step, or take up what an interrupted run had seen."""
+        self.config, self.parts, self.record, self.engine, self.logbook = config, parts, record, engine, logbook
+        self.doomed: str | None = None
+        self.monitor: Monitor | None = None
+        self.before = Evidence(num_classes=parts.loader.num_classes)
+        self.told: dict[str, int] = {}
+        self.last_sample = position.step - 1
+        self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
+        self.plateau = Plateau()
+        if not engine.is_main:
+            return
+        self.plateau = _replayed(record.folder, config)
+        if position.step > 0:
+            self._guarded(self._take_up, position)
+        elif config.run.check == "on":
+            steps = parts.loader.steps_per_epoch * config.optim.epochs
+            self.before = evidence_before(parts, config, engine, planned_steps=steps)
+            self._guarded(self._look, position)
+        if config.run.monitor_every_steps is not None:
+            self.monitor = Monitor(
+                parts.network,
+                parts.optimizer,
+                config.run.monitor_every_steps,
+                num_classes=parts.loader.num_classes,
+                clip=config.optim.clip,
+                first_step=position.step,
+            )
+
+    def __enter__(self) -> RunMonitor:
+        """Attach to the optimizer, and to the network at every sampled step."""
+        if self.monitor is not None:
+            self.monitor.__enter__()
+        self.logbook.restart_clock()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Detach, and write down what was seen."""
+        if self.monitor is not None:
+            self.monitor.__exit__(kind, error, trace)
+        if self.is_on:
+            self.record.write_evidence(without_histograms(self.evidence()).to_dict())
+
+    @property
+    def is_on(self) -> bool:
+        """Whether this run is looked at at all, by this process."""
+        settings = self.config.run
+        return self.engine.is_main and (settings.check == "on" or settings.monitor_every_steps is not None)
+
+    def after_backward(self, tally: Tally, micro: MicroBatch, position: Position) -> None:
+        """Note a micro-batch: the loss as it is logged, and the rate that the schedule gives. Waits for nothing."""
+        if self.monitor is None:
+            return
+        logged = tally.loss_sum.clone()
+        loss = (logged - self.loss_before) / len(micro.labels)
+        self.loss_before = torch.zeros_like(logged) if micro.is_last else logged
+        per_epoch = self.parts.loader.steps_per_epoch
+        expected = learning_rate(self.config.optim, step=position.step, steps_per_epoch=per_epoch, plateau=self.plateau)
+        self.monitor.after_backward(loss, expected_lr=expected, is_last=micro.is_last)
+
+    def evaluated(self, position: Position, row: dict[str, Any] | None) -> None:
+        """Note the end of an epoch, by its row of `evaluations.jsonl`."""
+        assert row is not None
+        error, step = row["val_top1_error"], position.step
+        self.plateau = after_evaluation(self.plateau, self.config.optim, error=error, step=step)
+        if self.monitor is not None:
+            for split, name in (("train", "train"), ("validation", "val")):
+                self.monitor.record_evaluation(split, loss=row[f"{name}_loss"], top1_error=row[f"{name}_top1_error"])
+        if self.is_on:
+            self._guarded(self._look, position)
+            self.record.write_evidence(without_histograms(self.evidence()).to_dict())
+
+    def evidence(self) -> Evidence:
+        """Everything that was seen, before and in this call."""
+        if self.monitor is None:
+            return self.before
+        seen, before = self.monitor.evidence(), self.before
+        return dataclasses.replace(
+            before,
+            steps=(*before.steps, *seen.steps),
+            samples=(*before.samples, *seen.samples),
+            evaluations=(*before.evaluations, *seen.evaluations),
+            optimizer=seen.optimizer,
+            problems=(*before.problems, *(line for line in seen.problems if line not in before.problems)),
+        )
+
+    def look(self, position: Position) -> None:
+        """Where the device was just read: write new layer records down, and diagnose if there are any."""
+        if self.monitor is None:
+            return
+        new = [sample for sample in self.monitor.evidence().samples if sample.step > self.last_sample]
+        for sample in new:
+            self.logbook.layers(sample.step + 1, sample.layers)
+            self.last_sample = sample.step
+        if new:
+            self._guarded(self._look, position)
+
+    def _guarded(self, action: Callable[[Position], None], position: Position) -> None:
+        """Never turn a run that works into one that fails: an error in here is kept in the evidence and named once."""
+        try:
+            action(position)
+        except Exception as error:
+            line = f"the doctor itself failed ({type(error).__name__}: {error})"
+            if line not in self.before.problems:
+                self.before = dataclasses.replace(self.before, problems=(*self.before.problems, line))
+                warnings.warn(line, RuntimeWarning, stacklevel=2)
+
+    def _take_up(self, position: Position) -> None:
+        self.before = until(read_evidence(read_run(self.record.folder)), position.step)
+
+    def _look(self, position: Position) -> None:
+        diagnosis = diagnose(self.evidence())
+        if position.step == 0:
+            images, _ = first_images(self.parts, min(16, len(self.parts.loader.train_labels)))
+            diagnosis = prescribed(diagnosis, self.parts.model, images, plan=self.config.init.plan)
+        new = [finding for finding in diagnosis.findings if self._is_news(finding)]
+        self.logbook.diagnosed(position.step, diagnosis, new)
+        self.told |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
+        if self.config.run.stop_on == "doomed" and diagnosis.verdict in DOOMED:
+            self.doomed = f"{diagnosis.verdict}: {diagnosis.reason}"
+
+    def _is_news(self, finding: Finding) -> bool:
+        return SEVERITIES.index(finding.severity) > self.told.get(finding.rule, -1)
+
+
+def _replayed(folder: Path, config: RunConfig) -> Plateau:
+    """The schedule's state after the recorded evaluations, to compare a resume with."""
+    plateau = Plateau()
+    for row in read_rows(folder / EVALUATIONS):
+        plateau = after_evaluation(plateau, config.optim, error=row["val_top1_error"], step=row["step"])
+    return plateau
+
+
+def without_histograms(evidence: Evidence) -> Evidence:
+    """Leave out what `layers.jsonl` has and no rule reads."""
+    empty = dict.fromkeys(("weight_histogram", "gradient_histogram", "activation_histogram"))
+    samples = tuple(
+        dataclasses.replace(sample, layers=tuple(dataclasses.replace(layer, **empty) for layer in sample.layers))
+        for sample in evidence.samples
+    )
+    return dataclasses.replace(evidence, samples=samples)
+
+
+def until(evidence: Evidence, step: int) -> Evidence:
+    """Forget what came after a step."""
+    return dataclasses.replace(
+        evidence,
+        steps=tuple(record for record in evidence.steps if record.step < step),
+        samples=tuple(sample for sample in evidence.samples if sample.step < step),
+        evaluations=tuple(row for row in evidence.evaluations if row.step <= step),
+    )
+
+
+def read_evidence(run: Run) -> Evidence:
+    """What a run wrote for the doctor, or, where it wrote none, what its steps and evaluations tell.
+
+    Raises:
+        ValueError: the file was changed or damaged.
+    """
+    optim = run.config.optim
+    if run.evidence is not None:
+        kept = Evidence.from_dict(run.evidence)
+        # It is written at the end of every epoch: a killed run went on for a while, and its steps tell.
+        last = kept.steps[-1] if kept.steps else None
+        later = [_step(row, optim.clip) for row in run.steps if last is None or row["step"] - 1 > last.step]
+        usual = last.micro_batches if last is not None else 1
+        return dataclasses.replace(
+            kept, steps=(*kept.steps, *(dataclasses.replace(record, micro_batches=usual) for record in later))
+        )
+    return Evidence(
+        steps=tuple(_step(row, optim.clip) for row in run.steps),
+        evaluations=tuple(
+            Evaluation(step=row["step"], split=split, loss=row[f"{name}_loss"], top1_error=row[f"{name}_top1_error"])
+            for row in run.evaluations
+            for split, name in (("train", "train"), ("validation", "val"))
+        ),
+        num_classes=len(run.data["class_names"]) if run.data else None,
+        optimizer=OptimizerSettings(
+            name="SGD", lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay, clip=optim.clip
+        ),
+    )
+
+
+def _step(row: dict, clip: float | None) -> StepRecord:
+    norm = row["grad_norm"]
+    ratio = min(1.0, clip / norm) if clip is not None and norm else None
+    nan = float("nan")
+    return StepRecord(
+        step=row["step"] - 1,
+        loss=nan if row["loss"] is None else row["loss"],
+        gradient_norm=nan if norm is None else norm,
+        clip_ratio=ratio,
+        lr=row["lr"],
+    )
+
+
+def diagnose_run(folder: Path) -> Diagnosis:
+    """Diagnose a run from what it wrote.
+
+    Raises:
+        ValueError: it is no run directory, or a file in it is damaged.
+    """
+    return diagnose(read_evidence(read_run(folder)))

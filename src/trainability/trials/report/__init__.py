@@ -1,0 +1,1 @@
+"""The book's page: every trial's result, and its pictures."""

@@ -1,0 +1,198 @@
+"""The start of a trial's runs -> what a page shows of it.
+
+That is the plan as a strip of layers, the gain budget on its scale, and the predicted plateau against the steps of the trial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
+from trainability.initialization import InitPlan, Segment
+from trainability.models.vgg import CONFIGS
+from trainability.trials.report.table import signed, steps
+from trainability.trials.run import Result
+
+SCALE_END = 12.0
+"""The scale of budgets goes from minus to plus this."""
+
+STRONGEST = 2.0
+"""Power of ten of a gain at which the strip's colour is full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A weight layer of the strip.
+
+    Attributes:
+        name: the paper's, as conv3_1.
+        module: as in `named_modules()`.
+        scheme: short, as "Xavier" or "σ 0.01".
+        gain: factor on the mean square of the signal, in words.
+        kind: "grows", "fades" or "keeps".
+        strength: of its colour, in percent.
+    """
+
+    name: str
+    module: str
+    scheme: str
+    gain: str
+    kind: str
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A plan, layer by layer; `title` tells it from the trial's others."""
+
+    title: str
+    plan: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A budget on the scale: where in percent of its width, and in words; `colour` is a role."""
+
+    text: str
+    place: float
+    colour: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stay:
+    """How long a run was predicted to stay at chance, against the steps it had.
+
+    Attributes:
+        title: which run.
+        length: of the stay, in percent of the steps.
+        is_endless: predicted never to leave.
+        left: where the run did leave chance, in percent.
+        text: all of it in words.
+    """
+
+    title: str
+    length: float
+    is_endless: bool
+    left: float | None
+    text: str
+
+
+def layer_names(config: str) -> list[str]:
+    """Name a VGG's weight layers as the field does, in forward order: conv1_1 to fc8."""
+    convolutions = [
+        f"conv{stage}_{number}"
+        for stage, kernels in enumerate(CONFIGS[config], start=1)
+        for number, _ in enumerate((kernel for kernel in kernels if isinstance(kernel, int)), start=1)
+    ]
+    return [*convolutions, "fc6", "fc7", "fc8"]
+
+
+def scheme_name(segment: Segment) -> str:
+    """Write a scheme short."""
+    if segment.scheme == "normal":
+        return f"σ {segment.value:.3g}"
+    value = "" if segment.value is None else f" {segment.value:g}"
+    return f"{segment.scheme.capitalize()}{value}"
+
+
+def strip(title: str, config: str, plan: str, gains: Sequence[tuple[str, float]]) -> Strip:
+    """Make the strip of a plan.
+
+    Args:
+        title: which one it is.
+        config: letter of the net.
+        plan: as for `--init.plan`.
+        gains: (module, gain) of every weight layer, in forward order.
+    """
+    segments = InitPlan.parse(plan).resolve(len(gains))
+    layers = []
+    for name, segment, (module, gain) in zip(layer_names(config), segments, gains, strict=True):
+        power = math.log10(gain) if gain > 0 else -STRONGEST
+        kind = "keeps" if abs(power) < 0.05 else "grows" if power > 0 else "fades"
+        strength = 100 * min(1.0, abs(power) / STRONGEST)
+        layers.append(
+            Layer(
+                name=name,
+                module=module,
+                scheme=scheme_name(segment),
+                gain=f"×{gain:.2g}" if gain < 100 else f"×{gain:,.0f}",
+                kind=kind,
+                strength=strength,
+            )
+        )
+    return Strip(title=title, plan=plan, layers=tuple(layers))
+
+
+def strips_of(result: Result, inits: Sequence[tuple[str, str, list[dict[str, Any]]]]) -> list[Strip]:
+    """Make the strips of a trial: of each probed plan, or of its runs' one start.
+
+    Args:
+        result: of the trial.
+        inits: (letter of the net, plan, rows of the initialisation table) of its runs.
+    """
+    if result.probes:
+        plans = {plan.label: plan.plan for plan in result.trial.plans}
+        return [
+            strip(label, "D", plans[label], [(layer["name"], layer["gain"]) for layer in found["evidence"]["probe"]["layers"]])
+            for label, found in result.probes.items()
+        ]
+    for config, plan, rows in reversed(inits):  # the last of them is a repaired run
+        if rows and all(row["gain"] is not None for row in rows):
+            return [strip("", config, plan, [(row["name"], row["gain"]) for row in rows])]
+    return []
+
+
+def marks_of(result: Result, colours: Sequence[str]) -> list[Mark]:
+    """Place the budgets of a trial's starts, input included, on the scale; equal ones once."""
+    found: dict[str, float] = {}
+    for label in result.probes:
+        value = result.runs["repaired", 0].get(f"budget:{label}")
+        if value is not None:
+            found[label] = value
+    for (variant, _), numbers in result.runs.items() if not result.probes else ():
+        value = numbers.get("budget")
+        if value is not None and all(abs(value - other) > 0.25 for other in found.values()):
+            found[variant.replace("-", " ")] = value
+    colours = colours if len(found) > 1 else ("ink",)
+    return [
+        Mark(text=f"{name if len(found) > 1 else ''} {signed(value)}".strip(), place=place(value), colour=colour)
+        for (name, value), colour in zip(found.items(), colours, strict=False)
+    ]
+
+
+def place(budget: float) -> float:
+    """Place a budget on the scale, in percent; what lies beyond its ends stands at them."""
+    return 100 * min(1.0, max(0.0, (budget + SCALE_END) / (2 * SCALE_END)))
+
+
+BAND = (place(BUDGET_LOW), place(BUDGET_HIGH))
+"""Where the band that trains lies on the scale."""
+
+
+def stay(title: str, predicted: float, num_steps: int, left: float | None, nonfinite: float | None) -> Stay:
+    """Set the predicted plateau against the steps that a run had.
+
+    Args:
+        title: which run.
+        predicted: steps at chance; infinite if it never leaves.
+        num_steps: that the trial had.
+        left: step at which the run left chance.
+        nonfinite: step at which it was not finite.
+    """
+    is_endless = math.isinf(predicted)
+    length = 100.0 if is_endless else 100 * min(1.0, predicted / num_steps)
+    measured = f"left it at step {left:,.0f}" if left is not None else f"had not left it after {num_steps:,} steps"
+    if nonfinite is not None:
+        measured = f"was not finite at step {nonfinite:,.0f}"
+    foretold = "predicted never to leave chance" if is_endless else f"predicted to stay at chance for {steps(predicted)}"
+    return Stay(
+        title=title,
+        length=length,
+        is_endless=is_endless,
+        left=None if left is None else 100 * min(1.0, left / num_steps),
+        text=f"{foretold}; {measured}",
+    )

@@ -1,0 +1,341 @@
+"""Runs trials of the book: each run on one core, as many side by side as there are cores, all of them resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainability import config as configuration
+from trainability import faults
+from trainability.checking.setup import check_config
+from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding
+from trainability.doctor.rules.catalogue import diagnose
+from trainability.report.html import REPORT, write_report
+from trainability.training import engine as engines
+from trainability.training.evaluate import Asking, evaluate_runs
+from trainability.training.loop import fit
+from trainability.training.parts import assemble
+from trainability.training.record import Record, environment, write_json
+from trainability.training.run_monitor import diagnose_run
+from trainability.trials.book import TRIALS
+from trainability.trials.judge import Numbers, Verdict, judge
+from trainability.trials.measure import measure, measure_probe
+from trainability.trials.scales import PERIOD, Scale, configure, in_sessions
+from trainability.trials.trial import Plan, Trial, Variant
+
+ENDED = ("finished", "non-finite", "stopped")
+PROBED_IMAGES, PROBED_CLASSES = 2000, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a trial, or the probe of one of its plans.
+
+    Attributes:
+        trial: id.
+        scale: of the run; a probe is always at the seed's own size.
+        variant: as published or repaired; `None` for a probe.
+        seed: of the run.
+        plan: label of the plan to probe.
+        data_path: as for `scales.configure`.
+    """
+
+    trial: str
+    scale: Scale
+    variant: Variant | None = None
+    seed: int = 0
+    plan: str | None = None
+    data_path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """For a person: "caltech-1 as-published, seed 0"."""
+        return f"{self.trial} {self.variant}, seed {self.seed}" if self.plan is None else f"{self.trial}, probe {self.plan}"
+
+    def place(self, root: Path) -> Path:
+        """Where it writes: a run directory, or a file for a probe."""
+        folder = root / self.scale / self.trial
+        return folder / (f"{self.variant}-seed{self.seed}" if self.plan is None else f"probe-{self.plan}.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a job ended: `was_there` if it had been made before, `problem` one line if it failed."""
+
+    job: Job
+    seconds: float
+    was_there: bool = False
+    problem: str | None = None
+
+
+def jobs_of(trials: Sequence[Trial], scale: Scale, variants: Sequence[Variant], *, data_path: Path | None = None) -> list[Job]:
+    """List the runs that trials need, a trial that others are compared with included."""
+    wanted = {trial.id: trial for trial in trials}
+    for trial in trials:
+        if trial.compared_with is not None:
+            wanted.setdefault(trial.compared_with, TRIALS[trial.compared_with])
+    jobs = []
+    for trial in wanted.values():
+        jobs += [Job(trial=trial.id, scale=scale, plan=plan.label) for plan in trial.plans]
+        if not trial.plans:
+            jobs += [
+                Job(trial=trial.id, scale=scale, variant=variant, seed=seed, data_path=data_path)
+                for seed in trial.seeds
+                for variant in trial.variants
+                if variant in variants or len(trial.variants) == 1
+            ]
+    return jobs
+
+
+def replay(
+    jobs: Sequence[Job], root: Path, *, num_processes: int | None, keep_weights: bool, told: Callable[[Done], object]
+) -> list[Done]:
+    """Make runs, several side by side, each on one core: so its figures do not depend on how many there are.
+
+    Args:
+        jobs: in the order in which they are begun.
+        root: folder of the book's runs.
+        num_processes: at once; `None` takes one per core, or one where there is a GPU.
+        keep_weights: keep every run's checkpoints.
+        told: is told of every job that ended, in the order in which they do.
+    """
+    if num_processes is None:
+        num_processes = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    work = [(job, root, keep_weights) for job in jobs]
+    done = []
+    # Spawned: a process that has used threads or a GPU cannot be forked safely.
+    with multiprocessing.get_context("spawn").Pool(min(num_processes, max(1, len(jobs))), initializer=_alone) as pool:
+        for result in pool.imap_unordered(_make, work):
+            told(result)
+            done.append(result)
+    return done
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C reaches every process of a terminal; the parent alone answers it, and ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _make(work: tuple[Job, Path, bool]) -> Done:
+    job, root, keep_weights = work
+    begun = time.perf_counter()
+    try:
+        was_there = make(job, root, keep_weights=keep_weights)
+    except ValueError as error:
+        return Done(job=job, seconds=time.perf_counter() - begun, problem=str(error))
+    except Exception as error:  # one run that fails must not take the others with it
+        return Done(job=job, seconds=time.perf_counter() - begun, problem=f"{type(error).__name__}: {error}")
+    return Done(job=job, seconds=time.perf_counter() - begun, was_there=was_there)
+
+
+def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
+    """Make a run or a probe, go on with one that was broken off, or leave one that is there.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        ValueError: the directory holds a run of another configuration, or the run cannot be made.
+    """
+    trial, place = TRIALS[job.trial], job.place(root)
+    if job.plan is not None:
+        plan = next(plan for plan in trial.plans if plan.label == job.plan)
+        if place.is_file():
+            _check_probe(place, plan)
+            return True
+        place.parent.mkdir(parents=True, exist_ok=True)
+        made_on = environment(device=torch.device("cpu"), world_size=1)
+        write_json(place, {"plan": asdict(plan), "environment": made_on, **check_config(probe_config(plan)).to_dict()})
+        return False
+    assert job.variant is not None
+    config = configure(trial, job.scale, job.variant, job.seed, data_path=job.data_path)
+    if _has_ended(place):
+        _check_same(place, config)
+        return True
+    for session in in_sessions(config, trial.sessions):
+        if _train(replace(session, run=replace(session.run, dir=place)), place) != "finished":
+            break
+    write_report(place)
+    if not keep_weights:
+        # The book shows records; its weights would take gigabytes.
+        shutil.rmtree(place / "checkpoints")
+    return False
+
+
+def _has_ended(place: Path) -> bool:
+    """Tell whether all sessions of a run were made: its page is written after the last one."""
+    path = place / "result.json"
+    return path.is_file() and json.loads(path.read_text())["status"] in ENDED and (place / REPORT).is_file()
+
+
+def _check_same(place: Path, config: RunConfig) -> None:
+    """Refuse a run of another configuration, as an older version of the book leaves it."""
+    stored = configuration.from_toml(place / "config.toml")
+    # Where the images lay has no part in what the run is.
+    data = replace(config.data, path=stored.data.path, cache=stored.data.cache)
+    given = replace(config, data=data, run=replace(config.run, dir=stored.run.dir))
+    if changed := configuration.differences(stored, given):
+        raise ValueError(f"{place} holds another run ({changed[0]}); move it away, or choose another --dir")
+
+
+def _check_probe(place: Path, plan: Plan) -> None:
+    """Refuse the probe of another plan."""
+    try:
+        stored = json.loads(place.read_text(encoding="utf-8"))["plan"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{place}: not the probe of a plan; the file was changed or damaged") from None
+    if stored != asdict(plan):
+        raise ValueError(f"{place} holds the probe of another plan ({stored}); move it away, or choose another --dir")
+
+
+def _train(config: RunConfig, place: Path) -> str:
+    """Train a session to its end, from where it is. Returns how it ended."""
+    with engines.start(config.run) as engine:
+        parts = faults.install(assemble(config, engine), config)
+        if (place / "config.toml").exists():
+            record = Record(place)
+            record.write_config(config)
+        else:
+            record = Record.create(place, config)
+        loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine)
+        if loaded is not None and loaded.position.epoch >= config.optim.epochs:
+            return "finished"  # this session was made before the call was broken off
+        status = fit(config, parts, record, engine=engine).status
+        if status == "finished":
+            evaluate_runs([place], Asking(protocol="centre"), engine=engine)
+        return status
+
+
+def probe_config(plan: Plan) -> RunConfig:
+    """Configure net D as the seed had it on ImageNet: full width, 224 pixels, 1000 classes; generated photographs."""
+    return RunConfig(
+        model=ModelConfig(config="D", width=1.0),
+        init=InitConfig(plan=plan.plan),
+        data=DataConfig(
+            name="synthetic",
+            crop=224,
+            num_classes=PROBED_CLASSES,
+            num_images=PROBED_IMAGES,
+            input=plan.input,  # type: ignore[arg-type]
+        ),
+        optim=OptimConfig(schedule="plateau"),
+        run=RunSettings(period=PERIOD),
+    ).completed()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A trial with what its runs measured, and the verdict.
+
+    Attributes:
+        trial: of the book.
+        scale: of its runs.
+        runs: numbers of every run that was made.
+        verdict: on the trial.
+        folders: run directories.
+        probes: label of a plan -> diagnosis of its start, in plain containers.
+        findings: what the doctor says now of what a run, or a probed plan by its label, wrote.
+    """
+
+    trial: Trial
+    scale: Scale
+    runs: dict[tuple[Variant, int], Numbers]
+    verdict: Verdict
+    folders: dict[tuple[Variant, int], Path]
+    probes: dict[str, dict[str, Any]]
+    findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]]
+
+
+def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None = None) -> Result:
+    """Read what a trial's runs wrote, and judge it; runs that were not made are left out.
+
+    Args:
+        trial: of the book.
+        scale: of its runs.
+        root: folder of the book's runs.
+        problems: takes a line for each run that is damaged, which then is left out, too.
+
+    Raises:
+        ValueError: a run directory is damaged, and there is no list for it.
+    """
+    folders, probes = {}, {}
+    findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]] = {}
+    for seed in trial.seeds if not trial.plans else ():
+        for variant in trial.variants:
+            place = Job(trial=trial.id, scale=scale, variant=variant, seed=seed).place(root)
+            with _noting(problems, place):
+                if _has_ended(place):
+                    _check_same(place, configure(trial, scale, variant, seed))
+                    folders[variant, seed] = place
+    for plan in trial.plans:
+        place = Job(trial=trial.id, scale=scale, plan=plan.label).place(root)
+        with _noting(problems, place):
+            if place.is_file():
+                _check_probe(place, plan)
+                diagnosis = json.loads(place.read_text(encoding="utf-8"))
+                measure_probe(diagnosis)
+                findings[plan.label] = diagnose(Evidence.from_dict(diagnosis["evidence"])).findings
+                probes[plan.label] = diagnosis
+    runs: dict[tuple[Variant, int], Numbers] = {}
+    for (variant, seed), folder in folders.items():
+        other = None
+        if trial.compared_with is not None:
+            other = Job(trial=trial.compared_with, scale=scale, variant=variant, seed=seed).place(root)
+        with _noting(problems, folder):
+            runs[variant, seed] = measure(folder, other)
+            findings[variant, seed] = diagnose_run(folder).findings
+    folders = {key: folder for key, folder in folders.items() if key in runs}
+    if probes:
+        runs["repaired", 0] = probe_numbers(probes)
+    return Result(
+        trial=trial,
+        scale=scale,
+        runs=runs,
+        verdict=judge(trial, runs),
+        folders=folders,
+        probes=probes,
+        findings=findings,
+    )
+
+
+@contextlib.contextmanager
+def _noting(problems: list[str] | None, place: Path) -> Iterator[None]:
+    """Write down that a place is damaged, and go on; without a list, say so by an error."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        said = str(error) if isinstance(error, ValueError) else f"lacks {error}"
+        line = said if str(place) in said else f"{place}: {said}; the file was changed or damaged"
+        if problems is None:
+            raise ValueError(line) from None
+        problems.append(line)
+
+
+def probe_numbers(probes: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """Name the numbers of all plans of a trial: METRIC:LABEL, and for two plans their ratio, METRIC:LABEL/LABEL.
+
+    Args:
+        probes: label of the plan -> diagnosis of its start.
+    """
+    found = {label: measure_probe(diagnosis) for label, diagnosis in probes.items()}
+    numbers = {f"{name}:{label}": value for label, values in found.items() for name, value in values.items()}
+    for one, other in itertools.permutations(found, 2):
+        for name, value in found[one].items():
+            base = found[other][name]
+            numbers[f"{name}:{one}/{other}"] = value / base if value is not None and base else None
+    return numbers

@@ -1,0 +1,135 @@
+"""`trainability watch`: a screen that is drawn again and again in a terminal, and a line per event elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from trainability.terminal.display import epoch_line, hint_line
+from trainability.watch.state import Watched
+from trainability.watch.view import duration, ending, findings, is_silent, view
+
+_RESIZE_SECONDS = 0.2
+
+
+def watch_run(folder: Path, *, every: float, once: bool) -> None:
+    """Show a run until it ends; it is only read.
+
+    Args:
+        folder: run directory.
+        every: seconds between two looks.
+        once: draw it as it is now, and return.
+
+    Raises:
+        ValueError: it is no run directory, or the seconds cannot be used.
+    """
+    if not 0.1 <= every <= 3600:
+        raise ValueError(f"every is {every:g}; accepted: 0.1 to 3600 seconds")
+    run, console = Watched(folder), Console()
+    if once:
+        # The prompt comes below.
+        console.print(view(run, width=console.width, height=console.height - 1))
+    elif console.is_terminal and not console.is_dumb_terminal:
+        _draw(run, console, every)
+    else:
+        _tell(run, every)
+
+
+def _draw(run: Watched, console: Console, every: float) -> None:
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            size = console.size
+            live.update(view(run, width=size.width, height=size.height), refresh=True)
+            if run.result is not None:
+                break
+            until = time.monotonic() + every
+            while time.monotonic() < until and console.size == size:
+                time.sleep(_RESIZE_SECONDS)
+            run.poll()
+    # The screen has gone with the view; what it showed at last stays above the prompt.
+    console.print(view(run, width=console.width, height=console.height - 1))
+
+
+def _tell(run: Watched, every: float) -> None:
+    teller = Teller(run)
+    try:
+        while True:
+            for line in teller.news():
+                print(line, flush=True)
+            if run.result is not None:
+                return
+            time.sleep(every)
+            run.poll()
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` does; nothing may be written at the exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Teller:
+    """Says once what has happened since the last time."""
+
+    def __init__(self, run: Watched) -> None:
+        """Begin with nothing told."""
+        self.run = run
+        self.has_begun = False
+        self.epochs: list[dict[str, Any]] = []
+        self.verdict: str | None = None
+        self.severities: dict[str, str] = {}
+        self.num_restarts = 0
+        self.problems: list[str] = []
+        self.silence = 0.0
+
+    def news(self) -> Iterator[str]:
+        """Give a line for everything that is new, the ending last."""
+        run = self.run
+        if not self.has_begun:
+            self.has_begun = True
+            config = run.config
+            yield f"VGG-{config.model.config} on {config.data.name}, {config.optim.epochs} epochs: {run.folder}"
+            if run.step is None and run.result is None:
+                yield "waiting for the first step"
+        yield from (f"note: {problem}" for problem in run.problems if problem not in self.problems)
+        self.problems = run.problems
+        if run.num_restarts > self.num_restarts:
+            self.num_restarts = run.num_restarts
+            yield "the run was continued from a checkpoint; the steps and epochs after it do not count any more"
+        yield from self._findings()
+        for row in run.evaluations:
+            if row not in self.epochs:
+                yield epoch_line(row, run.config.optim.epochs)
+        self.epochs = list(run.evaluations)
+        yield from self._silence()
+        if run.result is not None:
+            yield ending(run)
+
+    def _findings(self) -> Iterator[str]:
+        said = self.run.findings
+        if not said:
+            return
+        if said["verdict"] != self.verdict:
+            self.verdict = said["verdict"]
+            when = f"step {said['step']:,}" if said["step"] else "check"
+            yield f"{when}: {said['verdict']}: {said['reason']}"
+        for item in findings(self.run):
+            if self.severities.get(item["rule"]) == item["severity"]:
+                continue
+            self.severities[item["rule"]] = item["severity"]
+            if item["severity"] == "hint":
+                yield hint_line(item["seen"], item["rule"])
+            else:
+                yield f"{item['severity']} {item['rule']}: {item['cause']}; seen: {item['seen']}; change: {item['remedy']}"
+
+    def _silence(self) -> Iterator[str]:
+        """Say that nothing is written any more, and again whenever that has lasted twice as long."""
+        if not is_silent(self.run):
+            self.silence = 0.0
+        elif self.run.silent_seconds >= 2 * self.silence:
+            self.silence = self.run.silent_seconds
+            yield f"no record for {duration(self.silence)}: still running, or killed"

@@ -1,0 +1,184 @@
+"""What is known of a run in progress: its files, folded into as much as a screen can show."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from trainability import config as configuration
+from trainability.config import RunConfig
+from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS
+from trainability.watch.tail import Tail, read_json
+
+MAX_SPANS = 1024
+LAYER_BYTES = 2**20  # a sample of VGG-E's 19 layers, histograms included, is about 70 kB
+
+
+def finite(value: Any) -> float | None:
+    """Return a record's number, or `None` where it has none or it is not finite."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+class Means:
+    """Means of a series over spans of steps, all equally long: however long the run, never more than `MAX_SPANS` of them."""
+
+    def __init__(self) -> None:
+        """Begin with spans of one step."""
+        self.span = 1
+        self.sums: list[float] = []
+        self.counts: list[int] = []
+
+    def add(self, step: int, value: float | None) -> None:
+        """Count a value in; `None` leaves the step empty."""
+        while (step - 1) // self.span >= MAX_SPANS:
+            self._widen()
+        place = (step - 1) // self.span
+        missing = place + 1 - len(self.sums)
+        self.sums += [0.0] * missing
+        self.counts += [0] * missing
+        if value is not None:
+            self.sums[place] += value
+            self.counts[place] += 1
+
+    def _widen(self) -> None:
+        self.span *= 2
+        self.sums = [sum(self.sums[i : i + 2]) for i in range(0, len(self.sums), 2)]
+        self.counts = [sum(self.counts[i : i + 2]) for i in range(0, len(self.counts), 2)]
+
+    def points(self, max_points: int) -> list[tuple[float, float | None]]:
+        """Give the middle of every so many spans, in steps, and their mean; `None` where they have no value."""
+        num = math.ceil(len(self.sums) / max(max_points, 1)) or 1
+        points = []
+        for place in range(0, len(self.sums), num):
+            total, counts = sum(self.sums[place : place + num]), self.counts[place : place + num]
+            middle = (place + len(counts) / 2) * self.span + 0.5
+            points.append((middle, total / sum(counts) if any(counts) else None))
+        return points
+
+
+class Watched:
+    """A run directory, looked at again and again. It is only read.
+
+    Attributes:
+        folder: run directory.
+        config: complete.
+        data: `data.json`; `None` before it is written, as for the next three.
+        findings: the last diagnosis.
+        result: how the run ended.
+        losses: of the training steps.
+        errors: top-1, of the training steps.
+        step: the newest step's row.
+        images_per_second: of training, the newest that was recorded.
+        first_nonfinite: first step whose loss or gradient norm was NaN or infinite.
+        evaluations: a row per epoch.
+        layers: rows of the newest sampled step.
+        num_restarts: how often the steps were cut back, which a resume does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Look at a run directory for the first time.
+
+        Raises:
+            ValueError: it is none, or its configuration cannot be read.
+        """
+        if not (folder / "config.toml").is_file():
+            raise ValueError(f"{folder} is not a run directory: it has no config.toml")
+        self.folder = folder
+        self.config: RunConfig = configuration.from_toml(folder / "config.toml").completed()
+        self.tails = {
+            STEPS: Tail(folder / STEPS, key="step"),
+            EVALUATIONS: Tail(folder / EVALUATIONS, key="epoch"),
+            LAYERS: Tail(folder / LAYERS, key="step", newest_bytes=LAYER_BYTES),
+        }
+        self.data: dict[str, Any] | None = None
+        self.findings: dict[str, Any] | None = None
+        self.result: dict[str, Any] | None = None
+        self.num_restarts = 0
+        self.evaluations: list[dict[str, Any]] = []
+        self.layers: list[dict[str, Any]] = []
+        self._forget_steps()
+        self.last_change: float | None = None
+        self.poll()
+        # From here on by this machine's clock alone: that of a shared disk may be another.
+        self.last_change = time.monotonic() - max(0.0, time.time() - self._newest())
+
+    def _forget_steps(self) -> None:
+        self.losses, self.errors = Means(), Means()
+        self.step: dict[str, Any] | None = None
+        self.images_per_second: float | None = None
+        self.first_nonfinite: int | None = None
+
+    def _newest(self) -> float:
+        """Say when a file was last written, in seconds since the epoch."""
+        times = []
+        for name in (*self.tails, FINDINGS, "data.json", "config.toml"):
+            with contextlib.suppress(OSError):
+                times.append((self.folder / name).stat().st_mtime)
+        return max(times, default=time.time())
+
+    def poll(self) -> None:
+        """Read what is new."""
+        before = (self.data, self.findings, self.result, self.config)
+        # First: whatever the run wrote before its end is then found below.
+        self.result = read_json(self.folder / "result.json", self.result)
+        self.findings = read_json(self.folder / FINDINGS, self.findings)
+        self.data = read_json(self.folder / "data.json", self.data)
+        with contextlib.suppress(OSError, ValueError):  # a resume may have asked for more epochs
+            self.config = configuration.from_toml(self.folder / "config.toml").completed()
+        num_rows = self._read(STEPS) + self._read(EVALUATIONS) + self._read(LAYERS)
+        if num_rows or before != (self.data, self.findings, self.result, self.config):
+            self.last_change = time.monotonic()
+
+    def _read(self, name: str) -> int:
+        num_rows = 0
+        while True:
+            new = self.tails[name].read()
+            if name == STEPS:
+                self._take_steps(new.rows, is_restart=new.is_restart)
+            elif name == EVALUATIONS:
+                self.evaluations = [*([] if new.is_restart else self.evaluations), *new.rows]
+            else:
+                rows = [*([] if new.is_restart else self.layers), *new.rows]
+                self.layers = [row for row in rows if row["step"] == rows[-1]["step"]]
+            num_rows += len(new.rows)
+            if new.is_all:
+                return num_rows
+
+    def _take_steps(self, rows: list[dict[str, Any]], *, is_restart: bool) -> None:
+        if is_restart:
+            self._forget_steps()
+            self.num_restarts += 1
+        for row in rows:
+            loss, norm = finite(row.get("loss")), finite(row.get("grad_norm"))
+            self.losses.add(row["step"], loss)
+            self.errors.add(row["step"], finite(row.get("top1_error")) if loss is not None else None)
+            if self.first_nonfinite is None and (loss is None or norm is None):
+                self.first_nonfinite = row["step"]
+            self.images_per_second = finite(row.get("images_per_second")) or self.images_per_second
+            self.step = row
+
+    @property
+    def problems(self) -> list[str]:
+        """Why files could not be read at the last look."""
+        return [tail.problem for tail in self.tails.values() if tail.problem]
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago the last record was written."""
+        assert self.last_change is not None
+        return time.monotonic() - self.last_change
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of the data; `None` before the run has said."""
+        return len(self.data["class_names"]) if self.data else None
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps of an epoch; `None` while the run has said neither how many images there are nor finished one."""
+        if self.data:
+            return math.ceil(self.data["num_train"] / self.config.optim.batch_size)
+        return self.evaluations[0]["step"] // self.evaluations[0]["epoch"] if self.evaluations else None

@@ -1,0 +1,246 @@
+"""A watched run -> a screen of any size: progress and verdict, curves, findings, layers."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from trainability.terminal.display import percent
+from trainability.watch.canvas import Curve, plot
+from trainability.watch.layer_lines import layer_lines
+from trainability.watch.state import Means, Watched, finite
+
+# Between the report's colours for light and for dark: a terminal does not say which it is.
+TRAINING, VALIDATION, CHANCE = "#3a8edb", "#e0791f", "#808891"
+SEVERITY_STYLES = {"error": "red", "warning": "yellow", "hint": "cyan"}
+_VERDICT_STYLES = {"will train": "green", "is training": "green", "slow start": "yellow", "cannot tell": "yellow"}
+_STATUS_STYLES = {"finished": "green", "interrupted": "yellow"}
+_MIN_CURVES, _LOW = 10, 8  # lines of the curves where there is room for little else; in a terminal of fewer than 24 lines
+_SPACIOUS = 30  # from this height on, a blank line parts the sections
+_SIDE_BY_SIDE = 64  # from this width on, the two figures stand beside each other
+
+
+def view(run: Watched, *, width: int, height: int) -> Group:
+    """Draw a run.
+
+    Args:
+        run: as of its last look.
+        width: in characters.
+        height: in lines; where not everything fits, findings are cut to a line each, then layers are left out.
+    """
+    head = [*_title(run, width), *_notes(run, width)]
+    found = findings(run)
+    short, long = _findings(found, width, is_short=True), _findings(found, width, is_short=False)
+    styles = {name: SEVERITY_STYLES[item["severity"]] for item in reversed(found) for name in item["layers"]}
+    room = max(height - len(head), 0)
+    least = _MIN_CURVES if height >= 24 else _LOW
+    # Curves come first, then a line for each of the worst findings, then layers; what is left goes to whole findings, then
+    # to higher curves.
+    num_kept = max(min(room - least, 3 if height < _SPACIOUS else 8), 0)
+    kept = short[:num_kept]
+    if 0 < num_kept < len(short):
+        more = f"and {len(short) - num_kept + 1} more findings: trainability diagnose {run.folder}"
+        kept = [*kept[:-1], Text(more, style="dim")]
+    layers = layer_lines(run.layers, styles, width=width, height=room - least - len(kept))
+    blank = [Text()] if height >= _SPACIOUS else []
+    if len(long) + len(layers) + 2 * len(blank) <= room - least:
+        kept = long
+    sections = [section for section in (kept, layers) if section]
+    curves = _figures(run, width, room - sum(len(blank) + len(section) for section in sections))
+    lines = [*head, *curves, *(line for section in sections for line in (*blank, *section))][:height]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return Group(*lines)
+
+
+def _title(run: Watched, width: int) -> list[Text]:
+    """Two lines and the verdict: what runs and how it stands, how far it is, the newest numbers."""
+    config = run.config
+    state, style = _state(run)
+    name = Text(f"VGG-{config.model.config} on {config.data.name}", style="bold")
+    room = width - len(name) - len(state) - 4
+    folder = str(run.folder)
+    folder = folder if len(folder) <= room else "…" + folder[len(folder) - room + 1 :] if room > 8 else ""
+    first = name.append(f"  {folder}", "not bold dim")
+    first.append(" " * max(width - len(first) - len(state), 1)).append(state, f"not dim {style}")
+    return [first, _progress(run, width), *_verdict(run)]
+
+
+def _state(run: Watched) -> tuple[str, str]:
+    if run.result is not None:
+        status = str(run.result["status"])
+        return status, _STATUS_STYLES.get(status, "red")
+    if is_silent(run):
+        return f"no record for {duration(run.silent_seconds)}", "yellow"
+    if run.step is None:
+        return "waiting for the first step", "yellow"
+    return f"last record {duration(run.silent_seconds)} ago", "green"
+
+
+def is_silent(run: Watched) -> bool:
+    """Tell whether a run that has not ended has written nothing for longer than its steps take: a minute at least."""
+    usual = 0.0
+    if run.images_per_second:
+        usual = run.config.run.log_every_steps * run.config.optim.batch_size / run.images_per_second
+    return run.result is None and run.silent_seconds > max(60, 10 * usual)
+
+
+def _progress(run: Watched, width: int) -> Text:
+    epochs, per_epoch = run.config.optim.epochs, run.steps_per_epoch
+    step = int(run.step["step"]) if run.step else 0
+    line = Text(f"epoch {len(run.evaluations)}/{epochs} done")
+    if per_epoch:
+        total = epochs * per_epoch
+        line.append(f"  step {step:,}/{total:,}  ")
+        length = min(max(width - 76, 8), 40)
+        full = round(length * min(step / total, 1))
+        line.append("━" * full, TRAINING).append("━" * (length - full), "bright_black dim")
+        line.append(f" {math.floor(100 * step / total)} %")
+    # An epoch's mean is the steadier one; a run that has ended says its own.
+    newest = run.result or (run.evaluations[-1] if run.evaluations else {})
+    speed = finite(newest.get("images_per_second")) or run.images_per_second
+    if speed:
+        line.append(f"  {speed:,.0f} images/s")
+    if speed and per_epoch and run.result is None and not is_silent(run) and run.data:
+        left = (epochs * per_epoch - step) / per_epoch * run.data["num_train"] / speed
+        line.append(f"  {duration(left)} left")
+    return line
+
+
+def _verdict(run: Watched) -> list[Text]:
+    """Give what the doctor says now, and what its check said at the start, for a run that is looked at."""
+    if not run.findings:
+        return []
+    verdict = str(run.findings["verdict"])
+    line = Text(verdict.upper(), style=f"bold {_VERDICT_STYLES.get(verdict, 'red')}")
+    line.append(f"  {run.findings['reason']}", "not bold default")
+    seen_at = run.findings["step"]
+    return [line.append(f"  (at step {seen_at:,})" if seen_at else "  (check before the first step)", "not bold dim default")]
+
+
+def _notes(run: Watched, width: int) -> list[Text]:
+    """Lines that are there only if something happened."""
+    notes = []
+    if run.result is not None:
+        notes += [Text(line, style=_state(run)[1]) for line in textwrap.wrap(ending(run), max(width, 20))[:3]]
+    elif is_silent(run):
+        notes.append(Text("still running, or killed: what the run wrote does not say which", style="yellow"))
+    if run.first_nonfinite is not None and run.result is None:  # the ending says it, too
+        notes.append(Text(f"loss or gradient is NaN or infinite at step {run.first_nonfinite:,}", style="red"))
+    notes += [Text(problem, style="yellow") for problem in run.problems]
+    return notes
+
+
+def ending(run: Watched) -> str:
+    """Say in one line how a run ended.
+
+    Args:
+        run: with a result.
+    """
+    assert run.result is not None
+    text = f"{run.result['status']} after {run.result['epoch']:,} epochs, {run.result['step']:,} steps"
+    if run.result.get("message"):
+        text += f": {run.result['message']}"
+    if run.result.get("best_top1_error") is not None:
+        text += f"; best top-1 error {percent(run.result['best_top1_error'])} after step {run.result['best_step']:,}"
+    return text
+
+
+def findings(run: Watched) -> list[dict[str, Any]]:
+    """List the findings, the worst first, in the order in which the doctor ranked them."""
+    order = list(SEVERITY_STYLES)
+    return sorted((run.findings or {}).get("findings", []), key=lambda item: order.index(item["severity"]))
+
+
+def _findings(found: list[dict[str, Any]], width: int, *, is_short: bool) -> list[Text]:
+    lines = []
+    for item in found:
+        style = SEVERITY_STYLES[item["severity"]]
+        head = Text.assemble((item["severity"], f"bold {style}"), f" {item['rule']}: ")
+        if is_short:
+            lines.append(head.append(item["seen"]))
+            continue
+        lines.append(head.append(item["cause"], "bold"))
+        for word, text in (("seen", item["seen"]), ("change", item["remedy"])):
+            wrapped = textwrap.wrap(text, max(width - 9, 20))
+            lines += [Text.assemble((f"  {'' if i else word:<7}", "dim"), part) for i, part in enumerate(wrapped)]
+    return lines
+
+
+def _figures(run: Watched, width: int, height: int) -> list[Text]:
+    """Draw loss and top-1 error, beside each other where there is room."""
+    if height < 4 or width < 20:
+        return []
+    wide = width >= _SIDE_BY_SIDE
+    each = (width - 2) // 2 if wide else width
+    num_classes = run.num_classes
+    levels = (math.log(num_classes), 1 - 1 / num_classes) if num_classes else (None, None)
+    if not wide and height < 2 * _LOW:
+        return _figure(run, "loss", run.losses, levels[0], each, height)
+    rows = height if wide else height // 2
+    loss = _figure(run, "loss", run.losses, levels[0], each, rows)
+    error = _figure(run, "top1_error", run.errors, levels[1], each, rows)
+    if not wide:
+        return [*loss, *error]
+    lines = []
+    for left, right in zip(loss, error, strict=True):
+        left.truncate(each, pad=True)
+        lines.append(left.append("  ").append_text(right))
+    return lines
+
+
+def _figure(run: Watched, key: str, means: Means, level: float | None, width: int, height: int) -> list[Text]:
+    write: Callable[[float | None], str] = _loss if key == "loss" else _error
+    heading = Text("loss" if key == "loss" else "top-1 error", style="bold", no_wrap=True)
+    parts = []
+    if run.evaluations:
+        newest = run.evaluations[-1]
+        parts = [("train", newest[f"train_{key}"], TRAINING), ("val", newest[f"val_{key}"], VALIDATION)]
+    elif run.step:
+        parts = [("train", run.step[key], TRAINING)]
+    parts += [("chance", level, CHANCE)] if level is not None else []
+    parts += [("now", run.step[key], TRAINING)] if run.step and run.evaluations else []
+    for word, value, style in parts:
+        text = f"  {word} {write(finite(value))}"
+        if len(heading) + len(text) <= width:
+            heading.append(text, f"not bold {style}")
+    step = run.step["step"] if run.step else run.steps_per_epoch or 1
+    curves = [
+        # A point per character: the single steps of a small batch would only fill the canvas.
+        Curve(points=means.points(width), style=TRAINING),
+        Curve(points=[(row["step"], finite(row[f"val_{key}"])) for row in run.evaluations], style=VALIDATION),
+    ]
+    drawn = plot(curves, width=width, height=height - 2, last_x=step, level=level, level_style=CHANCE, label=write)
+    return [heading, *drawn, _x_labels(run, width, step)]
+
+
+def _x_labels(run: Watched, width: int, step: int) -> Text:
+    per_epoch = run.steps_per_epoch
+    right = f"epoch {step / per_epoch:.3g}" if per_epoch else f"step {step:,}"
+    return Text(f"{'':7} 0{right:>{max(width - 9, 1)}}", style="dim", no_wrap=True)
+
+
+def _loss(value: float | None) -> str:
+    if value is None:
+        return "not finite"
+    return f"{value:.3f}" if value == 0 or 0.001 <= value < 100 else f"{value:.1e}"
+
+
+def _error(value: float | None) -> str:
+    return "not finite" if value is None else percent(value)
+
+
+def duration(seconds: float) -> str:
+    """Write a time in one or two units."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
