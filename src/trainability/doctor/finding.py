@@ -37,6 +37,8 @@ class Finding:
         remedy: a concrete change: config field or code line.
         source: paper, equation, or "own" with the pilot it comes from.
         layers: names of the layers concerned.
+        code: which cause this is, for programs: the rule's name, or, where a rule tells several causes apart, its name and
+            a word for the cause (`gain_budget_low.input`). Empty takes the rule's name.
         explains: rules whose symptoms this cause explains, and which are therefore not reported by themselves.
 
     Raises:
@@ -51,9 +53,12 @@ class Finding:
     remedy: str
     source: str
     layers: tuple[str, ...] = ()
+    code: str = ""
     explains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.code:
+            object.__setattr__(self, "code", self.rule)
         if not self.measurements:
             raise ValueError(f"finding {self.rule!r} has no measurements")
         if self.severity not in SEVERITIES:

@@ -176,7 +176,7 @@ def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor | None, *,
     remedy = f"{how}: the budget becomes {best.budget:+.1f} with this input, and biases zero"
 
     def with_plan(finding: Finding) -> Finding:
-        keep = finding.rule not in wanted or finding.cause == "the scale of the input"
+        keep = finding.code not in wanted
         return finding if keep else dataclasses.replace(finding, remedy=remedy)
 
     return dataclasses.replace(diagnosis, findings=tuple(map(with_plan, diagnosis.findings)))

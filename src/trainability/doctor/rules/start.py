@@ -54,9 +54,11 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
         remedy = (
             f"normalise the input to mean 0 and std 1 (`--data.input standard`): the budget becomes {total - from_input:+.1f}"
         )
+    rule = "gain_budget_high" if high else "gain_budget_low"
     return [
         Finding(
-            rule="gain_budget_high" if high else "gain_budget_low",
+            rule=rule,
+            code=f"{rule}.input" if input_alone else rule,
             severity=_budget_severity(evidence, probe, total, depth=len(gained), ends=ends),
             seen=f"{len(gained)} layers and the input {verb} 10^{total:.1f}; nets outside "
             f"[{BUDGET_LOW:g}, {BUDGET_HIGH:g}] did not train",
