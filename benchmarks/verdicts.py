@@ -150,57 +150,79 @@ def _short(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else float(f"{value:.{digits}g}")
 
 
-def with_other_rates(spec: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    """Trains with larger and smaller learning rates until one learns; the likelier direction first."""
-    end, start = end_loss(row["curve"]), row["curve"][0]
-    stable = math.isfinite(end) and end <= max(start, row["chance"]) * 1.001
-    unmoved = max(abs(value - start) for value in row["curve"].values()) < 0.003 * (row["chance"] - row["floor"])
-    downs = () if unmoved else _DOWN  # what does not move now moves less at a smaller rate
-    largest = _LARGEST_LR.get(spec["optimizer"], 1.0)
-    ups = [f for f in _UP if spec["lr"] * f <= largest]
-    found: dict[str, Any] = {}
-    for factor in [*ups, *downs] if stable else [*downs, *ups]:
-        curve = train(spec, lr_scale=factor)["curve"]
-        last = [share_learned(value, row) for value in list(curve.values())[-3:]]
-        found[f"{factor:g}"] = [max(curve), _short(min(last), 3)]
-        if min(last) > LEARNED:
-            break
-    return found
-
-
 def one(seed: int) -> dict[str, Any]:
     """The row of one program."""
     began = time.process_time()
     spec = draw(seed)
     row = {"spec": spec, **train(spec, features=True)}
-    if not share_learned(end_loss(row["curve"]), row) > LEARNED and spec["fault"] != "never_steps":
-        row["other_rates"] = with_other_rates(spec, row)
     return row | {"cpu_seconds": round(time.process_time() - began, 2)}
+
+
+def other_rates(row: dict[str, Any]) -> dict[str, float]:
+    """Trains a program that did not train with other learning rates until one learns; the likelier direction first.
+
+    Returns:
+        By the factor on the rate, the share learned: the least of the last three evaluations.
+    """
+    spec, end, start = row["spec"], end_loss(row["curve"]), row["curve"]["0"]
+    stable = math.isfinite(end) and end <= max(start, row["chance"]) * 1.001
+    unmoved = max(abs(value - start) for value in row["curve"].values()) < 0.003 * (row["chance"] - row["floor"])
+    downs = () if unmoved else _DOWN  # what does not move now moves less at a smaller rate
+    ups = [f for f in _UP if spec["lr"] * f <= _LARGEST_LR.get(spec["optimizer"], 1.0)]
+    found: dict[str, float] = {}
+    for factor in [*ups, *downs] if stable else [*downs, *ups]:
+        curve = train(spec, lr_scale=factor)["curve"]
+        found[f"{factor:g}"] = float(_short(min(share_learned(value, row) for value in list(curve.values())[-3:]), 3) or 0)
+        if found[f"{factor:g}"] > LEARNED:
+            break
+    return found
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """What the file holds so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def run(first: int, count: int, path: Path) -> None:
     """Appends the rows that the file lacks."""
-    path.parent.mkdir(exist_ok=True)
-    lines = path.read_text().splitlines() if path.exists() else []
-    done = {json.loads(line)["spec"]["seed"] for line in lines}
+    done = {row["spec"]["seed"] for row in rows(path)}
     for seed in range(first, first + count):
         if seed not in done:
-            row = one(seed)
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            _append(one(seed), path)
+
+
+def run_other_rates(path: Path) -> None:
+    """Appends, to a second file, what other learning rates do for the programs that did not train."""
+    second = path.with_name(path.stem + "-other-rates.jsonl")
+    done = {row["seed"] for row in rows(second)}
+    for row in rows(path):
+        spec = row["spec"]
+        if spec["seed"] in done or spec["fault"] == "never_steps" or share_learned(end_loss(row["curve"]), row) > LEARNED:
+            continue
+        _append({"seed": spec["seed"], "learned": other_rates(row)}, second)
+
+
+def _append(row: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
-    runs = commands.add_parser("run")
+    runs, others = commands.add_parser("run"), commands.add_parser("other-rates")
+    for command in (runs, others):
+        command.add_argument("--path", type=Path, default=RUNS)
     runs.add_argument("--first", type=int, default=0)
     runs.add_argument("--count", type=int, default=600)
-    runs.add_argument("--path", type=Path, default=RUNS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    run(arguments.first, arguments.count, arguments.path)
+    if arguments.command == "run":
+        run(arguments.first, arguments.count, arguments.path)
+    else:
+        run_other_rates(arguments.path)
 
 
 if __name__ == "__main__":
