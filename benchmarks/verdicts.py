@@ -63,8 +63,7 @@ def train(spec: dict[str, Any], *, lr_scale: float = 1.0, features: bool = False
         if step == STEPS:
             break
         batch = next(program.batches)
-        if features and step in _CRITICAL:
-            before = [p.detach().clone() for p in program.model.parameters()]
+        before = [p.detach().clone() for p in program.model.parameters()]
         loss = float(train_step(program, batch))
         if features and step < 100:
             losses.append(_short(loss))
@@ -77,7 +76,7 @@ def train(spec: dict[str, Any], *, lr_scale: float = 1.0, features: bool = False
     row["curve"] = {step: _short(value, 8) for step, value in curve.items()}
     if features:
         row |= {"losses": losses[:30] + losses[30::5], "norms": norms[:30] + norms[30::5]}
-        row |= {"critical": criticals, "measured": measured, "ended_at": step}
+        row |= {"critical": criticals, "measured": measured, "ended_at": max(curve)}
     return row
 
 

@@ -118,9 +118,9 @@ def test_the_form_is_read_off_the_graph(form: str, make: Callable[[Tensor], Tens
     assert output_form(make(torch.randn(8, 1, requires_grad=True))) == form
 
 
-def searched_floor(loss: Callable[[Tensor], Tensor], free: Tensor, steps: int = 4000) -> float:
+def searched_floor(loss: Callable[[Tensor], Tensor], free: Tensor, steps: int = 1500) -> float:
     free = free.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([free], 0.05)
+    optimizer = torch.optim.Adam([free], 0.1)
     for _ in range(steps):
         optimizer.zero_grad()
         value = loss(free)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainability.doctor.rehearsed import Task
+
 # Two ways to compute one mean differ by rounding, of bfloat16 at worst where the model runs under autocast.
 _SAME_LOSS = 1e-3
 # A best constant answer is not a thousand times better than the answer zero; a loss without a floor is, and more.
@@ -27,30 +29,6 @@ _FORMS = {
 }
 # Nodes of the graph that hand values on as they are.
 _SAME_VALUES = ("View", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Permute", "T", "Clone", "Select", "Slice", "ToCopy")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What the program is asked to learn.
-
-    Attributes:
-        kind: an entry of `KINDS`, or "unknown".
-        loss: the loss in PyTorch's words, "cross_entropy"; None if unknown.
-        form: what the outputs are by the last operation that made them: "values" (anything), "probabilities",
-            "log_probabilities", "tanh", "nonnegative".
-        target: where in the batch the target was found, "[1]"; "" if it was handed over.
-        num_classes: width of the output; None for a kind without classes.
-        chance: loss of the best constant output, in the units of the loss; None if unknown.
-        floor: lowest loss that outputs of this form can reach on these targets; None if unknown.
-    """
-
-    kind: str = "unknown"
-    loss: str | None = None
-    form: str = "values"
-    target: str = ""
-    num_classes: int | None = None
-    chance: float | None = None
-    floor: float | None = None
 
 
 @dataclass(frozen=True)

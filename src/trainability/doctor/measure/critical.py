@@ -9,12 +9,12 @@ Source: arXiv 2601.16979, "critical sharpness".
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
+from trainability.doctor.rehearsed import CriticalStep
 
 SMALLEST = 1e-7
 LARGEST = 1e7
@@ -24,35 +24,6 @@ _DOWNWARDS = (1 / 8, 1 / 512, 1e-5, SMALLEST)
 _WIDEST_BRACKET = 2.0
 # A mean over a batch is rounded a few times; less than this many units in the last place is no rise and no fall.
 _ROUNDING = 4.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class CriticalStep:
-    """One update, and how its loss changes along it.
-
-    Attributes:
-        multiple: smallest multiple of the update at which the loss on its batch is higher than before it; None where that
-            has no meaning: no update, or a loss or an update that is not finite.
-        at_limit: the loss rises at no multiple up to 1e7 (`multiple` is 1e7), or still does at 1e-7 (`multiple` is 1e-7).
-        loss_before: loss on the batch before the update.
-        loss_after: loss on the same batch, with the same random numbers, after it.
-        lowest_loss: lowest finite loss at any multiple that was tried.
-        resolution: changes of the loss below this are rounding.
-        update_norm: norm over all parameters.
-        update_ratios: per weight of two or more dimensions, rms of the update over rms of the weight; None for a weight that
-            is zero.
-        num_evaluations: forward passes.
-    """
-
-    multiple: float | None
-    at_limit: bool = False
-    loss_before: float
-    loss_after: float
-    lowest_loss: float
-    resolution: float
-    update_norm: float
-    update_ratios: tuple[tuple[str, float | None], ...] = ()
-    num_evaluations: int
 
 
 def loss_resolution(loss: float, dtype: torch.dtype) -> float:

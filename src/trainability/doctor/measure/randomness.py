@@ -40,3 +40,17 @@ def randomness_restored() -> Iterator[dict[str, Any]]:
         yield state
     finally:
         set_random_state(state)
+
+
+@contextlib.contextmanager
+def generators_restored(loader: Any) -> Iterator[None]:
+    """Puts the generators of a loader and its samplers back, also after an exception."""
+    parts = [loader, *(getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))]
+    parts.append(getattr(parts[2], "sampler", None))
+    found = [g for part in parts if isinstance(g := getattr(part, "generator", None), torch.Generator)]
+    states = [generator.get_state() for generator in found]
+    try:
+        yield
+    finally:
+        for generator, state in zip(found, states, strict=True):
+            generator.set_state(state)
