@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
+from trainability.doctor.batches import batch_size, first_examples, first_tensor, joined, tensors, to_device
 
 
 class Pair(NamedTuple):
@@ -85,3 +85,21 @@ def test_an_object_of_its_own_kind_moves_by_itself() -> None:
             return twin
 
     assert to_device([Graph()], "meta")[0].device == "meta"
+
+
+@pytest.mark.parametrize("name", ["tensor", "pair", "triple", "named", "dict", "encoding", "nested"])
+def test_batches_that_fit_are_joined(name: str) -> None:
+    batch = BATCHES[name]
+    twice = joined([batch, first_examples(batch, 2)])
+    assert type(twice) is type(batch)
+    for (path, one), (same, two) in zip(tensors(batch), tensors(twice), strict=True):
+        assert path == same
+        assert torch.equal(torch.cat([one, one[:2]]), two)
+
+
+def test_batches_that_do_not_fit_are_not_joined() -> None:
+    assert joined([(X, Y), (X[:, :1], Y)]) is None
+    assert joined([(X, Y), (X, Y, Y)]) is None
+    assert joined([(X, torch.arange(60))] * 2) is None
+    assert joined([BATCHES["named files"]] * 2) is None
+    assert joined([(X, Y)]) == (X, Y)

@@ -1,6 +1,7 @@
 """Rehearsal: any form of loop, what it shows, and that it leaves no trace."""
 
 import copy
+import itertools
 import math
 import random
 from typing import Any
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainability.doctor.measure.copies import copied, put_back
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
 
 
@@ -87,9 +88,8 @@ def test_it_leaves_everything_as_it_was(form: dict[str, Any], fresh: bool) -> No
 def test_it_takes_the_steps_that_the_loop_would(form: dict[str, Any]) -> None:
     model, optimizer, loader = program()
     found = rehearse(model, optimizer, loader, **form, max_steps=12)
-    state = torch.get_rng_state()
-    batches = [*iter(loader)]
-    torch.set_rng_state(state)
+    with generators_restored(loader):
+        batches = [*itertools.islice(loader, 4)]
     assert len(found.steps) == 12
     assert [s.step for s in found.steps] == [*range(1, 13)]
     assert all(s.optimizer_steps == 1 for s in found.steps)
@@ -98,9 +98,10 @@ def test_it_takes_the_steps_that_the_loop_would(form: dict[str, Any]) -> None:
     assert found.critical[0][0] == 1
     assert found.critical[-1][0] == 12
     assert found.task.kind == "classification"
-    labels = torch.bincount(batches[0][1]).double() / 32
+    labels = torch.bincount(torch.cat([y for _, y in batches])).double() / 128
     assert found.task.chance == pytest.approx(float(-(labels * labels.log()).sum()))
-    assert (found.unmoved, found.without_gradient, found.stale_gradient, found.training) == ((), (), 0.0, True)
+    assert (found.without_gradient, found.stale_gradient, found.training) == ((), 0.0, True)
+    assert set(found.unmoved) <= {"0.bias"}  # batch norm takes the bias away: its gradient is rounding
     assert not found.in_place
 
 
@@ -108,10 +109,10 @@ def test_without_dropout_its_losses_are_the_loops_own() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    batches = [(torch.randn(16, 8), torch.randint(4, (16,))) for _ in range(8)]
-    found = rehearse(model, optimizer, batches, loss_fn=F.cross_entropy, clip=0.5, max_steps=7)
+    batches = [(torch.randn(64, 8), torch.randint(4, (64,))) for _ in range(8)]
+    found = rehearse(model, optimizer, batches, loss_fn=F.cross_entropy, clip=0.5, max_steps=6)
     losses = []
-    for batch in batches[1:]:
+    for batch in batches[2:]:
         optimizer.zero_grad()
         loss = training_step(model, batch)
         loss.backward()
@@ -173,7 +174,9 @@ def test_a_parameter_that_no_gradient_reaches() -> None:
     model, _, loader = program()
     model.register_parameter("unused", nn.Parameter(torch.zeros(3, 3)))
     found = rehearse(model, torch.optim.SGD(model.parameters(), 0.1), loader, loss_fn=F.cross_entropy, max_steps=3)
-    assert (found.unmoved, found.without_gradient) == (("unused",), ("unused",))
+    assert found.without_gradient == ("unused",)
+    assert "unused" in found.unmoved
+    assert "0.weight" not in found.unmoved
 
 
 def test_evaluation_mode() -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -76,6 +76,31 @@ def _cut(batch: Any, size: int, count: int) -> Any:
     if isinstance(batch, Tensor) or names:
         return batch[:count]
     return map_parts(batch, lambda part: _cut(part, size, count))
+
+
+def joined(batches: Sequence[Any]) -> Any | None:
+    """One batch of several; None where they do not fit together: of another structure, or texts of another length."""
+    if len(batches) == 1:
+        return batches[0]
+    parts = [list(tensors(batch)) for batch in batches]
+    shapes = {tuple((path, tensor.shape[1:], tensor.dtype) for path, tensor in part) for part in parts}
+    if len(shapes) > 1 or any(batch_size(batch) is None for batch in batches) or _holds_more(batches[0]):
+        return None
+    columns = iter([torch.cat([part[i][1] for part in parts]) for i in range(len(parts[0]))])
+
+    def replaced(part: Any) -> Any:
+        return next(columns) if isinstance(part, Tensor) else map_parts(part, replaced)
+
+    return replaced(batches[0])
+
+
+def _holds_more(batch: Any) -> bool:
+    """Whether a batch holds anything but tensors: texts, numbers, objects of a kind of their own."""
+    if isinstance(batch, Mapping):
+        return any(_holds_more(batch[key]) for key in batch)
+    if isinstance(batch, tuple | list):
+        return any(_holds_more(item) for item in batch)
+    return not isinstance(batch, Tensor)
 
 
 def _is_dataclass(value: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from trainability.doctor.batches import tensors, to_device
+from trainability.doctor.batches import batch_size, joined, tensors, to_device
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
@@ -23,6 +23,8 @@ from trainability.doctor.tasks import recognise
 
 CRITICAL_STEPS = (1, 5, 15, 30, 100)
 REFERENCE_STEPS = (*range(0, 31, 5), *range(40, 101, 20), 150, 200, 300)
+# Fewer, and luck moves the best constant answer by more than a few steps move the loss.
+_REFERENCE_EXAMPLES = 128
 _LAST_SHARE = 0.8  # of the time; the step that begins beyond it is the last, so that the update of the last is measured too
 
 
@@ -47,7 +49,8 @@ def rehearse(
     Args:
         model: a module, or a dict, tuple or list of several.
         optimizer: over their parameters; likewise one or several (None with a `step` that holds its own).
-        batches: as the loop draws them. The first is kept as the reference and, where there are others, not trained on.
+        batches: as the loop draws them. The first, up to 128 examples, are kept as the reference; a loader that can be read
+            again gives them to the steps once the others are used up.
         loss_fn: of (output, target), for batches (input, target) or (input, ..., target).
         training_step: of (model, batch): the loss. Backward, clipping and the optimizer's step are done here.
         step: of (model, optimizer, batch): the loop's whole body; returns the loss.
@@ -68,7 +71,7 @@ def rehearse(
     began = time.monotonic()
     with randomness_restored(), generators_restored(batches), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said twice
-        first, rest = _first_and_rest(batches)
+        reference, rest = _reference_and_rest(batches)
         reached = [*used_by(step), *used_by(training_step)]
         own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
         in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
@@ -85,7 +88,7 @@ def rehearse(
             loop = Loop(*objects, loss_fn=loss_fn, training_step=training_step, step=step, clip=clip, others=others)
             limit = max_steps if planned_steps is None else min(max_steps, planned_steps)
             with loop.instrumented():
-                found = _run(loop, first, rest, limit, began + seconds)
+                found = _run(loop, reference, rest, limit, began + seconds)
     return Rehearsal(
         **found,
         planned_steps=planned_steps,
@@ -95,18 +98,24 @@ def rehearse(
     )
 
 
-def _first_and_rest(batches: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
-    """The first batch, and the others without end where the loader can be read again."""
+def _reference_and_rest(batches: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
+    """The first batches joined to a reference, and the others, without end where the loader can be read again."""
     iterator = iter(batches)
     first = next(iterator, None)
     if first is None:
         raise ValueError("the train loader is empty; expected at least one batch")
+    kept, ahead = [first], []
+    if iterator is not batches:  # what can be read once only is spared for the steps
+        size = batch_size(first)
+        while size and size * len(kept) < _REFERENCE_EXAMPLES and (batch := next(iterator, None)) is not None:
+            kept.append(batch)
+    reference = joined(kept)
+    if reference is None:
+        reference, ahead = first, kept[1:]
     if iterator is batches:
-        return first, iterator
-    second = next(iterator, None)
-    if second is None:  # one batch is all the data
-        return first, itertools.repeat(first)
-    return first, itertools.chain([second], iterator, itertools.chain.from_iterable(iter(batches) for _ in itertools.count()))
+        return reference, iterator
+    again = itertools.chain.from_iterable(iter(batches) for _ in itertools.count())
+    return reference, itertools.chain(ahead, iterator, again)
 
 
 def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadline: float) -> dict[str, Any]:
