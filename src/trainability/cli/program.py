@@ -28,6 +28,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from trainability import config as configuration
+from trainability.cli.explain import explain
 from trainability.config import DataConfig, RunConfig, RunSettings, nearest
 
 if TYPE_CHECKING:
@@ -409,6 +410,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "check": check,
     "diagnose": diagnose,
+    "explain": explain,
     "watch": watch,
     "evaluate": evaluate,
     "errors": errors,

@@ -23,7 +23,7 @@ from trainability.checking.setup import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
-from trainability.doctor.rules.catalogue import diagnose
+from trainability.doctor.rules.verdict import diagnose
 from trainability.report.html import REPORT, write_report
 from trainability.training import engine as engines
 from trainability.training.evaluate import Asking, evaluate_runs
