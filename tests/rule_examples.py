@@ -305,7 +305,7 @@ EXAMPLES: dict[str, Example] = {
     "gain_budget_low": Example(
         {
             "error": Evidence(probe=probed(LOW_LAYERS, log10_gain=-5.1, plateau_steps=math.inf)),
-            "warning": Evidence(probe=probed(LOW_LAYERS, log10_gain=-7.1, plateau_steps=None, biased=True)),
+            "warning": Evidence(probe=probed(LOW_LAYERS, log10_gain=-8.1, plateau_steps=None, biased=True)),
             "hint": Evidence(probe=probed(LOW_LAYERS, log10_gain=-5.1, plateau_steps=None, optimizer=ADAM)),
         },
         near=Evidence(probe=probed(LOW_LAYERS, log10_gain=-4.9)),

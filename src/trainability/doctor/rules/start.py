@@ -53,8 +53,8 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
             rule=rule,
             code=f"{rule}.input" if input_alone else rule,
             severity=_budget_severity(evidence, probe, total, depth=len(gained), ends=ends),
-            seen=f"{len(gained)} layers and the input {verb} 10^{total:.1f}; nets outside "
-            f"[{BUDGET_LOW:g}, {BUDGET_HIGH:g}] did not train",
+            seen=f"{len(gained)} layers and the input {verb} 10^{total:.1f}; outside "
+            f"[{BUDGET_LOW:g}, {BUDGET_HIGH:g}] no plain net of the pilot trained under SGD",
             measurements=tuple(measurements),
             cause="the scale of the input" if input_alone else "initialisation: the layers' gains multiply to a wrong scale",
             remedy=remedy,
@@ -65,12 +65,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
 
 
 def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, depth: int, ends: bool) -> Severity:
-    """How far the pilot's band speaks for this net: plain SGD, zero biases, eight and more layers.
-
-    Adam does not mind the gradient's scale: with PyTorch's default initialisation (gain 1/6 a layer, biases) it trained
-    nets of 8, 11 and 13 layers, budgets -6 to -10, within 90 steps. SGD trained the one of 8 layers (-6.2) and left
-    those of 11 and 13 at chance for as long as was looked.
-    """
+    """How far the pilot's band speaks for this net: it was found under SGD, with zero biases and eight and more layers."""
     if depth < PILOT_DEPTH:
         return "hint"
     if total > BUDGET_HIGH:
@@ -104,17 +99,18 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is below -5, before anything was
         learned. An error on plain nets of 8 and more weight layers with zero biases. With biases that start away from zero it
-        is a warning below -7 and a hint above. A hint, too, under Adam and its kin, in shallower nets, and where the predicted
+        is a warning below -8 and a hint above. A hint, too, under Adam and its kin, in shallower nets, and where the predicted
         stay at chance ends within the run.
-    Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry
-        the same product. Of 83 runs below -5 none trained. Adam divides by the gradient's own size: it trained PyTorch's
-        default initialisation at budgets of -6.2, -8.6 and -10.1.
+    Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
+        same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
+        another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the
+        gradient's own size, down to -11.7.
     What fools it: weights that are not random, such as pretrained or orthogonal ones with a gain. Normalisation and residual
         sums make gains meaningless; such nets have no budget, and this rule is silent on them.
     Fix: initialise the layers that are named with std sqrt(2 / fan_in) and zero biases
         (`torch.nn.init.kaiming_normal_(layer.weight)`); or normalise the input, where its scale alone is the cause.
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own pilot of 175 runs of VGG-A to E
-        (docs/theory.md, section 4).
+        (docs/theory.md, section 4); default initialisation: benchmarks/default_init.py.
     """
     return _budget_finding(evidence, high=False)
 

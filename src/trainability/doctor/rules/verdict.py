@@ -8,7 +8,14 @@ from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.doctor.rules.catalogue import RULES
-from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
+from trainability.doctor.theory.band import (
+    BUDGET_HIGH,
+    BUDGET_LOW,
+    DEFAULT_ADAM_TRAINED,
+    DEFAULT_SGD_STUCK,
+    DEFAULT_SGD_TRAINED,
+    PILOT_DEPTH,
+)
 
 # Of several errors, the verdict is that of the first kind here.
 PRECEDENCE: tuple[Verdict, ...] = ("broken data", "broken metric", "unstable", "dead", "cannot tell")
@@ -125,17 +132,24 @@ def _verdict_before(evidence: Evidence, plateau: float | None) -> tuple[Verdict,
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
     """Why a budget outside the band settles nothing for this net: in what it differs from those of the pilot."""
     depth = sum(layer.gain is not None for layer in probe.layers)
+    adaptive = reading.is_adaptive(evidence)
     differs = [
-        f"{depth} layers" if depth < PILOT_DEPTH else "",
+        f"{depth} weight layers" if depth < PILOT_DEPTH else "",
         "biases that start away from zero" if probe.biased else "",
-        f"{reading.optimizer_name(evidence)}" if reading.is_adaptive(evidence) else "",
+        str(reading.optimizer_name(evidence)) if adaptive else "",
     ]
-    here = " and ".join(word for word in differs if word)
     reason = f"gain budget {total:+.1f} is outside the band of {BUDGET_LOW:g} to {BUDGET_HIGH:g}"
-    if here:
-        reason += f", which was found with {PILOT_DEPTH} or more layers, zero biases and SGD; this net has {here}"
+    if here := " and ".join(word for word in differs if word):
+        reason += f" that was found with {PILOT_DEPTH} and more weight layers, zero biases and SGD; this program has {here}"
     if plateau is not None:
         reason += f"; its loss is predicted to leave chance within {plateau:.0f} steps"
+    if total < BUDGET_LOW and adaptive:
+        reason += f"; Adam trained PyTorch's default initialisation at budgets down to {DEFAULT_ADAM_TRAINED:g}"
+    elif total < BUDGET_LOW and probe.biased:
+        reason += (
+            f"; SGD trained PyTorch's default initialisation at budgets down to {DEFAULT_SGD_TRAINED:g}, "
+            f"and not at {DEFAULT_SGD_STUCK:g} and below"
+        )
     return reason
 
 
