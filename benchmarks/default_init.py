@@ -101,7 +101,12 @@ def main() -> None:
             rows += nets
             steps = ", ".join(str(net["left_chance_at_step"] or "never") for net in nets)
             print(f"{depth:>6}  {name:<26}  {nets[0]['budget']:>+6.1f}  {nets[0]['verdict']:<12}  {steps}", flush=True)
-    asked.out.write_text(json.dumps({"environment": environment(), "limit": asked.limit, "nets": rows}, indent=1) + "\n")
+    asked.out.write_text(
+        json.dumps(
+            {"machine": environment(device=torch.device("cpu"), world_size=1), "limit": asked.limit, "nets": rows}, indent=1
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

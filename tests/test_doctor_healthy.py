@@ -137,8 +137,8 @@ PROGRAMS = {
 }
 
 
-# What the probe says before the first step. PyTorch's default initialisation trains under Adam, but its budget of -6 lies outside
-# the band, which was found under SGD with zero biases, so the closed form cannot tell.
+# What the probe says before the first step. PyTorch's default initialisation trains under Adam, but its budget of -6 lies
+# outside the band, which was found under SGD with zero biases, so the closed form cannot tell.
 VERDICTS_BEFORE = dict.fromkeys(PROGRAMS, "will train") | {"default init, adam": "cannot tell"}
 
 

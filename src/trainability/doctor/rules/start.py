@@ -104,7 +104,7 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
         same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
         another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the
-        gradient's own size, down to -11.7.
+        gradient's own size, down to -16.3.
     What fools it: weights that are not random, such as pretrained or orthogonal ones with a gain. Normalisation and residual
         sums make gains meaningless; such nets have no budget, and this rule is silent on them.
     Fix: initialise the layers that are named with std sqrt(2 / fan_in) and zero biases
