@@ -110,14 +110,13 @@ def _verdict_before(evidence: Evidence, plateau: float | None) -> tuple[Verdict,
     total = reading.total_budget(probe)
     if total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH:
         return "cannot tell", _outside_the_band(evidence, probe, total, plateau), None
-    inside = total is not None
-    if inside and plateau is not None:
+    if total is not None and plateau is not None:
         return (
             "will train",
             f"gain budget {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps",
             None,
         )
-    if inside:
+    if total is not None:
         return "will train", f"gain budget {total:+.1f} is inside the band that trains", None
     finite = math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm)
     if probe.structure in ("normalised", "residual") and finite and probe.gradient_norm > 0:
@@ -139,7 +138,7 @@ def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plat
         str(reading.optimizer_name(evidence)) if adaptive else "",
     ]
     reason = f"gain budget {total:+.1f} is outside the band of {BUDGET_LOW:g} to {BUDGET_HIGH:g}"
-    if here := " and ".join(word for word in differs if word):
+    if here := ", ".join(word for word in differs if word):
         reason += f" that was found with {PILOT_DEPTH} and more weight layers, zero biases and SGD; this program has {here}"
     if plateau is not None:
         reason += f"; its loss is predicted to leave chance within {plateau:.0f} steps"
