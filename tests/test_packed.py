@@ -24,9 +24,9 @@ from PIL import Image
 from trainability.config import DataConfig
 from trainability.data import cache, packing, sources
 from trainability.data.catalog import UNSPLIT, ArrayImages, Catalog, joined
-from trainability.data.catalogs import catalog_of
 from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
+from trainability.data.layouts import catalog_of
 from trainability.data.packed import Pack, PackedImages, verify
 
 pytestmark = pytest.mark.filterwarnings("error")
