@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, train
+from conftest import QuietDisplay, config_of, train
 from torch.nn import functional as F
 
 from trainability import initialization
@@ -147,19 +147,11 @@ def test_a_gpu_trains_like_the_cpu(tmp_path: Path, precision: str) -> None:
 
 @pytest.mark.gpu
 def test_no_device_synchronisation_outside_logged_steps(tmp_path: Path) -> None:
-    class Strict:
+    class Strict(QuietDisplay):
         """Lets torch raise at any synchronisation between two reads."""
-
-        def start(self, start: object) -> None: ...
 
         def step(self, position: object) -> None:
             torch.cuda.set_sync_debug_mode("error")
-
-        def rows(self, rows: object) -> None: ...
-
-        def evaluation(self, row: object) -> None: ...
-
-        def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
     try:
         # One read, at the end of the epoch; nothing before it may wait.

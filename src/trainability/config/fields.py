@@ -144,7 +144,8 @@ class DataConfig:
     soon as with that many classes. None makes every class its own."""
     cache: Path | None = None
     """Where packs are kept: the images, rescaled once. None takes
-    $TRAINABILITY_CACHE, or trainability in the user's cache folder."""
+    $TRAINABILITY_CACHE, or trainability in the system's folder for a user's
+    caches: ~/.cache on Linux, ~/Library/Caches on macOS."""
     encoding: Literal["jpeg", "raw"] | None = None
     """How a pack stores images: jpeg of quality 95, or raw pixels, several times
     the space and faster to read. None takes raw up to a size of 64."""

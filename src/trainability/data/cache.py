@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import platformdirs
+
 from trainability.config import SOURCES, DataConfig
 from trainability.data.layouts import catalog_of
 from trainability.data.origin import is_up_to_date
@@ -51,15 +53,18 @@ def encoding_of(config: DataConfig) -> str:
     return config.encoding or ("raw" if config.size <= LARGEST_RAW_SIZE else "jpeg")
 
 
+def cache_folder(config: DataConfig) -> Path:
+    """Name the folder of all packs: `data.cache`, else $TRAINABILITY_CACHE, else where the system keeps a user's caches."""
+    set_by_user = config.cache or os.environ.get("TRAINABILITY_CACHE")
+    return Path(set_by_user) if set_by_user else platformdirs.user_cache_path("trainability", appauthor=False)
+
+
 def pack_folder(config: DataConfig) -> Path:
     """Name the folder of a configuration's pack, one per source, place, size and encoding."""
-    default = os.environ.get("TRAINABILITY_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "trainability"
-    )
     hub = SOURCES[config.name].hub
     where = str(config.path.resolve()) if config.path is not None else hub.repo if hub is not None else ""
     mark = hashlib.sha256(where.encode()).hexdigest()[:8]
-    return Path(config.cache or default) / f"{config.name}-{config.size}-{encoding_of(config)}-{mark}"
+    return cache_folder(config) / f"{config.name}-{config.size}-{encoding_of(config)}-{mark}"
 
 
 def opened(config: DataConfig, progress: Progress | None = None) -> Pack:
