@@ -71,10 +71,10 @@ def evaluate(
     from trainability.cli.progress import counter, progress_bars
     from trainability.evaluation.protocols import parse_protocol, parse_scales
     from trainability.training import engine as engines
-    from trainability.training.evaluate import Asking, evaluate_runs, evaluate_weights
+    from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
 
     parse_protocol(protocol)
-    asking = Asking(
+    options = EvaluationOptions(
         protocol=protocol, scales=None if scales is None else parse_scales(scales), flip=flip, batch_size=batch_size
     )
     settings = RunSettings(device=device, precision=precision)
@@ -84,9 +84,9 @@ def evaluate(
         advance = counter(bars, "images") if engine.is_main and console.is_terminal else lambda num_images: None
         if weights is not None:
             config = RunConfig(data=data, run=settings).completed()
-            result = evaluate_weights(weights, config, asking, engine=engine, input=weights_input, advance=advance)
+            result = evaluate_weights(weights, config, options, engine=engine, input=weights_input, advance=advance)
         else:
-            result = evaluate_runs(runs, asking, engine=engine, step=step, advance=advance)
+            result = evaluate_runs(runs, options, engine=engine, step=step, advance=advance)
         if not engine.is_main:
             return 0
     if json:
