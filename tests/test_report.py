@@ -23,7 +23,7 @@ from trainability.report.figures import METRICS, all_figures, metric_figure
 from trainability.report.html import write_report
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS, PALETTES, Figure
 from trainability.report.series import bucket_means, downsample, epoch_means, evenly
-from trainability.training.record import ARISEN, EVALUATIONS, EVIDENCE, STEPS, Record, Run, read_run
+from trainability.training.record import EVALUATIONS, EVIDENCE, FINDING_EVENTS, STEPS, Record, Run, read_run
 
 NUM_TRAIN, BATCH = 100, 32
 STEPS_PER_EPOCH = 4
@@ -216,9 +216,9 @@ def test_summary(tmp_path: Path) -> None:
     assert "3 / 3" in page
     assert "2,346" in page  # images/s
     assert f"{16 * 27 + 16 + 8 * 16 + 8:,}" in page  # parameters
-    assert "Gain budget <b>−4.00</b>" in page  # log10 0.1 + log10 0.001
-    assert "<td>0.2700</td><td>0.1000</td><td>−1.00</td>" in page
-    assert "<td>1.0e−05</td><td>0.0010</td><td>−3.00</td>" in page
+    assert "Gain budget <b>−4.0</b>" in page  # log10 0.1 + log10 0.001
+    assert "<td>0.27</td><td>0.1</td><td>−1.00</td>" in page
+    assert "<td>1.0e−05</td><td>1.0e−03</td><td>−3.00</td>" in page
     assert "clipped to 2 in 8 of 8 steps" in page
     assert f"trainability train --recipe {run.folder}/config.toml --run.dir {run.folder}-again" in page
     assert "--resume" not in page
@@ -334,7 +334,7 @@ def test_findings_stand_where_they_arose(tmp_path: Path) -> None:
     record = start_run(tmp_path / "run")
     record.append(STEPS, [step_row(step) for step in range(1, 101)])
     rows = [FINDING | {"step": step, "severity": severity} for step, severity in ((0, "hint"), (40, "warning"), (41, "error"))]
-    record.append(ARISEN, rows)
+    record.append(FINDING_EVENTS, rows)
     record.write_findings(step=100, verdict="dead", reason="none", findings=[rows[2]], evidence=None)
     run = read_run(tmp_path / "run")
     for name in METRICS:
