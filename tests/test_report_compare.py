@@ -93,7 +93,7 @@ def imagenet(folder: Path, *, against: str = "D", width: float = 1.0, **data: ob
 
 
 @pytest.mark.parametrize(
-    ("against", "config", "top1", "top5"), [("paper", "D", 28.73, 9.95), ("paper", "C", 28.1, 9.4), ("seed", "A", 57.48, 30.84)]
+    ("against", "config", "top1", "top5"), [("paper", "D", 28.73, 9.95), ("paper", "C", 28.1, 9.4), ("log", "A", 57.48, 30.84)]
 )
 def test_the_reference_is_drawn_and_its_source_named(
     tmp_path: Path, against: str, config: str, top1: float, top5: float
@@ -119,10 +119,10 @@ def test_where_nothing_fits_the_page_says_so(tmp_path: Path) -> None:
     digits = finish_run(tmp_path / "digits")
     assert "No reference line: against paper" in visible(write_report(digits.folder, against="paper"))
     narrow = imagenet(tmp_path / "narrow", width=0.25)
-    assert "full width; this run has model.width 0.25" in visible(write_report(narrow.folder, against="seed"))
+    assert "full width; this run has model.width 0.25" in visible(write_report(narrow.folder, against="log"))
     lrn = imagenet(tmp_path / "lrn", against="A-LRN")
-    assert "nothing was published for A-LRN" in visible(write_report(lrn.folder, against="seed"))
-    both = visible(write_comparison([digits.folder, narrow.folder], against="seed"))
+    assert "nothing was published for A-LRN" in visible(write_report(lrn.folder, against="log"))
+    both = visible(write_comparison([digits.folder, narrow.folder], against="log"))
     assert "these runs have no result in common" in both
 
 

@@ -96,7 +96,7 @@ def train(
 def report(
     runs: Positional[tuple[Path, ...]],
     *,
-    against: Literal["paper", "seed"] | None = None,
+    against: Literal["paper", "log"] | None = None,
     out: Path | None = None,
     serve: bool = False,
     port: int | None = None,
@@ -107,8 +107,8 @@ def report(
 
     Args:
         runs: run directories.
-        against: draw the paper's errors beside the run's, or those of the program that this one grew from. ImageNet only;
-            for another run the page says that there is nothing to compare with.
+        against: draw the paper's errors beside the run's, or those of the public training log that `trials` re-runs.
+            ImageNet only; for another run the page says that there is nothing to compare with.
         out: the page that compares two or more runs. None writes comparison.html beside the first run's directory.
         serve: show the report of one run under an address of this machine, that only this machine reaches, and refresh it by
             itself while the run goes on, until Ctrl-C. Writes nothing.
@@ -231,7 +231,7 @@ def evaluate(
     protocol: str = "dense",
     scales: str | None = None,
     flip: bool | None = None,
-    against: Literal["paper", "seed"] | None = None,
+    against: Literal["paper", "log"] | None = None,
     weights: Path | None = None,
     weights_input: Literal["torchvision", "caffe"] = "torchvision",
     step: int | None = None,
@@ -252,8 +252,8 @@ def evaluate(
         protocol: centre, ten-crop, dense or multi-crop, or several joined by "+".
         scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's own size.
         flip: mirror images too, where the protocol has them. None does as the run was trained.
-        against: print the paper's errors beside (and what else was published), or those of the program that this one
-            grew from, after 10 epochs. ImageNet only.
+        against: print the paper's errors beside (and what else was published), or those of the public training log that
+            `trials` re-runs, after 10 epochs. ImageNet only.
         weights: published weights (.pth or .safetensors) in place of a run; data.* then names the images.
         weights_input: how the published network wants its input: RGB in [0, 1] standardised, or BGR with the mean subtracted.
         step: which checkpoint. None takes the newest.
