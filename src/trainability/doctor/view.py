@@ -78,9 +78,9 @@ def some_layers(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + more
 
 
-def where_to_read(rule: str) -> str:
-    """Say where a rule is explained."""
-    return f"trainability explain {rule} ({RULES_PAGE}#{rule})"
+def where_to_read(rule: str, command: str) -> str:
+    """Say where a rule is explained: by which command, and on which page."""
+    return f"{command or f'trainability explain {rule}'} ({RULES_PAGE}#{rule})"
 
 
 def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
@@ -103,7 +103,7 @@ def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
         "explains": ", ".join(field_of(finding, "explains") or ()),
         "source": text("source"),
         "code": code if code != rule else "",
-        "more": where_to_read(rule) if rule else "",
+        "more": where_to_read(rule, text("read_more")) if rule else "",
     }
     return FindingView(
         severity=text("severity"),

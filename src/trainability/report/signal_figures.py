@@ -11,7 +11,7 @@ from trainability import formats
 from trainability.doctor import reading
 from trainability.doctor.layer_table import column as layer_column
 from trainability.doctor.layer_table import power
-from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.formats import finite
 from trainability.report.confusion import plain
 from trainability.report.look import Figure, axis, blank_layout
