@@ -41,7 +41,7 @@ ALLOWED = {
         "training",
     },
     "terminal": {"doctor", "formats", "initialization", "training"},
-    "watch": {"config", "formats", "terminal", "training"},
+    "watch": {"config", "doctor", "formats", "terminal", "training"},
     "cli": {
         "checking",
         "config",

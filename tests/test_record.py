@@ -13,7 +13,7 @@ from trainability import config as configuration
 from trainability.training import checkpoint
 from trainability.training.checkpoint import EpochSums, Position
 from trainability.training.engine import Engine
-from trainability.training.record import ARISEN, EVALUATIONS, STEPS, RunWriter, next_folder, read_rows, read_run
+from trainability.training.record import EVALUATIONS, FINDING_EVENTS, STEPS, RunWriter, next_folder, read_rows, read_run
 from trainability.training.schedule import Plateau
 
 
@@ -78,14 +78,14 @@ def test_rewinding_drops_what_the_checkpoint_does_not_know(tmp_path: Path) -> No
     record = RunWriter.create(tmp_path / "run", config_of())
     record.append(STEPS, [{"step": number} for number in range(1, 8)])
     record.append(EVALUATIONS, [{"epoch": 1}, {"epoch": 2}])
-    record.append(ARISEN, [{"step": 0}, {"step": 5}, {"step": 6}])
+    record.append(FINDING_EVENTS, [{"step": 0}, {"step": 5}, {"step": 6}])
     with (tmp_path / "run" / STEPS).open("a") as file:
         file.write('{"step": 8, "lo')
     record.rewind(step=5, epoch=1)
     run = read_run(tmp_path / "run")
     assert [row["step"] for row in run.steps] == [1, 2, 3, 4, 5]
     assert [row["epoch"] for row in run.evaluations] == [1]
-    assert [row["step"] for row in run.arisen] == [0, 5]
+    assert [row["step"] for row in run.finding_events] == [0, 5]
 
 
 def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:

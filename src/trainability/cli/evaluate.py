@@ -26,7 +26,7 @@ def evaluate(
     protocol: str = "dense",
     scales: str | None = None,
     flip: bool | None = None,
-    against: Literal["paper", "seed"] | None = None,
+    against: Literal["paper", "log"] | None = None,
     weights: Path | None = None,
     weights_input: Literal["torchvision", "caffe"] = "torchvision",
     step: int | None = None,
@@ -47,8 +47,8 @@ def evaluate(
         protocol: centre, ten-crop, dense or multi-crop, or several joined by "+".
         scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's own size.
         flip: mirror images too, where the protocol has them. None does as the run was trained.
-        against: print the paper's errors beside (and what else was published), or those of the program that this one
-            grew from, after 10 epochs. ImageNet only.
+        against: print the paper's errors beside (and what else was published), or those of the public training log that
+            `trials` re-runs, after 10 epochs. ImageNet only.
         weights: published weights (.pth or .safetensors) in place of a run; data.* then names the images.
         weights_input: how the published network wants its input: RGB in [0, 1] standardised, or BGR with the mean subtracted.
         step: which checkpoint. None takes the newest.

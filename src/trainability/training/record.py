@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trainability.initialization import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
-FINDINGS, ARISEN, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
+FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
 
 
 class RunWriter:
@@ -111,7 +111,7 @@ class RunWriter:
 
     def sync(self) -> None:
         """Bring the rows to the disk, before a checkpoint that counts on them."""
-        for name in (STEPS, LAYERS, EVALUATIONS, ARISEN):
+        for name in (STEPS, LAYERS, EVALUATIONS, FINDING_EVENTS):
             if (self.folder / name).exists():
                 with (self.folder / name).open("rb") as file:
                     os.fsync(file.fileno())
@@ -123,7 +123,7 @@ class RunWriter:
             step: updates that the checkpoint has.
             epoch: epochs that it has.
         """
-        for name in (STEPS, LAYERS, EVALUATIONS, ARISEN):
+        for name in (STEPS, LAYERS, EVALUATIONS, FINDING_EVENTS):
             key, last = ("epoch", epoch) if name == EVALUATIONS else ("step", step)
             path = self.folder / name
             if path.exists():
@@ -251,7 +251,7 @@ class Run:
         layers: a row per layer and sampled step.
         evaluations: a row per epoch.
         findings: the last diagnosis: verdict, reason, findings, what was not checked.
-        arisen: a row per finding, with the step after which it was first made, or first at its severity.
+        finding_events: a row per finding, with the step after which it was first made, or first at its severity.
         evidence: what it rests on.
         result: how it ended.
     """
@@ -265,7 +265,7 @@ class Run:
     layers: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     findings: dict[str, Any] | None = None
-    arisen: list[dict[str, Any]] = field(default_factory=list)
+    finding_events: list[dict[str, Any]] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
 
@@ -293,7 +293,7 @@ def read_run(folder: Path) -> Run:
         layers=read_rows(folder / LAYERS),
         evaluations=read_rows(folder / EVALUATIONS),
         findings=_read_json(folder / FINDINGS, None),
-        arisen=read_rows(folder / ARISEN),
+        finding_events=read_rows(folder / FINDING_EVENTS),
         evidence=_read_json(folder / EVIDENCE, None),
         result=_read_json(folder / "result.json", None),
     )

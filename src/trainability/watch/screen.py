@@ -12,11 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from trainability.terminal.display import epoch_line, hint_line
+from trainability.doctor.view import verdict_title
+from trainability.formats import duration
+from trainability.terminal.display import epoch_line
 from trainability.watch.state import LiveRun
-from trainability.watch.view import duration, ending, findings, is_silent, view
+from trainability.watch.view import ending, findings, is_silent, view
 
 _RESIZE_SECONDS = 0.2
+_TOLD = ("seen", "change", "more")  # parts of a finding that a line has room for
 
 
 def watch_run(folder: Path, *, every: float, once: bool) -> None:
@@ -80,7 +83,7 @@ class Teller:
         self.run = run
         self.has_begun = False
         self.epochs: list[dict[str, Any]] = []
-        self.verdict: str | None = None
+        self.verdict = ""
         self.severities: dict[str, str] = {}
         self.num_restarts = 0
         self.problems: list[str] = []
@@ -116,15 +119,17 @@ class Teller:
         if said["verdict"] != self.verdict:
             self.verdict = said["verdict"]
             when = f"step {said['step']:,}" if said["step"] else "check"
-            yield f"{when}: {said['verdict']}: {said['reason']}"
+            title = verdict_title(self.verdict, said.get("remaining_steps"))
+            yield f"{when}: {title}: {said['reason']}"
         for item in findings(self.run):
-            if self.severities.get(item["rule"]) == item["severity"]:
+            if self.severities.get(item.rule) == item.severity:
                 continue
-            self.severities[item["rule"]] = item["severity"]
-            if item["severity"] == "hint":
-                yield hint_line(item["seen"], item["rule"])
+            self.severities[item.rule] = item.severity
+            if item.severity == "hint":
+                yield item.line
             else:
-                yield f"{item['severity']} {item['rule']}: {item['cause']}; seen: {item['seen']}; change: {item['remedy']}"
+                parts = "; ".join(f"{name}: {text}" for name, text in item.rows if name in _TOLD)
+                yield f"{item.heading}; {parts}"
 
     def _silence(self) -> Iterator[str]:
         """Say that nothing is written any more, and again whenever that has lasted twice as long."""

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
-from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from trainability.terminal.display import percent
+from trainability.doctor.view import FindingView, finding_views, tone, verdict_title
+from trainability.formats import duration, finite, percent
+from trainability.terminal.styles import SEVERITY_STYLES, TONE_STYLES
 from trainability.watch.canvas import Curve, plot
 from trainability.watch.layer_lines import layer_lines
-from trainability.watch.state import LiveRun, Means, finite
+from trainability.watch.state import LiveRun, Means
 
 # Between the report's colours for light and for dark: a terminal does not say which it is.
 TRAINING, VALIDATION, CHANCE = "#3a8edb", "#e0791f", "#808891"
-SEVERITY_STYLES = {"error": "red", "warning": "yellow", "hint": "cyan"}
-_VERDICT_STYLES = {"will train": "green", "is training": "green", "slow start": "yellow", "cannot tell": "yellow"}
 _STATUS_STYLES = {"finished": "green", "interrupted": "yellow"}
 _MIN_CURVES, _LOW = 10, 8  # lines of the curves where there is room for little else; in a terminal of fewer than 24 lines
 _SPACIOUS = 30  # from this height on, a blank line parts the sections
@@ -36,7 +35,7 @@ def view(run: LiveRun, *, width: int, height: int) -> Group:
     head = [*_title(run, width), *_notes(run, width)]
     found = findings(run)
     short, long = _findings(found, width, is_short=True), _findings(found, width, is_short=False)
-    styles = {name: SEVERITY_STYLES[item["severity"]] for item in reversed(found) for name in item["layers"]}
+    styles = {name: SEVERITY_STYLES.get(item.severity, "") for item in reversed(found) for name in item.layers}
     room = max(height - len(head), 0)
     least = _MIN_CURVES if height >= 24 else _LOW
     # Curves come first, then a line for each of the worst findings, then layers; what is left goes to whole findings, then
@@ -117,7 +116,8 @@ def _verdict(run: LiveRun) -> list[Text]:
     if not run.findings:
         return []
     verdict = str(run.findings["verdict"])
-    line = Text(verdict.upper(), style=f"bold {_VERDICT_STYLES.get(verdict, 'red')}")
+    title = verdict_title(verdict, run.findings.get("remaining_steps"))
+    line = Text(title.upper(), style=f"bold {TONE_STYLES[tone(verdict)]}")
     line.append(f"  {run.findings['reason']}", "not bold default")
     seen_at = run.findings["step"]
     return [line.append(f"  (at step {seen_at:,})" if seen_at else "  (check before the first step)", "not bold dim default")]
@@ -151,24 +151,20 @@ def ending(run: LiveRun) -> str:
     return text
 
 
-def findings(run: LiveRun) -> list[dict[str, Any]]:
-    """List the findings, the worst first, in the order in which the doctor ranked them."""
-    order = list(SEVERITY_STYLES)
-    return sorted((run.findings or {}).get("findings", []), key=lambda item: order.index(item["severity"]))
+def findings(run: LiveRun) -> list[FindingView]:
+    """List the findings, the most severe first."""
+    return finding_views((run.findings or {}).get("findings", []))
 
 
-def _findings(found: list[dict[str, Any]], width: int, *, is_short: bool) -> list[Text]:
+def _findings(found: list[FindingView], width: int, *, is_short: bool) -> list[Text]:
     lines = []
     for item in found:
-        style = SEVERITY_STYLES[item["severity"]]
-        head = Text.assemble((item["severity"], f"bold {style}"), f" {item['rule']}: ")
-        if is_short:
-            lines.append(head.append(item["seen"]))
-            continue
-        lines.append(head.append(item["cause"], "bold"))
-        for word, text in (("seen", item["seen"]), ("change", item["remedy"])):
-            wrapped = textwrap.wrap(text, max(width - 9, 20))
-            lines += [Text.assemble((f"  {'' if i else word:<7}", "dim"), part) for i, part in enumerate(wrapped)]
+        head = Text(item.line) if is_short else Text(item.heading, style="bold")
+        head.stylize(f"bold {SEVERITY_STYLES.get(item.severity, '')}", 0, len(item.severity))
+        lines.append(head)
+        for word, text in () if is_short else item.rows:
+            wrapped = textwrap.wrap(text, max(width - 11, 20))
+            lines += [Text.assemble((f"  {'' if i else word:<8} ", "dim"), part) for i, part in enumerate(wrapped)]
     return lines
 
 
@@ -232,15 +228,4 @@ def _loss(value: float | None) -> str:
 
 
 def _error(value: float | None) -> str:
-    return "not finite" if value is None else percent(value)
-
-
-def duration(seconds: float) -> str:
-    """Write a time in one or two units."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+    return percent(value, missing="not finite")
