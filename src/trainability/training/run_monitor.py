@@ -221,7 +221,7 @@ def read_evidence(run: Run) -> Evidence:
 
 
 def _step(row: dict, clip: float | None) -> StepRecord:
-    norm = row["grad_norm"]
+    norm = row["gradient_norm"]
     ratio = min(1.0, clip / norm) if clip is not None and norm else None
     nan = float("nan")
     return StepRecord(
