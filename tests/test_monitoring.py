@@ -114,7 +114,7 @@ def test_what_an_interrupted_run_had_seen_is_taken_up(tmp_path: Path) -> None:
     resumed = train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=2))
     evidence = diagnose_run(tmp_path / "r").evidence
     assert evidence.probe is not None
-    assert [record.step for record in evidence.steps] == list(range(24))
+    assert [record.step for record in evidence.steps] == list(range(1, 25))
     assert len(resumed.run.evaluations) == 2
     told = [(row["rule"], row["severity"]) for row in resumed.run.arisen]
     assert told
@@ -128,7 +128,7 @@ def test_a_killed_run_is_diagnosed_to_its_last_recorded_step(tmp_path: Path) -> 
     (tmp_path / "r" / "evidence.json").write_text(early)  # as after a kill in the second epoch
     evidence = diagnose_run(tmp_path / "r").evidence
     assert evidence.probe is not None
-    assert [record.step for record in evidence.steps] == list(range(24))
+    assert [record.step for record in evidence.steps] == list(range(1, 25))
 
 
 def test_damaged_evidence_does_not_stop_a_resume(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_not_a_number_is_null(tmp_path: Path) -> None:
 
 
 def test_rows_of_an_older_version_are_read_by_the_names_of_today(tmp_path: Path) -> None:
-    (tmp_path / STEPS).write_text('{"step": 1, "loss": 2.3, "grad_norm": 0.5}\n{"step": 2, "loss": 2.2, "gradient_norm": 0.4}\n')
+    (tmp_path / STEPS).write_text(
+        '{"step": 1, "loss": 2.3, "grad_norm": 0.5}\n{"step": 2, "loss": 2.2, "gradient_norm": 0.4}\n'
+    )
     assert [row["gradient_norm"] for row in read_rows(tmp_path / STEPS)] == [0.5, 0.4]
     assert not any("grad_norm" in row for row in read_rows(tmp_path / STEPS))
 

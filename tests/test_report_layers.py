@@ -264,7 +264,9 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("long") / "run"
     record = start_run(folder)
     noise = np.random.default_rng(0).lognormal(size=HUNDRED_THOUSAND).tolist()
-    values = [{"loss": value, "top1_error": value % 1, "top5_error": value % 0.5, "gradient_norm": 2 * value} for value in noise]
+    values = [
+        {"loss": value, "top1_error": value % 1, "top5_error": value % 0.5, "gradient_norm": 2 * value} for value in noise
+    ]
     record.append(STEPS, [step_row(step, **some) for step, some in enumerate(values, start=1)])
     rows = []
     for place in range(2000):
