@@ -377,11 +377,9 @@ def test_a_loop_that_forgets_after_backward_is_told_once_and_left_alone():
             model(torch.randn(4, 3, 8, 8)).square().mean().backward()
             optimizer.step()
 
-    with (
-        pytest.warns(RuntimeWarning, match="nothing calls monitor.after_backward") as caught,
-        Monitor(model, optimizer) as monitor,
-    ):
-        loop(3)
+    with Monitor(model, optimizer) as monitor:
+        with pytest.warns(RuntimeWarning, match=r"nothing calls monitor\.after_backward") as caught:
+            loop(3)
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert len(caught) == 1
     assert monitor.evidence().steps == ()

@@ -343,7 +343,7 @@ class Evidence:
         return self.optimizer or (self.probe.optimizer if self.probe is not None else None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Strict-JSON form with its `version`; `from_dict` reads it back to an equal object (NaN apart, which equals nothing)."""
+        """Strict-JSON form with its `version`; `from_dict` reads it back to an equal object (NaN equals nothing)."""
         return {"version": VERSION, **to_plain(self)}
 
     @classmethod

@@ -16,10 +16,11 @@ from trainability.data.loader import MicroBatch
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
 from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position
 from trainability.training.engine import Engine
 from trainability.training.logbook import Logbook
-from trainability.training.precheck import DOOMED, evidence_before, first_images, prescribed
+from trainability.training.precheck import DOOMED, evidence_before, first_images
 from trainability.training.record import EVALUATIONS, Record, Run, read_rows, read_run
 from trainability.training.schedule import Plateau, after_evaluation, learning_rate
 from trainability.training.tally import Tally

@@ -124,7 +124,7 @@ def diagnose(*parts: Evidence | ProbeResult | DataAudit | MetricAudit) -> Diagno
     """Runs every rule, reports symptoms under their cause, and gives a verdict.
 
     Args:
-        parts: what was measured: of a probe, audits, a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins them.
+        parts: of a probe, of audits, of a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins them.
 
     Returns:
         Findings worst first. A rule that fails is named in `not_checked` and stops nothing.
