@@ -14,6 +14,7 @@ import torch
 from trainability.config import RunConfig
 from trainability.data.loader import MicroBatch
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
+from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.prescribe.remedies import prescribed
@@ -44,6 +45,7 @@ class RunMonitor:
         self.doomed: str | None = None
         self.monitor: Monitor | None = None
         self.before = Evidence(num_classes=parts.loader.num_classes)
+        self.first_diagnosis: Diagnosis | None = None
         self.told: dict[str, int] = {}
         self.last_sample = position.step
         self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
@@ -144,7 +146,9 @@ class RunMonitor:
         diagnosis = diagnose(self.evidence())
         if position.step == 0:
             images, _ = first_images(self.parts, min(16, len(self.parts.loader.train_labels)))
-            diagnosis = prescribed(diagnosis, self.parts.model, images, plan=self.config.init.plan)
+            diagnosis = self.first_diagnosis = prescribed(diagnosis, self.parts.model, images, plan=self.config.init.plan)
+        elif self.first_diagnosis is not None:
+            diagnosis = keep_prescriptions(diagnosis, self.first_diagnosis)
         new = [finding for finding in diagnosis.findings if self._is_news(finding)]
         self.logbook.diagnosed(position.step, diagnosis, new)
         self.told |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}

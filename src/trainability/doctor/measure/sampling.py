@@ -112,8 +112,7 @@ class LayerSampler:
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
         for name, module in self._watch.layers.items():
-            weight = getattr(module, "weight", None)
-            if not isinstance(weight, Tensor):
+            if (weight := _weight(module)) is None:
                 continue
             self._weights[name] = statistics.thin(statistics.local(weight))
             if weight.grad is not None:
@@ -143,8 +142,7 @@ class LayerSampler:
         if weights:
             add("weight_rms", weights, statistics.in_rows(statistics.row_rms, list(weights.values())))
         if weights and has_stepped:
-            after = [statistics.thin(statistics.local(watch.layers[name].weight)) for name in weights]
-            moved = [now.float() - before.float() for now, before in zip(after, weights.values(), strict=True)]
+            moved = [self._now(name).float() - before.float() for name, before in weights.items()]
             add("moved", weights, statistics.in_rows(statistics.row_rms, moved))
         kinds = {"weight_histogram": weights, "gradient_histogram": gradients, "activation_histogram": watch.forward}
         if parts := [part for tensors in kinds.values() for part in tensors.values()]:
@@ -154,6 +152,11 @@ class LayerSampler:
         if self._stale is not None:
             add("stale", ("gauge",), self._stale.reshape(1))
         return found
+
+    def _now(self, name: str) -> Tensor:
+        weight = _weight(self._watch.layers[name])
+        assert weight is not None
+        return statistics.thin(statistics.local(weight))
 
     def sample(self, step: int, numbers: dict[str, dict[Hashable, Any]]) -> Sample:
         """Read the blocks of this step, as `to_host` brought them over."""
@@ -172,7 +175,7 @@ class LayerSampler:
     def _layer(self, name: str, numbers: dict[str, Any], activation: str | None) -> LayerStats:
         module = self._watch.layers[name]
         kind = str(signal.layer_kind(module))
-        weight = getattr(module, "weight", None)
+        weight = _weight(module)
         fields: dict[str, Any] = {key: numbers[key] for key in ("output_gradient_rms", "weight_rms") if key in numbers}
         if "activation" in numbers:
             fields |= activation_fields(numbers["activation"], numbers["dead"], activation)
@@ -185,7 +188,7 @@ class LayerSampler:
         for key in ("weight_histogram", "gradient_histogram", "activation_histogram"):
             if key in numbers:
                 fields[key] = statistics.as_histogram(numbers[key])
-        if isinstance(weight, Tensor) and kind in ("conv", "linear", "conv_transpose"):
+        if weight is not None and kind in ("conv", "linear", "conv_transpose"):
             fields["fan_in"] = moments.fan_in(kind, weight.shape)
             fields["fan_out"] = moments.fan_out(kind, weight.shape)
             fields["num_units"] = weight.shape[1] if kind == "conv_transpose" else weight.shape[0]
@@ -220,3 +223,8 @@ class LayerSampler:
             self._stale = (
                 torch.zeros((), device=gradient.device) if left is None else statistics.rms(statistics.local(left)).detach()
             )
+
+
+def _weight(module: nn.Module) -> Tensor | None:
+    weight = getattr(module, "weight", None)
+    return weight if isinstance(weight, Tensor) else None
