@@ -4,17 +4,14 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from trainability.doctor.audit_results import DataAudit, MetricAudit, MetricCase, SplitAudit
 from trainability.doctor.evidence import (
-    DataAudit,
     Evaluation,
     Evidence,
     LayerStats,
-    MetricAudit,
-    MetricCase,
     OptimizerSettings,
     ProbeResult,
     Sample,
-    SplitAudit,
     StepRecord,
 )
 from trainability.doctor.finding import Severity
@@ -80,14 +77,14 @@ def probed(layers: tuple[LayerStats, ...] | None = None, **fields) -> ProbeResul
 
 def steps(losses, **fields) -> tuple[StepRecord, ...]:
     healthy = {"gradient_norm": 1.0, "clip_ratio": 1.0, "lr": 0.01}
-    return tuple(StepRecord(step=i, loss=float(x), **{**healthy, **fields}) for i, x in enumerate(losses))
+    return tuple(StepRecord(step=i + 1, loss=float(x), **{**healthy, **fields}) for i, x in enumerate(losses))
 
 
 FALLING = [CHANCE * math.exp(-i / 100) + 0.02 * (i % 3) for i in range(200)]
 FLAT = [CHANCE + 0.01 * (i % 3 - 1) for i in range(400)]
 
 
-def sample(step: int = 0, layers=None, **fields) -> Sample:
+def sample(step: int = 1, layers=None, **fields) -> Sample:
     return Sample(step=step, layers=layers or (layer(),), **{"batch_size": 64, "training": True, **fields})
 
 

@@ -216,7 +216,7 @@ def test_the_input_alone_is_named_when_it_is_the_cause():
 
 @pytest.mark.parametrize(("last", "learned"), [(1.15, False), (0.9, True)])
 def test_a_loss_that_is_logged_halved_has_not_learned_because_it_is_below_chance(last, learned):
-    steps = tuple(StepRecord(step=i, loss=1.15 if i < 30 else last, gradient_norm=1.0) for i in range(60))
+    steps = tuple(StepRecord(step=i + 1, loss=1.15 if i < 30 else last, gradient_norm=1.0) for i in range(60))
     assert has_learned(Evidence(num_classes=10, steps=steps)) is learned
     # Watched from its middle, a run says nothing about where it began.
     later = tuple(dataclasses.replace(step, step=step.step + 500) for step in steps)

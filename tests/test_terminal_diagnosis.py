@@ -40,7 +40,7 @@ def from_a_run(folder: Path, diagnosis: Diagnosis) -> list[str]:
     record = begin(folder)
     record.write_findings(step=4, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
     sample = diagnosis.evidence.samples[-1]
-    record.append(LAYERS, [{"step": sample.step + 1, **to_plain(layer)} for layer in sample.layers])
+    record.append(LAYERS, [{"step": sample.step, **to_plain(layer)} for layer in sample.layers])
     record.write_evidence(diagnosis.evidence.to_dict())
     out = io.StringIO()
     Console(file=out, width=200, color_system=None).print(view(LiveRun(folder), width=200, height=300))

@@ -35,7 +35,9 @@ def check(
         recipe: TOML file with the same names, as for train.
         json: print JSON instead, with everything that was measured.
     """
-    from trainability.checking.setup import check_config, check_setup, load_setup
+    from trainability.checking.check import check_setup
+    from trainability.checking.run import check_config
+    from trainability.checking.target import load_setup
 
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"check {target} looks at what your function returns; flags of train and --recipe do not go with it")

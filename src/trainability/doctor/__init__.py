@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainability.doctor.audit_results import DataAudit as DataAudit
+    from trainability.doctor.audit_results import MetricAudit as MetricAudit
     from trainability.doctor.diagnosis import Diagnosis as Diagnosis
-    from trainability.doctor.evidence import DataAudit as DataAudit
     from trainability.doctor.evidence import Evaluation as Evaluation
     from trainability.doctor.evidence import Evidence as Evidence
     from trainability.doctor.evidence import LayerStats as LayerStats
-    from trainability.doctor.evidence import MetricAudit as MetricAudit
     from trainability.doctor.evidence import OptimizerSettings as OptimizerSettings
     from trainability.doctor.evidence import ProbeResult as ProbeResult
     from trainability.doctor.finding import Finding as Finding
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainability.doctor.measure.audits import audit_data as audit_data
     from trainability.doctor.measure.audits import audit_metric as audit_metric
     from trainability.doctor.measure.monitor import Monitor as Monitor
-    from trainability.doctor.measure.probe import optimizer_settings as optimizer_settings
+    from trainability.doctor.measure.optimizer_settings import optimizer_settings as optimizer_settings
     from trainability.doctor.measure.probe import probe as probe
     from trainability.doctor.rules.catalogue import RULES as RULES
     from trainability.doctor.rules.catalogue import explain as explain
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "RULES": "rules.catalogue",
-    "DataAudit": "evidence",
+    "DataAudit": "audit_results",
     "Diagnosis": "diagnosis",
     "Evaluation": "evidence",
     "Evidence": "evidence",
     "Finding": "finding",
     "LayerStats": "evidence",
     "Measurement": "finding",
-    "MetricAudit": "evidence",
+    "MetricAudit": "audit_results",
     "Monitor": "measure.monitor",
     "OptimizerSettings": "evidence",
     "ProbeResult": "evidence",
@@ -54,7 +54,7 @@ _PUBLIC = {
     "explain": "rules.catalogue",
     "gain_budget": "theory.signal",
     "input_moments": "theory.propagation",
-    "optimizer_settings": "measure.probe",
+    "optimizer_settings": "measure.optimizer_settings",
     "plateau_steps": "theory.signal",
     "predict": "theory.propagation",
     "probe": "measure.probe",

@@ -209,6 +209,6 @@ def diagnosis_view(diagnosis: Diagnosis) -> DiagnosisView:
         reason=diagnosis.reason,
         plateau=plateau_text(evidence),
         findings=tuple(finding_views(diagnosis.findings)),
-        tables=layer_tables(evidence.probe, samples[-1].layers if samples else (), samples[-1].step + 1 if samples else None),
+        tables=layer_tables(evidence.probe, samples[-1].layers if samples else (), samples[-1].step if samples else None),
         not_checked=diagnosis.not_checked,
     )

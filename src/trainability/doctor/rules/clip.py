@@ -50,7 +50,7 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="clip_dropped",
             severity="error" if at_chance else "warning",
-            seen=f"clipping at {limit:.3g} stopped after step {steps[clipped[-1]].step + 1}; {len(over)} larger ones followed"
+            seen=f"clipping at {limit:.3g} stopped after step {steps[clipped[-1]].step}; {len(over)} larger ones followed"
             + (", and the loss was still at chance" if at_chance else ""),
             measurements=(
                 Measurement(name="unclipped steps over the threshold", value=float(len(over)), threshold=5.0),

@@ -52,7 +52,7 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
     Fix: call optimizer.zero_grad() once per step.
     Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own check.
     """
-    later = [s for s in evidence.samples if s.step > 0 and s.gradient_norm_before_backward is not None]
+    later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
     stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
     if not stale or len(stale) < len(later):
         return []
@@ -192,7 +192,7 @@ def lr_schedule(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="lr_schedule",
             severity="error",
-            seen=f"from step {first.step + 1} the learning rate is {first.lr:.3g}, the schedule gives {first.expected_lr:.3g}",
+            seen=f"from step {first.step} the learning rate is {first.lr:.3g}, the schedule gives {first.expected_lr:.3g}",
             measurements=(
                 Measurement(name="learning rate", value=first.lr or 0.0, threshold=first.expected_lr),
                 Measurement(name="steps off schedule", value=float(len(off)), unit="steps", threshold=0.0),
@@ -226,7 +226,7 @@ def accumulation(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="accumulation",
             severity="warning",
-            seen=f"step {odd[0].step + 1} took {odd[0].micro_batches} micro-batches, most take {usual}",
+            seen=f"step {odd[0].step} took {odd[0].micro_batches} micro-batches, most take {usual}",
             measurements=(
                 Measurement(name="micro-batches", value=float(odd[0].micro_batches), threshold=float(usual)),
                 Measurement(name="such steps", value=float(len(odd)), unit="steps", threshold=0.0),

@@ -34,7 +34,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     forward = next((s.name for s in layers if s.activation_nonfinite), None)
     backward = next((s.name for s in reversed(layers) if s.gradient_nonfinite), None)
     where = f"in the output of {forward}" if forward else (f"in the gradient of {backward}" if backward else "in the loss")
-    number = step.step + 1 if step is not None else 0
+    number = step.step if step is not None else 0
     when = f"at step {number}" if step is not None else "before the first step"
     clipped = any((s.clip_ratio or 1.0) < 0.999 for s in evidence.steps)
     return [
@@ -122,7 +122,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="loss_cliff",
             severity="hint" if recovered else "error",
-            seen=f"near step {reading.finite_steps(evidence)[at * WINDOW_STEPS].step + 1} the loss jumped from {before:.2f} to "
+            seen=f"near step {reading.finite_steps(evidence)[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
             f"{worst:.2f}{' and fell again' if recovered else ''}",
             measurements=(
                 Measurement(name="loss after over before", value=worst / before, threshold=2.0),
