@@ -27,14 +27,14 @@ from trainability.config import RunConfig
 if TYPE_CHECKING:
     import torch
 
-    from trainability.data.sources import DataSet
+    from trainability.data.dataset import DataSet
     from trainability.initialization import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 FINDINGS, ARISEN, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
 
 
-class Record:
+class RunWriter:
     """Writes a run directory. Only the main process has one that writes."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class Record:
         return self.folder / "checkpoints"
 
     @classmethod
-    def create(cls, folder: Path, config: RunConfig) -> Record:
+    def create(cls, folder: Path, config: RunConfig) -> RunWriter:
         """Make a new run directory with its complete configuration.
 
         Raises:
