@@ -74,14 +74,14 @@ def train(
         _check_resumed(resume, config)
     console = Console()
     display = TerminalDisplay(console)
-    with engines.start(config.run) as engine:
-        record, outcome = _run(config, resume, engine, display)
+    with contextlib.ExitStack() as held, engines.start(config.run) as engine:
+        record, outcome = _run(config, resume, engine, display, held)
         if outcome.status == "finished":
             # The same centre crops as after every epoch, now with every answer kept, for `errors` and the report.
             evaluate_runs([record.folder], Asking(protocol="centre"), engine=engine)
         if not engine.is_main:
             return 0
-    report_path = write_report(record.folder)
+        report_path = write_report(record.folder)
     assert display.begin is not None
     console.print(result_table(display.begin, outcome, report_path))
     if outcome.status in ("non-finite", "stopped"):
@@ -418,38 +418,40 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
-def _run(config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay) -> tuple[Record, Outcome]:
-    """Train, and let go of the network before the processes part."""
+def _run(
+    config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay, held: contextlib.ExitStack
+) -> tuple[Record, Outcome]:
+    """Train, and let go of the network before the processes part. The run directory is held until `held` is closed."""
     from trainability import faults
     from trainability.training.loop import fit
     from trainability.training.parts import assemble
 
     # Whatever cannot be run is found here, before a run directory exists.
     parts = faults.install(assemble(config, engine), config)
-    record = _open_run(config, resume, engine)
+    record = _open_run(config, resume, engine, held)
     try:
         return record, fit(config, parts, record, engine=engine, display=display)
     finally:
         display.close()
 
 
-def _open_run(config: RunConfig, resume: Path | None, engine: Engine) -> Record:
+def _open_run(config: RunConfig, resume: Path | None, engine: Engine, held: contextlib.ExitStack) -> Record:
     """Make the run directory, or open the one to resume; the main process does, the others learn which it is.
 
     Raises:
-        ValueError: it cannot be used; in every process.
+        ValueError: it cannot be used, or another process does; in every process.
     """
     from trainability.training.record import Record, next_folder
 
-    if resume is not None:
-        if engine.is_main:
-            Record(resume).write_config(config)  # with the larger number of epochs, if that was asked for
-        return Record(resume)
     folder = problem = None
     if engine.is_main:
         try:
-            folder = config.run.dir or next_folder(config)
-            Record.create(folder, config)
+            folder = resume or config.run.dir or next_folder(config)
+            held.enter_context(Record(folder).held())
+            if resume is not None:
+                _check_unfinished(resume, config)
+            else:
+                Record.create(folder, config)
         except ValueError as error:
             problem = str(error)
     (folder, problem) = engine.gathered((folder, problem))[0]
@@ -458,10 +460,23 @@ def _open_run(config: RunConfig, resume: Path | None, engine: Engine) -> Record:
     return Record(folder)
 
 
-# What may differ when a run is continued: it says where and how, and does not change the result.
-_FREE = {"run.dir", "run.device", "run.compile", "run.deterministic", "run.sinks", "run.log-every-steps"}
-_FREE |= {"run.checkpoint-every-steps", "data.workers", "data.cache", "data.resident-gib"}
-_FREE |= {"run.check", "run.monitor-every-steps", "run.stop-on", "run.period"}
+def _check_unfinished(folder: Path, config: RunConfig) -> None:
+    """Refuse to continue a run that has nothing left to do: its epochs, its answers and its report are there.
+
+    Raises:
+        ValueError: it is one.
+    """
+    from trainability.evaluation.predictions import FILE
+    from trainability.report.html import REPORT
+    from trainability.training.record import read_run
+
+    result = read_run(folder).result
+    has_ended = result is not None and result["status"] == "finished" and result["epoch"] >= config.optim.epochs
+    if has_ended and all((folder / name).is_file() for name in (FILE, REPORT)):
+        raise ValueError(
+            f"{folder} is finished: {result['epoch']} of {config.optim.epochs} epochs; continue it with a larger"
+            " --optim.epochs, or look at its report"
+        )
 
 
 def _check_resumed(folder: Path, config: RunConfig) -> None:
@@ -470,10 +485,12 @@ def _check_resumed(folder: Path, config: RunConfig) -> None:
     Raises:
         ValueError: the first field that differs, with both values.
     """
+    from trainability.training.same_run import FREE
+
     stored = configuration.from_toml(folder / "config.toml").completed()
     if config.optim.epochs > stored.optim.epochs and stored.optim.schedule != "cosine":
         stored = dataclasses.replace(stored, optim=dataclasses.replace(stored.optim, epochs=config.optim.epochs))
-    changed = [line for line in configuration.differences(stored, config) if line.split()[0] not in _FREE]
+    changed = [line for line in configuration.differences(stored, config) if line.split()[0] not in FREE]
     if changed:
         raise ValueError(f"--resume {folder}: {changed[0]}; a run continues with its own configuration")
 
