@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import itertools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,25 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
 
 
+@contextlib.contextmanager
+def _working_directory_first() -> Iterator[None]:
+    """Import as `python my_training.py` does while the user's function runs: from the working directory before all else.
+
+    After that the directory comes last. What is imported late then, by this package or torch, is what is installed, and not a
+    file there that happens to have, or was given, the same name; what the user's own code imports late is still found.
+    """
+    here = str(Path.cwd())
+    if here in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+        sys.path.append(here)
+
+
 def load_setup(target: str) -> Setup:
     """Call the function that `module:function` names.
 
@@ -166,19 +186,18 @@ def load_setup(target: str) -> Setup:
     name, _, function = target.partition(":")
     if not name or not function.isidentifier():
         raise ValueError(f"{target} is not MODULE:FUNCTION, as in my_training:setup")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a command, unlike `python -m`, does not look where it was called
-    try:
-        module = importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"{target}: {name} does not import ({_one_line(error)})") from error
-    make = getattr(module, function, None)
-    if not callable(make):
-        raise ValueError(f"{target}: {name} has no function {function}")
-    try:
-        setup = make()
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"{target}: {function}() failed ({_one_line(error)})") from error
+    with _working_directory_first():
+        try:
+            module = importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"{target}: {name} does not import ({_one_line(error)})") from error
+        make = getattr(module, function, None)
+        if not callable(make):
+            raise ValueError(f"{target}: {name} has no function {function}")
+        try:
+            setup = make()
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"{target}: {function}() failed ({_one_line(error)})") from error
     if not isinstance(setup, Setup):
         raise ValueError(f"{target}: {function}() returned {type(setup).__name__}; expected a trainability.Setup")
     return setup

@@ -1,9 +1,11 @@
 """What a run is: its fields, their TOML form, and the checks of their values. Nothing here imports torch."""
 
-from trainability.config.checks import in_range, nearest, one_of
+from trainability.config.checks import in_range, nearest, one_line, one_of, plain, shown
 from trainability.config.fields import (
     DATA_DEFAULTS,
     MIN_SIDE,
+    MOST_OUTPUTS,
+    MOST_PROCESSES,
     NUM_POOLINGS,
     SECTIONS,
     DataConfig,
@@ -18,6 +20,8 @@ from trainability.config.toml import differences, field_flags, from_toml, read_t
 __all__ = [
     "DATA_DEFAULTS",
     "MIN_SIDE",
+    "MOST_OUTPUTS",
+    "MOST_PROCESSES",
     "NUM_POOLINGS",
     "SECTIONS",
     "DataConfig",
@@ -31,8 +35,11 @@ __all__ = [
     "from_toml",
     "in_range",
     "nearest",
+    "one_line",
     "one_of",
+    "plain",
     "read_tables",
     "recipe_flags",
+    "shown",
     "to_toml",
 ]
