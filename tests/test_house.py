@@ -18,6 +18,7 @@ ALLOWED = {
     "config": {"disk"},
     "disk": set(),
     "keyed": set(),
+    "formats": set(),
     "doctor": set(),
     "models": {"config", "keyed"},
     "initialization": {"config", "keyed", "models"},
@@ -27,10 +28,21 @@ ALLOWED = {
     "training": {"config", "disk", "keyed", "models", "initialization", "data", "evaluation", "doctor", "prescribe"},
     "faults": {"config", "data", "evaluation", "keyed", "training"},
     "checking": {"config", "data", "doctor", "faults", "prescribe", "training"},
-    "report": {"config", "data", "disk", "doctor", "evaluation", "training"},
-    "trials": {"checking", "config", "doctor", "evaluation", "faults", "initialization", "models", "report", "training"},
-    "terminal": {"doctor", "initialization", "training"},
-    "watch": {"config", "terminal", "training"},
+    "report": {"config", "data", "disk", "doctor", "evaluation", "formats", "training"},
+    "trials": {
+        "checking",
+        "config",
+        "doctor",
+        "evaluation",
+        "faults",
+        "formats",
+        "initialization",
+        "models",
+        "report",
+        "training",
+    },
+    "terminal": {"doctor", "formats", "initialization", "training"},
+    "watch": {"config", "formats", "terminal", "training"},
     "cli": {
         "checking",
         "config",
@@ -38,6 +50,7 @@ ALLOWED = {
         "doctor",
         "evaluation",
         "faults",
+        "formats",
         "report",
         "terminal",
         "training",
@@ -121,7 +134,14 @@ def test_the_root_keeps_few_files() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["trainability", "trainability.config", "trainability.cli.program", "trainability.watch.screen"]
+    "module",
+    [
+        "trainability",
+        "trainability.config",
+        "trainability.cli.program",
+        "trainability.doctor.rules.verdict",
+        "trainability.watch.screen",
+    ],
 )
 def test_light_modules_import_no_torch(module: str) -> None:
     script = f"import {module}, sys; sys.exit('torch' in sys.modules)"

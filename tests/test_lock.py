@@ -15,7 +15,7 @@ from conftest import config_of, train
 
 from trainability.cli import program as cli
 from trainability.disk import lock, whole
-from trainability.training.record import Record
+from trainability.training.record import RunWriter
 
 HOLD = """
 import os, sys, time
@@ -94,7 +94,7 @@ def test_a_note_that_is_no_note_is_no_obstacle(tmp_path: Path) -> None:
 def test_a_run_in_progress_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tmp_path / "r", config_of(optim__epochs=1))
     before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file() and path.name != lock.FILE}
-    with Record(tmp_path / "r").held():
+    with RunWriter(tmp_path / "r").held():
         with pytest.raises(SystemExit) as stop:
             cli.main(["train", "--resume", str(tmp_path / "r"), "--optim.epochs", "2"])
         assert stop.value.code == 2

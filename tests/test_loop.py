@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, train
+from conftest import QuietDisplay, config_of, train
 from torch.nn import functional as F
 
 from trainability import initialization
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.loader import ResidentLoader
 from trainability.initialization import InitPlan
 from trainability.models.vgg import set_dropout_keys
@@ -45,7 +45,7 @@ def test_golden_losses(name: str, tmp_path: Path, request: pytest.FixtureRequest
 def test_the_loop_equals_the_obvious_script(tmp_path: Path) -> None:
     config = config_of(optim__clip=0.5, optim__epochs=1, optim__schedule="constant")
     ours = train(tmp_path / "run", config)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     loader = ResidentLoader(data, config.data, config.optim, seed=0, device=torch.device("cpu"))
     model = build_model(config, num_classes=10)
     initialization.apply(InitPlan.parse("xavier"), model, seed=0)
@@ -147,19 +147,11 @@ def test_a_gpu_trains_like_the_cpu(tmp_path: Path, precision: str) -> None:
 
 @pytest.mark.gpu
 def test_no_device_synchronisation_outside_logged_steps(tmp_path: Path) -> None:
-    class Strict:
+    class Strict(QuietDisplay):
         """Lets torch raise at any synchronisation between two reads."""
-
-        def start(self, start: object) -> None: ...
 
         def step(self, position: object) -> None:
             torch.cuda.set_sync_debug_mode("error")
-
-        def rows(self, rows: object) -> None: ...
-
-        def evaluation(self, row: object) -> None: ...
-
-        def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
     try:
         # One read, at the end of the epoch; nothing before it may wait.

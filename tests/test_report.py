@@ -17,13 +17,13 @@ from browser import CHROMIUM, visit
 from plotly.offline import get_plotlyjs
 
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.initialization import LayerInit
 from trainability.report.figures import METRICS, all_figures, metric_figure
 from trainability.report.html import write_report
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS, PALETTES, Figure
 from trainability.report.series import bucket_means, downsample, epoch_means, evenly
-from trainability.training.record import ARISEN, EVALUATIONS, EVIDENCE, STEPS, Record, Run, read_run
+from trainability.training.record import ARISEN, EVALUATIONS, EVIDENCE, STEPS, Run, RunWriter, read_run
 
 NUM_TRAIN, BATCH = 100, 32
 STEPS_PER_EPOCH = 4
@@ -46,20 +46,20 @@ def evaluation_row(epoch: int, **changed: Any) -> dict[str, Any]:
     return row | {"train_seconds": 2.0, "images_per_second": 50.0} | changed
 
 
-def start_run(folder: Path, *, class_names: tuple[str, ...] = tuple("abcdefgh"), **sections: Any) -> Record:
+def start_run(folder: Path, *, class_names: tuple[str, ...] = tuple("abcdefgh"), **sections: Any) -> RunWriter:
     """Make a run directory as far as the first step."""
     config = RunConfig(optim=OptimConfig(batch_size=BATCH, epochs=3, clip=2.0), **sections)
-    record = Record.create(folder, config.completed())
+    record = RunWriter.create(folder, config.completed())
     record.write_environment(device=torch.device("cpu"), world_size=1)
     conv = LayerInit(index=0, name="features.0", shape=(16, 3, 3, 3), scheme="he", std=0.27, gain=0.1)
     last = LayerInit(index=1, name="classifier.6", shape=(8, 16), scheme="normal=1e-5", std=1e-5, gain=0.001)
     record.write_init([conv, last])
     images = torch.zeros(NUM_TRAIN, 2, 2, 3, dtype=torch.uint8)
-    train = sources.Split(images=images, labels=torch.zeros(NUM_TRAIN, dtype=torch.int64))
-    val = sources.Split(images=images[:40], labels=torch.zeros(40, dtype=torch.int64))
+    train = dataset.Split(images=images, labels=torch.zeros(NUM_TRAIN, dtype=torch.int64))
+    val = dataset.Split(images=images[:40], labels=torch.zeros(40, dtype=torch.int64))
     moments = torch.full((3,), 80.0)
     record.write_data(
-        sources.DataSet(
+        dataset.DataSet(
             name="digits", class_names=class_names, train=train, val=val, mean=moments, std=moments, covariance=torch.eye(3)
         )
     )
@@ -234,7 +234,7 @@ def test_folder_names_are_quoted_for_the_shell(tmp_path: Path) -> None:
 
 
 def test_a_run_directory_with_nothing_but_its_configuration(tmp_path: Path) -> None:
-    Record.create(tmp_path / "run", RunConfig().completed())
+    RunWriter.create(tmp_path / "run", RunConfig().completed())
     page = page_of(tmp_path / "run")
     for name in ("data.json", "init.json", "environment.json", "no step is recorded yet", "no epoch has ended yet"):
         assert name in page
@@ -411,7 +411,7 @@ class TestInBrowser:
         assert "<title>VGG-B on digits – Finished</title>" in dom
 
     def test_a_page_with_nothing_to_draw_opens_too(self, tmp_path: Path) -> None:
-        Record.create(tmp_path / "run", RunConfig().completed())
+        RunWriter.create(tmp_path / "run", RunConfig().completed())
         seen = visit(write_report(tmp_path / "run"), tmp_path)
         assert (seen.requests, seen.console) == ([], [])
         assert "No step has been recorded yet." in seen.dom

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, flags_of, train
+from conftest import QuietDisplay, config_of, flags_of, train
 
 from trainability.cli import program as cli
 from trainability.training import checkpoint
@@ -103,20 +103,12 @@ def test_a_torn_newest_checkpoint_costs_steps_but_not_the_result(tmp_path: Path)
     newest = checkpoint.checkpoints(tmp_path / "torn" / "checkpoints")[0][1]
     newest.write_bytes(newest.read_bytes()[:-100])
 
-    class Listener:
+    class Listener(QuietDisplay):
         def __init__(self) -> None:
             self.notes: list[str] = []
 
         def start(self, start) -> None:
             self.notes += start.notes
-
-        def step(self, position: object) -> None: ...
-
-        def rows(self, rows: object) -> None: ...
-
-        def evaluation(self, row: object) -> None: ...
-
-        def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
     listener = Listener()
     train(tmp_path / "torn", config, display=listener)
@@ -126,23 +118,15 @@ def test_a_torn_newest_checkpoint_costs_steps_but_not_the_result(tmp_path: Path)
     assert_equal_runs(tmp_path / "whole", tmp_path / "torn")
 
 
-class Stopper:
+class Stopper(QuietDisplay):
     """Stops a run after a step, as Ctrl-C does."""
 
     def __init__(self, step: int) -> None:
         self.stop_after = step
 
-    def start(self, start: object) -> None: ...
-
     def step(self, position) -> None:
         if position.step == self.stop_after:
             signal.raise_signal(signal.SIGINT)
-
-    def rows(self, rows: object) -> None: ...
-
-    def evaluation(self, row: object) -> None: ...
-
-    def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
 
 @pytest.mark.parametrize("stop_after", [5, 17])

@@ -13,7 +13,7 @@ from rich.console import Console
 from runs_on_disk import FINDING, begin, diagnosed, end, epoch, layers, steps
 
 from trainability.watch.layer_lines import layer_lines
-from trainability.watch.state import MAX_SPANS, Means, Watched
+from trainability.watch.state import MAX_SPANS, LiveRun, Means
 from trainability.watch.view import CHANCE, SEVERITY_STYLES, TRAINING, VALIDATION, duration, view
 
 SIZES = [(80, 24), (140, 45), (40, 12), (20, 5), (300, 100), (9, 3)]
@@ -24,7 +24,7 @@ def screen(folder: Path, *, width: int = 80, height: int = 24) -> str:
     console = Console(
         record=True, width=width, height=height, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
-    console.print(view(Watched(folder), width=width, height=height))
+    console.print(view(LiveRun(folder), width=width, height=height))
     text = console.export_text(styles=False)
     lines = text.split("\n")[:-1]
     assert len(lines) <= height
@@ -80,7 +80,7 @@ def test_a_finding_is_one_line_where_layers_need_the_room(tmp_path: Path) -> Non
 
 
 def test_curves_have_their_colours_and_layers_those_of_their_findings(tmp_path: Path) -> None:
-    drawn = view(Watched(usual(tmp_path / "run")), width=80, height=24).renderables
+    drawn = view(LiveRun(usual(tmp_path / "run")), width=80, height=24).renderables
     spans = [(line.plain[span.start : span.end], str(span.style)) for line in drawn for span in line.spans]
     assert {style for text, style in spans if BRAILLE.fullmatch(text)} == {TRAINING, VALIDATION, CHANCE}
     (named,) = [line for line in drawn if line.plain.startswith("features.2")]
@@ -193,7 +193,7 @@ def test_a_run_that_is_continued_forgets_what_came_after_its_checkpoint(tmp_path
     epoch(record, 1)
     epoch(record, 2)
     layers(record, 8)
-    run = Watched(tmp_path / "run")
+    run = LiveRun(tmp_path / "run")
     record.rewind(step=4, epoch=1)
     steps(record, 5, 5, loss=0.125)
     run.poll()

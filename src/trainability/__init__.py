@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trainability.doctor import audit_data as audit_data
     from trainability.doctor import audit_metric as audit_metric
     from trainability.doctor import diagnose as diagnose
+    from trainability.doctor import explain as explain
     from trainability.doctor.measure.probe import probe
     from trainability.initialization import InitPlan as InitPlan
     from trainability.models.vgg import build_vgg as build_vgg
@@ -29,6 +30,7 @@ _PUBLIC = {
     "audit_metric": "trainability.doctor",
     "build_vgg": "trainability.models.vgg",
     "diagnose": "trainability.doctor",
+    "explain": "trainability.doctor",
     "fit": "trainability.training.loop",
     "probe": "trainability.doctor",
     "read_run": "trainability.training.record",
@@ -44,6 +46,7 @@ __all__ = [
     "audit_metric",
     "build_vgg",
     "diagnose",
+    "explain",
     "fit",
     "probe",
     "read_run",

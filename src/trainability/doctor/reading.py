@@ -61,6 +61,12 @@ def has_learned(evidence: Evidence) -> bool:
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 
 
+def probe_at_start(evidence: Evidence) -> ProbeResult | None:
+    """The probe, if it looked at initialised weights and nothing was learned since."""
+    probe = evidence.probe
+    return probe if probe is not None and probe.at_start and not has_learned(evidence) else None
+
+
 def started_at_zero(evidence: Evidence) -> bool:
     """Whether the watched steps begin with the first step of training."""
     return bool(evidence.steps) and evidence.steps[0].step == 0

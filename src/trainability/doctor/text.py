@@ -77,6 +77,7 @@ def render_finding(finding: Finding) -> str:
     if finding.explains:
         lines.append(_wrapped(", ".join(finding.explains), "      explains  "))
     lines.append(_wrapped(finding.source, "      source    "))
+    lines.append(_wrapped(finding.read_more, "      more      "))
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.report.confusion import plain
 from trainability.report.look import Figure, axis, blank_layout
 from trainability.report.series import finite, rounded

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainability.doctor.finding import Finding
     from trainability.initialization import LayerInit
     from trainability.training.checkpoint import Position
-    from trainability.training.logbook import Outcome, Start
+    from trainability.training.logbook import Outcome, RunOverview
 
 
 def percent(share: float | None) -> str:
@@ -40,9 +40,9 @@ class TerminalDisplay:
         """Take the console; bars are drawn only if it is a terminal."""
         self.console = console
         self.progress: Progress | None = None
-        self.begin: Start | None = None
+        self.begin: RunOverview | None = None
 
-    def start(self, start: Start) -> None:
+    def start(self, start: RunOverview) -> None:
         """Print what is trained on what, the initialisation table, and start the bars."""
         self.begin = start
         for line in describe(start):
@@ -54,7 +54,7 @@ class TerminalDisplay:
         if self.console.is_terminal:
             self._start_bars(start)
 
-    def _start_bars(self, start: Start) -> None:
+    def _start_bars(self, start: RunOverview) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -139,7 +139,7 @@ def hint_line(seen: str, rule: str) -> str:
     return f"hint: {seen} ({rule})"
 
 
-def describe(start: Start) -> list[str]:
+def describe(start: RunOverview) -> list[str]:
     """Say in three lines what is trained, on what, and how."""
     config, engine = start.config, start.engine
     model, data, optim = config.model, config.data, config.optim
@@ -174,7 +174,7 @@ def init_table(rows: Sequence[LayerInit]) -> Table:
     return table
 
 
-def result_table(start: Start, outcome: Outcome, report: Path) -> Table:
+def result_table(start: RunOverview, outcome: Outcome, report: Path) -> Table:
     """Draw what came out, and where the report is."""
     table = Table(show_header=False, title=f"{start.folder}: {outcome.status}", title_justify="left")
     table.add_column("what", no_wrap=True)

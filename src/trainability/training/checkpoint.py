@@ -103,7 +103,7 @@ def _save_whole(path: Path, state: dict[str, Any]) -> None:
     try:
         with whole.replacing(path) as file:
             sealing = seal.Sealing(file)
-            torch.save(state, sealing)
+            torch.save(state, sealing)  # type: ignore[arg-type]  # all that it asks for is `write`
             sealing.seal()
     except RuntimeError as error:
         # torch says "unexpected pos" to a write that failed; why it failed, the system has said before.

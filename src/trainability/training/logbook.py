@@ -19,14 +19,14 @@ from trainability.evaluation.metrics import Errors, errors
 from trainability.initialization import LayerInit
 from trainability.training.checkpoint import EpochSums, Position
 from trainability.training.engine import Engine
-from trainability.training.record import ARISEN, EVALUATIONS, LAYERS, STEPS, Record, read_rows
+from trainability.training.record import ARISEN, EVALUATIONS, LAYERS, STEPS, RunWriter, read_rows
 from trainability.training.schedule import after_evaluation
 from trainability.training.sinks import SINKS, Sink
 from trainability.training.tally import StepSums
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class RunOverview:
     """What a display is told when training begins.
 
     Attributes:
@@ -59,7 +59,7 @@ class Start:
 class Display(Protocol):
     """Shows a run to a person; called in the main process only."""
 
-    def start(self, start: Start) -> None:
+    def start(self, start: RunOverview) -> None:
         """Training begins."""
         ...
 
@@ -114,11 +114,11 @@ class Logbook:
     def __init__(
         self,
         config: RunConfig,
-        record: Record,
+        record: RunWriter,
         engine: Engine,
         display: Display | None,
         loader: Loader,
-        start: Start,
+        start: RunOverview,
     ) -> None:
         """Open the sinks and tell the display that training begins."""
         self.config, self.record, self.loader = config, record, loader

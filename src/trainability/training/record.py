@@ -1,7 +1,7 @@
 """The run directory: what a run writes, and how it is read back.
 
 Plain files. JSON-line files are only appended to, so a kill can tear nothing but their last line, which the reader leaves out;
-all others are written under another name and renamed. One process at a time writes them (`Record.held`).
+all others are written under another name and renamed. One process at a time writes them (`RunWriter.held`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from trainability.training.rows import read_json, read_rows
 if TYPE_CHECKING:
     import torch
 
-    from trainability.data.sources import DataSet
+    from trainability.data.dataset import DataSet
     from trainability.initialization import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 FINDINGS, ARISEN, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
 
 
-class Record:
+class RunWriter:
     """Writes a run directory. Only the main process has one that writes."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +50,7 @@ class Record:
         return self.folder / "checkpoints"
 
     @classmethod
-    def create(cls, folder: Path, config: RunConfig) -> Record:
+    def create(cls, folder: Path, config: RunConfig) -> RunWriter:
         """Make a new run directory with its complete configuration.
 
         Raises:

@@ -85,7 +85,7 @@ def check(row: Any, where: str) -> Row:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if key in _NUMBERS and not (is_number or value is None):
             raise ValueError(f"{where}: {key} is {_said(value)}, not a number; {CHANGED}")
-        if is_number and abs(value) >= _LARGEST and isinstance(value, int):
+        if isinstance(value, int) and abs(value) >= _LARGEST:
             raise ValueError(f"{where}: {key} is {_said(value)}; {CHANGED}")
     for key in ("step", "epoch"):
         if row.get(key, 0) < 0:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from trainability.terminal.display import epoch_line, hint_line
-from trainability.watch.state import Watched
+from trainability.watch.state import LiveRun
 from trainability.watch.view import duration, ending, findings, is_silent, view
 
 _RESIZE_SECONDS = 0.2
@@ -32,7 +32,7 @@ def watch_run(folder: Path, *, every: float, once: bool) -> None:
     """
     if not 0.1 <= every <= 3600:
         raise ValueError(f"every is {every:g}; accepted: 0.1 to 3600 seconds")
-    run, console = Watched(folder), Console()
+    run, console = LiveRun(folder), Console()
     if once:
         # The prompt comes below.
         console.print(view(run, width=console.width, height=console.height - 1))
@@ -42,7 +42,7 @@ def watch_run(folder: Path, *, every: float, once: bool) -> None:
         _tell(run, every)
 
 
-def _draw(run: Watched, console: Console, every: float) -> None:
+def _draw(run: LiveRun, console: Console, every: float) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             size = console.size
@@ -57,7 +57,7 @@ def _draw(run: Watched, console: Console, every: float) -> None:
     console.print(view(run, width=console.width, height=console.height - 1))
 
 
-def _tell(run: Watched, every: float) -> None:
+def _tell(run: LiveRun, every: float) -> None:
     teller = Teller(run)
     try:
         while True:
@@ -75,7 +75,7 @@ def _tell(run: Watched, every: float) -> None:
 class Teller:
     """Says once what has happened since the last time."""
 
-    def __init__(self, run: Watched) -> None:
+    def __init__(self, run: LiveRun) -> None:
         """Begin with nothing told."""
         self.run = run
         self.has_begun = False

@@ -59,7 +59,7 @@ class Means:
         return points
 
 
-class Watched:
+class LiveRun:
     """A run directory, looked at again and again. It is only read.
 
     Attributes:

@@ -13,7 +13,7 @@ from rich.text import Text
 from trainability.terminal.display import percent
 from trainability.watch.canvas import Curve, plot
 from trainability.watch.layer_lines import layer_lines
-from trainability.watch.state import Means, Watched, finite
+from trainability.watch.state import LiveRun, Means, finite
 
 # Between the report's colours for light and for dark: a terminal does not say which it is.
 TRAINING, VALIDATION, CHANCE = "#3a8edb", "#e0791f", "#808891"
@@ -25,7 +25,7 @@ _SPACIOUS = 30  # from this height on, a blank line parts the sections
 _SIDE_BY_SIDE = 64  # from this width on, the two figures stand beside each other
 
 
-def view(run: Watched, *, width: int, height: int) -> Group:
+def view(run: LiveRun, *, width: int, height: int) -> Group:
     """Draw a run.
 
     Args:
@@ -58,7 +58,7 @@ def view(run: Watched, *, width: int, height: int) -> Group:
     return Group(*lines)
 
 
-def _title(run: Watched, width: int) -> list[Text]:
+def _title(run: LiveRun, width: int) -> list[Text]:
     """Two lines and the verdict: what runs and how it stands, how far it is, the newest numbers."""
     config = run.config
     state, style = _state(run)
@@ -71,7 +71,7 @@ def _title(run: Watched, width: int) -> list[Text]:
     return [first, _progress(run, width), *_verdict(run)]
 
 
-def _state(run: Watched) -> tuple[str, str]:
+def _state(run: LiveRun) -> tuple[str, str]:
     if run.result is not None:
         status = str(run.result["status"])
         return status, _STATUS_STYLES.get(status, "red")
@@ -82,7 +82,7 @@ def _state(run: Watched) -> tuple[str, str]:
     return f"last record {duration(run.silent_seconds)} ago", "green"
 
 
-def is_silent(run: Watched) -> bool:
+def is_silent(run: LiveRun) -> bool:
     """Tell whether a run that has not ended has written nothing for longer than its steps take: a minute at least."""
     usual = 0.0
     if run.images_per_second:
@@ -90,7 +90,7 @@ def is_silent(run: Watched) -> bool:
     return run.result is None and run.silent_seconds > max(60, 10 * usual)
 
 
-def _progress(run: Watched, width: int) -> Text:
+def _progress(run: LiveRun, width: int) -> Text:
     epochs, per_epoch = run.config.optim.epochs, run.steps_per_epoch
     step = int(run.step["step"]) if run.step else 0
     line = Text(f"epoch {len(run.evaluations)}/{epochs} done")
@@ -112,7 +112,7 @@ def _progress(run: Watched, width: int) -> Text:
     return line
 
 
-def _verdict(run: Watched) -> list[Text]:
+def _verdict(run: LiveRun) -> list[Text]:
     """Give what the doctor says now, and what its check said at the start, for a run that is looked at."""
     if not run.findings:
         return []
@@ -123,7 +123,7 @@ def _verdict(run: Watched) -> list[Text]:
     return [line.append(f"  (at step {seen_at:,})" if seen_at else "  (check before the first step)", "not bold dim default")]
 
 
-def _notes(run: Watched, width: int) -> list[Text]:
+def _notes(run: LiveRun, width: int) -> list[Text]:
     """Lines that are there only if something happened."""
     notes = []
     if run.result is not None:
@@ -136,7 +136,7 @@ def _notes(run: Watched, width: int) -> list[Text]:
     return notes
 
 
-def ending(run: Watched) -> str:
+def ending(run: LiveRun) -> str:
     """Say in one line how a run ended.
 
     Args:
@@ -151,7 +151,7 @@ def ending(run: Watched) -> str:
     return text
 
 
-def findings(run: Watched) -> list[dict[str, Any]]:
+def findings(run: LiveRun) -> list[dict[str, Any]]:
     """List the findings, the worst first, in the order in which the doctor ranked them."""
     order = list(SEVERITY_STYLES)
     return sorted((run.findings or {}).get("findings", []), key=lambda item: order.index(item["severity"]))
@@ -172,7 +172,7 @@ def _findings(found: list[dict[str, Any]], width: int, *, is_short: bool) -> lis
     return lines
 
 
-def _figures(run: Watched, width: int, height: int) -> list[Text]:
+def _figures(run: LiveRun, width: int, height: int) -> list[Text]:
     """Draw loss and top-1 error, beside each other where there is room."""
     if height < 4 or width < 20:
         return []
@@ -194,7 +194,7 @@ def _figures(run: Watched, width: int, height: int) -> list[Text]:
     return lines
 
 
-def _figure(run: Watched, key: str, means: Means, level: float | None, width: int, height: int) -> list[Text]:
+def _figure(run: LiveRun, key: str, means: Means, level: float | None, width: int, height: int) -> list[Text]:
     write: Callable[[float | None], str] = _loss if key == "loss" else _error
     heading = Text("loss" if key == "loss" else "top-1 error", style="bold", no_wrap=True)
     parts = []
@@ -219,7 +219,7 @@ def _figure(run: Watched, key: str, means: Means, level: float | None, width: in
     return [heading, *drawn, _x_labels(run, width, step)]
 
 
-def _x_labels(run: Watched, width: int, step: int) -> Text:
+def _x_labels(run: LiveRun, width: int, step: int) -> Text:
     per_epoch = run.steps_per_epoch
     right = f"epoch {step / per_epoch:.3g}" if per_epoch else f"step {step:,}"
     return Text(f"{'':7} 0{right:>{max(width - 9, 1)}}", style="dim", no_wrap=True)
