@@ -42,9 +42,8 @@ def train(
         recipe: TOML file with the same names, in sections [model], [init], [data], [optim], [run]. Flags go above it.
         resume: run directory to continue. Its own configuration is taken; flags that change the result are refused.
     """
-    from rich.console import Console
-
     from trainability.report.html import write_report
+    from trainability.terminal.console import plain_console
     from trainability.terminal.display import TerminalDisplay, result_table
     from trainability.training import engine as engines
     from trainability.training.evaluate import EvaluationOptions, evaluate_runs
@@ -52,7 +51,7 @@ def train(
     config = config.completed()
     if resume is not None:
         _check_resumed(resume, config)
-    console = Console()
+    console = plain_console()
     display = TerminalDisplay(console)
     with contextlib.ExitStack() as held, engines.start(config.run) as engine:
         record, outcome = _run(config, resume, engine, display, held)

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from trainability.terminal.console import plain_console
 from trainability.terminal.display import epoch_line, hint_line
 from trainability.watch.state import LiveRun
 from trainability.watch.view import duration, ending, findings, is_silent, view
@@ -32,7 +33,7 @@ def watch_run(folder: Path, *, every: float, once: bool) -> None:
     """
     if not 0.1 <= every <= 3600:
         raise ValueError(f"every is {every:g}; accepted: 0.1 to 3600 seconds")
-    run, console = LiveRun(folder), Console()
+    run, console = LiveRun(folder), plain_console()
     if once:
         # The prompt comes below.
         console.print(view(run, width=console.width, height=console.height - 1))
