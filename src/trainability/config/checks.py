@@ -19,7 +19,8 @@ def shown(value: Any, *, most: int = MOST_SHOWN) -> str:
         most: characters.
     """
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 10**most:
-        text = f"a whole number of about {int(value.bit_length() * math.log10(2)) + 1} digits"
+        digits = int(value.bit_length() * math.log10(2))
+        text = f"a whole number of {digits + (abs(value) >= 10**digits)} digits"
     else:
         text = plain(str(value))
     if len(text) <= most:
