@@ -64,9 +64,8 @@ def _show(diagnosis: Diagnosis, *, as_json: bool) -> int:
     if as_json:
         print(json_module.dumps(diagnosis.to_dict(), indent=2, allow_nan=False))
     else:
-        from rich.console import Console
-
+        from trainability.terminal.console import plain_console
         from trainability.terminal.diagnosis import print_diagnosis
 
-        print_diagnosis(Console(), diagnosis)
+        print_diagnosis(plain_console(), diagnosis)
     return FAILED if diagnosis.worse_than_hint else 0

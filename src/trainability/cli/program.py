@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _parse(_expand(arguments or ["--help"]))()
     except ValueError as error:
         if os.environ.get("RANK", "0") == "0":
-            print(f"trainability: {error}", file=sys.stderr)
+            print(f"trainability: {configuration.one_line(error)}", file=sys.stderr)
         code = USER_ERROR
     except OSError as error:
         if error.errno not in _DISK_ERRORS:

@@ -24,6 +24,7 @@ from trainability.training import checkpoint
 from trainability.training.engine import Engine
 from trainability.training.optimizer import GuardedStep, build_optimizer
 from trainability.training.record import read_run
+from trainability.training.same_run import identity
 from trainability.training.sinks import require
 from trainability.training.tally import Tally
 
@@ -120,5 +121,5 @@ def trained_model(folder: Path) -> VGG:
     """
     run = read_run(folder)
     model = build_model(run.config, num_classes=len(run.data["class_names"]))
-    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints"))
+    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints", identity(run.config)))
     return model
