@@ -29,6 +29,7 @@ from tyro.conf import Positional, arg
 
 from trainability import config as configuration
 from trainability.config import DataConfig, RunConfig, RunSettings, nearest
+from trainability.extras import MissingExtra
 
 if TYPE_CHECKING:
     from trainability.doctor import Diagnosis
@@ -597,7 +598,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
         code = _parse(_expand(arguments or ["--help"]))()
-    except ValueError as error:
+    except (ValueError, MissingExtra) as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"trainability: {error}", file=sys.stderr)
         code = USER_ERROR

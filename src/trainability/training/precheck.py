@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability.config import RunConfig
-from trainability.data.loader import MicroBatch
 from trainability.doctor import Evidence, audit_data, audit_metric, input_moments, optimizer_settings
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
@@ -26,6 +25,7 @@ from trainability.prescribe.plans import ranked
 from trainability.training.engine import Engine
 
 if TYPE_CHECKING:
+    from trainability.data.loader import MicroBatch
     from trainability.training.parts import Parts
 
 # Multiplications of one forward pass that the probe may cost: two or three seconds on two cores, with the way back.
