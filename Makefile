@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types bench gallery clean
+.PHONY: help demo test test-fast test-one lint types docs bench gallery clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready  ## train VGG-B on handwritten digits, then write its report
 	$(BIN)/trainability train
@@ -15,12 +15,22 @@ demo: $(VENV)/.ready  ## train VGG-B on handwritten digits, then write its repor
 test: $(VENV)/.ready-dev  ## run the whole test suite
 	$(BIN)/python -m pytest
 
+test-fast: $(VENV)/.ready-dev  ## the tests that together take less than a minute
+	$(BIN)/python -m pytest -m fast
+
+test-one: $(VENV)/.ready-dev  ## one file or one test: make test-one T=tests/test_house.py
+	@test -n "$(T)" || { echo "name a test: make test-one T=tests/test_house.py::test_the_root_keeps_few_files" >&2; exit 2; }
+	$(BIN)/python -m pytest $(T)
+
 lint: $(VENV)/.ready-dev  ## style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.ready-dev  ## static types
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.ready-docs  ## the pages of docs/ with a reference from the docstrings, into site/
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.ready-dev  ## run every benchmark in turn, and write benchmarks/results/
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
@@ -42,4 +52,8 @@ $(VENV)/.ready: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,tensorboard,wandb]'
+	@touch $@
+
+$(VENV)/.ready-docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@

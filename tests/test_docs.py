@@ -6,6 +6,7 @@ A block that cannot run says why in a comment on the line above it: `<!-- not ru
 import contextlib
 import io
 import json
+import pkgutil
 import re
 import shlex
 import tomllib
@@ -206,6 +207,22 @@ def test_links_and_files_exist(page: Path) -> None:
             assert (page.parent / target).exists(), target
     for name in re.findall(r"`((?:tests|benchmarks|examples|recipes|docs|src)/[\w/.-]+)`", text):
         assert (ROOT / name).exists(), name
+
+
+REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=lambda page: page.stem)
+def test_the_reference_names_what_there_is(page: Path) -> None:
+    names = re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    assert names
+    for name in names:
+        assert pkgutil.resolve_name(name) is not None
+
+
+def test_the_navigation_has_every_page() -> None:
+    named = set(re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert named == {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
 
 
 @pytest.mark.parametrize("language", sorted({block.language for block in BLOCKS}))
