@@ -82,6 +82,25 @@ def train(folder: Path, config: RunConfig, **more: Any) -> Trained:
     return Trained(read_run(folder), outcome, parts)
 
 
+class QuietDisplay:
+    """A `training.logbook.Display` that shows nothing; a test overrides what it listens to."""
+
+    def start(self, start: Any) -> None:
+        """Training begins."""
+
+    def step(self, position: Any) -> None:
+        """A step was issued."""
+
+    def rows(self, rows: Any) -> None:
+        """Steps were read from the device."""
+
+    def evaluation(self, row: Any) -> None:
+        """An epoch ended."""
+
+    def diagnosed(self, diagnosis: Any, new: Any) -> None:
+        """The check was made, or findings arose."""
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Call `trainability` as a user does: another process, in an empty directory."""

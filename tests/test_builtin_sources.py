@@ -4,22 +4,14 @@ import pytest
 import torch
 from conftest import config_of
 
-from trainability.config import DATA_DEFAULTS, RunConfig
 from trainability.data import sources
 from trainability.data.builtin import imbalanced_labels, pink_noise
 from trainability.data.colour_statistics import moments, pixel_sums
-from trainability.data.sources import SOURCES, DataSet, stratified_split
+from trainability.data.sources import DataSet, stratified_split
 
 
 def load(seed: int = 0, **fields: object) -> DataSet:
     return sources.load(config_of(**fields).data, seed=seed)
-
-
-def test_the_table_and_the_flag_name_the_same_sources() -> None:
-    assert set(SOURCES) == set(DATA_DEFAULTS)
-    for name in SOURCES:
-        assert RunConfig().completed().data.name in DATA_DEFAULTS
-        assert config_of(data__name=name).data.size is not None
 
 
 @pytest.mark.parametrize(("name", "size"), [("digits", 36), ("digits", 224), ("synthetic", 32), ("synthetic", 65)])

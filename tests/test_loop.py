@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, train
+from conftest import QuietDisplay, config_of, train
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -149,7 +149,7 @@ def test_a_gpu_trains_like_the_cpu(tmp_path: Path, precision: str) -> None:
     assert gpu.losses == pytest.approx(cpu.losses, rel=5e-2 if precision == "fp32" else 0.3)
 
 
-class Steps:
+class Steps(QuietDisplay):
     """A display that notes how many steps have been issued, and does `after_step` after each."""
 
     def __init__(self, after_step: Callable[[], object] = lambda: None) -> None:
@@ -159,14 +159,6 @@ class Steps:
     def step(self, position: Position) -> None:
         self.issued = position.step
         self.after_step()
-
-    def start(self, start: object) -> None: ...
-
-    def rows(self, rows: object) -> None: ...
-
-    def evaluation(self, row: object) -> None: ...
-
-    def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
 
 class Reads(TorchDispatchMode):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, flags_of, train
+from conftest import QuietDisplay, config_of, flags_of, train
 
 from trainability.doctor import Diagnosis
 from trainability.doctor.finding import Finding
@@ -41,19 +41,11 @@ def test_the_default_run_has_nothing_above_a_hint(command, tmp_path: Path) -> No
     assert [finding for finding in run.findings["findings"] if finding["severity"] != "hint"] == []
 
 
-class Listener:
+class Listener(QuietDisplay):
     """Keeps the findings that a run tells."""
 
     def __init__(self) -> None:
         self.told: list[Finding] = []
-
-    def start(self, start: object) -> None: ...
-
-    def step(self, position: object) -> None: ...
-
-    def rows(self, rows: object) -> None: ...
-
-    def evaluation(self, row: object) -> None: ...
 
     def diagnosed(self, diagnosis: Diagnosis, new: list[Finding]) -> None:
         self.told += new

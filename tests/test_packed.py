@@ -19,14 +19,15 @@ import numpy as np
 import pytest
 import sources_on_disk as on_disk
 import torch
+from conftest import config_of
 from PIL import Image
 
 from trainability.config import DataConfig
 from trainability.data import cache, packing, sources
 from trainability.data.catalog import UNSPLIT, ArrayImages, Catalog, joined
-from trainability.data.catalogs import catalog_of
 from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
+from trainability.data.layouts import catalog_of
 from trainability.data.packed import Pack, PackedImages, verify
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -338,3 +339,19 @@ def test_an_image_file_as_pillow_writes_it_is_stored_as_decoded(tmp_path: Path) 
         on_disk.put(tmp_path / "source" / f"c{label}" / "a.jpg", buffer.getvalue())
     pack = Pack(cache.pack(config_for(tmp_path, encoding="raw")).folder)
     assert np.array_equal(pack.read(0), np.asarray(Image.open(buffer)))
+
+
+def test_packs_are_kept_where_the_user_says_else_where_the_system_keeps_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place(**fields: object) -> Path:
+        return cache.pack_folder(config_of(data__name="mnist", **fields).data).parent
+
+    monkeypatch.delenv("TRAINABILITY_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place().name == "trainability"
+    assert tmp_path in place().parents
+    monkeypatch.setenv("TRAINABILITY_CACHE", str(tmp_path / "named"))
+    assert place() == tmp_path / "named"
+    assert place(data__cache=tmp_path / "asked") == tmp_path / "asked"

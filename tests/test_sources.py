@@ -18,11 +18,12 @@ import torch
 from conftest import config_of
 from torch.nn import functional as F
 
-from trainability.config import RunConfig
+from trainability.config import MIN_SIDE, SOURCES, RunConfig
+from trainability.config.sources import markdown_table
 from trainability.data import cache, hub, sources
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
-from trainability.data.catalogs import catalog_of
 from trainability.data.images import decode
+from trainability.data.layouts import catalog_of, function_of
 from trainability.data.sources import DataSet
 from trainability.data.streaming import make_loader
 from trainability.training.parts import build_model
@@ -68,6 +69,54 @@ FORMATS: dict[str, tuple[str, Callable[[Path], Path], int, int, int | None]] = {
     ),
 }
 """What it is -> data.name, writer, number of classes, of training and of validation images."""
+
+
+BUILT_IN = {"digits": (10, 1438, 359), "synthetic": (10, 1600, 400)}
+"""Number of classes, of training and of validation images."""
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_by_itself(name: str, tmp_path: Path) -> None:
+    source = SOURCES[name]
+    # What a set suggests can be trained on.
+    assert source.crop >= MIN_SIDE
+    assert source.margin >= 0
+    assert 0 < source.width <= 16
+    # A set is made, or read: never both, never neither.
+    assert (source.make is None) == bool(source.layouts)
+    for reference in (source.make, source.labels, *(layout.reader for layout in source.layouts)):
+        assert reference is None or callable(function_of(reference))
+    if source.make is not None:
+        path, (num_classes, num_train, num_val) = None, BUILT_IN[name]
+    else:
+        _, write, num_classes, num_train, num_val = next(form for form in FORMATS.values() if form[0] == name)
+        path = write(tmp_path / "source")
+    data = sources.load(config_for(name, path, tmp_path / "cache").data, seed=0)
+    assert (data.name, len(data.class_names), len(data.train), len(data.val)) == (name, num_classes, num_train, num_val)
+    for split in (data.train, data.val):
+        assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < num_classes
+        image = split.images[0]
+        assert image.dtype == torch.uint8
+        assert image.shape[2] == 3
+        assert min(image.shape[:2]) == 36
+    assert (data.mean > 0).all()
+    assert (data.mean < 255).all()
+    assert (data.std >= 0).all()
+    part, num_all = sources.sample(config_for(name, path, tmp_path / "cache").data, seed=0, num_train=12, num_val=8)
+    assert (part.class_names, num_all) == (data.class_names, num_train)
+
+
+def test_the_table_of_sources_is_that_of_the_documentation(request: pytest.FixtureRequest) -> None:
+    page = Path(__file__).parents[1] / "docs" / "data.md"
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition("<!-- the sets: written by pytest --write-golden -->\n")
+    _, end, after = rest.partition("<!-- end of the sets -->\n")
+    assert begin
+    assert end
+    expected = before + begin + markdown_table() + end + after
+    if request.config.getoption("--write-golden"):
+        page.write_text(expected, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == expected
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -192,7 +241,11 @@ REFUSALS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda root: (on_disk.kaggle_imagenet(root) / "LOC_val_solution.csv").unlink(),
         "LOC_val_solution.csv is missing",
     ),
-    "a text file": ("folder", lambda root: on_disk.put(root, b"text"), "neither a folder nor a .parquet file"),
+    "a text file": (
+        "folder",
+        lambda root: on_disk.put(root, b"text"),
+        "no layout that is known; accepted for folder: Parq",
+    ),
     "no Caltech": ("caltech256", on_disk.class_folders, "no Caltech-256 here"),
     "half a tar": (
         "caltech256",
@@ -252,7 +305,8 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 def fake_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Put a small set in the Hub's place, behind the Hub's own types."""
-    source = hub.HUB[name]
+    source = SOURCES[name].hub
+    assert source is not None
     features = datasets.Features(
         {source.image: datasets.Image(), source.label: datasets.ClassLabel(names=[f"n{label}" for label in range(10)])}
     )
@@ -275,7 +329,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
 
-@pytest.mark.parametrize("name", hub.HUB)
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.hub is not None])
 def test_a_hub_set_loads_and_trains_a_step(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_hub(monkeypatch, name)
     config = config_for(name, None, tmp_path / "cache")

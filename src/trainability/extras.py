@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "lab": ("numpy", "PIL", "simplejpeg", "datasets", "plotly", "jinja2", "markupsafe", "safetensors"),
+    "lab": ("numpy", "PIL", "simplejpeg", "datasets", "plotly", "jinja2", "markupsafe", "safetensors", "platformdirs"),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
 }

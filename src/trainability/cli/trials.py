@@ -1,108 +1,96 @@
-"""The book of trials in a terminal: its list, its runs as they are made, its verdicts."""
+"""`trainability trials list`, `run` and `report`: the book of trials."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from tyro.conf import Positional, arg
 
-from trainability.trials.book import FURTHER, TRIALS, select
-from trainability.trials.scales import Scale
-from trainability.trials.trial import Variant
-
-if TYPE_CHECKING:
-    from trainability.trials.run import Result
-
-_COLOURS = {"holds": "green", "does not hold": "red", "cannot be told": "yellow"}
+BOOK_FOLDER = Path("runs/trials")
 
 
-def print_book() -> None:
-    """Print every trial, its chapter, its data and what the seed reports."""
-    table = Table(title="The seed's trials", title_justify="left")
-    for name in ("trial", "chapter", "data", "the seed reports"):
-        table.add_column(name, no_wrap=name in ("trial", "chapter"))
-    chapter = None
-    for trial in TRIALS.values():
-        if chapter not in (None, trial.chapter):
-            table.add_section()
-        chapter = trial.chapter
-        table.add_row(trial.id, trial.chapter, trial.data, trial.reports)
-    console = Console()
-    console.print(table)
-    console.print(FURTHER, highlight=False)
-    console.print(
-        "Run some: trainability trials run caltech-1 cliffs, or all of them: trainability trials run all", highlight=False
+def list_trials() -> int:
+    """Show every trial: its chapter, the data it stands for, and what the seed says happened."""
+    from trainability.cli.book import print_book
+
+    print_book()
+    return 0
+
+
+def run_trials(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="ID|CHAPTER|all")],
+    *,
+    scale: Literal["pocket", "real", "full"] = "pocket",
+    as_published: bool = False,
+    repaired: bool = False,
+    data_path: Path | None = None,
+    dir: Path = BOOK_FOLDER,
+    processes: int | None = None,
+    keep_weights: bool = False,
+) -> int:
+    """Make the runs of trials and judge them: is it as the seed saw it, and does the seed's explanation hold.
+
+    What is there already is not made again; a run that was broken off goes on where it was.
+
+    Args:
+        names: trials or chapters, as trials list shows them, or all.
+        scale: pocket: minutes on two cores, 32 pixels, stand-ins for the data. real: the real sets, 32 pixels, the
+            paper's width. full: as the seed, 224 pixels.
+        as_published: only the runs with the bugs of the published code.
+        repaired: only the runs without them. Neither makes both.
+        data_path: folder with caltech256, imagenet, cifar100 and so on, for real and full. What it lacks comes from the Hub.
+        dir: where the runs are kept.
+        processes: runs side by side, each on one core. None takes one per core, or one on a GPU.
+        keep_weights: keep the checkpoints of every run: gigabytes.
+    """
+    from trainability.cli.book import replay_book
+
+    if data_path is not None and not data_path.is_dir():
+        raise ValueError(f"--data-path {data_path}: no such folder")
+    if not names:
+        raise ValueError("trials run needs trials or chapters, or all; trainability trials list shows them")
+    both = as_published == repaired
+    return replay_book(
+        names,
+        scale=scale,
+        variants=["as-published", "repaired"] if both else ["as-published"] if as_published else ["repaired"],
+        data_path=data_path,
+        root=dir,
+        num_processes=processes,
+        keep_weights=keep_weights,
     )
 
 
-def replay_book(
-    names: Sequence[str],
+def report_trials(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[ID|CHAPTER|all]")] = ("all",),
     *,
-    scale: Scale,
-    variants: Sequence[Variant],
-    data_path: Path | None,
-    root: Path,
-    num_processes: int | None,
-    keep_weights: bool,
+    scale: Literal["pocket", "real", "full"] = "pocket",
+    dir: Path = BOOK_FOLDER,
+    out: Path | None = None,
+    markdown: Path | None = None,
 ) -> int:
-    """Make runs and print the verdicts; see `cli.run_trials`. Returns 1 if a run could not be made."""
-    chosen = select(tuple(names))
-    from trainability.trials import run as trial_runs  # imports torch: a name that is none is refused at once
+    """Write the book's page: every trial in the seed's order, what the seed says beside what was measured, with its pictures.
 
-    jobs = trial_runs.jobs_of(chosen, scale, variants, data_path=data_path)
-    console = Console()
-    console.print(f"{len(jobs)} runs of {len(chosen)} trials at {scale} scale, into {root / scale}", highlight=False)
-    count = 0
+    One file that works offline, from the runs that are there; trials without runs are listed with the command that makes them.
 
-    def told(done: trial_runs.Done) -> None:
-        nonlocal count
-        count += 1
-        how = done.problem or ("there already" if done.was_there else f"{done.seconds:.0f} s")
-        style = "red" if done.problem else None
-        console.print(
-            f"[{count}/{len(jobs)}] {done.job.name}: {how}", style=style, highlight=False, markup=False, soft_wrap=True
-        )
+    Args:
+        names: trials or chapters, as trials list shows them, or all.
+        scale: of the runs.
+        dir: where the runs are.
+        out: the page. None puts book.html beside the runs.
+        markdown: write the table and the reasons as a page of documentation, too.
+    """
+    from trainability.trials.book import select
 
-    try:
-        done = trial_runs.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, told=told)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where it was", highlight=False)
-        raise
-    problems: list[str] = []
-    print_verdicts(console, [trial_runs.result_of(trial, scale, root, problems) for trial in chosen])
-    for problem in problems:
-        console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
-    console.print("The book as a page: trainability trials report", highlight=False)
-    return 1 if any(row.problem for row in done) else 0
+    select(names)  # imports no torch: a name that is none is refused at once
+    from trainability.trials.report.page import write_book
 
-
-def print_verdicts(console: Console, results: Sequence[Result]) -> None:
-    """Print per trial what the seed says, what was measured, and whether its explanation holds; then count."""
-    from trainability.trials.report.table import NOT_MADE, row_of
-
-    rows = [row_of(result) for result in results]
-    for row in rows:
-        console.print()
-        head = Text(row.trial, style="bold")
-        if row.measured != (NOT_MADE,):
-            head.append(f"  {row.seen}; " if row.seen != "not measured" else "  ", style="dim")
-            head.append(f"the seed's explanation {row.explanation}", style=f"bold {_COLOURS[row.explanation]}")
-        console.print(head)
-        table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True, style="dim", min_width=10)
-        table.add_column(overflow="fold")
-        table.add_row("  seed", f"{row.says} {row.claim}")
-        for number, line in enumerate(row.measured):
-            table.add_row("" if number else "  measured", Text(line))
-        if row.cause:
-            table.add_row("  cause", Text(row.cause))
-        if row.not_shown:
-            table.add_row("  not here", Text(row.not_shown, style="dim"))
-        console.print(table)
-    made = [row for row in rows if row.measured != (NOT_MADE,)]
-    counts = ", ".join(f"{sum(row.explanation == word for row in made)} {word}" for word in _COLOURS)
-    console.print(f"\n{len(made)} of {len(rows)} trials run; the seed's explanations: {counts}", highlight=False)
+    written = write_book(names, scale=scale, root=dir, standard=BOOK_FOLDER, out=out, markdown_path=markdown)
+    for line in written.problems:
+        print(f"not read: {line}", file=sys.stderr)
+    print(f"{written.num_made} of {written.num_trials} trials have runs")
+    for path in written.paths:
+        print(path)
+    return 0
