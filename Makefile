@@ -4,6 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# Closed forms, rules, configuration, records: what a change is most often about. No training, no browser, few processes.
+FAST := canvas config doctor_evidence doctor_rules doctor_signal house initialize judge keyed metrics \
+  optimizer period record schedule tail transfer vgg
+FAST_TESTS := $(wildcard $(foreach name,$(FAST),tests/test_$(name).py tests/test_trials_$(name).py))
+
 .PHONY: help demo test test-fast test-one lint types docs bench gallery clean
 
 help:  ## this list
@@ -16,7 +21,7 @@ test: $(VENV)/.ready-dev  ## run the whole test suite
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/.ready-dev  ## the tests that together take less than a minute
-	$(BIN)/python -m pytest -m fast
+	$(BIN)/python -m pytest -m 'not slow' $(FAST_TESTS)
 
 test-one: $(VENV)/.ready-dev  ## one file or one test: make test-one T=tests/test_house.py
 	@test -n "$(T)" || { echo "name a test: make test-one T=tests/test_house.py::test_the_root_keeps_few_files" >&2; exit 2; }

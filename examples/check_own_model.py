@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainability import Evidence, audit_data, diagnose, probe
+from trainability import check
 
 torch.manual_seed(0)
 labels = torch.randint(10, (512,))
@@ -24,6 +24,5 @@ for parameter in model.parameters():
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 # One forward and one backward pass; weights, gradients, buffers and random state are afterwards as they were before.
-start = probe(model, F.cross_entropy, *next(iter(train_loader)), optimizer=optimizer, planned_steps=400)
-diagnosis = diagnose(Evidence(probe=start, data=audit_data(train_loader, None, num_classes=10), num_classes=10))
+diagnosis = check(model, train_loader, F.cross_entropy, optimizer=optimizer, num_classes=10, planned_steps=400)
 print(diagnosis)

@@ -8,9 +8,8 @@ PyTorch's own initialisation divides the signal's mean square by 6 in each of th
 import torch
 from torch import nn
 
-from trainability.doctor import gain_budget, input_moments, trace
-from trainability.initialization import apply
-from trainability.prescribe.plans import ranked
+from trainability import init_, recommend_init
+from trainability.doctor import gain_budget
 
 torch.manual_seed(0)
 images = torch.randn(64, 48)
@@ -19,7 +18,7 @@ model = nn.Sequential(*layers, nn.Linear(48, 10))
 
 # log10 of what all layers together do to the signal's mean square; about 0 lets signal and gradient keep their size.
 before = gain_budget(model).log10_gain
-best = ranked(model, trace(model, tuple(images.shape)), input_moments(images))[0]
-apply(best.plan, model, seed=0)
+plan = recommend_init(model, images)
+init_(model, plan, seed=0)
 after = gain_budget(model).log10_gain
-print(f"plan {best.plan}: gain budget {before:+.1f} before, {after:+.1f} after")
+print(f"plan {plan}: gain budget {before:+.1f} before, {after:+.1f} after")

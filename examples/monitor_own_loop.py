@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability import Monitor, diagnose
+from trainability import Monitor
 
 torch.manual_seed(0)
 centres = torch.randn(4, 32)
@@ -24,5 +24,5 @@ with Monitor(model, optimizer, every=10, num_classes=4) as monitor:
         monitor.after_backward(loss)  # before clipping
         optimizer.step()
 
-diagnosis = diagnose(monitor.evidence())
+diagnosis = monitor.diagnose()
 print(diagnosis)

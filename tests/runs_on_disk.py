@@ -37,7 +37,7 @@ def begin(folder: Path, *, epochs: int = 3, num_classes: int = 10) -> Record:
 def step_row(step: int, **changed: Any) -> dict[str, Any]:
     """Make a row of `steps.jsonl`."""
     row = {"step": step, "epoch": (step - 1) // STEPS_PER_EPOCH + 1, "lr": 0.01, "loss": 2.3 * math.exp(-step / 10)}
-    row |= {"top1_error": 0.9 * math.exp(-step / 10), "top5_error": 0.2, "grad_norm": 1.0, "clipped": False}
+    row |= {"top1_error": 0.9 * math.exp(-step / 10), "top5_error": 0.2, "gradient_norm": 1.0, "clipped": False}
     return row | {"images_per_second": 1000.0} | changed
 
 

@@ -6,16 +6,13 @@ import math
 import pytest
 
 from trainability.doctor import RULES, Diagnosis, Evidence, diagnose
+from trainability.doctor.audit_results import DataAudit, MetricAudit, MetricCase, SplitAudit
 from trainability.doctor.evidence import (
-    DataAudit,
     Evaluation,
     LayerStats,
-    MetricAudit,
-    MetricCase,
     OptimizerSettings,
     ProbeResult,
     Sample,
-    SplitAudit,
     StepRecord,
 )
 from trainability.doctor.finding import Finding
@@ -75,14 +72,14 @@ def probed(layers: tuple[LayerStats, ...] | None = None, **fields) -> ProbeResul
 
 def steps(losses, **fields) -> tuple[StepRecord, ...]:
     healthy = {"gradient_norm": 1.0, "clip_ratio": 1.0, "lr": 0.01}
-    return tuple(StepRecord(step=i, loss=float(x), **{**healthy, **fields}) for i, x in enumerate(losses))
+    return tuple(StepRecord(step=i + 1, loss=float(x), **{**healthy, **fields}) for i, x in enumerate(losses))
 
 
 FALLING = [CHANCE * math.exp(-i / 100) + 0.02 * (i % 3) for i in range(200)]
 FLAT = [CHANCE + 0.01 * (i % 3 - 1) for i in range(400)]
 
 
-def sample(step: int = 0, layers=None, **fields) -> Sample:
+def sample(step: int = 1, layers=None, **fields) -> Sample:
     return Sample(step=step, layers=layers or (layer(),), **{"batch_size": 64, "training": True, **fields})
 
 
@@ -377,7 +374,7 @@ def test_the_input_alone_is_named_when_it_is_the_cause():
 
 @pytest.mark.parametrize(("last", "learned"), [(1.15, False), (0.9, True)])
 def test_a_loss_that_is_logged_halved_has_not_learned_because_it_is_below_chance(last, learned):
-    steps = tuple(StepRecord(step=i, loss=1.15 if i < 30 else last, gradient_norm=1.0) for i in range(60))
+    steps = tuple(StepRecord(step=i + 1, loss=1.15 if i < 30 else last, gradient_norm=1.0) for i in range(60))
     assert has_learned(Evidence(num_classes=10, steps=steps)) is learned
     # Watched from its middle, a run says nothing about where it began.
     later = tuple(dataclasses.replace(step, step=step.step + 500) for step in steps)

@@ -58,7 +58,7 @@ ALLOWED = {
         "watch",
     },
     "__main__": {"cli"},
-    "__init__": {"checking", "config", "doctor", "initialization", "models", "training"},
+    "__init__": {"checking", "config", "doctor", "initialization", "models", "prescribe", "training"},
 }
 
 for room in ("data", "evaluation", "training", "report", "trials", "cli"):  # what asks for an extra that is not installed
@@ -144,7 +144,15 @@ def test_light_modules_import_no_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_public_names_are_shown_without_importing_torch() -> None:
+    script = "import trainability, sys; print(dir(trainability)); sys.exit('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert ast.literal_eval(shown.stdout) == sorted(trainability.__all__)
+
+
 def test_public_names_are_there() -> None:
+    assert set(trainability.__all__) == {*trainability._PUBLIC, "__version__"}
     for name in trainability.__all__:
         assert getattr(trainability, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -352,7 +352,7 @@ def test_kill_9_while_training_from_a_stream_continues_exactly(same_shape: Path,
     assert finished.returncode == 0, finished.stderr
     whole = subprocess.run([*train, *flags_of(config), "--run.dir", "whole"], cwd=tmp_path, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    names = ("step", "loss", "grad_norm", "top1_error")
+    names = ("step", "loss", "gradient_norm", "top1_error")
     rows = [[[row[name] for name in names] for row in read_rows(tmp_path / run / "steps.jsonl")] for run in ("killed", "whole")]
     assert len(rows[0]) == 12 * 6
     assert rows[0] == rows[1]

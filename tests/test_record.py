@@ -70,8 +70,16 @@ def test_damage_in_the_middle_is_not_taken_for_a_kill(tmp_path: Path) -> None:
 
 def test_not_a_number_is_null(tmp_path: Path) -> None:
     record = Record.create(tmp_path / "run", config_of())
-    record.append(STEPS, [{"step": 1, "loss": math.nan, "grad_norm": math.inf}])
-    assert json.loads((tmp_path / "run" / STEPS).read_text()) == {"step": 1, "loss": None, "grad_norm": None}
+    record.append(STEPS, [{"step": 1, "loss": math.nan, "gradient_norm": math.inf}])
+    assert json.loads((tmp_path / "run" / STEPS).read_text()) == {"step": 1, "loss": None, "gradient_norm": None}
+
+
+def test_rows_of_an_older_version_are_read_by_the_names_of_today(tmp_path: Path) -> None:
+    (tmp_path / STEPS).write_text(
+        '{"step": 1, "loss": 2.3, "grad_norm": 0.5}\n{"step": 2, "loss": 2.2, "gradient_norm": 0.4}\n'
+    )
+    assert [row["gradient_norm"] for row in read_rows(tmp_path / STEPS)] == [0.5, 0.4]
+    assert not any("grad_norm" in row for row in read_rows(tmp_path / STEPS))
 
 
 def test_rewinding_drops_what_the_checkpoint_does_not_know(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reaso
 def step_row(step: int, **changed: Any) -> dict[str, Any]:
     loss = 3 * math.exp(-step / 10)
     row = {"step": step, "epoch": (step - 1) // STEPS_PER_EPOCH + 1, "lr": 0.01, "loss": loss, "top1_error": 0.5}
-    row |= {"top5_error": 0.25, "grad_norm": loss * 2, "clipped": loss > 1, "images_per_second": 1000.0}
+    row |= {"top5_error": 0.25, "gradient_norm": loss * 2, "clipped": loss > 1, "images_per_second": 1000.0}
     return row | changed
 
 
@@ -266,7 +266,7 @@ def test_without_data_json_steps_are_drawn_over_steps(tmp_path: Path) -> None:
 
 def test_a_nan_is_a_gap_and_its_step_is_marked(tmp_path: Path) -> None:
     record = start_run(tmp_path / "run")
-    record.append(STEPS, [*(step_row(step) for step in range(1, 6)), step_row(6, loss=math.nan, grad_norm=math.inf)])
+    record.append(STEPS, [*(step_row(step) for step in range(1, 6)), step_row(6, loss=math.nan, gradient_norm=math.inf)])
     record.append(EVALUATIONS, [evaluation_row(1, val_loss=math.nan)])
     message = "loss or gradient is not finite at step 6: the output of <features.0> was NaN"
     record.write_result(status="non-finite", message=message, step=5, epoch=1, images_per_second=None)
@@ -283,7 +283,7 @@ def test_a_nan_is_a_gap_and_its_step_is_marked(tmp_path: Path) -> None:
 
 def test_nothing_but_nan_still_gives_a_page(tmp_path: Path) -> None:
     record = start_run(tmp_path / "run")
-    nothing = {"loss": math.nan, "top1_error": math.nan, "top5_error": math.nan, "grad_norm": math.nan}
+    nothing = {"loss": math.nan, "top1_error": math.nan, "top5_error": math.nan, "gradient_norm": math.nan}
     record.append(STEPS, [step_row(1, **nothing)])
     record.append(EVALUATIONS, [evaluation_row(1, **{f"{p}_{k}": math.nan for p in ("train", "val") for k in nothing})])
     page = page_of(tmp_path / "run")
@@ -321,7 +321,7 @@ def test_every_configured_field_is_shown(tmp_path: Path) -> None:
 def test_a_long_run_stays_a_small_page(tmp_path: Path) -> None:
     record = start_run(tmp_path / "run")
     draw = random.Random(0)
-    record.append(STEPS, [step_row(step, loss=draw.random(), grad_norm=draw.random()) for step in range(1, 20_001)])
+    record.append(STEPS, [step_row(step, loss=draw.random(), gradient_norm=draw.random()) for step in range(1, 20_001)])
     record.append(EVALUATIONS, [evaluation_row(epoch) for epoch in range(1, 101)])
     page = write_report(tmp_path / "run").stat().st_size
     assert page - len(get_plotlyjs()) < 600_000

@@ -78,7 +78,7 @@ def test_more_runs_than_colours_have_other_symbols(tmp_path: Path) -> None:
 
 def test_runs_without_records_or_numbers_are_compared_too(tmp_path: Path) -> None:
     folders = pair(tmp_path)
-    nothing = dict.fromkeys(("loss", "top1_error", "top5_error", "grad_norm", "lr"), math.nan)
+    nothing = dict.fromkeys(("loss", "top1_error", "top5_error", "gradient_norm", "lr"), math.nan)
     (folders[0] / STEPS).write_text(json.dumps(step_row(1, **dict.fromkeys(nothing))) + "\n")
     (folders[0] / EVALUATIONS).write_text(json.dumps(evaluation_row(1, **{f"val_{key}": None for key in nothing})) + "\n")
     (folders[1] / STEPS).unlink()

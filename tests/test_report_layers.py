@@ -264,7 +264,9 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("long") / "run"
     record = start_run(folder)
     noise = np.random.default_rng(0).lognormal(size=HUNDRED_THOUSAND).tolist()
-    values = [{"loss": value, "top1_error": value % 1, "top5_error": value % 0.5, "grad_norm": 2 * value} for value in noise]
+    values = [
+        {"loss": value, "top1_error": value % 1, "top5_error": value % 0.5, "gradient_norm": 2 * value} for value in noise
+    ]
     record.append(STEPS, [step_row(step, **some) for step, some in enumerate(values, start=1)])
     rows = []
     for place in range(2000):
@@ -317,7 +319,7 @@ class TestInBrowser:
     def test_nothing_but_nan_opens(self, tmp_path: Path) -> None:
         numbers = ("activation_rms", "gradient_rms", "update_ratio", "zero_fraction")
         run = watched_run(tmp_path / "run", **dict.fromkeys(numbers, "nan"))
-        nothing = dict.fromkeys(("loss", "top1_error", "top5_error", "grad_norm", "lr", "images_per_second"))
+        nothing = dict.fromkeys(("loss", "top1_error", "top5_error", "gradient_norm", "lr", "images_per_second"))
         (run.folder / STEPS).write_text(json.dumps(step_row(1, **nothing)) + "\n")
         (run.folder / EVALUATIONS).write_text(json.dumps(evaluation_row(1, val_top1_error=None, train_top1_error=None)) + "\n")
         (run.folder / EVIDENCE).write_text(json.dumps({"probe": {"layers": [{"name": "a", "activation_rms": "nan"}]}}))

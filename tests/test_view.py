@@ -109,10 +109,18 @@ def test_a_run_that_has_ended_says_how(tmp_path: Path, status: str) -> None:
     assert "left" not in text
 
 
+def test_a_run_of_an_older_version_is_read_by_the_names_of_today(tmp_path: Path) -> None:
+    record = begin(tmp_path / "run")
+    steps(record, 1, 6)
+    path = tmp_path / "run" / "steps.jsonl"
+    path.write_text(path.read_text().replace("gradient_norm", "grad_norm"))
+    assert "NaN or infinite" not in screen(tmp_path / "run", width=100)
+
+
 def test_what_is_not_finite_is_a_gap_and_is_named(tmp_path: Path) -> None:
     record = begin(tmp_path / "run")
     steps(record, 1, 6)
-    steps(record, 7, 7, loss=float("nan"), grad_norm=None)
+    steps(record, 7, 7, loss=float("nan"), gradient_norm=None)
     epoch(record, 1, val_loss=float("inf"), val_top1_error=None)
     layers(record, 5, activation_rms=None, activation_nonfinite=True, gradient_rms=float("nan"), gradient_nonfinite=True)
     text = screen(tmp_path / "run", width=100)

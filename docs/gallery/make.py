@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trainability.checking.setup import check_config
+from trainability.checking.run import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
 from trainability.terminal.diagnosis import print_diagnosis
 from trainability.watch.state import Watched

@@ -64,7 +64,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Strict-JSON form, evidence included."""
-        return to_plain(self)
+        return {**to_plain(self), "evidence": self.evidence.to_dict()}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Diagnosis":
@@ -73,4 +73,6 @@ class Diagnosis:
         Raises:
             ValueError: naming the field that does not fit.
         """
+        if isinstance(value, dict) and "evidence" in value:
+            value = {**value, "evidence": Evidence.from_dict(value["evidence"])}
         return from_plain(cls, value)

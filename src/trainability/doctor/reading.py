@@ -63,7 +63,7 @@ def has_learned(evidence: Evidence) -> bool:
 
 def started_at_zero(evidence: Evidence) -> bool:
     """Whether the watched steps begin with the first step of training."""
-    return bool(evidence.steps) and evidence.steps[0].step == 0
+    return bool(evidence.steps) and evidence.steps[0].step == 1
 
 
 def latest_layers(evidence: Evidence) -> tuple[LayerStats, ...]:

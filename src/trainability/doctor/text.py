@@ -159,7 +159,7 @@ def render_text(
     if probe is not None and probe.layers:
         parts.append(f"{title_at_start(probe)}\n{render_layers(probe.layers)}")
     if samples:
-        parts.append(f"Layers at step {samples[-1].step + 1:,}\n{render_layers(samples[-1].layers)}")
+        parts.append(f"Layers at step {samples[-1].step:,}\n{render_layers(samples[-1].layers)}")
     if not_checked:
         parts.append("Not checked\n" + "\n".join(_wrapped(line, "  - ") for line in not_checked))
     return "\n\n".join(parts)

@@ -75,7 +75,7 @@ class Quantity:
 
 
 RATE = Quantity(key="lr", title="Learning rate", axis="Learning rate", label="Learning rate")
-NORM = Quantity(key="grad_norm", title="Gradient norm", axis="L2 norm before clipping", label="Gradient norm")
+NORM = Quantity(key="gradient_norm", title="Gradient norm", axis="L2 norm before clipping", label="Gradient norm")
 SPEED = Quantity(key="images_per_second", title="Speed", axis="Images per second", label="Images/s")
 
 

@@ -107,7 +107,7 @@ def steps_per_epoch(run: Run) -> int | None:
 def first_nonfinite_step(run: Run) -> int | None:
     """Find the first step whose loss or gradient norm was NaN or infinite."""
     for row in run.steps:
-        loss, norm = row.get("loss", 0.0), row.get("grad_norm", 0.0)  # a field that was never recorded was not infinite
+        loss, norm = row.get("loss", 0.0), row.get("gradient_norm", 0.0)  # a field that was never recorded was not infinite
         if loss is None or norm is None or not (math.isfinite(loss) and math.isfinite(norm)):
             return row["step"]
     return None

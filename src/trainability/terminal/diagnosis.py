@@ -28,7 +28,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     probe = diagnosis.evidence.probe
     samples = [sample for sample in diagnosis.evidence.samples if sample.layers]
     if samples:  # a run on its way is described by where it is
-        console.print(layer_table(samples[-1].layers, f"Layers at step {samples[-1].step + 1:,}"))
+        console.print(layer_table(samples[-1].layers, f"Layers at step {samples[-1].step:,}"))
     elif probe is not None and probe.layers:
         console.print(layer_table(probe.layers, title_at_start(probe)))
     if diagnosis.not_checked:

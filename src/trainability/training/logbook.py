@@ -196,8 +196,8 @@ class Logbook:
             "loss": means.loss,
             "top1_error": means.top1_error,
             "top5_error": means.top5_error,
-            "grad_norm": step.grad_norm,
-            "clipped": clip is not None and step.grad_norm > clip,
+            "gradient_norm": step.gradient_norm,
+            "clipped": clip is not None and step.gradient_norm > clip,
         }
 
     def layers(self, step: int, layers: tuple[LayerStats, ...]) -> None:

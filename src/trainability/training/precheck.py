@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,59 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability.config import RunConfig
-from trainability.doctor import Evidence, audit_data, audit_metric, input_moments, optimizer_settings
-from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.finding import Finding
+from trainability.doctor import Evidence, audit_data, audit_metric, optimizer_settings
 from trainability.doctor.measure.probe import probe
-from trainability.doctor.theory.moments import SignalMoments
-from trainability.doctor.theory.trace import Trace, trace
-from trainability.initialization import InitPlan
+from trainability.doctor.measure.sizes import audit_size, probe_size
 from trainability.models.vgg import set_dropout_keys
-from trainability.prescribe.plans import ranked
 from trainability.training.engine import Engine
 
 if TYPE_CHECKING:
     from trainability.data.loader import MicroBatch
     from trainability.training.parts import Parts
 
-# Multiplications of one forward pass that the probe may cost: two or three seconds on two cores, with the way back.
-PROBE_MULTIPLICATIONS = {"cpu": 4e10, "accelerator": 4e12}
-MAX_PROBE_IMAGES = 512  # behind each gradient that the predicted plateau was fitted to
-AUDIT_VALUES, MAX_AUDIT_IMAGES, MIN_AUDIT_IMAGES = 5e6, 2048, 32
 DOOMED = ("dead", "unstable")
-
-
-def multiplications(model: nn.Module, structure: Trace) -> float:
-    """Count the multiplications of a forward pass of the traced shape."""
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    total = 0.0
-    for op in structure.ops:
-        if op.kind in ("conv", "linear") and op.weight is not None:
-            total += math.prod(op.output_shape) * math.prod(shapes[op.weight][1:])
-    return total
-
-
-def probe_size(model: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> int:
-    """Choose how many images to probe with: as many as a few seconds allow, two at the least.
-
-    Args:
-        model: any.
-        input_shape: of one image, without the batch.
-        device: where it will be probed.
-    """
-    try:
-        structure = trace(model, (2, *input_shape))
-    except ValueError:
-        return 32  # nothing is known about its cost
-    each = multiplications(model, structure) / 2
-    return max(
-        2, min(MAX_PROBE_IMAGES, int(PROBE_MULTIPLICATIONS["cpu" if device.type == "cpu" else "accelerator"] / max(each, 1)))
-    )
-
-
-def audit_size(input_shape: tuple[int, ...]) -> int:
-    """Choose how many images of each split to audit."""
-    return max(MIN_AUDIT_IMAGES, min(MAX_AUDIT_IMAGES, int(AUDIT_VALUES / math.prod(input_shape))))
 
 
 def evidence_before(parts: Parts, config: RunConfig, engine: Engine, *, planned_steps: int) -> Evidence:
@@ -147,36 +104,3 @@ def _metric(parts: Parts, pairs: list[tuple[Tensor, Tensor]]) -> float:
     """Top-1 error of known logits, by what the loop evaluates with."""
     batches = ((logits, labels, torch.ones(len(labels))) for logits, labels in pairs)
     return parts.evaluate(nn.Identity(), batches, num_classes=pairs[0][0].shape[1], device=torch.device("cpu")).top1_error
-
-
-def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor | None, *, plan: str | None) -> Diagnosis:
-    """Put a whole plan that would work into the remedies of findings about the initialisation.
-
-    Args:
-        diagnosis: of `model` at its start.
-        model: its weights do not matter.
-        images: a batch, for the input's scale; `None` leaves the remedies as they are.
-        plan: the plan in use, `None` if the model was not initialised by one.
-    """
-    wanted = {"gain_budget_low", "gain_budget_high", "slow_start"}
-    if images is None or not any(finding.rule in wanted for finding in diagnosis.findings):
-        return diagnosis
-    try:
-        structure = trace(model, tuple(images.shape), images.dtype)
-    except ValueError:
-        return diagnosis
-    moments: SignalMoments = input_moments(images)
-    plans = ranked(model, structure, moments, like=InitPlan.parse(plan) if plan is not None else None)
-    if not plans:
-        return diagnosis
-    best = plans[0]
-    how = f'--init.plan "{best.plan}"'
-    if plan is None:
-        how = f'trainability.initialization.plan.apply(InitPlan.parse("{best.plan}"), model, seed=0)'
-    remedy = f"{how}: the budget becomes {best.budget:+.1f} with this input, and biases zero"
-
-    def with_plan(finding: Finding) -> Finding:
-        keep = finding.code not in wanted
-        return finding if keep else dataclasses.replace(finding, remedy=remedy)
-
-    return dataclasses.replace(diagnosis, findings=tuple(map(with_plan, diagnosis.findings)))

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 FINDINGS, ARISEN, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
+# Fields of JSON-line files by the names that older versions gave them.
+OLDER_NAMES = {"grad_norm": "gradient_norm"}
 
 
 class Record:
@@ -217,6 +219,11 @@ def _commit() -> str | None:
     return described.stdout.strip() if described.returncode == 0 and tracked.returncode == 0 else None
 
 
+def with_present_names(row: dict[str, Any]) -> dict[str, Any]:
+    """Rename the fields that older versions of this package wrote under another name."""
+    return {OLDER_NAMES.get(name, name): value for name, value in row.items()}
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file; a torn last line, which a kill leaves, is left out.
 
@@ -229,7 +236,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError
+            rows.append(with_present_names(row))
         except ValueError:
             if number == len(lines):
                 break

@@ -19,7 +19,7 @@ import torch
 
 from trainability import config as configuration
 from trainability import faults
-from trainability.checking.setup import check_config
+from trainability.checking.run import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding

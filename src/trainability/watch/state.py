@@ -10,7 +10,7 @@ from typing import Any
 
 from trainability import config as configuration
 from trainability.config import RunConfig
-from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS
+from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS, with_present_names
 from trainability.watch.tail import Tail, read_json
 
 MAX_SPANS = 1024
@@ -151,8 +151,8 @@ class Watched:
         if is_restart:
             self._forget_steps()
             self.num_restarts += 1
-        for row in rows:
-            loss, norm = finite(row.get("loss")), finite(row.get("grad_norm"))
+        for row in map(with_present_names, rows):
+            loss, norm = finite(row.get("loss")), finite(row.get("gradient_norm"))
             self.losses.add(row["step"], loss)
             self.errors.add(row["step"], finite(row.get("top1_error")) if loss is not None else None)
             if self.first_nonfinite is None and (loss is None or norm is None):

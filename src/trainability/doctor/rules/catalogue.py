@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trainability.doctor import reading
+from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.diagnosis import Diagnosis, Verdict
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.doctor.rules import data as rules_data
 from trainability.doctor.rules import layers as rules_layers
@@ -119,15 +120,19 @@ _VERDICTS: dict[str, Verdict] = {
 }
 
 
-def diagnose(evidence: Evidence) -> Diagnosis:
+def diagnose(*parts: Evidence | ProbeResult | DataAudit | MetricAudit) -> Diagnosis:
     """Runs every rule, reports symptoms under their cause, and gives a verdict.
 
     Args:
-        evidence: from a probe, a monitor, audits, or any of them together (`dataclasses.replace` joins them).
+        parts: of a probe, of audits, of a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins them.
 
     Returns:
         Findings worst first. A rule that fails is named in `not_checked` and stops nothing.
+
+    Raises:
+        ValueError: no part, or something else.
     """
+    evidence = Evidence.of(*parts)
     found: list[Finding] = []
     failed: list[str] = []
     for name, rule in RULES.items():

@@ -3,7 +3,8 @@
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, SplitAudit
+from trainability.doctor.audit_results import SplitAudit
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
 

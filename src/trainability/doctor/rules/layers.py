@@ -212,7 +212,7 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
 
     The first micro-batch of a step is looked at, so accumulation is silent.
     """
-    later = [s for s in evidence.samples if s.step > 0 and s.gradient_norm_before_backward is not None]
+    later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
     stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
     if not stale or len(stale) < len(later):
         return []
