@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import QuietDisplay, config_of, train
+from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -17,6 +18,7 @@ from trainability.data.loader import ResidentLoader
 from trainability.initialization import InitPlan
 from trainability.models.vgg import set_dropout_keys
 from trainability.training.checkpoint import Position
+from trainability.training.nonfinite import first_nonfinite
 from trainability.training.parts import build_model
 
 GOLDEN = Path(__file__).parent / "golden" / "digits-20-steps.json"
@@ -124,6 +126,20 @@ def test_a_non_finite_step_is_named_and_the_weights_before_it_are_kept(tmp_path:
     first = train(tmp_path / "again", config_of(optim__lr=lr, run__log_every_steps=1, optim__epochs=6))
     assert first.outcome.position.step + 1 == step
     assert first.outcome.message.split(";")[0] == bad.outcome.message.split(";")[0]
+
+
+def test_the_layer_where_a_gradient_first_overflows_is_named() -> None:
+    # sqrt at 0: finite going forward, an infinite slope on the way back.
+    class Root(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sqrt()
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), Root(), nn.Linear(4, 2))
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    place = first_nonfinite(model, lambda: model(torch.ones(2, 3)).sum().backward())
+    assert place is not None
+    assert place.split()[:5] == ["the", "gradient", "that", "reached", "1"]
 
 
 def test_weights_that_are_not_finite_are_named_in_the_first_step(tmp_path: Path) -> None:
