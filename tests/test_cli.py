@@ -79,7 +79,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(refused, tmp_path: Path
 
 
 def test_unknown_commands_and_missing_runs(refused) -> None:
-    assert "train, check, diagnose, watch, evaluate" in refused("trian")
+    assert "train, check, diagnose, explain, watch, evaluate" in refused("trian")
     assert "report RUN" in refused("report")
     assert "not a run directory" in refused("report", "nowhere")
 

@@ -151,27 +151,27 @@ def flags_of(command: str, subcommand: str | None) -> frozenset[str]:
 PLACEHOLDER = re.compile(r"…|\.\.\.|\b[A-Z]{2,}\b|(?<!\S)N(?!\S)")
 
 
-def check_trainability(arguments: list[str]) -> None:
+def check_trainability(arguments: list[str], *, is_whole: bool = True) -> None:
     if arguments[0].startswith("--"):
         return
     assert arguments[0] in program.COMMANDS, arguments[0]
     subcommand = next((word for word in arguments[1:2] if arguments[0] == "trials"), None)
     if arguments[0] == "trials":
-        assert subcommand in program.TRIALS_COMMANDS, arguments
+        assert subcommand in program.TRIALS_COMMANDS or not (is_whole or subcommand), arguments
     known = flags_of(arguments[0], subcommand)
     for word in arguments[1:]:
         if word.startswith("--"):
             assert word.partition("=")[0] in known, word
-    if not PLACEHOLDER.search(" ".join(arguments)):
+    if is_whole and not PLACEHOLDER.search(" ".join(arguments)):
         program._parse(program._expand(arguments))
 
 
-def check_command(line: str) -> None:
+def check_command(line: str, *, is_whole: bool = True) -> None:
     line = re.sub(r" *(\||>|&&).*", "", line)
     words = shlex.split(line)
     match words[0]:
         case "trainability":
-            check_trainability([word for word in words[1:] if word not in ("…", "...")] or ["--help"])
+            check_trainability([word for word in words[1:] if word not in ("…", "...")] or ["--help"], is_whole=is_whole)
         case "torchrun":
             check_trainability([word for word in words[words.index("trainability") + 1 :] if word not in ("…", "...")])
         case "make":
@@ -199,8 +199,8 @@ def test_commands_exist_with_their_flags(block: Block, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_running_text_exist_with_their_flags(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    for line in inline(page):
-        check_command(line)
+    for line in inline(page):  # a command may be named there without what it needs: `trainability diagnose`
+        check_command(line, is_whole=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

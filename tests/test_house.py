@@ -42,7 +42,7 @@ ALLOWED = {
         "training",
     },
     "terminal": {"doctor", "formats", "initialization", "training"},
-    "watch": {"config", "formats", "terminal", "training"},
+    "watch": {"config", "doctor", "formats", "terminal", "training"},
     "cli": {
         "checking",
         "config",
@@ -137,7 +137,14 @@ def test_the_root_keeps_few_files() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["trainability", "trainability.config", "trainability.cli.program", "trainability.watch.screen"]
+    "module",
+    [
+        "trainability",
+        "trainability.config",
+        "trainability.cli.program",
+        "trainability.doctor.rules.verdict",
+        "trainability.watch.screen",
+    ],
 )
 def test_light_modules_import_no_torch(module: str) -> None:
     script = f"import {module}, sys; sys.exit('torch' in sys.modules)"

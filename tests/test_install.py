@@ -71,7 +71,7 @@ from trainability.extras import MissingExtra
 
 without = {}
 for module in pkgutil.walk_packages(trainability.__path__, "trainability.", onerror=lambda name: None):
-    if module.name != "trainability.__main__":
+    if not module.name.endswith(".__main__"):
         try:
             importlib.import_module(module.name)
         except ModuleNotFoundError as error:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability import initialization
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.loader import ResidentLoader
 from trainability.initialization import InitPlan
 from trainability.models.vgg import set_dropout_keys
@@ -51,7 +51,7 @@ def test_golden_losses(name: str, tmp_path: Path, request: pytest.FixtureRequest
 def test_the_loop_equals_the_obvious_script(tmp_path: Path) -> None:
     config = config_of(optim__clip=0.5, optim__epochs=1, optim__schedule="constant")
     ours = train(tmp_path / "run", config)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     loader = ResidentLoader(data, config.data, config.optim, seed=0, device=torch.device("cpu"))
     model = build_model(config, num_classes=10)
     initialization.apply(InitPlan.parse("xavier"), model, seed=0)

@@ -60,7 +60,7 @@ def test_a_dead_plan_is_told_once_with_a_plan_that_would_work(tmp_path: Path) ->
     assert '--init.plan "' in worse[0].remedy
     assert dead.run.findings is not None  # the last diagnosis prescribes what the check did
     assert {row["remedy"] for row in dead.run.findings["findings"] if row["rule"] == "gain_budget_low"} == {worse[0].remedy}
-    rows = dead.run.arisen
+    rows = dead.run.finding_events
     assert {row["rule"] for row in rows} == {finding.rule for finding in listener.told}
     assert next(row for row in rows if row["rule"] == "gain_budget_low")["step"] == 0
     assert all(row["seen"] and row["remedy"] and row["measurements"] for row in rows)
@@ -110,7 +110,7 @@ def test_what_an_interrupted_run_had_seen_is_taken_up(tmp_path: Path) -> None:
     assert evidence.probe is not None
     assert [record.step for record in evidence.steps] == list(range(1, 25))
     assert len(resumed.run.evaluations) == 2
-    told = [(row["rule"], row["severity"]) for row in resumed.run.arisen]
+    told = [(row["rule"], row["severity"]) for row in resumed.run.finding_events]
     assert told
     assert len(set(told)) == len(told)  # a resume tells again what is still there, and writes it down once
 

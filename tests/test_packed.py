@@ -23,7 +23,7 @@ from conftest import config_of
 from PIL import Image
 
 from trainability.config import DataConfig
-from trainability.data import cache, packing, sources
+from trainability.data import cache, dataset, packing
 from trainability.data.catalog import UNSPLIT, ArrayImages, Catalog, joined
 from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
@@ -148,7 +148,7 @@ def test_a_broken_image_is_listed_and_skipped(tmp_path: Path) -> None:
     result = cache.pack(config_for(tmp_path))
     assert [line.split(":")[0] for line in result.broken] == ["c0/050.png", "c1/101.png"]
     assert (result.folder / "broken.txt").read_text().splitlines() == list(result.broken)
-    data = sources.load(config_for(tmp_path), seed=0)
+    data = dataset.load(config_for(tmp_path), seed=0)
     assert len(data.train) + len(data.val) == 198
     # Those after a broken one still have their own labels.
     catalog = catalog_of(config_for(tmp_path))
@@ -206,28 +206,28 @@ def test_a_file_that_is_cut_off_is_found_when_the_pack_is_opened(tmp_path: Path)
     folder = cache.pack(config_for(tmp_path)).folder
     os.truncate(folder / "shard-00000.bin", 1000)
     with pytest.raises(ValueError, match=r"shard-00000.bin: missing, or not of \d+ bytes"):
-        sources.load(config_for(tmp_path), seed=0)
+        dataset.load(config_for(tmp_path), seed=0)
 
 
 def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:
     on_disk.class_folders(tmp_path / "source")
-    original = sources.load(config_for(tmp_path), seed=0)
+    original = dataset.load(config_for(tmp_path), seed=0)
     moved = shutil.move(cache.pack_folder(config_for(tmp_path)), tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "source")
-    data = sources.load(config_for(tmp_path, path=Path(moved)), seed=0)
+    data = dataset.load(config_for(tmp_path, path=Path(moved)), seed=0)
     assert torch.equal(data.train.labels, original.train.labels)
     assert torch.equal(data.mean, original.mean)
     with pytest.raises(ValueError, match=r"is a pack of folder at 40 pixels; data.name is folder and data.size 64"):
-        sources.load(config_for(tmp_path, path=Path(moved), size=64), seed=0)
+        dataset.load(config_for(tmp_path, path=Path(moved), size=64), seed=0)
     with pytest.raises(ValueError, match="is a pack already"):
         cache.pack(config_for(tmp_path, path=Path(moved)))
 
 
 def test_a_source_that_has_changed_is_packed_again(tmp_path: Path) -> None:
     on_disk.class_folders(tmp_path / "source")
-    assert len(sources.load(config_for(tmp_path), seed=0).train) == 24
+    assert len(dataset.load(config_for(tmp_path), seed=0).train) == 24
     on_disk.put(tmp_path / "source" / "class-0" / "new.jpg", on_disk.jpeg(0, 77))
-    data = sources.load(config_for(tmp_path), seed=0)
+    data = dataset.load(config_for(tmp_path), seed=0)
     assert len(data.train) + len(data.val) == 31
 
 
@@ -245,9 +245,9 @@ def test_a_large_set_is_packed_by_its_own_command_only(tmp_path: Path, monkeypat
     monkeypatch.setattr(cache, "MOST_IMAGES_UNASKED", 29)
     on_disk.class_folders(tmp_path / "source")
     with pytest.raises(ValueError, match=r"run `trainability pack --data.name folder --data.size 40 --data.path \S+ .*` first"):
-        sources.load(config_for(tmp_path), seed=0)
+        dataset.load(config_for(tmp_path), seed=0)
     cache.pack(config_for(tmp_path))
-    assert len(sources.load(config_for(tmp_path), seed=0).train) == 24
+    assert len(dataset.load(config_for(tmp_path), seed=0).train) == 24
 
 
 def test_progress_counts_every_image_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

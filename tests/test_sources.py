@@ -20,11 +20,11 @@ from torch.nn import functional as F
 
 from trainability.config import MIN_SIDE, SOURCES, RunConfig
 from trainability.config.sources import markdown_table
-from trainability.data import cache, hub, sources
+from trainability.data import cache, dataset, hub
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
+from trainability.data.dataset import DataSet
 from trainability.data.images import decode
 from trainability.data.layouts import catalog_of, function_of
-from trainability.data.sources import DataSet
 from trainability.data.streaming import make_loader
 from trainability.training.parts import build_model
 
@@ -91,7 +91,7 @@ def test_a_source_by_itself(name: str, tmp_path: Path) -> None:
     else:
         _, write, num_classes, num_train, num_val = next(form for form in FORMATS.values() if form[0] == name)
         path = write(tmp_path / "source")
-    data = sources.load(config_for(name, path, tmp_path / "cache").data, seed=0)
+    data = dataset.load(config_for(name, path, tmp_path / "cache").data, seed=0)
     assert (data.name, len(data.class_names), len(data.train), len(data.val)) == (name, num_classes, num_train, num_val)
     for split in (data.train, data.val):
         assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < num_classes
@@ -102,7 +102,7 @@ def test_a_source_by_itself(name: str, tmp_path: Path) -> None:
     assert (data.mean > 0).all()
     assert (data.mean < 255).all()
     assert (data.std >= 0).all()
-    part, num_all = sources.sample(config_for(name, path, tmp_path / "cache").data, seed=0, num_train=12, num_val=8)
+    part, num_all = dataset.sample(config_for(name, path, tmp_path / "cache").data, seed=0, num_train=12, num_val=8)
     assert (part.class_names, num_all) == (data.class_names, num_train)
 
 
@@ -124,7 +124,7 @@ def test_every_format_loads_and_trains_a_step(form: str, tmp_path: Path) -> None
     name, write, num_classes, num_train, num_val = FORMATS[form]
     path = write(tmp_path / "source")
     config = config_for(name, path, tmp_path / "cache")
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     assert (len(data.class_names), len(data.train), len(data.val)) == (num_classes, num_train, num_val)
     assert set(data.train.labels.tolist()) <= set(range(num_classes))
     for split in (data.train, data.val):
@@ -186,7 +186,7 @@ def test_class_names_are_those_that_the_set_gives(tmp_path: Path) -> None:
 
 def test_a_split_of_the_sets_own_is_kept_whatever_the_seed(tmp_path: Path) -> None:
     config = config_for("cifar100", on_disk.hub_parquet(tmp_path / "s"), tmp_path / "cache")
-    one, other = sources.load(config.data, seed=0), sources.load(config.data, seed=1)
+    one, other = dataset.load(config.data, seed=0), dataset.load(config.data, seed=1)
     assert torch.equal(one.val.labels, other.val.labels)
     assert torch.equal(torch.as_tensor(one.val.images[0]), torch.as_tensor(other.val.images[0]))
 
@@ -195,7 +195,7 @@ def test_caltech_is_split_80_to_20_by_class_and_seed(tmp_path: Path) -> None:
     config = config_for("caltech256", on_disk.caltech(tmp_path / "s"), tmp_path / "cache")
     catalog = catalog_of(config.data)
     assert set(catalog.splits.tolist()) == {UNSPLIT}
-    one, other = sources.load(config.data, seed=0), sources.load(config.data, seed=1)
+    one, other = dataset.load(config.data, seed=0), dataset.load(config.data, seed=1)
     assert torch.bincount(one.val.labels).tolist() == [2, 2, 2, 2]
     assert torch.bincount(one.train.labels).tolist() == [8, 8, 8, 8]
     assert not torch.equal(one.mean, other.mean)  # measured on each split's own training images
@@ -205,7 +205,7 @@ def test_caltech_is_split_80_to_20_by_class_and_seed(tmp_path: Path) -> None:
 def test_moments_are_those_of_the_training_images(form: str, tmp_path: Path) -> None:
     name, write, *_ = FORMATS[form]
     config = config_for(name, write(tmp_path / "source"), tmp_path / "cache", data__encoding="raw")
-    data = sources.load(config.data, seed=3)
+    data = dataset.load(config.data, seed=3)
     flat = torch.cat([data.train.images[number].reshape(-1, 3) for number in range(len(data.train))]).double()
     torch.testing.assert_close(data.mean.double(), flat.mean(0), rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(data.std.double(), flat.std(0, correction=0), rtol=1e-5, atol=1e-4)
@@ -215,10 +215,10 @@ def test_moments_are_those_of_the_training_images(form: str, tmp_path: Path) -> 
 def test_images_of_one_shape_are_held_in_memory_within_the_limit_only(tmp_path: Path) -> None:
     path = on_disk.cifar(tmp_path / "s", num_classes=10, binary=True)
     small = config_for("cifar10", path, tmp_path / "cache")
-    assert isinstance(sources.load(small.data, seed=0).train.images, torch.Tensor)
+    assert isinstance(dataset.load(small.data, seed=0).train.images, torch.Tensor)
     for limit in (1e-5, None):
         config = config_for("cifar10", path, tmp_path / "cache", data__resident_gib=limit)
-        assert not isinstance(sources.load(config.data, seed=0).train.images, torch.Tensor)
+        assert not isinstance(dataset.load(config.data, seed=0).train.images, torch.Tensor)
 
 
 REFUSALS: dict[str, tuple[str, Callable[[Path], object], str]] = {
@@ -277,7 +277,7 @@ def test_a_mistake_is_told_in_one_line_that_names_the_place(mistake: str, tmp_pa
     path = tmp_path / "source"
     write(path)
     with pytest.raises(ValueError, match=message) as caught:
-        sources.load(config_for(name, path, tmp_path / "cache").data, seed=0)
+        dataset.load(config_for(name, path, tmp_path / "cache").data, seed=0)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -285,9 +285,9 @@ def test_a_mistake_is_told_in_one_line_that_names_the_place(mistake: str, tmp_pa
 def test_names_that_need_a_path_and_names_that_read_none_say_so(tmp_path: Path) -> None:
     for name in ("caltech256", "folder"):
         with pytest.raises(ValueError, match=r"needs --data\.path"):
-            sources.load(config_for(name, None, tmp_path).data, seed=0)
+            dataset.load(config_for(name, None, tmp_path).data, seed=0)
     with pytest.raises(ValueError, match="reads no files"):
-        sources.load(config_for("digits", tmp_path, tmp_path).data, seed=0)
+        dataset.load(config_for("digits", tmp_path, tmp_path).data, seed=0)
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     (folder / "data_batch_1").write_bytes(pickle.dumps(Attack()))
     with pytest.raises(ValueError, match="pathlib"):
-        sources.load(config_for("cifar10", folder, tmp_path / "cache").data, seed=0)
+        dataset.load(config_for("cifar10", folder, tmp_path / "cache").data, seed=0)
     assert not (tmp_path / "ran").exists()
 
 
@@ -335,7 +335,7 @@ def test_a_hub_set_loads_and_trains_a_step(name: str, tmp_path: Path, monkeypatc
     config = config_for(name, None, tmp_path / "cache")
     assert labels_fit_the_images(catalog_of(config.data))
     cache.pack(config.data)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     assert (len(data.train), len(data.val), data.class_names[7]) == (40, 20, "n7")
     train_a_step(config, data)
 
@@ -343,15 +343,15 @@ def test_a_hub_set_loads_and_trains_a_step(name: str, tmp_path: Path, monkeypatc
 def test_once_packed_a_hub_set_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_hub(monkeypatch, "mnist")
     config = config_for("mnist", None, tmp_path / "cache")
-    one = sources.load(config.data, seed=0)
+    one = dataset.load(config.data, seed=0)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked the Hub again"))
-    assert torch.equal(sources.load(config.data, seed=0).train.labels, one.train.labels)
+    assert torch.equal(dataset.load(config.data, seed=0).train.labels, one.train.labels)
 
 
 def test_a_gated_set_says_how_to_get_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_for("imagenet", None, tmp_path / "cache")
     with pytest.raises(ValueError, match=r"trainability pack --data.name imagenet .*gated: accept its terms at https.*hf auth"):
-        sources.load(config.data, seed=0)
+        dataset.load(config.data, seed=0)
 
     def refused(*_: Any, **__: Any) -> None:
         raise datasets.exceptions.DatasetNotFoundError("Dataset 'ILSVRC/imagenet-1k' is a gated dataset on the Hub.\nMore.")

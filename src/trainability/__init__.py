@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trainability.doctor import audit_data as audit_data
     from trainability.doctor import audit_metric as audit_metric
     from trainability.doctor import diagnose as diagnose
+    from trainability.doctor import explain as explain
     from trainability.doctor.measure.probe import probe
     from trainability.doctor.setup import Setup as Setup
     from trainability.initialization import InitPlan as InitPlan
@@ -37,6 +38,7 @@ _PUBLIC = {
     "build_vgg": "trainability.models.vgg",
     "check": "trainability.checking.check",
     "diagnose": "trainability.doctor",
+    "explain": "trainability.doctor",
     "fit": "trainability.training.loop",
     "init_": "trainability.initialization",
     "probe": "trainability.doctor",
@@ -57,6 +59,7 @@ __all__ = [
     "build_vgg",
     "check",
     "diagnose",
+    "explain",
     "fit",
     "init_",
     "probe",

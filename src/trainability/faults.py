@@ -27,7 +27,7 @@ from trainability.training.schedule import Plateau
 from trainability.training.tally import Tally
 
 if TYPE_CHECKING:
-    from trainability.training.parts import Parts
+    from trainability.training.parts import TrainingParts
 
 _SHIFT_STREAM = 32  # the loader's own draws have 16 to 18
 
@@ -44,17 +44,17 @@ class Fault:
 
     what: str
     rule: str
-    install: Callable[[Parts, RunConfig], Parts]
+    install: Callable[[TrainingParts, RunConfig], TrainingParts]
 
 
-def install(parts: Parts, config: RunConfig) -> Parts:
+def install(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     """Put the faults that a configuration names into the parts of its run."""
     for name in config.run.faults:
         parts = FAULTS[name].install(parts, config)
     return parts
 
 
-def _metric_of_last_batch(parts: Parts, config: RunConfig) -> Parts:
+def _metric_of_last_batch(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     def evaluate(network: nn.Module, batches: Any, *, num_classes: int, **how: Any) -> Errors:
         kept = list(batches)
         last = parts.evaluate(network, kept[-1:], num_classes=num_classes, **how)
@@ -84,7 +84,7 @@ def loss_divisor(config: RunConfig) -> int:
     return max(2, math.ceil(config.optim.batch_size / size) if size is not None else 2)
 
 
-def _halved_loss(parts: Parts, config: RunConfig) -> Parts:
+def _halved_loss(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     return dataclasses.replace(parts, tally=functools.partial(_DividedTally, divisor=loss_divisor(config)))
 
 
@@ -138,7 +138,7 @@ class _OddAccumulation(_ChangedLoader):
             yield itertools.chain(own, [dataclasses.replace(more, is_last=True)])
 
 
-def _padded_pointwise(parts: Parts, config: RunConfig) -> Parts:
+def _padded_pointwise(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     for module in parts.model.features.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
             module.padding = (1, 1)
@@ -159,13 +159,13 @@ class _DroppedClip(GuardedStep):
         return norm
 
 
-def _clip_dropped(parts: Parts, config: RunConfig) -> Parts:
+def _clip_dropped(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     level = 7.0 / math.log(1000) * math.log(parts.loader.num_classes)
     step = functools.partial(_DroppedClip, level=level, batch_size=config.optim.batch_size)
     return dataclasses.replace(parts, step=step)
 
 
-def _lost_schedule(parts: Parts, config: RunConfig) -> Parts:
+def _lost_schedule(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     def load_latest(*arguments: Any) -> checkpoint.Loaded | None:
         loaded = parts.load_latest(*arguments)
         if loaded is None:
@@ -175,8 +175,8 @@ def _lost_schedule(parts: Parts, config: RunConfig) -> Parts:
     return dataclasses.replace(parts, load_latest=load_latest)
 
 
-def _with_loader(kind: type[_ChangedLoader]) -> Callable[[Parts, RunConfig], Parts]:
-    def install(parts: Parts, config: RunConfig) -> Parts:
+def _with_loader(kind: type[_ChangedLoader]) -> Callable[[TrainingParts, RunConfig], TrainingParts]:
+    def install(parts: TrainingParts, config: RunConfig) -> TrainingParts:
         if not isinstance(parts.loader, ResidentLoader):
             raise ValueError(
                 f"run.faults {', '.join(config.run.faults)} changes images held in memory; {config.data.name} is streamed"

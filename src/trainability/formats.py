@@ -1,7 +1,7 @@
 """Numbers as a person reads them, the same in terminal, report and pages. Imports nothing, so that every room may use it.
 
 Spaces are plain ones; a page that must not break between number and unit replaces them by no-break spaces. The doctor, which
-depends on torch and the standard library only, has its own `doctor.text.number`.
+depends on torch and the standard library only, has its own `doctor.layer_table.number`.
 """
 
 from __future__ import annotations

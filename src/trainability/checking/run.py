@@ -6,7 +6,7 @@ import dataclasses
 
 from trainability import faults
 from trainability.config import RunConfig
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.loader import num_steps
 from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.measure.sizes import audit_size
@@ -28,7 +28,7 @@ def check_config(config: RunConfig) -> Diagnosis:
     assert config.data.crop is not None
     shape = (3, config.data.crop, config.data.crop)
     audited = audit_size(shape)
-    data, num_train = sources.sample(config.data, seed=config.run.seed, num_train=audited, num_val=max(8, audited // 4))
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=audited, num_val=max(8, audited // 4))
     if config.optim.batch_size > num_train:
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"

@@ -26,7 +26,7 @@ def evaluate(
     protocol: str = "dense",
     scales: str | None = None,
     flip: bool | None = None,
-    against: Literal["paper", "seed"] | None = None,
+    against: Literal["paper", "log"] | None = None,
     weights: Path | None = None,
     weights_input: Literal["torchvision", "caffe"] = "torchvision",
     step: int | None = None,
@@ -47,8 +47,8 @@ def evaluate(
         protocol: centre, ten-crop, dense or multi-crop, or several joined by "+".
         scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's own size.
         flip: mirror images too, where the protocol has them. None does as the run was trained.
-        against: print the paper's errors beside (and what else was published), or those of the program that this one
-            grew from, after 10 epochs. ImageNet only.
+        against: print the paper's errors beside (and what else was published), or those of the public training log that
+            `trials` re-runs, after 10 epochs. ImageNet only.
         weights: published weights (.pth or .safetensors) in place of a run; data.* then names the images.
         weights_input: how the published network wants its input: RGB in [0, 1] standardised, or BGR with the mean subtracted.
         step: which checkpoint. None takes the newest.
@@ -71,10 +71,10 @@ def evaluate(
     from trainability.cli.progress import counter, progress_bars
     from trainability.evaluation.protocols import parse_protocol, parse_scales
     from trainability.training import engine as engines
-    from trainability.training.evaluate import Asking, evaluate_runs, evaluate_weights
+    from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
 
     parse_protocol(protocol)
-    asking = Asking(
+    options = EvaluationOptions(
         protocol=protocol, scales=None if scales is None else parse_scales(scales), flip=flip, batch_size=batch_size
     )
     settings = RunSettings(device=device, precision=precision)
@@ -84,9 +84,9 @@ def evaluate(
         advance = counter(bars, "images") if engine.is_main and console.is_terminal else lambda num_images: None
         if weights is not None:
             config = RunConfig(data=data, run=settings).completed()
-            result = evaluate_weights(weights, config, asking, engine=engine, input=weights_input, advance=advance)
+            result = evaluate_weights(weights, config, options, engine=engine, input=weights_input, advance=advance)
         else:
-            result = evaluate_runs(runs, asking, engine=engine, step=step, advance=advance)
+            result = evaluate_runs(runs, options, engine=engine, step=step, advance=advance)
         if not engine.is_main:
             return 0
     if json:

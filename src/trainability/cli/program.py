@@ -17,6 +17,7 @@ from trainability import config as configuration
 from trainability.cli.check import check, diagnose
 from trainability.cli.evaluate import errors, evaluate
 from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
+from trainability.cli.explain import explain
 from trainability.cli.pack import pack
 from trainability.cli.parsing import Command, parse, value_of
 from trainability.cli.report import report, watch
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "train": train,
     "check": check,
     "diagnose": diagnose,
+    "explain": explain,
     "watch": watch,
     "evaluate": evaluate,
     "errors": errors,

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 def report(
     runs: Positional[tuple[Path, ...]],
     *,
-    against: Literal["paper", "seed"] | None = None,
+    against: Literal["paper", "log"] | None = None,
     out: Path | None = None,
     serve: bool = False,
     port: int | None = None,
@@ -22,8 +22,8 @@ def report(
 
     Args:
         runs: run directories.
-        against: draw the paper's errors beside the run's, or those of the program that this one grew from. ImageNet only;
-            for another run the page says that there is nothing to compare with.
+        against: draw the paper's errors beside the run's, or those of the public training log that `trials` re-runs.
+            ImageNet only; for another run the page says that there is nothing to compare with.
         out: the page that compares two or more runs. None writes comparison.html beside the first run's directory.
         serve: show the report of one run under an address of this machine, that only this machine reaches, and refresh it by
             itself while the run goes on, until Ctrl-C. Writes nothing.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainability.terminal.display import TerminalDisplay
     from trainability.training.engine import Engine
     from trainability.training.logbook import Outcome
-    from trainability.training.record import Record
+    from trainability.training.record import RunWriter
 
 
 def train(
@@ -46,7 +46,7 @@ def train(
     from trainability.report.html import write_report
     from trainability.terminal.display import TerminalDisplay, result_table
     from trainability.training import engine as engines
-    from trainability.training.evaluate import Asking, evaluate_runs
+    from trainability.training.evaluate import EvaluationOptions, evaluate_runs
 
     config = config.completed()
     if resume is not None:
@@ -57,7 +57,7 @@ def train(
         record, outcome = _run(config, resume, engine, display)
         if outcome.status == "finished":
             # The same centre crops as after every epoch, now with every answer kept, for `errors` and the report.
-            evaluate_runs([record.folder], Asking(protocol="centre"), engine=engine)
+            evaluate_runs([record.folder], EvaluationOptions(protocol="centre"), engine=engine)
         if not engine.is_main:
             return 0
     report_path = write_report(record.folder)
@@ -72,7 +72,7 @@ def train(
     return 0
 
 
-def _run(config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay) -> tuple[Record, Outcome]:
+def _run(config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay) -> tuple[RunWriter, Outcome]:
     """Train, and let go of the network before the processes part."""
     from trainability import faults
     from trainability.training.loop import fit
@@ -87,29 +87,29 @@ def _run(config: RunConfig, resume: Path | None, engine: Engine, display: Termin
         display.close()
 
 
-def _open_run(config: RunConfig, resume: Path | None, engine: Engine) -> Record:
+def _open_run(config: RunConfig, resume: Path | None, engine: Engine) -> RunWriter:
     """Make the run directory, or open the one to resume; the main process does, the others learn which it is.
 
     Raises:
         ValueError: it cannot be used; in every process.
     """
-    from trainability.training.record import Record, next_folder
+    from trainability.training.record import RunWriter, next_folder
 
     if resume is not None:
         if engine.is_main:
-            Record(resume).write_config(config)  # with the larger number of epochs, if that was asked for
-        return Record(resume)
+            RunWriter(resume).write_config(config)  # with the larger number of epochs, if that was asked for
+        return RunWriter(resume)
     folder = problem = None
     if engine.is_main:
         try:
             folder = config.run.dir or next_folder(config)
-            Record.create(folder, config)
+            RunWriter.create(folder, config)
         except ValueError as error:
             problem = str(error)
     (folder, problem) = engine.gathered((folder, problem))[0]
     if problem:
         raise ValueError(problem)
-    return Record(folder)
+    return RunWriter(folder)
 
 
 # What may differ when a run is continued: it says where and how, and does not change the result.

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.rules.catalogue import diagnose
+from trainability.doctor.rules.verdict import diagnose
 
 
 def keep_prescriptions(diagnosis: Diagnosis, before: Diagnosis) -> Diagnosis:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from trainability import initialization
 from trainability.doctor import input_moments, predict, trace, weight_moments
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.doctor.theory.moments import SignalMoments, WeightMoments
-from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
 from trainability.doctor.theory.trace import Trace
 from trainability.initialization import InitPlan
 from trainability.initialization.weights import weight_of

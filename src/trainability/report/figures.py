@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainability.formats import finite
 from trainability.report import marks
 from trainability.report.against import Reference
 from trainability.report.look import LEGEND, Figure, axis
@@ -17,7 +18,6 @@ from trainability.report.series import (
     downsample,
     epoch_means,
     epoch_middles,
-    finite,
     positions,
     rounded,
     spans_decades,

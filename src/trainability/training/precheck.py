@@ -20,12 +20,12 @@ from trainability.training.engine import Engine
 
 if TYPE_CHECKING:
     from trainability.data.loader import MicroBatch
-    from trainability.training.parts import Parts
+    from trainability.training.parts import TrainingParts
 
 DOOMED = ("dead", "unstable")
 
 
-def evidence_before(parts: Parts, config: RunConfig, engine: Engine, *, planned_steps: int) -> Evidence:
+def evidence_before(parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int) -> Evidence:
     """Collect what can be known before the first step; the network, its gradients and random state stay as they are.
 
     Args:
@@ -69,7 +69,7 @@ def _is_augmented(config: RunConfig) -> bool:
     return bool(data.flip) or data.size != data.crop or data.jitter is not None or data.colour_shift
 
 
-def _train_batches(parts: Parts, *, epoch: int) -> Iterator[MicroBatch]:
+def _train_batches(parts: TrainingParts, *, epoch: int) -> Iterator[MicroBatch]:
     """The images of the first epoch in their order, with the random draws of `epoch`."""
     return itertools.chain.from_iterable(parts.loader.steps(0, draws_of=epoch))
 
@@ -78,7 +78,7 @@ def _pairs(batches: Iterator[MicroBatch]) -> Iterator[tuple[Tensor, Tensor]]:
     return ((micro.images, micro.labels) for micro in batches)
 
 
-def first_images(parts: Parts, num: int) -> tuple[Tensor, Tensor]:
+def first_images(parts: TrainingParts, num: int) -> tuple[Tensor, Tensor]:
     """Cut the first `num` training images and labels, as the loop gets them."""
     images, labels, count = [], [], 0
     for micro in _train_batches(parts, epoch=0):
@@ -90,7 +90,7 @@ def first_images(parts: Parts, num: int) -> tuple[Tensor, Tensor]:
     return torch.cat(images), torch.cat(labels)
 
 
-def _probe(parts: Parts, config: RunConfig, engine: Engine, planned_steps: int) -> object:
+def _probe(parts: TrainingParts, config: RunConfig, engine: Engine, planned_steps: int) -> object:
     size = probe_size(parts.model, (3, parts.model.crop, parts.model.crop), engine.device)
     images, labels = first_images(parts, size)
     set_dropout_keys(parts.model, None)
@@ -100,7 +100,7 @@ def _probe(parts: Parts, config: RunConfig, engine: Engine, planned_steps: int) 
     return probe(parts.model, F.cross_entropy, images, labels, optimizer=settings)
 
 
-def _metric(parts: Parts, pairs: list[tuple[Tensor, Tensor]]) -> float:
+def _metric(parts: TrainingParts, pairs: list[tuple[Tensor, Tensor]]) -> float:
     """Top-1 error of known logits, by what the loop evaluates with."""
     batches = ((logits, labels, torch.ones(len(labels))) for logits, labels in pairs)
     return parts.evaluate(nn.Identity(), batches, num_classes=pairs[0][0].shape[1], device=torch.device("cpu")).top1_error

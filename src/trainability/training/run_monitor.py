@@ -19,14 +19,14 @@ from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position
 from trainability.training.precheck import DOOMED, evidence_before, first_images
-from trainability.training.record import EVALUATIONS, Record, Run, read_rows, read_run
+from trainability.training.record import EVALUATIONS, Run, RunWriter, read_rows, read_run
 from trainability.training.schedule import Plateau, after_evaluation, learning_rate
 
 if TYPE_CHECKING:
     from trainability.data.loader import MicroBatch
     from trainability.training.engine import Engine
     from trainability.training.logbook import Logbook
-    from trainability.training.parts import Parts
+    from trainability.training.parts import TrainingParts
     from trainability.training.tally import Tally
 
 
@@ -38,7 +38,7 @@ class RunMonitor:
     """
 
     def __init__(
-        self, config: RunConfig, parts: Parts, record: Record, engine: Engine, logbook: Logbook, position: Position
+        self, config: RunConfig, parts: TrainingParts, record: RunWriter, engine: Engine, logbook: Logbook, position: Position
     ) -> None:
         """Check before the first step, or take up what an interrupted run had seen."""
         self.config, self.parts, self.record, self.engine, self.logbook = config, parts, record, engine, logbook
@@ -54,7 +54,7 @@ class RunMonitor:
             return
         self.plateau = _replayed(record.folder, config)
         if position.step > 0:
-            self._guarded(self._take_up, position)
+            self._guarded(self._restore_evidence, position)
         elif config.run.check == "on":
             steps = parts.loader.steps_per_epoch * config.optim.epochs
             self.before = evidence_before(parts, config, engine, planned_steps=steps)
@@ -139,7 +139,7 @@ class RunMonitor:
                 self.before = dataclasses.replace(self.before, problems=(*self.before.problems, line))
                 warnings.warn(line, RuntimeWarning, stacklevel=2)
 
-    def _take_up(self, position: Position) -> None:
+    def _restore_evidence(self, position: Position) -> None:
         self.before = until(read_evidence(read_run(self.record.folder)), position.step)
 
     def _look(self, position: Position) -> None:

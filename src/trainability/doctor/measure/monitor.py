@@ -17,7 +17,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.sampling import Block, LayerSampler, to_host
-from trainability.doctor.rules.catalogue import diagnose
+from trainability.doctor.rules.verdict import diagnose
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20

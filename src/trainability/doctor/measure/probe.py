@@ -14,6 +14,7 @@ from trainability.doctor.measure.hooks import Watch, activation_fields, activati
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.restore import restored
 from trainability.doctor.theory import signal
+from trainability.doctor.theory.band import BUDGET_HIGH
 from trainability.doctor.theory.propagation import Prediction, input_moments, predict
 from trainability.doctor.theory.trace import Trace, trace, without_compilation
 
@@ -237,8 +238,8 @@ def _growth_facts(
         return facts
     growth = torch.stack(ratios).tolist()
     facts["growth"] = dict(zip(names, growth, strict=True))
-    # Above the band a net starts far above chance, and has no stay there that could be foretold.
-    explodes = prediction.log10_gain is not None and prediction.log10_gain + prediction.log10_input > signal.BUDGET_HIGH
+    # Above the band a net starts far above chance, and has no stay there that could be predicted.
+    explodes = prediction.log10_gain is not None and prediction.log10_gain + prediction.log10_input > BUDGET_HIGH
     known = settings is not None and settings.name == "SGD" and not prediction.biased and math.isfinite(facts["gradient_norm"])
     if settings is not None and known and not explodes:
         facts["plateau_steps"] = signal.plateau_steps(
@@ -343,7 +344,7 @@ def _leakage(model: nn.Module, images: Tensor) -> float | None:
 
 
 def _overfit(model: nn.Module, loss_fn: Loss, images: Tensor, labels: Tensor, steps: int) -> dict[str, Any]:
-    """Trains a copy on the one batch; whoever cannot learn sixteen images by heart will learn nothing."""
+    """Trains a copy on the one batch; a net that cannot memorise sixteen images will learn nothing."""
     pupil = copy.deepcopy(model)
     pupil.train()
     _dropout_off(pupil)

@@ -12,7 +12,7 @@ from trainability import keyed
 from trainability.config import SOURCES, DataConfig
 from trainability.data import cache
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL
-from trainability.data.colour_statistics import Moments, moments, pixel_sums
+from trainability.data.colour_statistics import ColourStatistics, colour_statistics, pixel_sums
 from trainability.data.layouts import function_of
 from trainability.data.packed import Pack, PackedImages, Progress
 
@@ -84,7 +84,7 @@ def _builtin(make: str, config: DataConfig, seed: int) -> DataSet:
         class_names,
         Split(images=images[train], labels=labels[train]),
         Split(images=images[val], labels=labels[val]),
-        moments(pixel_sums(images[train].numpy())),
+        colour_statistics(pixel_sums(images[train].numpy())),
     )
 
 
@@ -101,7 +101,7 @@ def _packed(config: DataConfig, seed: int, progress: Progress | None) -> DataSet
         pack.info.class_names,
         _split(pack, train, labels, config),
         _split(pack, val, labels, config),
-        moments(pack.sums[train].sum(0)),
+        colour_statistics(pack.sums[train].sum(0)),
     )
 
 
@@ -117,7 +117,9 @@ def fits_in_memory(pack: Pack, limit_gib: float | None) -> bool:
     return limit_gib is not None and shape is not None and len(pack) * 3 * shape[0] * shape[1] <= limit_gib * 2**30
 
 
-def _data_set(config: DataConfig, class_names: tuple[str, ...], train: Split, val: Split, measured: Moments) -> DataSet:
+def _data_set(
+    config: DataConfig, class_names: tuple[str, ...], train: Split, val: Split, measured: ColourStatistics
+) -> DataSet:
     return DataSet(
         name=config.name,
         class_names=class_names,
@@ -174,7 +176,7 @@ def sample(config: DataConfig, *, seed: int, num_train: int, num_val: int) -> tu
     images, _, class_names = function_of(source.make)(config, seed, torch.cat(chosen))
     first, second = images.split([len(part) for part in chosen])
     part, held_out = Split(images=first, labels=chosen[0]), Split(images=second, labels=chosen[1])
-    data = _data_set(config, class_names, part, held_out, moments(pixel_sums(first.numpy())))
+    data = _data_set(config, class_names, part, held_out, colour_statistics(pixel_sums(first.numpy())))
     return data, len(train)
 
 
