@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainability.config import RunConfig
-from trainability.data.loader import MicroBatch
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position
-from trainability.training.engine import Engine
-from trainability.training.logbook import Logbook
 from trainability.training.precheck import DOOMED, evidence_before, first_images
 from trainability.training.record import EVALUATIONS, Run, RunWriter, read_rows, read_run
 from trainability.training.schedule import Plateau, after_evaluation, learning_rate
-from trainability.training.tally import Tally
 
 if TYPE_CHECKING:
+    from trainability.data.loader import MicroBatch
+    from trainability.training.engine import Engine
+    from trainability.training.logbook import Logbook
     from trainability.training.parts import TrainingParts
+    from trainability.training.tally import Tally
 
 
 class RunMonitor:
