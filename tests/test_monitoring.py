@@ -161,6 +161,5 @@ def test_an_error_in_the_check_stops_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(checkup, "audit_data", broken)
     run = train(tmp_path / "r", config_of(run__check="on", optim__epochs=1))
     assert run.outcome.status == "finished"
-    problems = diagnose_run(tmp_path / "r").evidence.problems
-    (problem,) = problems
+    (problem,) = diagnose_run(tmp_path / "r").evidence.problems
     assert re.match("data: .*RuntimeError: oops", problem)

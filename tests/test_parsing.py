@@ -57,7 +57,7 @@ def parsed(*arguments: str) -> functools.partial[int]:
         ("train --optim.nesterov=maybe", "optim.nesterov is 'maybe'; accepted: true, false"),
         ("report run --serve=2", "serve is '2'; accepted: true, false"),
         # Whole numbers that are no numbers to a computer.
-        (f"train --optim.batch-size {'9' * 400}", "400 digits"),
+        (f"train --optim.batch-size {'9' * 400}", "optim.batch-size is a whole number of 400 digits"),
     ],
 )
 def test_a_mistake_is_one_line(line: str, message: str) -> None:
