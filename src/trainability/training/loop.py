@@ -31,6 +31,8 @@ def fit(
 ) -> Outcome:
     """Train from the position of the run directory to the last configured epoch.
 
+    The loop is one long function on purpose: it reads from top to bottom.
+
     Args:
         config: complete (`RunConfig.completed`), equal to the run directory's.
         parts: of `assemble`, with the starting weights.
