@@ -187,7 +187,7 @@ def _listed(kept: Predictions, numbers: np.ndarray) -> str:
 def _classes_note(num_classes: int) -> str:
     if num_classes > MOST_CLASSES:
         return f"The {MOST_CLASSES} classes with the highest error, of {num_classes:,}."
-        return "All classes that occur, the highest error first."
+    return "All classes that occur, the highest error first."
 
 
 def _shares(analysis: ErrorAnalysis) -> tuple[ShareRow, ...]:
