@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules import module as module_hooks
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import stance, statistics
@@ -83,16 +83,19 @@ class Watch:
         self.layers = layers_of(self.model)
         self._names = {id(layer.module): name for name, layer in self.layers.items()}
         if not stance.has_compiled():
-            self._handles.append(register_module_forward_hook(self._on_module, with_kwargs=True))
+            self._handles.append(module_hooks.register_module_forward_hook(self._on_module, with_kwargs=True))
             return
         for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model)):
-            hook = _Hook(functools.partial(self._on_module, module))
-            self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
+            if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
+                hook = _Hook(functools.partial(self._on_module, module))
+                self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def detach(self) -> None:
         """Removes the hooks; what they saw stays."""
         for handle in self._handles:
             handle.remove()
+            # PyTorch 2.13 forgets this entry of a global hook; while it is there, every compiled module warns.
+            getattr(module_hooks, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         self._handles.clear()
 
     def clear(self) -> None:

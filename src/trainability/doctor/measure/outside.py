@@ -25,10 +25,10 @@ def plain_function(function: Any) -> Any:
 
 
 def functions_of(model: nn.Module) -> list[Any]:
-    """Functions of somebody's own that a model's forward pass runs: of its modules and its hooks."""
+    """What a model's forward pass may run: `forward` of its modules, functions that they hold, their hooks."""
     found: list[Any] = []
     for module in model.modules():
-        found += [getattr(type(module), "forward", None), vars(module).get("forward")]
+        found += [getattr(type(module), "forward", None), *vars(module).values()]
         found += [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
     return found
 

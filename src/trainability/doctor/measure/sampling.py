@@ -164,8 +164,12 @@ class LayerSampler:
             batch_size=self._batch_size,
             training=self._training,
             gradient_norm_before_backward=numbers["stale"]["gauge"] if "stale" in numbers else None,
-            blind=not (self._was_run or self._watch.called) and bool(layers),
+            blind=bool(layers) and not self._was_seen(),
         )
+
+    def _was_seen(self) -> bool:
+        """Whether the model ran: it or a layer of it was called, or it is scripted, which tells nobody."""
+        return self._was_run or bool(self._watch.called) or isinstance(self._model, torch.jit.ScriptModule)
 
     def failed(self) -> str | None:
         """Layers that could not be looked at, and the first reason; None where all could."""
@@ -174,7 +178,7 @@ class LayerSampler:
 
     def unseen(self) -> str | None:
         """Layers whose outputs the last sample does not have although the model ran, and why; None where there are none."""
-        if not (self._was_run or self._watch.called):
+        if not self._was_seen():
             return None
         uncalled = [name for name, layer in self._watch.layers.items() if layer.weights and name not in self._watch.called]
         if uncalled:

@@ -11,7 +11,8 @@ _stance: Any = None
 
 def has_compiled() -> bool:
     """Whether anything was compiled in this process (since `torch._dynamo.reset`)."""
-    return bool(getattr(sys.modules.get("torch._dynamo.eval_frame"), "cached_backends", None))
+    backends = getattr(sys.modules.get("torch._dynamo.eval_frame"), "cached_backends", {})
+    return any(backend is not None for backend in backends.values())
 
 
 def run_plain() -> None:
