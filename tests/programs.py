@@ -697,7 +697,7 @@ SCENARIOS: dict[str, Callable[[], Program]] = {
     "sharpness-aware": sam,
     "exceptions in forward": raises_now_and_then,
     "per-example gradients, vmap": functional_parameters,
-    "scripted": lambda: program(torch.jit.script(mlp()), said="are not called by themselves"),
+    "scripted": lambda: program(torch.jit.script(mlp()), said="are not called by themselves", probed="ScriptModule"),
     "traced": lambda: program(torch.jit.trace(mlp(), torch.randn(2, 4)), said="are not called by themselves"),
     "sparse gradients": lambda: tokens_for(language_model(sparse=True)),
     "complex weights": complex_weights,

@@ -20,6 +20,10 @@ def copied(*objects: Any) -> tuple[Any, ...]:
     memo: dict[int, Any] = {}
     for model in modules(objects):
         for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                raise ValueError(
+                    "the model cannot be copied: the forward pass of a ScriptModule's copy uses the original's weights"
+                )
             for value in vars(module).values():  # weights that weight norm computed, which deepcopy refuses
                 if isinstance(value, Tensor) and not value.is_leaf:
                     memo[id(value)] = value.detach().clone()
@@ -114,6 +118,7 @@ def _module_state(model: nn.Module) -> Callable[[], None]:
     tensors = [(t, _kept(t)) for t in (*model.parameters(), *model.buffers()) if not nn.parameter.is_lazy(t)]
     parameters = list(model.parameters())
     gradients = [(p, p.grad, None if p.grad is None else _kept(p.grad), p.requires_grad) for p in parameters]
+    modes = [(module, module.training) for module in model.modules()]
     held = [
         (module, dict(vars(module)), [(part, part.copy()) for part in _registries(module)])
         for module in model.modules()
@@ -127,6 +132,8 @@ def _module_state(model: nn.Module) -> Callable[[], None]:
             for part, entries in registries:
                 part.clear()
                 part.update(entries)
+        for module, training in modes:
+            module.training = training
         _write(tensors)
         for p, gradient, values, requires in gradients:
             if gradient is not None and values is not None:
