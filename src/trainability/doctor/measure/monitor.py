@@ -24,7 +24,6 @@ from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
-# Clipping scales all gradients alike, so a few small ones before and after tell the ratio; one may be zero.
 _NUM_GAUGES = 8
 
 
@@ -224,7 +223,7 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = sorted(self._trained(), key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
+            self._sampler.gauges = _gauges(self._trained())
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
@@ -260,10 +259,9 @@ class Monitor:
     def _before_step(self) -> None:
         self._is_stepping = True
         after = gauge_norm(self._sampler.gauges)
-        if self._gauge_before is not None and self._norm is not None and after is not None:
-            # Gauges without gradient tell nothing, unless no parameter has any.
-            unknown = torch.where(self._norm > 0, math.nan, 1.0).to(after.device)
-            self._clip_ratio = torch.where(self._gauge_before > 0, after / self._gauge_before, unknown)
+        if self._gauge_before is not None and after is not None:
+            # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
+            self._clip_ratio = after / self._gauge_before
 
     def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
         if not self._micro:  # a step without after_backward is not counted
@@ -362,3 +360,12 @@ def _known(before: Any) -> Evidence:
     if isinstance(before, (Evidence, ProbeResult)):
         return Evidence.of(before)
     raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")
+
+
+def _gauges(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
+
+    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
+    """
+    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
+    return list({id(p): p for p in (*small, *parameters[-1:])}.values())
