@@ -175,7 +175,7 @@ class Tupled(nn.Module):
     [
         (Tupled(), torch.randn(4, 4), F.cross_entropy, "the model returned a tuple of 2"),
         (nn.Linear(4, 2), torch.randn(0, 4), F.cross_entropy, "images are empty"),
-        (nn.Linear(4, 2), (torch.randn(4, 4),), F.cross_entropy, "the probe takes one tensor"),
+        (nn.Linear(4, 2), ["a", "b"], F.cross_entropy, "images is a list without a tensor"),
         (nn.Linear(4, 2).to("meta"), torch.randn(4, 4), F.cross_entropy, "images are on cpu and the model on meta"),
         (nn.Linear(4, 2), torch.randn(4, 4), lambda z, y: z.detach().sum().item(), "expected a tensor with one number"),
         (nn.Linear(4, 2), torch.randn(4, 4), lambda z, y: z.detach().sum(), "does not depend on any trainable"),

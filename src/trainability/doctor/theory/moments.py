@@ -226,7 +226,9 @@ def width_noise(op: Op, x: SignalMoments, num_units: int) -> float:
     deviation, _ = _centred(x)
     values = op.options["apply"](x.mean + deviation * _GRID) ** 2
     square = float((values * _DENSITY).sum())
-    return (float((values**2 * _DENSITY).sum()) / max(square, 1e-300) ** 2 - 1) / num_units * x.between_examples**2
+    if square < 1e-150:  # no signal, whose square does not vary either
+        return 0.0
+    return (float((values**2 * _DENSITY).sum()) / square**2 - 1) / num_units * x.between_examples**2
 
 
 def pool_window(op: Op) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
