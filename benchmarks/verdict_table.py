@@ -21,7 +21,7 @@ from typing import Any
 from random_programs import build
 from verdicts import LEARNED, RUNS, STEPS, end_loss, rows, share_learned
 
-from trainability.doctor.measure.outlook import VERDICTS, Outlook, judge_rehearsal
+from trainability.doctor.outlook import VERDICTS, Outlook, judge_rehearsal
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 

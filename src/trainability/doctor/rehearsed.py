@@ -1,6 +1,6 @@
 """What a rehearsal found. Data only; no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,5 +128,5 @@ class Rehearsal:
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
     in_place: bool = False
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()
