@@ -16,6 +16,7 @@ from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.probe import probe
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.rehearsed import Rehearsal
@@ -94,6 +95,11 @@ def check_setup(setup: Setup) -> Diagnosis:
         ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not
             one number, a step that fails; one line that says which.
     """
+    with randomness_restored(), generators_restored(setup.train_loader), generators_restored(setup.val_loader):
+        return _checked(setup)
+
+
+def _checked(setup: Setup) -> Diagnosis:
     first, train = _first_batch(setup)
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)

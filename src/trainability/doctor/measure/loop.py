@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.measure.copies import keep_groups, modules, optimizers, put_back
+from trainability.doctor.measure.copies import keep_groups, keep_variables, modules, optimizers, put_back
 
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
@@ -55,6 +55,7 @@ class Loop:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.models, self.optimizers = modules(model), optimizers(optimizer)
         self.step, self.clip, self.others, self.notes = step, clip, others, []
+        self._start_variables = keep_variables(step, training_step)
         self.forward_only = training_step or (_usual_loss(loss_fn) if loss_fn is not None else None)
         prefixes = [f"{i}." if len(self.models) > 1 else "" for i in range(len(self.models))]
         if isinstance(model, dict):
@@ -108,9 +109,17 @@ class Loop:
             self.scheduler.step()
         return _number(loss)
 
-    def loss(self, batch: Any) -> Tensor:
-        """The loss on a batch without a step; buffers, gradients and modes are as before it."""
+    def loss(self, batch: Any, *, afresh: bool = False) -> Tensor:
+        """The loss on a batch without a step; buffers, gradients, modes and variables of the body are as before it.
+
+        Args:
+            batch: any.
+            afresh: with the variables that the body had before its first step: without the hidden state that it carries.
+        """
         buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
+        restore = keep_variables(self.step, self.forward_only)
+        if afresh:
+            self._start_variables()
         self.watching = False
         try:
             if self.forward_only is None:
@@ -120,6 +129,7 @@ class Loop:
             return scalar(self.forward_only(self.model, batch)).detach()  # a loss with gradients inside (a penalty)
         finally:
             self.watching = True
+            restore()
             with torch.no_grad():
                 for buffer, old in buffers:
                     buffer.copy_(old)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by
+from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
@@ -84,7 +84,7 @@ def rehearse(
         forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
 
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
-            with put_back(*guarded), torch.enable_grad():
+            with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
                 loop = Loop(*objects, **forms, others=others)
                 with loop.instrumented():
                     return _run(loop, reference, rest, limit, began + seconds)
@@ -153,7 +153,7 @@ def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _B
         began = time.monotonic()
         with randomness_restored(), contextlib.suppress(Exception):  # a loss that needs more examples is timed by its steps
             loop.output = None
-            loop.loss(few)
+            loop.loss(few, afresh=True)
         each = (time.monotonic() - began) / count / (1 if loop.step is None else _STEP_FORWARDS)
         budget.step_seconds = each * (size or count) * _STEP_FORWARDS
         budget.reference_seconds = each * (batch_size(reference) or 0)
@@ -236,7 +236,7 @@ def _observe(loop: Loop, reference: Any, step: int, state: dict[str, Any]) -> Ob
     loop.output = None
     with randomness_restored():
         set_random_state(state)
-        loss = float(loop.loss(reference))
+        loss = float(loop.loss(reference, afresh=True))
     output = loop.output
     if output is None or not output.is_floating_point() or output.dim() == 0 or len(output) < 2:
         return Observation(step=step, loss=loss)
@@ -254,7 +254,7 @@ def _task(loop: Loop, reference: Any, loss: float, state: dict[str, Any]) -> Tas
     if loop.forward_only is not None:
         buffers = [(b, b.detach().clone()) for part in loop.models for b in part.buffers()]
         loop.watching = False
-        with randomness_restored():
+        with randomness_restored(), variables_put_back(loop.forward_only):
             set_random_state(state)
             loss = float(scalar(loop.forward_only(loop.model, reference)).detach())
         loop.watching = True

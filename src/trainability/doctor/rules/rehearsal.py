@@ -57,7 +57,7 @@ def never_steps(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error",), verdict="unstable", explains=("missing_zero_grad", "gain_budget_high", *_SYMPTOMS))
 def stale_gradients(evidence: Evidence) -> list[Finding]:
-    """Gradients are not cleared between steps, so that each step follows the sum of all before it.
+    """Gradients are not cleared between steps, so each step follows their sum.
 
     Fires: at more than half of the rehearsed optimizer steps after the first, some gradient held values from before the
         previous step.
