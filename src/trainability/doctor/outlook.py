@@ -178,6 +178,12 @@ def _judge(rehearsal: Rehearsal, share: float | None, projected: float | None, n
     return CANNOT_TELL, "no_fall"
 
 
+def _in_ten_times(rehearsal: Rehearsal) -> float:
+    """Share learned if it goes on for ten times as long: what can be asked of a run whose length is not known."""
+    share, pace = _pace(rehearsal)
+    return (share or 0.0) + 9 * rehearsal.reference[-1].step * (pace or 0.0)
+
+
 def _collapsed(rehearsal: Rehearsal, share: float, projected: float | None, multiple: float | None) -> tuple[str, str] | None:
     """Where the outputs do not depend on the input: what became of them, and whether they ever did."""
     spreads = [
