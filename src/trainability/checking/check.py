@@ -1,4 +1,4 @@
-"""`check` of anybody's training: probe, audits, rehearsal and diagnosis in one call."""
+"""`check` for any training code: probe, audits, rehearsal and diagnosis in one call."""
 
 from __future__ import annotations
 
@@ -40,11 +40,10 @@ def check(
     planned_steps: int | None = None,
     rehearse_seconds: float | None = 10.0,
 ) -> Diagnosis:
-    """Say in seconds whether a training will work, before it is begun, and what to change.
+    """Predict in seconds whether training will work, before it starts, and what to change.
 
-    Rehearses some steps of the loop on a copy; where the program is (images, labels)-shaped, looks at one forward and backward
-    pass, at images and labels of both loaders, and at the metric. Model, optimizer, gradients, buffers and random state are
-    left as they were.
+    Rehearses some steps of the loop on a copy. Where batches are (input, label), examines one forward and backward pass, and
+    images and labels of both loaders; and the metric. Model, optimizer, gradients, buffers and random state are restored.
 
     Args:
         model: a module, or a dict, tuple or list of several.
@@ -56,14 +55,14 @@ def check(
             predicted plateau.
         scheduler: stepped after each step where `step` does not do that itself.
         val_loader: as `train_loader`; `None` if there is none.
-        metric: see `audit_metric`; `None` leaves it out.
-        num_classes: of the task.
-        clip: gradient-norm threshold of the loop; `None` for no clipping.
+        metric: see `audit_metric`; `None` skips its audit.
+        num_classes: number of classes.
+        clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
         rehearse_seconds: time for the rehearsal; 0 or `None` leaves it out.
 
     Returns:
-        The diagnosis; print it, or hand it to `Monitor(..., before=...)`.
+        The diagnosis; print it, or pass it to `Monitor(..., before=...)`.
 
     Raises:
         ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not one
@@ -89,7 +88,7 @@ def check(
 
 
 def check_setup(setup: Setup) -> Diagnosis:
-    """Check anybody's training before it begins.
+    """Check a `Setup` before training.
 
     Raises:
         ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not
@@ -246,5 +245,5 @@ def _settings(setup: Setup) -> OptimizerSettings | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Name an exception with the first line of its message."""
+    """Write an exception's type and the first line of its message."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
