@@ -65,12 +65,12 @@ def outcome(row: dict[str, Any]) -> str:
     for other in row["other_rates"]:
         if other["share"] > LEARNED:
             return "too slow" if other["lr"] > spec["lr"] else "unstable"
-    if max(abs(share - start) for share in shares) < _UNMOVED:
-        return "unmoved"
     if end < min(start, 0.0) - _STILL or max(shares) > max(end, 0.0) + _FURTHER:
         return "unstable"
     if _collapsed(curve):
         return "collapsed"
+    if max(abs(share - start) for share in shares) < _UNMOVED:
+        return "unmoved"
     better = [other for other in row["other_rates"] if other["share"] > end + _FURTHER]
     if better:
         return "too slow" if better[0]["lr"] > spec["lr"] else "unstable"
