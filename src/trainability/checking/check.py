@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainability.checking.certain import facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.probe import probe
@@ -100,6 +101,7 @@ def check_setup(setup: Setup) -> Diagnosis:
     evidence = Evidence(
         probe=result,
         data=data,
+        facts=facts_of(setup.model, (images, labels), loss_fn=setup.loss_fn, optimizer=setup.optimizer),
         metric=audit_metric(setup.metric, max(10, result.num_logits or 0)) if setup.metric is not None else None,
         num_classes=setup.num_classes,
     )
