@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainability.terminal.console import plain_console
 from trainability.trials.book import FURTHER, TRIALS, select
 from trainability.trials.scales import Scale
 from trainability.trials.trial import Variant
@@ -31,7 +32,7 @@ def print_book() -> None:
             table.add_section()
         chapter = trial.chapter
         table.add_row(trial.id, trial.chapter, trial.data, trial.reports)
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print(FURTHER, highlight=False)
     console.print(
@@ -54,7 +55,7 @@ def replay_book(
     from trainability.trials import run as trial_runs  # imports torch: a name that is none is refused at once
 
     jobs = trial_runs.jobs_of(chosen, scale, variants, data_path=data_path)
-    console = Console()
+    console = plain_console()
     console.print(f"{len(jobs)} runs of {len(chosen)} trials at {scale} scale, into {root / scale}", highlight=False)
     count = 0
 

@@ -35,14 +35,16 @@ def check(
         recipe: TOML file with the same names, as for train.
         json: print JSON instead, with everything that was measured.
     """
-    from trainability.checking.check import check_setup
-    from trainability.checking.run import check_config
-    from trainability.checking.target import load_setup
-
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"check {target} looks at what your function returns; flags of train and --recipe do not go with it")
-    diagnosis = check_config(config.completed()) if target is None else check_setup(load_setup(target))
-    return _show(diagnosis, as_json=json)
+    if target is None:
+        from trainability.checking.run import check_config
+
+        return _show(check_config(config.completed()), as_json=json)
+    from trainability.checking.check import check_setup
+    from trainability.checking.target import load_setup
+
+    return _show(check_setup(load_setup(target)), as_json=json)
 
 
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:
@@ -64,9 +66,8 @@ def _show(diagnosis: Diagnosis, *, as_json: bool) -> int:
     if as_json:
         print(json_module.dumps(diagnosis.to_dict(), indent=2, allow_nan=False))
     else:
-        from rich.console import Console
-
+        from trainability.terminal.console import plain_console
         from trainability.terminal.diagnosis import print_diagnosis
 
-        print_diagnosis(Console(), diagnosis)
+        print_diagnosis(plain_console(), diagnosis)
     return FAILED if diagnosis.worse_than_hint else 0

@@ -66,10 +66,9 @@ def evaluate(
         raise ValueError(f"step is {step}; it names a checkpoint of a run, which --weights FILE has not")
     in_range("batch-size", batch_size, at_least=1)
 
-    from rich.console import Console
-
     from trainability.cli.progress import counter, progress_bars
     from trainability.evaluation.protocols import parse_protocol, parse_scales
+    from trainability.terminal.console import plain_console
     from trainability.training import engine as engines
     from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
 
@@ -78,7 +77,7 @@ def evaluate(
         protocol=protocol, scales=None if scales is None else parse_scales(scales), flip=flip, batch_size=batch_size
     )
     settings = RunSettings(device=device, precision=precision)
-    console = Console()
+    console = plain_console()
     bars = progress_bars(console)
     with engines.start(settings) as engine, bars:
         advance = counter(bars, "images") if engine.is_main and console.is_terminal else lambda num_images: None
@@ -139,10 +138,9 @@ def errors(run: Positional[Path], *, num_classes: int = 10, num_pairs: int = 10,
     for name, value in (("num-classes", num_classes), ("num-pairs", num_pairs), ("num-images", num_images)):
         in_range(name, value, at_least=1)
 
-    from rich.console import Console
-
     from trainability.evaluation import predictions
     from trainability.evaluation.error_analysis import error_analysis, tables
+    from trainability.terminal.console import plain_console
     from trainability.training.record import check_is_run
 
     check_is_run(run)
@@ -150,7 +148,7 @@ def errors(run: Positional[Path], *, num_classes: int = 10, num_pairs: int = 10,
     if not kept.is_file():
         raise ValueError(f"{run} has no {predictions.FILE}; make it with: trainability evaluate {run} --protocol centre")
     analysis = error_analysis(predictions.load(kept), num_pairs=num_pairs, num_images=num_images)
-    console = Console()
+    console = plain_console()
     for title, rows in tables(analysis, num_classes=num_classes).items():
         console.print(_plain_table(title, rows))
     return 0

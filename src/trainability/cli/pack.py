@@ -25,12 +25,11 @@ def pack(data: Annotated[DataConfig, arg(name="data")], *, processes: int | None
     if processes is not None:
         in_range("processes", processes, at_least=1)
 
-    from rich.console import Console
-
     from trainability.cli.progress import progress_bars
     from trainability.data import cache
+    from trainability.terminal.console import plain_console
 
-    console = Console()
+    console = plain_console()
     bars = progress_bars(console)
     tasks: dict[str, TaskID] = {}
 

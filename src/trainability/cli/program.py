@@ -23,6 +23,7 @@ from trainability.cli.parsing import Command, parse, value_of
 from trainability.cli.report import report, watch
 from trainability.cli.train import train
 from trainability.cli.trials import list_trials, report_trials, run_trials
+from trainability.extras import MissingExtra
 
 
 def trials() -> int:
@@ -100,9 +101,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
         code = _parse(_expand(arguments or ["--help"]))()
-    except ValueError as error:
+    except (ValueError, MissingExtra) as error:
         if os.environ.get("RANK", "0") == "0":
-            print(f"trainability: {error}", file=sys.stderr)
+            print(f"trainability: {configuration.one_line(error)}", file=sys.stderr)
         code = USER_ERROR
     except OSError as error:
         if error.errno not in _DISK_ERRORS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -41,9 +42,8 @@ def train(
         recipe: TOML file with the same names, in sections [model], [init], [data], [optim], [run]. Flags go above it.
         resume: run directory to continue. Its own configuration is taken; flags that change the result are refused.
     """
-    from rich.console import Console
-
     from trainability.report.html import write_report
+    from trainability.terminal.console import plain_console
     from trainability.terminal.display import TerminalDisplay, result_table
     from trainability.training import engine as engines
     from trainability.training.evaluate import EvaluationOptions, evaluate_runs
@@ -51,16 +51,16 @@ def train(
     config = config.completed()
     if resume is not None:
         _check_resumed(resume, config)
-    console = Console()
+    console = plain_console()
     display = TerminalDisplay(console)
-    with engines.start(config.run) as engine:
-        record, outcome = _run(config, resume, engine, display)
+    with contextlib.ExitStack() as held, engines.start(config.run) as engine:
+        record, outcome = _run(config, resume, engine, display, held)
         if outcome.status == "finished":
             # The same centre crops as after every epoch, now with every answer kept, for `errors` and the report.
             evaluate_runs([record.folder], EvaluationOptions(protocol="centre"), engine=engine)
         if not engine.is_main:
             return 0
-    report_path = write_report(record.folder)
+        report_path = write_report(record.folder)
     assert display.begin is not None
     console.print(result_table(display.begin, outcome, report_path))
     if outcome.status in ("non-finite", "stopped"):
@@ -72,38 +72,40 @@ def train(
     return 0
 
 
-def _run(config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay) -> tuple[RunWriter, Outcome]:
-    """Train, and let go of the network before the processes part."""
+def _run(
+    config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay, held: contextlib.ExitStack
+) -> tuple[RunWriter, Outcome]:
+    """Train, and let go of the network before the processes part. The run directory is held until `held` is closed."""
     from trainability import faults
     from trainability.training.loop import fit
     from trainability.training.parts import assemble
 
     # Whatever cannot be run is found here, before a run directory exists.
     parts = faults.install(assemble(config, engine), config)
-    record = _open_run(config, resume, engine)
+    record = _open_run(config, resume, engine, held)
     try:
         return record, fit(config, parts, record, engine=engine, display=display)
     finally:
         display.close()
 
 
-def _open_run(config: RunConfig, resume: Path | None, engine: Engine) -> RunWriter:
+def _open_run(config: RunConfig, resume: Path | None, engine: Engine, held: contextlib.ExitStack) -> RunWriter:
     """Make the run directory, or open the one to resume; the main process does, the others learn which it is.
 
     Raises:
-        ValueError: it cannot be used; in every process.
+        ValueError: it cannot be used, or another process does; in every process.
     """
     from trainability.training.record import RunWriter, next_folder
 
-    if resume is not None:
-        if engine.is_main:
-            RunWriter(resume).write_config(config)  # with the larger number of epochs, if that was asked for
-        return RunWriter(resume)
     folder = problem = None
     if engine.is_main:
         try:
-            folder = config.run.dir or next_folder(config)
-            RunWriter.create(folder, config)
+            folder = resume or config.run.dir or next_folder(config)
+            held.enter_context(RunWriter(folder).held())
+            if resume is not None:
+                _check_unfinished(resume, config)
+            else:
+                RunWriter.create(folder, config)
         except ValueError as error:
             problem = str(error)
     (folder, problem) = engine.gathered((folder, problem))[0]
@@ -112,10 +114,24 @@ def _open_run(config: RunConfig, resume: Path | None, engine: Engine) -> RunWrit
     return RunWriter(folder)
 
 
-# What may differ when a run is continued: it says where and how, and does not change the result.
-_FREE = {"run.dir", "run.device", "run.compile", "run.deterministic", "run.sinks", "run.log-every-steps"}
-_FREE |= {"run.checkpoint-every-steps", "data.workers", "data.cache", "data.resident-gib"}
-_FREE |= {"run.check", "run.monitor-every-steps", "run.stop-on", "run.period"}
+def _check_unfinished(folder: Path, config: RunConfig) -> None:
+    """Refuse to continue a run that has nothing left to do: its epochs, its answers and its report are there.
+
+    Raises:
+        ValueError: it is one.
+    """
+    from trainability.evaluation.predictions import FILE
+    from trainability.report.html import REPORT
+    from trainability.training.record import read_run
+
+    result = read_run(folder).result
+    if result is None or result["status"] != "finished" or result["epoch"] < config.optim.epochs:
+        return
+    if all((folder / name).is_file() for name in (FILE, REPORT)):
+        raise ValueError(
+            f"{folder} is finished: {result['epoch']} of {config.optim.epochs} epochs; continue it with a larger"
+            " --optim.epochs, or look at its report"
+        )
 
 
 def _check_resumed(folder: Path, config: RunConfig) -> None:
@@ -124,9 +140,11 @@ def _check_resumed(folder: Path, config: RunConfig) -> None:
     Raises:
         ValueError: the first field that differs, with both values.
     """
+    from trainability.training.same_run import FREE
+
     stored = configuration.from_toml(folder / "config.toml").completed()
     if config.optim.epochs > stored.optim.epochs and stored.optim.schedule != "cosine":
         stored = dataclasses.replace(stored, optim=dataclasses.replace(stored.optim, epochs=config.optim.epochs))
-    changed = [line for line in configuration.differences(stored, config) if line.split()[0] not in _FREE]
+    changed = [line for line in configuration.differences(stored, config) if line.split()[0] not in FREE]
     if changed:
         raise ValueError(f"--resume {folder}: {changed[0]}; a run continues with its own configuration")

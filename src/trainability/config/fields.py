@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_type_hints
 
 from tyro.conf import arg
 
-from trainability.config.checks import in_range, one_of
+from trainability.config.checks import in_range, one_of, shown
 from trainability.config.sources import SOURCES, defaults_in_words, help_on_names, help_on_paths
 
 NUM_POOLINGS = 5
 MIN_SIDE = 2**NUM_POOLINGS
 """Smallest image side that survives the five 2x2 poolings of every VGG: 32 pixels."""
+MAX_SIDE = 8192
+MOST_OUTPUTS = 2**20
+MOST_PROCESSES = 1024
+"""What no run needs, so that a slip of the finger is a message and not a machine without memory."""
 
 
 if TYPE_CHECKING:
@@ -66,9 +70,9 @@ class ModelConfig:
         if self.width is not None:
             in_range("model.width", self.width, above=0, at_most=16)
         if self.hidden is not None:
-            in_range("model.hidden", self.hidden, at_least=1)
+            in_range("model.hidden", self.hidden, at_least=1, at_most=MOST_OUTPUTS)
         if self.num_outputs is not None:
-            in_range("model.num-outputs", self.num_outputs, at_least=2)
+            in_range("model.num-outputs", self.num_outputs, at_least=2, at_most=MOST_OUTPUTS)
         in_range("model.dropout", self.dropout, at_least=0, below=1)
 
 
@@ -162,23 +166,26 @@ class DataConfig:
         for name, side in (("data.crop", self.crop), ("data.size", self.size)):
             if side is not None and side < MIN_SIDE:
                 raise ValueError(
-                    f"{name} is {side} pixels: too small for the five 2x2 poolings, which need at least {MIN_SIDE}"
+                    f"{name} is {shown(side)} pixels: too small for the five 2x2 poolings, which need at least {MIN_SIDE}"
                 )
+            if side is not None:
+                in_range(name, side, at_most=MAX_SIDE)
         if self.size is not None and self.size < (self.crop or MIN_SIDE):
             raise ValueError(f"data.size {self.size} is smaller than data.crop {self.crop}: a crop is cut out of the image")
         if self.jitter is not None:
             low, high = self.jitter
+            in_range("data.jitter", high, at_most=MAX_SIDE)
             in_range("data.jitter", low, at_least=self.crop or MIN_SIDE, at_most=high)
         in_range("data.val-fraction", self.val_fraction, above=0, below=1)
-        in_range("data.num-images", self.num_images, at_least=2)
-        in_range("data.num-classes", self.num_classes, at_least=2)
+        in_range("data.num-images", self.num_images, at_least=2, at_most=10**9)
+        in_range("data.num-classes", self.num_classes, at_least=2, at_most=MOST_OUTPUTS)
         in_range("data.imbalance", self.imbalance, at_least=1)
         if self.groups is not None:
             in_range("data.groups", self.groups, at_least=2, at_most=self.num_classes)
         if self.encoding is not None:
             one_of("data.encoding", self.encoding, ("jpeg", "raw"))
         if self.workers is not None:
-            in_range("data.workers", self.workers, at_least=1)
+            in_range("data.workers", self.workers, at_least=1, at_most=MOST_PROCESSES)
         if self.resident_gib is not None:
             in_range("data.resident-gib", self.resident_gib, above=0)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from trainability.config.checks import nearest
+from trainability.config.checks import nearest, shown
 from trainability.config.fields import SECTIONS, RunConfig
+from trainability.disk import regular
+
+MOST_BYTES = 2**20
 
 
 def field_flags() -> dict[str, dict[str, str]]:
@@ -53,11 +57,14 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
         ValueError: no such file, not TOML, or a section or key that does not exist (the nearest one is named).
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = regular.read(path, most_bytes=MOST_BYTES)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from None
+    try:
+        tables = tomllib.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{path}: not a TOML file ({reason})") from None
     flags = field_flags()
     for section, table in tables.items():
         if section not in flags or not isinstance(table, dict):
@@ -119,10 +126,12 @@ def _from_toml_value(name: str, value: Any, hint: Any) -> Any:
         if kind is Path and isinstance(value, str):
             return Path(value)
         if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            with contextlib.suppress(OverflowError):
+                return float(value)
         if isinstance(kind, type) and type(value) is kind:
             return value
-    raise ValueError(f"{name} is {value!r}; accepted: {' or '.join(map(_kind, accepted))}")
+    said = shown(value if isinstance(value, int) else repr(value))
+    raise ValueError(f"{name} is {said}; accepted: {' or '.join(map(_kind, accepted))}")
 
 
 def _kind(hint: Any) -> str:

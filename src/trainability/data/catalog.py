@@ -10,6 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from trainability.config import plain
+
 TRAIN, VAL, UNSPLIT = 0, 1, 2
 """Which part of the set an image belongs to. UNSPLIT: the source does not say; the run's seed decides."""
 
@@ -157,6 +159,11 @@ class Joined:
         return self.parts[number], position - self.starts[number]
 
 
+def readable(name: str) -> str:
+    r"""Write what is no UTF-8 in a file's name, and control characters, as \xNN, so that every file and page can hold it."""
+    return plain(name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace"))
+
+
 def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.ndarray]], containers: Sequence[Path]) -> Catalog:
     """Make one catalog of several parts.
 
@@ -166,7 +173,7 @@ def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.nda
         containers: files and folders that the images lie in.
     """
     return Catalog(
-        class_names=tuple(class_names),
+        class_names=tuple(map(readable, class_names)),
         images=Joined([images for _, images, _ in parts]),
         labels=np.concatenate([np.asarray(labels, dtype=np.int32) for _, _, labels in parts]),
         splits=np.concatenate([np.full(len(images), split, dtype=np.int8) for split, images, _ in parts]),

@@ -6,12 +6,9 @@ A process that is killed leaves a file under a temporary name, which the next st
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from trainability.data.packed import (
     write_json,
 )
 from trainability.data.workers import Workers, num_cpus
+from trainability.disk import lock
 
 SHARD_IMAGES = 1024
 """Images per shard: a few seconds of one core's work, all that a kill can lose. ImageNet makes 1,301 files of some 45 MB."""
@@ -105,7 +103,7 @@ def pack_catalog(
     origin = origin_of(catalog, source=source, size=size, encoding=encoding)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with lock.held(folder, wait=True):
             num_made = _brought_up_to_date(catalog, folder, origin, num_workers, progress)
             return _summary(folder, num_made)
     except OSError as error:
@@ -136,15 +134,6 @@ def _brought_up_to_date(
     _make_shards(catalog, folder, origin, missing, done, num_workers, progress)
     _finish(folder, origin, [done[number] for number in range(num_shards)], progress)
     return len(missing)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a pack's folder alone. The lock goes with the process, however it ends."""
-    with (folder / ".lock").open("w") as file:
-        os.set_inheritable(file.fileno(), False)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _make_shards(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from trainability.config import MOST_OUTPUTS
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, ArrayImages, Catalog, Images, joined
 
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
@@ -155,8 +156,9 @@ def _classes(
     together = np.concatenate(values)
     if together.dtype.kind in "iu":
         low, high = int(together.min()), int(together.max())
-        if low < 0 or (declared is not None and high >= len(declared)):
-            raise ValueError(f"data.path {path}: {column} runs from {low} to {high}; accepted: 0 and above, each a class")
+        most = MOST_OUTPUTS if declared is None else len(declared)
+        if low < 0 or high >= most:
+            raise ValueError(f"data.path {path}: {column} runs from {low} to {high}; accepted: 0 to {most - 1}, each a class")
         return declared or [str(number) for number in range(high + 1)], values
     if not all(isinstance(value, str) for value in together):
         raise ValueError(f"data.path {path}: {column} is neither whole numbers nor text throughout")
