@@ -193,7 +193,10 @@ def audit_data(
         train=seen.result(),
         validation=held_out.result() if held_out is not None else None,
         num_classes=num_classes,
-        overlap_fraction=_shared_fraction(held_out, seen) if held_out is not None else None,
+        # Where rows repeat within one split (a table of few values), their being in both tells nothing.
+        overlap_fraction=_shared_fraction(held_out, seen)
+        if held_out is not None and len(set(seen.hashes)) > 0.9 * seen.count
+        else None,
         label_conflict_fraction=conflicts / seen.count if known else None,
         repeated_fraction=_shared_fraction(redrawn, seen) if redrawn is not None else None,
         shared_dataset=validation is not None and _share_transform(train, validation),

@@ -19,6 +19,9 @@ from trainability.doctor.theory.propagation import Prediction, input_moments, pr
 from trainability.doctor.theory.trace import Trace, trace, without_compilation
 
 Loss = Callable[[Any, Tensor], Tensor]
+# Optimizers whose first step is the learning rate itself: they divide by the gradient's own size. That of others (Adadelta,
+# RMSprop, Muon) is not predicted.
+_UNIT_STEPS = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Lion")
 
 
 def probe(
@@ -316,9 +319,10 @@ def _weight_fields(
     }
     if settings is not None and size > 0:
         step = row["rms"] * min(1.0, settings.clip / norm) if settings.clip and norm > 0 else row["rms"]
-        if settings.name != "SGD":
-            step = 1.0 if row["rms"] > 0 else 0.0  # Adam and its kin divide by the gradient's own size
-        fields["update_ratio"] = settings.lr * step / size
+        if settings.name in _UNIT_STEPS:
+            step = 1.0 if row["rms"] > 0 else 0.0
+        if settings.name in ("SGD", *_UNIT_STEPS):
+            fields["update_ratio"] = settings.lr * step / size
     return fields
 
 

@@ -251,12 +251,33 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"))
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(
+        "exploding_gradient",
+        "not_finite",
+        "oscillation",
+        "loss_cliff",
+        "clipping",
+        "update_ratio",
+        "loss_at_start",
+        "plateau",
+        "dead_units",
+        "saturation",
+        "gain_budget_low",
+        "gain_budget_high",
+        "activation_scale",
+        "prediction_collapse",
+    ),
+)
 def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
-        normalisation follows, or where the gain budget with this input is inside the band that trains.
+        normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is near 0
+        and the standard deviation not above 100. An error from a standard deviation or mean of 100, where a step would replace
+        a weight or the loss is not finite, and nothing normalises.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -281,13 +302,21 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
         return []
     total = reading.total_budget(probe) if probe is not None else None
+    centred = abs(far) <= 3 and thin >= 0.05 and wide <= 100
+    harmed = any((s.update_ratio or 0.0) > 1 and s.kind != "norm" for s in reading.latest_layers(evidence)) or any(
+        not math.isfinite(s.loss) and not s.skipped for s in evidence.steps
+    )
     absorbed = probe is not None and (
         probe.structure == "normalised" or (total is not None and BUDGET_LOW <= total <= BUDGET_HIGH)
     )
     return [
         Finding(
             rule="input_scale",
-            severity="hint" if absorbed else "warning",
+            severity="error"
+            if harmed and max(abs(far), wide) >= 100 and (probe is None or probe.structure != "normalised")
+            else "hint"
+            if absorbed or centred
+            else "warning",
             seen=f"channel means reach {far:.3g}, standard deviations {thin:.3g} to {wide:.3g}",
             measurements=(
                 Measurement(name="largest channel mean", value=far, threshold=3.0),

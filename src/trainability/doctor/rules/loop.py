@@ -78,7 +78,8 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
 def wrong_mode(evidence: Evidence) -> list[Finding]:
     """The model is in eval mode while it is trained, or in train mode while it is evaluated.
 
-    Fires: at one sampled step, or in one recorded evaluation.
+    Fires: at one sampled step, or in one recorded evaluation of the validation split. Training accuracy is often counted while
+        training, in train mode.
     Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes
         the answer for one image depend on its batch.
     What fools it: fine-tuning with frozen batch norm, where eval mode is meant, and Monte-Carlo dropout, where train mode is.
@@ -88,7 +89,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     """
     seen = [s for s in evidence.samples if s.training is not None]
     off = [s for s in seen if s.training is False]
-    on = [e for e in evidence.evaluations if e.model_training]
+    on = [e for e in evidence.evaluations if e.model_training and e.split != "train"]
     if not off and not on:
         return []
     training = bool(off)

@@ -128,7 +128,9 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
-            remedy="take the cut away between parameter and loss" if reason == "detached" else "use it in forward, or delete it",
+            remedy="take the cut away between parameter and loss"
+            if reason == "detached"
+            else "use it in forward, or delete it",
             source="own; torchtest 2 names such parameters, without the reason",
             layers=names,
         )
@@ -183,11 +185,7 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="zero_gradient",
-            code="zero_gradient.softmax_of_one"
-            if single
-            else "zero_gradient.constant_output"
-            if constant
-            else "zero_gradient",
+            code="zero_gradient.softmax_of_one" if single else "zero_gradient.constant_output" if constant else "zero_gradient",
             severity="error",
             seen="softmax runs over a dimension of size 1, so every output is 1"
             if single
