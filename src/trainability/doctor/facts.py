@@ -81,6 +81,8 @@ class Facts:
         constant_inputs: layers that get one constant from outside as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
         number_layer: the layer that gets them.
+        input_mean: of the model's first input, where it is floating-point.
+        input_std: of the same.
         output_rms: of the output, before the first step.
         target_rms: of the target, where it is floating-point.
         target_mean: of the target, where it is floating-point.
@@ -116,6 +118,8 @@ class Facts:
     constant_inputs: tuple[str, ...] = ()
     numbers_for_words: float | None = None
     number_layer: str | None = None
+    input_mean: float | None = None
+    input_std: float | None = None
     output_rms: float | None = None
     target_rms: float | None = None
     target_mean: float | None = None

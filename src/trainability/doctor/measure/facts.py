@@ -43,7 +43,7 @@ _SAME = 1e-4
 def look(
     model: nn.Module, batch: Any, forward: Forward, *, optimizer: torch.optim.Optimizer | None = None, at_start: bool = True
 ) -> Facts:
-    """Looks at a model, a batch and a loss before training. Weights, gradients, buffers, modes and random state stay as they are.
+    """Looks at a model, a batch and a loss before training, and leaves weights, gradients and random state as they are.
 
     Args:
         model: runs in train mode with dropout off. A compiled one is run plain.
@@ -147,10 +147,10 @@ class _Pass(TorchFunctionMode):
         if self.output is not None and self._pair is None and name in _ELEMENTWISE:
             self._compare(args)
         result = func(*args, **kwargs)
-        if self._words and isinstance(result, Tensor) and any(id(a) in self._words for a in args):
-            if not result.is_floating_point() or name not in _CASTS:
-                self._words.add(id(result))
-                self._alive.append(result)
+        is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
+        if is_words and (not result.is_floating_point() or name not in _CASTS):
+            self._words.add(id(result))
+            self._alive.append(result)
         return result
 
     def _follow_words(self, name: str, args: tuple, kwargs: dict) -> None:
@@ -195,6 +195,9 @@ class _Pass(TorchFunctionMode):
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,
         }
+        given = first_tensor(self.inputs)
+        if given is not None and given.is_floating_point() and given.numel() > 1:
+            facts |= {"input_mean": float(given.detach().mean()), "input_std": float(given.detach().float().std())}
         if self.output is not None and self.output.is_floating_point():
             facts["output_rms"] = float(statistics.rms(self.output.detach().float()))
         if target is not None and target.is_floating_point() and target.numel() > 0:

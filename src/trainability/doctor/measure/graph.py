@@ -143,7 +143,7 @@ def _nodes_of_loss(root: Any) -> Iterator[Any]:
     while todo and len(seen) < _MAX_NODES_OF_LOSS:
         node = todo.pop(0)
         yield node
-        if _name(node).removesuffix("Backward") in _LAYERS or _name(node) in _MAKES and _name(node) not in _TAKES:
+        if _name(node).removesuffix("Backward") in _LAYERS or (_name(node) in _MAKES and _name(node) not in _TAKES):
             continue
         for above in _above(node):
             if id(above) not in seen:

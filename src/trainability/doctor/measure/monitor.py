@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.sampling import Block, LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
@@ -82,6 +85,7 @@ class Monitor:
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
         self._problems: list[str] = []
+        self._facts: Facts | None = None
         self._pending: list[tuple[Tensor, bool, dict[str, Any]]] = []
         self._handles: list[Any] = []
         self._is_entered = False
@@ -169,12 +173,17 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
+        facts = self._facts or Facts()
+        if self._sampler.first_input is not None:
+            std, mean = self._sampler.first_input.tolist()
+            facts = replace(facts, input_std=std, input_mean=mean)
         if self._optimizer is not None:
             settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)
         seen = Evidence(
             steps=tuple(self._steps),
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
+            facts=facts if facts != Facts() else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
@@ -209,6 +218,8 @@ class Monitor:
         if grad_scale is not None and len(self._micro) >= self._accumulation:
             self._end_step(skipped=True)  # the last step never came: the scaler found an overflow
         device = self._gauge.device if self._gauge is not None else "cpu"
+        if self._facts is None and isinstance(loss, Tensor):
+            self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
         self._micro.append(value.reshape(()).clone())
         self._expected_lr = expected_lr

@@ -60,10 +60,12 @@ class LayerSampler:
 
     Attributes:
         is_armed: whether hooks are on the model.
+        first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
     """
 
     def __init__(self, model: nn.Module, gauge: nn.Parameter | None, guard: Callable[[Callable[[], None]], None]) -> None:
         self.is_armed = False
+        self.first_input: Tensor | None = None
         self._model, self._gauge, self._guard = model, gauge, guard
         self._watch = Watch(model, output=statistics.thin, gradient=statistics.thin, guard=guard)
         self._roots: list[Any] = []
@@ -210,6 +212,8 @@ class LayerSampler:
             self._training = module.training
             if tensor is not None:
                 self._input = (tuple(tensor.shape), tensor.dtype)
+                if self.first_input is None and tensor.is_floating_point() and tensor.numel() > 1:
+                    self.first_input = torch.stack(torch.std_mean(tensor.detach().float()))
 
     def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
         tensor = first_tensor(output)

@@ -275,9 +275,9 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
-        normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is near 0
-        and the standard deviation not above 100. An error from a standard deviation or mean of 100, where a step would replace
-        a weight or the loss is not finite, and nothing normalises.
+        normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is near
+        0 and the standard deviation not above 100. An error from a standard deviation or mean of 100, where a step would
+        replace a weight or the loss is not finite, and nothing normalises.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -294,6 +294,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     elif probe is not None:
         mean = probe.input_mean
         means, stds = (mean,), (math.sqrt(max(probe.input_mean_square - mean * mean, 0.0)),)
+    elif evidence.facts is not None and evidence.facts.input_mean is not None and evidence.facts.input_std is not None:
+        means, stds = (evidence.facts.input_mean,), (evidence.facts.input_std,)
     else:
         return []
     if not means or not stds or any(not math.isfinite(v) for v in (*means, *stds)):

@@ -2,7 +2,7 @@
 
 import math
 
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
@@ -25,7 +25,7 @@ def _facts(evidence: Evidence) -> Facts:
 
 @rule(severities=("error",), verdict="dead", explains=(*_NOTHING_LEARNED, "oscillation"))
 def target_broadcast(evidence: Evidence) -> list[Finding]:
-    """The loss sets every output against every target, because their shapes differ and are broadcast.
+    """The loss sets every output against every target, because their shapes are broadcast.
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
         elements each, and makes more of them: (64, 64).
@@ -75,9 +75,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     if graph is not None and graph.takes in ("log_softmax", "sigmoid") and graph.made_by in ("softmax", "sigmoid"):
         made, loss_of = graph.made_by, "softmax" if graph.takes == "log_softmax" else "sigmoid"
         classes = graph.num_outputs or classes
-    elif probe is None or not probe.outputs_are_probabilities or probe.cross_entropy is None or not classes:
-        return []
-    elif abs(probe.loss - probe.cross_entropy) > 1e-3 * (1 + abs(probe.loss)):
+    elif probe is None or not _takes_probabilities(probe):
         return []
     floor = math.log(math.e + classes - 1) - 1 if loss_of == "softmax" and classes else math.log1p(math.exp(-1))
     loss = evidence.steps[-1].loss if evidence.steps else probe.loss if probe is not None else _facts(evidence).loss
@@ -98,9 +96,17 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _takes_probabilities(probe: ProbeResult) -> bool:
+    """Whether the loss is the cross-entropy of probabilities taken as logits."""
+    entropy = probe.cross_entropy
+    if not probe.outputs_are_probabilities or entropy is None or not probe.num_logits:
+        return False
+    return abs(probe.loss - entropy) <= 1e-3 * (1 + abs(probe.loss))
+
+
 @rule(severities=("error", "warning"), verdict="dead", explains=_NOTHING_LEARNED)
 def clamped_logits(evidence: Evidence) -> list[Finding]:
-    """The last thing before the loss is a ReLU or tanh, so logits cannot take the values that they need.
+    """The logits come out of a ReLU or tanh, and cannot take the values that they need.
 
     Fires: in the graph of the loss a ReLU or tanh is the direct input of log-softmax or of the sigmoid inside binary
         cross-entropy with logits. An error for a ReLU before a sigmoid.
@@ -172,8 +178,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
         0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities.
-    Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign: of
-        raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
+    Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
+        of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
     What fools it: gradient ascent on purpose, such as an adversarial example or an adversary's loss.
     Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
     Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.

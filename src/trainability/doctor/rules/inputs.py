@@ -30,14 +30,15 @@ def _facts(evidence: Evidence) -> Facts:
     explains=(*_SYMPTOMS, "class_imbalance", "dead_units", "overfit", "exploding_gradient", "shuffled_labels"),
 )
 def class_order(evidence: Evidence) -> list[Finding]:
-    """Training batches hold one class each, or the loader yields examples in order of their class.
+    """The training loader yields examples in the order of their class.
 
-    Fires: half of the batches read or more, of 8 or more examples and at least two of them, hold one class each. An error where
-        they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then a
-        warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
+    Fires: half of the batches read or more, of 8 or more examples and at least two of them, hold one class each. An error
+        where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
+        a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
     Why: such batches teach to name the class of the moment. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
-    What fools it: data of which nearly all is one class (silent from nine in ten); batches of one class each that are meant (a sampler for metric learning), and a series whose label lasts long.
+    What fools it: data of which nearly all is one class (silent from nine in ten); batches of one class each that are meant (a
+        sampler for metric learning), and a series whose label lasts long.
     Fix: DataLoader(..., shuffle=True).
     Source: Bottou, Stochastic Gradient Descent Tricks, 2012, section 4.1 (shuffle the examples).
     """
@@ -81,8 +82,8 @@ def class_order(evidence: Evidence) -> list[Finding]:
 def repeated_batch(evidence: Evidence) -> list[Finding]:
     """The training loader yields the same batch again and again.
 
-    Fires: three or more batches, each with the examples of the one before, value for value and in the same order. An error where
-        the audit's validation data is larger than the batch; else a hint, because training on all data at once looks the same.
+    Fires: three or more batches, each with the examples of the one before, value for value and in the same order. An error
+        where the validation data is larger than the batch; else a hint, because training on all data at once looks the same.
     Why: the net sees a handful of examples, memorises them, and learns nothing else. Values are compared, so this is certain.
     What fools it: a loader that yields the whole of a small data set at every step, on purpose.
     Fix: draw the batch inside the loop: for batch in loader, not next(iter(loader)) at every step.
@@ -123,14 +124,15 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
     facts = _facts(evidence)
     if facts.numbers_for_words is None:
         return []
+    layer = facts.number_layer or "the first layer"
     return [
         Finding(
             rule="numbers_for_words",
             severity="warning",
-            seen=f"integers over a span of {facts.numbers_for_words:,.0f} go into {facts.number_layer or 'the model'} as quantities",
+            seen=f"integers over a span of {facts.numbers_for_words:,.0f} go into {layer} as quantities",
             measurements=(Measurement(name="span of the integers", value=facts.numbers_for_words, threshold=256.0),),
             cause="numbers of words or categories, without an embedding",
-            remedy=f"torch.nn.Embedding({facts.numbers_for_words + 1:.0f}, 64) before {facts.number_layer or 'the first layer'}",
+            remedy=f"torch.nn.Embedding({facts.numbers_for_words + 1:.0f}, 64) before {layer}",
             source="PyTorch, torch.nn.Embedding",
             layers=(facts.number_layer,) if facts.number_layer else (),
         )
@@ -181,8 +183,8 @@ def target_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
         difference. A warning from 1,000 times, an error from 10,000 times.
-    Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared error's
-        gradient grows with the targets, so that SGD overshoots and Adam crawls.
+    Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
+        error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
     What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
     Fix: train on (target - mean) / std, both of the training set, and undo it where predictions are read.
     Source: LeCun et al., Efficient BackProp, 1998, section 4.5; own limits.
@@ -211,14 +213,15 @@ def target_scale(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error",), verdict="broken data", explains=("overfit",))
 def sees_future(evidence: Evidence) -> list[Finding]:
-    """The output for a token depends on later tokens, and the targets are those later tokens.
+    """The output for a token depends on later tokens, which are the targets.
 
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
         their rms when later tokens are exchanged, though they do not change when the same is asked twice.
-    Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there is
-        no later token to copy. Exchanged and compared, so this is certain.
+    Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
+        is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
-    Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional layers.
+    Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
+        layers.
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
     """
     future = _facts(evidence).future

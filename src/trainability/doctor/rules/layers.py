@@ -124,8 +124,8 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
 
     Fires: under weight decay, the typical layer's weight is below a twentieth of what it was at the first sampled step, and the
         loss is not below chance.
-    Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every layer
-        by as much, and with it all gradients: the vanishing gradient is then what follows.
+    Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every
+        layer by as much, and with it all gradients: the vanishing gradient is then what follows.
     What fools it: nets whose layers are normalised do not care about the scale of their weights; those that learn are silent.
     Fix: divide the weight decay by ten.
     Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.

@@ -14,9 +14,9 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
 
     Fires: with another neighbour, before it or behind it in the batch, an example's output changes by more than 1e-3 of the
         outputs' rms, though it does not change when the same batch is asked twice.
-    Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is alike;
-        an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for time leaks
-        in one direction only.
+    Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
+        alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
+        time leaks in one direction only.
     What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
         are left out, and so is batch norm without running statistics.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.

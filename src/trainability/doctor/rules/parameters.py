@@ -1,8 +1,8 @@
 """Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
 
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.facts import Facts, LossGraph
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
 
 _SYMPTOMS = (
@@ -28,10 +28,10 @@ def _facts(evidence: Evidence) -> Facts:
 def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     """The optimizer holds none of the model's parameters.
 
-    Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the process
-        holds them.
-    Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those of
-        the parameters that the optimizer holds. Counted, so this is certain.
+    Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the
+        process holds them.
+    Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
+        of the parameters that the optimizer holds. Counted, so this is certain.
     What fools it: parameters that are updated by hand, without an optimizer.
     Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
     Source: PyTorch, `torch.optim`, Constructing it; own check.
@@ -56,9 +56,9 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low", "constant_output"))
+@rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers stand in a plain list, dict or tuple of the model, so that it does not know their parameters.
+    """Layers stand in a plain list or dict, so that the model does not know their parameters.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
         tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.
@@ -91,6 +91,98 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     ]
 
 
+@rule(severities=("error", "warning", "hint"), verdict="dead", explains=("plateau", "cannot_overfit", "update_ratio"))
+def untrained_parameter(evidence: Evidence) -> list[Finding]:
+    """Parameters are frozen, in no optimizer, or do not move.
+
+    Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
+        three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False, which
+        is usually meant.
+    Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning rate
+        of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one; three are
+        a pattern.
+    What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
+    Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
+        between backward and step.
+    Source: Amazon SageMaker Debugger, rule UnchangedTensor; torchtest; own number of samples.
+    """
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    unmanaged = settings.unmanaged if settings is not None else ()
+    frozen = settings.frozen if settings is not None else ()
+    found = []
+    if unmanaged:
+        found.append(
+            _untrained(
+                "unmanaged",
+                unmanaged,
+                len(unmanaged),
+                cause="built before or after what the optimizer was given",
+                remedy="pass model.parameters() to the optimizer, after the model is complete",
+            )
+        )
+    elif still := _unmoved(evidence, (*unmanaged, *frozen)):
+        word, cause, remedy = _why_unmoved(evidence, still[0])
+        moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
+        severe = word in ("lr_zero", "gradient_lost") and not moving
+        names = tuple(layer.name for layer in still)
+        found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity="error" if severe else "warning"))
+    if frozen:
+        found.append(
+            _untrained(
+                "frozen",
+                frozen,
+                len(frozen),
+                cause="frozen on purpose, or left so (requires_grad=False)",
+                remedy="parameter.requires_grad_(True), unless it is meant",
+                severity="hint",
+            )
+        )
+    return found
+
+
+def _untrained(
+    word: str, names: tuple[str, ...], count: int, *, cause: str, remedy: str, severity: Severity = "warning"
+) -> Finding:
+    unit = "sampled steps without a change" if word not in ("unmanaged", "frozen") else "such parameters"
+    return Finding(
+        rule="untrained_parameter",
+        code=f"untrained_parameter.{word}",
+        severity=severity,
+        seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} will not be trained",
+        measurements=(Measurement(name=unit, value=float(count), threshold=0.0),),
+        cause=cause,
+        remedy=remedy,
+        source="SageMaker Debugger; torchtest 2",
+        layers=names,
+    )
+
+
+def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
+    """Layers whose weight is the same at each of the last three sampled steps."""
+    if len(evidence.samples) < 3:
+        return []
+    moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples[-3:]]
+    last = evidence.samples[-1].layers
+    return [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+
+
+def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
+    """A word, cause and remedy, by what arrived at the layer at the last sampled step."""
+    if layer.gradient_rms is None:
+        return "no_gradient", "the loss does not depend on it", f"use the result of {layer.name} in forward, or delete it"
+    if layer.gradient_rms == 0.0:
+        if layer.output_gradient_rms:
+            return "zero_input", "the input of the layer is zero", f"look at what goes into {layer.name}"
+        return "zero_gradient", "nothing comes back through what follows", f"look at what follows {layer.name}"
+    if evidence.steps and evidence.steps[-1].lr == 0.0:
+        return "lr_zero", "the learning rate is 0", "a schedule that does not end at 0 before the run does"
+    return (
+        "gradient_lost",
+        "the gradient is there after backward and gone, or too small for the number format, at the step",
+        "no zero_grad and no clipping to nothing between backward and step; weights in float32",
+    )
+
+
 @rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter"))
 def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer is reached by no gradient, with the reason.
@@ -101,8 +193,8 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
-    Fix: use the module's result (add the positions to the embeddings), or take away detach(), .data, no_grad() or argmax between
-        the parameter and the loss.
+    Fix: use the module's result (add the positions to the embeddings), or take away detach(), .data, no_grad() or argmax
+        between the parameter and the loss.
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.
     """
     found = _facts(evidence).unreached
@@ -139,7 +231,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error",), verdict="dead", explains=(*_SYMPTOMS, "untrained_parameter", "dead_units"))
 def identical_units(evidence: Evidence) -> list[Finding]:
-    """All units of a layer have the same weights and the same gradient, so they stay the same.
+    """All units of a layer have the same weights and gradients, so they stay the same.
 
     Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
         weight of the model has a gradient.
