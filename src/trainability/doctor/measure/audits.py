@@ -193,10 +193,7 @@ def audit_data(
         train=seen.result(),
         validation=held_out.result() if held_out is not None else None,
         num_classes=num_classes,
-        # Where rows repeat within one split (a table of few values), their being in both tells nothing.
-        overlap_fraction=_shared_fraction(held_out, seen)
-        if held_out is not None and len(set(seen.hashes)) > 0.9 * seen.count
-        else None,
+        overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,
         label_conflict_fraction=conflicts / seen.count if known else None,
         repeated_fraction=_shared_fraction(redrawn, seen) if redrawn is not None else None,
         shared_dataset=validation is not None and _share_transform(train, validation),
@@ -209,6 +206,13 @@ def _shared_fraction(split: _Split, other: _Split) -> float:
     """Share of a split's images that occur, value for value, in the other."""
     there = set(other.hashes)
     return sum(image in there for image in split.hashes) / split.count
+
+
+def _overlap(held_out: _Split, seen: _Split) -> float | None:
+    """Share of validation that is in training; None where rows repeat as often within training (a table of few values)."""
+    repeated = 1 - len(set(seen.hashes)) / seen.count
+    shared = _shared_fraction(held_out, seen)
+    return None if repeated > 0 and shared <= max(3 * repeated, 0.05) else shared
 
 
 def _all_labelled(split: _Split) -> bool:

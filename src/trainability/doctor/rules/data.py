@@ -7,7 +7,7 @@ from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
 
 def _splits(evidence: Evidence) -> list[SplitAudit]:
@@ -265,8 +265,6 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         "plateau",
         "dead_units",
         "saturation",
-        "gain_budget_low",
-        "gain_budget_high",
         "activation_scale",
         "prediction_collapse",
     ),
@@ -277,7 +275,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
         normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is near
         0 and the standard deviation not above 100. An error from a standard deviation or mean of 100, where a step would
-        replace a weight or the loss is not finite, and nothing normalises.
+        replace a weight or the loss is not finite, nothing normalises, and a gain budget of 8 layers and more is right without
+        it.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -308,6 +307,9 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     harmed = any((s.update_ratio or 0.0) > 1 and s.kind != "norm" for s in reading.latest_layers(evidence)) or any(
         not math.isfinite(s.loss) and not s.skipped for s in evidence.steps
     )
+    if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
+        # Weights of a wrong scale are not the input's fault.
+        harmed &= not BUDGET_LOW <= total <= BUDGET_HIGH and BUDGET_LOW <= (probe.log10_gain or 0.0) <= BUDGET_HIGH
     absorbed = probe is not None and (
         probe.structure == "normalised" or (total is not None and BUDGET_LOW <= total <= BUDGET_HIGH)
     )

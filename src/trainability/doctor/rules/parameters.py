@@ -32,12 +32,13 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         process holds them.
     Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
         of the parameters that the optimizer holds. Counted, so this is certain.
-    What fools it: parameters that are updated by hand, without an optimizer.
+    What fools it: parameters that are updated by hand, without an optimizer. Silent where Monitor saw no layer run, because
+        then it watches another model than the loop trains.
     Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    if settings is None or settings.managed != 0 or not settings.unmanaged:
+    if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
     return [
         Finding(
@@ -58,7 +59,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers stand in a plain list or dict, so that the model does not know their parameters.
+    """Layers stand in a plain list or dict, and the model does not know their weights.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
         tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.
