@@ -110,7 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno not in _DISK_ERRORS:
             raise
         print(
-            f"trainability: {error.strerror}; earlier files are complete; train --resume and pack continue from them", file=sys.stderr
+            f"trainability: {error.strerror}; earlier files are complete; train --resume and pack continue from them",
+            file=sys.stderr,
         )
         code = FAILED
     except KeyboardInterrupt:

@@ -31,8 +31,7 @@ class LossGraph:
         num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
-        reached: number of the model's trainable parameters that are in the graph.
-        num_trainable: number of the model's trainable parameters.
+        outside: the model's trainable parameters that are not in the graph.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -42,8 +41,7 @@ class LossGraph:
     num_outputs: int | None = None
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
-    reached: int = 0
-    num_trainable: int = 0
+    outside: tuple[str, ...] = ()
     has_opaque_parts: bool = False
 
 

@@ -212,7 +212,7 @@ def _overlap(held_out: _Split, seen: _Split) -> float | None:
     """Share of validation that is in training; None where rows repeat as often within training (a table of few values)."""
     repeated = 1 - len(set(seen.hashes)) / seen.count
     shared = _shared_fraction(held_out, seen)
-    return None if repeated > 0 and shared <= max(3 * repeated, 0.05) else shared
+    return None if shared <= 3 * repeated else shared
 
 
 def _all_labelled(split: _Split) -> bool:

@@ -78,8 +78,7 @@ def loss_graph(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer 
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(key not in managed for key in unregistered),
-        reached=sum(p.requires_grad and id(p) in reached for p in model.parameters()),
-        num_trainable=sum(p.requires_grad for p in model.parameters()),
+        outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
     )
 

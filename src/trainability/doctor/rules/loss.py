@@ -145,7 +145,9 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     guessed = False
     if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
         seen = (probe.cross_entropy, probe.loss, factor)
-    if seen is None and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
+    # A focal loss is no cross-entropy, and its first value says nothing about one.
+    plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
+    if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
         first = evidence.steps[0].loss
         if probe is not None and probe.at_start and probe.cross_entropy:
             # Another batch and dropout shift the first loss by a few percent.

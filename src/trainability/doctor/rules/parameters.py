@@ -97,11 +97,12 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """Parameters are frozen, in no optimizer, or do not move.
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
-        three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False, which
-        is usually meant.
-    Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning rate
-        of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one; three are
-        a pattern.
+        three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False or a
+        part in no optimizer runs under no_grad, which is usually meant, and where no gradient reaches a layer that may be
+        spare.
+    Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
+        rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
+        three are a pattern.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
@@ -111,6 +112,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     unmanaged = settings.unmanaged if settings is not None else ()
     frozen = settings.frozen if settings is not None else ()
     found = []
+    graph = _facts(evidence).graph or LossGraph()
     if unmanaged:
         found.append(
             _untrained(
@@ -119,14 +121,19 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 len(unmanaged),
                 cause="built before or after what the optimizer was given",
                 remedy="pass model.parameters() to the optimizer, after the model is complete",
+                # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
+                severity="hint" if set(unmanaged) <= set(graph.outside) else "warning",
             )
         )
-    elif still := _unmoved(evidence, (*unmanaged, *frozen)):
+    elif still := _unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in _facts(evidence).unreached))):
         word, cause, remedy = _why_unmoved(evidence, still[0])
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
         severe = word in ("lr_zero", "gradient_lost") and not moving
         names = tuple(layer.name for layer in still)
-        found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity="error" if severe else "warning"))
+        # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
+        spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
+        severity = "error" if severe else "hint" if spare else "warning"
+        found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity))
     if frozen:
         found.append(
             _untrained(
