@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -332,8 +333,10 @@ def _stacked(model: nn.Module, seen: _Pass) -> dict[str, Any]:
         return {}
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
     found = []
+    bent = any(op.kind not in _AFFINE for op in structure.ops)
+    kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
     for first, second in itertools.product(structure.ops, structure.ops):
-        if first.kind != "linear" or second.kind != "linear" or first.name == second.name:
+        if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
             continue
         readers = [op for op in structure.ops if first.output in op.inputs]
         while len(readers) == 1 and readers[0].kind == "dropout":
@@ -341,8 +344,10 @@ def _stacked(model: nn.Module, seen: _Pass) -> dict[str, Any]:
             readers = [op for op in structure.ops if value in op.inputs]
         if len(readers) == 1 and readers[0] is second and first.weight in shapes and second.weight in shapes:
             inner, outer = shapes[first.weight], shapes[second.weight]
-            found.append(Stacked(first=str(first.name), second=str(second.name), widths=(inner[1], inner[0], outer[0])))
-    return {"stacked": tuple(found), "has_nonlinearity": any(op.kind not in _AFFINE for op in structure.ops)}
+            found.append(
+                Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
+            )
+    return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
 def _future(model: nn.Module, seen: _Pass) -> float | None:

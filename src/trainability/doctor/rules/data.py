@@ -110,7 +110,15 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning"),
     verdict="broken data",
-    explains=("split_shift", "mirrored", "label_conflict", "shuffled_labels", "prediction_collapse", "plateau"),
+    explains=(
+        "split_shift",
+        "mirrored",
+        "label_conflict",
+        "shuffled_labels",
+        "constant_input",
+        "prediction_collapse",
+        "plateau",
+    ),
 )
 def blank_images(evidence: Evidence) -> list[Finding]:
     """Training images, or channels of them, hold one single value.

@@ -211,8 +211,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
 def linear_stack(evidence: Evidence) -> list[Finding]:
     """Linear layers follow each other with nothing between, so that together they are one.
 
-    Fires: in the traced model a linear layer alone reads another's output. A warning where no operation of the whole model is
-        nonlinear and the width between the two narrows nothing; else a hint.
+    Fires: in the traced model a linear layer alone reads another's output; a convolution, where nothing at all is nonlinear. A
+        warning where no operation of the whole model is nonlinear and the width between the two narrows nothing; else a hint.
     Why: the product of two matrices is a matrix: without a nonlinear function no depth makes a straight boundary bend, and XOR
         stays at ln 2. Operations are read, so this is certain.
     What fools it: a factorisation on purpose, which narrows between the two and stays a hint; a linear model written as two
