@@ -11,7 +11,6 @@ from torch import nn
 
 from trainability import Diagnosis, Monitor, check
 from trainability.checking.certain import facts_of
-from trainability.doctor import Evidence, diagnose
 
 BEFORE = {
     "mean_of_pairs": "target_broadcast",
@@ -50,11 +49,15 @@ def made(name: str, *, bad: bool) -> Program:
 
 
 def looked_at(program: Program) -> Diagnosis:
-    if program.loss_fn is None:
-        facts = facts_of(program.model, next(iter(program.train)), training_step=program.loss, optimizer=program.optimizer)
-        return diagnose(Evidence(facts=facts))
-    loader = [program.validation]
-    return check(program.model, program.train, program.loss_fn, optimizer=program.optimizer, val_loader=loader)
+    return check(
+        program.model,
+        program.train,
+        program.loss_fn,
+        training_step=program.loss,
+        optimizer=program.optimizer,
+        val_loader=[program.validation],
+        rehearse_seconds=0.5,
+    )
 
 
 def trained(program: Program, num_steps: int, before: Diagnosis | None = None) -> Diagnosis:

@@ -2,13 +2,15 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult, StepRecord
 from trainability.doctor.layer_table import field_of, number_of
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
+LEARNED_SHARE = 0.25  # of the way from chance to zero: a loss that stays below it has learned
 WINDOW_STEPS = 20
 # Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
 PLATEAU_IMAGES_PER_CLASS = 0.3
@@ -41,10 +43,32 @@ def num_steps(evidence: Evidence) -> int:
     return evidence.steps[-1].step - evidence.steps[0].step + 1 if evidence.steps else 0
 
 
+def loss_divisor(evidence: Evidence) -> int:
+    """By what the logged losses are divided: the micro-batches of a step, where the losses' level gives them away; else 1.
+
+    `loss / k` is what accumulation passes to backward, and is then often logged. It shows in a first loss that is a k-th of
+    the probe's, within a tenth (dropout, another batch), or in losses that rest at ln C / k to a hundredth, where a net that
+    really had got that far would have losses that differ from batch to batch.
+    """
+    steps, chance = finite_steps(evidence), chance_loss(evidence)
+    factor = Counter(s.micro_batches for s in steps).most_common(1)[0][0] if steps else 1
+    if factor < 2 or chance is None:
+        return 1
+    probe, first = evidence.probe, steps[0].loss
+    known = probe.cross_entropy if probe is not None and probe.at_start and started_at_zero(evidence) else None
+    if known is not None and first > 0 and abs(known / (factor * first) - 1) < 0.1:
+        return factor
+    recent = [factor * s.loss for s in steps[-WINDOW_STEPS:]]
+    rests = len(recent) == WINDOW_STEPS and statistics.pstdev(recent) < 0.01 * chance
+    return factor if rests and abs(statistics.fmean(recent) / chance - 1) < 0.01 else 1
+
+
 def recent_loss(evidence: Evidence) -> float | None:
-    """Mean loss of the last `WINDOW_STEPS` steps; None with fewer than that."""
+    """Mean loss of the last `WINDOW_STEPS` steps, a division by the micro-batches taken back; None with fewer than that."""
     steps = finite_steps(evidence)
-    return statistics.fmean(s.loss for s in steps[-WINDOW_STEPS:]) if len(steps) >= WINDOW_STEPS else None
+    if len(steps) < WINDOW_STEPS:
+        return None
+    return loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[-WINDOW_STEPS:])
 
 
 def has_learned(evidence: Evidence) -> bool:
@@ -56,12 +80,32 @@ def has_learned(evidence: Evidence) -> bool:
     steps = finite_steps(evidence)
     if recent is None or len(steps) < 2 * WINDOW_STEPS:
         return False
-    first = statistics.fmean(s.loss for s in steps[:5])
+    first = loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:5])
     chance = chance_loss(evidence)
     if chance is None:
         return recent < LEARNED * first
     # A run watched from its middle starts below chance; one that starts far above it has learned only below chance.
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
+
+
+def trend(evidence: Evidence) -> Literal["falling", "flat", "rising"] | None:
+    """Where the loss goes: the last fifth of the watched steps against the fifth before; None with too few steps.
+
+    Rising: above the lowest fifth by more than a tenth of the whole fall and three standard errors. Flat: what the last fifth
+    differs from the one before is within two standard errors, and below a hundredth of the fall.
+    """
+    losses = [step.loss for step in finite_steps(evidence)]
+    window = max(WINDOW_STEPS, len(losses) // 5)
+    if len(losses) < 2 * window:
+        return None
+    parts = [losses[end - window : end] for end in range(len(losses), window - 1, -window)]
+    means = [statistics.fmean(part) for part in parts]
+    error = math.sqrt(sum(statistics.pvariance(part) / window for part in parts[:2]))
+    fall = abs(statistics.fmean(losses[:5]) - min(means))
+    if means[0] > min(means) + 3 * error + 0.1 * fall:
+        return "rising"
+    change = abs(means[1] - means[0])
+    return "flat" if change < 2 * error and change < 0.01 * fall else "falling"
 
 
 def probe_at_start(evidence: Evidence) -> ProbeResult | None:

@@ -15,13 +15,13 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import Facts, Stacked, Unreached
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
-from trainability.doctor.measure.hooks import activations_by_layer
 from trainability.doctor.measure.influence import leakage, sees_later
-from trainability.doctor.measure.restore import restored
+from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
-from trainability.doctor.theory.trace import RECTIFIERS, Trace, trace, without_compilation
+from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
 # Functions that look something up: integers that they get are names, not numbers.
@@ -56,8 +56,9 @@ def look(
     Returns:
         The facts; `diagnose(Evidence(facts=...))` reads them. What fails is named in their `notes`.
     """
-    with without_compilation(model) as plain, restored(plain):
-        plain.train()
+    with workspace(model, forward, batch) as place:
+        plain, forward, batch = place.model, place.loss_fn, place.batch
+        set_training(plain, True)
         for module in plain.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.training = False
@@ -66,15 +67,16 @@ def look(
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
         looks: dict[str, Callable[[], dict[str, Any]]] = {
-            "the graph of the loss": lambda: {"graph": loss_graph(loss, plain, optimizer)},
+            "the graph of the loss": lambda: {"graph": loss_graph(loss, plain, optimizer, original=plain_module(model))},
             "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
-            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, optimizer),
+            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
             "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
             "tokens that see later ones": lambda: {"future": _future(plain, seen)},
         }
-        notes = []
+        managed = _managed(model, optimizer)
+        notes = list(place.notes)
         for name, question in looks.items():
             try:
                 facts = replace(facts, **question())
@@ -361,15 +363,22 @@ def _future(model: nn.Module, seen: _Pass) -> float | None:
     return None
 
 
+def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:
+    """Names of the parameters in the optimizer's groups; what is looked at is a copy, whose parameters are others."""
+    if optimizer is None:
+        return None
+    ids = managed_parameters(optimizer)
+    return {name for name, p in plain_module(model).named_parameters() if id(p) in ids}
+
+
 def _unreached(
-    model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: _Pass, optimizer: torch.optim.Optimizer | None
+    model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: _Pass, managed: set[str] | None
 ) -> dict[str, Any]:
     reached, opaque = leaves_of(loss)
-    managed = managed_parameters(optimizer)
     missing = {
         name: p
         for name, p in model.named_parameters()
-        if p.requires_grad and id(p) not in reached and (not managed or id(p) in managed)
+        if p.requires_grad and id(p) not in reached and (not managed or name in managed)
     }
     if opaque or not missing or len(missing) == sum(p.requires_grad for p in model.parameters()):
         return {}

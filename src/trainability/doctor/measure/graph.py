@@ -51,13 +51,20 @@ _LAYERS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "MkldnnRnnL
 _MAX_NODES_OF_LOSS = 500
 
 
-def loss_graph(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> LossGraph | None:
+def loss_graph(
+    loss: Tensor,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    original: nn.Module | None = None,
+) -> LossGraph | None:
     """Reads the graph of one loss. Nothing is computed: nodes outlive `backward`, what they saved does not.
 
     Args:
         loss: one number, with its graph.
         model: the plain module.
         optimizer: over its parameters.
+        original: the module that `model` is a copy of, whose parameters the optimizer holds; None if it is no copy.
 
     Returns:
         What the graph shows; None where the loss has none (a number, or detached).
@@ -71,13 +78,14 @@ def loss_graph(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer 
     held = _hidden_in_attributes(model) if strangers and not _is_sharded(model) else {}
     unregistered = {key: held[key] for key in strangers if key in held}
     managed = managed_parameters(optimizer) | (held_by_any_optimizer() if unregistered else set())
+    originals = {name: key for key, name in _hidden_in_attributes(original or model).items()} if unregistered else {}
     reached = {id(leaf) for leaf in leaves}
     return LossGraph(
         takes=takes,
         made_by=made_by,
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
-        unregistered_untrained=sum(key not in managed for key in unregistered),
+        unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
     )

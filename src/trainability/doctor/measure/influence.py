@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[..., Any]
 
@@ -84,7 +85,7 @@ def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int) -> floa
 
 def _answer(model: nn.Module, inputs: list[Any], rows: int) -> Tensor | None:
     """The output with the random numbers that every question gets; None where it is no tensor with a row per example."""
-    model.eval()
+    set_training(model, False)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=_devices(model)):
             torch.manual_seed(0)

@@ -17,6 +17,7 @@ from trainability.doctor.rules import (
     loss,
     outputs,
     parameters,
+    rehearsal,
     run,
     splits,
     start,
@@ -33,6 +34,7 @@ FILES: tuple[ModuleType, ...] = (
     head,
     loss,
     parameters,
+    rehearsal,
     outputs,
     loop,
     clip,
@@ -115,6 +117,8 @@ def _title(file: ModuleType) -> str:
 def _facts(rule: Rule) -> dict[str, str]:
     """What the rule's findings mean beside their text."""
     facts = {"Severity": ", ".join(rule.severities) + (f"; an error means: {rule.verdict}" if rule.verdict else "")}
+    if rule.predicts:
+        facts["Rank"] = "a prediction; where the rehearsed loss falls, its findings are hints"
     if rule.explains:
         facts["Suppresses"] = ", ".join(rule.explains) + "; where both fire, these are listed in this finding"
     return facts

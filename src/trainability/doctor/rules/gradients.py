@@ -4,10 +4,15 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
+
+
+def _is_matrix(layer: LayerStats) -> bool:
+    """Not a scale, position table or class token: those are often zero at the start, and pass no gradient to other layers."""
+    return layer.kind not in ("norm", "parameter")
 
 
 @rule(
@@ -23,6 +28,7 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
         "dead_units",
         "prediction_collapse",
     ),
+    predicts=True,
 )
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
@@ -35,7 +41,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
-    layers = [s for s in reading.latest_layers(evidence) if s.kind != "norm" and s.update_ratio is not None]
+    layers = [s for s in reading.latest_layers(evidence) if _is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
     if not large:
         return []
@@ -61,7 +67,7 @@ def _finite_or_infinite(ratio: float | None) -> float:
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"))
+@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"), predicts=True)
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
@@ -75,7 +81,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
-    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and s.kind != "norm"]
+    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and _is_matrix(s)]
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
     if len(layers) < 2 or reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
@@ -108,7 +114,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning",), predicts=True)
 def underflow(evidence: Evidence) -> list[Finding]:
     """More than half of a layer's gradient rounds to zero in the precision it is kept in.
 
@@ -151,7 +157,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Fix: multiply the learning rate by the factor given.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
-    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
+    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)

@@ -23,7 +23,7 @@ def _facts(evidence: Evidence) -> Facts:
     return evidence.facts or Facts()
 
 
-@rule(severities=("error",), verdict="dead", explains=(*_NOTHING_LEARNED, "oscillation"))
+@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
 def target_broadcast(evidence: Evidence) -> list[Finding]:
     """The loss sets every output against every target, because their shapes are broadcast.
 
@@ -54,7 +54,7 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="dead", explains=(*_NOTHING_LEARNED, "loss_divided", "saturation"))
+@rule(severities=("error",), verdict="capped", explains=(*_NOTHING_LEARNED, "loss_divided", "saturation", "capped_loss"))
 def softmax_twice(evidence: Evidence) -> list[Finding]:
     """The model ends in softmax or sigmoid, and the loss applies softmax or sigmoid again.
 
@@ -104,7 +104,7 @@ def _takes_probabilities(probe: ProbeResult) -> bool:
     return abs(probe.loss - entropy) <= 1e-3 * (1 + abs(probe.loss))
 
 
-@rule(severities=("error", "warning"), verdict="dead", explains=_NOTHING_LEARNED)
+@rule(severities=("error", "warning"), verdict="capped", explains=(*_NOTHING_LEARNED, "capped_loss"))
 def clamped_logits(evidence: Evidence) -> list[Finding]:
     """The logits come out of a ReLU or tanh, and cannot take the values that they need.
 
@@ -139,7 +139,7 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "warning"), verdict="dead", explains=_NOTHING_LEARNED)
+@rule(severities=("error", "warning"), verdict="capped", explains=(*_NOTHING_LEARNED, "capped_loss"))
 def unreachable_target(evidence: Evidence) -> list[Finding]:
     """Targets lie where the model's last function cannot go.
 
@@ -172,7 +172,11 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="dead", explains=(*_NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient"))
+@rule(
+    severities=("error",),
+    verdict="broken loss",
+    explains=(*_NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient", "loss_below_floor"),
+)
 def wrong_sign(evidence: Evidence) -> list[Finding]:
     """The loss has no floor: it falls as the answers get worse, or without end.
 

@@ -17,6 +17,7 @@ _SYMPTOMS = (
     "update_ratio",
     "constant_output",
     "vanishing_gradient",
+    "unmoved_parameter",
 )
 
 

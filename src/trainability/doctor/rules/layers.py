@@ -10,7 +10,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
 
-@rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"))
+@rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
@@ -43,7 +43,17 @@ def saturation(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning", "hint"),
     verdict="dead",
-    explains=("constant_output", "plateau", "vanishing_gradient", "prediction_collapse", "zero_gradient", "update_ratio"),
+    explains=(
+        "constant_output",
+        "plateau",
+        "vanishing_gradient",
+        "prediction_collapse",
+        "zero_gradient",
+        "flat_loss",
+        "unmoved_parameter",
+        "update_ratio",
+    ),
+    predicts=True,
 )
 def dead_units(evidence: Evidence) -> list[Finding]:
     """ReLU units are zero on every example of the batch.
@@ -157,7 +167,7 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("hint",))
+@rule(severities=("hint",), predicts=True)
 def activation_scale(evidence: Evidence) -> list[Finding]:
     """A layer's output is off its predicted scale.
 

@@ -23,7 +23,18 @@ def _facts(evidence: Evidence) -> Facts:
 @rule(
     severities=("error",),
     verdict="dead",
-    explains=(*_SYMPTOMS, "missing_zero_grad", "untrained_parameter", "oscillation", "loss_cliff", "exploding_gradient"),
+    explains=(
+        *_SYMPTOMS,
+        "missing_zero_grad",
+        "stale_gradients",
+        "never_steps",
+        "unmoved_parameter",
+        "zero_gradient",
+        "untrained_parameter",
+        "oscillation",
+        "loss_cliff",
+        "exploding_gradient",
+    ),
 )
 def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     """The optimizer holds none of the model's parameters.
@@ -191,7 +202,7 @@ def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
     )
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter"))
+@rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter"))
 def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer is reached by no gradient, with the reason.
 
@@ -237,7 +248,11 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="dead", explains=(*_SYMPTOMS, "untrained_parameter", "dead_units"))
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=(*_SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
+)
 def identical_units(evidence: Evidence) -> list[Finding]:
     """All units of a layer have the same weights and gradients, so they stay the same.
 
@@ -266,8 +281,12 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="dead", explains=(*_SYMPTOMS, "untrained_parameter", "loss_at_start", "saturation"))
-def zero_gradient(evidence: Evidence) -> list[Finding]:
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=(*_SYMPTOMS, "untrained_parameter", "loss_at_start", "saturation", "unmoved_parameter", "zero_gradient"),
+)
+def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.
 
     Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero.
@@ -284,8 +303,8 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     constant = facts.constant_output
     return [
         Finding(
-            rule="zero_gradient",
-            code="zero_gradient.softmax_of_one" if single else "zero_gradient.constant_output" if constant else "zero_gradient",
+            rule="flat_loss",
+            code="flat_loss.softmax_of_one" if single else "flat_loss.constant_output" if constant else "flat_loss",
             severity="error",
             seen="softmax runs over a dimension of size 1, so every output is 1"
             if single
