@@ -78,7 +78,8 @@ def test_before_and_during_lose_nothing() -> None:
     assert joined.optimizer == OptimizerSettings(name="SGD", lr=0.01, clip=1.0, planned_steps=400)
     # Every field is one of those above: a field that is added needs a place in merge.
     assert {field.name for field in dataclasses.fields(Evidence)} == {
-        *("probe", "steps", "samples", "evaluations", "data", "metric", "num_classes", "optimizer", "problems", "rehearsal")
+        *("probe", "steps", "samples", "evaluations", "data", "metric", "num_classes", "optimizer", "problems"),
+        *("rehearsal", "facts"),
     }
     assert before.merge(Evidence()) == before
     assert Evidence().merge(during) == during

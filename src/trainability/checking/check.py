@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainability.checking.certain import facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.audit_results import DataAudit
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -108,6 +110,7 @@ def _checked(setup: Setup) -> Diagnosis:
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
+        facts=_facts(setup, first),
         metric=metric,
         num_classes=setup.num_classes,
         optimizer=_settings(setup) if looked is None else None,
@@ -116,6 +119,15 @@ def _checked(setup: Setup) -> Diagnosis:
     )
     diagnosis = diagnose(evidence)
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
+
+
+def _facts(setup: Setup, first: Any) -> Facts | None:
+    """Certain facts; None where the loop is known as a whole only, or has several models."""
+    model = setup.whole_model
+    if model is None or (setup.training_step is None and setup.loss is None):
+        return None
+    optimizer = setup.single_optimizer
+    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer)
 
 
 def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | None) -> ProbeResult | None:

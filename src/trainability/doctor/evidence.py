@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainability.doctor.audit_results import DataAudit, MetricAudit
-from trainability.doctor.joining import joined_evaluations, joined_samples, joined_settings, joined_steps
+from trainability.doctor.facts import Facts
+from trainability.doctor.joining import joined_evaluations, joined_facts, joined_samples, joined_settings, joined_steps
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
 
@@ -112,7 +113,8 @@ class OptimizerSettings:
         weight_decay: largest of its groups; None if it has none.
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
         planned_steps: length of the run in optimizer steps, where known.
-        unmanaged: trainable parameters in no group of the optimizer.
+        unmanaged: trainable parameters in no group of this optimizer, nor of any other of the process.
+        managed: how many of the model's parameters are in its groups; None if the model is unknown.
         frozen: parameters that do not require a gradient.
     """
 
@@ -123,6 +125,7 @@ class OptimizerSettings:
     clip: float | None = None
     planned_steps: int | None = None
     unmanaged: tuple[str, ...] = ()
+    managed: int | None = None
     frozen: tuple[str, ...] = ()
 
 
@@ -285,6 +288,7 @@ class Evidence:
         evaluations: in order of step.
         data: the data audit.
         metric: the metric audit.
+        facts: what is certain of the program, from one pass on one batch; of a Monitor, from its first step.
         num_classes: classes of the task.
         optimizer: settings of the optimizer.
         problems: what the doctor could not watch and what went wrong inside it, each named once.
@@ -297,6 +301,7 @@ class Evidence:
     evaluations: tuple[Evaluation, ...] = ()
     data: DataAudit | None = None
     metric: MetricAudit | None = None
+    facts: Facts | None = None
     num_classes: int | None = None
     optimizer: OptimizerSettings | None = None
     problems: tuple[str, ...] = ()
@@ -338,6 +343,7 @@ class Evidence:
             evaluations=joined_evaluations(self.evaluations, other.evaluations),
             data=other.data or self.data,
             metric=other.metric or self.metric,
+            facts=joined_facts(self.facts, other.facts),
             num_classes=self.num_classes if other.num_classes is None else other.num_classes,
             optimizer=joined_settings(self._settings, other.optimizer),
             problems=tuple(dict.fromkeys((*self.problems, *other.problems))),

@@ -60,10 +60,12 @@ class LayerSampler:
     Attributes:
         is_armed: whether the next forward pass is watched, or was.
         gauges: parameters whose gradient is looked at as backward begins.
+        first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
     """
 
     def __init__(self, model: nn.Module, guard: Callable[[Callable[[], None]], None]) -> None:
         self.is_armed = False
+        self.first_input: Tensor | None = None
         self.gauges: Sequence[Tensor] = ()
         self._model, self._guard = model, guard
         self._watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
@@ -219,6 +221,8 @@ class LayerSampler:
 
     def _on_first_pass(self, inputs: Any, output: Any) -> None:
         first = batches.first_tensor(inputs)
+        if self.first_input is None and first is not None and first.is_floating_point() and first.numel() > 1:
+            self.first_input = torch.stack(torch.std_mean(first.detach().float()))
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
         if self._activations is None and outputs:

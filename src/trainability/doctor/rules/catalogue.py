@@ -10,10 +10,13 @@ from trainability.doctor.rules import (
     data,
     evaluations,
     gradients,
+    head,
+    inputs,
     layers,
     loop,
     loss,
     outputs,
+    parameters,
     rehearsal,
     run,
     splits,
@@ -24,7 +27,23 @@ from trainability.doctor.rules.rule import Rule
 WIDTH = 110
 
 # By what their rules look at, in the order in which findings of equal severity are told: what lies upstream first.
-FILES: tuple[ModuleType, ...] = (data, splits, loss, outputs, loop, rehearsal, clip, start, gradients, layers, run, evaluations)
+FILES: tuple[ModuleType, ...] = (
+    data,
+    inputs,
+    splits,
+    head,
+    loss,
+    parameters,
+    rehearsal,
+    outputs,
+    loop,
+    clip,
+    start,
+    gradients,
+    layers,
+    run,
+    evaluations,
+)
 
 RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(file).values() if isinstance(rule, Rule)}
 
