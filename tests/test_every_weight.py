@@ -11,6 +11,7 @@ from trainability.doctor import Monitor, probe
 from trainability.doctor.measure.layers import layers_of
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_weight_of_two_dimensions_is_left_out(name: str) -> None:
     model = SCENARIOS[name]().model
