@@ -15,6 +15,7 @@ from trainability.doctor.evidence import (
     StepRecord,
 )
 from trainability.doctor.finding import Severity
+from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
 
@@ -180,7 +181,56 @@ def unmoved(num: int) -> Evidence:
     return Evidence(samples=tuple(sample(i, layers=(layer(update_ratio=r),)) for i, r in enumerate(ratios)))
 
 
+def rehearsed(
+    count: int = 30, *, calls: int = 1, norm: float | None = 1.0, rates: tuple[float, ...] = (), **fields
+) -> Evidence:
+    """A rehearsal of that many steps; the learning rates of the last ones may be given."""
+    lrs = [0.1] * (count - len(rates)) + list(rates)
+    body = tuple(
+        RehearsedStep(step=i + 1, loss=2.3, gradient_norm=norm, lr=lr, optimizer_steps=calls) for i, lr in enumerate(lrs)
+    )
+    return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
+
+
+SOFTMAX = Task(kind="classification", loss="cross_entropy", form="probabilities", num_classes=10, chance=2.3, floor=1.46)
+NLL = Task(kind="classification", loss="nll_loss", num_classes=10, chance=2.3, floor=-math.inf)
+AT_CHANCE = (Observation(step=0, loss=2.3),)
+
 EXAMPLES: dict[str, Example] = {
+    # rehearsal
+    "never_steps": Example(
+        {"error": rehearsed(16, calls=0, unmoved=("a.weight", "a.bias"))},
+        near=rehearsed(15, calls=0, unmoved=("a.weight", "a.bias")),  # gradients may be accumulated
+    ),
+    "stale_gradients": Example(
+        {"error": rehearsed(stale_fraction=0.51, stale_gradient=3.0)}, near=rehearsed(stale_fraction=0.5, stale_gradient=3.0)
+    ),
+    "zero_gradient": Example({"error": rehearsed(3, norm=0.0)}, near=rehearsed(2, norm=0.0)),
+    "unmoved_parameter": Example(
+        {
+            "error": rehearsed(unmoved=("a.weight", "a.bias")),
+            "warning": rehearsed(unmoved=("a.weight",), without_gradient=("a.weight",)),
+        },
+        near=rehearsed(unmoved=("a.bias",)),
+    ),
+    "evaluation_mode": Example(
+        {
+            "warning": rehearsed(in_evaluation_mode=("dropout",), training=False),
+            "hint": rehearsed(in_evaluation_mode=("norm",)),
+        },
+        near=rehearsed(training=False),
+    ),
+    "rate_dies": Example(
+        {"error": rehearsed(rates=(0.9e-4,), planned_steps=60), "warning": rehearsed(rates=(0.9e-4,))},
+        near=rehearsed(rates=(0.9e-4,), planned_steps=59),
+    ),
+    "loss_below_floor": Example(
+        {"error": rehearsed(task=NLL, reference=AT_CHANCE)},
+        near=rehearsed(task=dataclasses.replace(NLL, form="log_probabilities", floor=0.0), reference=AT_CHANCE),
+    ),
+    "capped_loss": Example(
+        {"error": rehearsed(task=SOFTMAX)}, near=rehearsed(task=dataclasses.replace(SOFTMAX, form="tanh", floor=0.22))
+    ),
     # data
     "label_range": Example(
         {"error": Evidence(data=data(split(label_max=10)))}, near=Evidence(data=data(split(label_min=0, label_max=9)))

@@ -55,7 +55,7 @@ def test_leaves_model_gradients_buffers_modes_and_random_state_bit_for_bit():
 def test_restores_after_an_exception():
     model = net().eval()
     images, labels = batch()
-    with pytest.raises(ValueError, match="expected a tensor with one number"):
+    with pytest.raises(ValueError, match=r"loss_fn.*shape"):
         probe(model, lambda z, y: F.cross_entropy(z, y, reduction="none"), images, labels)
     assert not model.training
     assert all(p.grad is None for p in model.parameters())

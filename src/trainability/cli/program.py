@@ -109,9 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        print(
-            f"trainability: {error.strerror}; earlier files are complete; train --resume and pack continue from them", file=sys.stderr
-        )
+        print(f"trainability: {error.strerror}; earlier files are complete, train --resume or pack continues", file=sys.stderr)
         code = FAILED
     except KeyboardInterrupt:
         code = INTERRUPTED

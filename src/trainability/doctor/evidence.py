@@ -7,6 +7,7 @@ from typing import Any
 
 from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.joining import joined_evaluations, joined_samples, joined_settings, joined_steps
+from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
 
 # What `Evidence.to_dict` writes. 1, without the field: steps and samples counted from 0.
@@ -287,6 +288,7 @@ class Evidence:
         num_classes: classes of the task.
         optimizer: settings of the optimizer.
         problems: what the doctor could not watch and what went wrong inside it, each named once.
+        rehearsal: some steps of the loop's own body on a copy.
     """
 
     probe: ProbeResult | None = None
@@ -298,9 +300,10 @@ class Evidence:
     num_classes: int | None = None
     optimizer: OptimizerSettings | None = None
     problems: tuple[str, ...] = ()
+    rehearsal: Rehearsal | None = None
 
     @classmethod
-    def of(cls, *parts: Evidence | ProbeResult | DataAudit | MetricAudit) -> Evidence:
+    def of(cls, *parts: Part) -> Evidence:
         """Join what was measured, the later part last.
 
         Args:
@@ -320,8 +323,8 @@ class Evidence:
         """Join two looks at the same training, `other` being the later one. Neither is changed.
 
         Steps, samples, evaluations and problems of both are kept, in order of step; a record that both have is kept once.
-        Probe, audits and the number of classes are those of `other`, where it has them. So are the optimizer's settings,
-        but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
+        Probe, audits, rehearsal and the number of classes are those of `other`, where it has them. So are the optimizer's
+        settings, but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
 
         Raises:
             ValueError: both have the same step with different numbers, so that these are two trainings.
@@ -338,6 +341,7 @@ class Evidence:
             num_classes=self.num_classes if other.num_classes is None else other.num_classes,
             optimizer=joined_settings(self._settings, other.optimizer),
             problems=tuple(dict.fromkeys((*self.problems, *other.problems))),
+            rehearsal=other.rehearsal or self.rehearsal,
         )
 
     @property
@@ -370,7 +374,11 @@ class Evidence:
         )
 
 
-_PARTS = "ProbeResult, DataAudit, MetricAudit, Evidence (of a Monitor: monitor.evidence(); of a Diagnosis: diagnosis.evidence)"
+Part = Evidence | ProbeResult | DataAudit | MetricAudit | Rehearsal
+_PARTS = (
+    "ProbeResult, DataAudit, MetricAudit, Rehearsal, "
+    "Evidence (of a Monitor: monitor.evidence(); of a Diagnosis: diagnosis.evidence)"
+)
 
 
 def _named(value: Any) -> str:
@@ -386,4 +394,6 @@ def _as_evidence(part: Any) -> Evidence:
         return Evidence(data=part)
     if isinstance(part, MetricAudit):
         return Evidence(metric=part)
+    if isinstance(part, Rehearsal):
+        return Evidence(rehearsal=part)
     raise ValueError(f"cannot diagnose {_named(part)}; expected {_PARTS}")

@@ -15,7 +15,7 @@ from trainability.doctor.evidence import LayerStats, Sample
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
-from trainability.doctor.theory import moments
+from trainability.doctor.theory.fans import fan_in_and_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,8 +203,8 @@ class LayerSampler:
             if key in numbers:
                 fields[key] = statistics.as_histogram(numbers[key])
         if weight is not None and layer.kind in ("conv", "linear", "conv_transpose"):
-            fields["fan_in"] = moments.fan_in(layer.kind, weight.shape)
-            fields["fan_out"] = moments.fan_out(layer.kind, weight.shape)
+            groups = getattr(layer.module, "groups", 1) if isinstance(layer.module, nn.modules.conv._ConvNd) else 1
+            fields["fan_in"], fields["fan_out"] = fan_in_and_out(layer.kind, weight.shape, groups)
             fields["num_units"] = weight.shape[1] if layer.kind == "conv_transpose" else weight.shape[0]
         return LayerStats(name=row, kind=layer.kind, activation=activation, **fields)
 

@@ -18,6 +18,7 @@ def _is_matrix(layer: LayerStats) -> bool:
     severities=("error",),
     verdict="unstable",
     explains=("not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "loss_at_start"),
+    predicts=True,
 )
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
@@ -57,7 +58,7 @@ def _finite_or_infinite(ratio: float | None) -> float:
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"))
+@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"), predicts=True)
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
@@ -104,7 +105,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning",), predicts=True)
 def underflow(evidence: Evidence) -> list[Finding]:
     """More than half of a layer's gradient rounds to zero in the precision it is kept in.
 

@@ -8,7 +8,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
 
-@rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"))
+@rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
@@ -42,6 +42,7 @@ def saturation(evidence: Evidence) -> list[Finding]:
     severities=("error", "warning", "hint"),
     verdict="dead",
     explains=("constant_output", "plateau", "vanishing_gradient"),
+    predicts=True,
 )
 def dead_units(evidence: Evidence) -> list[Finding]:
     """ReLU units are zero on every example of the batch.
@@ -81,7 +82,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("hint",))
+@rule(severities=("hint",), predicts=True)
 def activation_scale(evidence: Evidence) -> list[Finding]:
     """A layer's output is off its predicted scale.
 

@@ -47,8 +47,16 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
 
 @rule(
     severities=("error",),
-    verdict="dead",
-    explains=("vanishing_gradient", "plateau", "constant_output", "loss_at_start", "cannot_overfit", "slow_start"),
+    verdict="capped",
+    explains=(
+        "capped_loss",
+        "vanishing_gradient",
+        "plateau",
+        "constant_output",
+        "loss_at_start",
+        "cannot_overfit",
+        "slow_start",
+    ),
 )
 def softmax_twice(evidence: Evidence) -> list[Finding]:
     """The model ends in softmax, and the loss applies softmax again.

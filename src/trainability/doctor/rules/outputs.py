@@ -73,7 +73,7 @@ def cannot_overfit(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"))
+@rule(severities=("warning", "hint"), predicts=True)
 def constant_output(evidence: Evidence) -> list[Finding]:
     """Every example gets the same logits: the output does not depend on the input.
 

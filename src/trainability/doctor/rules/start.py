@@ -93,6 +93,7 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
         "input_scale",
         "prediction_collapse",
     ),
+    predicts=True,
 )
 def gain_budget_low(evidence: Evidence) -> list[Finding]:
     """The layers' gains multiply to almost nothing, so signal and gradient die on their way.
@@ -132,6 +133,7 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         "plateau",
         "saturation",
     ),
+    predicts=True,
 )
 def gain_budget_high(evidence: Evidence) -> list[Finding]:
     """The layers' gains multiply to too much, so logits are huge and steps overshoot.
@@ -153,6 +155,7 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
     severities=("error", "warning"),
     verdict="dead",
     explains=("plateau", "vanishing_gradient", "cannot_overfit", "update_ratio", "underflow"),
+    predicts=True,
 )
 def slow_start(evidence: Evidence) -> list[Finding]:
     """The predicted stay at chance is longer than the run, or endless.

@@ -26,6 +26,7 @@ _SUMS = frozenset(["add", "iadd", "radd", "sub", "isub"])
 _SCALES = frozenset(["mul", "imul", "rmul", "div", "truediv", "itruediv", "true_divide"])
 _POOLS = {"max_pool": "max_pool", "avg_pool": "avg_pool", "adaptive_avg_pool": "avg_pool", "adaptive_max": "max_pool"}
 _WEIGHTED = {"conv": "conv", "conv_transpose": "conv_transpose", "linear": "linear", "embedding": "embedding"}
+_WEIGHTED_DEFAULTS = {"stride": 1, "padding": 0, "groups": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +159,10 @@ def _classify(function: str, func: Callable, args: tuple, kwargs: dict, num_inpu
     """Kind of an operation and the options that its signal theory needs."""
     stem = function.rstrip("123d")  # conv2d -> conv, max_pool2d -> max_pool
     if stem in _WEIGHTED:
-        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        names = ("input", "weight", "bias", "stride", "padding")
+        names += ("output_padding", "groups", "dilation") if stem == "conv_transpose" else ("dilation", "groups")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        return _WEIGHTED[stem], {"stride": given.get("stride", 1), "padding": given.get("padding", 0)}
+        return _WEIGHTED[stem], {option: given.get(option, default) for option, default in _WEIGHTED_DEFAULTS.items()}
     if function in ACTIVATIONS:
         rest, options = args[1:], {k: v for k, v in kwargs.items() if k not in ("inplace", "input", "training")}
         plain = getattr(torch.nn.functional, function, func) if func.__name__.endswith("_") else func
