@@ -224,7 +224,9 @@ def _load_sharded(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 
 
 def _position(state: dict[str, Any]) -> Position:
-    return Position(**{**state, "plateau": Plateau(**state["plateau"]), "sums": EpochSums(**state["sums"])})
+    # Checkpoints from before the schedule could watch another error have none of their own: it was the top-1 error.
+    plateau = Plateau(**{"best_watched": state["plateau"]["best_error"], **state["plateau"]})
+    return Position(**{**state, "plateau": plateau, "sums": EpochSums(**state["sums"])})
 
 
 def load_weights(folder: Path, *, step: int | None = None) -> dict[str, torch.Tensor]:
