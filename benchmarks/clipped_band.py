@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
-from trainability.data import sources
-from trainability.data.sources import DataSet
+from trainability.data import dataset
+from trainability.data.dataset import DataSet
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS
 from trainability.initialization import InitPlan, fans, promised_std, weight_layers
 from trainability.models.vgg import VGG, build_vgg, set_dropout_keys
@@ -199,7 +199,7 @@ def main() -> None:
     if not options.table:
         torch.set_num_threads(1)
         config = DataConfig(name="mnist", path=options.data_path, crop=32, input="standard")
-        data = sources.load(RunConfig(data=config).completed().data, seed=0)
+        data = dataset.load(RunConfig(data=config).completed().data, seed=0)
         done = {json.dumps(row["arm"]) for row in made()}
         spent = sum(row["cpu_seconds"] for row in made())
         for arm in ARMS:

@@ -44,7 +44,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainability.config import DataConfig, OptimConfig
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.builtin import pink_noise, standardised
 from trainability.data.catalog import TRAIN, VAL, ArrayImages, Catalog, joined
 from trainability.data.packed import Pack
@@ -92,7 +92,7 @@ def catalog_of(images: ArrayImages) -> Catalog:
 def streaming_loader(folder: Path, *, size: int, crop: int, device: str) -> StreamingLoader:
     """Open a pack for streaming with one worker."""
     config = DataConfig(name="folder", path=folder, size=size, crop=crop, flip=True, workers=1, resident_gib=None)
-    data = sources.load(config, seed=0)
+    data = dataset.load(config, seed=0)
     return StreamingLoader(data, config, OptimConfig(batch_size=BATCH_SIZE), seed=0, device=torch.device(device))
 
 

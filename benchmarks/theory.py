@@ -25,14 +25,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.config import DataConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.doctor import optimizer_settings
 from trainability.doctor.measure.probe import probe
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS
 from trainability.initialization import weight_layers
 from trainability.models.vgg import set_dropout_keys
 from trainability.training import engine as engines
-from trainability.training.parts import Parts, assemble
+from trainability.training.parts import TrainingParts, assemble
 from trainability.training.precheck import first_images
 from trainability.training.record import environment
 
@@ -68,7 +68,7 @@ def scale_to(model: nn.Module, budget: float, seed: int) -> None:
             module.get_parameter("weight").mul_(10 ** (budget * share / sum(shares) / 2))
 
 
-def steps_at_chance(parts: Parts, config: RunConfig, limit: int) -> int | None:
+def steps_at_chance(parts: TrainingParts, config: RunConfig, limit: int) -> int | None:
     """Trains until the mean of the last losses is below 0.9 ln C; None if it is not within `limit` steps."""
     losses: list[float] = []
     epoch = 0
@@ -95,7 +95,7 @@ def plateau(seed: int, width: float, batch_size: int) -> dict[str, Any] | None:
     """One training: predicted and measured steps at chance; None if it would take too long."""
     config, budget = drawn(seed, width, batch_size)
     with engines.start(config.run) as engine:
-        parts = assemble(config, engine, data=sources.load(config.data, seed=seed))
+        parts = assemble(config, engine, data=dataset.load(config.data, seed=seed))
         scale_to(parts.model, budget, seed)
         images, labels = first_images(parts, 512)
         set_dropout_keys(parts.model, None)

@@ -37,13 +37,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from trainability.config import DataConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
-from trainability.data import sources
-from trainability.data.sources import Split
+from trainability.data import dataset
+from trainability.data.dataset import Split
 from trainability.models.vgg import CHANNELS, CONFIGS
 from trainability.training import engine as engines
 from trainability.training.loop import fit
 from trainability.training.parts import assemble, build_model
-from trainability.training.record import Record, environment
+from trainability.training.record import RunWriter, environment
 
 
 class PerImage(Dataset[tuple[Tensor, int]]):
@@ -186,7 +186,7 @@ def measure(config: RunConfig, *, num_turns: int, steps_per_turn: int) -> dict[s
             twin.optimizer.step()
             twin.optimizer.zero_grad()
 
-        data = sources.load(config.data, seed=config.run.seed)
+        data = dataset.load(config.data, seed=config.run.seed)
         assert config.data.crop is not None
         images = PerImage(data.train, data.mean, config.data.crop, flip=bool(config.data.flip))
         batches = forever(DataLoader(images, batch_size=optim.batch_size, shuffle=True, drop_last=True))
@@ -206,7 +206,7 @@ def measure(config: RunConfig, *, num_turns: int, steps_per_turn: int) -> dict[s
         shared = shared_convolutions(twin.model, micro.images, engine.autocast)
         turns = Turns({"bare": bare, "usual": usual, "shared": shared}, steps_per_turn, num_turns)
         with contextlib.suppress(KeyboardInterrupt):
-            fit(config, parts, Record.create(Path(folder) / "run", config), engine=engine, display=turns)
+            fit(config, parts, RunWriter.create(Path(folder) / "run", config), engine=engine, display=turns)
         counted = {name: seconds[1:] for name, seconds in turns.seconds.items()}
         per_turn = steps_per_turn * optim.batch_size
         speed = {name: per_turn / statistics.median(seconds) for name, seconds in counted.items()}

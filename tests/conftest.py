@@ -19,8 +19,8 @@ from trainability.config import SECTIONS, RunConfig
 from trainability.training import engine as engines
 from trainability.training.logbook import Outcome
 from trainability.training.loop import fit
-from trainability.training.parts import Parts, assemble
-from trainability.training.record import Record, Run, read_run
+from trainability.training.parts import TrainingParts, assemble
+from trainability.training.record import Run, RunWriter, read_run
 
 SMALL = {
     "model.config": "A",
@@ -65,7 +65,7 @@ class Trained:
 
     run: Run
     outcome: Outcome
-    parts: Parts
+    parts: TrainingParts
 
     @property
     def losses(self) -> list[float]:
@@ -77,9 +77,28 @@ def train(folder: Path, config: RunConfig, **more: Any) -> Trained:
     """Make a run in `folder`, or continue the one there."""
     with engines.start(config.run) as engine:
         parts = faults.install(assemble(config, engine), config)
-        record = Record(folder) if (folder / "config.toml").exists() else Record.create(folder, config)
+        record = RunWriter(folder) if (folder / "config.toml").exists() else RunWriter.create(folder, config)
         outcome = fit(config, parts, record, engine=engine, **more)
     return Trained(read_run(folder), outcome, parts)
+
+
+class QuietDisplay:
+    """A `training.logbook.Display` that shows nothing; a test overrides what it listens to."""
+
+    def start(self, start: Any) -> None:
+        """Training begins."""
+
+    def step(self, position: Any) -> None:
+        """A step was issued."""
+
+    def rows(self, rows: Any) -> None:
+        """Steps were read from the device."""
+
+    def evaluation(self, row: Any) -> None:
+        """An epoch ended."""
+
+    def diagnosed(self, diagnosis: Any, new: Any) -> None:
+        """The check was made, or findings arose."""
 
 
 @pytest.fixture

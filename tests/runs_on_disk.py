@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainability.config import ModelConfig, OptimConfig, RunConfig
-from trainability.training.record import EVALUATIONS, LAYERS, STEPS, Record
+from trainability.training.record import EVALUATIONS, LAYERS, STEPS, RunWriter
 
 STEPS_PER_EPOCH = 4
 FINDING = {
@@ -24,10 +24,10 @@ FINDING = {
 }
 
 
-def begin(folder: Path, *, epochs: int = 3, num_classes: int = 10) -> Record:
+def begin(folder: Path, *, epochs: int = 3, num_classes: int = 10) -> RunWriter:
     """Make a run directory as far as the first step: 100 images in batches of 32."""
     config = RunConfig(model=ModelConfig(config="B"), optim=OptimConfig(batch_size=32, epochs=epochs))
-    record = Record.create(folder, config.completed())
+    record = RunWriter.create(folder, config.completed())
     facts = {"name": "digits", "class_names": list(map(str, range(num_classes))), "num_train": 100, "num_val": 40}
     facts |= {"mean": [80.0] * 3, "std": [60.0] * 3}
     (folder / "data.json").write_text(json.dumps(facts))
@@ -37,16 +37,16 @@ def begin(folder: Path, *, epochs: int = 3, num_classes: int = 10) -> Record:
 def step_row(step: int, **changed: Any) -> dict[str, Any]:
     """Make a row of `steps.jsonl`."""
     row = {"step": step, "epoch": (step - 1) // STEPS_PER_EPOCH + 1, "lr": 0.01, "loss": 2.3 * math.exp(-step / 10)}
-    row |= {"top1_error": 0.9 * math.exp(-step / 10), "top5_error": 0.2, "grad_norm": 1.0, "clipped": False}
+    row |= {"top1_error": 0.9 * math.exp(-step / 10), "top5_error": 0.2, "gradient_norm": 1.0, "clipped": False}
     return row | {"images_per_second": 1000.0} | changed
 
 
-def steps(record: Record, first: int, last: int, **changed: Any) -> None:
+def steps(record: RunWriter, first: int, last: int, **changed: Any) -> None:
     """Append rows of steps, the last included."""
     record.append(STEPS, [step_row(step, **changed) for step in range(first, last + 1)])
 
 
-def epoch(record: Record, number: int, **changed: Any) -> None:
+def epoch(record: RunWriter, number: int, **changed: Any) -> None:
     """Append the end of an epoch."""
     row = {"epoch": number, "step": number * STEPS_PER_EPOCH, "val_num_examples": 40, "lr_drops": 0}
     row |= {f"{part}_{key}": 0.5 / number for part in ("train", "val") for key in ("loss", "top1_error", "top5_error")}
@@ -54,7 +54,7 @@ def epoch(record: Record, number: int, **changed: Any) -> None:
     record.append(EVALUATIONS, [row | changed])
 
 
-def layers(record: Record, step: int, num: int = 3, **changed: Any) -> None:
+def layers(record: RunWriter, step: int, num: int = 3, **changed: Any) -> None:
     """Append a sampled step: outputs that shrink a decade per layer."""
     record.append(
         LAYERS,
@@ -67,13 +67,13 @@ def layers(record: Record, step: int, num: int = 3, **changed: Any) -> None:
     )
 
 
-def diagnosed(record: Record, step: int, verdict: str = "dead", *found: dict[str, Any]) -> None:
+def diagnosed(record: RunWriter, step: int, verdict: str = "dead", *found: dict[str, Any]) -> None:
     """Write what the doctor says."""
     plain = {"verdict": verdict, "reason": f"it is {verdict}", "findings": list(found), "not_checked": []}
     record.write_findings(step=step, evidence=None, remaining_steps=None, **plain)
 
 
-def end(record: Record, status: str = "finished", message: str | None = None) -> None:
+def end(record: RunWriter, status: str = "finished", message: str | None = None) -> None:
     """Write how the run ended."""
     facts = {"step": 12, "epoch": 3, "best_top1_error": 0.125, "best_step": 8, "images_per_second": 50.0}
     record.write_result(status=status, message=message, **facts)

@@ -4,22 +4,14 @@ import pytest
 import torch
 from conftest import config_of
 
-from trainability.config import DATA_DEFAULTS, RunConfig
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.builtin import imbalanced_labels, pink_noise
-from trainability.data.colour_statistics import moments, pixel_sums
-from trainability.data.sources import SOURCES, DataSet, stratified_split
+from trainability.data.colour_statistics import colour_statistics, pixel_sums
+from trainability.data.dataset import DataSet, stratified_split
 
 
 def load(seed: int = 0, **fields: object) -> DataSet:
-    return sources.load(config_of(**fields).data, seed=seed)
-
-
-def test_the_table_and_the_flag_name_the_same_sources() -> None:
-    assert set(SOURCES) == set(DATA_DEFAULTS)
-    for name in SOURCES:
-        assert RunConfig().completed().data.name in DATA_DEFAULTS
-        assert config_of(data__name=name).data.size is not None
+    return dataset.load(config_of(**fields).data, seed=seed)
 
 
 @pytest.mark.parametrize(("name", "size"), [("digits", 36), ("digits", 224), ("synthetic", 32), ("synthetic", 65)])
@@ -53,7 +45,7 @@ def test_the_split_is_stratified_and_decided_by_the_seed() -> None:
 
 def test_moments_equal_the_slow_ones() -> None:
     images = torch.randint(0, 256, (7, 5, 6, 3), dtype=torch.uint8)
-    found = moments(pixel_sums(images.numpy()))
+    found = colour_statistics(pixel_sums(images.numpy()))
     flat = images.double().reshape(-1, 3)
     torch.testing.assert_close(found.mean.double(), flat.mean(0), rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(found.std.double(), flat.std(0, correction=0), rtol=1e-6, atol=1e-5)

@@ -1,12 +1,20 @@
-"""`trainability check`, on a configuration and on a stranger's model."""
+"""`check`: on a configuration, on a stranger's model, and as one call from a stranger's code."""
 
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import config_of, flags_of
+from torch import nn
+from torch.nn import functional as F
 
-from trainability.checking.setup import check_config
+import trainability
+from trainability.checking.check import check_setup
+from trainability.checking.run import check_config
 from trainability.cli import program as cli
 from trainability.doctor import predict, weight_moments
 from trainability.doctor.theory.moments import SignalMoments
@@ -97,12 +105,12 @@ def last_batch(pairs):
 
 def good():
     model = net()
-    return Setup(model=model, train=batches(), optimizer=torch.optim.SGD(model.parameters(), lr=0.01), num_classes=4)
+    return Setup(model=model, train_loader=batches(), optimizer=torch.optim.SGD(model.parameters(), lr=0.01), num_classes=4)
 
 def metric(): return dataclasses.replace(good(), metric=last_batch)
-def empty(): return dataclasses.replace(good(), train=[])
-def names(): return dataclasses.replace(good(), train=["ab"])
-def vector(): return dataclasses.replace(good(), loss=nn.CrossEntropyLoss(reduction="none"))
+def empty(): return dataclasses.replace(good(), train_loader=[])
+def names(): return dataclasses.replace(good(), train_loader=["ab"])
+def vector(): return dataclasses.replace(good(), loss_fn=nn.CrossEntropyLoss(reduction="none"))
 def pair():
     class Two(nn.Module):
         def __init__(self): super().__init__(); self.body = net()
@@ -114,15 +122,17 @@ def leaves(): raise SystemExit(5)
 def three(): return 3
 def no_model(): return dataclasses.replace(good(), model=None)
 def on_meta(): return dataclasses.replace(good(), model=net().to("meta"), optimizer=None)
-def no_loader(): return dataclasses.replace(good(), train=7)
-def arrays(): return dataclasses.replace(good(), train=[(images.numpy(), labels) for images, labels in batches()])
-def lists(): return dataclasses.replace(good(), train=[(images, labels.tolist()) for images, labels in batches()])
+def no_loader(): return dataclasses.replace(good(), train_loader=7)
+def no_clip(): return dataclasses.replace(good(), clip=0.0)
+def no_loss(): return dataclasses.replace(good(), loss_fn=2.3)
+def arrays(): return dataclasses.replace(good(), train_loader=[(images.numpy(), labels) for images, labels in batches()])
+def lists(): return dataclasses.replace(good(), train_loader=[(images, labels.tolist()) for images, labels in batches()])
 def breaks():
     def read():
         yield batches()[0]
         raise OSError("disk gone")
-    return dataclasses.replace(good(), train=read())
-def once(): return dataclasses.replace(good(), train=iter(batches()[:1]))
+    return dataclasses.replace(good(), train_loader=read())
+def once(): return dataclasses.replace(good(), train_loader=iter(batches()[:1]))
 """
 
 
@@ -145,16 +155,18 @@ def test_a_stranger_s_setup(mine: None, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("my_training:empty", "the train loader is empty"),
+        ("my_training:empty", "train_loader is empty"),
         ("my_training:names", "yields str"),
         ("my_training:vector", "expected a tensor with one number"),
         ("my_training:pair", "tuple of 2"),
         ("my_training:narrow", "failed on images of shape (32, 3, 4, 4)"),
         ("my_training:fails", "fails() failed (KeyError: 'no such file')"),
         ("my_training:leaves", "leaves() failed (SystemExit: 5)"),
-        ("my_training:no_model", "Setup.model is a NoneType"),
-        ("my_training:on_meta", "Setup.model is on the meta device"),
-        ("my_training:no_loader", "Setup.train is a int"),
+        ("my_training:no_model", "model is a NoneType"),
+        ("my_training:on_meta", "model is on the meta device"),
+        ("my_training:no_loader", "train_loader is a int"),
+        ("my_training:no_clip", "clip is 0.0"),
+        ("my_training:no_loss", "loss_fn is a float"),
         ("my_training:arrays", "yields (ndarray, Tensor)"),
         ("my_training:lists", "loss_fn(model(images), labels) failed"),
         ("my_training:breaks", "a loader failed: OSError: disk gone"),
@@ -172,3 +184,176 @@ def test_a_mistake_is_one_line(mine: None, capsys: pytest.CaptureFixture[str], t
     assert words in said.err
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+# What a user writes: README shows it.
+TEN_LINES = """
+import torch, trainability
+from torch import nn
+
+images, labels = torch.randn(512, 3, 16, 16), torch.randint(4, (512,))
+images += labels[:, None, None, None]
+train_loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True)
+model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 64), nn.ReLU(), nn.Linear(64, 4))
+for name, p in model.named_parameters():
+    nn.init.normal_(p, std=1e-3) if "weight" in name else nn.init.zeros_(p)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+print(trainability.check(model, train_loader, nn.functional.cross_entropy, optimizer=optimizer, num_classes=4))
+"""
+
+
+def test_ten_lines_of_a_user_s_own_code() -> None:
+    said = subprocess.run([sys.executable, "-c", TEN_LINES], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "gain_budget_low" in said.stdout
+    assert "trainability.init_(model, " in said.stdout
+
+
+def deep(depth: int = 12, width: int = 32, std: float | None = None) -> nn.Sequential:
+    """Without normalisation; starts at N(0, std) with zero biases, or as PyTorch does."""
+    torch.manual_seed(0)
+    hidden = [layer for _ in range(depth) for layer in (nn.Linear(width, width), nn.ReLU())]
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, width), nn.ReLU(), *hidden, nn.Linear(width, 4))
+    if std is not None:
+        for module in model:
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=std)
+                nn.init.zeros_(module.bias)
+    return model
+
+
+def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 4
+    return [(torch.randn(64, 3, 4, 4, generator=generator) + labels[:, None, None, None] - 1.5, labels) for _ in range(8)]
+
+
+def test_what_is_recommended_mends_what_was_checked_and_the_loop_is_read_together_with_it() -> None:
+    model, data = deep(std=0.01), batches()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    known = {"num_classes": 4, "planned_steps": 40, "clip": 5.0}
+    dead = trainability.check(model, data, F.cross_entropy, optimizer=optimizer, val_loader=data[:2], **known)
+    assert dead.verdict == "dead"
+    assert dead.findings[0].code == "gain_budget_low"
+    plan = trainability.recommend_init(model, data[0][0])
+    assert f'trainability.init_(model, "{plan}", seed=0)' in dead.findings[0].remedy
+
+    def train(before: trainability.Diagnosis) -> trainability.Diagnosis:
+        with trainability.Monitor(model, optimizer, every=10, before=before) as monitor:
+            for images, labels in data * 5:
+                loss = F.cross_entropy(model(images), labels)
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+        return monitor.diagnose()
+
+    during = train(dead)
+    assert during.verdict == "dead"
+    assert during.evidence.data is not None
+    assert len(during.evidence.steps) == 40
+    # The plan that was worked out before is what the diagnosis of the loop prescribes, too.
+    assert [f.remedy for f in during.findings if f.code == "gain_budget_low"] == [dead.findings[0].remedy]
+
+    assert trainability.init_(model, plan, seed=0) is model
+    optimizer.state.clear()
+    again = trainability.check(model, data, optimizer=optimizer, **known)
+    assert again.evidence.probe is not None
+    assert again.evidence.probe.log10_gain == pytest.approx(0, abs=1)
+    assert train(again).verdict == "is training"
+
+
+def test_check_and_a_setup_say_the_same() -> None:
+    data = batches()
+    words = {"loss_fn": F.cross_entropy, "val_loader": data[:2], "num_classes": 4, "planned_steps": 40}
+    model = deep()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    one = trainability.check(model, data, optimizer=optimizer, **words)
+    setup = trainability.Setup(model=model, train_loader=data, optimizer=optimizer, **words)
+    assert check_setup(setup) == one
+
+
+def test_init_is_that_of_a_plan_and_takes_its_text() -> None:
+    one, other, third = deep(), deep(), deep()
+    trainability.init_(one, "xavier:4,he", seed=3)
+    trainability.init_(other, InitPlan.parse("xavier:4,he"), seed=3)
+    apply(InitPlan.parse("xavier:4,he"), third, seed=3)
+    for a, b, c in zip(one.parameters(), other.parameters(), third.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+    assert float(one[1].weight.detach().std()) == pytest.approx(math.sqrt(2 / (48 + 32)), rel=0.1)
+    assert all(not p.any() for name, p in one.named_parameters() if name.endswith("bias"))
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(x + torch.relu(self.one(x)))
+
+
+class Untraceable(Residual):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(x) if x.sum() > 0 else self.one(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "words"),
+    [
+        (Residual(), torch.randn(4, 8), "do not multiply"),
+        (nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 4)), torch.randn(4, 8), "do not multiply"),
+        (Untraceable(), torch.randn(4, 8), "cannot follow the model"),
+        (nn.Sequential(nn.ReLU()), torch.randn(4, 8), "no convolution or linear layer"),
+        (nn.Linear(8, 4), torch.arange(8).reshape(1, 8), "expected a batch of float images"),
+        (nn.Linear(8, 4), None, "expected a batch of float images"),
+        (nn.Linear(8, 4), 1e5 * torch.randn(4, 8), "scale the images to mean square 1"),
+    ],
+)
+def test_where_no_plan_can_be_recommended_it_is_said(model: nn.Module, images: torch.Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        trainability.recommend_init(model, images)
+
+
+@pytest.mark.parametrize(
+    ("model", "plan", "words"),
+    [
+        (nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), "he", "computed by a parametrization"),
+        (nn.Sequential(nn.LazyLinear(4)), "he", "the weight of 0 has no values yet"),
+        (nn.Linear(4, 4).to("meta"), "he", "no values yet"),
+        (nn.ReLU(), "he", "no convolution or linear layer"),
+        (nn.Linear(4, 4), "hee", "unknown scheme"),
+        (nn.Linear(4, 4), "he:2", "for 2 weight layers"),
+        (nn.Linear(4, 4), 3, "plan is a int"),
+    ],
+)
+def test_weights_that_cannot_be_drawn_are_refused(model: nn.Module, plan: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        trainability.init_(model, plan, seed=0)
+
+
+def test_a_model_with_computed_weights_is_checked(recwarn: pytest.WarningsRecorder) -> None:
+    model = deep(std=0.01)
+    nn.utils.parametrizations.weight_norm(model[1])
+    trainability.check(model, batches(), num_classes=4)
+
+
+def test_the_code_in_docs_doctor_md_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = (Path(__file__).parents[1] / "docs" / "doctor.md").read_text().split("```python\n")[1:]
+    model, data = deep(depth=2), batches()
+    known = {
+        "torch": torch,
+        "model": model,
+        "train_loader": data,
+        "val_loader": data[:2],
+        "loss_fn": F.cross_entropy,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05),
+        "accuracy": lambda pairs: sum(int((z.argmax(1) == y).sum()) for z, y in pairs) / sum(len(y) for _, y in pairs),
+    }
+    for block in blocks:
+        exec(block.split("```")[0].replace("num_classes=10", "num_classes=4"), known)
+    assert known["monitor"].evidence().data is not None
+    assert len(known["monitor"].evidence().steps) == len(data)
+    assert known["setup"]().num_classes == 4
+    assert capsys.readouterr().out.count("Not checked") == 3

@@ -79,7 +79,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(refused, tmp_path: Path
 
 
 def test_unknown_commands_and_missing_runs(refused) -> None:
-    assert "train, check, diagnose, watch, evaluate" in refused("trian")
+    assert "train, check, diagnose, explain, watch, evaluate" in refused("trian")
     assert "report RUN" in refused("report")
     assert "not a run directory" in refused("report", "nowhere")
 
@@ -124,7 +124,7 @@ def test_help_reads_like_documentation_and_needs_no_torch(command, arguments: li
             assert words in said
         # Paragraphs are filled: a line ends where the next word would not have fitted.
         assert "C and D 16, E 19." in answer.stdout
-    script = f"import sys; from trainability import cli\ntry: cli.main({arguments!r})\nexcept SystemExit: pass\n"
+    script = f"import sys; from trainability.cli import program as cli\ntry: cli.main({arguments!r})\nexcept SystemExit: pass\n"
     script += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainability import config as configuration
-from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
+from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings, toml
 
 ODD = RunConfig(
     model=ModelConfig(config="A-LRN", width=0.5, classifier="linear"),
@@ -57,6 +57,6 @@ def test_differences_name_field_and_both_values() -> None:
 @pytest.mark.parametrize("value", ["text", 1.5, True, None])
 def test_a_value_of_the_wrong_kind_in_a_stored_configuration(tmp_path: Path, value: object) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(f"[optim]\nepochs = {configuration._toml_value(value)}\n")
+    path.write_text(f"[optim]\nepochs = {toml._toml_value(value)}\n")
     with pytest.raises(ValueError, match=r"optim\.epochs"):
         configuration.from_toml(path)

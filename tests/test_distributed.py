@@ -27,7 +27,7 @@ def single(tmp_path_factory: pytest.TempPathFactory):
 
 
 def agree(run, single) -> None:
-    for name in ("loss", "grad_norm"):
+    for name in ("loss", "gradient_norm"):
         ours, theirs = ([row[name] for row in r.steps] for r in (run, single))
         assert ours == pytest.approx(theirs, rel=1e-4)
     assert [row["step"] for row in run.steps] == [row["step"] for row in single.steps]

@@ -1,6 +1,7 @@
 """The monitor: sees what happens, changes nothing, fails nobody's run."""
 
 import contextlib
+import dataclasses
 import math
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor import Evidence, Monitor, diagnose
+from trainability.doctor import Evidence, Monitor, diagnose, probe
 
 
 def net() -> nn.Sequential:
@@ -62,7 +63,7 @@ def run(
 
 
 @pytest.mark.parametrize("options", [{}, {"micro": 2}, {"clip": 0.5}, {"autocast": True}, {"every": 1}])
-def test_a_monitored_run_is_bitwise_the_unmonitored_one(options):
+def test_weights_and_losses_are_bitwise_identical_with_and_without_monitor(options):
     losses, state, _ = run(monitored=False, **options)
     watched_losses, watched_state, monitor = run(monitored=True, **options)
     assert losses == watched_losses
@@ -73,9 +74,9 @@ def test_a_monitored_run_is_bitwise_the_unmonitored_one(options):
 def test_steps_and_samples():
     losses, _, monitor = run(every=4)
     evidence = monitor.evidence()
-    assert [s.step for s in evidence.steps] == list(range(12))
+    assert [s.step for s in evidence.steps] == list(range(1, 13))
     assert [s.loss for s in evidence.steps] == pytest.approx(losses)
-    assert [s.step for s in evidence.samples] == [0, 4, 8]
+    assert [s.step for s in evidence.samples] == [1, 5, 9]
     assert [layer.name for layer in evidence.samples[1].layers] == ["0", "1", "6", "8"]
     assert [layer.activation for layer in evidence.samples[1].layers] == [None, "relu", "relu", None]
     for layer in evidence.samples[1].layers:
@@ -214,6 +215,7 @@ def test_a_blind_monitor_says_so_once():
     assert diagnosis.verdict == "cannot tell"
     assert diagnosis.findings[0].rule == "blind"
     assert len(monitor.evidence().steps) == 3
+    assert len(monitor.evidence().samples) == 3  # one blind look does not end looking
 
 
 @pytest.mark.parametrize("place", ["gradient_stats", "dead_fraction", "thin", "log_histograms"])
@@ -348,3 +350,114 @@ def test_records_evaluations():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="every is 0"):
         Monitor(net(), every=0)
+    with pytest.raises(ValueError, match="first_step is 0"):
+        Monitor(net(), first_step=0)
+    with pytest.raises(ValueError, match="before is a Sequential; expected a Diagnosis, an Evidence or a ProbeResult"):
+        Monitor(net(), before=net())
+
+
+def test_after_backward_outside_of_the_block_is_an_error():
+    monitor = Monitor(net())
+    with pytest.raises(RuntimeError, match="with Monitor"):
+        monitor.after_backward(1.0)
+    with monitor:
+        pass
+    with pytest.raises(RuntimeError, match="with Monitor"):
+        monitor.after_backward(1.0)
+    monitor.record_evaluation("validation", top1_error=0.5)  # also after the loop
+    assert len(monitor.evidence().evaluations) == 1
+
+
+def test_a_loop_that_forgets_after_backward_is_told_once_and_left_alone():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def loop(num_steps: int) -> None:
+        for _ in range(num_steps):
+            model(torch.randn(4, 3, 8, 8)).square().mean().backward()
+            optimizer.step()
+
+    with Monitor(model, optimizer) as monitor:
+        with pytest.warns(RuntimeWarning, match=r"nothing calls monitor\.after_backward") as caught:
+            loop(3)
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert len(caught) == 1
+    assert monitor.evidence().steps == ()
+    assert any("after_backward" in line for line in monitor.diagnose().not_checked)
+
+
+def test_a_step_without_after_backward_in_a_loop_that_calls_it_is_no_mistake():
+    # One optimizer that also takes steps of another kind, as the generator's of a GAN.
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Monitor(model, optimizer, every=1) as monitor:
+        for _ in range(3):
+            loss = model(torch.randn(8, 4)).square().mean()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            optimizer.step()
+    assert [record.step for record in monitor.evidence().steps] == [1, 2, 3]
+    assert monitor.evidence().problems == ()
+
+
+def test_what_was_known_before_is_read_together_with_the_loop():
+    model = net()
+    images, labels = torch.randn(32, 3, 8, 8), torch.arange(32) % 5
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    start = probe(model, F.cross_entropy, images, labels, optimizer=optimizer, clip=1.0, planned_steps=40)
+    for before in (start, Evidence(probe=start), diagnose(start)):
+        with Monitor(model, optimizer, every=10, before=before) as monitor:
+            for _ in range(4):
+                loss = F.cross_entropy(model(images), labels)
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+        monitor.record_evaluation("validation", top1_error=0.1)
+        seen = monitor.evidence()
+        assert seen.probe == start
+        assert (len(seen.steps), len(seen.samples), len(seen.evaluations)) == (4, 1, 1)
+        assert seen.optimizer is not None
+        assert (seen.optimizer.clip, seen.optimizer.planned_steps) == (1.0, 40)
+        assert monitor.diagnose() == diagnose(seen)
+
+
+def test_a_prescription_outlives_the_rule_s_own_remedy():
+    model = net()
+    optimizer = torch.optim.SGD(model[:6].parameters(), lr=0.05)
+    images, labels = torch.randn(32, 3, 8, 8), torch.arange(32) % 5
+    plain = diagnose(probe(model, F.cross_entropy, images, labels, optimizer=optimizer))
+    (finding,) = (finding for finding in plain.findings if finding.rule == "untrained_parameter")
+    prescribed = dataclasses.replace(finding, remedy="optimizer = SGD(model.parameters(), lr=0.05)")
+    before = dataclasses.replace(plain, findings=(prescribed, *(f for f in plain.findings if f is not finding)))
+    with Monitor(model, optimizer, before=before) as monitor:
+        for _ in range(3):
+            loss = F.cross_entropy(model(images), labels)
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+    remedies = {finding.rule: finding.remedy for finding in monitor.diagnose().findings}
+    assert remedies["untrained_parameter"] == prescribed.remedy
+    assert diagnose(monitor.evidence()).findings[0].remedy != prescribed.remedy
+
+
+def test_a_second_monitor_continues_the_numbers():
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def loop(**more) -> Monitor:
+        with Monitor(model, optimizer, every=2, **more) as monitor:
+            for _ in range(3):
+                loss = model(torch.randn(8, 4)).square().mean()
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+        return monitor
+
+    evidence = loop(before=loop().evidence()).evidence()
+    assert [record.step for record in evidence.steps] == [1, 2, 3, 4, 5, 6]
+    assert [sample.step for sample in evidence.samples] == [1, 3, 5]
+    assert [record.step for record in loop(first_step=41).evidence().steps] == [41, 42, 43]

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 import trainability.doctor
 from trainability.doctor import Diagnosis, Evidence, Monitor, audit_data, audit_metric, diagnose
 from trainability.doctor.evidence import StepRecord
-from trainability.doctor.finding import Measurement
+from trainability.doctor.layer_table import number
 from trainability.doctor.measure.probe import probe
-from trainability.doctor.text import WIDTH, number
+from trainability.doctor.text import WIDTH
 
 
 def full_evidence() -> Evidence:
@@ -46,12 +46,12 @@ def full_evidence() -> Evidence:
 def test_text_tells_verdict_cause_layers_remedy_and_what_was_not_checked():
     diagnosis = diagnose(full_evidence())
     text = str(diagnosis)
-    assert text == str(diagnosis)
     assert text.startswith("DEAD: ")
-    for part in ("gain_budget_low", "limit -5", "kaiming_normal_", "Layers at the start", "Layers at step 3"):
+    for part in ("error gain_budget_low", "limit -5", "kaiming_normal_", "trainability explain gain_budget_low"):
         assert part in text
-    assert "Not checked" in text
-    assert max(len(line) for line in text.splitlines()) <= WIDTH + 10  # the table of layers may run over a little
+    for title in ("Layers at the start", "Layers at step 3", "Not checked"):
+        assert title in text
+    assert max(len(line) for line in text.splitlines()) <= WIDTH
 
 
 def test_evidence_and_diagnosis_round_trip_through_strict_json():
@@ -87,7 +87,6 @@ def test_a_record_that_does_not_fit_is_named(value, message):
 )
 def test_numbers(value, text):
     assert number(value) == text
-    assert text in number(Measurement(name="n", value=value).value)
 
 
 def test_doctor_imports_torch_and_the_standard_library_only():

@@ -14,12 +14,12 @@ import torch
 from conftest import config_of, train
 
 from trainability.config import DataConfig, RunConfig
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.evaluation import predictions, reference, thumbnails
 from trainability.evaluation.error_analysis import error_analysis
 from trainability.models.vgg import build_vgg
 from trainability.training.engine import Engine
-from trainability.training.evaluate import Asking, evaluate_runs, evaluate_weights
+from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
 from trainability.training.record import read_run
 
 ENGINE = Engine(device=torch.device("cpu"))
@@ -39,8 +39,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("runs") / "first")
 
 
-def ask(*folders: Path, **asking: object):
-    return evaluate_runs(folders, Asking(**asking), engine=ENGINE)  # type: ignore[arg-type]
+def ask(*folders: Path, **options: object):
+    return evaluate_runs(folders, EvaluationOptions(**options), engine=ENGINE)  # type: ignore[arg-type]
 
 
 def test_the_centre_crop_gives_what_training_measured(run: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_images_that_the_analysis_lists_are_kept_small(run: Path) -> None:
     kept = thumbnails.load(run / thumbnails.FILE)
     assert analysis.worst
     assert set(kept) == {image.position for image in (*analysis.worst, *analysis.most_confident)}
-    images = sources.load(read_run(run).config.data, seed=0).val.images
+    images = dataset.load(read_run(run).config.data, seed=0).val.images
     for position, pixels in kept.items():
         assert (pixels == images[position].numpy()).all()
     assert not list(run.glob("*.partial"))
@@ -106,10 +106,10 @@ from dataclasses import astuple
 from pathlib import Path
 from trainability.config import RunSettings
 from trainability.training.engine import start
-from trainability.training.evaluate import Asking, evaluate_runs
+from trainability.training.evaluate import EvaluationOptions, evaluate_runs
 
 with start(RunSettings(device="cpu")) as engine:
-    result = evaluate_runs([Path(sys.argv[1])], Asking(protocol="ten-crop", batch_size=30), engine=engine)
+    result = evaluate_runs([Path(sys.argv[1])], EvaluationOptions(protocol="ten-crop", batch_size=30), engine=engine)
     print(engine.rank, engine.world_size, astuple(result.errors))
 """
 
@@ -164,8 +164,8 @@ def test_published_weights_are_asked_about_any_data(tmp_path: Path) -> None:
     model = build_vgg("A", num_classes=10, crop=32, width=0.1, hidden=12, classifier="linear")
     torch.save(model.state_dict(), tmp_path / "vgg.pth")
     config = RunConfig(data=DataConfig(name="digits", val_fraction=0.1)).completed()
-    result = evaluate_weights(tmp_path / "vgg.pth", config, Asking(protocol="centre"), engine=ENGINE)
-    data = sources.load(config.data, seed=0)
+    result = evaluate_weights(tmp_path / "vgg.pth", config, EvaluationOptions(protocol="centre"), engine=ENGINE)
+    data = dataset.load(config.data, seed=0)
     images = torch.stack([data.val.images[i] for i in range(len(data.val))])
     pixels = images[:, 2:34, 2:34].permute(0, 3, 1, 2) / 255
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -174,7 +174,7 @@ def test_published_weights_are_asked_about_any_data(tmp_path: Path) -> None:
     assert result.errors.top1_error == (answers != data.val.labels).double().mean().item()
     six = replace(config, data=DataConfig(name="synthetic", num_classes=6, num_images=60))
     with pytest.raises(ValueError, match=r"vgg\.pth is for 10 classes; synthetic has 6"):
-        evaluate_weights(tmp_path / "vgg.pth", six.completed(), Asking(), engine=ENGINE)
+        evaluate_weights(tmp_path / "vgg.pth", six.completed(), EvaluationOptions(), engine=ENGINE)
 
 
 def test_what_cannot_be_asked_is_refused(run: Path, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_what_cannot_be_asked_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a run directory"):
         ask(tmp_path)
     with pytest.raises(ValueError, match="no checkpoint of step 7"):
-        evaluate_runs([run], Asking(), engine=ENGINE, step=7)
+        evaluate_runs([run], EvaluationOptions(), engine=ENGINE, step=7)
 
 
 def test_the_papers_row_stands_first() -> None:

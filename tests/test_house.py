@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED = {
     "config": set(),
     "keyed": set(),
+    "formats": set(),
     "doctor": set(),
     "models": {"config", "keyed"},
     "initialization": {"config", "keyed", "models"},
@@ -26,7 +27,7 @@ ALLOWED = {
     "training": {"config", "keyed", "models", "initialization", "data", "evaluation", "doctor", "prescribe"},
     "faults": {"config", "data", "evaluation", "keyed", "training"},
     "checking": {"config", "data", "doctor", "faults", "prescribe", "training"},
-    "report": {"config", "data", "doctor", "evaluation", "training"},
+    "report": {"config", "data", "doctor", "evaluation", "formats", "training"},
     "trials": {
         "checking",
         "config",
@@ -34,13 +35,14 @@ ALLOWED = {
         "doctor",
         "evaluation",
         "faults",
+        "formats",
         "initialization",
         "models",
         "report",
         "training",
     },
-    "terminal": {"doctor", "initialization", "training"},
-    "watch": {"config", "terminal", "training"},
+    "terminal": {"doctor", "formats", "initialization", "training"},
+    "watch": {"config", "doctor", "formats", "terminal", "training"},
     "cli": {
         "checking",
         "config",
@@ -48,6 +50,7 @@ ALLOWED = {
         "doctor",
         "evaluation",
         "faults",
+        "formats",
         "report",
         "terminal",
         "training",
@@ -55,7 +58,7 @@ ALLOWED = {
         "watch",
     },
     "__main__": {"cli"},
-    "__init__": {"checking", "config", "doctor", "initialization", "models", "training"},
+    "__init__": {"checking", "config", "doctor", "initialization", "models", "prescribe", "training"},
 }
 
 
@@ -131,14 +134,29 @@ def test_the_root_keeps_few_files() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["trainability", "trainability.config", "trainability.cli.program", "trainability.watch.screen"]
+    "module",
+    [
+        "trainability",
+        "trainability.config",
+        "trainability.cli.program",
+        "trainability.doctor.rules.verdict",
+        "trainability.watch.screen",
+    ],
 )
 def test_light_modules_import_no_torch(module: str) -> None:
     script = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_public_names_are_shown_without_importing_torch() -> None:
+    script = "import trainability, sys; print(dir(trainability)); sys.exit('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert ast.literal_eval(shown.stdout) == sorted(trainability.__all__)
+
+
 def test_public_names_are_there() -> None:
+    assert set(trainability.__all__) == {*trainability._PUBLIC, "__version__"}
     for name in trainability.__all__:
         assert getattr(trainability, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -6,14 +6,14 @@ from conftest import config_of
 from torch import Tensor
 
 from trainability import keyed
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.augment import FLIP_STREAM, LEFT_STREAM, TOP_STREAM, centre_crops, random_crops
 from trainability.data.loader import ResidentLoader, shares
 
 
 def loader(rank: int = 0, world_size: int = 1, **fields: object) -> ResidentLoader:
     config = config_of(**fields)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     return ResidentLoader(
         data,
         config.data,

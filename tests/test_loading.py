@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trainability import keyed
 from trainability.config import RunConfig
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.loader import Loader, MicroBatch, ResidentLoader, epoch_order
 from trainability.data.packed import PackedImages
 from trainability.data.streaming import BATCHES_AHEAD, NUM_SLOTS, StreamingLoader, make_loader
@@ -63,7 +63,7 @@ def config_for(root: Path, **fields: Any) -> RunConfig:
 
 
 def loader_for(config: RunConfig, seed: int = 0, **more: Any) -> Loader:
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     return make_loader(data, config.data, config.optim, seed=seed, device=torch.device("cpu"), **more)
 
 
@@ -115,7 +115,7 @@ def test_streamed_batches_are_the_resident_ones_bit_for_bit(fields: dict[str, An
 def test_on_a_gpu_the_batches_are_the_same(jitter: tuple[int, int] | None, same_shape: Path) -> None:
     """The copies run behind the kernels: a slot that was used again too early would show here."""
     config = config_for(same_shape, data__jitter=jitter)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     loaders = [make_loader(data, config.data, config.optim, seed=0, device=torch.device(device)) for device in ("cpu", "cuda")]
     for epoch in range(10):
         for ours, theirs in zip(*(all_micros(loader, epoch) for loader in loaders), strict=True):
@@ -127,7 +127,7 @@ def test_on_a_gpu_the_batches_are_the_same(jitter: tuple[int, int] | None, same_
 @pytest.mark.parametrize("encoding", ["raw", "jpeg"])
 def test_images_of_any_shape_are_cropped_where_their_key_says(encoding: str, mixed_shapes: Path) -> None:
     config = config_for(mixed_shapes, data__encoding=encoding, data__flip=False)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     loader = make_loader(data, config.data, config.optim, seed=5, device=torch.device("cpu"))
     order = epoch_order(5, 2, len(data.train))
     images = torch.cat([micro.images for micro in all_micros(loader, 2)])
@@ -197,7 +197,7 @@ def test_validation_has_every_example_once(world_size: int, batch_size: int, mix
         lengths.add(len(batches))
         seen += [image for images, _, weights in batches for image, weight in zip(images, weights, strict=True) if weight]
     assert len(lengths) == 1
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     centres = []
     for number in range(len(data.val)):
         whole = data.val.images[number]
@@ -250,7 +250,7 @@ def test_a_batch_larger_than_the_set_is_refused(mixed_shapes: Path) -> None:
 def test_a_damaged_pack_names_the_shard_and_the_way_out(tmp_path: Path) -> None:
     on_disk.class_folders(tmp_path / "source")
     config = config_for(tmp_path, data__encoding="jpeg")
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     assert isinstance(data.train.images, PackedImages)
     shard = data.train.images.pack.folder / "shard-00000.bin"
     shard.write_bytes(bytes(shard.stat().st_size))
@@ -352,7 +352,7 @@ def test_kill_9_while_training_from_a_stream_continues_exactly(same_shape: Path,
     assert finished.returncode == 0, finished.stderr
     whole = subprocess.run([*train, *flags_of(config), "--run.dir", "whole"], cwd=tmp_path, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    names = ("step", "loss", "grad_norm", "top1_error")
+    names = ("step", "loss", "gradient_norm", "top1_error")
     rows = [[[row[name] for name in names] for row in read_rows(tmp_path / run / "steps.jsonl")] for run in ("killed", "whole")]
     assert len(rows[0]) == 12 * 6
     assert rows[0] == rows[1]

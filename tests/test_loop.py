@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, train
+from conftest import QuietDisplay, config_of, train
 from torch.nn import functional as F
 
 from trainability import initialization
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.data.loader import ResidentLoader
 from trainability.initialization import InitPlan
 from trainability.models.vgg import set_dropout_keys
@@ -45,7 +45,7 @@ def test_golden_losses(name: str, tmp_path: Path, request: pytest.FixtureRequest
 def test_the_loop_equals_the_obvious_script(tmp_path: Path) -> None:
     config = config_of(optim__clip=0.5, optim__epochs=1, optim__schedule="constant")
     ours = train(tmp_path / "run", config)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     loader = ResidentLoader(data, config.data, config.optim, seed=0, device=torch.device("cpu"))
     model = build_model(config, num_classes=10)
     initialization.apply(InitPlan.parse("xavier"), model, seed=0)
@@ -60,8 +60,8 @@ def test_the_loop_equals_the_obvious_script(tmp_path: Path) -> None:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
         assert row["loss"] == pytest.approx(loss.item(), rel=1e-3)
-        assert row["grad_norm"] == pytest.approx(norm.item(), rel=1e-2)
-        assert row["clipped"] == (row["grad_norm"] > 0.5)
+        assert row["gradient_norm"] == pytest.approx(norm.item(), rel=1e-2)
+        assert row["clipped"] == (row["gradient_norm"] > 0.5)
         assert row["top1_error"] == pytest.approx((logits.argmax(1) != micro.labels).double().mean().item(), abs=0.02)
 
 
@@ -73,7 +73,7 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, micro_batch_size: i
     whole = train(tmp_path / "whole", config_of(**small))
     split = train(tmp_path / "split", config_of(**small, optim__micro_batch_size=micro_batch_size))
     assert split.losses == pytest.approx(whole.losses, rel=1e-5)
-    norms = [[row["grad_norm"] for row in trained.run.steps] for trained in (whole, split)]
+    norms = [[row["gradient_norm"] for row in trained.run.steps] for trained in (whole, split)]
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
 
 
@@ -111,7 +111,7 @@ def test_a_non_finite_step_is_named_and_the_weights_before_it_are_kept(tmp_path:
     assert "features." in bad.outcome.message or "classifier." in bad.outcome.message
     assert [row["step"] for row in bad.run.steps] == list(range(1, step + 1))
     assert all(row["loss"] is not None for row in bad.run.steps[:-1])
-    assert bad.run.steps[-1]["loss"] is None or bad.run.steps[-1]["grad_norm"] is None
+    assert bad.run.steps[-1]["loss"] is None or bad.run.steps[-1]["gradient_norm"] is None
     assert all(value.isfinite().all() for value in bad.parts.model.state_dict().values())
     assert bad.run.result["status"] == "non-finite"
     saved = torch.load(sorted((bad.run.folder / "checkpoints").glob("*.pt"))[-1], weights_only=True)
@@ -147,19 +147,11 @@ def test_a_gpu_trains_like_the_cpu(tmp_path: Path, precision: str) -> None:
 
 @pytest.mark.gpu
 def test_no_device_synchronisation_outside_logged_steps(tmp_path: Path) -> None:
-    class Strict:
+    class Strict(QuietDisplay):
         """Lets torch raise at any synchronisation between two reads."""
-
-        def start(self, start: object) -> None: ...
 
         def step(self, position: object) -> None:
             torch.cuda.set_sync_debug_mode("error")
-
-        def rows(self, rows: object) -> None: ...
-
-        def evaluation(self, row: object) -> None: ...
-
-        def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
     try:
         # One read, at the end of the epoch; nothing before it may wait.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, flags_of, train
+from conftest import QuietDisplay, config_of, flags_of, train
 
 from trainability.doctor import Diagnosis
 from trainability.doctor.finding import Finding
@@ -41,19 +41,11 @@ def test_the_default_run_has_nothing_above_a_hint(command, tmp_path: Path) -> No
     assert [finding for finding in run.findings["findings"] if finding["severity"] != "hint"] == []
 
 
-class Listener:
+class Listener(QuietDisplay):
     """Keeps the findings that a run tells."""
 
     def __init__(self) -> None:
         self.told: list[Finding] = []
-
-    def start(self, start: object) -> None: ...
-
-    def step(self, position: object) -> None: ...
-
-    def rows(self, rows: object) -> None: ...
-
-    def evaluation(self, row: object) -> None: ...
 
     def diagnosed(self, diagnosis: Diagnosis, new: list[Finding]) -> None:
         self.told += new
@@ -66,7 +58,9 @@ def test_a_dead_plan_is_told_once_with_a_plan_that_would_work(tmp_path: Path) ->
     worse = [finding for finding in listener.told if finding.severity != "hint"]
     assert [finding.rule for finding in worse] == ["gain_budget_low"]
     assert '--init.plan "' in worse[0].remedy
-    rows = dead.run.arisen
+    assert dead.run.findings is not None  # the last diagnosis prescribes what the check did
+    assert {row["remedy"] for row in dead.run.findings["findings"] if row["rule"] == "gain_budget_low"} == {worse[0].remedy}
+    rows = dead.run.finding_events
     assert {row["rule"] for row in rows} == {finding.rule for finding in listener.told}
     assert next(row for row in rows if row["rule"] == "gain_budget_low")["step"] == 0
     assert all(row["seen"] and row["remedy"] and row["measurements"] for row in rows)
@@ -114,9 +108,9 @@ def test_what_an_interrupted_run_had_seen_is_taken_up(tmp_path: Path) -> None:
     resumed = train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=2))
     evidence = diagnose_run(tmp_path / "r").evidence
     assert evidence.probe is not None
-    assert [record.step for record in evidence.steps] == list(range(24))
+    assert [record.step for record in evidence.steps] == list(range(1, 25))
     assert len(resumed.run.evaluations) == 2
-    told = [(row["rule"], row["severity"]) for row in resumed.run.arisen]
+    told = [(row["rule"], row["severity"]) for row in resumed.run.finding_events]
     assert told
     assert len(set(told)) == len(told)  # a resume tells again what is still there, and writes it down once
 
@@ -128,7 +122,26 @@ def test_a_killed_run_is_diagnosed_to_its_last_recorded_step(tmp_path: Path) -> 
     (tmp_path / "r" / "evidence.json").write_text(early)  # as after a kill in the second epoch
     evidence = diagnose_run(tmp_path / "r").evidence
     assert evidence.probe is not None
-    assert [record.step for record in evidence.steps] == list(range(24))
+    assert [record.step for record in evidence.steps] == list(range(1, 25))
+
+
+def test_a_run_of_an_older_version_is_continued_and_diagnosed(tmp_path: Path) -> None:
+    train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=1))
+    path, rows = tmp_path / "r" / "evidence.json", tmp_path / "r" / "steps.jsonl"
+    plain = json.loads(path.read_text())
+    assert plain.pop("version") == 2
+    for record in (*plain["steps"], *plain["samples"]):
+        record["step"] -= 1
+    path.write_text(json.dumps(plain))
+    rows.write_text(rows.read_text().replace("gradient_norm", "grad_norm"))
+    older = diagnose_run(tmp_path / "r").evidence
+    assert [record.step for record in older.steps] == list(range(1, 13))
+    assert [sample.step for sample in older.samples] == [1, 5, 9]
+    train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=2))
+    evidence = diagnose_run(tmp_path / "r").evidence
+    assert [record.step for record in evidence.steps] == list(range(1, 25))
+    assert not evidence.problems
+    assert all(row["gradient_norm"] > 0 for row in read_run(tmp_path / "r").steps)
 
 
 def test_damaged_evidence_does_not_stop_a_resume(tmp_path: Path) -> None:

@@ -19,14 +19,15 @@ import numpy as np
 import pytest
 import sources_on_disk as on_disk
 import torch
+from conftest import config_of
 from PIL import Image
 
 from trainability.config import DataConfig
-from trainability.data import cache, packing, sources
+from trainability.data import cache, dataset, packing
 from trainability.data.catalog import UNSPLIT, ArrayImages, Catalog, joined
-from trainability.data.catalogs import catalog_of
 from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
+from trainability.data.layouts import catalog_of
 from trainability.data.packed import Pack, PackedImages, verify
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -147,7 +148,7 @@ def test_a_broken_image_is_listed_and_skipped(tmp_path: Path) -> None:
     result = cache.pack(config_for(tmp_path))
     assert [line.split(":")[0] for line in result.broken] == ["c0/050.png", "c1/101.png"]
     assert (result.folder / "broken.txt").read_text().splitlines() == list(result.broken)
-    data = sources.load(config_for(tmp_path), seed=0)
+    data = dataset.load(config_for(tmp_path), seed=0)
     assert len(data.train) + len(data.val) == 198
     # Those after a broken one still have their own labels.
     catalog = catalog_of(config_for(tmp_path))
@@ -205,28 +206,28 @@ def test_a_file_that_is_cut_off_is_found_when_the_pack_is_opened(tmp_path: Path)
     folder = cache.pack(config_for(tmp_path)).folder
     os.truncate(folder / "shard-00000.bin", 1000)
     with pytest.raises(ValueError, match=r"shard-00000.bin: missing, or not of \d+ bytes"):
-        sources.load(config_for(tmp_path), seed=0)
+        dataset.load(config_for(tmp_path), seed=0)
 
 
 def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:
     on_disk.class_folders(tmp_path / "source")
-    original = sources.load(config_for(tmp_path), seed=0)
+    original = dataset.load(config_for(tmp_path), seed=0)
     moved = shutil.move(cache.pack_folder(config_for(tmp_path)), tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "source")
-    data = sources.load(config_for(tmp_path, path=Path(moved)), seed=0)
+    data = dataset.load(config_for(tmp_path, path=Path(moved)), seed=0)
     assert torch.equal(data.train.labels, original.train.labels)
     assert torch.equal(data.mean, original.mean)
     with pytest.raises(ValueError, match=r"is a pack of folder at 40 pixels; data.name is folder and data.size 64"):
-        sources.load(config_for(tmp_path, path=Path(moved), size=64), seed=0)
+        dataset.load(config_for(tmp_path, path=Path(moved), size=64), seed=0)
     with pytest.raises(ValueError, match="is a pack already"):
         cache.pack(config_for(tmp_path, path=Path(moved)))
 
 
 def test_a_source_that_has_changed_is_packed_again(tmp_path: Path) -> None:
     on_disk.class_folders(tmp_path / "source")
-    assert len(sources.load(config_for(tmp_path), seed=0).train) == 24
+    assert len(dataset.load(config_for(tmp_path), seed=0).train) == 24
     on_disk.put(tmp_path / "source" / "class-0" / "new.jpg", on_disk.jpeg(0, 77))
-    data = sources.load(config_for(tmp_path), seed=0)
+    data = dataset.load(config_for(tmp_path), seed=0)
     assert len(data.train) + len(data.val) == 31
 
 
@@ -244,9 +245,9 @@ def test_a_large_set_is_packed_by_its_own_command_only(tmp_path: Path, monkeypat
     monkeypatch.setattr(cache, "MOST_IMAGES_UNASKED", 29)
     on_disk.class_folders(tmp_path / "source")
     with pytest.raises(ValueError, match=r"run `trainability pack --data.name folder --data.size 40 --data.path \S+ .*` first"):
-        sources.load(config_for(tmp_path), seed=0)
+        dataset.load(config_for(tmp_path), seed=0)
     cache.pack(config_for(tmp_path))
-    assert len(sources.load(config_for(tmp_path), seed=0).train) == 24
+    assert len(dataset.load(config_for(tmp_path), seed=0).train) == 24
 
 
 def test_progress_counts_every_image_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,3 +339,19 @@ def test_an_image_file_as_pillow_writes_it_is_stored_as_decoded(tmp_path: Path) 
         on_disk.put(tmp_path / "source" / f"c{label}" / "a.jpg", buffer.getvalue())
     pack = Pack(cache.pack(config_for(tmp_path, encoding="raw")).folder)
     assert np.array_equal(pack.read(0), np.asarray(Image.open(buffer)))
+
+
+def test_packs_are_kept_where_the_user_says_else_where_the_system_keeps_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place(**fields: object) -> Path:
+        return cache.pack_folder(config_of(data__name="mnist", **fields).data).parent
+
+    monkeypatch.delenv("TRAINABILITY_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place().name == "trainability"
+    assert tmp_path in place().parents
+    monkeypatch.setenv("TRAINABILITY_CACHE", str(tmp_path / "named"))
+    assert place() == tmp_path / "named"
+    assert place(data__cache=tmp_path / "asked") == tmp_path / "asked"

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from trainability import initialization, keyed
 from trainability.data import augment
-from trainability.data.sources import Split
+from trainability.data.dataset import Split
 from trainability.evaluation import predictions
 from trainability.evaluation.ensemble import Member, SplitImages, predict
 from trainability.evaluation.metrics import correct_counts

@@ -13,7 +13,7 @@ from trainability import config as configuration
 from trainability.training import checkpoint
 from trainability.training.checkpoint import EpochSums, Position
 from trainability.training.engine import Engine
-from trainability.training.record import ARISEN, EVALUATIONS, STEPS, Record, next_folder, read_rows, read_run
+from trainability.training.record import EVALUATIONS, FINDING_EVENTS, STEPS, RunWriter, next_folder, read_rows, read_run
 from trainability.training.schedule import Plateau
 
 
@@ -69,23 +69,31 @@ def test_damage_in_the_middle_is_not_taken_for_a_kill(tmp_path: Path) -> None:
 
 
 def test_not_a_number_is_null(tmp_path: Path) -> None:
-    record = Record.create(tmp_path / "run", config_of())
-    record.append(STEPS, [{"step": 1, "loss": math.nan, "grad_norm": math.inf}])
-    assert json.loads((tmp_path / "run" / STEPS).read_text()) == {"step": 1, "loss": None, "grad_norm": None}
+    record = RunWriter.create(tmp_path / "run", config_of())
+    record.append(STEPS, [{"step": 1, "loss": math.nan, "gradient_norm": math.inf}])
+    assert json.loads((tmp_path / "run" / STEPS).read_text()) == {"step": 1, "loss": None, "gradient_norm": None}
+
+
+def test_rows_of_an_older_version_are_read_by_the_names_of_today(tmp_path: Path) -> None:
+    (tmp_path / STEPS).write_text(
+        '{"step": 1, "loss": 2.3, "grad_norm": 0.5}\n{"step": 2, "loss": 2.2, "gradient_norm": 0.4}\n'
+    )
+    assert [row["gradient_norm"] for row in read_rows(tmp_path / STEPS)] == [0.5, 0.4]
+    assert not any("grad_norm" in row for row in read_rows(tmp_path / STEPS))
 
 
 def test_rewinding_drops_what_the_checkpoint_does_not_know(tmp_path: Path) -> None:
-    record = Record.create(tmp_path / "run", config_of())
+    record = RunWriter.create(tmp_path / "run", config_of())
     record.append(STEPS, [{"step": number} for number in range(1, 8)])
     record.append(EVALUATIONS, [{"epoch": 1}, {"epoch": 2}])
-    record.append(ARISEN, [{"step": 0}, {"step": 5}, {"step": 6}])
+    record.append(FINDING_EVENTS, [{"step": 0}, {"step": 5}, {"step": 6}])
     with (tmp_path / "run" / STEPS).open("a") as file:
         file.write('{"step": 8, "lo')
     record.rewind(step=5, epoch=1)
     run = read_run(tmp_path / "run")
     assert [row["step"] for row in run.steps] == [1, 2, 3, 4, 5]
     assert [row["epoch"] for row in run.evaluations] == [1]
-    assert [row["step"] for row in run.arisen] == [0, 5]
+    assert [row["step"] for row in run.finding_events] == [0, 5]
 
 
 def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
@@ -95,10 +103,10 @@ def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
 
 def test_used_and_unwritable_directories_are_refused(trained, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="already holds a run"):
-        Record.create(trained.run.folder, trained.run.config)
+        RunWriter.create(trained.run.folder, trained.run.config)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
-        Record.create(tmp_path / "file" / "run", trained.run.config)
+        RunWriter.create(tmp_path / "file" / "run", trained.run.config)
 
 
 def test_names_of_run_directories_count_up(tmp_path: Path) -> None:

@@ -17,13 +17,15 @@ from browser import CHROMIUM, visit
 from plotly.offline import get_plotlyjs
 
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
-from trainability.data import sources
+from trainability.data import dataset
+from trainability.formats import NONE
 from trainability.initialization import LayerInit
-from trainability.report.figures import METRICS, all_figures, metric_figure
+from trainability.report import summary
+from trainability.report.figures import all_figures, metric_figure
 from trainability.report.html import write_report
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS, PALETTES, Figure
 from trainability.report.series import bucket_means, downsample, epoch_means, evenly
-from trainability.training.record import ARISEN, EVALUATIONS, EVIDENCE, STEPS, Record, Run, read_run
+from trainability.training.record import EVALUATIONS, STEPS, Run, RunWriter, read_run
 
 NUM_TRAIN, BATCH = 100, 32
 STEPS_PER_EPOCH = 4
@@ -35,7 +37,7 @@ needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reaso
 def step_row(step: int, **changed: Any) -> dict[str, Any]:
     loss = 3 * math.exp(-step / 10)
     row = {"step": step, "epoch": (step - 1) // STEPS_PER_EPOCH + 1, "lr": 0.01, "loss": loss, "top1_error": 0.5}
-    row |= {"top5_error": 0.25, "grad_norm": loss * 2, "clipped": loss > 1, "images_per_second": 1000.0}
+    row |= {"top5_error": 0.25, "gradient_norm": loss * 2, "clipped": loss > 1, "images_per_second": 1000.0}
     return row | changed
 
 
@@ -46,20 +48,20 @@ def evaluation_row(epoch: int, **changed: Any) -> dict[str, Any]:
     return row | {"train_seconds": 2.0, "images_per_second": 50.0} | changed
 
 
-def start_run(folder: Path, *, class_names: tuple[str, ...] = tuple("abcdefgh"), **sections: Any) -> Record:
+def start_run(folder: Path, *, class_names: tuple[str, ...] = tuple("abcdefgh"), **sections: Any) -> RunWriter:
     """Make a run directory as far as the first step."""
     config = RunConfig(optim=OptimConfig(batch_size=BATCH, epochs=3, clip=2.0), **sections)
-    record = Record.create(folder, config.completed())
+    record = RunWriter.create(folder, config.completed())
     record.write_environment(device=torch.device("cpu"), world_size=1)
     conv = LayerInit(index=0, name="features.0", shape=(16, 3, 3, 3), scheme="he", std=0.27, gain=0.1)
     last = LayerInit(index=1, name="classifier.6", shape=(8, 16), scheme="normal=1e-5", std=1e-5, gain=0.001)
     record.write_init([conv, last])
     images = torch.zeros(NUM_TRAIN, 2, 2, 3, dtype=torch.uint8)
-    train = sources.Split(images=images, labels=torch.zeros(NUM_TRAIN, dtype=torch.int64))
-    val = sources.Split(images=images[:40], labels=torch.zeros(40, dtype=torch.int64))
+    train = dataset.Split(images=images, labels=torch.zeros(NUM_TRAIN, dtype=torch.int64))
+    val = dataset.Split(images=images[:40], labels=torch.zeros(40, dtype=torch.int64))
     moments = torch.full((3,), 80.0)
     record.write_data(
-        sources.DataSet(
+        dataset.DataSet(
             name="digits", class_names=class_names, train=train, val=val, mean=moments, std=moments, covariance=torch.eye(3)
         )
     )
@@ -152,10 +154,13 @@ def test_chance_levels(tmp_path: Path, num_classes: int) -> None:
 
 def test_top5_below_five_classes_is_said_not_drawn(tmp_path: Path) -> None:
     run = finish_run(tmp_path / "run", class_names=("yes", "no", "maybe"))
-    assert [figure.name for figure in all_figures(run) if figure.plot is None] == ["top5"]
-    page = page_of(run.folder)
-    assert "Not defined: the data has 3 classes" in page
-    assert "Not defined for 3 classes." in page
+    (figure,) = [figure for figure in all_figures(run) if figure.plot is None]
+    assert figure.name == "top5"
+    assert "3 classes" in figure.missing
+    tile = summary.headline(run, "top5")
+    assert tile.value == NONE
+    assert "3 classes" in tile.details[0]
+    assert figure.missing in page_of(run.folder)
 
 
 @pytest.mark.parametrize("scheme", list(PALETTES))
@@ -209,16 +214,19 @@ def test_summary(tmp_path: Path) -> None:
     with (run.folder / EVALUATIONS).open("a") as file:
         file.write(json.dumps(evaluation_row(3, val_top1_error=0.3)) + "\n")
     page = page_of(run.folder).replace("\u00a0", " ")
-    assert "Finished" in page
-    assert "<dd>Best, epoch 2: 10 of 40 images wrong</dd>" in page
-    assert "<dd>Last 30.00 %, epoch 3: 12 of 40 images wrong</dd>" in page
-    assert "<dd>Chance 87.50 %</dd>" in page
+    assert summary.status(read_run(run.folder)).kind == "good"
+    best, last, chance = summary.headline(read_run(run.folder), "top1").details
+    assert re.findall(r"[\d.]+", best) == ["2", "10", "40"]  # epoch, wrong images, all images
+    assert re.findall(r"[\d.]+", last) == ["30.00", "3", "12", "40"]
+    assert re.findall(r"[\d.]+", chance) == ["87.50"]
+    for line in (best, last, chance):
+        assert f"<dd>{line}</dd>" in page
     assert "3 / 3" in page
     assert "2,346" in page  # images/s
     assert f"{16 * 27 + 16 + 8 * 16 + 8:,}" in page  # parameters
-    assert "Gain budget <b>−4.00</b>" in page  # log10 0.1 + log10 0.001
-    assert "<td>0.2700</td><td>0.1000</td><td>−1.00</td>" in page
-    assert "<td>1.0e−05</td><td>0.0010</td><td>−3.00</td>" in page
+    assert "Gain budget <b>−4.0</b>" in page  # log10 0.1 + log10 0.001
+    assert "<td>0.27</td><td>0.1</td><td>−1.00</td>" in page
+    assert "<td>1.0e−05</td><td>1.0e−03</td><td>−3.00</td>" in page
     assert "clipped to 2 in 8 of 8 steps" in page
     assert f"trainability train --recipe {run.folder}/config.toml --run.dir {run.folder}-again" in page
     assert "--resume" not in page
@@ -234,12 +242,14 @@ def test_folder_names_are_quoted_for_the_shell(tmp_path: Path) -> None:
 
 
 def test_a_run_directory_with_nothing_but_its_configuration(tmp_path: Path) -> None:
-    Record.create(tmp_path / "run", RunConfig().completed())
+    RunWriter.create(tmp_path / "run", RunConfig().completed())
     page = page_of(tmp_path / "run")
     for name in ("data.json", "init.json", "environment.json", "no step is recorded yet", "no epoch has ended yet"):
         assert name in page
-    assert page.count("No step has been recorded yet.") == 6
-    assert "Still running, or killed." in page
+    run = read_run(tmp_path / "run")
+    assert len(summary.missing(run)) == 7
+    assert sum(bool(figure.missing) for figure in all_figures(run)) == 6
+    assert summary.status(run).kind == "open"
     assert f"trainability train --resume {tmp_path}/run" in page
 
 
@@ -248,8 +258,11 @@ def test_a_run_in_its_first_epoch_shows_its_steps(tmp_path: Path) -> None:
     with (tmp_path / "run" / STEPS).open("a") as file:
         file.write('{"step": 3, "epo')  # a kill in mid-write
     page = page_of(tmp_path / "run")
-    assert "Not evaluated yet." in page
-    assert "Last recorded step: 2." in page
+    run = read_run(tmp_path / "run")
+    assert summary.headline(run, "top1").value == NONE
+    status = summary.status(run)
+    assert (status.kind, re.findall(r"\d+", status.text)) == ("open", ["2"])
+    assert status.text in page
     loss = metric_figure(read_run(tmp_path / "run"), "loss")
     assert plot_of(loss)["data"][0]["x"] == [1, 2]
 
@@ -261,17 +274,17 @@ def test_without_data_json_steps_are_drawn_over_steps(tmp_path: Path) -> None:
     assert plot_of(loss)["data"][0]["x"] == [1, 2]
     assert plot_of(loss)["layout"]["meta"]["per_epoch"] is None
     assert not plot_of(loss)["layout"]["shapes"]
-    assert "Chance level unknown" in page_of(tmp_path / "run")
+    assert "ln" not in loss.note
 
 
 def test_a_nan_is_a_gap_and_its_step_is_marked(tmp_path: Path) -> None:
     record = start_run(tmp_path / "run")
-    record.append(STEPS, [*(step_row(step) for step in range(1, 6)), step_row(6, loss=math.nan, grad_norm=math.inf)])
+    record.append(STEPS, [*(step_row(step) for step in range(1, 6)), step_row(6, loss=math.nan, gradient_norm=math.inf)])
     record.append(EVALUATIONS, [evaluation_row(1, val_loss=math.nan)])
     message = "loss or gradient is not finite at step 6: the output of <features.0> was NaN"
     record.write_result(status="non-finite", message=message, step=5, epoch=1, images_per_second=None)
     page = page_of(tmp_path / "run")
-    assert "Stopped: not finite" in page
+    assert summary.status(read_run(tmp_path / "run")).kind == "bad"
     assert "at step 6: the output of &lt;features.0&gt; was NaN" in page
     for figure in all_figures(read_run(tmp_path / "run")):
         if figure.name != "speed":
@@ -283,12 +296,13 @@ def test_a_nan_is_a_gap_and_its_step_is_marked(tmp_path: Path) -> None:
 
 def test_nothing_but_nan_still_gives_a_page(tmp_path: Path) -> None:
     record = start_run(tmp_path / "run")
-    nothing = {"loss": math.nan, "top1_error": math.nan, "top5_error": math.nan, "grad_norm": math.nan}
+    nothing = {"loss": math.nan, "top1_error": math.nan, "top5_error": math.nan, "gradient_norm": math.nan}
     record.append(STEPS, [step_row(1, **nothing)])
     record.append(EVALUATIONS, [evaluation_row(1, **{f"{p}_{k}": math.nan for p in ("train", "val") for k in nothing})])
-    page = page_of(tmp_path / "run")
-    assert page.count("Every value recorded so far is NaN or infinite.") == 4
-    assert page.count("Never finite.") == 2
+    run = read_run(tmp_path / "run")
+    assert [figure.name for figure in all_figures(run) if figure.missing] == ["loss", "top1", "top5", "norm"]
+    assert [summary.headline(run, name).value for name in ("top1", "top5")] == [NONE, NONE]
+    page_of(run.folder)
 
 
 def test_markup_in_names_is_text(tmp_path: Path) -> None:
@@ -321,71 +335,10 @@ def test_every_configured_field_is_shown(tmp_path: Path) -> None:
 def test_a_long_run_stays_a_small_page(tmp_path: Path) -> None:
     record = start_run(tmp_path / "run")
     draw = random.Random(0)
-    record.append(STEPS, [step_row(step, loss=draw.random(), grad_norm=draw.random()) for step in range(1, 20_001)])
+    record.append(STEPS, [step_row(step, loss=draw.random(), gradient_norm=draw.random()) for step in range(1, 20_001)])
     record.append(EVALUATIONS, [evaluation_row(epoch) for epoch in range(1, 101)])
     page = write_report(tmp_path / "run").stat().st_size
     assert page - len(get_plotlyjs()) < 600_000
-
-
-FINDING = {"rule": "dying_relu", "severity": "warning", "seen": MARKUP, "remedy": "less lr", "layers": ["features.0"]}
-
-
-def test_findings_stand_where_they_arose(tmp_path: Path) -> None:
-    record = start_run(tmp_path / "run")
-    record.append(STEPS, [step_row(step) for step in range(1, 101)])
-    rows = [FINDING | {"step": step, "severity": severity} for step, severity in ((0, "hint"), (40, "warning"), (41, "error"))]
-    record.append(ARISEN, rows)
-    record.write_findings(step=100, verdict="dead", reason="none", findings=[rows[2]], evidence=None)
-    run = read_run(tmp_path / "run")
-    for name in METRICS:
-        layout = plot_of(metric_figure(run, name))["layout"]
-        assert [mark["x0"] for mark in layout["shapes"] if mark["name"] == "finding"] == [0, 40]
-        labels = [note for note in layout["annotations"] if note["name"] == "finding"]
-        assert [(note["x"], note["text"]) for note in labels] == [(0, "1"), (40, "2–3")]  # too close to be told apart
-        assert "2 warning: dying_relu, step 40" in labels[1]["hovertext"]
-    page = page_of(run.folder)
-    assert "Findings as they arose: 3" in page
-    assert '<td class="text">step 40, epoch 10.0</td>' in page
-    assert '<td class="text">before the first step</td>' in page
-    assert page.count("still there") == 1
-    assert "<img" not in page
-
-
-@pytest.mark.parametrize(("predicted", "end", "words"), [(3.0, 3.0, "at chance for 3 steps"), ("inf", 8.16, "never leaves")])
-def test_the_predicted_plateau_is_shaded(tmp_path: Path, predicted: object, end: float, words: str) -> None:
-    run = finish_run(tmp_path / "run")
-    (run.folder / EVIDENCE).write_text(json.dumps({"probe": {"plateau_steps": predicted}}))
-    layout = plot_of(metric_figure(read_run(run.folder), "loss"))["layout"]
-    span = next(shape for shape in layout["shapes"] if shape["name"] == "plateau")
-    assert (span["x0"], span["x1"]) == (0, pytest.approx(end))
-    assert any(words in note["text"] for note in layout["annotations"])
-    assert "Predicted plateau" in page_of(run.folder)
-
-
-def test_a_run_of_an_older_version_gives_a_page(tmp_path: Path) -> None:
-    run = finish_run(tmp_path / "run")
-    (run.folder / "config.toml").write_text('[model]\nconfig = "B"\n')  # all else takes its default
-    for name, keys in ((STEPS, ("step", "loss")), (EVALUATIONS, ("epoch", "step", "val_top1_error"))):
-        rows = [json.loads(line) for line in (run.folder / name).read_text().splitlines()]
-        (run.folder / name).write_text("".join(json.dumps({key: row[key] for key in keys}) + "\n" for row in rows))
-    (run.folder / "environment.json").write_text('{"python": "3.9"}')
-    (run.folder / "data.json").write_text('{"name": "digits"}')
-    (run.folder / "init.json").write_text('[{"index": 0, "name": "features.0", "shape": [4, 3, 3, 3], "scheme": "he"}]')
-    (run.folder / "findings.json").write_text('{"step": 8, "verdict": "cannot tell"}')
-    (run.folder / "result.json").write_text('{"status": "finished"}')
-    page = page_of(run.folder)
-    assert "Diagnosis: cannot tell" in page
-    assert "<dd>Best, epoch 2</dd>" in page
-    assert page.count("Not recorded by this run.") == 4  # top-5 error, norm, rate, speed
-
-
-def test_a_newer_version_is_one_clear_line(tmp_path: Path) -> None:
-    run = finish_run(tmp_path / "run")
-    with (run.folder / "config.toml").open("a") as file:
-        file.write("\n[quantum]\nqubits = 3\n")
-    with pytest.raises(ValueError, match="quantum") as caught:
-        write_report(run.folder)
-    assert "\n" not in str(caught.value)
 
 
 class TestInBrowser:
@@ -411,10 +364,10 @@ class TestInBrowser:
         assert "<title>VGG-B on digits – Finished</title>" in dom
 
     def test_a_page_with_nothing_to_draw_opens_too(self, tmp_path: Path) -> None:
-        Record.create(tmp_path / "run", RunConfig().completed())
+        RunWriter.create(tmp_path / "run", RunConfig().completed())
         seen = visit(write_report(tmp_path / "run"), tmp_path)
         assert (seen.requests, seen.console) == ([], [])
-        assert "No step has been recorded yet." in seen.dom
+        assert seen.dom.count('class="nothing"') > 6
 
     def test_scale_and_legend_answer_to_clicks(self, tmp_path: Path) -> None:
         page = write_report(finish_run(tmp_path / "run").folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import re
@@ -19,9 +20,10 @@ from test_report import MARKUP, finish_run, needs_browser, page_of, plot_of
 from trainability.evaluation import predictions, thumbnails
 from trainability.evaluation.error_analysis import error_analysis
 from trainability.report.confusion import NUM_SHOWN, confusion_figure
+from trainability.report.error_section import error_section
 from trainability.report.html import write_report
 from trainability.report.look import PALETTES
-from trainability.training.record import Run
+from trainability.training.record import Run, read_run
 
 NAMES = ("ant", "@bee", "<b>cat</b>", "$x$", "eel", "fox", "gnu", MARKUP)
 
@@ -47,9 +49,13 @@ def learned(num_images: int = 40) -> list[int]:
 
 def test_errors_in_words_and_numbers(tmp_path: Path) -> None:
     page = page_of(answered(tmp_path / "run", learned()).folder).replace("\u00a0", " ")
-    assert "5 of 40 validation images wrong (12.50 %). Protocol: centre at 32 pixels." in page
-    assert "collapsed" not in page
-    assert "Never the answer: “@bee”." in page
+    section, problems = error_section(read_run(tmp_path / "run"))
+    assert section is not None
+    assert problems == []
+    assert re.findall(r"[\d.]+\d", section.intro) == ["40", "12.50", "32"]
+    assert not section.has_collapsed
+    assert "“@bee”" in section.answers  # never the answer
+    assert section.answers in html.unescape(page)
     table = page.split("Error of each class</h3>")[1]
     rows = re.findall(r'title="([^"]*)"[^>]*>[^<]*</span>\s*</th><td>(\d+)</td><td>([\d.]+) %</td>', table.split("</table>")[0])
     assert rows[0] == ("@bee", "5", "100.00")
@@ -60,8 +66,12 @@ def test_errors_in_words_and_numbers(tmp_path: Path) -> None:
 
 
 def test_collapse_is_said_plainly(tmp_path: Path) -> None:
-    page = page_of(answered(tmp_path / "run", [0] * 36 + [5] * 4).folder).replace("\u00a0", " ")
-    assert "Predictions have collapsed: 1 of 8 classes gets 90.00 % of the answers but is 12.50 % of the images: “ant”" in page
+    section, _ = error_section(answered(tmp_path / "run", [0] * 36 + [5] * 4))
+    assert section is not None
+    assert section.has_collapsed
+    for part in ("1 of 8 classes", "90.00 %", "12.50 %", "“ant”"):
+        assert part in section.answers
+    assert 'class="lede collapsed"' in page_of(tmp_path / "run")
 
 
 def test_thumbnails_are_the_images_and_say_what_they_are(tmp_path: Path) -> None:
@@ -86,21 +96,25 @@ def test_markup_in_class_names_is_text(tmp_path: Path) -> None:
 
 
 def test_a_network_without_errors_or_without_answers(tmp_path: Path) -> None:
-    page = page_of(answered(tmp_path / "right", [i % 8 for i in range(40)]).folder)
-    assert "No class was taken for another." in page
-    assert "Worst images" not in page
+    right, _ = error_section(answered(tmp_path / "right", [i % 8 for i in range(40)]))
+    assert right is not None
+    assert (right.pairs, right.galleries) == ((), ())
+    assert "<img" not in page_of(tmp_path / "right")
     run = answered(tmp_path / "nan", learned())
     kept = predictions.from_log_probabilities(
         torch.full((40, 8), torch.nan, dtype=torch.float64), torch.arange(40) % 8, class_names=NAMES, protocol="centre"
     )
     predictions.save(kept, run.folder / predictions.FILE)
-    page = page_of(run.folder).replace("\u00a0", " ")
-    assert "No image got an answer. The network gave NaN for 100.00 % of the images." in page
+    silent, _ = error_section(read_run(run.folder))
+    assert silent is not None
+    assert "100.00 %" in silent.answers
+    assert silent.shares == ()
+    assert silent.answers in page_of(run.folder)
 
 
 def test_without_answers_the_page_says_how_to_get_them(tmp_path: Path) -> None:
     page = page_of(finish_run(tmp_path / "run").folder)
-    assert "No answers are kept with this run" in page
+    assert error_section(read_run(tmp_path / "run")) == (None, [])
     assert f"trainability evaluate {tmp_path}/run" in page
 
 
@@ -110,7 +124,7 @@ def test_torn_files_are_named_and_the_page_stands(tmp_path: Path, name: str) -> 
     path = run.folder / name
     path.write_bytes(path.read_bytes()[:200])
     page = page_of(run.folder)
-    assert f"{name} was changed or damaged" in page.split("</section>")[0]
+    assert name in page.split("</section>")[0]
     assert ("Confusion matrix" in page) == (name == thumbnails.FILE)
     assert "data:image/png" not in page
 
@@ -120,14 +134,19 @@ def test_missing_thumbnails_and_foreign_answers_are_said(tmp_path: Path) -> None
     small = thumbnails.load(run.folder / thumbnails.FILE)
     thumbnails.save({position: small[position] for position in (1, 9)}, run.folder / thumbnails.FILE)
     page = page_of(run.folder)
-    assert "thumbnails.npz lacks 3 of 5" in page
+    assert error_section(run)[1][0].startswith("Wrong images: thumbnails.npz lacks 3 of 5")
     assert page.count("<img src=") == 4
     assert "image 17,<br>not kept" in page
     (run.folder / thumbnails.FILE).unlink()
-    assert "no thumbnails were kept" in page_of(run.folder)
+    section, (problem,) = error_section(run)
+    assert section is not None
+    assert thumbnails.FILE in problem
+    assert problem in page_of(run.folder)
     data = json.loads((run.folder / "data.json").read_text())
     (run.folder / "data.json").write_text(json.dumps(data | {"num_val": 41}))
-    assert "predictions.npz is of other classes or images than this run" in page_of(run.folder)
+    section, (problem,) = error_section(read_run(run.folder))
+    assert section is None
+    assert predictions.FILE in problem
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 12, 13, 50])

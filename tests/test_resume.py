@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import config_of, flags_of, train
+from conftest import QuietDisplay, config_of, flags_of, train
 
 from trainability.training import checkpoint
 from trainability.training.record import read_rows, read_run
@@ -86,18 +86,10 @@ def test_twenty_kills(tmp_path: Path) -> None:
 def test_a_stop_in_any_place_of_an_epoch(tmp_path: Path, stop_after: int) -> None:
     config = config_of(optim__micro_batch_size=50)
 
-    class Stopper:
-        def start(self, start: object) -> None: ...
-
+    class Stopper(QuietDisplay):
         def step(self, position) -> None:
             if position.step == stop_after:
                 signal.raise_signal(signal.SIGINT)
-
-        def rows(self, rows: object) -> None: ...
-
-        def evaluation(self, row: object) -> None: ...
-
-        def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
     stopped = train(tmp_path / "stopped", config, display=Stopper())
     assert stopped.outcome.status == "interrupted"
@@ -114,20 +106,12 @@ def test_a_torn_newest_checkpoint_costs_steps_but_not_the_result(tmp_path: Path)
     newest = checkpoint.checkpoints(tmp_path / "torn" / "checkpoints")[0][1]
     newest.write_bytes(newest.read_bytes()[:-100])
 
-    class Listener:
+    class Listener(QuietDisplay):
         def __init__(self) -> None:
             self.notes: list[str] = []
 
         def start(self, start) -> None:
             self.notes += start.notes
-
-        def step(self, position: object) -> None: ...
-
-        def rows(self, rows: object) -> None: ...
-
-        def evaluation(self, row: object) -> None: ...
-
-        def diagnosed(self, diagnosis: object, new: object) -> None: ...
 
     listener = Listener()
     train(tmp_path / "torn", config, display=listener)

@@ -18,12 +18,13 @@ import torch
 from conftest import config_of
 from torch.nn import functional as F
 
-from trainability.config import RunConfig
-from trainability.data import cache, hub, sources
+from trainability.config import MIN_SIDE, SOURCES, RunConfig
+from trainability.config.sources import markdown_table
+from trainability.data import cache, dataset, hub
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
-from trainability.data.catalogs import catalog_of
+from trainability.data.dataset import DataSet
 from trainability.data.images import decode
-from trainability.data.sources import DataSet
+from trainability.data.layouts import catalog_of, function_of
 from trainability.data.streaming import make_loader
 from trainability.training.parts import build_model
 
@@ -70,12 +71,60 @@ FORMATS: dict[str, tuple[str, Callable[[Path], Path], int, int, int | None]] = {
 """What it is -> data.name, writer, number of classes, of training and of validation images."""
 
 
+BUILT_IN = {"digits": (10, 1438, 359), "synthetic": (10, 1600, 400)}
+"""Number of classes, of training and of validation images."""
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_by_itself(name: str, tmp_path: Path) -> None:
+    source = SOURCES[name]
+    # What a set suggests can be trained on.
+    assert source.crop >= MIN_SIDE
+    assert source.margin >= 0
+    assert 0 < source.width <= 16
+    # A set is made, or read: never both, never neither.
+    assert (source.make is None) == bool(source.layouts)
+    for reference in (source.make, source.labels, *(layout.reader for layout in source.layouts)):
+        assert reference is None or callable(function_of(reference))
+    if source.make is not None:
+        path, (num_classes, num_train, num_val) = None, BUILT_IN[name]
+    else:
+        _, write, num_classes, num_train, num_val = next(form for form in FORMATS.values() if form[0] == name)
+        path = write(tmp_path / "source")
+    data = dataset.load(config_for(name, path, tmp_path / "cache").data, seed=0)
+    assert (data.name, len(data.class_names), len(data.train), len(data.val)) == (name, num_classes, num_train, num_val)
+    for split in (data.train, data.val):
+        assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < num_classes
+        image = split.images[0]
+        assert image.dtype == torch.uint8
+        assert image.shape[2] == 3
+        assert min(image.shape[:2]) == 36
+    assert (data.mean > 0).all()
+    assert (data.mean < 255).all()
+    assert (data.std >= 0).all()
+    part, num_all = dataset.sample(config_for(name, path, tmp_path / "cache").data, seed=0, num_train=12, num_val=8)
+    assert (part.class_names, num_all) == (data.class_names, num_train)
+
+
+def test_the_table_of_sources_is_that_of_the_documentation(request: pytest.FixtureRequest) -> None:
+    page = Path(__file__).parents[1] / "docs" / "data.md"
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition("<!-- the sets: written by pytest --write-golden -->\n")
+    _, end, after = rest.partition("<!-- end of the sets -->\n")
+    assert begin
+    assert end
+    expected = before + begin + markdown_table() + end + after
+    if request.config.getoption("--write-golden"):
+        page.write_text(expected, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == expected
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_loads_and_trains_a_step(form: str, tmp_path: Path) -> None:
     name, write, num_classes, num_train, num_val = FORMATS[form]
     path = write(tmp_path / "source")
     config = config_for(name, path, tmp_path / "cache")
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     assert (len(data.class_names), len(data.train), len(data.val)) == (num_classes, num_train, num_val)
     assert set(data.train.labels.tolist()) <= set(range(num_classes))
     for split in (data.train, data.val):
@@ -137,7 +186,7 @@ def test_class_names_are_those_that_the_set_gives(tmp_path: Path) -> None:
 
 def test_a_split_of_the_sets_own_is_kept_whatever_the_seed(tmp_path: Path) -> None:
     config = config_for("cifar100", on_disk.hub_parquet(tmp_path / "s"), tmp_path / "cache")
-    one, other = sources.load(config.data, seed=0), sources.load(config.data, seed=1)
+    one, other = dataset.load(config.data, seed=0), dataset.load(config.data, seed=1)
     assert torch.equal(one.val.labels, other.val.labels)
     assert torch.equal(torch.as_tensor(one.val.images[0]), torch.as_tensor(other.val.images[0]))
 
@@ -146,7 +195,7 @@ def test_caltech_is_split_80_to_20_by_class_and_seed(tmp_path: Path) -> None:
     config = config_for("caltech256", on_disk.caltech(tmp_path / "s"), tmp_path / "cache")
     catalog = catalog_of(config.data)
     assert set(catalog.splits.tolist()) == {UNSPLIT}
-    one, other = sources.load(config.data, seed=0), sources.load(config.data, seed=1)
+    one, other = dataset.load(config.data, seed=0), dataset.load(config.data, seed=1)
     assert torch.bincount(one.val.labels).tolist() == [2, 2, 2, 2]
     assert torch.bincount(one.train.labels).tolist() == [8, 8, 8, 8]
     assert not torch.equal(one.mean, other.mean)  # measured on each split's own training images
@@ -156,7 +205,7 @@ def test_caltech_is_split_80_to_20_by_class_and_seed(tmp_path: Path) -> None:
 def test_moments_are_those_of_the_training_images(form: str, tmp_path: Path) -> None:
     name, write, *_ = FORMATS[form]
     config = config_for(name, write(tmp_path / "source"), tmp_path / "cache", data__encoding="raw")
-    data = sources.load(config.data, seed=3)
+    data = dataset.load(config.data, seed=3)
     flat = torch.cat([data.train.images[number].reshape(-1, 3) for number in range(len(data.train))]).double()
     torch.testing.assert_close(data.mean.double(), flat.mean(0), rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(data.std.double(), flat.std(0, correction=0), rtol=1e-5, atol=1e-4)
@@ -166,10 +215,10 @@ def test_moments_are_those_of_the_training_images(form: str, tmp_path: Path) -> 
 def test_images_of_one_shape_are_held_in_memory_within_the_limit_only(tmp_path: Path) -> None:
     path = on_disk.cifar(tmp_path / "s", num_classes=10, binary=True)
     small = config_for("cifar10", path, tmp_path / "cache")
-    assert isinstance(sources.load(small.data, seed=0).train.images, torch.Tensor)
+    assert isinstance(dataset.load(small.data, seed=0).train.images, torch.Tensor)
     for limit in (1e-5, None):
         config = config_for("cifar10", path, tmp_path / "cache", data__resident_gib=limit)
-        assert not isinstance(sources.load(config.data, seed=0).train.images, torch.Tensor)
+        assert not isinstance(dataset.load(config.data, seed=0).train.images, torch.Tensor)
 
 
 REFUSALS: dict[str, tuple[str, Callable[[Path], object], str]] = {
@@ -192,7 +241,11 @@ REFUSALS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda root: (on_disk.kaggle_imagenet(root) / "LOC_val_solution.csv").unlink(),
         "LOC_val_solution.csv is missing",
     ),
-    "a text file": ("folder", lambda root: on_disk.put(root, b"text"), "neither a folder nor a .parquet file"),
+    "a text file": (
+        "folder",
+        lambda root: on_disk.put(root, b"text"),
+        "no layout that is known; accepted for folder: Parq",
+    ),
     "no Caltech": ("caltech256", on_disk.class_folders, "no Caltech-256 here"),
     "half a tar": (
         "caltech256",
@@ -224,7 +277,7 @@ def test_a_mistake_is_told_in_one_line_that_names_the_place(mistake: str, tmp_pa
     path = tmp_path / "source"
     write(path)
     with pytest.raises(ValueError, match=message) as caught:
-        sources.load(config_for(name, path, tmp_path / "cache").data, seed=0)
+        dataset.load(config_for(name, path, tmp_path / "cache").data, seed=0)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -232,9 +285,9 @@ def test_a_mistake_is_told_in_one_line_that_names_the_place(mistake: str, tmp_pa
 def test_names_that_need_a_path_and_names_that_read_none_say_so(tmp_path: Path) -> None:
     for name in ("caltech256", "folder"):
         with pytest.raises(ValueError, match=r"needs --data\.path"):
-            sources.load(config_for(name, None, tmp_path).data, seed=0)
+            dataset.load(config_for(name, None, tmp_path).data, seed=0)
     with pytest.raises(ValueError, match="reads no files"):
-        sources.load(config_for("digits", tmp_path, tmp_path).data, seed=0)
+        dataset.load(config_for("digits", tmp_path, tmp_path).data, seed=0)
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
@@ -246,13 +299,14 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     (folder / "data_batch_1").write_bytes(pickle.dumps(Attack()))
     with pytest.raises(ValueError, match="pathlib"):
-        sources.load(config_for("cifar10", folder, tmp_path / "cache").data, seed=0)
+        dataset.load(config_for("cifar10", folder, tmp_path / "cache").data, seed=0)
     assert not (tmp_path / "ran").exists()
 
 
 def fake_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Put a small set in the Hub's place, behind the Hub's own types."""
-    source = hub.HUB[name]
+    source = SOURCES[name].hub
+    assert source is not None
     features = datasets.Features(
         {source.image: datasets.Image(), source.label: datasets.ClassLabel(names=[f"n{label}" for label in range(10)])}
     )
@@ -275,13 +329,13 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
 
-@pytest.mark.parametrize("name", hub.HUB)
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.hub is not None])
 def test_a_hub_set_loads_and_trains_a_step(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_hub(monkeypatch, name)
     config = config_for(name, None, tmp_path / "cache")
     assert labels_fit_the_images(catalog_of(config.data))
     cache.pack(config.data)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     assert (len(data.train), len(data.val), data.class_names[7]) == (40, 20, "n7")
     train_a_step(config, data)
 
@@ -289,15 +343,15 @@ def test_a_hub_set_loads_and_trains_a_step(name: str, tmp_path: Path, monkeypatc
 def test_once_packed_a_hub_set_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_hub(monkeypatch, "mnist")
     config = config_for("mnist", None, tmp_path / "cache")
-    one = sources.load(config.data, seed=0)
+    one = dataset.load(config.data, seed=0)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked the Hub again"))
-    assert torch.equal(sources.load(config.data, seed=0).train.labels, one.train.labels)
+    assert torch.equal(dataset.load(config.data, seed=0).train.labels, one.train.labels)
 
 
 def test_a_gated_set_says_how_to_get_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_for("imagenet", None, tmp_path / "cache")
     with pytest.raises(ValueError, match=r"trainability pack --data.name imagenet .*gated: accept its terms at https.*hf auth"):
-        sources.load(config.data, seed=0)
+        dataset.load(config.data, seed=0)
 
     def refused(*_: Any, **__: Any) -> None:
         raise datasets.exceptions.DatasetNotFoundError("Dataset 'ILSVRC/imagenet-1k' is a gated dataset on the Hub.\nMore.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainability.watch import tail as tails
-from trainability.watch.tail import Tail, read_json
+from trainability.watch.tail import Tail, read_replaced
 
 
 def line(step: int, **more: object) -> bytes:
@@ -148,13 +148,13 @@ def test_a_long_file_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_small_file_keeps_its_word_until_the_next_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "findings.json"
-    assert read_json(path, None) is None
+    assert read_replaced(path, None) is None
     path.write_text('{"verdict": "dead"}')
-    before = read_json(path, None)
+    before = read_replaced(path, None)
     assert before == {"verdict": "dead"}
     path.write_text('{"verdi')
-    assert read_json(path, before) == before
+    assert read_replaced(path, before) == before
     path.unlink()
-    assert read_json(path, before) is None
+    assert read_replaced(path, before) is None
     os.mkdir(path)
-    assert read_json(path, before) == before
+    assert read_replaced(path, before) == before

@@ -10,7 +10,7 @@ from conftest import Trained, config_of, train
 
 from trainability.evaluation import predictions
 from trainability.training import engine as engines
-from trainability.training.evaluate import Asking, evaluate_runs
+from trainability.training.evaluate import EvaluationOptions, evaluate_runs
 from trainability.trials.measure import METRICS, Measured, measure, measure_probe
 
 RUN: dict[str, Any] = {
@@ -29,7 +29,7 @@ RUN: dict[str, Any] = {
 def made(folder: Path, **fields: Any) -> Trained:
     trained = train(folder, config_of(**{**RUN, **fields}))
     with engines.start(trained.run.config.run) as engine:
-        evaluate_runs([folder], Asking(protocol="centre"), engine=engine)
+        evaluate_runs([folder], EvaluationOptions(protocol="centre"), engine=engine)
     return trained
 
 

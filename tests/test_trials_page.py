@@ -22,7 +22,7 @@ from trainability.models.vgg import CONFIGS
 from trainability.report.html import write_report
 from trainability.report.look import PALETTES, Figure
 from trainability.training import engine as engines
-from trainability.training.evaluate import Asking, evaluate_runs
+from trainability.training.evaluate import EvaluationOptions, evaluate_runs
 from trainability.training.record import STEPS, read_rows
 from trainability.trials import run as trial_runs
 from trainability.trials.book import TRIALS, select
@@ -90,7 +90,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = config_of(run__faults=faults, run__check="off" if faults else "on", run__monitor_every_steps=6)
         train(folder, config)
         with engines.start(config.run) as engine:
-            evaluate_runs([folder], Asking(protocol="centre"), engine=engine)
+            evaluate_runs([folder], EvaluationOptions(protocol="centre"), engine=engine)
         write_report(folder)
         shutil.rmtree(folder / "checkpoints")
     for label, size in (("deep-xavier", 1e-3), ("deep-0.01", 1e-6)):

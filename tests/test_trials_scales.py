@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainability.data import sources
+from trainability.data import dataset
 from trainability.trials.book import TRIALS
 from trainability.trials.cost import cost_seconds
 from trainability.trials.scales import DESK_SETS, STAND_INS, at_width, configure, find_places, in_sessions, scales_of
@@ -21,7 +21,7 @@ def test_a_standard_deviation_grows_as_the_width_shrinks() -> None:
 def test_a_stand_in_has_the_training_images_that_its_steps_are_counted_by(name: str) -> None:
     trial = next(trial for trial in TRIALS.values() if trial.data == name and not trial.plans)
     config = configure(trial, "pocket", "repaired", 0)
-    data = sources.load(config.data, seed=0)
+    data = dataset.load(config.data, seed=0)
     assert len(data.train) == STAND_INS[name].num_train
     per_epoch = -(-len(data.train) // config.optim.batch_size)
     assert config.optim.epochs * per_epoch == pytest.approx(trial.steps, abs=per_epoch)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trainability.checking.setup import check_config
+from trainability.checking.run import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
 from trainability.terminal.diagnosis import print_diagnosis
-from trainability.watch.state import Watched
+from trainability.watch.state import LiveRun
 from trainability.watch.view import view
 
 HERE = Path(__file__).parent
@@ -110,7 +110,7 @@ def check(to: Path) -> None:
 def watch(run: Path, to: Path) -> None:
     """Draw what `trainability watch` shows of a run."""
     console = Console(record=True, width=110, height=42, file=io.StringIO())
-    console.print(view(Watched(run), width=110, height=42))
+    console.print(view(LiveRun(run), width=110, height=42))
     console.save_svg(str(to), title=f"trainability watch {run.name}")
 
 

@@ -4,37 +4,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainability.checking.setup import Setup as Setup
+    from trainability.checking.check import check as check
     from trainability.config import RunConfig as RunConfig
+    from trainability.doctor import Diagnosis as Diagnosis
     from trainability.doctor import Evidence as Evidence
+    from trainability.doctor import Finding as Finding
     from trainability.doctor import Monitor as Monitor
     from trainability.doctor import audit_data as audit_data
     from trainability.doctor import audit_metric as audit_metric
     from trainability.doctor import diagnose as diagnose
+    from trainability.doctor import explain as explain
     from trainability.doctor.measure.probe import probe
+    from trainability.doctor.setup import Setup as Setup
     from trainability.initialization import InitPlan as InitPlan
+    from trainability.initialization import init_ as init_
     from trainability.models.vgg import build_vgg as build_vgg
+    from trainability.prescribe.plans import recommend_init as recommend_init
     from trainability.training.loop import fit as fit
     from trainability.training.record import read_run as read_run
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Diagnosis": "trainability.doctor",
     "Evidence": "trainability.doctor",
+    "Finding": "trainability.doctor",
     "InitPlan": "trainability.initialization",
     "Monitor": "trainability.doctor",
     "RunConfig": "trainability.config",
-    "Setup": "trainability.checking.setup",
+    "Setup": "trainability.doctor.setup",
     "audit_data": "trainability.doctor",
     "audit_metric": "trainability.doctor",
     "build_vgg": "trainability.models.vgg",
+    "check": "trainability.checking.check",
     "diagnose": "trainability.doctor",
+    "explain": "trainability.doctor",
     "fit": "trainability.training.loop",
+    "init_": "trainability.initialization",
     "probe": "trainability.doctor",
     "read_run": "trainability.training.record",
+    "recommend_init": "trainability.prescribe.plans",
 }
 __all__ = [
+    "Diagnosis",
     "Evidence",
+    "Finding",
     "InitPlan",
     "Monitor",
     "RunConfig",
@@ -43,10 +57,14 @@ __all__ = [
     "audit_data",
     "audit_metric",
     "build_vgg",
+    "check",
     "diagnose",
+    "explain",
     "fit",
+    "init_",
     "probe",
     "read_run",
+    "recommend_init",
 ]
 
 
@@ -55,3 +73,7 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

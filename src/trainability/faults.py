@@ -28,7 +28,7 @@ from trainability.training.schedule import Plateau
 from trainability.training.tally import Tally
 
 if TYPE_CHECKING:
-    from trainability.training.parts import Parts
+    from trainability.training.parts import TrainingParts
 
 _SHIFT_STREAM = 32  # the loader's own draws have 16 to 18
 
@@ -45,17 +45,17 @@ class Fault:
 
     what: str
     rule: str
-    install: Callable[[Parts, RunConfig], Parts]
+    install: Callable[[TrainingParts, RunConfig], TrainingParts]
 
 
-def install(parts: Parts, config: RunConfig) -> Parts:
+def install(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     """Put the faults that a configuration names into the parts of its run."""
     for name in config.run.faults:
         parts = FAULTS[name].install(parts, config)
     return parts
 
 
-def _metric_of_last_batch(parts: Parts, config: RunConfig) -> Parts:
+def _metric_of_last_batch(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     def evaluate(network: nn.Module, batches: Any, *, num_classes: int, **how: Any) -> Errors:
         kept = list(batches)
         last = parts.evaluate(network, kept[-1:], num_classes=num_classes, **how)
@@ -85,7 +85,7 @@ def loss_divisor(config: RunConfig) -> int:
     return max(2, math.ceil(config.optim.batch_size / size) if size is not None else 2)
 
 
-def _halved_loss(parts: Parts, config: RunConfig) -> Parts:
+def _halved_loss(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     return dataclasses.replace(parts, tally=functools.partial(_DividedTally, divisor=loss_divisor(config)))
 
 
@@ -139,7 +139,7 @@ class _OddAccumulation(_ChangedLoader):
             yield itertools.chain(own, [dataclasses.replace(more, is_last=True)])
 
 
-def _padded_pointwise(parts: Parts, config: RunConfig) -> Parts:
+def _padded_pointwise(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     for module in parts.model.features.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
             module.padding = (1, 1)
@@ -175,7 +175,7 @@ class _DroppedClip(GuardedStep):
         return norm
 
 
-def _clip_dropped(parts: Parts, config: RunConfig) -> Parts:
+def _clip_dropped(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     level = 7.0 / math.log(1000) * math.log(parts.loader.num_classes)
     losses = _Losses()
 
@@ -190,10 +190,10 @@ def _clip_dropped(parts: Parts, config: RunConfig) -> Parts:
     return dataclasses.replace(parts, step=step, evaluate=evaluate)
 
 
-def _resumed_with(kept: Callable[[Plateau], Plateau]) -> Callable[[Parts, RunConfig], Parts]:
+def _resumed_with(kept: Callable[[Plateau], Plateau]) -> Callable[[TrainingParts, RunConfig], TrainingParts]:
     """Make a fault whose resume keeps only a part of what the schedule remembers."""
 
-    def install(parts: Parts, config: RunConfig) -> Parts:
+    def install(parts: TrainingParts, config: RunConfig) -> TrainingParts:
         def load_latest(*arguments: Any) -> checkpoint.Loaded | None:
             loaded = parts.load_latest(*arguments)
             if loaded is None:
@@ -206,8 +206,8 @@ def _resumed_with(kept: Callable[[Plateau], Plateau]) -> Callable[[Parts, RunCon
     return install
 
 
-def _with_loader(kind: type[_ChangedLoader]) -> Callable[[Parts, RunConfig], Parts]:
-    def install(parts: Parts, config: RunConfig) -> Parts:
+def _with_loader(kind: type[_ChangedLoader]) -> Callable[[TrainingParts, RunConfig], TrainingParts]:
+    def install(parts: TrainingParts, config: RunConfig) -> TrainingParts:
         if not isinstance(parts.loader, ResidentLoader):
             raise ValueError(
                 f"run.faults {', '.join(config.run.faults)} changes images held in memory; {config.data.name} is streamed"

@@ -1,146 +1,103 @@
-"""The book of trials in a terminal: its list, its runs as they are made, its verdicts."""
+"""`trainability trials list`, `run` and `report`: the book of trials."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from tyro.conf import Positional, arg
 
-from trainability.trials.book import FURTHER, TRIALS, select
-from trainability.trials.cost import cost_seconds
-from trainability.trials.scales import Scale, find_places
-from trainability.trials.trial import Answer, Trial, Variant
-
-if TYPE_CHECKING:
-    from trainability.trials.run import FinishedJob, Job, Result
-
-_COLOURS: dict[Answer, str] = {"yes": "green", "no": "red", "open": "yellow", "none": "dim"}
+BOOK_FOLDER = Path("runs/trials")
 
 
-def print_book() -> None:
-    """Print every trial, its chapter, its data, what its runs cost one core, and what the log reports."""
-    table = Table(title="The log's trials", title_justify="left")
-    for name in ("trial", "chapter", "data", "minutes", "on the real set", "the log reports"):
-        is_number = name in ("minutes", "on the real set")
-        table.add_column(name, no_wrap=name in ("trial", "chapter"), justify="right" if is_number else "left")
-    chapter = None
-    for trial in TRIALS.values():
-        if chapter not in (None, trial.chapter):
-            table.add_section()
-        chapter = trial.chapter
-        costs = [_minutes(trial, scale) for scale in ("pocket", "desk")]
-        table.add_row(trial.id, trial.chapter, trial.data, *costs, trial.reports)
-    console = Console()
-    console.print(table)
-    console.print(
-        "Minutes are of one core, for all runs of a trial; runs are made side by side. On the real set: with --data-root, "
-        "at 32 "
-        "pixels and a quarter of the width; where there is none, it needs a GPU (--scale full).",
-        highlight=False,
-    )
-    console.print(FURTHER, highlight=False)
-    console.print(
-        "Run some: trainability trials run caltech-1 cliffs, or all of them: trainability trials run all", highlight=False
-    )
+def list_trials() -> int:
+    """Show every trial: its chapter, the data it stands for, what its runs cost, and what the log says happened."""
+    from trainability.cli.book import print_book
+
+    print_book()
+    return 0
 
 
-def _minutes(trial: Trial, scale: Scale) -> str:
-    seconds = cost_seconds(trial, scale) if scale == "pocket" or not trial.plans else None
-    return "–" if seconds is None else f"{max(1, round(seconds / 60))}"
-
-
-def replay_book(
-    names: Sequence[str],
+def run_trials(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="ID|CHAPTER|all")],
     *,
-    scale: Scale | None,
-    variants: Sequence[Variant],
-    data_root: Path | None,
-    data_paths: Sequence[str],
-    root: Path,
-    num_processes: int | None,
-    keep_weights: bool,
+    scale: Literal["pocket", "desk", "real", "full"] | None = None,
+    as_run: bool = False,
+    as_told: bool = False,
+    repaired: bool = False,
+    data_root: Path | None = None,
+    data_path: tuple[str, ...] = (),
+    dir: Path = BOOK_FOLDER,
+    processes: int | None = None,
+    keep_weights: bool = False,
 ) -> int:
-    """Make runs and print the verdicts; see `cli.run_trials`. Returns 1 if a run could not be made."""
-    chosen = select(tuple(names))
-    places = find_places(data_root, data_paths)
-    from trainability.trials import run as trial_runs  # imports torch: a name that is none is refused at once
+    """Make the runs of trials and judge them: is it as the log saw it, and does the log's explanation hold.
 
-    jobs = trial_runs.jobs_of(chosen, scale, variants, places=places)
-    console = Console()
-    console.print(_announced(jobs, root, num_processes), highlight=False)
-    count = 0
+    What is there already is not made again; a run that was broken off goes on where it was.
 
-    def on_finished(done: FinishedJob) -> None:
-        nonlocal count
-        count += 1
-        how = done.problem or ("there already" if done.was_there else f"{done.seconds:.0f} s")
-        style = "red" if done.problem else None
-        console.print(
-            f"[{count}/{len(jobs)}] {done.job.name}: {how}", style=style, highlight=False, markup=False, soft_wrap=True
-        )
+    Args:
+        names: trials or chapters, as trials list shows them, or all.
+        scale: pocket: minutes on two cores, 32 pixels, stand-ins for the data. desk: the real MNIST and CIFAR-10 on two
+            cores, 32 pixels, a quarter of the width. real: the real sets, 32 pixels, the paper's width. full: as the log,
+            224 pixels. None takes pocket, and desk too for the sets that --data-root has.
+        as_run: only what the log's code ran, with its bugs.
+        as_told: only what its text names where that is something else.
+        repaired: only what was run, without the bugs. None of these makes all; several may be given.
+        data_root: folder that holds mnist, cifar10, imagenet-1000, caltech256 and so on, as far as it does. With photographs
+            (imagenet-1000 or imagenet) starts are probed on those, too.
+        data_path: NAME=PATH of sets that lie elsewhere. Sets that have no place come from the Hub.
+        dir: where the runs are kept.
+        processes: runs side by side, each on one core. None takes one per core, or one on a GPU.
+        keep_weights: keep the checkpoints of every run: gigabytes.
+    """
+    from trainability.cli.book import replay_book
+    from trainability.trials.trial import VARIANTS
 
-    try:
-        done = trial_runs.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, on_finished=on_finished)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where it was", highlight=False)
-        raise
-    problems: list[str] = []
-    scales: dict[Scale, None] = {job.scale: None for job in jobs}
-    for at in scales:
-        made = [trial for trial in chosen if trial.plans or any(job.scale == at and job.trial == trial.id for job in jobs)]
-        if at != "pocket":
-            console.print(f"\nScale {at}", style="bold", highlight=False)
-        print_verdicts(console, [trial_runs.result_of(trial, at, root, problems) for trial in made])
-    for problem in problems:
-        console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
-    console.print("The book as a page: trainability trials report", highlight=False)
-    return 1 if any(row.problem for row in done) else 0
-
-
-def _announced(jobs: Sequence[Job], root: Path, num_processes: int | None) -> str:
-    """Say what is about to be run, and how long it takes on the cores that there are."""
-    cores = num_processes or len(os.sched_getaffinity(0))
-    per_scale: Mapping[Scale, list[Job]] = {job.scale: [] for job in jobs}
-    for job in jobs:
-        per_scale[job.scale].append(job)
-    parts = []
-    for scale, own in per_scale.items():
-        known = [job.cost_seconds for job in own]
-        total = sum(seconds for seconds in known if seconds is not None)
-        cost = f", about {max(1, round(total / cores / 60))} minutes on {cores} cores" if None not in known else ""
-        parts.append(f"{len(own)} runs of {len({job.trial for job in own})} trials at {scale} scale, into {root / scale}{cost}")
-    return "; ".join(parts)
+    if not names:
+        raise ValueError("trials run needs trials or chapters, or all; trainability trials list shows them")
+    wanted = {"as-run": as_run, "as-told": as_told, "repaired": repaired}
+    return replay_book(
+        names,
+        scale=scale,
+        variants=[variant for variant in VARIANTS if wanted[variant] or not any(wanted.values())],
+        data_root=data_root,
+        data_paths=data_path,
+        root=dir,
+        num_processes=processes,
+        keep_weights=keep_weights,
+    )
 
 
-def print_verdicts(console: Console, results: Sequence[Result]) -> None:
-    """Print per trial what the log says, what was measured, and whether its explanation holds; then count."""
-    from trainability.trials.report.markdown import counted
-    from trainability.trials.report.table import HOLDS_WORDS, SEEN_WORDS, row_of
+def report_trials(
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[ID|CHAPTER|all]")] = ("all",),
+    *,
+    scale: Literal["pocket", "desk", "real", "full"] = "pocket",
+    dir: Path = BOOK_FOLDER,
+    out: Path | None = None,
+    markdown: Path | None = None,
+) -> int:
+    """Write the book's page: every trial in the log's order, what the log says beside what was measured, with its pictures.
 
-    for result in results:
-        row = row_of(result)
-        console.print()
-        head = Text(row.trial, style="bold")
-        if row.seen != "none":
-            head.append(
-                f"  {SEEN_WORDS[row.seen] if row.seen != 'open' else 'as the log saw it: cannot be told'}; ", style="dim"
-            )
-            head.append(f"the log's explanation {HOLDS_WORDS[row.holds]}", style=f"bold {_COLOURS[row.holds]}")
-        console.print(head)
-        table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True, style="dim", min_width=10)
-        table.add_column(overflow="fold")
-        table.add_row("  log", f"{row.says} {row.claim}")
-        for number, line in enumerate(row.measured or ("not run",)):
-            table.add_row("" if number else "  measured", Text(line))
-        if row.cause:
-            table.add_row("  cause", Text(row.cause))
-        if row.not_shown:
-            table.add_row("  not here", Text(row.not_shown, style="dim"))
-        console.print(table)
-    console.print(f"\n{counted(results)}", highlight=False)
+    One file that works offline, from the runs that are there; trials without runs are listed with the command that makes them.
+
+    Args:
+        names: trials or chapters, as trials list shows them, or all.
+        scale: of the runs; pocket shows what was run at desk scale beside it.
+        dir: where the runs are.
+        out: the page. None puts book.html beside the runs.
+        markdown: write the table and the reasons as a page of documentation, too.
+    """
+    from trainability.trials.book import select
+
+    select(names)  # imports no torch: a name that is none is refused at once
+    from trainability.trials.report.page import write_book
+
+    written = write_book(names, scale=scale, root=dir, standard=BOOK_FOLDER, out=out, markdown_path=markdown)
+    for line in written.problems:
+        print(f"not read: {line}", file=sys.stderr)
+    print(f"{written.num_made} of {written.num_trials} trials have runs")
+    print(written.counted)
+    for path in written.paths:
+        print(path)
+    return 0

@@ -2,7 +2,6 @@
 
 from trainability.config.checks import in_range, nearest, one_of
 from trainability.config.fields import (
-    DATA_DEFAULTS,
     MIN_SIDE,
     NUM_POOLINGS,
     SECTIONS,
@@ -13,14 +12,16 @@ from trainability.config.fields import (
     RunConfig,
     RunSettings,
 )
+from trainability.config.sources import SOURCES, HubSet
 from trainability.config.toml import differences, field_flags, from_toml, read_tables, recipe_flags, to_toml
 
 __all__ = [
-    "DATA_DEFAULTS",
     "MIN_SIDE",
     "NUM_POOLINGS",
     "SECTIONS",
+    "SOURCES",
     "DataConfig",
+    "HubSet",
     "InitConfig",
     "ModelConfig",
     "OptimConfig",

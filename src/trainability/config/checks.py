@@ -29,6 +29,12 @@ def in_range(
         (below, lambda bound: value < bound, "below"),
         (at_most, lambda bound: value <= bound, "at most"),
     ]
+    try:
+        value = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name} is a whole number of {len(str(abs(int(value))))} digits; it must be a finite number"
+        ) from None
     given = [(bound, holds, word) for bound, holds, word in bounds if bound is not None]
     if not math.isfinite(value) or not all(holds(bound) for bound, holds, _ in given):
         limits = " and ".join(f"{word} {bound:g}" for bound, _, word in given)

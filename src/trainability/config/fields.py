@@ -10,15 +10,27 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_type_hints
 
 from tyro.conf import arg
 
 from trainability.config.checks import in_range, one_of
+from trainability.config.sources import SOURCES, defaults_in_words, help_on_names, help_on_paths
 
 NUM_POOLINGS = 5
 MIN_SIDE = 2**NUM_POOLINGS
 """Smallest image side that survives the five 2x2 poolings of every VGG: 32 pixels."""
+
+
+if TYPE_CHECKING:
+    SourceName = str
+else:
+    SourceName = Literal[tuple(SOURCES)]
+
+
+def _help(text: str) -> dict[str, str]:
+    """Give a field a `--help` text that follows from `SOURCES`, in place of a docstring under it."""
+    return {"help": text}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +40,13 @@ class ModelConfig:
     config: Literal["A", "A-LRN", "B", "C", "D", "E"] = "B"
     """Configuration of the paper's Table 1. Weight layers: A 11, B 13, C and D 16,
     E 19."""
-    width: float | None = None
-    """Multiplies all channel counts; 1 is the paper's 64-128-256-512-512. None
-    takes the data set's: 0.25 for digits, else 1."""
+    width: float | None = field(
+        default=None,
+        metadata=_help(
+            "Multiplies all channel counts; 1 is the paper's 64-128-256-512-512. None takes the data set's: "
+            f"{defaults_in_words(lambda source: f'{source.width:g}')}.",
+        ),
+    )
     hidden: int | None = None
     """Width of the two hidden fully-connected layers. None takes 4096 times the
     width, as in the paper."""
@@ -76,30 +92,33 @@ class InitConfig:
 class DataConfig:
     """The images. A size left out is the data set's own default."""
 
-    name: Literal["digits", "synthetic", "mnist", "cifar10", "cifar100", "caltech256", "imagenet", "folder"] = "digits"
-    """digits: 1,797 real handwritten digits, inside the package. synthetic:
-    generated images with the 1/f spectrum of photographs, learnable, of any
-    size and number. mnist, cifar10, cifar100, imagenet: from the Hugging Face
-    Hub, or from path. caltech256, folder: from path."""
-    path: Path | None = None
-    """Where the images are: class folders (train/CLASS/ and val/CLASS/, or
-    CLASS/), Parquet files, a pack, or the set's own files: Caltech-256's folder
-    or tar, ImageNet as on Kaggle, MNIST's idx files, CIFAR's batches. None
-    fetches the set from the Hub."""
-    size: int | None = None
-    """Smaller side of the image before cropping, in pixels (the paper's S). None
-    takes the crop for synthetic, 32 pixels more than the crop for caltech256,
-    imagenet and folder, 4 more for the others."""
-    crop: int | None = None
-    """Side of the square that the network trains on, in pixels, at least 32. None
-    takes 224 for caltech256, imagenet and folder, 32 for the others."""
+    name: SourceName = field(default="digits", metadata=_help(help_on_names()))
+    path: Path | None = field(default=None, metadata=_help(help_on_paths()))
+    size: int | None = field(
+        default=None,
+        metadata=_help(
+            "Smaller side of the image before cropping, in pixels (the paper's S). None takes the crop and some pixels more: "
+            f"{defaults_in_words(lambda source: source.margin)}.",
+        ),
+    )
+    crop: int | None = field(
+        default=None,
+        metadata=_help(
+            "Side of the square that the network trains on, in pixels, at least 32. None takes "
+            f"{defaults_in_words(lambda source: source.crop)}.",
+        ),
+    )
     input: Literal["mean", "standard"] = "mean"
     """mean: 0-255 with the training set's mean RGB subtracted, as in the paper.
     standard: divided by its standard deviation too. The scale is part of the
     initialisation: what trains under one can be dead under the other."""
-    flip: bool | None = None
-    """Mirror half of the training images left to right. None takes the data set's:
-    no for digits and mnist, where it would make other characters."""
+    flip: bool | None = field(
+        default=None,
+        metadata=_help(
+            "Mirror half of the training images left to right. None takes the data set's: "
+            f"{defaults_in_words(lambda source: 'yes' if source.flip else 'no')} (a mirrored digit is another character).",
+        ),
+    )
     jitter: tuple[int, int] | None = None
     """Smallest and largest side, as in "256 512": every training image is
     rescaled so that its smaller side is drawn anew from this range, then
@@ -125,7 +144,8 @@ class DataConfig:
     soon as with that many classes. None makes every class its own."""
     cache: Path | None = None
     """Where packs are kept: the images, rescaled once. None takes
-    $TRAINABILITY_CACHE, or trainability in the user's cache folder."""
+    $TRAINABILITY_CACHE, or trainability in the system's folder for a user's
+    caches: ~/.cache on Linux, ~/Library/Caches on macOS."""
     encoding: Literal["jpeg", "raw"] | None = None
     """How a pack stores images: jpeg of quality 95, or raw pixels, several times
     the space and faster to read. None takes raw up to a size of 64."""
@@ -137,7 +157,7 @@ class DataConfig:
     is held on the device whole; others are streamed. None streams all."""
 
     def __post_init__(self) -> None:
-        one_of("data.name", self.name, tuple(DATA_DEFAULTS))
+        one_of("data.name", self.name, tuple(SOURCES))
         one_of("data.input", self.input, ("mean", "standard"))
         for name, side in (("data.crop", self.crop), ("data.size", self.size)):
             if side is not None and side < MIN_SIDE:
@@ -318,7 +338,7 @@ class RunConfig:
 
     def completed(self) -> RunConfig:
         """Fill every field whose default depends on the data set, so that the written configuration stands alone."""
-        defaults = DATA_DEFAULTS[self.data.name]
+        defaults = SOURCES[self.data.name]
         crop = self.data.crop if self.data.crop is not None else defaults.crop
         size = self.data.size if self.data.size is not None else crop + defaults.margin
         width = self.model.width if self.model.width is not None else defaults.width
@@ -330,26 +350,5 @@ class RunConfig:
             data=dataclasses.replace(self.data, crop=crop, size=size, flip=flip),
         )
 
-
-@dataclass(frozen=True, kw_only=True)
-class DataDefaults:
-    """What a data set's own images suggest. Margin: how much larger than the crop the image is, in pixels."""
-
-    crop: int
-    margin: int
-    width: float
-    flip: bool
-
-
-DATA_DEFAULTS: dict[str, DataDefaults] = {
-    "digits": DataDefaults(crop=32, margin=4, width=0.25, flip=False),
-    "synthetic": DataDefaults(crop=32, margin=0, width=1.0, flip=True),
-    "mnist": DataDefaults(crop=32, margin=4, width=0.25, flip=False),
-    "cifar10": DataDefaults(crop=32, margin=4, width=1.0, flip=True),
-    "cifar100": DataDefaults(crop=32, margin=4, width=1.0, flip=True),
-    "caltech256": DataDefaults(crop=224, margin=32, width=1.0, flip=True),
-    "imagenet": DataDefaults(crop=224, margin=32, width=1.0, flip=True),
-    "folder": DataDefaults(crop=224, margin=32, width=1.0, flip=True),
-}
 
 SECTIONS = {section.name: get_type_hints(RunConfig)[section.name] for section in dataclasses.fields(RunConfig)}

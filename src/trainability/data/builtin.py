@@ -42,28 +42,32 @@ _GREY_SHARE, _MEAN, _STD = 0.9, 120.0, 60.0
 _CHUNK = 64
 
 
-def generate(config: DataConfig, seed: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def labels_of(config: DataConfig) -> Tensor:
+    """List the labels of all images that a configuration generates, (num,) int64, sorted by class."""
+    return imbalanced_labels(config.num_images, config.num_classes, config.imbalance)
+
+
+def generate(config: DataConfig, seed: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Generate learnable images with the spectrum of photographs: amplitude 1/f, channels correlated.
 
     Every image is a smooth pattern of its class plus noise of that spectrum of its own.
 
-    Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical cells".
-    """
-    labels = imbalanced_labels(config.num_images, config.num_classes, config.imbalance)
-    return draw(config, seed, labels), labels, tuple(f"class {label}" for label in range(config.num_classes))
-
-
-def draw(config: DataConfig, seed: int, labels: Tensor) -> Tensor:
-    """Draw a synthetic image for every label.
-
     Args:
         config: completed.
         seed: decides the classes' patterns and the noise.
-        labels: (num,) int64.
+        labels: (num,) int64, an image is drawn for each; `None` for those of `labels_of`.
 
     Returns:
-        (num, size, size, 3) uint8.
+        Images (num, size, size, 3) uint8, labels (num,) int64 and the names of the classes.
+
+    Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical cells".
     """
+    labels = labels_of(config) if labels is None else labels
+    return _draw(config, seed, labels), labels, tuple(f"class {label}" for label in range(config.num_classes))
+
+
+def _draw(config: DataConfig, seed: int, labels: Tensor) -> Tensor:
+    """Draw a synthetic image for every label. Returns (num, size, size, 3) uint8."""
     assert config.size is not None
     size = config.size
     patterns = _patterns(config.num_classes, seed, 0)

@@ -6,9 +6,10 @@ import hashlib
 import os
 from pathlib import Path
 
-from trainability.config import DataConfig
-from trainability.data.catalogs import LAYOUTS, catalog_of
-from trainability.data.hub import HUB
+import platformdirs
+
+from trainability.config import SOURCES, DataConfig
+from trainability.data.layouts import catalog_of
 from trainability.data.origin import is_up_to_date
 from trainability.data.packed import Pack, Progress, is_pack
 from trainability.data.packing import PackResult, pack_catalog
@@ -29,8 +30,9 @@ def pack(config: DataConfig, *, num_workers: int | None = None, progress: Progre
     Raises:
         ValueError: the set reads no files, is not where it should be, or has too many broken images.
     """
-    if config.name not in LAYOUTS:
-        raise ValueError(f"data.name {config.name} needs no packing; accepted: {', '.join(LAYOUTS)}")
+    if not SOURCES[config.name].layouts:
+        accepted = ", ".join(name for name, source in SOURCES.items() if source.layouts)
+        raise ValueError(f"data.name {config.name} needs no packing; accepted: {accepted}")
     if config.path is not None and is_pack(config.path):
         raise ValueError(f"data.path {config.path} is a pack already")
     assert config.size is not None
@@ -51,14 +53,18 @@ def encoding_of(config: DataConfig) -> str:
     return config.encoding or ("raw" if config.size <= LARGEST_RAW_SIZE else "jpeg")
 
 
+def cache_folder(config: DataConfig) -> Path:
+    """Name the folder of all packs: `data.cache`, else $TRAINABILITY_CACHE, else where the system keeps a user's caches."""
+    set_by_user = config.cache or os.environ.get("TRAINABILITY_CACHE")
+    return Path(set_by_user) if set_by_user else platformdirs.user_cache_path("trainability", appauthor=False)
+
+
 def pack_folder(config: DataConfig) -> Path:
     """Name the folder of a configuration's pack, one per source, place, size and encoding."""
-    default = os.environ.get("TRAINABILITY_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "trainability"
-    )
-    where = str(config.path.resolve()) if config.path is not None else HUB[config.name].repo if config.name in HUB else ""
+    hub = SOURCES[config.name].hub
+    where = str(config.path.resolve()) if config.path is not None else hub.repo if hub is not None else ""
     mark = hashlib.sha256(where.encode()).hexdigest()[:8]
-    return Path(config.cache or default) / f"{config.name}-{config.size}-{encoding_of(config)}-{mark}"
+    return cache_folder(config) / f"{config.name}-{config.size}-{encoding_of(config)}-{mark}"
 
 
 def opened(config: DataConfig, progress: Progress | None = None) -> Pack:
@@ -78,9 +84,11 @@ def opened(config: DataConfig, progress: Progress | None = None) -> Pack:
         return found
     folder = pack_folder(config)
     if not is_pack(folder) or not is_up_to_date(folder):
-        if config.path is None and config.name in HUB and HUB[config.name].is_large:
-            access = HUB[config.name].how_to_get_access
-            raise ValueError(f"{_not_packed(config, folder)}; {access}, or give --data.path with a copy that you have")
+        hub = SOURCES[config.name].hub
+        if config.path is None and hub is not None and hub.is_large:
+            raise ValueError(
+                f"{_not_packed(config, folder)}; {hub.how_to_get_access}, or give --data.path with a copy that you have"
+            )
         num_images = len(catalog_of(config).labels)
         if num_images > MOST_IMAGES_UNASKED:
             raise ValueError(f"{_not_packed(config, folder)} (once, for {num_images:,} images)")

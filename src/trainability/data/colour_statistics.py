@@ -16,7 +16,7 @@ _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moments:
+class ColourStatistics:
     """First and second moments of the pixels of a set, on 0-255.
 
     Attributes:
@@ -49,7 +49,7 @@ def pixel_sums(pixels: np.ndarray) -> np.ndarray:
     return totals
 
 
-def moments(sums: np.ndarray) -> Moments:
+def colour_statistics(sums: np.ndarray) -> ColourStatistics:
     """Turn added-up `pixel_sums` into moments.
 
     Args:
@@ -60,7 +60,7 @@ def moments(sums: np.ndarray) -> Moments:
     for (a, b), total in zip(_PAIRS, sums[4:], strict=True):
         covariance[a, b] = covariance[b, a] = total / count - mean[a] * mean[b]
     std = np.sqrt(np.diagonal(covariance).clip(min=0))
-    return Moments(
+    return ColourStatistics(
         mean=torch.from_numpy(mean).float(),
         std=torch.from_numpy(std).float(),
         covariance=torch.from_numpy(covariance).float(),

@@ -9,52 +9,15 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from trainability.config import HubSet
 from trainability.data.catalog import TRAIN, VAL, Catalog, Images, joined
 
 REACH_SECONDS = 2.0
 """How long the Hub may take to answer at all. `datasets` itself would try again for half a minute."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HubSet:
-    """A data set on the Hub.
-
-    Attributes:
-        repo: owner and name.
-        image: column of images.
-        label: column of classes.
-        val: split that the set itself holds out, with labels.
-        is_large: whether it takes hours to fetch and pack, so that training does not begin with it unasked.
-        is_gated: whether its terms must be accepted first.
-    """
-
-    repo: str
-    image: str
-    label: str
-    val: str
-    is_large: bool = False
-    is_gated: bool = False
-
-    @property
-    def how_to_get_access(self) -> str:
-        """What to do about a gate."""
-        return (
-            f"{self.repo} is gated: accept its terms at https://huggingface.co/datasets/{self.repo}, then log in with"
-            " `hf auth login` or set HF_TOKEN"
-        )
-
-
-HUB: dict[str, HubSet] = {
-    "mnist": HubSet(repo="ylecun/mnist", image="image", label="label", val="test"),
-    "cifar10": HubSet(repo="uoft-cs/cifar10", image="img", label="label", val="test"),
-    "cifar100": HubSet(repo="uoft-cs/cifar100", image="img", label="fine_label", val="test"),
-    "imagenet": HubSet(repo="ILSVRC/imagenet-1k", image="image", label="label", val="validation", is_large=True, is_gated=True),
-}
 
 
 class HubImages:
@@ -81,16 +44,16 @@ class HubImages:
         return f"{self.split} row {position}"
 
 
-def hub_catalog(name: str) -> Catalog:
+def hub_catalog(name: str, source: HubSet) -> Catalog:
     """Fetch a data set from the Hub, or take it from the Hub's own cache on this machine.
 
     Args:
-        name: entry of `HUB`.
+        name: of the set, for messages.
+        source: where it is on the Hub.
 
     Raises:
         ValueError: no network and nothing cached, or the set is gated; one line that says what to do.
     """
-    source = HUB[name]
     elsewhere = "or give --data.path with a copy that you have"
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     is_offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE") or not is_reachable(endpoint)

@@ -17,7 +17,7 @@ from torch import Tensor
 from trainability import keyed
 from trainability.config import DataConfig, OptimConfig
 from trainability.data import augment
-from trainability.data.sources import DataSet
+from trainability.data.dataset import DataSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def check_batch_size(optim: OptimConfig, data: DataSet) -> None:
         )
 
 
-class Finish:
+class InputTransform:
     """The last part of every batch's way, on the device: mirror images, colour shift, normalisation."""
 
     def __init__(self, data: DataSet, config: DataConfig, device: torch.device) -> None:
@@ -224,7 +224,7 @@ class ResidentLoader:
         self.seed, self.device, self.rank, self.world_size = seed, device, rank, world_size
         self.train_images, self.train_labels = data.train.images.to(device), data.train.labels.to(device)
         self.val_images, self.val_labels = data.val.images.to(device), data.val.labels.to(device)
-        self.finish = Finish(data, config, device)
+        self.transform = InputTransform(data, config, device)
         self.num_classes = len(data.class_names)
 
     @property
@@ -262,7 +262,7 @@ class ResidentLoader:
             index = order[share.start : share.stop]
             pixels = augment.random_crops(self.train_images, index, keys, crop=self.crop, flip=self.flip, jitter=self.jitter)
             yield MicroBatch(
-                images=self.finish.training(pixels, keys),
+                images=self.transform.training(pixels, keys),
                 labels=self.train_labels[index],
                 weights=torch.full((len(keys),), 0.0 if share.is_filler else 1.0, device=self.device),
                 keys=keys,
@@ -285,4 +285,4 @@ class ResidentLoader:
             index = index.to(self.device)
             pixels = augment.centre_crops(self.val_images[index], self.crop, scale=self.val_scale)
             weights = torch.full((len(index),), weight, device=self.device)
-            yield self.finish.validation(pixels), self.val_labels[index], weights
+            yield self.transform.validation(pixels), self.val_labels[index], weights

@@ -66,7 +66,7 @@ def container_stamps(containers: tuple[Path, ...]) -> dict[str, list[int]]:
 
 def is_up_to_date(folder: Path) -> bool:
     """Whether the files and folders that a pack was made from are as they were."""
-    origin = read_json(folder / SOURCE)
+    origin = json_or_none(folder / SOURCE)
     if not isinstance(origin, dict):
         return False
     containers = origin["containers"]
@@ -76,7 +76,7 @@ def is_up_to_date(folder: Path) -> bool:
         return False
 
 
-def read_json(path: Path) -> object:
+def json_or_none(path: Path) -> object:
     """Read a JSON file; `None` where there is none, or a torn one."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

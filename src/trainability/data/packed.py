@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -272,8 +272,3 @@ def verify(folder: Path, progress: Progress | None = None) -> PackInfo:
             f"{folder / damaged[0]}: {len(damaged)} of {len(info.files)} files do not have their checksum; pack again"
         )
     return info
-
-
-def total_sums(pack: Pack, positions: Iterable[int] | np.ndarray) -> np.ndarray:
-    """Add up the pixel sums of some of a pack's images. Returns (10,) int64."""
-    return pack.sums[np.asarray(positions)].sum(0)

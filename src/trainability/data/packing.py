@@ -20,7 +20,7 @@ import numpy as np
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
 from trainability.data.colour_statistics import NUM_SUMS, pixel_sums
 from trainability.data.images import BrokenImage, decode, encode_jpeg, rescale
-from trainability.data.origin import SOURCE, Origin, origin_of, read_json
+from trainability.data.origin import SOURCE, Origin, json_or_none, origin_of
 from trainability.data.packed import (
     ROW,
     PackInfo,
@@ -116,7 +116,7 @@ def _brought_up_to_date(
     catalog: Catalog, folder: Path, origin: Origin, num_workers: int | None, progress: Progress | None
 ) -> int:
     """Make the shards that are missing, and the files over them. Returns the number of shards made."""
-    if read_json(folder / SOURCE) != dataclasses.asdict(origin):
+    if json_or_none(folder / SOURCE) != dataclasses.asdict(origin):
         for pattern in OWN_FILES:
             for path in folder.glob(pattern):
                 path.unlink()
@@ -242,7 +242,7 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
 
 def _finished_shard(folder: Path, number: int) -> ShardResult | None:
     """Read the note of a shard that is whole; one with broken images is made anew, since they may have been mended."""
-    note = read_json(folder / f"shard-{number:05d}.json")
+    note = json_or_none(folder / f"shard-{number:05d}.json")
     if not isinstance(note, dict) or note["broken"]:
         return None
     files = {name: (num_bytes, digest) for name, (num_bytes, digest) in note["files"].items()}

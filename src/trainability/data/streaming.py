@@ -23,8 +23,9 @@ from trainability import keyed
 from trainability.config import DataConfig, OptimConfig
 from trainability.data import augment
 from trainability.data.augment import Axis, Cut
+from trainability.data.dataset import DataSet
 from trainability.data.loader import (
-    Finish,
+    InputTransform,
     Loader,
     MicroBatch,
     ResidentLoader,
@@ -37,7 +38,6 @@ from trainability.data.loader import (
     val_scale,
 )
 from trainability.data.packed import PackedImages
-from trainability.data.sources import DataSet
 from trainability.data.workers import Ticket, Workers, num_cpus
 
 BATCHES_AHEAD = 2
@@ -145,7 +145,7 @@ class StreamingLoader:
         self.seed, self.device, self.rank, self.world_size = seed, device, rank, world_size
         self.train_images, self.train_labels = data.train.images, data.train.labels
         self.val_images, self.val_labels = data.val.images, data.val.labels
-        self.finish = Finish(data, config, device)
+        self.transform = InputTransform(data, config, device)
         self.num_classes = len(data.class_names)
         self.slot_images = min(self.batch_size, self.micro_batch_size or math.ceil(self.batch_size / world_size))
         one, size = torch.zeros(1, dtype=torch.int32), torch.tensor([self.size])
@@ -194,7 +194,7 @@ class StreamingLoader:
             if self.flip:
                 pixels = augment.mirrored_half(pixels, keys)
             yield MicroBatch(
-                images=self.finish.training(pixels, keys),
+                images=self.transform.training(pixels, keys),
                 labels=self.train_labels[plan.index].to(self.device),
                 weights=torch.full((len(keys),), plan.weight, device=self.device),
                 keys=keys,
@@ -215,7 +215,7 @@ class StreamingLoader:
         """
         for plan, pixels in self._decoded(self._val_plans(min(batch_size, self.slot_images))):
             weights = torch.full((len(plan.index),), plan.weight, device=self.device)
-            yield self.finish.validation(pixels), self.val_labels[plan.index].to(self.device), weights
+            yield self.transform.validation(pixels), self.val_labels[plan.index].to(self.device), weights
 
     def _train_plans(self, epoch: int, first: int, draws_of: int) -> Iterator[Plan]:
         """Plan every micro-batch of this process from a step of the epoch on."""

@@ -1,6 +1,6 @@
 """A verdict and the findings behind it. Data only; no torch."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainability.doctor.evidence import Evidence
@@ -55,7 +55,7 @@ class Diagnosis:
             raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
 
     def __str__(self) -> str:
-        return render_text(**{field.name: getattr(self, field.name) for field in fields(self)})
+        return render_text(self)
 
     @property
     def worse_than_hint(self) -> bool:
@@ -64,7 +64,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Strict-JSON form, evidence included."""
-        return to_plain(self)
+        return {**to_plain(self), "evidence": self.evidence.to_dict()}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Diagnosis":
@@ -73,4 +73,6 @@ class Diagnosis:
         Raises:
             ValueError: naming the field that does not fit.
         """
+        if isinstance(value, dict) and "evidence" in value:
+            value = {**value, "evidence": Evidence.from_dict(value["evidence"])}
         return from_plain(cls, value)

@@ -1,9 +1,16 @@
-"""What the doctor sees: probe, steps, samples, evaluations, audits. Data only; no torch."""
+"""What the doctor sees: probe, steps, samples, evaluations, audits, and how parts of it are joined. Data only; no torch."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from typing import Any
 
+from trainability.doctor.audit_results import DataAudit, MetricAudit
+from trainability.doctor.joining import joined_evaluations, joined_samples, joined_settings, joined_steps
 from trainability.doctor.serial import from_plain, to_plain
+
+# What `Evidence.to_dict` writes. 1, without the field: steps and samples counted from 0.
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +203,7 @@ class StepRecord:
     """One optimizer step as the loop saw it.
 
     Attributes:
-        step: counts from 0.
+        step: counts from 1.
         loss: mean over the step's micro-batches of what the loop handed over.
         gradient_norm: over all parameters, before clipping.
         clip_ratio: gradient after clipping over before, in [0, 1]; None if the optimizer was not watched.
@@ -221,7 +228,7 @@ class Sample:
     """What one sampled step showed inside the net.
 
     Attributes:
-        step: counts from 0.
+        step: counts from 1.
         layers: watched layers in forward order.
         batch_size: examples in the (micro-)batch that was seen; None if it was not.
         training: `model.training` during the forward pass; None if it was not seen.
@@ -242,7 +249,7 @@ class Evaluation:
     """One evaluation on a split.
 
     Attributes:
-        step: optimizer steps taken before it.
+        step: the last step before it, counted from 1; 0 before the first.
         split: "train" or "validation".
         loss: mean cross-entropy; None if not measured.
         top1_error: in [0, 1].
@@ -262,109 +269,6 @@ class Evaluation:
     label_entropy: float | None = None
     most_predicted_class: int | None = None
     most_predicted_fraction: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitAudit:
-    """What one split of the data looks like, exactly as the loop sees it (after augmentation and normalisation).
-
-    Attributes:
-        name: "train" or "validation".
-        num_images: images looked at.
-        shapes: distinct image shapes (channels, height, width).
-        channel_means: per channel.
-        channel_stds: per channel.
-        minimum: smallest value seen.
-        maximum: largest value seen.
-        clipped_fraction: share of values that sit exactly at the split's minimum or maximum.
-        blank_fraction: share of images that hold one single value.
-        constant_channel_fraction: share of (image, channel) pairs that hold one single value.
-        nonfinite_fraction: share of images with NaN or infinity.
-        label_min: smallest label.
-        label_max: largest label.
-        labels_are_integers: whether labels have an integer type.
-        label_counts: images per class, 0 .. label_max; () if labels are not class indices.
-        mirror_asymmetry: how far the left half of the images is from the mirrored right half, in standard deviations
-            over images, at the place and channel where it is furthest; None with fewer than 200 images.
-    """
-
-    name: str
-    num_images: int
-    shapes: tuple[tuple[int, ...], ...]
-    channel_means: tuple[float, ...]
-    channel_stds: tuple[float, ...]
-    minimum: float
-    maximum: float
-    clipped_fraction: float
-    blank_fraction: float
-    constant_channel_fraction: float
-    nonfinite_fraction: float
-    label_min: int | None = None
-    label_max: int | None = None
-    labels_are_integers: bool = True
-    label_counts: tuple[int, ...] = ()
-    mirror_asymmetry: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataAudit:
-    """Training data, and validation data beside it.
-
-    Attributes:
-        train: the training split.
-        validation: the validation split; None if there is none.
-        num_classes: classes that the data is said to have; None if unknown.
-        overlap_fraction: share of validation images that occur, value for value, among the training images seen.
-        label_conflict_fraction: share of repeated training images that carry different labels.
-        shared_dataset: both loaders draw from one and the same data set object.
-        repeated_fraction: share of training images that come out the same, value for value, when drawn again; None if
-            they were not drawn again.
-        class_signal_z: standard scores above chance of a linear probe of simple features; None if too few images.
-        class_signal_accuracy: held-out accuracy of that probe.
-    """
-
-    train: SplitAudit
-    validation: SplitAudit | None = None
-    num_classes: int | None = None
-    overlap_fraction: float | None = None
-    label_conflict_fraction: float | None = None
-    shared_dataset: bool = False
-    repeated_fraction: float | None = None
-    class_signal_z: float | None = None
-    class_signal_accuracy: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricCase:
-    """One known answer put to the metric.
-
-    Attributes:
-        name: what was asked.
-        expected: the right value.
-        got: what the metric said; NaN if it raised.
-        error: the exception's text, if it raised.
-    """
-
-    name: str
-    expected: float
-    got: float
-    error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricAudit:
-    """What the metric says to logits whose right value is known.
-
-    Attributes:
-        cases: every question, answer and right answer.
-        is_error: the metric counts what is wrong (an error) rather than what is right (an accuracy); it was found out
-            from its answers.
-        constant_score: what a predictor that always names the most common class scores.
-    """
-
-    cases: tuple[MetricCase, ...]
-    is_error: bool = False
-    constant_score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -393,15 +297,91 @@ class Evidence:
     optimizer: OptimizerSettings | None = None
     problems: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Strict-JSON form; `from_dict` reads it back to an equal object (NaN apart, which equals nothing)."""
-        return to_plain(self)
-
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "Evidence":
-        """Reads what `to_dict` wrote.
+    def of(cls, *parts: Evidence | ProbeResult | DataAudit | MetricAudit) -> Evidence:
+        """Join what was measured, the later part last.
+
+        Args:
+            parts: at least one, in any mixture; of two of the same kind the later one counts, as in `merge`.
 
         Raises:
-            ValueError: naming the field that does not fit.
+            ValueError: no part, or one of another type.
         """
-        return from_plain(cls, value)
+        if not parts:
+            raise ValueError(f"there is nothing to diagnose; expected {_PARTS}")
+        joined = cls()
+        for part in parts:
+            joined = joined.merge(_as_evidence(part))
+        return joined
+
+    def merge(self, other: Evidence) -> Evidence:
+        """Join two looks at the same training, `other` being the later one. Neither is changed.
+
+        Steps, samples, evaluations and problems of both are kept, in order of step; a record that both have is kept once.
+        Probe, audits and the number of classes are those of `other`, where it has them. So are the optimizer's settings,
+        but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
+
+        Raises:
+            ValueError: both have the same step with different numbers, so that these are two trainings.
+        """
+        if not isinstance(other, Evidence):
+            raise ValueError(f"merge takes an Evidence, got {_named(other)}")
+        return Evidence(
+            probe=other.probe or self.probe,
+            steps=joined_steps(self.steps, other.steps),
+            samples=joined_samples(self.samples, other.samples),
+            evaluations=joined_evaluations(self.evaluations, other.evaluations),
+            data=other.data or self.data,
+            metric=other.metric or self.metric,
+            num_classes=self.num_classes if other.num_classes is None else other.num_classes,
+            optimizer=joined_settings(self._settings, other.optimizer),
+            problems=tuple(dict.fromkeys((*self.problems, *other.problems))),
+        )
+
+    @property
+    def _settings(self) -> OptimizerSettings | None:
+        return self.optimizer or (self.probe.optimizer if self.probe is not None else None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Strict-JSON form with its `version`; `from_dict` reads it back to an equal object (NaN equals nothing)."""
+        return {"version": VERSION, **to_plain(self)}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Evidence:
+        """Reads what `to_dict` wrote, now or in an older version of this package.
+
+        Raises:
+            ValueError: naming the field that does not fit, or a version that is not known.
+        """
+        if not isinstance(value, dict):
+            return from_plain(cls, value)
+        version = value.get("version", 1)
+        if version not in (1, VERSION):
+            raise ValueError(f"evidence of version {version!r}; this version of trainability reads 1 and {VERSION}")
+        read = from_plain(cls, {name: item for name, item in value.items() if name != "version"})
+        if version == VERSION:
+            return read
+        return replace(
+            read,
+            steps=tuple(replace(record, step=record.step + 1) for record in read.steps),
+            samples=tuple(replace(sample, step=sample.step + 1) for sample in read.samples),
+        )
+
+
+_PARTS = "ProbeResult, DataAudit, MetricAudit, Evidence (of a Monitor: monitor.evidence(); of a Diagnosis: diagnosis.evidence)"
+
+
+def _named(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+def _as_evidence(part: Any) -> Evidence:
+    if isinstance(part, Evidence):
+        return part
+    if isinstance(part, ProbeResult):
+        return Evidence(probe=part)
+    if isinstance(part, DataAudit):
+        return Evidence(data=part)
+    if isinstance(part, MetricAudit):
+        return Evidence(metric=part)
+    raise ValueError(f"cannot diagnose {_named(part)}; expected {_PARTS}")

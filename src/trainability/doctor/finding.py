@@ -40,6 +40,7 @@ class Finding:
         code: which cause this is, for programs: the rule's name, or, where a rule tells several causes apart, its name and
             a word for the cause (`gain_budget_low.input`). Empty takes the rule's name.
         explains: rules whose symptoms this cause explains, and which are therefore not reported by themselves.
+        read_more: the command that prints the rule's page. Empty takes `trainability explain` and the rule's name.
 
     Raises:
         ValueError: without measurements: no measurements, no finding.
@@ -55,10 +56,13 @@ class Finding:
     layers: tuple[str, ...] = ()
     code: str = ""
     explains: tuple[str, ...] = ()
+    read_more: str = ""
 
     def __post_init__(self) -> None:
         if not self.code:
             object.__setattr__(self, "code", self.rule)
+        if not self.read_more:
+            object.__setattr__(self, "read_more", f"trainability explain {self.rule}")
         if not self.measurements:
             raise ValueError(f"finding {self.rule!r} has no measurements")
         if self.severity not in SEVERITIES:

@@ -2,8 +2,11 @@
 
 import math
 import statistics
+from collections.abc import Mapping
+from typing import Any
 
 from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult, StepRecord
+from trainability.doctor.layer_table import field_of, number_of
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
 WINDOW_STEPS = 20
@@ -61,9 +64,15 @@ def has_learned(evidence: Evidence) -> bool:
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 
 
+def probe_at_start(evidence: Evidence) -> ProbeResult | None:
+    """The probe, if it looked at initialised weights and nothing was learned since."""
+    probe = evidence.probe
+    return probe if probe is not None and probe.at_start and not has_learned(evidence) else None
+
+
 def started_at_zero(evidence: Evidence) -> bool:
     """Whether the watched steps begin with the first step of training."""
-    return bool(evidence.steps) and evidence.steps[0].step == 0
+    return bool(evidence.steps) and evidence.steps[0].step == 1
 
 
 def latest_layers(evidence: Evidence) -> tuple[LayerStats, ...]:
@@ -98,11 +107,14 @@ def names(layers: list[LayerStats]) -> tuple[str, ...]:
     return tuple(layer.name for layer in layers)
 
 
-def total_budget(probe: ProbeResult) -> float | None:
-    """Gain budget with the input's scale in it."""
-    if probe.log10_gain is None or probe.input_mean_square <= 0:
-        return None
-    return probe.log10_gain + math.log10(probe.input_mean_square)
+def total_budget(probe: ProbeResult | Mapping[str, Any]) -> float | None:
+    """Gain budget of the weights plus log10 of the input's mean square; `None` where either is unknown.
+
+    Args:
+        probe: the object, or its plain form in a run's `evidence.json`.
+    """
+    weights, square = number_of(field_of(probe, "log10_gain")), number_of(field_of(probe, "input_mean_square"))
+    return None if weights is None or square is None or square <= 0 else weights + math.log10(square)
 
 
 def plateau_ends(probe: ProbeResult) -> float | None:

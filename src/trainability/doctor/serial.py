@@ -77,6 +77,8 @@ def _without_none(kind: Any) -> Any:
 
 
 def _decode_dataclass(kind: type, value: Any, where: str) -> Any:
+    if isinstance(value, kind):
+        return value  # decoded before, by a class that also reads older forms of itself
     if not isinstance(value, dict):
         raise ValueError(f"{where}: expected an object, got {value!r}")
     hints = _hints(kind)

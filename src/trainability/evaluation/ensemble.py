@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability.data.augment import normalised
-from trainability.data.sources import Split
+from trainability.data.dataset import Split
 from trainability.evaluation import predictions
 from trainability.evaluation.predictions import Predictions
 from trainability.evaluation.protocols import PROTOCOLS, check_scales, parse_protocol, rescaled

@@ -1,4 +1,4 @@
-"""What others got on ImageNet's validation set, to put beside one's own errors (`--against paper` or `seed`)."""
+"""What others got on ImageNet's validation set, to put beside one's own errors (`--against paper` or `log`)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 PAPER = "Simonyan & Zisserman 2014"
 RELEASED = "the paper's released weights"
 TORCHVISION = "torchvision's own training"
-SEED = "the program that this one grew from, after 10 epochs"
+LOG = "the public training log, after 10 epochs"
 
-Against = Literal["paper", "seed"]
+Against = Literal["paper", "log"]
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ PUBLISHED = (
     _row("E", "resized crops", (256,), "centre", "27.62 / 9.12", TORCHVISION),
 )
 
-OF_THE_SEED = tuple(
-    _row(config, "256", (256,), "centre", errors, SEED)
+OF_THE_LOG = tuple(
+    _row(config, "256", (256,), "centre", errors, LOG)
     for config, errors in {
         "A": "57.48 / 30.84",
         "B": "59.17 / 32.00",
@@ -130,7 +130,7 @@ def beside(
         data_name: what they were trained on.
         protocol: how they were asked.
         scales: at which smaller sides.
-        against: the paper, and what else was published, or the program that this one grew from.
+        against: the paper, and what else was published, or the public training log that `trainability trials` re-runs.
 
     Returns:
         Rows of the same configuration: those of the same protocol and scales first, then of the protocol, then the others.
@@ -141,7 +141,7 @@ def beside(
     if data_name != "imagenet":
         raise ValueError(f"against {against}: its errors are ImageNet's; this run was trained on {data_name}")
     name = "+".join(sorted(set(configs)))
-    known = PUBLISHED if against == "paper" else OF_THE_SEED
+    known = PUBLISHED if against == "paper" else OF_THE_LOG
     rows = [row for row in known if row.config == name]
     if not rows:
         names = ", ".join(dict.fromkeys(row.config for row in known))

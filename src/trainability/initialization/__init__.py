@@ -7,7 +7,7 @@ N(0, 0.01). Biases are zero.
 from trainability.initialization.plan import InitPlan, Segment
 from trainability.initialization.schemes import SCHEMES, Scheme
 from trainability.initialization.transfer import copy_shallower
-from trainability.initialization.weights import LayerInit, apply, fans, promised_std, weight_layers
+from trainability.initialization.weights import LayerInit, apply, fans, init_, promised_std, weight_layers
 
 __all__ = [
     "SCHEMES",
@@ -18,6 +18,7 @@ __all__ = [
     "apply",
     "copy_shallower",
     "fans",
+    "init_",
     "promised_std",
     "weight_layers",
 ]

@@ -100,6 +100,38 @@ def apply(plan: InitPlan, model: nn.Module, *, seed: int) -> list[LayerInit]:
     return table
 
 
+def init_(model: nn.Module, plan: InitPlan | str, *, seed: int) -> nn.Module:
+    """Draw the weights of any model's convolutions and linear layers by a plan, in place, and set their biases to zero.
+
+    Args:
+        model: changed in place; parameters of other kinds of layers stay as they are.
+        plan: as `recommend_init` returns it, or its text: `xavier:4,normal=0.01,xavier:3`.
+        seed: with the layer's number, decides the weights; they do not depend on the device.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: the plan does not fit the model, or a weight cannot be drawn: without values yet (lazy, meta device), or
+            computed from others (a parametrization such as weight norm).
+    """
+    if not isinstance(plan, (InitPlan, str)):
+        raise ValueError(f"plan is a {type(plan).__name__}; expected an InitPlan or its text, as in xavier:4,he")
+    layers = weight_layers(model)
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no convolution or linear layer to initialise")
+    for name, module in layers:
+        weight = module._parameters.get("weight")
+        if weight is None:
+            raise ValueError(
+                f"the weight of {name or 'the model'} is computed by a parametrization; initialise, then parametrize"
+            )
+        if weight.is_meta or isinstance(weight, nn.parameter.UninitializedParameter):
+            raise ValueError(f"the weight of {name or 'the model'} has no values yet; build the model and run one batch first")
+    apply(InitPlan.parse(plan) if isinstance(plan, str) else plan, model, seed=seed)
+    return model
+
+
 def row_of(index: int, name: str, module: nn.Module, scheme: str, std: float) -> LayerInit:
     shape = tuple(weight_of(module).shape)
     return LayerInit(index=index, name=name, shape=shape, scheme=scheme, std=std, gain=fans(module)[0] * std**2 / 2)

@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from trainability import initialization
-from trainability.doctor import predict, weight_moments
+from trainability.doctor import input_moments, predict, trace, weight_moments
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.doctor.theory.moments import SignalMoments, WeightMoments
 from trainability.doctor.theory.trace import Trace
 from trainability.initialization import InitPlan
+from trainability.initialization.weights import weight_of
 
 # A further segment must bring the budget this much nearer to 0: a plan is also read by people.
 _SEGMENT_COST = 0.3
@@ -26,12 +28,58 @@ class Candidate:
     Attributes:
         plan: as for `--init.plan`.
         budget: log10 of the product of all gains and the input's mean square.
-        logit_rms: predicted at the start; `None` where the theory cannot tell.
     """
 
     plan: InitPlan
     budget: float
-    logit_rms: float | None
+
+
+def recommend_init(model: nn.Module, images: Tensor) -> InitPlan:
+    """Recommend starting weights for a model: the plan whose predicted gain budget, input included, is nearest to 0.
+
+    Args:
+        model: any that can be followed without running it; it is not changed, and its weights do not matter.
+        images: a batch as the loop feeds it, (batch, ...) float; its shape and scale count.
+
+    Returns:
+        A plan for `init_`.
+
+    Raises:
+        ValueError: the model cannot be followed, its gains do not multiply (normalisation, residual sums), or no plan brings
+            the budget into the band that trains.
+    """
+    return best_plan(model, images).plan
+
+
+def best_plan(model: nn.Module, images: Tensor, *, like: InitPlan | None = None) -> Candidate:
+    """Find the plan that `recommend_init` recommends, with its budget.
+
+    Args:
+        model: as there.
+        images: as there.
+        like: the plan in use; other standard deviations in it are tried too.
+
+    Raises:
+        ValueError: as there.
+    """
+    if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() < 2 or len(images) == 0:
+        kind = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images is {kind}; expected a batch of float images, (batch, ...)")
+    if not initialization.weight_layers(model):
+        raise ValueError("the model has no convolution or linear layer that a plan could initialise")
+    found = ranked(model, trace(model, tuple(images.shape), images.dtype), input_moments(images), like=like)
+    if not found:
+        raise ValueError(
+            "no plan can be ranked: the gains of this model do not multiply, because normalisation or residual sums set the "
+            "signal's size anew"
+        )
+    best = found[0]
+    if not BUDGET_LOW <= best.budget <= BUDGET_HIGH:
+        raise ValueError(
+            f'no plan brings the gain budget into [{BUDGET_LOW:g}, {BUDGET_HIGH:g}]: the best, "{best.plan}", gives '
+            f"{best.budget:+.1f} with this input; scale the images to mean square 1 first"
+        )
+    return best
 
 
 def ranked(model: nn.Module, trace: Trace, images: SignalMoments, *, like: InitPlan | None = None) -> list[Candidate]:
@@ -52,7 +100,7 @@ def ranked(model: nn.Module, trace: Trace, images: SignalMoments, *, like: InitP
         prediction = predict(trace, {**own, **promised_moments(plan, model)}, images)
         if prediction.log10_gain is not None:
             budget = prediction.log10_gain + prediction.log10_input
-            found.append(Candidate(plan=plan, budget=budget, logit_rms=prediction.logit_rms))
+            found.append(Candidate(plan=plan, budget=budget))
     return sorted(found, key=lambda candidate: abs(candidate.budget) + _SEGMENT_COST * len(candidate.plan.segments))
 
 
@@ -61,7 +109,7 @@ def promised_moments(plan: InitPlan, model: nn.Module) -> dict[str, WeightMoment
     layers = initialization.weight_layers(model)
     return {
         f"{name}.weight" if name else "weight": WeightMoments(
-            shape=tuple(module.get_parameter("weight").shape),
+            shape=tuple(weight_of(module).shape),
             variance=initialization.promised_std(segment, module) ** 2,
             bias_mean_square=0.0,
         )

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from trainability import config as configuration
+from trainability.doctor.layer_table import power
+from trainability.doctor.view import verdict_title
 from trainability.evaluation.reference import Against
+from trainability.formats import NONE, duration, finite, number, percent
 from trainability.report import overlay, page, signal_figures, summary
 from trainability.report.against import Reference
+from trainability.report.diagnosis_section import last_findings
 from trainability.report.html import REPORT, find_reference, smoothest
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS
 from trainability.report.marks import plateau_steps
-from trainability.report.series import finite, steps_per_epoch
+from trainability.report.series import steps_per_epoch
 from trainability.training.record import Run, read_run
 
 COMPARISON = "comparison.html"
@@ -111,7 +115,7 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
         has_epochs=all(steps_per_epoch(run) for run in runs),
         reference=reference,
         no_reference=why,
-        percent=summary.percent,
+        percent=percent,
     )
 
 
@@ -147,44 +151,48 @@ def surrounding_differences(runs: Sequence[Run]) -> Table:
     """List in what data and environment differ; when and by which command each was started differs always, and is left out."""
     found = [dict([*summary.data_facts(run), *summary.machine(run)]) for run in runs]
     names = [name for name in dict.fromkeys(name for facts in found for name in facts) if name not in ("Started", "Command")]
-    rows = [(name, [facts.get(name, summary.NONE) for facts in found]) for name in names]
+    rows = [(name, [facts.get(name, NONE) for facts in found]) for name in names]
     return [(name, values) for name, values in rows if len(set(values)) > 1]
 
 
 def result_rows(runs: Sequence[Run]) -> Table:
     """List how far runs came and how good they became."""
     readers: dict[str, Callable[[Run], str]] = {
-        "Verdict": lambda run: str((run.findings or {}).get("verdict", summary.NONE)),
-        "Why": lambda run: str((run.findings or {}).get("reason", summary.NONE)),
+        "Verdict": _verdict,
+        "Why": lambda run: str((run.findings or {}).get("reason", NONE)),
         "Findings at the end": _findings,
         "Best top-1 error, validation": lambda run: _best(run, "val_top1_error"),
-        "Last top-1 error, validation": lambda run: _last(run, "val_top1_error", summary.percent),
+        "Last top-1 error, validation": lambda run: _last(run, "val_top1_error", percent),
         "Best top-5 error, validation": lambda run: _best(run, "val_top5_error"),
-        "Last loss, validation": lambda run: _last(run, "val_loss", summary.number),
-        "Last loss, training": lambda run: _last(run, "train_loss", summary.number),
+        "Last loss, validation": lambda run: _last(run, "val_loss", number),
+        "Last loss, training": lambda run: _last(run, "train_loss", number),
         "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs}",
         "Steps": lambda run: f"{run.steps[-1]['step'] if run.steps else 0:,}",
-        "Time of training": lambda run: summary.duration(summary.train_seconds(run)),
-        "Images per second": lambda run: summary.number(summary.speed(run), ",.0f"),
+        "Time of training": lambda run: duration(summary.train_seconds(run)),
+        "Images per second": lambda run: number(summary.speed(run), ",.0f"),
     }
     return [(name, [read(run) for run in runs]) for name, read in readers.items()]
 
 
+def _verdict(run: Run) -> str:
+    said = run.findings or {}
+    return verdict_title(str(said.get("verdict", NONE)), said.get("remaining_steps"))
+
+
 def _findings(run: Run) -> str:
-    rows: list[dict[str, Any]] = (run.findings or {}).get("findings", [])
-    return "; ".join(f"{row.get('severity')}: {row.get('rule')}" for row in rows) or summary.NONE
+    return "; ".join(f"{finding.severity} {finding.rule}" for finding in last_findings(run)) or NONE
 
 
 def _best(run: Run, key: str) -> str:
     measured = [row for row in run.evaluations if finite(row.get(key)) is not None]
     if not measured:
-        return summary.NONE
+        return NONE
     best = min(measured, key=lambda row: row[key])
-    return f"{summary.percent(best[key])}, epoch {best.get('epoch', summary.NONE)}"
+    return f"{percent(best[key])}, epoch {best.get('epoch', NONE)}"
 
 
 def _last(run: Run, key: str, write: Callable[[Any], str]) -> str:
-    return write(run.evaluations[-1].get(key)) if run.evaluations else summary.NONE
+    return write(run.evaluations[-1].get(key)) if run.evaluations else NONE
 
 
 def start_rows(runs: Sequence[Run]) -> Table:
@@ -193,12 +201,12 @@ def start_rows(runs: Sequence[Run]) -> Table:
     totals = [signal_figures.total_budget(run) for run in runs]
     return [
         ("Plan", [run.config.init.plan for run in runs]),
-        ("Gain budget of the weights", [summary.init_table(run)[1] if run.init else summary.NONE for run in runs]),
-        ("Gain budget with the input", [summary.number(total, "z.2f") for total in totals]),
-        ("Which is", [summary.NONE if total is None else signal_figures.zone(total) for total in totals]),
+        ("Gain budget of the weights", [summary.init_table(run)[1] if run.init else NONE for run in runs]),
+        ("Gain budget with the input", [NONE if total is None else power(total) for total in totals]),
+        ("Which is", [NONE if total is None else signal_figures.zone(total) for total in totals]),
         ("Predicted steps at chance", [_steps(value) for value in predicted]),
     ]
 
 
 def _steps(value: float | None) -> str:
-    return summary.NONE if value is None else "never leaves it" if value == float("inf") else f"{value:,.0f}"
+    return NONE if value is None else "never leaves it" if value == float("inf") else f"{value:,.0f}"

@@ -10,9 +10,9 @@ import numpy as np
 from trainability.evaluation import predictions, thumbnails
 from trainability.evaluation.error_analysis import ClassErrors, ErrorAnalysis, Pair, WrongImage, error_analysis
 from trainability.evaluation.predictions import Predictions
+from trainability.formats import percent
 from trainability.report.confusion import confusion_figure
 from trainability.report.look import Figure
-from trainability.report.summary import percent
 from trainability.report.thumbnail import data_uri
 from trainability.training.record import Run
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainability.formats import finite
 from trainability.report import marks
 from trainability.report.against import Reference
 from trainability.report.look import LEGEND, Figure, axis
@@ -17,7 +18,6 @@ from trainability.report.series import (
     downsample,
     epoch_means,
     epoch_middles,
-    finite,
     positions,
     rounded,
     spans_decades,
@@ -75,7 +75,7 @@ class Quantity:
 
 
 RATE = Quantity(key="lr", title="Learning rate", axis="Learning rate", label="Learning rate")
-NORM = Quantity(key="grad_norm", title="Gradient norm", axis="L2 norm before clipping", label="Gradient norm")
+NORM = Quantity(key="gradient_norm", title="Gradient norm", axis="L2 norm before clipping", label="Gradient norm")
 SPEED = Quantity(key="images_per_second", title="Speed", axis="Images per second", label="Images/s")
 
 

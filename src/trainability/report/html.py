@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainability import config as configuration
+from trainability.doctor.layer_table import INIT_COLUMNS
 from trainability.evaluation.reference import Against
+from trainability.formats import percent
 from trainability.report import figures, filters, layer_figures, look, page, signal_figures, summary
 from trainability.report.against import Reference, reference_for
+from trainability.report.diagnosis_section import diagnosis_section, layer_numbers
 from trainability.report.error_section import error_section
 from trainability.training.record import Run, read_run
 
@@ -57,8 +60,8 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
         smoothest=smoothest(len(run.steps)),
         reference=reference,
         no_reference=why,
-        diagnosis=summary.diagnosis(run),
-        findings=summary.finding_rows(run),
+        diagnosis=diagnosis_section(run),
+        layer_numbers=layer_numbers(run),
         layers=layer_figures.layer_figures(run),
         filters=filters.first_filters(run),
         signals=signal_figures.signal_figures(run),
@@ -67,8 +70,9 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
         errors=errors,
         problems=problems,
         evaluate=summary.evaluate_command(run),
-        percent=summary.percent,
+        percent=percent,
         init=table,
+        init_columns=INIT_COLUMNS,
         budget=budget,
         settings=summary.settings(run),
         data=summary.data_facts(run),

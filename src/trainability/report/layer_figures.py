@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainability.doctor.layer_table import Column, column
+from trainability.formats import finite
 from trainability.report import marks
 from trainability.report.confusion import plain
 from trainability.report.look import Figure, axis, blank_layout
-from trainability.report.series import evenly, finite, steps_per_epoch
+from trainability.report.series import evenly, steps_per_epoch
 from trainability.training.record import Run
 
 MOST_COLUMNS = 200
@@ -20,33 +22,13 @@ MOST_HISTOGRAMS = 60
 PER_MILLE = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """A number of a layer that a heat map shows.
-
-    Attributes:
-        key: as in `layers.jsonl`.
-        title: heading.
-        note: what it is, and where it should be.
-        is_fraction: on a scale from 0 to 1; the others are on a logarithmic scale.
-    """
-
-    key: str
-    title: str
-    note: str
-    is_fraction: bool = False
-
-
-FIELDS = (
-    Field(key="activation_rms", title="Activations", note="Root mean square of each layer's output, before its ReLU."),
-    Field(
-        key="gradient_rms", title="Gradients", note="Root mean square of the gradient of each layer's weights, before clipping."
-    ),
-    Field(
-        key="update_ratio", title="Update ratio", note="One step's change of the weights over the weights; about 10⁻³ is usual."
-    ),
-    Field(key="zero_fraction", title="Zeros", note="Share of a layer's outputs that its ReLU sets to zero.", is_fraction=True),
-)
+NOTES = {
+    "activation_rms": "Root mean square of each layer's output, before its ReLU.",
+    "gradient_rms": "Root mean square of the gradient of each layer's weights, before clipping.",
+    "update_ratio": "One step's change of the weights over the weights; about 10⁻³ is usual.",
+    "zero_fraction": "Share of a layer's outputs that its ReLU sets to zero.",
+}
+"""Columns of the table of layers that are drawn over time, by their field in `layers.jsonl`, and what each is."""
 
 KINDS = {"weight": "weights", "gradient": "gradients of the weights", "activation": "outputs before the ReLU"}
 
@@ -81,16 +63,17 @@ def layer_figures(run: Run) -> list[Figure]:
     samples = samples_of(run)
     if not samples.steps:
         return []
-    return [*(_heat_map(run, samples, field) for field in FIELDS), _histograms(run, samples)]
+    return [*(_heat_map(run, samples, column(key)) for key in NOTES), _histograms(run, samples)]
 
 
-def _heat_map(run: Run, samples: Samples, field: Field) -> Figure:
+def _heat_map(run: Run, samples: Samples, field: Column) -> Figure:
+    title = field.name.capitalize()
     name = f"layers-{field.key.replace('_', '-')}"
     steps = [samples.steps[place] for place in evenly(len(samples.steps), MOST_COLUMNS)]
     columns = [samples.column(step, lambda row: finite(row.get(field.key))) for step in steps]
     values = [value for column in columns for value in column if value is not None and (field.is_fraction or value > 0)]
     if not values:
-        return Figure(name=name, title=field.title, missing="No sampled step has a finite value above zero.")
+        return Figure(name=name, title=title, missing="No sampled step has a finite value above zero.")
     low, high = (0.0, 1.0) if field.is_fraction else (min(values), max(values))
     shown = [[_height(value, field) for value in layer] for layer in zip(*columns, strict=True)]
     numbers = [[None if value is None else float(f"{value:.3g}") for value in layer] for layer in zip(*columns, strict=True)]
@@ -116,22 +99,22 @@ def _heat_map(run: Run, samples: Samples, field: Field) -> Figure:
     layout["annotations"], layout["shapes"] = [], []
     return Figure(
         name=name,
-        title=field.title,
-        note=field.note + _thinned(len(samples.steps), len(steps), "columns"),
+        title=title,
+        note=NOTES[field.key] + _thinned(len(samples.steps), len(steps), "columns"),
         description=_describe(field, samples.names, columns),
         plot={"data": [trace], "layout": layout},
         num_rows=len(samples.names),
     )
 
 
-def _height(value: float | None, field: Field) -> float | None:
+def _height(value: float | None, field: Column) -> float | None:
     """Place a value on the colour scale; zero has no logarithm and stays blank, as what is not finite does."""
     if field.is_fraction or value is None:
         return None if value is None else round(value, 3)
     return round(math.log10(value), 2) if value > 0 else None
 
 
-def _colours(field: Field, low: float, high: float) -> dict[str, Any]:
+def _colours(field: Column, low: float, high: float) -> dict[str, Any]:
     bottom, top = (low, high) if field.is_fraction else (math.log10(low), math.log10(high))
     if top - bottom < 0.1:  # one colour for everything would leave the scale without ends
         bottom, top = bottom - 0.5, top + 0.5
@@ -165,11 +148,11 @@ def _thinned(num: int, shown: int, what: str) -> str:
     return f" Of {num:,} sampled steps, {shown} are kept as {what}, evenly spaced." if shown < num else ""
 
 
-def _describe(field: Field, names: Sequence[str], columns: Sequence[Sequence[float | None]]) -> str:
+def _describe(field: Column, names: Sequence[str], columns: Sequence[Sequence[float | None]]) -> str:
     """Say in words what the picture shows: the extremes at the first and at the last sampled step."""
-    parts = [f"{field.title} of {len(names)} layers at {len(columns)} sampled steps."]
-    for when, column in (("first", columns[0]), ("last", columns[-1])):
-        present = [(value, name) for value, name in zip(column, names, strict=True) if value is not None]
+    parts = [f"{field.name.capitalize()} of {len(names)} layers at {len(columns)} sampled steps."]
+    for when, values in (("first", columns[0]), ("last", columns[-1])):
+        present = [(value, name) for value, name in zip(values, names, strict=True) if value is not None]
         if present:
             (low, lowest), (high, highest) = min(present), max(present)
             parts.append(f"At the {when} step from {low:.3g} ({lowest}) to {high:.3g} ({highest}).")

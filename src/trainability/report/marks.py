@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trainability.formats import finite
 from trainability.report.look import axis, blank_layout
-from trainability.report.series import finite, first_nonfinite_step, positions, steps_per_epoch
+from trainability.report.series import first_nonfinite_step, positions, steps_per_epoch
 from trainability.training.record import Run
 
 
@@ -64,16 +65,16 @@ def mark_plateau(layout: dict[str, Any], run: Run) -> None:
     )
 
 
-def arisen(run: Run) -> list[dict[str, Any]]:
+def finding_events(run: Run) -> list[dict[str, Any]]:
     """List a run's findings in the order in which they arose; their numbers on the page count from 1."""
-    return sorted(run.arisen, key=lambda row: row["step"])
+    return sorted(run.finding_events, key=lambda row: row["step"])
 
 
 def mark_findings(layout: dict[str, Any], run: Run) -> None:
     """Draw where findings arose, by their numbers; those too close to be told apart share a mark."""
     apart = layout["xaxis"]["range"][1] / 30
     groups: list[list[tuple[int, dict[str, Any]]]] = []
-    for number, row in enumerate(arisen(run), start=1):
+    for number, row in enumerate(finding_events(run), start=1):
         if groups and row["step"] - groups[-1][0][1]["step"] < apart:
             groups[-1].append((number, row))
         else:
@@ -103,6 +104,6 @@ def in_words(run: Run, references: Sequence[str] = ()) -> str:
     parts = [*references]
     if (step := first_nonfinite_step(run)) is not None:
         parts.append(f"The first NaN or infinity was at step {step:,}.")
-    if run.arisen:
-        parts.append(f"{len(run.arisen)} findings are marked where they arose.")
+    if run.finding_events:
+        parts.append(f"{len(run.finding_events)} findings are marked where they arose.")
     return " ".join(parts)

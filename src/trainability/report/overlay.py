@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trainability.formats import finite
 from trainability.report import marks
 from trainability.report.against import Reference
 from trainability.report.confusion import plain
@@ -17,7 +18,6 @@ from trainability.report.series import (
     downsample,
     epoch_means,
     epoch_middles,
-    finite,
     positions,
     rounded,
     spans_decades,

@@ -12,18 +12,12 @@ from typing import Any
 
 from trainability.data.loader import num_steps
 from trainability.evaluation.metrics import Errors, chance
+from trainability.formats import finite
 from trainability.training.record import Run
 
 MAX_POINTS = 2000
 
 Series = tuple[list[float], list[float | None]]
-
-
-def finite(value: Any, scale: float = 1) -> float | None:
-    """Return a record's number times the scale, or `None` where the record has none or it is not finite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value) * scale
 
 
 def column(rows: Sequence[dict[str, Any]], key: str, scale: float = 1) -> list[float | None]:
@@ -107,7 +101,7 @@ def steps_per_epoch(run: Run) -> int | None:
 def first_nonfinite_step(run: Run) -> int | None:
     """Find the first step whose loss or gradient norm was NaN or infinite."""
     for row in run.steps:
-        loss, norm = row.get("loss", 0.0), row.get("grad_norm", 0.0)  # a field that was never recorded was not infinite
+        loss, norm = row.get("loss", 0.0), row.get("gradient_norm", 0.0)  # a field that was never recorded was not infinite
         if loss is None or norm is None or not (math.isfinite(loss) and math.isfinite(norm)):
             return row["step"]
     return None

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
+from trainability import formats
+from trainability.doctor import reading
+from trainability.doctor.layer_table import column as layer_column
+from trainability.doctor.layer_table import power
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
+from trainability.formats import finite
 from trainability.report.confusion import plain
 from trainability.report.look import Figure, axis, blank_layout
-from trainability.report.series import finite, rounded
+from trainability.report.series import rounded
 from trainability.training.record import Run
 
 GAIN_NOTE = (
@@ -48,10 +53,9 @@ class BudgetScale:
 
 
 def total_budget(run: Run) -> float | None:
-    """Add the input's scale to the gain budget of the weights, as the doctor does; `None` where it is unknown."""
-    probe = (run.evidence or {}).get("probe") or {}
-    weights, square = finite(probe.get("log10_gain")), finite(probe.get("input_mean_square"))
-    return None if weights is None or square is None or square <= 0 else weights + math.log10(square)
+    """Gain budget with the input's scale in it, as the doctor counts it; `None` where the start was not probed."""
+    probe = (run.evidence or {}).get("probe")
+    return None if probe is None else reading.total_budget(probe)
 
 
 def budget_scale(budgets: Sequence[tuple[str, str, float]]) -> BudgetScale | None:
@@ -68,14 +72,15 @@ def budget_scale(budgets: Sequence[tuple[str, str, float]]) -> BudgetScale | Non
     def place(value: float) -> float:
         return 100 * (value - start) / (end - start)
 
-    words = [f"{label or 'gain budget with input'} {total:+.1f}, {zone(total)}" for label, _, total in budgets]
+    words = [f"{label or 'gain budget with input'} {power(total)}, {zone(total)}" for label, _, total in budgets]
     return BudgetScale(
         marks=tuple(
-            Mark(text=f"{label} {_signed(total)}".strip(), place=place(total), role=role) for label, role, total in budgets
+            Mark(text=f"{label} {formats.signed(total)}".strip(), place=place(total), role=role)
+            for label, role, total in budgets
         ),
         low=place(BUDGET_LOW),
         high=place(BUDGET_HIGH),
-        limits=(_signed(BUDGET_LOW), _signed(BUDGET_HIGH)),
+        limits=(formats.signed(BUDGET_LOW), formats.signed(BUDGET_HIGH)),
         description=f"Trainable from {BUDGET_LOW:g} to {BUDGET_HIGH:g}: {'; '.join(words)}.",
     )
 
@@ -83,10 +88,6 @@ def budget_scale(budgets: Sequence[tuple[str, str, float]]) -> BudgetScale | Non
 def zone(total: float) -> str:
     """Name the part of the scale that a budget is in."""
     return "dead" if total < BUDGET_LOW else "exploding" if total > BUDGET_HIGH else "trainable"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
 
 
 def signal_figures(run: Run) -> list[Figure]:
@@ -97,18 +98,19 @@ def signal_figures(run: Run) -> list[Figure]:
         return []
     names = [str(layer.get("name")) for layer in layers]
 
-    def column(key: str) -> list[float | None]:
+    def values(key: str) -> list[float | None]:
         return [finite(layer.get(key)) for layer in layers]
 
-    forwards = [column(f"{kind}activation_rms") for kind in ("predicted_", "")]
-    backwards = [column(f"{kind}output_gradient_rms") for kind in ("predicted_", "")]
+    forwards = [values(f"{kind}activation_rms") for kind in ("predicted_", "")]
+    backwards = [values(f"{kind}output_gradient_rms") for kind in ("predicted_", "")]
     square = finite(probe.get("input_mean_square"))
-    gains = [_gains(values, square) for values in forwards]
+    gains = [_gains(sizes, square) for sizes in forwards]
+    output, gradient = (layer_column(key).name.capitalize() for key in ("activation_rms", "output_gradient_rms"))
     note = "Solid: measured on one batch before the first step. Dashed: predicted from the weights' standard deviations alone."
     return [
         _pair("gain", "Gain of each layer", "Mean square, output over input", names, *gains, note=GAIN_NOTE),
-        _pair("forwards", "Signal, forwards", "Rms of the output", names, *forwards, note=note),
-        _pair("backwards", "Gradient, backwards", "Rms of d loss / d output", names, *backwards, note=note),
+        _pair("forwards", f"{output} of each layer", "Rms of the output", names, *forwards, note=note),
+        _pair("backwards", f"{gradient} of each layer", "Rms of d loss / d output", names, *backwards, note=note),
     ]
 
 

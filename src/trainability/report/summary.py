@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainability import config as configuration
-from trainability.report import marks
+from trainability.doctor.layer_table import init_budget, init_cells, log10_gain, power
+from trainability.formats import NONE, duration, finite, number, percent
 from trainability.report.figures import METRICS
-from trainability.report.series import chance_levels, finite, steps_per_epoch
+from trainability.report.series import chance_levels, steps_per_epoch
 from trainability.training.record import Run
-
-NONE = "–"
-"""Stands where the run has no number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,35 +35,11 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class InitRow:
-    """A row of the initialisation table; `start` and `length` place the bar of its gain, in percent of the cell."""
+    """A row of the table of starting weights; `start` and `length` place the bar of its gain, in percent of the cell."""
 
-    index: int
-    name: str
-    shape: str
-    scheme: str
-    std: str
-    gain: str
-    log_gain: str
+    cells: tuple[str, ...]
     start: float
     length: float
-
-
-def percent(value: Any) -> str:
-    """Write an error or fraction in percent."""
-    number = finite(value, 100)
-    return NONE if number is None else f"{number:.2f}\u00a0%"
-
-
-def number(value: Any, digits: str = ".4g") -> str:
-    """Write a number, or a dash where there is none or it is not finite."""
-    present = finite(value)
-    return NONE if present is None else f"{present:{digits}}".replace("-", "−")
-
-
-def fixed(value: Any) -> str:
-    """Write a number of a column with four decimals, or, where they would show none of it, as a power of ten."""
-    present = finite(value)
-    return number(value, ".1e" if present and abs(present) < 0.001 else ".4f")
 
 
 def title(run: Run) -> str:
@@ -174,16 +148,6 @@ def train_seconds(run: Run) -> float:
     return sum(finite(row.get("train_seconds")) or 0 for row in run.evaluations)
 
 
-def duration(seconds: float) -> str:
-    """Write a time as "2.9 s", "12 min 5 s" or "3 h 7 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f}\u00a0s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}\u00a0min {rest}\u00a0s"
-    return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
-
-
 def epoch_rows(run: Run) -> list[list[str]]:
     """Write the evaluations as a table: the figures' numbers for those who do not see them."""
     kinds = [(key, number if key == "loss" else percent) for key in ("loss", "top1_error", "top5_error")]
@@ -198,30 +162,24 @@ def epoch_rows(run: Run) -> list[list[str]]:
 
 
 def init_table(run: Run) -> tuple[list[InitRow], str]:
-    """Write the initialisation table.
+    """Write the table of starting weights.
 
     Returns:
         Its rows, and the gain budget: the sum of the logarithms of the gains.
     """
-    logs = [math.log10(gain) if (gain := finite(row.get("gain"))) and gain > 0 else None for row in run.init]
-    present = [log for log in logs if log is not None]
-    lowest, highest = min([0, *present]), max([0, *present])
+    exponents = [log10_gain(row) or 0.0 for row in run.init]
+    lowest, highest = min([0, *exponents]), max([0, *exponents])
     width = (highest - lowest) or 1
     rows = [
         InitRow(
-            index=row["index"],
-            name=row["name"],
-            shape=" × ".join(map(str, row["shape"])),
-            scheme=row["scheme"],
-            std=fixed(row.get("std")),
-            gain=fixed(row.get("gain")),
-            log_gain=number(log, "z.2f"),
-            start=100 * (min(log or 0, 0) - lowest) / width,
-            length=100 * abs(log or 0) / width,
+            cells=init_cells(row),
+            start=100 * (min(exponent, 0) - lowest) / width,
+            length=100 * abs(exponent) / width,
         )
-        for row, log in zip(run.init, logs, strict=True)
+        for row, exponent in zip(run.init, exponents, strict=True)
     ]
-    return rows, number(sum(present), "z.2f") if len(present) == len(logs) else "not finite"
+    budget = init_budget(run.init)
+    return rows, "not finite" if budget is None else power(budget)
 
 
 def settings(run: Run) -> dict[str, list[tuple[str, str]]]:
@@ -278,54 +236,6 @@ def machine(run: Run) -> list[tuple[str, str]]:
         ("Processes", facts.get("world_size")),
     ]
     return [(name, str(value)) for name, value in written if value not in (None, "")]
-
-
-def diagnosis(run: Run) -> dict[str, Any] | None:
-    """Return the last diagnosis; what an older version did not write is a dash."""
-    if run.findings is None:
-        return None
-    said: dict[str, Any] = (
-        dict.fromkeys(("verdict", "reason", "step"), NONE) | {"not_checked": [], "findings": []} | run.findings
-    )
-    each = dict.fromkeys(("severity", "rule", "cause", "seen", "remedy"), NONE) | {"layers": []}
-    return said | {"findings": [each | row for row in said["findings"]]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingRow:
-    """A finding where it arose; `number` is that of its mark on the curves."""
-
-    number: int
-    when: str
-    severity: str
-    rule: str
-    seen: str
-    remedy: str
-    layers: str
-    now: str
-
-
-def finding_rows(run: Run) -> list[FindingRow]:
-    """List the findings in the order in which they arose, and say which of them the last diagnosis still has."""
-    last = {(row.get("rule"), row.get("severity")) for row in (run.findings or {}).get("findings", ())}
-    per_epoch = steps_per_epoch(run)
-    rows = []
-    for number_, row in enumerate(marks.arisen(run), start=1):
-        step, named = row["step"], row.get("layers") or []
-        epoch = f", epoch {step / per_epoch:.1f}" if step and per_epoch else ""
-        rows.append(
-            FindingRow(
-                number=number_,
-                when=f"step {step:,}{epoch}" if step else "before the first step",
-                severity=str(row.get("severity", NONE)),
-                rule=str(row.get("rule", NONE)),
-                seen=str(row.get("seen", "")),
-                remedy=str(row.get("remedy", "")),
-                layers=", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else ""),
-                now="still there" if (row.get("rule"), row.get("severity")) in last else "gone, or explained by another",
-            )
-        )
-    return rows
 
 
 def commands(run: Run) -> list[tuple[str, str]]:

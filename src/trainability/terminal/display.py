@@ -12,18 +12,25 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColum
 from rich.table import Table
 from rich.text import Text
 
+from trainability import formats
+from trainability.doctor.layer_table import INIT_COLUMNS, init_budget, init_cells, power
+from trainability.doctor.view import finding_view
+
 # They import torch, and `watch`, which prints the same lines, answers at once without it.
 if TYPE_CHECKING:
     from trainability.doctor.diagnosis import Diagnosis
     from trainability.doctor.finding import Finding
     from trainability.initialization import LayerInit
     from trainability.training.checkpoint import Position
-    from trainability.training.logbook import Outcome, Start
+    from trainability.training.logbook import Outcome, RunOverview
+
+UNDEFINED = "not defined"
+"""Stands for the error of a task that does not have it: top-5 of five classes or fewer."""
 
 
-def percent(share: float | None) -> str:
-    """Write an error for a person; `None` is not defined."""
-    return "not defined" if share is None else f"{100 * share:.2f} %"
+def percent(fraction: float | None) -> str:
+    """Write an error in percent, where a table's dash would stand in the middle of a line."""
+    return formats.percent(fraction, missing=UNDEFINED)
 
 
 class _Numbers(ProgressColumn):
@@ -40,9 +47,9 @@ class TerminalDisplay:
         """Take the console; bars are drawn only if it is a terminal."""
         self.console = console
         self.progress: Progress | None = None
-        self.begin: Start | None = None
+        self.begin: RunOverview | None = None
 
-    def start(self, start: Start) -> None:
+    def start(self, start: RunOverview) -> None:
         """Print what is trained on what, the initialisation table, and start the bars."""
         self.begin = start
         for line in describe(start):
@@ -54,7 +61,7 @@ class TerminalDisplay:
         if self.console.is_terminal:
             self._start_bars(start)
 
-    def _start_bars(self, start: Start) -> None:
+    def _start_bars(self, start: RunOverview) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -97,17 +104,17 @@ class TerminalDisplay:
 
     def diagnosed(self, diagnosis: Diagnosis, new: list[Finding]) -> None:
         """Print the verdict of the check, and every finding when it arises; hints in one line."""
-        from trainability.terminal.diagnosis import finding_view
+        from trainability.terminal.diagnosis import finding_block
 
         if not diagnosis.evidence.steps:
             text = f"check: {diagnosis.verdict}: {diagnosis.reason}"
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         for finding in new:
             if finding.severity == "hint":
-                text = hint_line(finding.seen, finding.rule)
+                text = finding_view(finding).line
                 self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
             else:
-                self.console.print(finding_view(finding))
+                self.console.print(finding_block(finding))
 
     def close(self) -> None:
         """Take the bars away, whatever happened."""
@@ -134,12 +141,7 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
     )
 
 
-def hint_line(seen: str, rule: str) -> str:
-    """Write a finding that is a hint as a line."""
-    return f"hint: {seen} ({rule})"
-
-
-def describe(start: Start) -> list[str]:
+def describe(start: RunOverview) -> list[str]:
     """Say in three lines what is trained, on what, and how."""
     config, engine = start.config, start.engine
     model, data, optim = config.model, config.data, config.optim
@@ -161,20 +163,18 @@ def describe(start: Start) -> list[str]:
 
 
 def init_table(rows: Sequence[LayerInit]) -> Table:
-    """Draw the initialisation table, and the gain budget below it."""
-    budget = sum(math.log10(row.gain) for row in rows)
-    table = Table(title=None, caption=f"gain budget: sum of log10 gain = {budget:+.1f}", caption_justify="left")
-    for name in ("layer", "name", "weight", "scheme"):
-        table.add_column(name, no_wrap=True)
-    for name in ("std", "gain"):
-        table.add_column(name, justify="right", no_wrap=True)
+    """Draw the table of starting weights, and the gain budget below it."""
+    budget = init_budget(rows)
+    said = "not finite" if budget is None else power(budget)
+    table = Table(title=None, caption=f"gain budget: sum of log10 gain = {said}", caption_justify="left")
+    for name in INIT_COLUMNS:
+        table.add_column(name, justify="right" if name in ("#", "std", "gain", "log10 gain") else "left", no_wrap=True)
     for row in rows:
-        shape = "x".join(map(str, row.shape))
-        table.add_row(str(row.index), row.name, shape, row.scheme, f"{row.std:.4g}", f"{row.gain:.3g}")
+        table.add_row(*init_cells(row))
     return table
 
 
-def result_table(start: Start, outcome: Outcome, report: Path) -> Table:
+def result_table(start: RunOverview, outcome: Outcome, report: Path) -> Table:
     """Draw what came out, and where the report is."""
     table = Table(show_header=False, title=f"{start.folder}: {outcome.status}", title_justify="left")
     table.add_column("what", no_wrap=True)

@@ -122,12 +122,12 @@ class Engine:
             dist.barrier()
 
 
-def whole(values: Tensor) -> Tensor:
+def full_tensor(values: Tensor) -> Tensor:
     """Return a tensor with all its shares; all processes of a sharded network must call."""
     return values.full_tensor() if isinstance(values, DTensor) else values
 
 
-def share(values: Tensor) -> Tensor:
+def local_tensor(values: Tensor) -> Tensor:
     """Return this process's share of a tensor; the tensor itself where it is not sharded."""
     return values.to_local() if isinstance(values, DTensor) else values
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from trainability.config import RunConfig
-from trainability.data import sources
-from trainability.data.sources import DataSet
+from trainability.data import dataset
+from trainability.data.dataset import DataSet
 from trainability.evaluation import predictions, thumbnails, weights
 from trainability.evaluation.ensemble import Member, SplitImages, ValImages, describe, predict
 from trainability.evaluation.error_analysis import error_analysis
@@ -55,7 +55,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class EvaluationOptions:
     """How networks are asked.
 
     Attributes:
@@ -73,7 +73,7 @@ class Asking:
 
 def evaluate_runs(
     folders: Sequence[Path],
-    asking: Asking,
+    options: EvaluationOptions,
     *,
     engine: Engine,
     step: int | None = None,
@@ -86,7 +86,7 @@ def evaluate_runs(
 
     Args:
         folders: run directories, at least one.
-        asking: protocol and scales.
+        options: protocol and scales.
         engine: where.
         step: which checkpoint, of every run; the newest by default.
         advance: told how many more images are done.
@@ -103,9 +103,9 @@ def evaluate_runs(
     images = [_validation_images(run.config) for run in runs]
     for run, own in zip(runs[1:], images[1:], strict=True):
         _check_same_images(runs[0], run, images[0], own)
-    members = [_member(run, own, asking, engine, step) for run, own in zip(runs, images, strict=True)]
+    members = [_member(run, own, options, engine, step) for run, own in zip(runs, images, strict=True)]
     configs = tuple(run.config.model.config for run in runs)
-    result = _evaluate(members, asking, class_names, configs, runs[0].config.data.name, engine, advance)
+    result = _evaluate(members, options, class_names, configs, runs[0].config.data.name, engine, advance)
     if len(runs) == 1 and engine.is_main:
         _keep(folders[0], result.predictions, images[0])
     return result
@@ -114,7 +114,7 @@ def evaluate_runs(
 def evaluate_weights(
     path: Path,
     config: RunConfig,
-    asking: Asking,
+    options: EvaluationOptions,
     *,
     engine: Engine,
     input: str = "torchvision",
@@ -125,7 +125,7 @@ def evaluate_weights(
     Args:
         path: see `weights.load_published`.
         config: complete; of it, only the data and the seed count.
-        asking: protocol and scales.
+        options: protocol and scales.
         engine: where.
         input: see `weights.load_published`.
         advance: told how many more images are done.
@@ -143,12 +143,12 @@ def evaluate_weights(
         network=_prepared(published.model, engine),
         images=SplitImages(data.val),
         crop=published.model.crop,
-        scales=asking.scales or (default_scale(config.data),),
-        flip=bool(config.data.flip) if asking.flip is None else asking.flip,
+        scales=options.scales or (default_scale(config.data),),
+        flip=bool(config.data.flip) if options.flip is None else options.flip,
         mean=published.mean.to(engine.device),
         scale=None if published.scale is None else published.scale.to(engine.device),
     )
-    return _evaluate([member], asking, data.class_names, (published.config,), data.name, engine, advance)
+    return _evaluate([member], options, data.class_names, (published.config,), data.name, engine, advance)
 
 
 def _keep(folder: Path, answers: Predictions, images: ValImages) -> None:
@@ -161,7 +161,7 @@ def _keep(folder: Path, answers: Predictions, images: ValImages) -> None:
 
 def _evaluate(
     members: list[Member],
-    asking: Asking,
+    options: EvaluationOptions,
     class_names: tuple[str, ...],
     configs: tuple[str, ...],
     data_name: str,
@@ -170,10 +170,10 @@ def _evaluate(
 ) -> Evaluation:
     answers = predict(
         members,
-        protocol=asking.protocol,
+        protocol=options.protocol,
         class_names=class_names,
         device=engine.device,
-        batch_size=asking.batch_size,
+        batch_size=options.batch_size,
         autocast=engine.autocast,
         rank=engine.rank,
         world_size=engine.world_size,
@@ -184,9 +184,9 @@ def _evaluate(
         names=tuple(member.name for member in members),
         configs=configs,
         data_name=data_name,
-        protocol=asking.protocol,
+        protocol=options.protocol,
         scales=tuple(sorted({scale for member in members for scale in member.scales})),
-        described=describe(members, asking.protocol),
+        described=describe(members, options.protocol),
         errors=answers.errors,
         predictions=answers,
     )
@@ -199,7 +199,7 @@ def _prepared(model: VGG, engine: Engine) -> nn.Module:
 
 
 def _load(config: RunConfig) -> DataSet:
-    return sources.load(config.data, seed=config.run.seed)
+    return dataset.load(config.data, seed=config.run.seed)
 
 
 def _validation_images(config: RunConfig) -> ValImages:
@@ -214,7 +214,7 @@ def _class_names(run: Run) -> tuple[str, ...]:
     return names + tuple(f"output {number}, no class" for number in range(len(names), outputs))
 
 
-def _member(run: Run, images: ValImages, asking: Asking, engine: Engine, step: int | None) -> Member:
+def _member(run: Run, images: ValImages, options: EvaluationOptions, engine: Engine, step: int | None) -> Member:
     config = run.config
     # A linear classifier takes images of the crop only; as a convolution it has the same numbers and takes any.
     config = replace(config, model=replace(config.model, classifier="conv"))
@@ -226,8 +226,8 @@ def _member(run: Run, images: ValImages, asking: Asking, engine: Engine, step: i
         network=_prepared(model, engine),
         images=images,
         crop=config.data.crop,
-        scales=asking.scales or (default_scale(config.data),),
-        flip=bool(config.data.flip) if asking.flip is None else asking.flip,
+        scales=options.scales or (default_scale(config.data),),
+        flip=bool(config.data.flip) if options.flip is None else options.flip,
         mean=torch.tensor(run.data["mean"], device=engine.device),
         scale=torch.tensor(run.data["std"], device=engine.device) if config.data.input == "standard" else None,
     )

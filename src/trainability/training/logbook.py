@@ -19,14 +19,14 @@ from trainability.evaluation.metrics import Errors, errors
 from trainability.initialization import LayerInit
 from trainability.training.checkpoint import EpochSums, Position
 from trainability.training.engine import Engine
-from trainability.training.record import ARISEN, EVALUATIONS, LAYERS, STEPS, Record, read_rows
+from trainability.training.record import EVALUATIONS, FINDING_EVENTS, LAYERS, STEPS, RunWriter, read_rows
 from trainability.training.schedule import after_evaluation
 from trainability.training.sinks import SINKS, Sink
 from trainability.training.tally import StepSums
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class RunOverview:
     """What a display is told when training begins.
 
     Attributes:
@@ -59,7 +59,7 @@ class Start:
 class Display(Protocol):
     """Shows a run to a person; called in the main process only."""
 
-    def start(self, start: Start) -> None:
+    def start(self, start: RunOverview) -> None:
         """Training begins."""
         ...
 
@@ -114,11 +114,11 @@ class Logbook:
     def __init__(
         self,
         config: RunConfig,
-        record: Record,
+        record: RunWriter,
         engine: Engine,
         display: Display | None,
         loader: Loader,
-        start: Start,
+        start: RunOverview,
     ) -> None:
         """Open the sinks and tell the display that training begins."""
         self.config, self.record, self.loader = config, record, loader
@@ -135,7 +135,8 @@ class Logbook:
         self.last_evaluation: dict[str, Any] | None = None
         self.num_examples, self.seconds = 0, 0.0
         # A resumed run tells again what it still suffers from; the file has each finding where it first arose.
-        self.arisen = {(row["rule"], row["severity"]) for row in read_rows(record.folder / ARISEN)} if self.writes else set()
+        told = read_rows(record.folder / FINDING_EVENTS) if self.writes else []
+        self.told_findings = {(row["rule"], row["severity"]) for row in told}
         if self.display:
             self.display.start(start)
         self.clock = time.perf_counter()
@@ -196,8 +197,8 @@ class Logbook:
             "loss": means.loss,
             "top1_error": means.top1_error,
             "top5_error": means.top5_error,
-            "grad_norm": step.grad_norm,
-            "clipped": clip is not None and step.grad_norm > clip,
+            "gradient_norm": step.gradient_norm,
+            "clipped": clip is not None and step.gradient_norm > clip,
         }
 
     def layers(self, step: int, layers: tuple[LayerStats, ...]) -> None:
@@ -216,9 +217,9 @@ class Logbook:
     def diagnosed(self, step: int, diagnosis: Diagnosis, new: list[Finding]) -> None:
         """Write a diagnosis down, and show the findings that are new."""
         self.record.write_findings(step=step, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
-        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.arisen]
-        self.record.append(ARISEN, [{"step": step, **to_plain(finding)} for finding in unwritten])
-        self.arisen |= {(finding.rule, finding.severity) for finding in unwritten}
+        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.told_findings]
+        self.record.append(FINDING_EVENTS, [{"step": step, **to_plain(finding)} for finding in unwritten])
+        self.told_findings |= {(finding.rule, finding.severity) for finding in unwritten}
         for sink in self.sinks:
             for finding in new:
                 sink.text(step, f"finding/{finding.rule}", f"{finding.severity}: {finding.seen}. {finding.remedy}")

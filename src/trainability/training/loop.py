@@ -1,4 +1,4 @@
-"""fit(): the one visible training loop, and how a run is started or taken up again."""
+"""fit(): the one visible training loop, and how a run begins or is continued."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from trainability.training import checkpoint
 from trainability.training.checkpoint import Position
 from trainability.training.engine import Engine
 from trainability.training.interrupt import StopSignal
-from trainability.training.logbook import Display, Logbook, Outcome, Start
+from trainability.training.logbook import Display, Logbook, Outcome, RunOverview
 from trainability.training.nonfinite import first_nonfinite
-from trainability.training.parts import Parts
-from trainability.training.record import Record
+from trainability.training.parts import TrainingParts
+from trainability.training.record import RunWriter
 from trainability.training.run_monitor import RunMonitor
 from trainability.training.schedule import learning_rate
 from trainability.training.tally import StepSums
 
 
-def fit(config: RunConfig, parts: Parts, record: Record, *, engine: Engine, display: Display | None = None) -> Outcome:
+def fit(
+    config: RunConfig, parts: TrainingParts, record: RunWriter, *, engine: Engine, display: Display | None = None
+) -> Outcome:
     """Train from where the run directory is to the end of the configured epochs.
 
     Args:
@@ -43,8 +45,8 @@ def fit(config: RunConfig, parts: Parts, record: Record, *, engine: Engine, disp
     """
     optim, settings = config.optim, config.run
     model, network, loader = parts.model, parts.network, parts.loader
-    position, notes = take_up(config, record, parts, engine)
-    logbook = Logbook(config, record, engine, display, loader, started(config, record, parts, engine, position, notes))
+    position, notes = restore_or_begin(config, record, parts, engine)
+    logbook = Logbook(config, record, engine, display, loader, overview_of(config, record, parts, engine, position, notes))
     step_once = parts.step(parts.optimizer, optim.clip, engine.device)
     tally = parts.tally(engine, settings.log_every_steps)
     due = Due(settings.log_every_steps, settings.checkpoint_every_steps)
@@ -79,7 +81,7 @@ def fit(config: RunConfig, parts: Parts, record: Record, *, engine: Engine, disp
                     sums = tally.read()  # note: waits for the device
                     position = logbook.read(position, sums)
                     if not sums[-1].is_finite:
-                        position, message = look_at_nonfinite(config, record, parts, engine, position, sums)
+                        position, message = locate_nonfinite(config, record, parts, engine, position, sums)
                         return logbook.end(position, "non-finite", message)
                     monitor.look(position)
                     if stops := engine.any(stop.received or monitor.doomed is not None):
@@ -115,7 +117,7 @@ def forward(network: nn.Module, model: nn.Module, micro: MicroBatch, engine: Eng
     return torch.where(micro.weights > 0, losses, 0.0), logits
 
 
-def measure(parts: Parts, config: RunConfig, engine: Engine) -> Errors:
+def measure(parts: TrainingParts, config: RunConfig, engine: Engine) -> Errors:
     """Evaluate on the whole validation set."""
     batch_size = config.optim.micro_batch_size or max(1, config.optim.batch_size // engine.world_size)
     return parts.evaluate(
@@ -128,8 +130,8 @@ def measure(parts: Parts, config: RunConfig, engine: Engine) -> Errors:
     )
 
 
-def look_at_nonfinite(
-    config: RunConfig, record: Record, parts: Parts, engine: Engine, position: Position, sums: list[StepSums]
+def locate_nonfinite(
+    config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine, position: Position, sums: list[StepSums]
 ) -> tuple[Position, str]:
     """Find the layer that a NaN or Inf came from, and save the weights from before it.
 
@@ -168,9 +170,11 @@ def look_at_nonfinite(
     return before, f"loss or gradient is not finite at step {before.step + 1}: {where}; {what}"
 
 
-def started(config: RunConfig, record: Record, parts: Parts, engine: Engine, position: Position, notes: list[str]) -> Start:
+def overview_of(
+    config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine, position: Position, notes: list[str]
+) -> RunOverview:
     """Gather what a display shows at the start."""
-    return Start(
+    return RunOverview(
         config=config,
         folder=record.folder,
         num_parameters=parts.num_parameters,
@@ -185,7 +189,7 @@ def started(config: RunConfig, record: Record, parts: Parts, engine: Engine, pos
     )
 
 
-def take_up(config: RunConfig, record: Record, parts: Parts, engine: Engine) -> tuple[Position, list[str]]:
+def restore_or_begin(config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine) -> tuple[Position, list[str]]:
     """Restore the newest readable checkpoint of a run, or begin it.
 
     Returns:
@@ -212,14 +216,14 @@ def take_up(config: RunConfig, record: Record, parts: Parts, engine: Engine) -> 
     return position, notes
 
 
-def save(record: Record, position: Position, parts: Parts, engine: Engine) -> None:
+def save(record: RunWriter, position: Position, parts: TrainingParts, engine: Engine) -> None:
     """Write a checkpoint that the records on the disk agree with."""
     if engine.is_main:
         record.sync()
     checkpoint.save(record.checkpoints, position, parts.model, parts.optimizer, engine)
 
 
-def kept(record: Record, position: Position) -> str:
+def kept(record: RunWriter, position: Position) -> str:
     """Say where the weights of a run that is ended early are."""
     return f"the weights after step {position.step} are in {record.checkpoints / f'step-{position.step:09d}'}*"
 

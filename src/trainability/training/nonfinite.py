@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from trainability.training.engine import share
+from trainability.training.engine import local_tensor
 
 
 def first_nonfinite(model: nn.Module, forward_and_backward: Callable[[], object]) -> str | None:
@@ -54,7 +54,7 @@ def first_nonfinite(model: nn.Module, forward_and_backward: Callable[[], object]
 
 
 def _what(values: Tensor) -> str | None:
-    values = share(values.detach())
+    values = local_tensor(values.detach())
     if bool(values.isnan().any()):
         return "NaN"
     return "Inf" if bool(values.isinf().any()) else None

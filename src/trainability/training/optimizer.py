@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.config import OptimConfig
-from trainability.training.engine import whole
+from trainability.training.engine import full_tensor
 
 
 def build_optimizer(model: nn.Module, optim: OptimConfig, *, fused: bool) -> torch.optim.SGD:
@@ -61,7 +61,7 @@ class GuardedStep:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = whole(nn.utils.get_total_norm(gradients, foreach=True))
+        norm = full_tensor(nn.utils.get_total_norm(gradients, foreach=True))
         self.bad = torch.maximum(self.bad, 1 - (torch.isfinite(norm) & torch.isfinite(loss_sum)).float())
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm, foreach=True)

@@ -12,9 +12,9 @@ from torch import nn
 from trainability import initialization
 from trainability.config import RunConfig
 from trainability.config.period import check_period
-from trainability.data import sources
+from trainability.data import dataset
+from trainability.data.dataset import DataSet
 from trainability.data.loader import Loader
-from trainability.data.sources import DataSet
 from trainability.data.streaming import make_loader
 from trainability.evaluation.metrics import Errors
 from trainability.evaluation.protocols import evaluate
@@ -29,7 +29,7 @@ from trainability.training.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class TrainingParts:
     """Everything that a run trains with; the last ones are what `faults` exchanges."""
 
     model: VGG
@@ -45,7 +45,7 @@ class Parts:
     load_latest: Callable[..., checkpoint.Loaded | None] = checkpoint.load_latest
 
 
-def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) -> Parts:
+def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) -> TrainingParts:
     """Build data, network with its starting weights, and optimizer.
 
     Args:
@@ -60,7 +60,7 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
     require(config.run.sinks)
     check_period(config)
     if data is None:
-        data = sources.load(config.data, seed=config.run.seed)
+        data = dataset.load(config.data, seed=config.run.seed)
     loader = make_loader(
         data,
         config.data,
@@ -79,7 +79,7 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
     num_parameters = count_parameters(model)
     network = engine.prepare(model)
     optimizer = build_optimizer(model, config.optim, fused=not engine.is_sharded)
-    return Parts(
+    return TrainingParts(
         model=model,
         network=network,
         optimizer=optimizer,

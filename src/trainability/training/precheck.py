@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,61 +13,19 @@ from torch.nn import functional as F
 
 from trainability.config import RunConfig
 from trainability.data.loader import MicroBatch
-from trainability.doctor import Evidence, audit_data, audit_metric, input_moments, optimizer_settings
-from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.finding import Finding
+from trainability.doctor import Evidence, audit_data, audit_metric, optimizer_settings
 from trainability.doctor.measure.probe import probe
-from trainability.doctor.theory.moments import SignalMoments
-from trainability.doctor.theory.trace import Trace, trace
-from trainability.initialization import InitPlan
+from trainability.doctor.measure.sizes import audit_size, probe_size
 from trainability.models.vgg import set_dropout_keys
-from trainability.prescribe.plans import ranked
 from trainability.training.engine import Engine
 
 if TYPE_CHECKING:
-    from trainability.training.parts import Parts
+    from trainability.training.parts import TrainingParts
 
-# Multiplications of one forward pass that the probe may cost: two or three seconds on two cores, with the way back.
-PROBE_MULTIPLICATIONS = {"cpu": 4e10, "accelerator": 4e12}
-MAX_PROBE_IMAGES = 512  # behind each gradient that the predicted plateau was fitted to
-AUDIT_VALUES, MAX_AUDIT_IMAGES, MIN_AUDIT_IMAGES = 5e6, 2048, 32
 DOOMED = ("dead", "unstable")
 
 
-def multiplications(model: nn.Module, structure: Trace) -> float:
-    """Count the multiplications of a forward pass of the traced shape."""
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    total = 0.0
-    for op in structure.ops:
-        if op.kind in ("conv", "linear") and op.weight is not None:
-            total += math.prod(op.output_shape) * math.prod(shapes[op.weight][1:])
-    return total
-
-
-def probe_size(model: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> int:
-    """Choose how many images to probe with: as many as a few seconds allow, two at the least.
-
-    Args:
-        model: any.
-        input_shape: of one image, without the batch.
-        device: where it will be probed.
-    """
-    try:
-        structure = trace(model, (2, *input_shape))
-    except ValueError:
-        return 32  # nothing is known about its cost
-    each = multiplications(model, structure) / 2
-    return max(
-        2, min(MAX_PROBE_IMAGES, int(PROBE_MULTIPLICATIONS["cpu" if device.type == "cpu" else "accelerator"] / max(each, 1)))
-    )
-
-
-def audit_size(input_shape: tuple[int, ...]) -> int:
-    """Choose how many images of each split to audit."""
-    return max(MIN_AUDIT_IMAGES, min(MAX_AUDIT_IMAGES, int(AUDIT_VALUES / math.prod(input_shape))))
-
-
-def evidence_before(parts: Parts, config: RunConfig, engine: Engine, *, planned_steps: int) -> Evidence:
+def evidence_before(parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int) -> Evidence:
     """Collect what can be known before the first step; the network, its gradients and random state stay as they are.
 
     Args:
@@ -112,7 +69,7 @@ def _is_augmented(config: RunConfig) -> bool:
     return bool(data.flip) or data.size != data.crop or data.jitter is not None or data.colour_shift
 
 
-def _train_batches(parts: Parts, *, epoch: int) -> Iterator[MicroBatch]:
+def _train_batches(parts: TrainingParts, *, epoch: int) -> Iterator[MicroBatch]:
     """The images of the first epoch in their order, with the random draws of `epoch`."""
     return itertools.chain.from_iterable(parts.loader.steps(0, draws_of=epoch))
 
@@ -121,7 +78,7 @@ def _pairs(batches: Iterator[MicroBatch]) -> Iterator[tuple[Tensor, Tensor]]:
     return ((micro.images, micro.labels) for micro in batches)
 
 
-def first_images(parts: Parts, num: int) -> tuple[Tensor, Tensor]:
+def first_images(parts: TrainingParts, num: int) -> tuple[Tensor, Tensor]:
     """Cut the first `num` training images and labels, as the loop gets them."""
     images, labels, count = [], [], 0
     for micro in _train_batches(parts, epoch=0):
@@ -133,7 +90,7 @@ def first_images(parts: Parts, num: int) -> tuple[Tensor, Tensor]:
     return torch.cat(images), torch.cat(labels)
 
 
-def _probe(parts: Parts, config: RunConfig, engine: Engine, planned_steps: int) -> object:
+def _probe(parts: TrainingParts, config: RunConfig, engine: Engine, planned_steps: int) -> object:
     size = probe_size(parts.model, (3, parts.model.crop, parts.model.crop), engine.device)
     images, labels = first_images(parts, size)
     set_dropout_keys(parts.model, None)
@@ -143,40 +100,7 @@ def _probe(parts: Parts, config: RunConfig, engine: Engine, planned_steps: int) 
     return probe(parts.model, F.cross_entropy, images, labels, optimizer=settings)
 
 
-def _metric(parts: Parts, pairs: list[tuple[Tensor, Tensor]]) -> float:
+def _metric(parts: TrainingParts, pairs: list[tuple[Tensor, Tensor]]) -> float:
     """Top-1 error of known logits, by what the loop evaluates with."""
     batches = ((logits, labels, torch.ones(len(labels))) for logits, labels in pairs)
     return parts.evaluate(nn.Identity(), batches, num_classes=pairs[0][0].shape[1], device=torch.device("cpu")).top1_error
-
-
-def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor | None, *, plan: str | None) -> Diagnosis:
-    """Put a whole plan that would work into the remedies of findings about the initialisation.
-
-    Args:
-        diagnosis: of `model` at its start.
-        model: its weights do not matter.
-        images: a batch, for the input's scale; `None` leaves the remedies as they are.
-        plan: the plan in use, `None` if the model was not initialised by one.
-    """
-    wanted = {"gain_budget_low", "gain_budget_high", "slow_start"}
-    if images is None or not any(finding.rule in wanted for finding in diagnosis.findings):
-        return diagnosis
-    try:
-        structure = trace(model, tuple(images.shape), images.dtype)
-    except ValueError:
-        return diagnosis
-    moments: SignalMoments = input_moments(images)
-    plans = ranked(model, structure, moments, like=InitPlan.parse(plan) if plan is not None else None)
-    if not plans:
-        return diagnosis
-    best = plans[0]
-    how = f'--init.plan "{best.plan}"'
-    if plan is None:
-        how = f'trainability.initialization.plan.apply(InitPlan.parse("{best.plan}"), model, seed=0)'
-    remedy = f"{how}: the budget becomes {best.budget:+.1f} with this input, and biases zero"
-
-    def with_plan(finding: Finding) -> Finding:
-        keep = finding.code not in wanted
-        return finding if keep else dataclasses.replace(finding, remedy=remedy)
-
-    return dataclasses.replace(diagnosis, findings=tuple(map(with_plan, diagnosis.findings)))

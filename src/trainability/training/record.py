@@ -27,14 +27,16 @@ from trainability.config import RunConfig
 if TYPE_CHECKING:
     import torch
 
-    from trainability.data.sources import DataSet
+    from trainability.data.dataset import DataSet
     from trainability.initialization import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
-FINDINGS, ARISEN, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
+FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
+# Fields of JSON-line files by the names that older versions gave them.
+OLDER_NAMES = {"grad_norm": "gradient_norm"}
 
 
-class Record:
+class RunWriter:
     """Writes a run directory. Only the main process has one that writes."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +49,7 @@ class Record:
         return self.folder / "checkpoints"
 
     @classmethod
-    def create(cls, folder: Path, config: RunConfig) -> Record:
+    def create(cls, folder: Path, config: RunConfig) -> RunWriter:
         """Make a new run directory with its complete configuration.
 
         Raises:
@@ -111,7 +113,7 @@ class Record:
 
     def sync(self) -> None:
         """Bring the rows to the disk, before a checkpoint that counts on them."""
-        for name in (STEPS, LAYERS, EVALUATIONS, ARISEN):
+        for name in (STEPS, LAYERS, EVALUATIONS, FINDING_EVENTS):
             if (self.folder / name).exists():
                 with (self.folder / name).open("rb") as file:
                     os.fsync(file.fileno())
@@ -123,7 +125,7 @@ class Record:
             step: updates that the checkpoint has.
             epoch: epochs that it has.
         """
-        for name in (STEPS, LAYERS, EVALUATIONS, ARISEN):
+        for name in (STEPS, LAYERS, EVALUATIONS, FINDING_EVENTS):
             key, last = ("epoch", epoch) if name == EVALUATIONS else ("step", step)
             path = self.folder / name
             if path.exists():
@@ -217,6 +219,11 @@ def _commit() -> str | None:
     return described.stdout.strip() if described.returncode == 0 and tracked.returncode == 0 else None
 
 
+def with_present_names(row: dict[str, Any]) -> dict[str, Any]:
+    """Rename the fields that older versions of this package wrote under another name."""
+    return {OLDER_NAMES.get(name, name): value for name, value in row.items()}
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file; a torn last line, which a kill leaves, is left out.
 
@@ -229,7 +236,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError
+            rows.append(with_present_names(row))
         except ValueError:
             if number == len(lines):
                 break
@@ -251,7 +261,7 @@ class Run:
         layers: a row per layer and sampled step.
         evaluations: a row per epoch.
         findings: the last diagnosis: verdict, reason, findings, what was not checked.
-        arisen: a row per finding, with the step after which it was first made, or first at its severity.
+        finding_events: a row per finding, with the step after which it was first made, or first at its severity.
         evidence: what it rests on.
         result: how it ended.
     """
@@ -265,7 +275,7 @@ class Run:
     layers: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     findings: dict[str, Any] | None = None
-    arisen: list[dict[str, Any]] = field(default_factory=list)
+    finding_events: list[dict[str, Any]] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
 
@@ -293,7 +303,7 @@ def read_run(folder: Path) -> Run:
         layers=read_rows(folder / LAYERS),
         evaluations=read_rows(folder / EVALUATIONS),
         findings=_read_json(folder / FINDINGS, None),
-        arisen=read_rows(folder / ARISEN),
+        finding_events=read_rows(folder / FINDING_EVENTS),
         evidence=_read_json(folder / EVIDENCE, None),
         result=_read_json(folder / "result.json", None),
     )

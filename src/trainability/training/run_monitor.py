@@ -14,18 +14,20 @@ import torch
 from trainability.config import RunConfig
 from trainability.data.loader import MicroBatch
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
+from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
 from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position
 from trainability.training.engine import Engine
 from trainability.training.logbook import Logbook
-from trainability.training.precheck import DOOMED, evidence_before, first_images, prescribed
-from trainability.training.record import EVALUATIONS, Record, Run, read_rows, read_run
+from trainability.training.precheck import DOOMED, evidence_before, first_images
+from trainability.training.record import EVALUATIONS, Run, RunWriter, read_rows, read_run
 from trainability.training.schedule import Plateau, after_evaluation, learning_rate
 from trainability.training.tally import Tally
 
 if TYPE_CHECKING:
-    from trainability.training.parts import Parts
+    from trainability.training.parts import TrainingParts
 
 
 class RunMonitor:
@@ -36,22 +38,23 @@ class RunMonitor:
     """
 
     def __init__(
-        self, config: RunConfig, parts: Parts, record: Record, engine: Engine, logbook: Logbook, position: Position
+        self, config: RunConfig, parts: TrainingParts, record: RunWriter, engine: Engine, logbook: Logbook, position: Position
     ) -> None:
         """Check before the first step, or take up what an interrupted run had seen."""
         self.config, self.parts, self.record, self.engine, self.logbook = config, parts, record, engine, logbook
         self.doomed: str | None = None
         self.monitor: Monitor | None = None
         self.before = Evidence(num_classes=parts.loader.num_classes)
+        self.first_diagnosis: Diagnosis | None = None
         self.told: dict[str, int] = {}
-        self.last_sample = position.step - 1
+        self.last_sample = position.step
         self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
         self.plateau = Plateau()
         if not engine.is_main:
             return
         self.plateau = _replayed(record.folder, config)
         if position.step > 0:
-            self._guarded(self._take_up, position)
+            self._guarded(self._restore_evidence, position)
         elif config.run.check == "on":
             steps = parts.loader.steps_per_epoch * config.optim.epochs
             self.before = evidence_before(parts, config, engine, planned_steps=steps)
@@ -63,7 +66,7 @@ class RunMonitor:
                 config.run.monitor_every_steps,
                 num_classes=parts.loader.num_classes,
                 clip=config.optim.clip,
-                first_step=position.step,
+                first_step=position.step + 1,
             )
 
     def __enter__(self) -> RunMonitor:
@@ -112,15 +115,7 @@ class RunMonitor:
         """Everything that was seen, before and in this call."""
         if self.monitor is None:
             return self.before
-        seen, before = self.monitor.evidence(), self.before
-        return dataclasses.replace(
-            before,
-            steps=(*before.steps, *seen.steps),
-            samples=(*before.samples, *seen.samples),
-            evaluations=(*before.evaluations, *seen.evaluations),
-            optimizer=seen.optimizer,
-            problems=(*before.problems, *(line for line in seen.problems if line not in before.problems)),
-        )
+        return self.before.merge(self.monitor.evidence())
 
     def look(self, position: Position) -> None:
         """Where the device was just read: write new layer records down, and diagnose if there are any."""
@@ -128,7 +123,7 @@ class RunMonitor:
             return
         new = [sample for sample in self.monitor.evidence().samples if sample.step > self.last_sample]
         for sample in new:
-            self.logbook.layers(sample.step + 1, sample.layers)
+            self.logbook.layers(sample.step, sample.layers)
             self.last_sample = sample.step
         if new:
             self._guarded(self._look, position)
@@ -143,14 +138,16 @@ class RunMonitor:
                 self.before = dataclasses.replace(self.before, problems=(*self.before.problems, line))
                 warnings.warn(line, RuntimeWarning, stacklevel=2)
 
-    def _take_up(self, position: Position) -> None:
+    def _restore_evidence(self, position: Position) -> None:
         self.before = until(read_evidence(read_run(self.record.folder)), position.step)
 
     def _look(self, position: Position) -> None:
         diagnosis = diagnose(self.evidence())
         if position.step == 0:
             images, _ = first_images(self.parts, min(16, len(self.parts.loader.train_labels)))
-            diagnosis = prescribed(diagnosis, self.parts.model, images, plan=self.config.init.plan)
+            diagnosis = self.first_diagnosis = prescribed(diagnosis, self.parts.model, images, plan=self.config.init.plan)
+        elif self.first_diagnosis is not None:
+            diagnosis = keep_prescriptions(diagnosis, self.first_diagnosis)
         new = [finding for finding in diagnosis.findings if self._is_news(finding)]
         self.logbook.diagnosed(position.step, diagnosis, new)
         self.told |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
@@ -189,8 +186,8 @@ def until(evidence: Evidence, step: int) -> Evidence:
     """Forget what came after a step."""
     return dataclasses.replace(
         evidence,
-        steps=tuple(record for record in evidence.steps if record.step < step),
-        samples=tuple(sample for sample in evidence.samples if sample.step < step),
+        steps=tuple(record for record in evidence.steps if record.step <= step),
+        samples=tuple(sample for sample in evidence.samples if sample.step <= step),
         evaluations=tuple(row for row in evidence.evaluations if row.step <= step),
     )
 
@@ -206,7 +203,7 @@ def read_evidence(run: Run) -> Evidence:
         kept = Evidence.from_dict(run.evidence)
         # It is written at the end of every epoch: a killed run went on for a while, and its steps tell.
         last = kept.steps[-1] if kept.steps else None
-        later = [_step(row, optim.clip) for row in run.steps if last is None or row["step"] - 1 > last.step]
+        later = [_step(row, optim.clip) for row in run.steps if last is None or row["step"] > last.step]
         usual = last.micro_batches if last is not None else 1
         return dataclasses.replace(
             kept, steps=(*kept.steps, *(dataclasses.replace(record, micro_batches=usual) for record in later))
@@ -226,11 +223,11 @@ def read_evidence(run: Run) -> Evidence:
 
 
 def _step(row: dict, clip: float | None) -> StepRecord:
-    norm = row["grad_norm"]
+    norm = row["gradient_norm"]
     ratio = min(1.0, clip / norm) if clip is not None and norm else None
     nan = float("nan")
     return StepRecord(
-        step=row["step"] - 1,
+        step=row["step"],
         loss=nan if row["loss"] is None else row["loss"],
         gradient_norm=nan if norm is None else norm,
         clip_ratio=ratio,

@@ -21,14 +21,14 @@ class StepSums:
         loss_sum: cross-entropy in nats.
         top1_correct: examples whose true class is the first.
         top5_correct: examples whose true class is among the first five.
-        grad_norm: of the mean loss's gradient, before clipping.
+        gradient_norm: of the mean loss's gradient, before clipping.
         is_finite: whether loss and norm were finite in this and all earlier steps.
     """
 
     loss_sum: float
     top1_correct: float
     top5_correct: float
-    grad_norm: float
+    gradient_norm: float
     is_finite: bool
 
 
@@ -81,7 +81,7 @@ class Tally:
                 loss_sum=row[_LOSS],
                 top1_correct=row[_TOP1],
                 top5_correct=row[_TOP5],
-                grad_norm=row[_NORM] / world_size,  # every process has the norm of the whole
+                gradient_norm=row[_NORM] / world_size,  # every process has the norm of the whole
                 is_finite=row[_BAD] == 0,
             )
             for row in rows.tolist()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS
-from trainability.doctor.theory.signal import BUDGET_HIGH
+from trainability.doctor.theory.band import BUDGET_HIGH
 from trainability.evaluation import predictions
 from trainability.evaluation.error_analysis import error_analysis
 from trainability.evaluation.predictions import Predictions

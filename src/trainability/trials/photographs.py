@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from trainability.config import DataConfig, RunConfig
-from trainability.data.catalogs import catalog_of
-from trainability.data.colour_statistics import moments, pixel_sums
+from trainability.data.colour_statistics import colour_statistics, pixel_sums
+from trainability.data.dataset import DataSet, Split
 from trainability.data.images import decode, rescale
-from trainability.data.sources import DataSet, Split
+from trainability.data.layouts import catalog_of
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.rules.catalogue import diagnose
+from trainability.doctor.rules.verdict import diagnose
 from trainability.training import engine as engines
 from trainability.training.parts import assemble
 from trainability.training.precheck import evidence_before
@@ -45,7 +45,7 @@ def load_photographs(folder: Path, *, crop: int) -> DataSet:
     images = torch.stack([_centre(catalog.images.read(int(number)), crop) for number in chosen])
     labels = torch.from_numpy(catalog.labels[chosen].astype(np.int64))
     held_out = torch.arange(len(chosen)) % 5 == 4
-    measured = moments(pixel_sums(images[~held_out].numpy()))
+    measured = colour_statistics(pixel_sums(images[~held_out].numpy()))
     return DataSet(
         name="photographs",
         class_names=catalog.class_names,

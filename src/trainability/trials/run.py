@@ -19,17 +19,17 @@ import torch
 
 from trainability import config as configuration
 from trainability import faults
-from trainability.checking.setup import check_config
+from trainability.checking.run import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
-from trainability.doctor.rules.catalogue import diagnose
+from trainability.doctor.rules.verdict import diagnose
 from trainability.report.html import REPORT, write_report
 from trainability.training import engine as engines
-from trainability.training.evaluate import Asking, evaluate_runs
+from trainability.training.evaluate import EvaluationOptions, evaluate_runs
 from trainability.training.loop import fit
 from trainability.training.parts import assemble
-from trainability.training.record import Record, environment, write_json
+from trainability.training.record import RunWriter, environment, write_json
 from trainability.training.run_monitor import diagnose_run
 from trainability.trials.book import TRIALS
 from trainability.trials.cost import run_seconds
@@ -249,16 +249,16 @@ def _train(config: RunConfig, place: Path) -> str:
     with engines.start(config.run) as engine:
         parts = faults.install(assemble(config, engine), config)
         if (place / "config.toml").exists():
-            record = Record(place)
+            record = RunWriter(place)
             record.write_config(config)
         else:
-            record = Record.create(place, config)
+            record = RunWriter.create(place, config)
         loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine)
         if loaded is not None and loaded.position.epoch >= config.optim.epochs:
             return "finished"  # this session was made before the call was broken off
         status = fit(config, parts, record, engine=engine).status
         if status == "finished":
-            evaluate_runs([place], Asking(protocol="centre"), engine=engine)
+            evaluate_runs([place], EvaluationOptions(protocol="centre"), engine=engine)
         return status
 
 

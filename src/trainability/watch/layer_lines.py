@@ -8,15 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from trainability.watch.state import finite
+from trainability.doctor.layer_table import Cell, Column, column, layer_cell
 
-# What is measured, under which heading, and between which powers of ten its bar runs.
-_SIZES = (
-    ("activation_rms", "output", -6, 6),
-    ("gradient_rms", "weight grad", -12, 0),
-    ("update_ratio", "update/weight", -9, 0),
-)
-_NONFINITE = {"activation_rms": "activation_nonfinite", "gradient_rms": "gradient_nonfinite"}
+_COLUMNS = tuple(map(column, ("activation_rms", "gradient_rms", "update_ratio", "zero_fraction")))
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _VALUE_WIDTH = 8
 
@@ -39,23 +33,21 @@ def layer_lines(rows: Sequence[dict[str, Any]], styles: Mapping[str, str], *, wi
     shown = _choose(rows, styles, height - 1)
     name_width = min(max(len(row["name"]) for row in rows), 24, max(width // 4, 6))
     # Name, then per column a gap of two, the value, a gap of one, and the bar.
-    bar_width = min(max((width - name_width) // (len(_SIZES) + 1) - _VALUE_WIDTH - 3, 0), 12)
+    bar_width = min(max((width - name_width) // len(_COLUMNS) - _VALUE_WIDTH - 3, 0), 12)
     column_width = _VALUE_WIDTH + 1 + bar_width
     count = "" if len(shown) == len(rows) else f" ({len(shown)} of {len(rows)})"
     heading = Text(f"{'layer' + count:<{name_width}}", style="dim", no_wrap=True)
     if len(heading) > name_width:
         heading = Text(f"{f'{len(shown)} of {len(rows)}':<{name_width}}", style="dim", no_wrap=True)
-    for _, title, _, _ in _SIZES:
-        heading.append("  " + f"{title:<{column_width}}"[:column_width])
-    heading.append(f"  zeros  step {rows[-1]['step']:,}")
+    for found in _COLUMNS[:-1]:
+        heading.append("  " + f"{found.name:<{column_width}}"[:column_width])
+    heading.append(f"  {_COLUMNS[-1].name}  step {rows[-1]['step']:,}")
     lines = [heading]
     for row in shown:
         style = styles.get(row["name"], "")
         line = Text(f"{_shortened(row['name'], name_width):<{name_width}}", style=style, no_wrap=True)
-        for key, _, low, high in _SIZES:
-            is_bad = row.get(_NONFINITE.get(key, ""), False)
-            line.append("  ").append_text(_size(row.get(key), low, high, bar_width, is_bad=is_bad))
-        line.append("  ").append_text(_share(row.get("zero_fraction"), bar_width))
+        for found in _COLUMNS:
+            line.append("  ").append_text(_cell(layer_cell(row, found), found, bar_width))
         lines.append(line)
     return lines
 
@@ -73,31 +65,21 @@ def _shortened(name: str, width: int) -> str:
     return name if len(name) <= width else "…" + name[1 - width :]
 
 
-def _size(value: Any, low: int, high: int, width: int, *, is_bad: bool) -> Text:
-    """Write a size, and how far between two powers of ten it is."""
-    present = finite(value)
-    if is_bad:
-        return Text(f"{'NaN/Inf':>{_VALUE_WIDTH}} {'':<{width}}", style="bold red")
-    if present is None:
+def _cell(cell: Cell, found: Column, width: int) -> Text:
+    """Write a value, and how far between two powers of ten, or of the whole, it is; a dash where there is none."""
+    if cell.is_nonfinite:
+        return Text(f"{cell.text:>{_VALUE_WIDTH}} {'':<{width}}", style="bold red")
+    if cell.value is None:
         return Text(f"{'–':>{_VALUE_WIDTH}} {'':<{width}}", style="dim")
-    share = (math.log10(present) - low) / (high - low) if present > 0 else 0
-    return Text(f"{_short(present):>{_VALUE_WIDTH}} ").append_text(_bar(share, width))
+    fraction = cell.value
+    if found.powers is not None:
+        low, high = found.powers
+        fraction = (math.log10(cell.value) - low) / (high - low) if cell.value > 0 else 0
+    return Text(f"{cell.text:>{_VALUE_WIDTH}} ").append_text(_bar(fraction, width))
 
 
-def _short(value: float) -> str:
-    return f"{value:.3g}" if value == 0 or 0.001 <= value < 10_000 else f"{value:.1e}"
-
-
-def _share(value: Any, width: int) -> Text:
-    """Write a share of elements that are zero; a dash for a layer that no ReLU follows."""
-    present = finite(value)
-    if present is None:
-        return Text(f"{'–':>{_VALUE_WIDTH}} {'':<{width}}", style="dim")
-    return Text(f"{100 * present:>{_VALUE_WIDTH - 2}.1f} % ").append_text(_bar(present, width))
-
-
-def _bar(share: float, width: int) -> Text:
+def _bar(fraction: float, width: int) -> Text:
     """Draw a bar, an eighth of a character fine."""
-    eighths = round(min(max(share, 0), 1) * 8 * width)
+    eighths = round(min(max(fraction, 0), 1) * 8 * width)
     full = _EIGHTHS[8] * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
     return Text(full[:width], style="bright_black").append("·" * (width - len(full)), "bright_black dim")

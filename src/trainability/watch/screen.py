@@ -12,11 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from trainability.terminal.display import epoch_line, hint_line
-from trainability.watch.state import Watched
-from trainability.watch.view import duration, ending, findings, is_silent, view
+from trainability.doctor.view import verdict_title
+from trainability.formats import duration
+from trainability.terminal.display import epoch_line
+from trainability.watch.state import LiveRun
+from trainability.watch.view import ending, findings, is_silent, view
 
 _RESIZE_SECONDS = 0.2
+_TOLD = ("seen", "change", "more")  # parts of a finding that a line has room for
 
 
 def watch_run(folder: Path, *, every: float, once: bool) -> None:
@@ -32,7 +35,7 @@ def watch_run(folder: Path, *, every: float, once: bool) -> None:
     """
     if not 0.1 <= every <= 3600:
         raise ValueError(f"every is {every:g}; accepted: 0.1 to 3600 seconds")
-    run, console = Watched(folder), Console()
+    run, console = LiveRun(folder), Console()
     if once:
         # The prompt comes below.
         console.print(view(run, width=console.width, height=console.height - 1))
@@ -42,7 +45,7 @@ def watch_run(folder: Path, *, every: float, once: bool) -> None:
         _tell(run, every)
 
 
-def _draw(run: Watched, console: Console, every: float) -> None:
+def _draw(run: LiveRun, console: Console, every: float) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             size = console.size
@@ -57,7 +60,7 @@ def _draw(run: Watched, console: Console, every: float) -> None:
     console.print(view(run, width=console.width, height=console.height - 1))
 
 
-def _tell(run: Watched, every: float) -> None:
+def _tell(run: LiveRun, every: float) -> None:
     teller = Teller(run)
     try:
         while True:
@@ -75,12 +78,12 @@ def _tell(run: Watched, every: float) -> None:
 class Teller:
     """Says once what has happened since the last time."""
 
-    def __init__(self, run: Watched) -> None:
+    def __init__(self, run: LiveRun) -> None:
         """Begin with nothing told."""
         self.run = run
         self.has_begun = False
         self.epochs: list[dict[str, Any]] = []
-        self.verdict: str | None = None
+        self.verdict = ""
         self.severities: dict[str, str] = {}
         self.num_restarts = 0
         self.problems: list[str] = []
@@ -116,15 +119,17 @@ class Teller:
         if said["verdict"] != self.verdict:
             self.verdict = said["verdict"]
             when = f"step {said['step']:,}" if said["step"] else "check"
-            yield f"{when}: {said['verdict']}: {said['reason']}"
+            title = verdict_title(self.verdict, said.get("remaining_steps"))
+            yield f"{when}: {title}: {said['reason']}"
         for item in findings(self.run):
-            if self.severities.get(item["rule"]) == item["severity"]:
+            if self.severities.get(item.rule) == item.severity:
                 continue
-            self.severities[item["rule"]] = item["severity"]
-            if item["severity"] == "hint":
-                yield hint_line(item["seen"], item["rule"])
+            self.severities[item.rule] = item.severity
+            if item.severity == "hint":
+                yield item.line
             else:
-                yield f"{item['severity']} {item['rule']}: {item['cause']}; seen: {item['seen']}; change: {item['remedy']}"
+                parts = "; ".join(f"{name}: {text}" for name, text in item.rows if name in _TOLD)
+                yield f"{item.heading}; {parts}"
 
     def _silence(self) -> Iterator[str]:
         """Say that nothing is written any more, and again whenever that has lasted twice as long."""

@@ -10,16 +10,12 @@ from typing import Any
 
 from trainability import config as configuration
 from trainability.config import RunConfig
-from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS
-from trainability.watch.tail import Tail, read_json
+from trainability.formats import finite
+from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS, check_is_run, with_present_names
+from trainability.watch.tail import Tail, read_replaced
 
 MAX_SPANS = 1024
 LAYER_BYTES = 2**20  # a sample of VGG-E's 19 layers, histograms included, is about 70 kB
-
-
-def finite(value: Any) -> float | None:
-    """Return a record's number, or `None` where it has none or it is not finite."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 class Means:
@@ -59,7 +55,7 @@ class Means:
         return points
 
 
-class Watched:
+class LiveRun:
     """A run directory, looked at again and again. It is only read.
 
     Attributes:
@@ -84,8 +80,7 @@ class Watched:
         Raises:
             ValueError: it is none, or its configuration cannot be read.
         """
-        if not (folder / "config.toml").is_file():
-            raise ValueError(f"{folder} is not a run directory: it has no config.toml")
+        check_is_run(folder)
         self.folder = folder
         self.config: RunConfig = configuration.from_toml(folder / "config.toml").completed()
         self.tails = {
@@ -123,9 +118,9 @@ class Watched:
         """Read what is new."""
         before = (self.data, self.findings, self.result, self.config)
         # First: whatever the run wrote before its end is then found below.
-        self.result = read_json(self.folder / "result.json", self.result)
-        self.findings = read_json(self.folder / FINDINGS, self.findings)
-        self.data = read_json(self.folder / "data.json", self.data)
+        self.result = read_replaced(self.folder / "result.json", self.result)
+        self.findings = read_replaced(self.folder / FINDINGS, self.findings)
+        self.data = read_replaced(self.folder / "data.json", self.data)
         with contextlib.suppress(OSError, ValueError):  # a resume may have asked for more epochs
             self.config = configuration.from_toml(self.folder / "config.toml").completed()
         num_rows = self._read(STEPS) + self._read(EVALUATIONS) + self._read(LAYERS)
@@ -151,8 +146,8 @@ class Watched:
         if is_restart:
             self._forget_steps()
             self.num_restarts += 1
-        for row in rows:
-            loss, norm = finite(row.get("loss")), finite(row.get("grad_norm"))
+        for row in map(with_present_names, rows):
+            loss, norm = finite(row.get("loss")), finite(row.get("gradient_norm"))
             self.losses.add(row["step"], loss)
             self.errors.add(row["step"], finite(row.get("top1_error")) if loss is not None else None)
             if self.first_nonfinite is None and (loss is None or norm is None):

@@ -118,7 +118,7 @@ class Tail:
         return rows
 
 
-def read_json(path: Path, before: Any) -> Any:
+def read_replaced(path: Path, before: Any) -> Any:
     """Read a small file that is replaced as a whole.
 
     Args:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
-from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from trainability.terminal.display import percent
+from trainability.doctor.view import FindingView, finding_views, tone, verdict_title
+from trainability.formats import duration, finite, percent
+from trainability.terminal.styles import SEVERITY_STYLES, TONE_STYLES
 from trainability.watch.canvas import Curve, plot
 from trainability.watch.layer_lines import layer_lines
-from trainability.watch.state import Means, Watched, finite
+from trainability.watch.state import LiveRun, Means
 
 # Between the report's colours for light and for dark: a terminal does not say which it is.
 TRAINING, VALIDATION, CHANCE = "#3a8edb", "#e0791f", "#808891"
-SEVERITY_STYLES = {"error": "red", "warning": "yellow", "hint": "cyan"}
-_VERDICT_STYLES = {"will train": "green", "is training": "green", "slow start": "yellow", "cannot tell": "yellow"}
 _STATUS_STYLES = {"finished": "green", "interrupted": "yellow"}
 _MIN_CURVES, _LOW = 10, 8  # lines of the curves where there is room for little else; in a terminal of fewer than 24 lines
 _SPACIOUS = 30  # from this height on, a blank line parts the sections
 _SIDE_BY_SIDE = 64  # from this width on, the two figures stand beside each other
 
 
-def view(run: Watched, *, width: int, height: int) -> Group:
+def view(run: LiveRun, *, width: int, height: int) -> Group:
     """Draw a run.
 
     Args:
@@ -36,7 +35,7 @@ def view(run: Watched, *, width: int, height: int) -> Group:
     head = [*_title(run, width), *_notes(run, width)]
     found = findings(run)
     short, long = _findings(found, width, is_short=True), _findings(found, width, is_short=False)
-    styles = {name: SEVERITY_STYLES[item["severity"]] for item in reversed(found) for name in item["layers"]}
+    styles = {name: SEVERITY_STYLES.get(item.severity, "") for item in reversed(found) for name in item.layers}
     room = max(height - len(head), 0)
     least = _MIN_CURVES if height >= 24 else _LOW
     # Curves come first, then a line for each of the worst findings, then layers; what is left goes to whole findings, then
@@ -58,7 +57,7 @@ def view(run: Watched, *, width: int, height: int) -> Group:
     return Group(*lines)
 
 
-def _title(run: Watched, width: int) -> list[Text]:
+def _title(run: LiveRun, width: int) -> list[Text]:
     """Two lines and the verdict: what runs and how it stands, how far it is, the newest numbers."""
     config = run.config
     state, style = _state(run)
@@ -71,7 +70,7 @@ def _title(run: Watched, width: int) -> list[Text]:
     return [first, _progress(run, width), *_verdict(run)]
 
 
-def _state(run: Watched) -> tuple[str, str]:
+def _state(run: LiveRun) -> tuple[str, str]:
     if run.result is not None:
         status = str(run.result["status"])
         return status, _STATUS_STYLES.get(status, "red")
@@ -82,7 +81,7 @@ def _state(run: Watched) -> tuple[str, str]:
     return f"last record {duration(run.silent_seconds)} ago", "green"
 
 
-def is_silent(run: Watched) -> bool:
+def is_silent(run: LiveRun) -> bool:
     """Tell whether a run that has not ended has written nothing for longer than its steps take: a minute at least."""
     usual = 0.0
     if run.images_per_second:
@@ -90,7 +89,7 @@ def is_silent(run: Watched) -> bool:
     return run.result is None and run.silent_seconds > max(60, 10 * usual)
 
 
-def _progress(run: Watched, width: int) -> Text:
+def _progress(run: LiveRun, width: int) -> Text:
     epochs, per_epoch = run.config.optim.epochs, run.steps_per_epoch
     step = int(run.step["step"]) if run.step else 0
     line = Text(f"epoch {len(run.evaluations)}/{epochs} done")
@@ -112,18 +111,19 @@ def _progress(run: Watched, width: int) -> Text:
     return line
 
 
-def _verdict(run: Watched) -> list[Text]:
+def _verdict(run: LiveRun) -> list[Text]:
     """Give what the doctor says now, and what its check said at the start, for a run that is looked at."""
     if not run.findings:
         return []
     verdict = str(run.findings["verdict"])
-    line = Text(verdict.upper(), style=f"bold {_VERDICT_STYLES.get(verdict, 'red')}")
+    title = verdict_title(verdict, run.findings.get("remaining_steps"))
+    line = Text(title.upper(), style=f"bold {TONE_STYLES[tone(verdict)]}")
     line.append(f"  {run.findings['reason']}", "not bold default")
     seen_at = run.findings["step"]
     return [line.append(f"  (at step {seen_at:,})" if seen_at else "  (check before the first step)", "not bold dim default")]
 
 
-def _notes(run: Watched, width: int) -> list[Text]:
+def _notes(run: LiveRun, width: int) -> list[Text]:
     """Lines that are there only if something happened."""
     notes = []
     if run.result is not None:
@@ -136,7 +136,7 @@ def _notes(run: Watched, width: int) -> list[Text]:
     return notes
 
 
-def ending(run: Watched) -> str:
+def ending(run: LiveRun) -> str:
     """Say in one line how a run ended.
 
     Args:
@@ -151,28 +151,24 @@ def ending(run: Watched) -> str:
     return text
 
 
-def findings(run: Watched) -> list[dict[str, Any]]:
-    """List the findings, the worst first, in the order in which the doctor ranked them."""
-    order = list(SEVERITY_STYLES)
-    return sorted((run.findings or {}).get("findings", []), key=lambda item: order.index(item["severity"]))
+def findings(run: LiveRun) -> list[FindingView]:
+    """List the findings, the most severe first."""
+    return finding_views((run.findings or {}).get("findings", []))
 
 
-def _findings(found: list[dict[str, Any]], width: int, *, is_short: bool) -> list[Text]:
+def _findings(found: list[FindingView], width: int, *, is_short: bool) -> list[Text]:
     lines = []
     for item in found:
-        style = SEVERITY_STYLES[item["severity"]]
-        head = Text.assemble((item["severity"], f"bold {style}"), f" {item['rule']}: ")
-        if is_short:
-            lines.append(head.append(item["seen"]))
-            continue
-        lines.append(head.append(item["cause"], "bold"))
-        for word, text in (("seen", item["seen"]), ("change", item["remedy"])):
-            wrapped = textwrap.wrap(text, max(width - 9, 20))
-            lines += [Text.assemble((f"  {'' if i else word:<7}", "dim"), part) for i, part in enumerate(wrapped)]
+        head = Text(item.line) if is_short else Text(item.heading, style="bold")
+        head.stylize(f"bold {SEVERITY_STYLES.get(item.severity, '')}", 0, len(item.severity))
+        lines.append(head)
+        for word, text in () if is_short else item.rows:
+            wrapped = textwrap.wrap(text, max(width - 11, 20))
+            lines += [Text.assemble((f"  {'' if i else word:<8} ", "dim"), part) for i, part in enumerate(wrapped)]
     return lines
 
 
-def _figures(run: Watched, width: int, height: int) -> list[Text]:
+def _figures(run: LiveRun, width: int, height: int) -> list[Text]:
     """Draw loss and top-1 error, beside each other where there is room."""
     if height < 4 or width < 20:
         return []
@@ -194,7 +190,7 @@ def _figures(run: Watched, width: int, height: int) -> list[Text]:
     return lines
 
 
-def _figure(run: Watched, key: str, means: Means, level: float | None, width: int, height: int) -> list[Text]:
+def _figure(run: LiveRun, key: str, means: Means, level: float | None, width: int, height: int) -> list[Text]:
     write: Callable[[float | None], str] = _loss if key == "loss" else _error
     heading = Text("loss" if key == "loss" else "top-1 error", style="bold", no_wrap=True)
     parts = []
@@ -219,7 +215,7 @@ def _figure(run: Watched, key: str, means: Means, level: float | None, width: in
     return [heading, *drawn, _x_labels(run, width, step)]
 
 
-def _x_labels(run: Watched, width: int, step: int) -> Text:
+def _x_labels(run: LiveRun, width: int, step: int) -> Text:
     per_epoch = run.steps_per_epoch
     right = f"epoch {step / per_epoch:.3g}" if per_epoch else f"step {step:,}"
     return Text(f"{'':7} 0{right:>{max(width - 9, 1)}}", style="dim", no_wrap=True)
@@ -232,15 +228,4 @@ def _loss(value: float | None) -> str:
 
 
 def _error(value: float | None) -> str:
-    return "not finite" if value is None else percent(value)
-
-
-def duration(seconds: float) -> str:
-    """Write a time in one or two units."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+    return percent(value, missing="not finite")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.evidence import DataAudit, MetricAudit, MetricCase, SplitAudit
+from trainability.doctor.audit_results import DataAudit, MetricAudit, MetricCase, SplitAudit
 
 Batches = Iterable[Any]
 _PROBE_IMAGES = 256  # fewer say nothing about a weak class signal

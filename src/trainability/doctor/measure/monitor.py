@@ -1,21 +1,23 @@
 """Watches a running loop: every step's loss and norms, every Nth step's layers, without getting in its way."""
 
+from __future__ import annotations
+
 import math
-import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.evidence import Evaluation, Evidence, LayerStats, OptimizerSettings, Sample, StepRecord
+from trainability.doctor.continuing import keep_prescriptions
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.hooks import Watch, activation_fields, activations_by_layer, first_tensor
-from trainability.doctor.measure.probe import optimizer_settings
-from trainability.doctor.theory import moments, signal
-from trainability.doctor.theory.trace import Trace, trace
+from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.sampling import Block, LayerSampler, to_host
+from trainability.doctor.rules.verdict import diagnose
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
@@ -26,8 +28,8 @@ class Monitor:
 
     Call `after_backward(loss)` after each `loss.backward()`, before clipping. The optimizer's own hooks tell where a
     step ends. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
-    brings them over in one copy. Nothing that the model computes is changed, and no random number is drawn, so a
-    monitored run is bitwise the unmonitored one. The exception is a compiled model: its sampled steps run the plain
+    brings them over in one copy. Nothing that the model computes is changed, and no random number is drawn, so weights and
+    losses are bitwise identical with and without Monitor. The exception is a compiled model: its sampled steps run the plain
     module, which rounds differently.
 
     An error inside the monitor is named once, as a warning and in the evidence, and the loop goes on unwatched.
@@ -39,10 +41,11 @@ class Monitor:
         accumulation: backward passes per optimizer step.
         num_classes: of the task; for chance level.
         clip: gradient-norm threshold of the loop, for the record; None for none or unknown.
-        first_step: number of the first step, after a resume.
+        first_step: number of the first step, from 1; None continues after what `before` saw.
+        before: what is known of this training from before the loop: the answer of `check` or `diagnose`, evidence, or a probe.
 
     Raises:
-        ValueError: every or accumulation below 1.
+        ValueError: every, accumulation or first_step below 1, or `before` is something else.
     """
 
     def __init__(
@@ -54,34 +57,37 @@ class Monitor:
         accumulation: int = 1,
         num_classes: int | None = None,
         clip: float | None = None,
-        first_step: int = 0,
+        first_step: int | None = None,
+        before: Diagnosis | Evidence | ProbeResult | None = None,
     ) -> None:
         if every < 1 or accumulation < 1:
             raise ValueError(f"every is {every} and accumulation {accumulation}; both must be at least 1")
+        if first_step is not None and first_step < 1:
+            raise ValueError(f"first_step is {first_step}; steps count from 1")
+        self._before = _known(before)
+        self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = _plain(model)
         self._optimizer = optimizer
         self._every = every
         self._accumulation = accumulation
         self._num_classes = num_classes
         self._clip = clip
-        self._step = first_step
-        self._watch = Watch(self._plain, output=statistics.thin, gradient=statistics.thin, guard=self._guarded)
+        seen = self._before.steps[-1].step if self._before.steps else 0
+        self._num_steps = seen if first_step is None else first_step - 1
         self._parameters = [p for p in self._plain.parameters() if p.requires_grad]
         # Clipping scales all gradients alike, so one small tensor before and after tells the ratio.
         self._gauge = min(self._parameters, key=lambda p: (p.dim() < 2, p.numel()), default=None)
+        self._sampler = LayerSampler(self._plain, self._gauge, self._guarded)
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
         self._problems: list[str] = []
         self._pending: list[tuple[Tensor, bool, dict[str, Any]]] = []
         self._handles: list[Any] = []
-        self._stance: Any = None
-        self._armed = False
-        self._trace: Trace | None = None
-        self._untraceable = False
-        self._activations: dict[str, str | None] | None = None
+        self._is_entered = False
+        self._was_called = False
+        self._has_failed = False
         self._reset_step()
-        self._reset_sample()
 
     def _reset_step(self) -> None:
         self._micro: list[Tensor] = []
@@ -91,29 +97,24 @@ class Monitor:
         self._expected_lr: float | None = None
         self._is_stepping = False
 
-    def _reset_sample(self) -> None:
-        self._training: bool | None = None
-        self._stale: Tensor | None = None
-        self._input: tuple[tuple[int, ...], torch.dtype] | None = None
-        self._weights: dict[str, Tensor] = {}
-        self._gradients: dict[str, Tensor] = {}
-
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> Monitor:
         if self._optimizer is not None:
             self._handles = [
                 self._optimizer.register_step_pre_hook(lambda *_: self._guarded(self._before_step)),
                 self._optimizer.register_step_post_hook(lambda *_: self._guarded(self._end_step)),
             ]
+        self._is_entered, self._was_called = True, False
         self._guarded(self._arm_if_due)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._micro:  # a loop that stopped between backward and step
             self._guarded(self._end_step)
-        self._disarm()
+        self._sampler.disarm()
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._is_entered = False
         self._guarded(self._flush)
 
     def after_backward(
@@ -131,7 +132,15 @@ class Monitor:
             grad_scale: factor that a loss scaler put on gradients and that is still on them (`scaler.get_scale()`).
             expected_lr: what the schedule gives for this step, to check a resume.
             is_last: whether the step's gradients are complete now; None goes by `accumulation`.
+
+        Raises:
+            RuntimeError: called outside the monitor's `with` block, where nothing is watched.
         """
+        if not self._is_entered:
+            raise RuntimeError(
+                "after_backward outside of the monitor's block; put the loop into `with Monitor(...) as monitor:`"
+            )
+        self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
 
     def record_evaluation(
@@ -144,7 +153,7 @@ class Monitor:
         labels: Tensor | None = None,
         model_training: bool | None = None,
     ) -> None:
-        """Records one evaluation.
+        """Records one evaluation; inside the `with` block or after it.
 
         Args:
             split: "train" or "validation".
@@ -157,12 +166,12 @@ class Monitor:
         self._guarded(lambda: self._record_evaluation(split, loss, top1_error, predictions, labels, model_training))
 
     def evidence(self) -> Evidence:
-        """Everything seen so far; copies to the host what is still on the device."""
+        """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
         if self._optimizer is not None:
             settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)
-        return Evidence(
+        seen = Evidence(
             steps=tuple(self._steps),
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
@@ -170,68 +179,31 @@ class Monitor:
             optimizer=settings,
             problems=tuple(self._problems),
         )
+        return self._before.merge(seen)
 
-    def _guarded(self, action: Any) -> None:
+    def diagnose(self) -> Diagnosis:
+        """What is known before and what was seen so far, read together; what `before` prescribes is kept."""
+        diagnosis = diagnose(self.evidence())
+        return diagnosis if self._diagnosis_before is None else keep_prescriptions(diagnosis, self._diagnosis_before)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
         """Runs a piece of the monitor; an error in it is named once and never reaches the loop."""
         try:
             with torch.no_grad():
                 action()
         except Exception as error:
-            self._disarm()
-            message = f"the monitor stopped watching: {type(error).__name__}: {error}"
-            if message not in self._problems:
-                self._problems.append(message)
-                warnings.warn(message, RuntimeWarning, stacklevel=3)
+            self._has_failed = True
+            self._sampler.disarm()
+            self._name_once(f"the monitor stopped watching: {type(error).__name__}: {error}")
 
-    # -- sampled steps -------------------------------------------------------------------------------------------
+    def _name_once(self, message: str) -> None:
+        if message not in self._problems:
+            self._problems.append(message)
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
 
     def _arm_if_due(self) -> None:
-        if self._armed or self._step % self._every or self._problems:
-            return
-        self._armed = True
-        self._reset_sample()
-        self._watch.clear()
-        # Hooks that a compiled module was not compiled with never fire: this step runs the plain one.
-        if "torch._dynamo" in sys.modules:  # nothing is compiled without it, and importing it takes seconds
-            self._stance = torch.compiler.set_stance("force_eager")
-        self._watch.attach()
-        self._roots = [
-            self._plain.register_forward_pre_hook(self._on_input),
-            self._plain.register_forward_hook(self._on_output),
-        ]
-
-    def _disarm(self) -> None:
-        if not self._armed:
-            return
-        self._armed = False
-        self._watch.detach()
-        for handle in self._roots:
-            handle.remove()
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
-
-    def _on_input(self, module: nn.Module, args: Any) -> None:
-        tensor = first_tensor(args)
-        if torch.is_grad_enabled() and self._training is None:
-            self._training = module.training
-            if tensor is not None:
-                self._input = (tuple(tensor.shape), tensor.dtype)
-
-    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
-        tensor = first_tensor(output)
-        if tensor is not None and tensor.requires_grad and torch.is_grad_enabled() and self._stale is None:
-            tensor.register_hook(lambda gradient: self._guarded(lambda: self._on_backward(gradient)))
-
-    def _on_backward(self, gradient: Tensor) -> None:
-        """Runs as backward begins, before any parameter's gradient is written."""
-        if self._gauge is not None and self._stale is None:
-            left = self._gauge.grad
-            self._stale = (
-                torch.zeros((), device=gradient.device) if left is None else statistics.rms(statistics.local(left)).detach()
-            )
-
-    # -- every step ----------------------------------------------------------------------------------------------
+        if not (self._sampler.is_armed or self._num_steps % self._every or self._has_failed):
+            self._sampler.arm()
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if grad_scale is not None and len(self._micro) >= self._accumulation:
@@ -240,8 +212,8 @@ class Monitor:
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
         self._micro.append(value.reshape(()).clone())
         self._expected_lr = expected_lr
-        if self._armed:
-            self._watch.detach()  # the first micro-batch was seen; later ones and evaluations are not looked at
+        if self._sampler.is_armed:
+            self._sampler.end_first_pass()
         if not (len(self._micro) % self._accumulation == 0 if is_last is None else is_last):
             return
         scale = 1.0 if grad_scale is None else grad_scale
@@ -250,20 +222,10 @@ class Monitor:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
         if self._gauge is not None and self._gauge.grad is not None:
             self._gauge_before = torch.linalg.vector_norm(statistics.local(self._gauge.grad).float()) / scale
-        if self._armed:
-            self._sample_gradients(scale)
+        if self._sampler.is_armed:
+            self._sampler.take_gradients(scale)
         if self._optimizer is None:
             self._end_step()
-
-    def _sample_gradients(self, scale: Any) -> None:
-        for name, module in self._watch.layers.items():
-            weight = getattr(module, "weight", None)
-            if not isinstance(weight, Tensor):
-                continue
-            self._weights[name] = statistics.thin(statistics.local(weight))
-            if weight.grad is not None:
-                gradient = statistics.thin(statistics.local(weight.grad))
-                self._gradients[name] = gradient if isinstance(scale, float) and scale == 1.0 else gradient / scale
 
     def _before_step(self) -> None:
         self._is_stepping = True
@@ -273,65 +235,46 @@ class Monitor:
             self._clip_ratio = torch.where(self._gauge_before > 0, after / self._gauge_before, 1.0)
 
     def _end_step(self, skipped: bool = False) -> None:
-        if not self._micro:
-            return  # optimizer.step() without after_backward: not ours to count
+        if not self._micro:  # a step without after_backward is not counted
+            if not self._was_called:
+                self._sampler.disarm()
+                self._name_once(
+                    "the optimizer steps and nothing calls monitor.after_backward(loss): the loop is not watched; call it "
+                    "between loss.backward() and optimizer.step()"
+                )
+            self._is_stepping = False
+            return
         missing = torch.full((), math.nan, device=self._micro[0].device)
         values = [torch.stack(self._micro).mean(), self._norm, self._clip_ratio]
         row = torch.stack([missing if v is None else v.to(missing.device) for v in values])
         lr = max(float(g["lr"]) for g in self._optimizer.param_groups) if self._optimizer is not None else None
         facts: dict[str, Any] = {"lr": lr, "expected_lr": self._expected_lr, "micro_batches": len(self._micro)}
-        facts["skipped"] = skipped
-        self._pending.append((row, self._norm is not None, {"step": self._step, **facts}))
-        if self._armed:
-            self._disarm()
+        self._num_steps += 1
+        self._pending.append((row, self._norm is not None, {"step": self._num_steps, "skipped": skipped, **facts}))
+        if self._sampler.is_armed:
+            self._sampler.disarm()
             self._flush(sampled=True)
-        self._step += 1
         self._reset_step()
         self._arm_if_due()
 
-    # -- to the host ---------------------------------------------------------------------------------------------
-
     def _flush(self, sampled: bool = False) -> None:
-        """Brings everything over in one copy: this is the only place that waits for the device."""
-        rows = [row for row, _, _ in self._pending]
-        blocks: list[Tensor] = [torch.stack(rows)] if rows else []
-        if sampled:
-            blocks += self._sampled_blocks()
-        if not blocks:
-            return
-        device = blocks[0].device
-        flat = torch.cat([block.float().reshape(-1).to(device) for block in blocks]).cpu()
-        parts = flat.split([block.numel() for block in blocks])
-        numbers = iter([part.view(block.shape).tolist() for part, block in zip(parts, blocks, strict=True)])
-        if rows:
-            self._keep_steps(next(numbers))
-        if sampled:
-            self._keep_sample(numbers)
-
-    def _sampled_blocks(self) -> list[Tensor]:
-        """What a sampled step showed, all layers together; `_keep_sample` takes it apart in the same order."""
-        watch, gradients, weights = self._watch, list(self._gradients.values()), list(self._weights.values())
         blocks = []
-        if watch.order:
-            blocks += [statistics.in_rows(statistics.activation_stats, [watch.forward[n] for n in watch.order])]
-            blocks += [torch.stack([watch.dead[n] for n in watch.order])]
-        if watch.backward:
-            blocks += [statistics.in_rows(statistics.row_rms, list(watch.backward.values()))]
-        if gradients:
-            blocks += [statistics.in_rows(statistics.gradient_stats, gradients)]
-        if weights:
-            blocks += [statistics.in_rows(statistics.row_rms, weights)]
-            if self._is_stepping:
-                modules = [watch.layers[n] for n in self._weights]
-                after = [statistics.thin(statistics.local(module.weight)) for module in modules]  # type: ignore[arg-type]
-                moved = [now.float() - before.float() for now, before in zip(after, weights, strict=True)]
-                blocks += [statistics.in_rows(statistics.row_rms, moved)]
-        if parts := [*weights, *gradients, *watch.forward.values()]:
-            blocks += [statistics.log_histograms(parts)]
-        return [*blocks, self._stale] if self._stale is not None else blocks
+        if self._pending:
+            rows = tuple(facts["step"] for _, _, facts in self._pending)
+            blocks.append(Block(kind="step", rows=rows, values=torch.stack([row for row, _, _ in self._pending])))
+        if sampled:
+            blocks += self._sampler.blocks(has_stepped=self._is_stepping)
+        numbers = to_host(blocks)
+        self._keep_steps(numbers.get("step", {}))
+        if sampled:
+            sample = self._sampler.sample(self._num_steps, numbers)
+            self._samples.append(sample)
+            if sample.blind:
+                self._name_once("the monitor saw no layer run: does the loop call the module that was given to Monitor?")
 
-    def _keep_steps(self, numbers: list[list[float]]) -> None:
-        for (loss, norm, ratio), (_, has_norm, facts) in zip(numbers, self._pending, strict=True):
+    def _keep_steps(self, numbers: dict[Hashable, list[float]]) -> None:
+        for _, has_norm, facts in self._pending:
+            loss, norm, ratio = numbers[facts["step"]]
             self._steps.append(
                 StepRecord(
                     loss=loss,
@@ -345,74 +288,6 @@ class Monitor:
             del self._steps[_FIRST_STEPS:-_RECENT_STEPS]
         if len(self._samples) > 2 * _RECENT_SAMPLES:
             del self._samples[1:-_RECENT_SAMPLES]
-
-    def _keep_sample(self, numbers: Iterator[list[Any]]) -> None:
-        watch = self._watch
-        rows: dict[str, dict[str, Any]] = {name: {} for name in (*watch.order, *self._weights)}
-        following = self._following()
-        if watch.order:
-            for name, values, dead in zip(watch.order, next(numbers), next(numbers), strict=True):
-                rows[name] |= activation_fields(values, dead, following.get(name))
-        for name, rms in zip(watch.backward, next(numbers) if watch.backward else (), strict=True):
-            rows[name]["output_gradient_rms"] = rms
-        for name, values in zip(self._gradients, next(numbers) if self._gradients else (), strict=True):
-            row = dict(zip(statistics.GRADIENT_FIELDS, values, strict=True))
-            rows[name] |= {
-                "gradient_rms": row["rms"],
-                "gradient_min": row["min"],
-                "gradient_max": row["max"],
-                "gradient_nonfinite": not (math.isfinite(row["min"]) and math.isfinite(row["max"])),
-            }
-        for name, rms in zip(self._weights, next(numbers) if self._weights else (), strict=True):
-            rows[name]["weight_rms"] = rms
-        if self._weights and self._is_stepping:
-            for name, moved in zip(self._weights, next(numbers), strict=True):
-                size = rows[name]["weight_rms"]
-                rows[name]["update_ratio"] = moved / size if size > 0 else None
-        keys = [("weight", n) for n in self._weights] + [("gradient", n) for n in self._gradients]
-        keys += [("activation", n) for n in watch.forward]
-        for (kind, name), shares in zip(keys, next(numbers) if keys else (), strict=True):
-            rows[name][f"{kind}_histogram"] = statistics.as_histogram(shares)
-        stale = float(next(numbers)) if self._stale is not None else None  # type: ignore[arg-type]
-        is_blind = not watch.order
-        self._samples.append(
-            Sample(
-                step=self._pending_step(),
-                layers=tuple(self._layer(name, fields, following) for name, fields in rows.items()),
-                batch_size=self._input[0][0] if self._input is not None else None,
-                training=self._training,
-                gradient_norm_before_backward=stale,
-                blind=is_blind,
-            )
-        )
-        if is_blind:
-            message = "the monitor saw no layer run: does the loop call the module that was given to Monitor?"
-            if message not in self._problems:
-                warnings.warn(message, RuntimeWarning, stacklevel=2)
-                self._problems.append(message)
-
-    def _pending_step(self) -> int:
-        return self._steps[-1].step
-
-    def _following(self) -> dict[str, str | None]:
-        if self._trace is None and self._input is not None and not self._untraceable:
-            try:
-                self._trace = trace(self._plain, *self._input)
-            except ValueError:
-                self._untraceable = True  # the order of modules has to do
-        if self._activations is None:
-            self._activations = activations_by_layer(self._trace, self._plain)
-        return self._activations
-
-    def _layer(self, name: str, fields: dict[str, Any], following: dict[str, str | None]) -> LayerStats:
-        module = self._watch.layers[name]
-        kind = str(signal.layer_kind(module))
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor) and kind in ("conv", "linear", "conv_transpose"):
-            fields["fan_in"] = moments.fan_in(kind, weight.shape)
-            fields["fan_out"] = moments.fan_out(kind, weight.shape)
-            fields["num_units"] = weight.shape[1] if kind == "conv_transpose" else weight.shape[0]
-        return LayerStats(name=name, kind=kind, activation=following.get(name), **fields)
 
     def _record_evaluation(
         self,
@@ -435,8 +310,20 @@ class Monitor:
                 "most_predicted_fraction": float(share.max()),
             }
         self._evaluations.append(
-            Evaluation(step=self._step, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields)
+            Evaluation(
+                step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields
+            )
         )
+
+
+def _known(before: Any) -> Evidence:
+    if before is None:
+        return Evidence()
+    if isinstance(before, Diagnosis):
+        return before.evidence
+    if isinstance(before, (Evidence, ProbeResult)):
+        return Evidence.of(before)
+    raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")
 
 
 def _plain(model: nn.Module) -> nn.Module:

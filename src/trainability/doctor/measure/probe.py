@@ -1,10 +1,8 @@
 """One forward and backward pass on one batch: predicted against measured, layer by layer."""
 
-import contextlib
 import copy
 import math
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,61 +11,14 @@ from torch import Tensor, nn
 from trainability.doctor.evidence import LayerStats, OptimizerSettings, ProbeResult
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.hooks import Watch, activation_fields, activations_by_layer
+from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.restore import restored
 from trainability.doctor.theory import signal
+from trainability.doctor.theory.band import BUDGET_HIGH
 from trainability.doctor.theory.propagation import Prediction, input_moments, predict
 from trainability.doctor.theory.trace import Trace, trace, without_compilation
 
 Loss = Callable[[Any, Tensor], Tensor]
-
-
-@contextlib.contextmanager
-def restored(model: nn.Module) -> Iterator[None]:
-    """Puts back modes, gradients, buffers and random state, bit for bit, also after an exception."""
-    modes = [(module, module.training) for module in model.modules()]
-    gradients = [(p, p.grad) for p in model.parameters()]  # the tensors themselves: backward makes new ones
-    buffers = [(m, n, b, b.detach().clone()) for m in model.modules() for n, b in m._buffers.items() if b is not None]
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    python_state = random.getstate()
-    with torch.random.fork_rng(devices=devices):
-        try:
-            for p, _ in gradients:
-                p.grad = None
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            for p, gradient in gradients:
-                p.grad = gradient
-            with torch.no_grad():
-                for module, name, buffer, value in buffers:
-                    buffer.copy_(value)
-                    module._buffers[name] = buffer
-            random.setstate(python_state)
-
-
-def optimizer_settings(
-    optimizer: torch.optim.Optimizer,
-    model: nn.Module | None = None,
-    *,
-    clip: float | None = None,
-    planned_steps: int | None = None,
-) -> OptimizerSettings:
-    """Reads an optimizer's groups; with the model, also which trainable parameters are in none of them."""
-    groups = optimizer.param_groups
-    fastest = max(groups, key=lambda group: float(group["lr"]))
-    momentum = fastest.get("momentum")
-    managed = {id(p) for group in groups for p in group["params"]}
-    named = list(model.named_parameters()) if model is not None else []
-    return OptimizerSettings(
-        name=type(optimizer).__name__,
-        lr=float(fastest["lr"]),
-        momentum=float(momentum) if momentum is not None else None,
-        weight_decay=max(float(group.get("weight_decay") or 0.0) for group in groups) or None,
-        clip=clip,
-        planned_steps=planned_steps,
-        unmanaged=tuple(name for name, p in named if p.requires_grad and id(p) not in managed),
-        frozen=tuple(name for name, p in named if not p.requires_grad),
-    )
 
 
 def probe(
@@ -287,8 +238,8 @@ def _growth_facts(
         return facts
     growth = torch.stack(ratios).tolist()
     facts["growth"] = dict(zip(names, growth, strict=True))
-    # Above the band a net starts far above chance, and has no stay there that could be foretold.
-    explodes = prediction.log10_gain is not None and prediction.log10_gain + prediction.log10_input > signal.BUDGET_HIGH
+    # Above the band a net starts far above chance, and has no stay there that could be predicted.
+    explodes = prediction.log10_gain is not None and prediction.log10_gain + prediction.log10_input > BUDGET_HIGH
     known = settings is not None and settings.name == "SGD" and not prediction.biased and math.isfinite(facts["gradient_norm"])
     if settings is not None and known and not explodes:
         facts["plateau_steps"] = signal.plateau_steps(
@@ -393,7 +344,7 @@ def _leakage(model: nn.Module, images: Tensor) -> float | None:
 
 
 def _overfit(model: nn.Module, loss_fn: Loss, images: Tensor, labels: Tensor, steps: int) -> dict[str, Any]:
-    """Trains a copy on the one batch; whoever cannot learn sixteen images by heart will learn nothing."""
+    """Trains a copy on the one batch; a net that cannot memorise sixteen images will learn nothing."""
     pupil = copy.deepcopy(model)
     pupil.train()
     _dropout_off(pupil)

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from trainability.doctor.theory import moments
 from trainability.doctor.theory.moments import WeightMoments
 
-# Own pilot, 175 short runs of VGG-A to E: below -5 none of 83 trained, above 2.7 none of 12 (docs/theory.md, section 4).
-BUDGET_LOW, BUDGET_HIGH = -5.0, 2.7
 _SAMPLE_SIZE = 1 << 18  # elements that a large weight's variance is estimated from: standard error 0.3 %
 _FITTED_BATCH = 512  # images behind every gradient of the plateau fit
 # A gradient's noise equals its signal at this many images per class: 8 nets (VGG-A and B, quarter width, 10 digits,

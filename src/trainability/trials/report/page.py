@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.report import page
 from trainability.report.look import LEGEND, Figure, axis, blank_layout
 from trainability.training.record import read_run

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainability.doctor.theory.signal import BUDGET_HIGH, BUDGET_LOW
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.initialization import InitPlan, Segment
 from trainability.models.vgg import CONFIGS
 from trainability.trials.report.table import VARIANT_WORDS, signed, steps

@@ -1,9 +1,7 @@
-"""The data sets, by name: each loads into a `DataSet` of uint8 images, split into training and validation."""
+"""A data set, loaded: uint8 images with labels, split into training and validation; from any of `config.SOURCES`."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +9,11 @@ import torch
 from torch import Tensor
 
 from trainability import keyed
-from trainability.config import DataConfig
+from trainability.config import SOURCES, DataConfig
 from trainability.data import cache
-from trainability.data.builtin import draw, generate, imbalanced_labels, load_digits
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL
-from trainability.data.colour_statistics import Moments, moments, pixel_sums
+from trainability.data.colour_statistics import ColourStatistics, colour_statistics, pixel_sums
+from trainability.data.layouts import function_of
 from trainability.data.packed import Pack, PackedImages, Progress
 
 
@@ -71,26 +69,22 @@ def load(config: DataConfig, *, seed: int, progress: Progress | None = None) -> 
     Raises:
         ValueError: the set is not where it should be, is not packed yet and large, or cannot be split as asked.
     """
-    return SOURCES[config.name](config, seed, progress)
+    make = SOURCES[config.name].make
+    return _packed(config, seed, progress) if make is None else _builtin(make, config, seed)
 
 
-def _builtin(
-    make: Callable[[DataConfig, int], tuple[Tensor, Tensor, tuple[str, ...]]],
-    config: DataConfig,
-    seed: int,
-    progress: Progress | None,
-) -> DataSet:
+def _builtin(make: str, config: DataConfig, seed: int) -> DataSet:
     """Make a data set in memory and split it."""
     if config.path is not None:
         raise ValueError(f"data.path is {config.path}, but data.name {config.name} reads no files; for your own: folder")
-    images, labels, class_names = make(config, seed)
+    images, labels, class_names = function_of(make)(config, seed)
     train, val = split_by_seed(labels, config, seed=seed)
     return _data_set(
         config,
         class_names,
         Split(images=images[train], labels=labels[train]),
         Split(images=images[val], labels=labels[val]),
-        moments(pixel_sums(images[train].numpy())),
+        colour_statistics(pixel_sums(images[train].numpy())),
     )
 
 
@@ -107,7 +101,7 @@ def _packed(config: DataConfig, seed: int, progress: Progress | None) -> DataSet
         pack.info.class_names,
         _split(pack, train, labels, config),
         _split(pack, val, labels, config),
-        moments(pack.sums[train].sum(0)),
+        colour_statistics(pack.sums[train].sum(0)),
     )
 
 
@@ -123,7 +117,9 @@ def fits_in_memory(pack: Pack, limit_gib: float | None) -> bool:
     return limit_gib is not None and shape is not None and len(pack) * 3 * shape[0] * shape[1] <= limit_gib * 2**30
 
 
-def _data_set(config: DataConfig, class_names: tuple[str, ...], train: Split, val: Split, measured: Moments) -> DataSet:
+def _data_set(
+    config: DataConfig, class_names: tuple[str, ...], train: Split, val: Split, measured: ColourStatistics
+) -> DataSet:
     return DataSet(
         name=config.name,
         class_names=class_names,
@@ -170,17 +166,17 @@ def sample(config: DataConfig, *, seed: int, num_train: int, num_val: int) -> tu
     Returns:
         The part, with the classes of the whole set, and the number of training images that the whole set has.
     """
-    if config.name != "synthetic":
+    source = SOURCES[config.name]
+    if source.make is None or source.labels is None:
         data = load(config, seed=seed)
         return data, len(data.train)
-    labels = imbalanced_labels(config.num_images, config.num_classes, config.imbalance)
+    labels = function_of(source.labels)(config)
     train, val = stratified_split(labels, config.val_fraction, seed=seed)
     chosen = [labels[split[_spread(len(split), num)]] for split, num in ((train, num_train), (val, num_val))]
-    images = draw(config, seed, torch.cat(chosen))
+    images, _, class_names = function_of(source.make)(config, seed, torch.cat(chosen))
     first, second = images.split([len(part) for part in chosen])
-    names = tuple(f"class {label}" for label in range(config.num_classes))
     part, held_out = Split(images=first, labels=chosen[0]), Split(images=second, labels=chosen[1])
-    data = _data_set(config, names, part, held_out, moments(pixel_sums(first.numpy())))
+    data = _data_set(config, class_names, part, held_out, colour_statistics(pixel_sums(first.numpy())))
     return data, len(train)
 
 
@@ -211,15 +207,3 @@ def stratified_split(labels: Tensor, val_fraction: float, *, seed: int) -> tuple
     is_train = torch.ones(len(labels), dtype=torch.bool)
     is_train[positions] = False
     return is_train.nonzero().squeeze(1), positions
-
-
-SOURCES: dict[str, Callable[[DataConfig, int, Progress | None], DataSet]] = {
-    "digits": functools.partial(_builtin, load_digits),
-    "synthetic": functools.partial(_builtin, generate),
-    "mnist": _packed,
-    "cifar10": _packed,
-    "cifar100": _packed,
-    "caltech256": _packed,
-    "imagenet": _packed,
-    "folder": _packed,
-}

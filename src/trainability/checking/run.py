@@ -1,0 +1,43 @@
+"""`check` of a run of ours: its configuration is all that is needed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from trainability import faults
+from trainability.config import RunConfig
+from trainability.data import dataset
+from trainability.data.loader import num_steps
+from trainability.doctor import Diagnosis, diagnose
+from trainability.doctor.measure.sizes import audit_size
+from trainability.prescribe.remedies import prescribed
+from trainability.training import engine as engines
+from trainability.training.parts import assemble
+from trainability.training.precheck import evidence_before, first_images
+
+
+def check_config(config: RunConfig) -> Diagnosis:
+    """Check a run before it is made: its data, network, starting weights, optimizer and metric. Nothing is written.
+
+    Args:
+        config: complete. Of generated images only as many are made as are looked at.
+
+    Raises:
+        ValueError: it could not be run either.
+    """
+    assert config.data.crop is not None
+    shape = (3, config.data.crop, config.data.crop)
+    audited = audit_size(shape)
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=audited, num_val=max(8, audited // 4))
+    if config.optim.batch_size > num_train:
+        raise ValueError(
+            f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"
+        )
+    batch_size = min(config.optim.batch_size, len(data.train))
+    part = dataclasses.replace(config, optim=dataclasses.replace(config.optim, batch_size=batch_size, micro_batch_size=None))
+    planned_steps = num_steps(num_train, config.optim.batch_size) * config.optim.epochs
+    with engines.start(config.run) as engine:
+        parts = faults.install(assemble(part, engine, data=data), part)
+        diagnosis = diagnose(evidence_before(parts, part, engine, planned_steps=planned_steps))
+        images, _ = first_images(parts, min(16, len(data.train)))
+        return prescribed(diagnosis, parts.model, images, plan=config.init.plan)

@@ -1,0 +1,172 @@
+"""`trainability evaluate` and `errors`: trained networks on the validation set, and where one is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from trainability.config import DataConfig, RunConfig, RunSettings, in_range
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trainability.evaluation.reference import Against
+    from trainability.training.evaluate import Evaluation
+
+_NO_DATA = DataConfig()
+
+
+def evaluate(
+    runs: Positional[tuple[Path, ...]] = (),
+    *,
+    protocol: str = "dense",
+    scales: str | None = None,
+    flip: bool | None = None,
+    against: Literal["paper", "log"] | None = None,
+    weights: Path | None = None,
+    weights_input: Literal["torchvision", "caffe"] = "torchvision",
+    step: int | None = None,
+    batch_size: int = 64,
+    data: DataConfig = _NO_DATA,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    json: bool = False,
+) -> int:
+    """Ask a trained network, or several as an ensemble, about the whole validation set, by the paper's protocols.
+
+    centre: one crop. ten-crop: four corners and the centre, and their mirror images. dense: the network over the whole
+    image, its class map averaged, and the mirror image. multi-crop: 50 crops per scale. Joined with "+", as in
+    dense+multi-crop. Softmax is averaged over crops, scales, mirror images and runs.
+
+    Args:
+        runs: run directories; of several the answers are averaged.
+        protocol: centre, ten-crop, dense or multi-crop, or several joined by "+".
+        scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's own size.
+        flip: mirror images too, where the protocol has them. None does as the run was trained.
+        against: print the paper's errors beside (and what else was published), or those of the public training log that
+            `trials` re-runs, after 10 epochs. ImageNet only.
+        weights: published weights (.pth or .safetensors) in place of a run; data.* then names the images.
+        weights_input: how the published network wants its input: RGB in [0, 1] standardised, or BGR with the mean subtracted.
+        step: which checkpoint. None takes the newest.
+        batch_size: most views in one forward pass.
+        data: the images, for published weights.
+        device: auto takes the GPU where there is one.
+        precision: bf16 asks in bfloat16.
+        json: print JSON in place of tables.
+    """
+    if bool(runs) == (weights is not None):
+        raise ValueError("evaluate needs run directories, or --weights FILE, and not both")
+    if weights is None and data != DataConfig():
+        raise ValueError("data.* names the images for --weights FILE; a run is asked about its own")
+    if weights is not None and step is not None:
+        raise ValueError(f"step is {step}; it names a checkpoint of a run, which --weights FILE has not")
+    in_range("batch-size", batch_size, at_least=1)
+
+    from rich.console import Console
+
+    from trainability.cli.progress import counter, progress_bars
+    from trainability.evaluation.protocols import parse_protocol, parse_scales
+    from trainability.training import engine as engines
+    from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
+
+    parse_protocol(protocol)
+    options = EvaluationOptions(
+        protocol=protocol, scales=None if scales is None else parse_scales(scales), flip=flip, batch_size=batch_size
+    )
+    settings = RunSettings(device=device, precision=precision)
+    console = Console()
+    bars = progress_bars(console)
+    with engines.start(settings) as engine, bars:
+        advance = counter(bars, "images") if engine.is_main and console.is_terminal else lambda num_images: None
+        if weights is not None:
+            config = RunConfig(data=data, run=settings).completed()
+            result = evaluate_weights(weights, config, options, engine=engine, input=weights_input, advance=advance)
+        else:
+            result = evaluate_runs(runs, options, engine=engine, step=step, advance=advance)
+        if not engine.is_main:
+            return 0
+    if json:
+        kept = {name: getattr(result, name) for name in ("names", "configs", "data_name", "protocol", "scales")}
+        print(json_module.dumps({**kept, **dataclasses.asdict(result.errors)}))
+        return 0
+    console.print(_evaluation_table(result, against))
+    return 0
+
+
+def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
+    from rich.table import Table
+
+    from trainability.evaluation.reference import beside
+    from trainability.formats import percent
+
+    found = result.errors
+    table = Table(title=f"{', '.join(result.names)}: {result.described}", title_justify="left")
+    table.add_column("who")
+    for name in ("top-1 error", "top-5 error", "loss", "images"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(
+        "+".join(f"VGG-{config}" for config in result.configs),
+        percent(found.top1_error),
+        percent(found.top5_error, missing="not defined"),
+        f"{found.loss:.4f}",
+        f"{found.num_examples:,}",
+    )
+    if against is not None:
+        rows = beside(
+            result.configs, data_name=result.data_name, protocol=result.protocol, scales=result.scales, against=against
+        )
+        for row in rows:
+            sides = ", ".join(map(str, row.test))
+            who = f"{row.config}, trained at {row.train}, {row.protocol} at {sides}: {row.source}"
+            first = "-" if row.top1_error is None else percent(row.top1_error)
+            table.add_row(who, first, percent(row.top5_error, missing="not defined"), "-", "50,000")
+    return table
+
+
+def errors(run: Positional[Path], *, num_classes: int = 10, num_pairs: int = 10, num_images: int = 5) -> int:
+    """Say where a run is wrong: per class, who is taken for whom, whether the answers have collapsed, the worst images.
+
+    Args:
+        run: run directory; its answers were kept when it ended, or when it was last evaluated.
+        num_classes: classes to list, those with the highest error.
+        num_pairs: confused pairs to list.
+        num_images: wrong images to list.
+    """
+    for name, value in (("num-classes", num_classes), ("num-pairs", num_pairs), ("num-images", num_images)):
+        in_range(name, value, at_least=1)
+
+    from rich.console import Console
+
+    from trainability.evaluation import predictions
+    from trainability.evaluation.error_analysis import error_analysis, tables
+    from trainability.training.record import check_is_run
+
+    check_is_run(run)
+    kept = run / predictions.FILE
+    if not kept.is_file():
+        raise ValueError(f"{run} has no {predictions.FILE}; make it with: trainability evaluate {run} --protocol centre")
+    analysis = error_analysis(predictions.load(kept), num_pairs=num_pairs, num_images=num_images)
+    console = Console()
+    for title, rows in tables(analysis, num_classes=num_classes).items():
+        console.print(_plain_table(title, rows))
+    return 0
+
+
+def _plain_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for heading, value in rows[0].items():
+        table.add_column(heading.removesuffix(" %"), justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(
+            *(
+                "-" if value is None else f"{value:.2f} %" if heading.endswith("%") else str(value)
+                for heading, value in row.items()
+            )
+        )
+    return table

@@ -1,0 +1,23 @@
+"""`trainability explain`: a rule's page in the terminal, or the list of rules."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+
+def explain(rule: Annotated[Positional[str | None], arg(metavar="[RULE]")] = None) -> int:
+    """Explain a rule: when it fires, why, what fools it, how to fix what it finds, and where it comes from.
+
+    Without a name: the list of rules, with one line on each.
+
+    Exit code: 0, or 2 for a name that no rule has.
+
+    Args:
+        rule: as findings name it, such as gain_budget_low.
+    """
+    from trainability.doctor.rules import catalogue
+
+    print(catalogue.listing() if rule is None else catalogue.explain(rule))
+    return 0

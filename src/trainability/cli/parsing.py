@@ -1,0 +1,198 @@
+"""Parse a command line into a call: tyro reads the flags, and every mistake becomes one line.
+
+tyro says what is wrong with a command line twice: as a box for people, and as an event with fields. The events are read, never
+the box. They are a private module of tyro's, so pyproject.toml admits only versions that have it, and tests/test_parsing.py
+makes each kind of mistake once.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import re
+import typing
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import tyro
+from tyro import _errors as tyro_errors
+
+from trainability import config as configuration
+from trainability.config import RunConfig, nearest
+
+if TYPE_CHECKING:
+    from tyro import _arguments as tyro_arguments
+
+Command = Callable[..., int]
+
+HELP_FLAGS = ("-h", "--help")
+_KINDS = {"FLOAT": "a number", "INT": "a whole number"}
+_BRACES = str.maketrans("", "", "{}")
+
+
+def parse(arguments: list[str], commands: Mapping[str, Command], *, program: str, description: str) -> Callable[[], int]:
+    """Parse a command line into a call.
+
+    Args:
+        arguments: the command's name, and its flags.
+        commands: by name.
+        program: what the user typed before them, for messages and help.
+        description: what the program does, for its help.
+
+    Raises:
+        ValueError: it cannot be parsed; one line.
+        SystemExit: help was asked for, and printed.
+    """
+    name = arguments[0]
+    if name not in commands and name not in HELP_FLAGS:
+        what = "option" if name.startswith("-") else "command"
+        near = f"; a command comes first: {', '.join(commands)}"
+        if what == "command":
+            near = nearest(name, list(commands))
+            near = (near if "did you mean" in near else ";") + f" commands are {', '.join(commands)}"
+        raise ValueError(f"unknown {what} {name}{near}")
+    if any(flag in arguments for flag in HELP_FLAGS):
+        _describe_fields()
+    elif name in commands:
+        arguments = _with_switches(arguments, commands[name])
+
+    def refuse(event: tyro_errors.ParseErrorEvent) -> NoReturn:
+        raise ValueError(_one_line(event, arguments, program, commands))
+
+    with tyro_errors.on_parse_error(refuse):
+        return tyro.extras.subcommand_cli_from_dict(
+            {name: _deferred(command) for name, command in commands.items()},
+            prog=program,
+            description=description,
+            args=arguments,
+        )
+
+
+def value_of(flag: str, arguments: list[str]) -> str | None:
+    """Find the value of a flag, written `--flag value` or `--flag=value`; `None` where it is not given."""
+    for place, argument in enumerate(arguments):
+        if argument == flag and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.removeprefix(f"{flag}=")
+    return None
+
+
+def _deferred(command: Command) -> Callable[..., Callable[[], int]]:
+    """Give tyro a function of the same flags and help that only remembers what it was called with."""
+
+    @functools.wraps(command)
+    def remember(*positional: Any, **named: Any) -> Callable[[], int]:
+        return functools.partial(command, *positional, **named)
+
+    return remember
+
+
+def _flags(command: Command) -> dict[str, Any]:
+    """List the flags of a command and the type of each; configurations by their fields."""
+    flags: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(command).items():
+        if name == "return":
+            continue
+        if dataclasses.is_dataclass(hint):
+            sections = configuration.SECTIONS if hint is RunConfig else {name: hint}
+            for section, names in configuration.field_flags().items():
+                if section in sections:
+                    hints = typing.get_type_hints(sections[section])
+                    flags |= {f"--{section}.{flag}": hints[field] for flag, field in names.items()}
+        elif inspect.signature(command).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY:
+            flags[f"--{name.replace('_', '-')}"] = hint
+    return flags
+
+
+def _with_switches(arguments: list[str], command: Command) -> list[str]:
+    """Let a switch be written with a value too: `--run.compile=true`, and `--run.compile false` where it is dotted.
+
+    Raises:
+        ValueError: a value that is neither true nor false.
+    """
+    flags = _flags(command)
+    written: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        flag, equals, value = argument.partition("=")
+        flag = flag.replace("_", "-")
+        kind = flags.get(flag)
+        if kind == bool | None and (equals or rest):
+            # tyro reads these as one of None, True and False.
+            value = value if equals else rest.pop(0)
+            written += [flag, {"true": "True", "false": "False"}.get(value, value)]
+            continue
+        if kind is not bool or not (equals or ("." in flag and rest and rest[0].lower() in ("true", "false"))):
+            written.append(argument)
+            continue
+        value = value if equals else rest.pop(0)
+        if value.lower() not in ("true", "false"):
+            raise ValueError(f"{flag.lstrip('-')} is {value!r}; accepted: true, false")
+        section, dot, name = flag.lstrip("-").rpartition(".")
+        written.append(flag if value.lower() == "true" else f"--{section}{dot}no-{name}")
+    return written
+
+
+def _describe_fields() -> None:
+    """Give tyro the docstring under each field as one paragraph; left to itself, it keeps the line breaks of our source."""
+    for section in configuration.SECTIONS.values():
+        (described,) = ast.parse(inspect.getsource(section)).body
+        assert isinstance(described, ast.ClassDef)
+        fields = {field.name: field for field in dataclasses.fields(section)}
+        for statement, below in itertools.pairwise(described.body):
+            match statement, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    fields[name].metadata = MappingProxyType({"help": " ".join(text.split())})
+
+
+def _one_line(event: tyro_errors.ParseErrorEvent, arguments: list[str], program: str, commands: Mapping[str, Command]) -> str:
+    """Say in one line what tyro refuses, and what would be accepted."""
+    name = arguments[0]
+    help_command = f"{program} {name} --help" if name in commands else f"{program} --help"
+    match event:
+        case tyro_errors.UnrecognizedArgs(tokens=[token, *_]):
+            flag = token.partition("=")[0]
+            if not flag.startswith("-"):
+                return f"{program} {name} takes no value {token!r}; {help_command} shows what it takes"
+            near = nearest(flag, list(_flags(commands[name]))) if name in commands else ""
+            return f"unknown option {flag}{near if 'did you mean' in near else f'; {help_command} lists them'}"
+        case tyro_errors.InvalidChoice(argument=argument, value=value, choices=choices):
+            return f"{_name(argument)} is {value!r}; accepted: {', '.join(choices)}"
+        case tyro_errors.InstantiationFailure(argument=argument) if argument is not None:
+            return f"{_name(argument)} is {_written(argument, arguments)}; accepted: {_accepted(argument)}"
+        case tyro_errors.BadValue(argument=argument):
+            return f"{argument.display_name()} needs a value; accepted: {_accepted(argument)}"
+        case tyro_errors.MissingArgs(missing_arguments=missing):
+            wanted = ", ".join(str(found.arg.field.extern_name).upper() for found in missing)
+            return f"{program} {name} needs {wanted}; {help_command} shows how"
+        case tyro_errors.InstantiationFailure(message=message):
+            return " ".join(message.split())
+        case _:
+            return f"cannot read the command line {' '.join(arguments)!r}; {help_command} shows how"
+
+
+def _name(argument: tyro_arguments.ArgumentDefinition) -> str:
+    return argument.display_name().lstrip("-")
+
+
+def _written(argument: tyro_arguments.ArgumentDefinition, arguments: list[str]) -> str:
+    """Find in the command line what a flag was given, the last time it was."""
+    own = {flag.replace("_", "-") for flag in argument.lowered.name_or_flags}
+    found: list[str] = []
+    for place, word in enumerate(arguments):
+        flag, equals, value = word.partition("=")
+        if flag.replace("_", "-") in own:
+            after = itertools.takewhile(lambda other: not re.match(r"--?[a-z]", other), arguments[place + 1 :])
+            found = [value] if equals else list(after)
+    return ", ".join(map(repr, found)) or "not what it takes"
+
+
+def _accepted(argument: tyro_arguments.ArgumentDefinition) -> str:
+    metavar = str(argument.lowered.metavar)
+    return _KINDS.get(metavar) or metavar.replace("|", " or ").translate(_BRACES)

@@ -1,0 +1,106 @@
+"""What the audits found: splits of the data as the loop sees them, and what the metric answers. Data only; no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitAudit:
+    """What one split of the data looks like, exactly as the loop sees it (after augmentation and normalisation).
+
+    Attributes:
+        name: "train" or "validation".
+        num_images: images looked at.
+        shapes: distinct image shapes (channels, height, width).
+        channel_means: per channel.
+        channel_stds: per channel.
+        minimum: smallest value seen.
+        maximum: largest value seen.
+        clipped_fraction: share of values that sit exactly at the split's minimum or maximum.
+        blank_fraction: share of images that hold one single value.
+        constant_channel_fraction: share of (image, channel) pairs that hold one single value.
+        nonfinite_fraction: share of images with NaN or infinity.
+        label_min: smallest label.
+        label_max: largest label.
+        labels_are_integers: whether labels have an integer type.
+        label_counts: images per class, 0 .. label_max; () if labels are not class indices.
+        mirror_asymmetry: how far the left half of the images is from the mirrored right half, in standard deviations
+            over images, at the place and channel where it is furthest; None with fewer than 200 images.
+    """
+
+    name: str
+    num_images: int
+    shapes: tuple[tuple[int, ...], ...]
+    channel_means: tuple[float, ...]
+    channel_stds: tuple[float, ...]
+    minimum: float
+    maximum: float
+    clipped_fraction: float
+    blank_fraction: float
+    constant_channel_fraction: float
+    nonfinite_fraction: float
+    label_min: int | None = None
+    label_max: int | None = None
+    labels_are_integers: bool = True
+    label_counts: tuple[int, ...] = ()
+    mirror_asymmetry: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAudit:
+    """Training data, and validation data beside it.
+
+    Attributes:
+        train: the training split.
+        validation: the validation split; None if there is none.
+        num_classes: classes that the data is said to have; None if unknown.
+        overlap_fraction: share of validation images that occur, value for value, among the training images seen.
+        label_conflict_fraction: share of repeated training images that carry different labels.
+        shared_dataset: both loaders draw from one and the same data set object.
+        repeated_fraction: share of training images that come out the same, value for value, when drawn again; None if
+            they were not drawn again.
+        class_signal_z: standard scores above chance of a linear probe of simple features; None if too few images.
+        class_signal_accuracy: held-out accuracy of that probe.
+    """
+
+    train: SplitAudit
+    validation: SplitAudit | None = None
+    num_classes: int | None = None
+    overlap_fraction: float | None = None
+    label_conflict_fraction: float | None = None
+    shared_dataset: bool = False
+    repeated_fraction: float | None = None
+    class_signal_z: float | None = None
+    class_signal_accuracy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricCase:
+    """One known answer put to the metric.
+
+    Attributes:
+        name: what was asked.
+        expected: the right value.
+        got: what the metric said; NaN if it raised.
+        error: the exception's text, if it raised.
+    """
+
+    name: str
+    expected: float
+    got: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricAudit:
+    """What the metric says to logits whose right value is known.
+
+    Attributes:
+        cases: every question, answer and right answer.
+        is_error: the metric counts what is wrong (an error) rather than what is right (an accuracy); it was found out
+            from its answers.
+        constant_score: what a predictor that always names the most common class scores.
+    """
+
+    cases: tuple[MetricCase, ...]
+    is_error: bool = False
+    constant_score: float | None = None

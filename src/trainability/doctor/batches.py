@@ -1,0 +1,107 @@
+"""Batches of any structure: tuples of any length, dicts and other mappings, dataclasses, nested; what tensors they hold."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def tensors(batch: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yields the tensors of a batch with the path that leads to each: `[0]`, `.pixel_values`, `['labels']`."""
+    if isinstance(batch, Tensor):
+        yield path, batch
+    elif isinstance(batch, Mapping):
+        for key in batch:
+            yield from tensors(batch[key], f"{path}[{key!r}]")
+    elif isinstance(batch, tuple | list):
+        for index, item in enumerate(batch):
+            yield from tensors(item, f"{path}[{index}]")
+    elif _is_dataclass(batch):
+        for field in dataclasses.fields(batch):
+            yield from tensors(getattr(batch, field.name), f"{path}.{field.name}")
+
+
+def first_tensor(batch: Any) -> Tensor | None:
+    """The first tensor of a batch, or of what a module returned; None if there is none."""
+    return next((tensor for _, tensor in tensors(batch)), None)
+
+
+def map_parts(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """Rebuilds a container, of the same type, with each of its parts changed; anything else comes back as it is."""
+    if isinstance(batch, Mapping):
+        changed = {key: change(batch[key]) for key in batch}
+        if type(batch) is dict:
+            return changed
+        twin: Any = copy.copy(batch)  # a BatchEncoding keeps what else it carries
+        for key, value in changed.items():
+            twin[key] = value
+        return twin
+    if isinstance(batch, tuple | list):
+        items = [change(item) for item in batch]
+        return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)
+    if _is_dataclass(batch):
+        twin = copy.copy(batch)
+        for field in dataclasses.fields(batch):
+            object.__setattr__(twin, field.name, change(getattr(batch, field.name)))
+        return twin
+    return batch
+
+
+def to_device(batch: Any, device: torch.device | str) -> Any:
+    """Moves every tensor; an object of a kind of its own moves by its own `to`, where it has one (a batch of graphs)."""
+    own = getattr(batch, "to", None)
+    return own(device) if callable(own) else map_parts(batch, lambda part: to_device(part, device))
+
+
+def batch_size(batch: Any) -> int | None:
+    """Examples in a batch: the first dimension that all tensors share; None if they do not share one, or have none."""
+    sizes = {tensor.shape[0] if tensor.dim() else None for _, tensor in tensors(batch)}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def first_examples(batch: Any, count: int) -> Any:
+    """The first examples of a batch, where every tensor has one row per example; else the batch as it is.
+
+    Labels that were flattened are longer than the batch, the tensors of a graph have a length each: such a batch is not cut.
+    """
+    size = batch_size(batch)
+    return batch if size is None or size <= count else _cut(batch, size, count)
+
+
+def _cut(batch: Any, size: int, count: int) -> Any:
+    names = isinstance(batch, tuple | list) and len(batch) == size and first_tensor(batch) is None
+    if isinstance(batch, Tensor) or names:
+        return batch[:count]
+    return map_parts(batch, lambda part: _cut(part, size, count))
+
+
+def joined(batches: Sequence[Any]) -> Any | None:
+    """One batch of several; None where they do not fit together: of another structure, or texts of another length."""
+    if len(batches) == 1:
+        return batches[0]
+    parts = [list(tensors(batch)) for batch in batches]
+    shapes = {tuple((path, tensor.shape[1:], tensor.dtype) for path, tensor in part) for part in parts}
+    if len(shapes) > 1 or any(batch_size(batch) is None for batch in batches) or _holds_more(batches[0]):
+        return None
+    columns = iter([torch.cat([part[i][1] for part in parts]) for i in range(len(parts[0]))])
+
+    def replaced(part: Any) -> Any:
+        return next(columns) if isinstance(part, Tensor) else map_parts(part, replaced)
+
+    return replaced(batches[0])
+
+
+def _holds_more(batch: Any) -> bool:
+    """Whether a batch holds anything but tensors: texts, numbers, objects of a kind of their own."""
+    if isinstance(batch, Mapping):
+        return any(_holds_more(batch[key]) for key in batch)
+    if isinstance(batch, tuple | list):
+        return any(_holds_more(item) for item in batch)
+    return not isinstance(batch, Tensor)
+
+
+def _is_dataclass(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)

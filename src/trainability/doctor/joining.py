@@ -1,0 +1,59 @@
+"""Two looks at one training become one: records in order of step, each once. Data only; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trainability.doctor.serial import to_plain
+
+if TYPE_CHECKING:
+    from trainability.doctor.evidence import Evaluation, OptimizerSettings, Sample, StepRecord
+
+T = TypeVar("T")
+
+
+def joined_steps(earlier: tuple[StepRecord, ...], later: tuple[StepRecord, ...]) -> tuple[StepRecord, ...]:
+    """Join the steps of two looks.
+
+    Raises:
+        ValueError: both have the same step with different numbers.
+    """
+    before = {record.step: record for record in earlier}
+    for record in later:
+        if record.step in before and _content(before[record.step]) != _content(record):
+            raise ValueError(
+                f"step {record.step} is in both with different numbers; merge takes two looks at one training "
+                "(a Monitor that continues one takes first_step= or before=)"
+            )
+    return _joined(earlier, later, key=lambda record: record.step)
+
+
+def joined_samples(earlier: tuple[Sample, ...], later: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """Join the sampled steps of two looks; of a step that both sampled, the later look's."""
+    return _joined(earlier, later, key=lambda sample: sample.step)
+
+
+def joined_evaluations(earlier: tuple[Evaluation, ...], later: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+    """Join the evaluations of two looks; a split may be evaluated twice at one step, with different results."""
+    return _joined(earlier, later, key=_content)
+
+
+def joined_settings(earlier: OptimizerSettings | None, later: OptimizerSettings | None) -> OptimizerSettings | None:
+    """The later settings; what only the caller can know of them (`clip`, `planned_steps`) is kept from the earlier ones."""
+    if earlier is None or later is None:
+        return later or earlier
+    known = {name: getattr(earlier, name) for name in ("clip", "planned_steps") if getattr(later, name) is None}
+    return replace(later, **known)
+
+
+def _content(record: Any) -> str:
+    """A record's fields as text, in which one NaN equals another."""
+    return str(to_plain(record))
+
+
+def _joined(earlier: tuple[T, ...], later: tuple[T, ...], *, key: Callable[[T], Any]) -> tuple[T, ...]:
+    known = {key(record) for record in later}
+    kept = [*(record for record in earlier if key(record) not in known), *later]
+    return tuple(sorted(kept, key=lambda record: record.step))  # type: ignore[attr-defined]

@@ -1,0 +1,175 @@
+"""Copies of models and optimizers that belong together, and originals that are put back."""
+
+import contextlib
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def copied(*objects: Any) -> tuple[Any, ...]:
+    """Copies models, optimizers, schedulers in one go, so that each copy refers to the others and not to the originals.
+
+    Raises:
+        ValueError: one of them cannot be copied; the message says what `copy.deepcopy` said.
+    """
+    memo: dict[int, Any] = {}
+    for model in modules(objects):
+        for module in model.modules():
+            for value in vars(module).values():  # weights that weight norm computed, which deepcopy refuses
+                if isinstance(value, Tensor) and not value.is_leaf:
+                    memo[id(value)] = value.detach().clone()
+    try:
+        twins = tuple(copy.deepcopy(item, memo) for item in objects)
+        for original, twin in zip(optimizers(objects), optimizers(twins), strict=True):
+            for name, value in vars(original).items():  # an optimizer copies its groups and state, not what else it holds
+                if name not in vars(twin) and name != "step":
+                    setattr(twin, name, copy.deepcopy(value, memo))
+    except Exception as error:
+        raise ValueError(f"the model and its optimizer cannot be copied: {type(error).__name__}: {error}") from error
+    return twins
+
+
+def modules(value: Any) -> list[nn.Module]:
+    """Modules of a structure of dicts, tuples and lists, in order."""
+    return [item for item in _leaves(value) if isinstance(item, nn.Module)]
+
+
+def optimizers(value: Any) -> list[torch.optim.Optimizer]:
+    """Optimizers of such a structure; one that wraps another (Accelerate's) is unwrapped."""
+    found = []
+    for item in _leaves(value):
+        while isinstance(getattr(item, "optimizer", None), torch.optim.Optimizer) and not hasattr(item, "last_epoch"):
+            item = item.optimizer
+        if isinstance(item, torch.optim.Optimizer):
+            found.append(item)
+    return found
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield value
+
+
+def used_by(function: Any) -> list[Any]:
+    """Objects with state that a function reaches by itself: through its closure, its globals, its defaults, its instance."""
+    if isinstance(function, functools.partial):
+        return _stateful([*function.args, *function.keywords.values()]) + used_by(function.func)
+    if inspect.ismethod(function):
+        return _stateful([function.__self__, *vars(function.__self__).values()]) + used_by(function.__func__)
+    if not inspect.isfunction(function):
+        return _stateful(vars(function).values()) if hasattr(function, "__dict__") else []
+    reached = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    reached += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    reached += list(function.__defaults__ or ())
+    return _stateful(reached)
+
+
+def _filled(cell: Any) -> bool:
+    with contextlib.suppress(ValueError):
+        return cell.cell_contents is not cell
+    return False
+
+
+def _stateful(values: Any) -> list[Any]:
+    return [
+        v
+        for v in _leaves(list(values))
+        if hasattr(v, "state_dict") and hasattr(v, "load_state_dict") and not isinstance(v, type)
+    ]
+
+
+@contextlib.contextmanager
+def put_back(*objects: Any) -> Iterator[None]:
+    """Puts models, optimizers and whatever else has a `state_dict` back as they were, bit for bit, also after an exception.
+
+    Parameters, buffers, gradients and the tensors of an optimizer's state stay the same tensors. Their values are kept on the
+    host meanwhile, so that a second copy need not fit the device. Attributes of a module that are neither are not seen.
+    """
+    restore = [_module_state(model) for model in modules(objects)]
+    restore += [_optimizer_state(optimizer) for optimizer in optimizers(objects)]
+    known = {id(item) for item in (*modules(objects), *optimizers(objects))}
+    for item in _leaves(objects):
+        if id(item) not in known and not optimizers(item) and hasattr(item, "state_dict"):
+            restore.append(functools.partial(item.load_state_dict, copy.deepcopy(item.state_dict())))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for action in restore:
+                action()
+
+
+def _module_state(model: nn.Module) -> Callable[[], None]:
+    tensors = [(t, _kept(t)) for t in (*model.parameters(), *model.buffers())]
+    gradients = [(p, p.grad, None if p.grad is None else _kept(p.grad), p.requires_grad) for p in model.parameters()]
+    holders = [(module, dict(module._buffers), module.training) for module in model.modules()]
+
+    def restore() -> None:
+        for module, buffers, training in holders:
+            module._buffers.update(buffers)
+            module.training = training
+        _write(tensors)
+        for p, gradient, values, requires in gradients:
+            if gradient is not None and values is not None:
+                gradient.copy_(values)
+            p.grad = gradient
+            p.requires_grad_(requires)
+
+    return restore
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    put_groups_back = keep_groups(optimizer)
+    state = {p: dict(entries) for p, entries in optimizer.state.items()}
+    tensors = [(value, _kept(value)) for entries in state.values() for value in entries.values() if isinstance(value, Tensor)]
+    others = {p: copy.deepcopy({n: v for n, v in entries.items() if not isinstance(v, Tensor)}) for p, entries in state.items()}
+
+    def restore() -> None:
+        put_groups_back()
+        _write(tensors)
+        optimizer.state.clear()
+        optimizer.state.update({p: {**entries, **others[p]} for p, entries in state.items()})
+
+    return restore
+
+
+def keep_groups(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Remembers an optimizer's learning rates and other settings; call what it returns to put them back."""
+    groups = [
+        {name: _kept_value(value) for name, value in group.items() if name != "params"} for group in optimizer.param_groups
+    ]
+
+    def restore() -> None:
+        for group, old in zip(optimizer.param_groups, groups, strict=True):
+            for name in [name for name in group if name != "params" and name not in old]:
+                del group[name]
+            for name, value in old.items():
+                if isinstance(value, Tensor) and isinstance(group[name], Tensor):
+                    group[name].copy_(value)  # a rate that is a tensor stays that tensor
+                else:
+                    group[name] = value
+
+    return restore
+
+
+def _kept_value(value: Any) -> Any:
+    return _kept(value) if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)
+
+
+def _write(tensors: Sequence[tuple[Tensor, Tensor]]) -> None:
+    for tensor, value in tensors:
+        tensor.detach().copy_(value)

@@ -1,0 +1,228 @@
+"""The body of a training loop in any of its forms, stepped and watched."""
+
+import contextlib
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import first_tensor
+from trainability.doctor.measure.copies import keep_groups, modules, optimizers, put_back
+
+_ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+
+Step = Callable[[Any, Any, Any], Any]
+TrainingStep = Callable[[Any, Any], Any]
+LossFn = Callable[[Any, Any], Tensor]
+
+
+class Loop:
+    """The body of the loop in one form, and what its objects did.
+
+    Attributes:
+        others: schedulers, scalers and the like that the body uses by itself.
+        forward_only: the loss without a step; None where only the whole body is known.
+        parameters: that are trained, by name.
+        notes: what could not be measured.
+        calls: of an optimizer's step, in the present body.
+        norm: of the gradients that the optimizer found.
+        stale: largest norm of a gradient that was there when a backward pass began that should have found none.
+        training: mode of the model when the loop ran it.
+        evaluating: modules that ran in evaluation mode and act differently there.
+        output: first tensor that the model returned last.
+        rate: largest learning rate of the optimizer that stepped last.
+        watching: whether what runs now is the loop's own.
+        reached: ids of parameters that had a gradient when an optimizer stepped.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        scheduler: Any,
+        *,
+        loss_fn: LossFn | None,
+        training_step: TrainingStep | None,
+        step: Step | None,
+        clip: float | None,
+        others: Sequence[Any] = (),
+    ) -> None:
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.models, self.optimizers = modules(model), optimizers(optimizer)
+        self.step, self.clip, self.others, self.notes = step, clip, others, []
+        self.forward_only = training_step or (_usual_loss(loss_fn) if loss_fn is not None else None)
+        prefixes = [f"{i}." if len(self.models) > 1 else "" for i in range(len(self.models))]
+        if isinstance(model, dict):
+            prefixes = [f"{name}." for name in model]
+        self.parameters = {
+            prefix + name: p
+            for prefix, part in zip(prefixes, self.models, strict=False)
+            for name, p in part.named_parameters()
+            if p.requires_grad
+        }
+        parameter = next(iter(self.parameters.values()), None)
+        self.device = parameter.device if parameter is not None else torch.device("cpu")
+        self.calls, self.norm, self.stale, self.rate = 0, None, None, None
+        self.training: bool | None = None
+        self.evaluating: dict[str, None] = {}
+        self.output: Tensor | None = None
+        self.reached: set[int] = set()
+        self._fresh = True  # no backward pass since the optimizer stepped
+        self.watching = True
+
+    # ------------------------------------------------------------------------------------------------------ running
+
+    def run(self, batch: Any) -> float | None:
+        """One pass through the body; returns its loss."""
+        self.calls, self.norm = 0, None
+        if self.step is not None:
+            return _number(self.step(self.model, self.optimizer, batch))
+        assert self.forward_only is not None
+        forward = self.forward_only
+
+        def closure() -> Tensor:
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            loss = scalar(forward(self.model, batch))
+            loss.backward()
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip)
+            return loss
+
+        if any(_needs_closure(optimizer) for optimizer in self.optimizers):
+            losses = [optimizer.step(closure) for optimizer in self.optimizers]  # type: ignore[arg-type]
+            loss = losses[-1]
+        else:
+            loss = closure()
+            for optimizer in self.optimizers:
+                optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return _number(loss)
+
+    def loss(self, batch: Any) -> Tensor:
+        """The loss on a batch without a step; buffers, gradients and modes are as before it."""
+        buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
+        self.watching = False
+        try:
+            if self.forward_only is None:
+                return torch.tensor(self._dry_run(batch), dtype=torch.float32)
+            with contextlib.suppress(RuntimeError), torch.no_grad():
+                return scalar(self.forward_only(self.model, batch))
+            return scalar(self.forward_only(self.model, batch)).detach()  # a loss with gradients inside (a penalty)
+        finally:
+            self.watching = True
+            with torch.no_grad():
+                for buffer, old in buffers:
+                    buffer.copy_(old)
+
+    def _dry_run(self, batch: Any) -> float:
+        """The body with optimizers that do not step, for its loss."""
+        gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in self.parameters.values()]
+        put_groups_back = [keep_groups(optimizer) for optimizer in self.optimizers]
+        own = [vars(optimizer).get("step") for optimizer in self.optimizers]  # a scheduler puts its own there
+        for optimizer in self.optimizers:
+            optimizer.step = _stand_still  # type: ignore[method-assign]
+        try:
+            assert self.step is not None
+            with put_back(*self.others):
+                value = _number(self.step(self.model, self.optimizer, batch))
+        finally:
+            for action in put_groups_back:
+                action()
+            for optimizer, patched in zip(self.optimizers, own, strict=True):
+                del optimizer.step
+                if patched is not None:
+                    optimizer.step = patched
+            for p, gradient, values in gradients:
+                if gradient is not None and values is not None:
+                    gradient.copy_(values)
+                p.grad = gradient
+        return math.nan if value is None else value
+
+    # ----------------------------------------------------------------------------------------------------- watching
+
+    @contextlib.contextmanager
+    def instrumented(self) -> Iterator[None]:
+        """Hooks on the models, their parameters and the optimizers, taken away at the end."""
+        handles: list[Any] = []
+        if len(self.models) == 1:
+            handles.append(self.models[0].register_forward_hook(self._on_forward))
+        for part in self.models:
+            for name, module in part.named_modules():
+                if isinstance(module, _ACTS_IN_TRAINING):
+                    handles.append(module.register_forward_pre_hook(self._on_layer(name)))
+        handles += [p.register_hook(self._on_gradient(p)) for p in self.parameters.values()]
+        for optimizer in self.optimizers:
+            handles.append(optimizer.register_step_pre_hook(self._on_step))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _on_forward(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.output = first_tensor(output)
+        if self.watching:
+            self.training = module.training
+
+    def _on_layer(self, name: str) -> Callable[..., None]:
+        def seen(module: nn.Module, args: Any) -> None:
+            if self.watching and torch.is_grad_enabled() and not module.training:
+                self.evaluating[name] = None
+
+        return seen
+
+    def _on_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
+        def seen(gradient: Tensor) -> None:
+            if self.watching and self._fresh:
+                stale = 0.0 if parameter.grad is None else float(torch.linalg.vector_norm(parameter.grad))
+                self.stale = stale if self.stale is None else max(self.stale, stale)
+                self._fresh = False  # the first gradient to arrive tells
+
+        return seen
+
+    def _on_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self.reached |= {id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None}
+        norm = math.hypot(*(float(torch.linalg.vector_norm(g.float())) for g in gradients)) if gradients else 0.0
+        self.norm = norm if self.norm is None else math.hypot(self.norm, norm)
+        self.rate = max(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
+        self.calls += 1
+        self._fresh = True
+
+
+def _usual_loss(loss_fn: LossFn) -> TrainingStep:
+    def loss(model: Any, batch: Any) -> Tensor:
+        *inputs, target = batch
+        return loss_fn(model(*inputs), target)
+
+    return loss
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
+    return closure() if closure is not None else None
+
+
+def scalar(value: Any) -> Tensor:
+    """The loss in what a training step returned: a number, an object or dict with one under "loss", or parts to be added."""
+    if isinstance(value, Tensor):
+        return value.sum() if value.numel() > 1 else value.reshape(())
+    inner = value.get("loss") if isinstance(value, dict) else getattr(value, "loss", None)
+    if inner is not None:
+        return scalar(inner)
+    parts = list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, tuple | list) else [value]
+    numbers = [part if isinstance(part, Tensor) else torch.tensor(float(part)) for part in parts if part is not None]
+    return torch.stack([scalar(number).float() for number in numbers]).sum()
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(scalar(value).detach())

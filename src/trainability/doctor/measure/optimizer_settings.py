@@ -1,0 +1,31 @@
+"""How an optimizer will move weights, read from its groups."""
+
+import torch
+from torch import nn
+
+from trainability.doctor.evidence import OptimizerSettings
+
+
+def optimizer_settings(
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module | None = None,
+    *,
+    clip: float | None = None,
+    planned_steps: int | None = None,
+) -> OptimizerSettings:
+    """Reads an optimizer's groups; with the model, also which trainable parameters are in none of them."""
+    groups = optimizer.param_groups
+    fastest = max(groups, key=lambda group: float(group["lr"]))
+    momentum = fastest.get("momentum")
+    managed = {id(p) for group in groups for p in group["params"]}
+    named = list(model.named_parameters()) if model is not None else []
+    return OptimizerSettings(
+        name=type(optimizer).__name__,
+        lr=float(fastest["lr"]),
+        momentum=float(momentum) if momentum is not None else None,
+        weight_decay=max(float(group.get("weight_decay") or 0.0) for group in groups) or None,
+        clip=clip,
+        planned_steps=planned_steps,
+        unmanaged=tuple(name for name, p in named if p.requires_grad and id(p) not in managed),
+        frozen=tuple(name for name, p in named if not p.requires_grad),
+    )

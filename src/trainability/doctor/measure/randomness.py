@@ -1,0 +1,56 @@
+"""Random state of Python, NumPy and torch: saved, put back."""
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+def random_state() -> dict[str, Any]:
+    """Reads every global generator: Python's, NumPy's where it is loaded, torch's on the CPU and on each CUDA device."""
+    numpy = sys.modules.get("numpy")
+    started = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return {
+        "python": random.getstate(),
+        "numpy": numpy.random.get_state() if numpy is not None else None,
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if started else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Puts back what `random_state` returned."""
+    random.setstate(state["python"])
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and state["numpy"] is not None:
+        numpy.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextlib.contextmanager
+def randomness_restored() -> Iterator[dict[str, Any]]:
+    """Puts the random state back at the end, also after an exception; yields it."""
+    state = random_state()
+    try:
+        yield state
+    finally:
+        set_random_state(state)
+
+
+@contextlib.contextmanager
+def generators_restored(loader: Any) -> Iterator[None]:
+    """Puts the generators of a loader and its samplers back, also after an exception."""
+    parts = [loader, *(getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))]
+    parts.append(getattr(parts[2], "sampler", None))
+    found = [g for part in parts if isinstance(g := getattr(part, "generator", None), torch.Generator)]
+    states = [generator.get_state() for generator in found]
+    try:
+        yield
+    finally:
+        for generator, state in zip(found, states, strict=True):
+            generator.set_state(state)

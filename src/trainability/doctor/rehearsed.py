@@ -1,0 +1,132 @@
+"""What a rehearsal found. Data only; no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticalStep:
+    """One update, and how its loss changes along it.
+
+    Attributes:
+        multiple: smallest multiple of the update at which the loss on its batch is higher than before it; None where that
+            has no meaning: no update, or a loss or an update that is not finite.
+        at_limit: the loss rises at no multiple up to 1e7 (`multiple` is 1e7), or still does at 1e-7 (`multiple` is 1e-7).
+        loss_before: loss on the batch before the update.
+        loss_after: loss on the same batch, with the same random numbers, after it.
+        lowest_loss: lowest finite loss at any multiple that was tried.
+        resolution: changes of the loss below this are rounding.
+        update_norm: norm over all parameters.
+        update_ratios: per weight of two or more dimensions, rms of the update over rms of the weight; None for a weight that
+            is zero.
+        num_evaluations: forward passes.
+    """
+
+    multiple: float | None
+    at_limit: bool = False
+    loss_before: float
+    loss_after: float
+    lowest_loss: float
+    resolution: float
+    update_norm: float
+    update_ratios: tuple[tuple[str, float | None], ...] = ()
+    num_evaluations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What the program is asked to learn.
+
+    Attributes:
+        kind: an entry of `tasks.KINDS` or a finer name of it ("pixel_classification", "multilabel", "pixel_binary"), or
+            "unknown".
+        loss: the loss in PyTorch's words, "cross_entropy"; None if unknown.
+        form: what the outputs are by the last operation that made them: "values" (anything), "probabilities",
+            "log_probabilities", "tanh", "nonnegative".
+        target: where in the batch the target was found, "[1]"; "" if it was handed over.
+        num_classes: width of the output; None for a kind without classes.
+        chance: loss of the best constant output, in the units of the loss; None if unknown.
+        floor: lowest loss that outputs of this form can reach on these targets; None if unknown.
+    """
+
+    kind: str = "unknown"
+    loss: str | None = None
+    form: str = "values"
+    target: str = ""
+    num_classes: int | None = None
+    chance: float | None = None
+    floor: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsedStep:
+    """One pass through the body of the loop.
+
+    Attributes:
+        step: counts from 1.
+        loss: that the body returned; the sum where it returned several; None where it returned none.
+        gradient_norm: over all parameters, as the optimizer finds it (after clipping); None if no optimizer stepped.
+        lr: largest learning rate of the optimizers' groups, when they step.
+        optimizer_steps: calls of `optimizer.step` in the body.
+    """
+
+    step: int
+    loss: float | None = None
+    gradient_norm: float | None = None
+    lr: float | None = None
+    optimizer_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """The model on the reference batch, with the same random numbers every time.
+
+    Attributes:
+        step: steps taken before it.
+        loss: on that batch.
+        output_rms: of the first tensor that the model returns; None if it was not seen.
+        output_spread: rms over its units of their standard deviation across examples: 0 where the output does not depend
+            on the input.
+    """
+
+    step: int
+    loss: float
+    output_rms: float | None = None
+    output_spread: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """Some steps of the loop's own body on a copy.
+
+    Attributes:
+        steps: in order.
+        reference: the model on a fixed batch, before the first step, after some, and after the last.
+        critical: number of the step, and its update along which the loss was followed.
+        task: recognised on the reference batch before the first step.
+        planned_steps: length of the run; None if unknown.
+        ended_by: "steps" (as many as were asked for), "time", "not finite" (loss), or "data" (no more batches).
+        unmoved: trainable parameters that hold, bit for bit, what they held before the first step.
+        without_gradient: trainable parameters that had no gradient at any step of an optimizer.
+        stale_gradient: largest norm of a parameter's gradient when a backward pass began that was the first since the
+            optimizer stepped; 0 where gradients are cleared; None if not seen.
+        training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
+        in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
+        in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
+        seconds: that it took.
+        notes: what was not measured, and why.
+    """
+
+    steps: tuple[RehearsedStep, ...]
+    reference: tuple[Observation, ...] = ()
+    critical: tuple[tuple[int, CriticalStep], ...] = ()
+    task: Task = Task()
+    planned_steps: int | None = None
+    ended_by: str = "steps"
+    unmoved: tuple[str, ...] = ()
+    without_gradient: tuple[str, ...] = ()
+    stale_gradient: float | None = None
+    training: bool | None = None
+    in_evaluation_mode: tuple[str, ...] = ()
+    in_place: bool = False
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()

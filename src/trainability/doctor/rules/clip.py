@@ -1,0 +1,94 @@
+"""Clipping of the gradient norm: dropped too early, or always active."""
+
+import math
+import statistics
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.rules.rule import rule
+
+
+def clip_remedy(evidence: Evidence) -> str:
+    """Proposes a clip threshold from the run's own distribution of gradient norms."""
+    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
+    if len(norms) < WINDOW_STEPS:
+        return "clip the gradient norm, or lower the learning rate"
+    return f"clip the gradient norm at {statistics.median(norms):.2g}, this run's median (`--optim.clip`), or lower the lr"
+
+
+@rule(
+    severities=("error", "warning"),
+    verdict="unstable",
+    explains=("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units"),
+)
+def clip_dropped(evidence: Evidence) -> list[Finding]:
+    """Clipping was active and has stopped, though gradient norms still exceed its threshold.
+
+    Fires: three steps or more were clipped, and after the last of them five or more had a norm above 1.05 times the threshold
+        and were not. An error where the loss was still at chance when clipping stopped.
+    Why: the threshold is read off the clipped steps (norm times ratio, the median). Five such steps cannot be rounding. At
+        chance level the clip went before it had done its work, and the next large gradient moves the net unchecked.
+    What fools it: a threshold that the loop raises on purpose.
+    Fix: keep the clip on for the whole run (`--optim.clip`).
+    Source: own; the log's code dropped the clip below a loss of 7.0, and chance is ln 1000 = 6.9.
+    """
+    steps = [s for s in evidence.steps if s.clip_ratio is not None and s.gradient_norm is not None]
+    clipped = [i for i, s in enumerate(steps) if (s.clip_ratio or 1.0) < 0.999]
+    if len(clipped) < 3:
+        return []
+    limits = [(steps[i].gradient_norm or 0.0) * (steps[i].clip_ratio or 1.0) for i in clipped]
+    limit = statistics.median(limits)
+    after = steps[clipped[-1] + 1 :]
+    over = [s for s in after if not (s.gradient_norm or 0.0) <= 1.05 * limit]
+    if len(over) < 5:
+        return []
+    chance = reading.chance_loss(evidence)
+    at_chance = chance is not None and after[0].loss > 0.95 * chance
+    return [
+        Finding(
+            rule="clip_dropped",
+            severity="error" if at_chance else "warning",
+            seen=f"clipping at {limit:.3g} stopped after step {steps[clipped[-1]].step}; {len(over)} larger ones followed"
+            + (", and the loss was still at chance" if at_chance else ""),
+            measurements=(
+                Measurement(name="unclipped steps over the threshold", value=float(len(over)), threshold=5.0),
+                Measurement(name="threshold until then", value=limit),
+                Measurement(name="loss when it stopped", value=after[0].loss, unit="nats", threshold=chance),
+            ),
+            cause="clipping is tied to a level of the loss that chance already meets",
+            remedy="keep the clip on for the whole run (`--optim.clip`)",
+            source="own; the log's code dropped it below a loss of 7.0, and ln 1000 is 6.9",
+        )
+    ]
+
+
+@rule(severities=("hint",))
+def clipping(evidence: Evidence) -> list[Finding]:
+    """Almost every step is clipped, so the clip threshold sets the step size.
+
+    Fires: 95 % or more of the last 200 steps were clipped (50 steps at least).
+    Why: then each step has the length lr times threshold whatever the gradient, and a change of either is a change of the
+        learning rate. A hint, because many recipes (transformers at norm 1) mean exactly that.
+    What fools it: recipes that normalise the gradient on purpose.
+    Fix: raise the threshold to the run's median norm; or keep it, and read the learning rate as lr times the threshold.
+    Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, ICML 2013; own share.
+    """
+    ratios = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
+    if len(ratios) < 50:
+        return []
+    share = sum(r < 0.999 for r in ratios) / len(ratios)
+    if share < 0.95:
+        return []
+    return [
+        Finding(
+            rule="clipping",
+            severity="hint",
+            seen=f"{share:.0%} of the last {len(ratios)} steps were clipped, to {statistics.median(ratios):.2g} of their size",
+            measurements=(Measurement(name="share of clipped steps", value=share, threshold=0.95),),
+            cause="the clip threshold is below the usual gradient norm",
+            remedy=clip_remedy(evidence) + "; or keep it and read the lr as lr times the clip threshold",
+            source="Pascanu et al., ICML 2013",
+        )
+    ]

@@ -1,0 +1,162 @@
+"""Gradients and updates of the layers, at the last sampled step or in the probe."""
+
+import math
+import statistics
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(
+    severities=("error",),
+    verdict="unstable",
+    explains=("not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "loss_at_start"),
+)
+def exploding_gradient(evidence: Evidence) -> list[Finding]:
+    """One step would replace a weight: the update is larger than the weight itself.
+
+    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation.
+    Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
+        depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
+        nets.
+    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch.
+    Fix: divide the learning rate by the factor given, or clip the gradient norm (`--optim.clip 1`); and lower gains above 1.
+    Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
+    """
+    layers = [s for s in reading.latest_layers(evidence) if s.kind != "norm" and s.update_ratio is not None]
+    large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
+    if not large:
+        return []
+    worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
+    ratio = _finite_or_infinite(worst.update_ratio)
+    divisor = f"{10 ** math.ceil(math.log10(ratio * 100)):.0e}" if math.isfinite(ratio) else "1000"
+    return [
+        Finding(
+            rule="exploding_gradient",
+            severity="error",
+            seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
+            measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
+            cause="the gradient is too large for this learning rate",
+            remedy=f"divide the learning rate by {divisor}, or clip the gradient norm (`--optim.clip 1`); and lower gains "
+            "above 1",
+            source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
+            layers=reading.names(large),
+        )
+    ]
+
+
+def _finite_or_infinite(ratio: float | None) -> float:
+    """Reads NaN as infinity, so that it sorts as the worst ratio."""
+    return math.inf if ratio is None or math.isnan(ratio) else ratio
+
+
+@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"))
+def vanishing_gradient(evidence: Evidence) -> list[Finding]:
+    """Gradients are too small to move the weights, in every layer or in the first ones.
+
+    Fires: the largest gradient-to-weight ratio of all layers is below 1e-5; or the first layer's gradient is below 1e-4 and
+        below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, as Adam does.
+    Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
+        the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
+    What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
+        loss is below chance, where small gradients are success.
+    Fix: initialise with std sqrt(2 / fan_in) for ReLU, sqrt(1 / fan_in) for tanh; replace sigmoid by ReLU; or add
+        normalisation.
+    Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
+    """
+    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and s.kind != "norm"]
+    probe, chance = evidence.probe, reading.chance_loss(evidence)
+    solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
+    if len(layers) < 2 or reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
+        return []
+    ratios = [(s.gradient_rms or 0.0) / (s.weight_rms or 1.0) for s in layers]
+    first, last = layers[0].gradient_rms or 0.0, layers[-1].gradient_rms or 0.0
+    together = max(ratios) < 1e-5
+    early = first < 1e-3 * last and first < 1e-4
+    # Optimizers that divide by the gradient's own size do not mind its scale.
+    adaptive = reading.is_adaptive(evidence)
+    if not (together or early):
+        return []
+    return [
+        Finding(
+            rule="vanishing_gradient",
+            code="vanishing_gradient.everywhere" if together else "vanishing_gradient.first_layers",
+            severity="hint" if adaptive else "warning",
+            seen="the gradient is tiny in every layer" if together else f"the gradient fades towards {layers[0].name}",
+            measurements=(
+                Measurement(name="largest gradient over weight", value=max(ratios), threshold=1e-5),
+                Measurement(name="first over last layer", value=first / last if last else math.nan, threshold=1e-3),
+                Measurement(name="gradient rms of the first layer", value=first, threshold=1e-4),
+            ),
+            cause="the signal shrinks on its way through the layers" if together else "each layer shrinks the gradient",
+            remedy="initialise with std sqrt(2 / fan_in) for ReLU, sqrt(1 / fan_in) for tanh; replace sigmoid by ReLU; or "
+            "add normalisation",
+            source="AutoTrainer, ICSE 2021; Glorot and Bengio, AISTATS 2010; own absolute threshold",
+            layers=(layers[0].name,) if early and not together else reading.names(layers),
+        )
+    ]
+
+
+@rule(severities=("warning",))
+def underflow(evidence: Evidence) -> list[Finding]:
+    """More than half of a layer's gradient rounds to zero in the precision it is kept in.
+
+    Fires: the target precision rounds more than 50 % of the non-zero elements of a layer's weight gradient to zero.
+    Why: float16 has no number between 0 and 6e-8. Below half, what is lost are the smallest elements, which hardly count;
+        above, whole units stop learning.
+    What fools it: a loss scaler that the probe was not told of.
+    Fix: use bfloat16, or scale the loss (`torch.amp.GradScaler`).
+    Source: Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2; own share.
+    """
+    probe = evidence.probe
+    lost = [s for s in (probe.layers if probe is not None else ()) if (s.underflow_fraction or 0.0) > 0.5]
+    if probe is None or not lost:
+        return []
+    worst = max(lost, key=lambda s: s.underflow_fraction or 0.0)
+    return [
+        Finding(
+            rule="underflow",
+            severity="warning",
+            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {worst.name} to zero",
+            measurements=(
+                Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
+            ),
+            cause=f"gradients are smaller than the smallest {probe.precision} number",
+            remedy="use bfloat16, or scale the loss (torch.amp.GradScaler)",
+            source="Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2",
+            layers=reading.names(lost),
+        )
+    ]
+
+
+@rule(severities=("hint",))
+def update_ratio(evidence: Evidence) -> list[Finding]:
+    """The typical update is far from 1e-3 of the weight.
+
+    Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1.
+    Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
+        purpose; hence a hint, too.
+    What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
+    Fix: multiply the learning rate by the factor given.
+    Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
+    """
+    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
+    if not ratios or not all(math.isfinite(r) for r in ratios):
+        return []
+    middle = statistics.median(ratios)
+    if 1e-5 <= middle <= 1e-1:
+        return []
+    return [
+        Finding(
+            rule="update_ratio",
+            code="update_ratio.small" if middle < 1e-5 else "update_ratio.large",
+            severity="hint",
+            seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
+            measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
+            cause="the learning rate is far from what the gradients ask for",
+            remedy=f"multiply the learning rate by {1e-3 / middle:.0e}" if middle > 0 else "check the learning rate",
+            source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
+        )
+    ]

@@ -1,0 +1,238 @@
+"""The training loop: its modes, its optimizer, its schedule, and whether the monitor sees it."""
+
+import math
+from collections import Counter
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("error",), verdict="cannot tell")
+def blind(evidence: Evidence) -> list[Finding]:
+    """The monitor saw no layer at a sampled step, so its silence means nothing.
+
+    Fires: one sampled step or more at which no hook was called.
+    Why: rules on layers stay silent without measurements, and a silent doctor reads like a healthy run.
+    What fools it: nothing that is known; each sampled step either calls hooks or does not.
+    Fix: give Monitor the module that the loop calls, and call it as model(images); not model.forward(images), nor a function
+        compiled from it.
+    Source: `torch.nn.Module.register_forward_hook`: hooks fire in `__call__`, and not in code compiled before they were added.
+    """
+    samples = [s for s in evidence.samples if s.blind]
+    if not samples:
+        return []
+    return [
+        Finding(
+            rule="blind",
+            severity="error",
+            seen=f"the monitor saw no layer at {len(samples)} of {len(evidence.samples)} sampled steps",
+            measurements=(Measurement(name="blind samples", value=float(len(samples)), threshold=0.0),),
+            cause="the loop runs another module than the one that is watched, or a compiled function of it",
+            remedy="give Monitor the module that the loop calls, and call it as model(images)",
+            source="own; hooks added after compilation never fire",
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="unstable",
+    explains=("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units"),
+)
+def missing_zero_grad(evidence: Evidence) -> list[Finding]:
+    """Gradients of earlier steps are still there when backward begins.
+
+    Fires: at every sampled step after the first, some parameter has a gradient other than zero before the first backward pass
+        of the step.
+    Why: `backward` adds to `.grad`. Without a reset the step follows the sum of all gradients so far, whose norm grows with
+        the number of steps. One clean sampled step is enough to clear the loop.
+    What fools it: gradients that are carried over on purpose (a hand-written momentum). Accumulation is not mistaken for it,
+        because only the first micro-batch of a step is looked at.
+    Fix: call optimizer.zero_grad() once per step.
+    Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own check.
+    """
+    later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
+    stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
+    if not stale or len(stale) < len(later):
+        return []
+    return [
+        Finding(
+            rule="missing_zero_grad",
+            severity="error",
+            seen="gradients of earlier steps are still there when backward begins, so they add up",
+            measurements=(
+                Measurement(
+                    name="gradient before backward", value=stale[-1].gradient_norm_before_backward or 0.0, threshold=0.0
+                ),
+                Measurement(name="sampled steps with it", value=float(len(stale)), threshold=0.0),
+            ),
+            cause="optimizer.zero_grad() is missing, or accumulation never ends",
+            remedy="call optimizer.zero_grad() once per step",
+            source="own; norms then grow linearly",
+        )
+    ]
+
+
+@rule(severities=("warning",), explains=("overfit",))
+def wrong_mode(evidence: Evidence) -> list[Finding]:
+    """The model is in eval mode while it is trained, or in train mode while it is evaluated.
+
+    Fires: at one sampled step, or in one recorded evaluation.
+    Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes
+        the answer for one image depend on its batch.
+    What fools it: fine-tuning with frozen batch norm, where eval mode is meant, and Monte-Carlo dropout, where train mode is.
+        A model without dropout and batch norm does not care.
+    Fix: model.train() at the start of every epoch, model.eval() before every evaluation.
+    Source: PyTorch, `torch.nn.Module.eval`; own check.
+    """
+    seen = [s for s in evidence.samples if s.training is not None]
+    off = [s for s in seen if s.training is False]
+    on = [e for e in evidence.evaluations if e.model_training]
+    if not off and not on:
+        return []
+    training = bool(off)
+    return [
+        Finding(
+            rule="wrong_mode",
+            code="wrong_mode.training" if training else "wrong_mode.evaluation",
+            severity="warning",
+            seen="the model is in eval mode while it is trained: dropout is off, batch norm frozen"
+            if training
+            else "the model is in train mode while it is evaluated: dropout drops, batch norm mixes the batch",
+            measurements=(
+                Measurement(name="sampled steps in eval mode", value=float(len(off)), threshold=0.0),
+                Measurement(name="evaluations in train mode", value=float(len(on)), threshold=0.0),
+            ),
+            cause="model.eval() was not followed by model.train()" if training else "model.eval() is missing",
+            remedy="model.train() at the start of every epoch" if training else "model.eval() before evaluating",
+            source="own",
+        )
+    ]
+
+
+@rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit"))
+def untrained_parameter(evidence: Evidence) -> list[Finding]:
+    """Parameters are frozen, missing from the optimizer, or reached by no gradient.
+
+    Fires: a trainable parameter is in no group of the optimizer; or a layer's weight is bitwise unchanged at each of the last
+        three sampled steps. A hint where requires_grad is False, which is usually meant.
+    Why: each of the three is counted, none is estimated. One unchanged step could be a skipped one; three are a pattern.
+    What fools it: layers that another optimizer trains, experts that no example was routed to, and a learning rate of zero in
+        a warm-up.
+    Fix: pass model.parameters() to the optimizer, after the model is complete.
+    Source: Amazon SageMaker Debugger, rule UnchangedTensor; torchtest; own number of samples.
+    """
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    unmanaged = settings.unmanaged if settings is not None else ()
+    frozen = settings.frozen if settings is not None else ()
+    moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples]
+    still = [
+        name
+        for name in (moved[-1] if len(moved) >= 3 else {})
+        if all(row.get(name) == 0.0 for row in moved[-3:]) and f"{name}.weight" not in (*unmanaged, *frozen)
+    ]
+    found = []
+    if unmanaged or still:
+        concerned = (*unmanaged, *still)
+        found.append(
+            Finding(
+                rule="untrained_parameter",
+                code="untrained_parameter.unmanaged" if unmanaged else "untrained_parameter.no_gradient",
+                severity="warning",
+                seen=f"{', '.join(concerned[:4])}{' and more' if len(concerned) > 4 else ''} will not be trained",
+                measurements=(
+                    Measurement(name="parameters in no group", value=float(len(unmanaged)), threshold=0.0),
+                    Measurement(name="layers unchanged over 3 samples", value=float(len(still)), threshold=0.0),
+                ),
+                cause="built before or after what the optimizer was given" if unmanaged else "no gradient reaches them",
+                remedy="pass model.parameters() to the optimizer, after the model is complete",
+                source="SageMaker Debugger; torchtest 2",
+                layers=concerned,
+            )
+        )
+    if frozen:
+        found.append(
+            Finding(
+                rule="untrained_parameter",
+                code="untrained_parameter.frozen",
+                severity="hint",
+                seen=f"{len(frozen)} parameters have requires_grad=False",
+                measurements=(Measurement(name="frozen parameters", value=float(len(frozen)), threshold=0.0),),
+                cause="frozen on purpose, or left so",
+                remedy="parameter.requires_grad_(True), unless it is meant",
+                source="SageMaker Debugger",
+                layers=frozen,
+            )
+        )
+    return found
+
+
+@rule(severities=("error",))
+def lr_schedule(evidence: Evidence) -> list[Finding]:
+    """The learning rate is not the one that the schedule gives.
+
+    Fires: at one step or more the optimizer's rate differs from the expected one by more than 0.1 %. Only where the loop says
+        what it expects.
+    Why: both numbers are known exactly, so 0.1 % covers rounding alone. Usual after a resume that restored the optimizer and
+        not the scheduler.
+    What fools it: a rate that is changed by hand during the run.
+    Fix: save and load the scheduler's state_dict with the optimizer's.
+    Source: own; the log's resume forgot the schedule.
+    """
+    off = [
+        s
+        for s in evidence.steps
+        if s.lr is not None and s.expected_lr is not None and not math.isclose(s.lr, s.expected_lr, rel_tol=1e-3)
+    ]
+    if not off:
+        return []
+    first = off[0]
+    return [
+        Finding(
+            rule="lr_schedule",
+            severity="error",
+            seen=f"from step {first.step} the learning rate is {first.lr:.3g}, the schedule gives {first.expected_lr:.3g}",
+            measurements=(
+                Measurement(name="learning rate", value=first.lr or 0.0, threshold=first.expected_lr),
+                Measurement(name="steps off schedule", value=float(len(off)), unit="steps", threshold=0.0),
+            ),
+            cause="the schedule's state was not restored",
+            remedy="save and load the scheduler's state_dict with the optimizer's",
+            source="own; the log's resume",
+        )
+    ]
+
+
+@rule(severities=("warning",))
+def accumulation(evidence: Evidence) -> list[Finding]:
+    """Some steps collect more micro-batches than the others.
+
+    Fires: a step has more micro-batches than the most common number. Fewer is normal at the end of an epoch.
+    Why: the gradients of such a step are a sum of more terms under the same divisor, so the step is too long. The counts are
+        exact.
+    What fools it: a number of micro-batches that is raised during the run on purpose.
+    Fix: step when (i + 1) % k == 0, with i counted from 0 in every epoch.
+    Source: own; the log's accumulation took 3 micro-batches where 2 were meant.
+    """
+    counts = Counter(s.micro_batches for s in evidence.steps)
+    if len(counts) < 2:
+        return []
+    usual = counts.most_common(1)[0][0]
+    odd = [s for s in evidence.steps if s.micro_batches > usual]
+    if not odd:
+        return []
+    return [
+        Finding(
+            rule="accumulation",
+            severity="warning",
+            seen=f"step {odd[0].step} took {odd[0].micro_batches} micro-batches, most take {usual}",
+            measurements=(
+                Measurement(name="micro-batches", value=float(odd[0].micro_batches), threshold=float(usual)),
+                Measurement(name="such steps", value=float(len(odd)), unit="steps", threshold=0.0),
+            ),
+            cause="the accumulation counter is off by one at the start of an epoch",
+            remedy=f"step when (i + 1) % {usual} == 0, with i counted from 0 in every epoch",
+            source="own; the log's accumulation took 3 for 2",
+        )
+    ]

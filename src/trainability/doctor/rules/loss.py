@@ -1,0 +1,245 @@
+"""The loss function and the metric: what they compute, against what their names say."""
+
+import math
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("error",), verdict="broken metric")
+def metric_wrong(evidence: Evidence) -> list[Finding]:
+    """The metric misses a known answer, or depends on how the same data is batched.
+
+    Fires: one of the audit's questions is answered wrong by 1e-4 or more, or raises.
+    Why: the right values are counted by hand, so only rounding may differ, and rounding is below 1e-6 at these sizes.
+    What fools it: a metric that is neither top-1 accuracy nor top-1 error.
+    Fix: sum correct counts and examples over all batches, and divide once at the end.
+    Source: own; the log divided the last batch's count by the size of the whole set.
+    """
+    audit = evidence.metric
+    wrong = [case for case in audit.cases if not abs(case.got - case.expected) < 1e-4] if audit is not None else []
+    if not wrong:
+        return []
+    batching = [case for case in wrong if case.name.startswith("batch")]
+    only_batching = len(batching) == len(wrong)
+    raised = next((case.error for case in wrong if case.error), None)
+    return [
+        Finding(
+            rule="metric_wrong",
+            code="metric_wrong." + ("raised" if raised else "batching" if only_batching else "value"),
+            severity="error",
+            seen=f"{wrong[0].name}: the metric says {wrong[0].got:.4g}, right is {wrong[0].expected:.4g}"
+            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+            measurements=tuple(Measurement(name=case.name, value=case.got, threshold=case.expected) for case in wrong[:4]),
+            cause=raised
+            or (
+                "counts of one batch are divided by another number than that batch's, or means of batches are averaged"
+                if only_batching
+                else "the metric does not compute what its name says"
+            ),
+            remedy="sum correct counts and examples over all batches, and divide once",
+            source="own; the log divided the last batch's count by the whole set's size",
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=("vanishing_gradient", "plateau", "constant_output", "loss_at_start", "cannot_overfit", "slow_start"),
+)
+def softmax_twice(evidence: Evidence) -> list[Finding]:
+    """The model ends in softmax, and the loss applies softmax again.
+
+    Fires: every output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits,
+        within 0.1 %.
+    Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
+        which is 1.46 with ten classes. Both halves are measured, so this is a fact and no estimate.
+    What fools it: nothing that is known. Probabilities under a loss that takes probabilities are silent.
+    Fix: remove the softmax at the end of the model; `cross_entropy` takes logits.
+    Source: docs/theory.md, section 5; Schoop et al., UMLAUT, CHI 2021.
+    """
+    probe = evidence.probe
+    if probe is None or not probe.outputs_are_probabilities or probe.cross_entropy is None or not probe.num_logits:
+        return []
+    if abs(probe.loss - probe.cross_entropy) > 1e-3 * (1 + abs(probe.loss)):
+        return []
+    floor = math.log(math.e + probe.num_logits - 1) - 1
+    return [
+        Finding(
+            rule="softmax_twice",
+            severity="error",
+            seen=f"the outputs are probabilities, and the loss takes them for logits: it cannot fall below {floor:.2f}",
+            measurements=(
+                Measurement(name="loss", value=probe.loss, unit="nats"),
+                Measurement(name="lowest possible loss", value=floor, unit="nats", threshold=0.0),
+            ),
+            cause="softmax is applied in the model and again in the loss",
+            remedy="remove the softmax at the end of the model; cross_entropy takes logits",
+            source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
+        )
+    ]
+
+
+@rule(severities=("warning",), explains=("loss_at_start",))
+def head_width(evidence: Evidence) -> list[Finding]:
+    """The head has more outputs than the data has classes.
+
+    Fires: the number of classes is known from the caller or the data, and there are more logits.
+    Why: the extra classes are never right. The loss starts ln(outputs / classes) too high, and the first steps go into
+        unlearning them; with 1,000 outputs for 257 classes that is 1.36 nats.
+    What fools it: a head that keeps room for classes to come. Fewer outputs than classes is `label_range`.
+    Fix: build the head with as many outputs as there are classes.
+    Source: own; the log's trials caltech-1 to -3, which start at ln 1000 and not at ln 257.
+    """
+    probe = evidence.probe
+    known = evidence.num_classes or (evidence.data.num_classes if evidence.data is not None else None)
+    if probe is None or probe.num_logits is None or known is None or probe.num_logits <= known:
+        return []
+    return [
+        Finding(
+            rule="head_width",
+            severity="warning",
+            seen=f"the head has {probe.num_logits} outputs for {known} classes",
+            measurements=(
+                Measurement(name="outputs", value=float(probe.num_logits), threshold=float(known)),
+                Measurement(name="extra loss at the start", value=math.log(probe.num_logits / known), unit="nats"),
+            ),
+            cause="the head was built for another data set",
+            remedy=f"build the head with {known} outputs",
+            source="own; the log's trials caltech-1 to -3: ln 1000 against ln 257",
+        )
+    ]
+
+
+@rule(
+    severities=("warning",),
+    explains=(
+        "exploding_gradient",
+        "not_finite",
+        "oscillation",
+        "loss_cliff",
+        "clipping",
+        "update_ratio",
+        "dead_units",
+        "loss_at_start",
+    ),
+)
+def sum_for_mean(evidence: Evidence) -> list[Finding]:
+    """The loss is the sum over the batch, not the mean.
+
+    Fires: the loss is the batch size times the mean cross-entropy of the same logits, within 1 %.
+    Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
+        that equals the batch size to 1 % is no coincidence.
+    What fools it: a loss that is scaled by the batch size on purpose, with a learning rate to match.
+    Fix: use reduction='mean', or divide the learning rate by the batch size.
+    Source: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022.
+    """
+    probe = evidence.probe
+    if probe is None or not probe.cross_entropy or probe.batch_size < 2:
+        return []
+    ratio = probe.loss / probe.cross_entropy
+    if not math.isclose(ratio, probe.batch_size, rel_tol=0.01):
+        return []
+    return [
+        Finding(
+            rule="sum_for_mean",
+            severity="warning",
+            seen=f"the loss is {ratio:.0f} times the mean cross-entropy, as many as the batch has examples",
+            measurements=(Measurement(name="loss over mean cross-entropy", value=ratio, threshold=1.0),),
+            cause="the loss sums over the batch",
+            remedy="use reduction='mean', or divide the learning rate by the batch size",
+            source="TheDeepChecker, TOSEM 2022",
+        )
+    ]
+
+
+def _factor_of(larger: float, smaller: float, tolerance: float) -> int | None:
+    """Returns the whole number from 2 to 64 that one is of the other; None if none is near."""
+    if not smaller > 0 or not math.isfinite(larger / smaller):
+        return None
+    factor = round(larger / smaller)
+    return factor if 2 <= factor <= 64 and abs(larger / smaller / factor - 1) < tolerance else None
+
+
+@rule(severities=("warning",))
+def loss_divided(evidence: Evidence) -> list[Finding]:
+    """The loss that is logged is a whole fraction of the cross-entropy.
+
+    Fires: the cross-entropy of the logits is 2 to 64 times the probe's loss, within 0.5 %; or 2 to 64 times the first logged
+        loss, within 5 % with a probe and 2 % without one, where ln C stands for it.
+    Why: dividing by the accumulation steps for backward is right, and logging the divided value makes curves of different
+        settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
+    What fools it: a loss that is weighted by 1 / k on purpose, and a net that was not untrained at the first logged step.
+    Fix: log the loss before dividing it; divide for backward only.
+    Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
+    """
+    probe, chance = evidence.probe, reading.chance_loss(evidence)
+    seen: tuple[float, float, int] | None = None
+    if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
+        seen = (probe.cross_entropy, probe.loss, factor)
+    if seen is None and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
+        first = evidence.steps[0].loss
+        if probe is not None and probe.at_start and probe.cross_entropy:
+            # Another batch and dropout shift the first loss by a few percent.
+            factor = _factor_of(probe.cross_entropy, first, 0.05)
+            if factor is None and chance is not None and first < 0.9 * chance and probe.cross_entropy > 0.95 * chance:
+                # No untrained net is below chance; dropout, which the probe has off, hides the exact factor.
+                factor = max(2, round(probe.cross_entropy / first))
+            seen = (probe.cross_entropy, first, factor) if factor else None
+        elif chance is not None and first < chance and (factor := _factor_of(chance, first, 0.02)):
+            seen = (chance, first, factor)
+    if seen is None:
+        return []
+    expected, logged, factor = seen
+    return [
+        Finding(
+            rule="loss_divided",
+            severity="warning",
+            seen=f"the loss is {logged:.3f} where the cross-entropy is {expected:.3f}: divided by {factor}",
+            measurements=(
+                Measurement(name="cross-entropy over loss", value=expected / logged, threshold=1.0),
+                Measurement(name="loss", value=logged, unit="nats"),
+            ),
+            cause="the loss is divided by the number of accumulation steps, then averaged as if it were not",
+            remedy=f"log loss * {factor} (divide by the accumulation steps for backward only)",
+            source="own; the log's trials caltech-1 to -4 start at ln(1000) / 2",
+        )
+    ]
+
+
+@rule(severities=("hint",))
+def loss_at_start(evidence: Evidence) -> list[Finding]:
+    """The first loss is far above ln C, or far above what the scale of the logits predicts.
+
+    Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat.
+    Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. Only ever a hint: a
+        good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains.
+    What fools it: nets with large logits that are healthy, such as He's initialisation without normalisation.
+    Fix: divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps.
+    Source: docs/theory.md, section 5, equation (7).
+    """
+    probe, chance = reading.probe_at_start(evidence), reading.chance_loss(evidence)
+    if probe is None or chance is None or probe.cross_entropy is None or not math.isfinite(probe.cross_entropy):
+        return []
+    expected = probe.predicted_loss
+    excess = probe.cross_entropy - chance
+    surprise = expected is not None and probe.cross_entropy > 2 * expected + 1
+    if excess < chance and not surprise:
+        return []
+    measurements = [Measurement(name="loss at the start", value=probe.cross_entropy, unit="nats", threshold=2 * chance)]
+    if expected is not None:
+        measurements.append(Measurement(name="loss predicted from weights", value=expected, unit="nats"))
+    return [
+        Finding(
+            rule="loss_at_start",
+            severity="hint",
+            seen=f"the loss starts at {probe.cross_entropy:.2f}; knowing nothing costs ln C = {chance:.2f}",
+            measurements=tuple(measurements),
+            cause="logits are large at the start, so the first steps unlearn confident guesses",
+            remedy="divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps",
+            source="docs/theory.md, section 5",
+        )
+    ]

@@ -1,0 +1,104 @@
+"""The model's outputs on one batch: whether they depend on the input, and on nothing else."""
+
+import math
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("warning",))
+def batch_leakage(evidence: Evidence) -> list[Finding]:
+    """An example's output changes with its neighbours in the batch, in eval mode.
+
+    Fires: with another neighbour the first example's output changes by more than 1e-3 of the outputs' rms.
+    Why: in eval mode each example is to be computed alone. Both batches have two examples, so that even the rounding is alike;
+        an operation that mixes the batch changes outputs by much of their own size.
+    What fools it: models that compare examples on purpose (contrastive heads, retrieval in the batch). Batch norm without
+        running statistics is left out.
+    Fix: check every view, reshape, permute and dim= in the model's forward.
+    Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
+    """
+    probe = evidence.probe
+    if probe is None or probe.leakage is None or not probe.leakage > 1e-3:
+        return []
+    return [
+        Finding(
+            rule="batch_leakage",
+            severity="warning",
+            seen="one example's output changes when another example of the batch is exchanged",
+            measurements=(Measurement(name="change over rms of the output", value=probe.leakage, threshold=1e-3),),
+            cause="an operation mixes the batch dimension (a wrong reshape, transpose or softmax dimension)",
+            remedy="check every view, permute and dim= in the model's forward",
+            source="torchtest 2; own threshold",
+        )
+    ]
+
+
+@rule(severities=("warning",))
+def cannot_overfit(evidence: Evidence) -> list[Finding]:
+    """One batch cannot be memorised.
+
+    Fires: after 50 or more steps on one batch the loss is above half of what it was; or, where the loss is the plain
+        cross-entropy, at 0.9 or more of the entropy of the batch's labels.
+    Why: a net with more parameters than the batch has labels can memorise it. The entropy of the labels is what a net reaches
+        that sees no image and only learns how frequent each label is.
+    What fools it: equal images with different labels, a net that starts far below chance, and so few steps at so small a rate
+        that nothing could be learned.
+    Fix: look at the other findings; if there is none, check that loss_fn uses the model's output and the labels.
+    Source: Karpathy, A Recipe for Training Neural Networks, 2019; TheDeepChecker, TOSEM 2022; own thresholds.
+    """
+    probe = evidence.probe
+    if probe is None or probe.overfit_loss is None or (probe.overfit_steps or 0) < 50:
+        return []
+    # A loss that is no cross-entropy (halved, summed) has another floor.
+    is_plain = probe.cross_entropy is not None and math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
+    blind = 0.9 * probe.label_entropy if is_plain and probe.label_entropy else 0.0
+    if probe.overfit_loss <= 0.5 * probe.loss and not (blind and probe.overfit_loss >= blind):
+        return []
+    return [
+        Finding(
+            rule="cannot_overfit",
+            severity="warning",
+            seen=f"after {probe.overfit_steps} steps on one batch the loss is {probe.overfit_loss:.3f}, from {probe.loss:.3f}",
+            measurements=(
+                Measurement(name="loss after overfitting", value=probe.overfit_loss, unit="nats", threshold=0.5 * probe.loss),
+                Measurement(name="loss of a net that sees no image", value=probe.label_entropy or math.nan, unit="nats"),
+            ),
+            cause="no learnable path from input to loss, or labels that contradict each other",
+            remedy="look at the findings above; if there is none, check that loss_fn uses the model's output and labels",
+            source="TheDeepChecker, TOSEM 2022",
+        )
+    ]
+
+
+@rule(severities=("warning", "hint"))
+def constant_output(evidence: Evidence) -> list[Finding]:
+    """Every example gets the same logits: the output does not depend on the input.
+
+    Fires: the standard deviation of a logit over the batch is below 1e-3 of the logits' rms. A hint under an optimizer that
+        divides by the gradient's own size, as Adam does.
+    Why: healthy deep ReLU nets show 0.1 and more. Below 1e-3 the gradient is nearly the same for every example, and all that
+        SGD can learn is how frequent each label is.
+    What fools it: a batch of nearly equal inputs, and a last bias that is large on purpose.
+    Fix: start biases at zero and weights with std sqrt(2 / fan_in); check that the input is not constant.
+    Source: Wardat et al., DeepDiagnosis, ICSE 2022; own threshold.
+    """
+    probe = evidence.probe
+    if probe is None or probe.logit_spread is None or not probe.logit_rms or probe.batch_size < 2:
+        return []
+    share = probe.logit_spread / probe.logit_rms
+    if not share < 1e-3:
+        return []
+    return [
+        Finding(
+            rule="constant_output",
+            severity="hint" if reading.is_adaptive(evidence) else "warning",
+            seen=f"logits differ between examples by {share:.1e} of their size",
+            measurements=(Measurement(name="spread over examples / rms", value=share, threshold=1e-3),),
+            cause="biases drown a signal that the layers have shrunk, or the input is constant",
+            remedy="initialise biases with zero and weights with std sqrt(2 / fan_in)",
+            source="DeepDiagnosis, ICSE 2022; own threshold",
+        )
+    ]

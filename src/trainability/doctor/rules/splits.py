@@ -1,0 +1,178 @@
+"""Training images beside validation images: overlap, augmentation, and what differs between the two."""
+
+import math
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("warning",))
+def split_overlap(evidence: Evidence) -> list[Finding]:
+    """Validation images are also training images, or both loaders share one data set object.
+
+    Fires: 1 % or more of the validation images read occur, value for value, among the training images read; or both loaders
+        draw from one and the same data set object.
+    Why: an image seen in training says nothing about new ones. With a shared object, a transform set for validation holds for
+        training too, and augmentation is silently off.
+    What fools it: augmented training images: they equal no validation image, so an overlap is seen only without augmentation.
+        A shared object without transforms is harmless.
+    Fix: make one data set object per split, each with its own transform; split by a hash of the image, before augmentation.
+    Source: own; the log's Caltech-256 trials shared one object between two `Subset`s.
+    """
+    data = evidence.data
+    share = data.overlap_fraction if data is not None and data.overlap_fraction is not None else 0.0
+    if data is None or (share < 0.01 and not data.shared_dataset):
+        return []
+    shared = data.shared_dataset
+    return [
+        Finding(
+            rule="split_overlap",
+            code="split_overlap.shared_dataset" if shared else "split_overlap.same_images",
+            severity="warning",
+            seen="training and validation draw from one data set object, so a transform set for one holds for both"
+            if shared
+            else f"{share:.0%} of the validation images are among the training images",
+            measurements=(
+                Measurement(name="validation images seen in training", value=share, threshold=0.01),
+                Measurement(name="shared data set objects", value=float(shared), threshold=0.0),
+            ),
+            cause="two Subsets of one data set" if shared else "the split was drawn with replacement, or duplicates",
+            remedy="make one data set per split, each with its own transform" if shared else "split by image hash",
+            source="own; the log's Caltech-256",
+        )
+    ]
+
+
+@rule(severities=("warning",))
+def augmentation_missing(evidence: Evidence) -> list[Finding]:
+    """Training images that are to be augmented at random come out the same every time.
+
+    Fires: more than 75 % of the training images are equal, value for value, when they are drawn a second time. Only where the
+        caller has the audit draw twice.
+    Why: random mirroring alone repeats half of the images, crops with a margin of a few pixels one in tens; a share above
+        three quarters means that nearly nothing is drawn at random.
+    What fools it: augmentation that is rare on purpose (probability below 0.25), or done inside the model.
+    Fix: make one data set object per split, each with its own transform.
+    Source: own; the log's Caltech-256 trials, where validation's transform, set last, held for both splits.
+    """
+    share = evidence.data.repeated_fraction if evidence.data is not None else None
+    if share is None or share <= 0.75:
+        return []
+    return [
+        Finding(
+            rule="augmentation_missing",
+            severity="warning",
+            seen=f"{share:.0%} of the training images come out the same when they are drawn again",
+            measurements=(Measurement(name="images without augmentation", value=share, threshold=0.75),),
+            cause="training and validation share one data set object, and validation's transform, set last, holds for both",
+            remedy="make one data set per split, each with its own transform",
+            source="own; the log's Caltech-256",
+        )
+    ]
+
+
+@rule(severities=("warning",))
+def split_shift(evidence: Evidence) -> list[Finding]:
+    """Training and validation images differ in mean or spread.
+
+    Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2.
+    Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter move both numbers
+        by far less than these limits.
+    What fools it: splits that differ on purpose (another camera, another domain), and splits of a few dozen images.
+    Fix: normalise both with the training set's statistics, as the last step.
+    Source: own thresholds, far outside of what crops, mirroring and colour jitter do.
+    """
+    data = evidence.data
+    if data is None or data.validation is None or len(data.train.channel_means) != len(data.validation.channel_means):
+        return []
+    a, b = data.train, data.validation
+    shifts = [
+        abs(m - n) / max((s + t) / 2, 1e-12)
+        for m, n, s, t in zip(a.channel_means, b.channel_means, a.channel_stds, b.channel_stds, strict=True)
+    ]
+    ratios = [max(s, 1e-12) / max(t, 1e-12) for s, t in zip(a.channel_stds, b.channel_stds, strict=True)]
+    widest = max(ratios, key=lambda r: abs(math.log(r)))
+    if max(shifts) <= 0.5 and 0.5 <= widest <= 2:
+        return []
+    return [
+        Finding(
+            rule="split_shift",
+            severity="warning",
+            seen=f"training and validation images differ: means by {max(shifts):.2f} standard deviations, spread by a "
+            f"factor {widest:.2g}",
+            measurements=(
+                Measurement(name="shift of a channel's mean", value=max(shifts), unit="standard deviations", threshold=0.5),
+                Measurement(name="train over validation std", value=widest, threshold=2.0),
+            ),
+            cause="the two are normalised differently, or augmentation changes more than it should",
+            remedy="normalise both with the training set's statistics, as the last step",
+            source="own",
+        )
+    ]
+
+
+@rule(severities=("hint",))
+def split_size(evidence: Evidence) -> list[Finding]:
+    """Training and validation images have no shape in common.
+
+    Fires: no image shape occurs in both splits.
+    Why: objects then have another apparent size than the net was trained on, which costs accuracy. A hint: evaluation at
+        another scale is often intended, as in VGG's own protocol.
+    What fools it: nothing that is known; whether it is intended is for the reader to say.
+    Fix: crop validation images to the training size, unless another scale is meant.
+    Source: Touvron et al., Fixing the Train-Test Resolution Discrepancy, NeurIPS 2019.
+    """
+    data = evidence.data
+    if data is None or data.validation is None or set(data.train.shapes) & set(data.validation.shapes):
+        return []
+    (a, b) = (split.shapes[0] for split in (data.train, data.validation))
+    return [
+        Finding(
+            rule="split_size",
+            severity="hint",
+            seen=f"training images have shape {a}, validation images {b}",
+            measurements=(
+                Measurement(name="values per training image", value=float(math.prod(a))),
+                Measurement(name="values per validation image", value=float(math.prod(b))),
+            ),
+            cause="the two are cropped or rescaled differently: objects have other sizes than the net was trained on",
+            remedy="crop validation images to the training size, unless another scale is meant",
+            source="own; Touvron et al., Fixing the Train-Test Resolution Discrepancy, NeurIPS 2019",
+        )
+    ]
+
+
+@rule(severities=("hint",))
+def mirrored(evidence: Evidence) -> list[Finding]:
+    """Training images are mirrored at random, though left and right differ in this data.
+
+    Fires: at some place, validation images are further than 0.4 standard deviations from their own mirror image, and training
+        images less than half as far.
+    Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
+        digits), photographs are not.
+    What fools it: classes that may face either way, where mirroring is what augmentation is for; hence a hint.
+    Fix: leave mirroring out where it makes another thing of the image, as of a digit (`--data.flip False`).
+    Source: own; the log mirrored MNIST.
+    """
+    data = evidence.data
+    train = data.train.mirror_asymmetry if data is not None else None
+    held_out = data.validation.mirror_asymmetry if data is not None and data.validation is not None else None
+    if train is None or held_out is None or held_out <= 0.4 or train >= held_out / 2:
+        return []
+    return [
+        Finding(
+            rule="mirrored",
+            severity="hint",
+            seen="training images are alike left and right, validation images are not",
+            measurements=(
+                Measurement(name="asymmetry of validation images", value=held_out, unit="standard deviations", threshold=0.4),
+                Measurement(
+                    name="asymmetry of training images", value=train, unit="standard deviations", threshold=held_out / 2
+                ),
+            ),
+            cause="training images are mirrored at random, though left and right differ in this data",
+            remedy="leave mirroring out where it makes another thing of the image, as of a digit (`--data.flip False`)",
+            source="own; the log mirrored MNIST",
+        )
+    ]

@@ -1,0 +1,214 @@
+"""Findings and diagnoses as named rows, for whoever draws them: plain text, a terminal, the watching screen, a report.
+
+What a row is called, where it stands and how its numbers are written is decided here, and for layers in `doctor.layer_table`; a
+drawer chooses colours and line breaks, and how much fits. Findings are taken as objects or in the plain form that a run
+directory keeps. Data only; no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult
+from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.layer_table import LayerTable, field_of, layer_table, number, number_of, power
+
+if TYPE_CHECKING:
+    from trainability.doctor.diagnosis import Diagnosis
+
+RULES_PAGE = "docs/rules.md"
+MOST_NAMED = 6
+"""Layers that a finding names in full."""
+
+Tone = Literal["good", "open", "bad"]
+_TONES: dict[str, Tone] = {"will train": "good", "is training": "good", "slow start": "open", "cannot tell": "open"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingView:
+    """A finding as it is shown.
+
+    Attributes:
+        severity: "hint", "warning" or "error".
+        rule: name of the rule.
+        code: which of the rule's causes it is.
+        cause: the heading's words.
+        seen: what was seen, the line's words.
+        layers: all layers concerned.
+        rows: name and text of each part below the heading, in order: "seen", "numbers", "layers", "change", "explains",
+            "source", "more". A part that the finding lacks has no row.
+    """
+
+    severity: str
+    rule: str
+    code: str
+    cause: str
+    seen: str
+    layers: tuple[str, ...]
+    rows: tuple[tuple[str, str], ...]
+
+    @property
+    def heading(self) -> str:
+        """The first line of a finding that is shown whole."""
+        return f"{self.severity} {self.rule}: {self.cause}"
+
+    @property
+    def line(self) -> str:
+        """The finding in one line."""
+        return f"{self.severity} {self.rule}: {self.seen}"
+
+
+def measured(measurement: Any) -> str:
+    """Write a measurement with its unit and limit: "loss 2.3 nats (limit 4.6)"."""
+    name, word, value, threshold = (field_of(measurement, key) for key in ("name", "unit", "value", "threshold"))
+    size, limit = number_of(value), number_of(threshold)
+    if size is None:
+        return f"{name} not recorded"
+    written = "never" if word == "steps" and math.isinf(size) else number(size) + (f" {word}" if word else "")
+    return f"{name} {written}" + (f" (limit {number(limit)})" if limit is not None else "")
+
+
+def some_layers(names: Sequence[str]) -> str:
+    """Name the first layers, and count the others."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def where_to_read(rule: str, command: str) -> str:
+    """Say where a rule is explained: by which command, and on which page."""
+    return f"{command or f'trainability explain {rule}'} ({RULES_PAGE}#{rule})"
+
+
+def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
+    """Lay a finding out.
+
+    Args:
+        finding: the object, or its plain form; of a run of an older version, fields may be missing.
+    """
+
+    def text(name: str) -> str:
+        return str(field_of(finding, name) or "")
+
+    rule, layers = text("rule"), tuple(map(str, field_of(finding, "layers") or ()))
+    code = text("code") or rule
+    parts = {
+        "seen": text("seen"),
+        "numbers": "; ".join(map(measured, field_of(finding, "measurements") or ())),
+        "layers": some_layers(layers),
+        "change": text("remedy"),
+        "explains": ", ".join(field_of(finding, "explains") or ()),
+        "source": text("source"),
+        "code": code if code != rule else "",
+        "more": where_to_read(rule, text("read_more")) if rule else "",
+    }
+    return FindingView(
+        severity=text("severity"),
+        rule=rule,
+        code=code,
+        cause=text("cause"),
+        seen=text("seen"),
+        layers=layers,
+        rows=tuple((name, said) for name, said in parts.items() if said),
+    )
+
+
+def finding_views(findings: Iterable[Finding | Mapping[str, Any]]) -> list[FindingView]:
+    """Lay findings out, the most severe first, and equally severe ones in the order in which the doctor ranked them."""
+    order = {severity: place for place, severity in enumerate(reversed(SEVERITIES))}
+    return sorted(map(finding_view, findings), key=lambda seen: order.get(seen.severity, len(order)))
+
+
+def tone(verdict: str) -> Tone:
+    """Say how a verdict is coloured."""
+    return _TONES.get(verdict, "bad")
+
+
+def verdict_title(verdict: str, remaining_steps: Any = None) -> str:
+    """Write a verdict, and for how many steps it will hold where that is predicted: "slow start, about 40 more steps"."""
+    remaining = number_of(remaining_steps)
+    return verdict if remaining is None or not math.isfinite(remaining) else f"{verdict}, about {remaining:,.0f} more steps"
+
+
+def plateau_text(evidence: Evidence) -> str | None:
+    """Say when the loss of a net that has not begun will leave chance; `None` where nothing is predicted."""
+    probe = evidence.probe
+    if probe is None or probe.plateau_steps is None or evidence.steps:
+        return None
+    planned = probe.optimizer.planned_steps if probe.optimizer is not None else None
+    if math.isinf(probe.plateau_steps):
+        return "predicted plateau: never ends, weight decay shrinks the weights faster than the gradient grows them"
+    text = f"predicted plateau: about {probe.plateau_steps:,.0f} steps at chance"
+    if reading.plateau_ends(probe) is None:
+        text = f"predicted plateau: at least {probe.plateau_steps:,.0f} steps at chance"
+        text += f" ({probe.batch_size} images are too few to predict more for {probe.num_logits:,} classes)"
+    if planned is None:
+        return text
+    return f"{text}; the run has {planned:,}" + (": it never ends within it" if probe.plateau_steps > planned else "")
+
+
+def start_title(probe: ProbeResult | Mapping[str, Any]) -> str:
+    """Title of the table of layers of a probe: the budget of the weights, the input's share, and their sum."""
+    title = "Layers at the start"
+    budget, total = number_of(field_of(probe, "log10_gain")), reading.total_budget(probe)
+    if budget is None or total is None:
+        return f"{title}: {field_of(probe, 'structure') or 'unknown'}"
+    return f"{title}: gain budget {power(budget)}, input {power(total - budget)}, together {power(total)}"
+
+
+def layer_tables(
+    probe: ProbeResult | Mapping[str, Any] | None, sampled: Sequence[LayerStats | Mapping[str, Any]], step: int | None
+) -> tuple[LayerTable, ...]:
+    """Lay out the layers at the start, and at the newest sampled step.
+
+    Args:
+        probe: what was probed before the first step.
+        sampled: layers of that sampled step.
+        step: its number, from 1.
+    """
+    at_start = (field_of(probe, "layers") if probe is not None else None) or ()
+    tables = [layer_table(at_start, start_title(probe))] if probe is not None and at_start else []
+    if sampled:
+        tables.append(layer_table(sampled, f"Layers at step {step:,}"))
+    return tuple(tables)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosisView:
+    """A diagnosis as it is shown, from the top.
+
+    Attributes:
+        title: the verdict.
+        tone: its colour.
+        reason: one sentence for it.
+        plateau: when the loss is predicted to leave chance.
+        findings: the most severe first.
+        tables: of layers.
+        not_checked: what was not looked at, each with the reason.
+    """
+
+    title: str
+    tone: Tone
+    reason: str
+    plateau: str | None
+    findings: tuple[FindingView, ...]
+    tables: tuple[LayerTable, ...]
+    not_checked: tuple[str, ...]
+
+
+def diagnosis_view(diagnosis: Diagnosis) -> DiagnosisView:
+    """Lay a diagnosis out."""
+    evidence = diagnosis.evidence
+    samples = [sample for sample in evidence.samples if sample.layers]
+    return DiagnosisView(
+        title=verdict_title(diagnosis.verdict, diagnosis.remaining_steps),
+        tone=tone(diagnosis.verdict),
+        reason=diagnosis.reason,
+        plateau=plateau_text(evidence),
+        findings=tuple(finding_views(diagnosis.findings)),
+        tables=layer_tables(evidence.probe, samples[-1].layers if samples else (), samples[-1].step if samples else None),
+        not_checked=diagnosis.not_checked,
+    )

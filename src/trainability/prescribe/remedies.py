@@ -1,0 +1,41 @@
+"""A whole initialisation plan in place of the general remedy of a finding about the start."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor, nn
+
+from trainability.doctor import Diagnosis
+from trainability.initialization import InitPlan
+from trainability.prescribe.plans import best_plan
+
+# Causes that other starting weights mend; where the input alone is the cause (`gain_budget_low.input`), it is to be mended.
+MENDED_BY_A_PLAN = {"gain_budget_low", "gain_budget_high", "slow_start"}
+
+
+def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: str | None) -> Diagnosis:
+    """Put a whole plan that would work into the remedies of findings about the initialisation.
+
+    Args:
+        diagnosis: of `model` at its start.
+        model: its weights do not matter.
+        images: a batch, for the input's scale.
+        plan: the plan in use, `None` if the model was not initialised by one.
+
+    Returns:
+        The diagnosis, unchanged where no plan would help or none can be predicted.
+    """
+    if not any(finding.code in MENDED_BY_A_PLAN for finding in diagnosis.findings):
+        return diagnosis
+    try:
+        best = best_plan(model, images, like=InitPlan.parse(plan) if plan is not None else None)
+    except ValueError:
+        return diagnosis
+    how = f'--init.plan "{best.plan}"' if plan is not None else f'trainability.init_(model, "{best.plan}", seed=0)'
+    remedy = f"{how}: the budget becomes {best.budget:+.1f} with this input, and biases zero"
+    findings = tuple(
+        dataclasses.replace(finding, remedy=remedy) if finding.code in MENDED_BY_A_PLAN else finding
+        for finding in diagnosis.findings
+    )
+    return dataclasses.replace(diagnosis, findings=findings)

@@ -1,0 +1,107 @@
+"""Verdicts from rehearsals: by hand near the thresholds, and of programs whose end is known."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trainability.doctor.measure.outlook import VERDICTS, judge_rehearsal
+from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
+
+CLASSES = Task(kind="classification", loss="cross_entropy", num_classes=10, chance=2.3, floor=0.0)
+
+
+def critical(multiple: float | None, **changes: Any) -> CriticalStep:
+    fields = {"loss_before": 2.3, "loss_after": 2.2, "lowest_loss": 2.1, "resolution": 1e-6, "update_norm": 0.1}
+    return CriticalStep(multiple=multiple, num_evaluations=7, **{**fields, **changes})
+
+
+def rehearsal(losses: list[float], *, multiple: float | None = 30.0, spread: float = 0.5, **changes: Any) -> Rehearsal:
+    """Thirty steps with the reference loss at 0, 15 and 30."""
+    seen = [
+        Observation(step=15 * i, loss=loss, output_rms=1.0, output_spread=spread if i else 0.5) for i, loss in enumerate(losses)
+    ]
+    fields: dict[str, Any] = {
+        "steps": tuple(RehearsedStep(step=i + 1, loss=2.3, gradient_norm=1.0, lr=0.1, optimizer_steps=1) for i in range(30)),
+        "reference": tuple(seen),
+        "critical": tuple((step, critical(multiple)) for step in (1, 15, 30)),
+        "task": CLASSES,
+        "planned_steps": 400,
+    }
+    return Rehearsal(**{**fields, **changes})
+
+
+STEP = RehearsedStep(step=1, loss=2.3, gradient_norm=None, optimizer_steps=0)
+CASES: dict[str, tuple[Rehearsal, str]] = {
+    "learns": (rehearsal([2.4, 2.1, 1.9]), "will train"),
+    "far too slow": (rehearsal([2.4, 2.39999, 2.39998], multiple=1e5), "too slow"),
+    "never steps": (rehearsal([2.4, 2.4, 2.4], steps=(STEP,)), "dead"),
+    "no update": (rehearsal([2.4, 2.4, 2.4], critical=((1, critical(None, update_norm=0.0)),)), "dead"),
+    "collapsed": (rehearsal([2.4, 2.31, 2.31], spread=1e-6), "dead"),
+    "not finite": (rehearsal([2.4, math.nan]), "unstable"),
+    "not finite at the start": (rehearsal([math.nan]), "broken loss"),
+    "below its floor": (rehearsal([2.4, 0.5, -1.0]), "broken loss"),
+    "uphill": (
+        rehearsal([2.4, 3.0, 4.0], critical=((1, critical(1e-7, loss_after=2.5, lowest_loss=2.3)),)),
+        "broken loss",
+    ),
+    "knows it already": (rehearsal([0.4, 0.4, 0.4]), "has learned"),
+    "capped": (
+        rehearsal([2.3, 2.2, 2.1], task=dataclasses.replace(CLASSES, form="probabilities", floor=1.46)),
+        "capped",
+    ),
+    "nothing to compare with": (rehearsal([2.4, 2.4, 2.4], task=Task()), "cannot tell"),
+    "falls, of unknown kind": (rehearsal([2.4, 2.0, 1.5], task=Task()), "will train"),
+    "falls, too slow for its kind to be told": (rehearsal([2.4, 2.39, 2.38], task=Task()), "cannot tell"),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_verdicts(case: tuple[Rehearsal, str]) -> None:
+    outlook = judge_rehearsal(case[0])
+    assert outlook.verdict == case[1]
+    assert outlook.verdict in VERDICTS
+
+
+def test_a_steady_fall_is_projected() -> None:
+    outlook = judge_rehearsal(rehearsal([2.3, 2.2977, 2.2954], multiple=5e4))
+    # From chance, a thousandth of the way in fifteen steps: a quarter takes 3,750.
+    assert outlook.steps_needed == pytest.approx(3750, rel=0.01)
+    assert outlook.projected == pytest.approx(400 / 15_000, rel=0.01)
+
+
+def digits_like(seed: int, scale: float, bias: float | None = None) -> tuple[nn.Module, list[Any]]:
+    torch.manual_seed(seed)
+    x = torch.randn(512, 16)
+    y = (x @ torch.randn(16, 4)).argmax(dim=1)
+    layers: list[nn.Module] = []
+    for _ in range(8):
+        layer = nn.Linear(16, 16)
+        nn.init.normal_(layer.weight, std=scale)
+        nn.init.constant_(layer.bias, bias if bias is not None else 0.0)
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(16, 4)), list(zip(x.split(32), y.split(32), strict=True))
+
+
+PROGRAMS = {
+    "healthy": ((0.35, None), 0.1, "will train"),
+    "a rate a million times too small": ((0.35, None), 1e-7, "too slow"),
+    "biases of -10": ((0.35, -10.0), 0.1, "dead"),
+    "zero weights": ((0.0, None), 0.1, "dead"),
+    "a rate of 1e4": ((0.35, None), 1e4, "unstable"),
+}
+
+
+@pytest.mark.parametrize("case", PROGRAMS.values(), ids=PROGRAMS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_programs_whose_end_is_known(case: tuple, seed: int) -> None:
+    (scale, bias), lr, verdict = case
+    model, batches = digits_like(seed, scale, bias)
+    optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
+    found = rehearse(model, optimizer, batches, loss_fn=F.cross_entropy, planned_steps=400)
+    assert judge_rehearsal(found).verdict == verdict

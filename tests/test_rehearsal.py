@@ -1,0 +1,389 @@
+"""Rehearsal: any form of loop, what it shows, and that it leaves no trace."""
+
+import copy
+import itertools
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from trainability.doctor.measure.copies import copied, put_back
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.rehearsal import rehearse
+
+
+def program(seed: int = 0, lr: float = 0.1) -> tuple[nn.Module, torch.optim.Optimizer, DataLoader]:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 4))
+    x = torch.randn(256, 8)
+    y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
+    loader = DataLoader(TensorDataset(x, y), 32, shuffle=True, generator=torch.Generator().manual_seed(seed))
+    return model, torch.optim.SGD(model.parameters(), lr, momentum=0.9), loader
+
+
+def everything(model: nn.Module, optimizer: torch.optim.Optimizer, loader: Any = None) -> list[Any]:
+    """State of all that a rehearsal may not touch, in a form that compares."""
+    state = [*model.parameters(), *model.buffers(), *(p.grad for p in model.parameters() if p.grad is not None)]
+    for entries in optimizer.state.values():
+        for value in entries.values():
+            state += value if isinstance(value, list) else [value]  # LBFGS keeps lists of tensors
+    numbers = [random.getstate()[1][:5], tuple(np.random.get_state()[1][:5])]  # type: ignore[index]
+    numbers += [[{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]]
+    numbers += [[module.training for module in model.modules()], [p.grad is None for p in model.parameters()]]
+    tensors = [torch.get_rng_state(), *([loader.generator.get_state()] if loader is not None else [])]
+    return [*(copy.deepcopy(t.detach()) if isinstance(t, Tensor) else t for t in (*state, *tensors)), *copy.deepcopy(numbers)]
+
+
+def same(before: list[Any], after: list[Any]) -> bool:
+    pairs = zip(before, after, strict=True)
+    return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
+
+
+def started(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader, steps: int = 3) -> None:
+    """Some steps, so that there are gradients, momenta and statistics to lose."""
+    for _, (x, y) in zip(range(steps), loader, strict=False):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
+def training_step(model: nn.Module, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def whole_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+    optimizer.zero_grad()
+    loss = training_step(model, batch)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+FORMS = {
+    "loss_fn": {"loss_fn": F.cross_entropy},
+    "training_step": {"training_step": training_step},
+    "step": {"step": whole_step},
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("fresh", [True, False])
+def test_it_leaves_everything_as_it_was(form: dict[str, Any], fresh: bool) -> None:
+    model, optimizer, loader = program()
+    if not fresh:
+        started(model, optimizer, loader)
+    model.eval()
+    before = everything(model, optimizer, loader)
+    rehearse(model, optimizer, loader, **form, max_steps=6)
+    assert same(before, everything(model, optimizer, loader))
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_it_takes_the_steps_that_the_loop_would(form: dict[str, Any]) -> None:
+    model, optimizer, loader = program()
+    found = rehearse(model, optimizer, loader, **form, max_steps=12)
+    with generators_restored(loader):
+        batches = [*itertools.islice(loader, 4)]
+    assert len(found.steps) == 12
+    assert [s.step for s in found.steps] == [*range(1, 13)]
+    assert all(s.optimizer_steps == 1 for s in found.steps)
+    assert found.ended_by == "steps"
+    assert found.reference[-1].loss < 0.8 * found.reference[0].loss
+    assert found.critical[0][0] == 1
+    assert found.critical[-1][0] == 12
+    assert found.task.kind == "classification"
+    labels = torch.bincount(torch.cat([y for _, y in batches])).double() / 128
+    assert found.task.chance == pytest.approx(float(-(labels * labels.log()).sum()))
+    assert (found.without_gradient, found.stale_gradient, found.training) == ((), 0.0, True)
+    assert set(found.unmoved) <= {"0.bias"}  # batch norm takes the bias away: its gradient is rounding
+    assert not found.in_place
+
+
+def test_without_dropout_its_losses_are_the_loops_own() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    batches = [(torch.randn(64, 8), torch.randint(4, (64,))) for _ in range(8)]
+    found = rehearse(model, optimizer, batches, loss_fn=F.cross_entropy, clip=0.5, max_steps=6)
+    losses = []
+    for batch in batches[2:]:
+        optimizer.zero_grad()
+        loss = training_step(model, batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        losses.append(loss.item())
+    assert [s.loss for s in found.steps] == losses
+    assert max(s.gradient_norm or 0 for s in found.steps) <= 0.5 * (1 + 1e-5)
+
+
+# --------------------------------------------------------------------------------------------- what only the loop shows
+
+
+def test_gradients_that_are_never_cleared() -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        loss = training_step(model, batch)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = rehearse(*program(), step=step, max_steps=4)
+    assert found.stale_gradient is not None
+    assert found.stale_gradient > 1e-3
+
+
+def test_accumulation_is_no_stale_gradient() -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        optimizer.zero_grad()
+        for half in (0, 1):
+            loss = training_step(model, (batch[0][half::2], batch[1][half::2])) / 2
+            loss.backward()
+        optimizer.step()
+        return loss
+
+    assert rehearse(*program(), step=step, max_steps=4).stale_gradient == 0.0
+
+
+def test_an_optimizer_that_never_steps() -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        loss = training_step(model, batch)
+        loss.backward()
+        return loss
+
+    found = rehearse(*program(), step=step, max_steps=4)
+    assert all(s.optimizer_steps == 0 and s.gradient_norm is None for s in found.steps)
+    assert len(found.unmoved) == 6
+    assert found.critical[0][1].multiple is None
+
+
+def test_an_optimizer_of_another_model() -> None:
+    model, _, loader = program()
+    other, optimizer, _ = program(1)
+    found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=3)
+    assert len(found.unmoved) == 6
+    assert other is not model
+
+
+def test_a_parameter_that_no_gradient_reaches() -> None:
+    model, _, loader = program()
+    model.register_parameter("unused", nn.Parameter(torch.zeros(3, 3)))
+    found = rehearse(model, torch.optim.SGD(model.parameters(), 0.1), loader, loss_fn=F.cross_entropy, max_steps=3)
+    assert found.without_gradient == ("unused",)
+    assert "unused" in found.unmoved
+    assert "0.weight" not in found.unmoved
+
+
+def test_evaluation_mode() -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        model.eval()
+        return whole_step(model, optimizer, batch)
+
+    found = rehearse(*program(), step=step, max_steps=3)
+    assert found.training is False
+    assert found.in_evaluation_mode == ("1", "3")
+
+
+def test_a_loss_that_is_not_finite_ends_it() -> None:
+    model, optimizer, loader = program()
+    found = rehearse(model, optimizer, loader, loss_fn=lambda o, t: F.cross_entropy(o, t) * math.nan, max_steps=9)
+    assert (found.ended_by, len(found.steps)) == ("not finite", 1)
+
+
+def test_a_rate_that_dies() -> None:
+    model, optimizer, loader = program()
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1)
+    before = everything(model, optimizer, loader), copy.deepcopy(scheduler.state_dict())
+    found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, scheduler=scheduler, max_steps=4)
+    assert [s.lr for s in found.steps] == pytest.approx([0.1, 0.01, 0.001, 0.0001])
+    assert same(before[0], everything(model, optimizer, loader))
+    assert before[1] == scheduler.state_dict()
+
+
+# ------------------------------------------------------------------------------------------------------- kinds of loop
+
+
+def test_a_step_that_uses_the_loops_own_objects_is_rehearsed_on_them() -> None:
+    model, optimizer, loader = program()
+    started(model, optimizer, loader)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    def step(_: Any, __: Any, batch: Any) -> float:
+        loss = whole_step(model, optimizer, batch)
+        scheduler.step()
+        return loss.item()
+
+    before = everything(model, optimizer, loader), copy.deepcopy(scheduler.state_dict())
+    found = rehearse(model, optimizer, loader, step=step, max_steps=6)
+    assert found.in_place
+    assert [s.lr for s in found.steps][:3] == pytest.approx([0.1, 0.05, 0.025])
+    assert found.reference[-1].loss < found.reference[0].loss
+    assert found.unmoved in ((), ("0.bias",))  # batch norm takes the bias away: its gradient is rounding
+    assert same(before[0], everything(model, optimizer, loader))
+    assert before[1] == scheduler.state_dict()
+
+
+def test_a_model_that_cannot_be_copied_is_rehearsed_in_place() -> None:
+    model, optimizer, loader = program()
+    model.lock = (item for item in ())  # type: ignore[assignment]
+    before = everything(model, optimizer, loader)
+    found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=4)
+    assert found.in_place
+    assert "generator" in found.notes[0]
+    assert len(found.steps) == 4
+    assert same(before, everything(model, optimizer, loader))
+
+
+def test_lbfgs() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=4)
+    x = torch.randn(64, 4)
+    batches = [(x, x @ torch.tensor([[1.0], [2.0], [-1.0], [0.5]]))]
+    before = everything(model, optimizer)
+    found = rehearse(model, optimizer, batches, loss_fn=F.mse_loss, max_steps=5)
+    assert found.reference[-1].loss < 0.1 * found.reference[0].loss
+    assert found.task.kind == "regression"
+    assert same(before, everything(model, optimizer))
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(batch[0]), batch[1])
+            loss.backward()
+            return loss
+
+        return optimizer.step(closure)  # type: ignore[arg-type]
+
+    assert [s.loss for s in rehearse(model, optimizer, batches, step=step, max_steps=5).steps] == [s.loss for s in found.steps]
+
+
+def test_a_gan() -> None:
+    torch.manual_seed(0)
+    models = {"generator": nn.Linear(4, 8), "critic": nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))}
+    optimizers = {name: torch.optim.Adam(part.parameters(), 1e-3) for name, part in models.items()}
+    real = [torch.randn(16, 8) for _ in range(6)]
+
+    def step(models: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer], batch: Tensor) -> dict[str, Tensor]:
+        fake = models["generator"](torch.randn(len(batch), 4))
+        ones, zeros = torch.ones(len(batch), 1), torch.zeros(len(batch), 1)
+        critic = models["critic"]
+        bce = F.binary_cross_entropy_with_logits
+        critic_loss = bce(critic(batch), ones) + bce(critic(fake.detach()), zeros)
+        optimizers["critic"].zero_grad()
+        critic_loss.backward()
+        optimizers["critic"].step()
+        loss = bce(critic(fake), ones)
+        optimizers["generator"].zero_grad()
+        loss.backward()
+        optimizers["generator"].step()
+        return {"critic": critic_loss, "generator": loss}
+
+    before = copy.deepcopy([*models["generator"].parameters(), *models["critic"].parameters()])
+    found = rehearse(models, optimizers, real, step=step, max_steps=5)
+    assert [s.optimizer_steps for s in found.steps] == [2] * 5
+    assert (found.unmoved, found.critical) == ((), ())
+    assert any("several optimizers" in note for note in found.notes)
+    after = [*models["generator"].parameters(), *models["critic"].parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+class TokenModel(nn.Module):
+    """A model with the interface of Transformers: keywords in, a mapping with its loss out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(7, 16), nn.Linear(16, 7)
+
+    def forward(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        logits = self.head(self.embed(input_ids))
+        return {"loss": F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()), "logits": logits}
+
+
+def test_a_language_model_with_dict_batches() -> None:
+    torch.manual_seed(0)
+    tokens = (torch.arange(12) + torch.randint(7, (64, 1))) % 7
+    batches = [{"input_ids": part, "labels": part} for part in tokens.split(8)]
+    model = TokenModel()
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-2)
+    found = rehearse(model, optimizer, batches, training_step=lambda m, batch: m(**batch)["loss"], max_steps=20)
+    assert found.reference[-1].loss < 0.7 * found.reference[0].loss
+    assert found.critical[0][1].multiple is not None
+
+
+def test_data_that_ends() -> None:
+    model, optimizer, loader = program()
+    found = rehearse(model, optimizer, iter([*loader][:4]), loss_fn=F.cross_entropy, max_steps=9)
+    assert (found.ended_by, len(found.steps)) == ("data", 3)
+
+
+def test_time_that_ends() -> None:
+    model, optimizer, loader = program()
+    found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=10**6, seconds=0.5)
+    assert found.ended_by == "time"
+    assert found.critical[-1][0] == len(found.steps)
+
+
+def test_no_form_and_no_data_are_errors() -> None:
+    model, optimizer, loader = program()
+    with pytest.raises(ValueError, match="training_step"):
+        rehearse(model, optimizer, loader)
+    with pytest.raises(ValueError, match="empty"):
+        rehearse(model, optimizer, [], loss_fn=F.cross_entropy)
+
+
+# --------------------------------------------------------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "Adamax", "Rprop", "ASGD"])
+def test_copies_step_as_the_originals_would(name: str) -> None:
+    model, _, loader = program()
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=1e-2)
+    started(model, optimizer, loader)
+    twin, twin_optimizer = copied(model, optimizer)
+    batch = next(iter(loader))
+    for m, o in ((twin, twin_optimizer), (model, optimizer)):
+        torch.manual_seed(7)
+        whole_step(m, o, batch)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "LBFGS"])
+def test_originals_are_put_back_after_an_error(name: str) -> None:
+    model, _, loader = program()
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=1e-2)
+    batch = next(iter(loader))
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = training_step(model, batch)
+        loss.backward()
+        return loss
+
+    def interrupted() -> None:
+        with put_back(model, optimizer):
+            optimizer.step(closure)
+            optimizer.param_groups[0]["lr"] = 3.0
+            raise KeyError
+
+    optimizer.step(closure)
+    with randomness_restored():
+        before = everything(model, optimizer)
+        state = torch.get_rng_state()
+        with pytest.raises(KeyError):
+            interrupted()
+        torch.set_rng_state(state)
+        assert same(before, everything(model, optimizer))
+
+
+def test_a_model_with_weight_norm_is_copied() -> None:
+    with pytest.warns(FutureWarning):
+        layer = nn.utils.weight_norm(nn.Linear(4, 4))
+    layer(torch.randn(2, 4)).sum().backward()
+    (twin,) = copied(layer)
+    assert torch.equal(twin(torch.ones(1, 4)), layer(torch.ones(1, 4)))
