@@ -75,8 +75,10 @@ class Monitor:
         seen = self._before.steps[-1].step if self._before.steps else 0
         self._num_steps = seen if first_step is None else first_step - 1
         self._parameters = [p for p in self._plain.parameters() if p.requires_grad]
-        # Clipping scales all gradients alike, so one small tensor before and after tells the ratio.
         self._gauge = min(self._parameters, key=lambda p: (p.dim() < 2, p.numel()), default=None)
+        # Clipping scales all gradients alike, so two small tensors before and after tell the ratio. The last one is the head's
+        # bias as a rule, which still has a gradient where a dead net's weights have none.
+        self._clip_gauges = list({id(p): p for p in (self._gauge, *self._parameters[-1:]) if p is not None}.values())
         self._sampler = LayerSampler(self._plain, self._gauge, self._guarded)
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
@@ -92,7 +94,7 @@ class Monitor:
     def _reset_step(self) -> None:
         self._micro: list[Tensor] = []
         self._norm: Tensor | None = None
-        self._gauge_before: Tensor | None = None
+        self._gauges_before: Tensor | None = None
         self._clip_ratio: Tensor | None = None
         self._expected_lr: float | None = None
         self._is_stepping = False
@@ -220,8 +222,8 @@ class Monitor:
         gradients = [statistics.local(p.grad) for p in self._parameters if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
-        if self._gauge is not None and self._gauge.grad is not None:
-            self._gauge_before = torch.linalg.vector_norm(statistics.local(self._gauge.grad).float()) / scale
+        gauges = self._norm_of_gauges()
+        self._gauges_before = None if gauges is None else gauges / scale
         if self._sampler.is_armed:
             self._sampler.take_gradients(scale)
         if self._optimizer is None:
@@ -229,10 +231,14 @@ class Monitor:
 
     def _before_step(self) -> None:
         self._is_stepping = True
-        if self._gauge_before is not None and self._gauge is not None and self._gauge.grad is not None:
-            after = torch.linalg.vector_norm(statistics.local(self._gauge.grad).float())
-            # A gauge without gradient tells nothing: 0 / 0 counts as not clipped.
-            self._clip_ratio = torch.where(self._gauge_before > 0, after / self._gauge_before, 1.0)
+        after = self._norm_of_gauges()
+        if self._gauges_before is not None and after is not None:
+            # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
+            self._clip_ratio = after / self._gauges_before
+
+    def _norm_of_gauges(self) -> Tensor | None:
+        gradients = [statistics.local(p.grad).float() for p in self._clip_gauges if p.grad is not None]
+        return nn.utils.get_total_norm(gradients) if gradients else None
 
     def _end_step(self, skipped: bool = False) -> None:
         if not self._micro:  # a step without after_backward is not counted
