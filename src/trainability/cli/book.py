@@ -25,22 +25,21 @@ _COLOURS: dict[Answer, str] = {"yes": "green", "no": "red", "open": "yellow", "n
 def print_book() -> None:
     """Print every trial, its chapter, its data, what its runs cost one core, and what the log reports."""
     table = Table(title="The log's trials", title_justify="left")
-    for name in ("trial", "chapter", "data", "minutes", "on the real set", "the log reports"):
-        is_number = name in ("minutes", "on the real set")
-        table.add_column(name, no_wrap=name in ("trial", "chapter"), justify="right" if is_number else "left")
+    for name in ("trial", "min", "real", "the log reports"):
+        table.add_column(name, no_wrap=name != "the log reports", justify="right" if name in ("min", "real") else "left")
     chapter = None
     for trial in TRIALS.values():
-        if chapter not in (None, trial.chapter):
+        if trial.chapter != chapter:
             table.add_section()
+            table.add_row(Text(trial.chapter, style="bold"), "", "", Text(f"{trial.section}; {trial.data}", style="bold"))
         chapter = trial.chapter
         costs = [_minutes(trial, scale) for scale in ("pocket", "desk")]
-        table.add_row(trial.id, trial.chapter, trial.data, *costs, trial.reports)
+        table.add_row(trial.id, *costs, trial.reports)
     console = Console()
     console.print(table)
     console.print(
-        "Minutes are of one core, for all runs of a trial; runs are made side by side. On the real set: with --data-root, "
-        "at 32 "
-        "pixels and a quarter of the width; where there is none, it needs a GPU (--scale full).",
+        "min: minutes of one core for all runs of a trial, which are made side by side. real: the same on the real set, at 32 "
+        "pixels and a quarter of the width (--data-root DIR); where there is none, it needs a GPU (--scale full).",
         highlight=False,
     )
     console.print(FURTHER, highlight=False)
