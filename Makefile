@@ -4,10 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types bench gallery clean
+# Closed forms, rules, configuration, records: what a change is most often about. No training, no browser, few processes.
+FAST := canvas config doctor_evidence doctor_rules doctor_signal house initialize judge keyed metrics \
+  optimizer period record schedule tail transfer vgg
+FAST_TESTS := $(wildcard $(foreach name,$(FAST),tests/test_$(name).py tests/test_trials_$(name).py))
+
+.PHONY: help demo test test-fast test-one lint types docs bench gallery clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready  ## train VGG-B on handwritten digits, then write its report
 	$(BIN)/trainability train
@@ -15,12 +20,22 @@ demo: $(VENV)/.ready  ## train VGG-B on handwritten digits, then write its repor
 test: $(VENV)/.ready-dev  ## run the whole test suite
 	$(BIN)/python -m pytest
 
+test-fast: $(VENV)/.ready-dev  ## the tests that together take less than a minute
+	$(BIN)/python -m pytest -m 'not slow' $(FAST_TESTS)
+
+test-one: $(VENV)/.ready-dev  ## one file or one test: make test-one T=tests/test_house.py
+	@test -n "$(T)" || { echo "name a test: make test-one T=tests/test_house.py::test_the_root_keeps_few_files" >&2; exit 2; }
+	$(BIN)/python -m pytest $(T)
+
 lint: $(VENV)/.ready-dev  ## style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.ready-dev  ## static types
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.ready-docs  ## the pages of docs/ with a reference from the docstrings, into site/
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.ready-dev  ## run every benchmark in turn, and write benchmarks/results/
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
@@ -37,9 +52,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab]'
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,tensorboard,wandb]'
+	@touch $@
+
+$(VENV)/.ready-docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@

@@ -49,6 +49,7 @@ class Arm:
         seed: of weights, order and dropout.
         steps: at most.
         width: of the net, of the paper's.
+        lr: learning rate.
     """
 
     budget: float
@@ -57,6 +58,7 @@ class Arm:
     seed: int = 0
     steps: int = 1500
     width: float = 0.125
+    lr: float = 0.01
 
 
 ARMS: tuple[Arm, ...] = (
@@ -69,7 +71,13 @@ ARMS: tuple[Arm, ...] = (
     *(Arm(budget=4.0, clip=clip, weight_decay=5e-3) for clip in (0.1, 1.0)),
     *(Arm(budget=budget, clip=clip) for budget in (2.0, 3.0) for clip in (0.1, 1.0)),
     *(Arm(budget=budget, clip=clip, seed=1) for budget in (-2.0, 0.0, 2.0, 4.0) for clip in (0.1, 1.0)),
-    Arm(budget=4.0, clip=0.1, steps=5000),
+    # The same first-order fall in a step, by another rate.
+    *(Arm(budget=2.0, clip=1.0, lr=lr, seed=seed) for lr in (1e-3, 3e-3) for seed in (0, 1)),
+    *(Arm(budget=0.0, clip=0.1, lr=lr) for lr in (0.03, 0.1)),
+    *(Arm(budget=budget, clip=0.3) for budget in (0.0, 1.0, 2.0)),
+    *(Arm(budget=4.0, clip=0.03, seed=seed, steps=3000) for seed in (0, 1)),
+    Arm(budget=4.0, clip=0.1, steps=4000),
+    *(Arm(budget=budget, clip=clip, width=0.25) for budget, clip in ((2.0, 1.0), (2.0, 0.1), (1.0, 1.0), (1.0, 0.3))),
 )
 
 
@@ -115,7 +123,7 @@ def run(arm: Arm, data: DataSet) -> dict[str, object]:
         model=ModelConfig(config="B", width=arm.width, dropout=0.5),
         init=InitConfig(plan=plan_of(arm.budget, arm.width)),
         data=DataConfig(name="mnist", crop=32, input="standard"),
-        optim=OptimConfig(batch_size=32, weight_decay=arm.weight_decay, clip=arm.clip),
+        optim=OptimConfig(batch_size=32, lr=arm.lr, weight_decay=arm.weight_decay, clip=arm.clip),
         run=RunSettings(seed=arm.seed, device="cpu"),
     ).completed()
     begun = time.process_time()
@@ -169,24 +177,32 @@ def made() -> list[dict]:
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.is_file() else []
 
 
+def fall_of(row: dict) -> float:
+    """The loss's first-order fall in the first step, nats: lr * min(|g|, clip) * |g|."""
+    arm, norm = Arm(**row["arm"]), row["first_norm"]
+    return arm.lr * norm * (norm if arm.clip is None else min(norm, arm.clip))
+
+
 def print_table() -> None:
-    """Print a line per arm."""
-    print("| budget | clip | decay | width | seed | left chance | budget then | dead units of fc6 | last loss |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for row in sorted(made(), key=lambda row: [str(value) for value in row["arm"].values()]):
-        arm = row["arm"]
+    """Print a line per arm, by the fall that its first step asks for."""
+    columns = ("fall of the first step, nats", "budget", "clip", "lr", "decay", "width", "seed", "left chance", "budget then")
+    print(f"| {' | '.join(columns)} | dead units of fc6 |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for row in sorted(made(), key=fall_of):
+        arm = Arm(**row["arm"])
         left = f"step {row['left_chance_step']:,}" if row["left_chance_step"] else f"not in {row['steps']:,}"
         if row["nonfinite_step"]:
             left = f"not finite at {row['nonfinite_step']}"
         settings = (
-            f"{arm['budget']:+.1f}",
-            arm["clip"] or "none",
-            f"{arm['weight_decay']:g}",
-            f"{arm['width']:g}",
-            arm["seed"],
+            f"{arm.budget:+.1f}",
+            arm.clip or "none",
+            f"{arm.lr:g}",
+            f"{arm.weight_decay:g}",
+            f"{arm.width:g}",
+            arm.seed,
         )
-        measured = (left, f"{row['last_budget']:+.1f}", f"{row['last_dead']:.0%}", f"{row['last_loss']:.2f}")
-        print(f"| {' | '.join(map(str, (*settings, *measured)))} |")
+        measured = (left, f"{row['last_budget']:+.1f}", f"{row['last_dead']:.0%}")
+        print(f"| {fall_of(row):.2g} | {' | '.join(map(str, (*settings, *measured)))} |")
 
 
 def main() -> None:
@@ -200,7 +216,7 @@ def main() -> None:
         torch.set_num_threads(1)
         config = DataConfig(name="mnist", path=options.data_path, crop=32, input="standard")
         data = dataset.load(RunConfig(data=config).completed().data, seed=0)
-        done = {json.dumps(row["arm"]) for row in made()}
+        done = {json.dumps(asdict(Arm(**row["arm"]))) for row in made()}
         spent = sum(row["cpu_seconds"] for row in made())
         for arm in ARMS:
             if json.dumps(asdict(arm)) in done or spent > 60 * options.cpu_minutes:

@@ -164,7 +164,7 @@ def test_colour_shift_is_added_on_0_255_before_normalisation_and_not_clipped() -
 
 
 def test_jitter_below_the_crop_or_reversed_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"data\.jitter is 32; it must be at least 64"):
+    with pytest.raises(ValueError, match=r"data\.jitter\D*32\D*64"):
         DataConfig(crop=64, jitter=(32, 128))
-    with pytest.raises(ValueError, match=r"data\.jitter is 90; .* at most 80"):
+    with pytest.raises(ValueError, match=r"data\.jitter\D*90\D.*\b80"):
         DataConfig(crop=64, jitter=(90, 80))

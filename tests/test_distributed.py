@@ -51,8 +51,8 @@ def test_two_processes_equal_one(command, tmp_path: Path, single, parallel: str,
     run = read_run(tmp_path / "two")
     agree(run, single)
     assert run.environment["world_size"] == 2
-    weights = checkpoint.load_weights(tmp_path / "two" / "checkpoints")
-    expected = checkpoint.load_weights(single.folder / "checkpoints")
+    weights = checkpoint.load_weights(tmp_path / "two" / "checkpoints", {})
+    expected = checkpoint.load_weights(single.folder / "checkpoints", {})
     assert sorted(weights) == sorted(expected)
     for name, value in expected.items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-5)
@@ -84,7 +84,7 @@ def test_two_killed_processes_resume_exactly(command, tmp_path: Path, parallel: 
     assert whole.returncode == 0, whole.stderr
     killed, uninterrupted = (read_run(tmp_path / name) for name in ("killed", "whole"))
     assert [row["loss"] for row in killed.steps] == [row["loss"] for row in uninterrupted.steps]
-    one, other = (checkpoint.load_weights(run.folder / "checkpoints") for run in (killed, uninterrupted))
+    one, other = (checkpoint.load_weights(run.folder / "checkpoints", {}) for run in (killed, uninterrupted))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 

@@ -215,3 +215,18 @@ def test_takes_token_indices():
     report = probe(model, F.cross_entropy, torch.randint(50, (32, 6)), torch.arange(32) % 10)
     assert report.layers[0].kind == "embedding"
     assert report.predicted_logit_rms == pytest.approx(report.logit_rms, rel=0.5)
+
+
+def test_random_state_is_put_back_after_a_model_that_draws():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.layer(x + 0.1 * torch.randn_like(x))
+
+    model, images, labels = Noisy(), torch.randn(16, 8), torch.arange(16) % 4
+    before = torch.get_rng_state()
+    probe(model, F.cross_entropy, images, labels)
+    assert torch.equal(before, torch.get_rng_state())

@@ -178,11 +178,11 @@ def test_published_weights_are_asked_about_any_data(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_asked_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="31 is smaller than the 32 pixels"):
+    with pytest.raises(ValueError, match=r"31\D*32"):
         ask(run, scales=(31,))
     with pytest.raises(ValueError, match="not a run directory"):
         ask(tmp_path)
-    with pytest.raises(ValueError, match="no checkpoint of step 7"):
+    with pytest.raises(ValueError, match=r"step\D*7"):
         evaluate_runs([run], EvaluationOptions(), engine=ENGINE, step=7)
 
 

@@ -1,18 +1,24 @@
 """The loop: what must not change a result does not, and what goes wrong is named."""
 
 import json
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import QuietDisplay, config_of, train
+from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability import initialization
 from trainability.data import dataset
 from trainability.data.loader import ResidentLoader
 from trainability.initialization import InitPlan
 from trainability.models.vgg import set_dropout_keys
+from trainability.training.checkpoint import Position
+from trainability.training.nonfinite import first_nonfinite
 from trainability.training.parts import build_model
 
 GOLDEN = Path(__file__).parent / "golden" / "digits-20-steps.json"
@@ -122,6 +128,20 @@ def test_a_non_finite_step_is_named_and_the_weights_before_it_are_kept(tmp_path:
     assert first.outcome.message.split(";")[0] == bad.outcome.message.split(";")[0]
 
 
+def test_the_layer_where_a_gradient_first_overflows_is_named() -> None:
+    # sqrt at 0: finite going forward, an infinite slope on the way back.
+    class Root(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sqrt()
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), Root(), nn.Linear(4, 2))
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    place = first_nonfinite(model, lambda: model(torch.ones(2, 3)).sum().backward())
+    assert place is not None
+    assert place.split()[:5] == ["the", "gradient", "that", "reached", "1"]
+
+
 def test_weights_that_are_not_finite_are_named_in_the_first_step(tmp_path: Path) -> None:
     bad = train(tmp_path / "run", config_of(init__plan="normal=1e39,xavier:10"))
     assert bad.outcome.status == "non-finite"
@@ -145,18 +165,76 @@ def test_a_gpu_trains_like_the_cpu(tmp_path: Path, precision: str) -> None:
     assert gpu.losses == pytest.approx(cpu.losses, rel=5e-2 if precision == "fp32" else 0.3)
 
 
+class Steps(QuietDisplay):
+    """A display that notes how many steps have been issued, and does `after_step` after each."""
+
+    def __init__(self, after_step: Callable[[], object] = lambda: None) -> None:
+        self.issued = 0
+        self.after_step = after_step
+
+    def step(self, position: Position) -> None:
+        self.issued = position.step
+        self.after_step()
+
+
+class Reads(TorchDispatchMode):
+    """Notes after how many steps a value goes to the host, and from which line: there a GPU would be waited for."""
+
+    OPERATIONS = (
+        torch.ops.aten._local_scalar_dense.default,  # item(), bool(), float(), int(), and what torch decides by a value
+        torch.ops.aten.nonzero.default,
+        torch.ops.aten.masked_select.default,
+    )
+
+    def __init__(self, steps: Steps) -> None:
+        super().__init__()
+        self.steps = steps
+        self.seen: list[tuple[int, str]] = []
+
+    def note(self) -> None:
+        lines = [frame for frame in traceback.extract_stack() if "trainability" in Path(frame.filename).parts]
+        self.seen.append((self.steps.issued, f"{Path(lines[-1].filename).name}:{lines[-1].name}" if lines else "torch"))
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in self.OPERATIONS:
+            self.note()
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("clip", "sampled"), [(None, ()), (1.0, ()), (1.0, (5, 10))])
+def test_values_reach_the_host_at_the_end_of_an_epoch_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float | None, sampled: tuple[int, ...]
+) -> None:
+    # 12 steps make an epoch, and the log interval is longer. The monitor copies a sample to the host in the sampled step.
+    config = config_of(
+        run__log_every_steps=1000, run__monitor_every_steps=5 if sampled else None, optim__epochs=1, optim__clip=clip
+    )
+    steps = Steps()
+    reads = Reads(steps)
+    plain = torch.Tensor.tolist
+
+    def tolist(tensor: torch.Tensor) -> object:  # on a CPU it reads the memory, past every dispatch
+        reads.note()
+        return plain(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "tolist", tolist)
+    with reads:
+        train(tmp_path / "run", config, display=steps)
+    assert steps.issued == 12
+    assert (12, "tally.py:read") in reads.seen
+    assert {step for step, _ in reads.seen if 0 < step < 12} == set(sampled)
+
+
 @pytest.mark.gpu
 def test_no_device_synchronisation_outside_logged_steps(tmp_path: Path) -> None:
-    class Strict(QuietDisplay):
-        """Lets torch raise at any synchronisation between two reads."""
-
-        def step(self, position: object) -> None:
-            torch.cuda.set_sync_debug_mode("error")
-
+    # From the first step on, torch raises at any wait. One read, at the end of the epoch; nothing before it may wait.
+    steps = Steps(after_step=lambda: torch.cuda.set_sync_debug_mode("error"))
     try:
-        # One read, at the end of the epoch; nothing before it may wait.
-        with pytest.raises(RuntimeError, match="synchroniz"):
-            train(tmp_path / "run", config_of(run__device="cuda", run__log_every_steps=1000), display=Strict())
-        assert not (tmp_path / "run" / "steps.jsonl").exists()
+        with pytest.raises(RuntimeError, match="synchroniz") as raised:
+            train(tmp_path / "run", config_of(run__device="cuda", run__log_every_steps=1000), display=steps)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert steps.issued == 12
+    ours = [entry for entry in raised.traceback if "trainability" in Path(entry.path).parts]
+    assert (Path(ours[-1].path).name, ours[-1].name) == ("tally.py", "read")
+    assert not (tmp_path / "run" / "steps.jsonl").exists()

@@ -126,8 +126,8 @@ def test_position_survives_its_file(trained, tmp_path: Path) -> None:
         sums=EpochSums(loss_sum=1.5, top1_correct=3, top5_correct=4, num_examples=9, seconds=0.5),
     )
     parts, engine = trained.parts, Engine(device=torch.device("cpu"))
-    checkpoint.save(tmp_path, position, parts.model, parts.optimizer, engine)
-    loaded = checkpoint.load_latest(tmp_path, parts.model, parts.optimizer, engine)
+    checkpoint.save(tmp_path, position, parts.model, parts.optimizer, engine, {})
+    loaded = checkpoint.load_latest(tmp_path, parts.model, parts.optimizer, engine, {})
     assert loaded is not None
     assert loaded.position == position
     assert loaded.skipped == []
@@ -137,7 +137,7 @@ def test_the_last_two_checkpoints_and_the_best_are_kept(trained, tmp_path: Path)
     parts, engine = trained.parts, Engine(device=torch.device("cpu"))
     for step in range(1, 7):
         position = Position(step=step, plateau=Plateau(best_error=0.5, best_step=2))
-        checkpoint.save(tmp_path, position, parts.model, parts.optimizer, engine)
+        checkpoint.save(tmp_path, position, parts.model, parts.optimizer, engine, {})
     assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [6, 5, 2]
     assert not list(tmp_path.glob("*.partial"))
 
@@ -146,13 +146,13 @@ def test_the_last_two_checkpoints_and_the_best_are_kept(trained, tmp_path: Path)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(trained, tmp_path: Path, damage: str) -> None:
     parts, engine = trained.parts, Engine(device=torch.device("cpu"))
     for step in (1, 2):
-        checkpoint.save(tmp_path, Position(step=step), parts.model, parts.optimizer, engine)
+        checkpoint.save(tmp_path, Position(step=step), parts.model, parts.optimizer, engine, {})
     newest = tmp_path / "step-000000002.pt"
     whole = bytearray(newest.read_bytes())
     if damage == "flipped":
         whole[len(whole) // 2] ^= 0xFF
     newest.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "flipped": bytes(whole)}[damage])
-    loaded = checkpoint.load_latest(tmp_path, parts.model, parts.optimizer, engine)
+    loaded = checkpoint.load_latest(tmp_path, parts.model, parts.optimizer, engine, {})
     assert loaded is not None
     assert loaded.position.step == 1
     assert len(loaded.skipped) == 1
@@ -164,6 +164,6 @@ def test_no_readable_checkpoint_at_all(trained, tmp_path: Path) -> None:
     (tmp_path / "step-000000003.pt").write_bytes(b"PK\x03\x04 torn")
     engine = Engine(device=torch.device("cpu"))
     with pytest.raises(ValueError, match=r"no checkpoint can be read: step-000000003\.pt"):
-        checkpoint.load_latest(tmp_path, trained.parts.model, trained.parts.optimizer, engine)
+        checkpoint.load_latest(tmp_path, trained.parts.model, trained.parts.optimizer, engine, {})
     with pytest.raises(ValueError, match="to take weights from"):
-        checkpoint.load_weights(tmp_path / "nowhere")
+        checkpoint.load_weights(tmp_path / "nowhere", {})

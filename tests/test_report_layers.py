@@ -187,7 +187,7 @@ def with_checkpoint(run: Run, weight: torch.Tensor) -> Run:
     with torch.no_grad():
         model.features[0].weight.copy_(weight)  # type: ignore[operator]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    checkpoint.save(run.folder / "checkpoints", Position(step=8), model, optimizer, Engine(device=torch.device("cpu")))
+    checkpoint.save(run.folder / "checkpoints", Position(step=8), model, optimizer, Engine(device=torch.device("cpu")), {})
     return run
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pytest
 import torch
 from conftest import QuietDisplay, config_of, flags_of, train
 
+from trainability.cli import program as cli
 from trainability.training import checkpoint
 from trainability.training.record import read_rows, read_run
+from trainability.training.same_run import identity
 
 TIMING = ("images_per_second", "train_seconds")
 
@@ -85,13 +88,7 @@ def test_twenty_kills(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop_after", [1, 5, 12, 13])
 def test_a_stop_in_any_place_of_an_epoch(tmp_path: Path, stop_after: int) -> None:
     config = config_of(optim__micro_batch_size=50)
-
-    class Stopper(QuietDisplay):
-        def step(self, position) -> None:
-            if position.step == stop_after:
-                signal.raise_signal(signal.SIGINT)
-
-    stopped = train(tmp_path / "stopped", config, display=Stopper())
+    stopped = train(tmp_path / "stopped", config, display=Stopper(stop_after))
     assert stopped.outcome.status == "interrupted"
     assert stopped.outcome.position.step == stop_after
     train(tmp_path / "stopped", config)
@@ -119,3 +116,111 @@ def test_a_torn_newest_checkpoint_costs_steps_but_not_the_result(tmp_path: Path)
     assert newest.name in listener.notes[0]
     assert "continuing from step-000000010.pt" in listener.notes[0]
     assert_equal_runs(tmp_path / "whole", tmp_path / "torn")
+
+
+class Stopper(QuietDisplay):
+    """Stops a run after a step, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.stop_after = step
+
+    def step(self, position) -> None:
+        if position.step == self.stop_after:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("stop_after", [5, 17])
+def test_a_kill_between_two_writings_of_the_evidence_makes_no_finding(tmp_path: Path, stop_after: int) -> None:
+    # Three micro-batches a step, one at the end of an epoch: 128 and 30 images by 50.
+    config = config_of(optim__micro_batch_size=50, run__monitor_every_steps=5, run__checkpoint_every_steps=5)
+    train(tmp_path / "whole", config)
+    if stop_after > 12:
+        train(tmp_path / "killed", config_of(**FIRST_EPOCH))
+    evidence = tmp_path / "killed" / "evidence.json"
+    before = evidence.read_bytes() if evidence.exists() else None
+    train(tmp_path / "killed", config, display=Stopper(stop_after))
+    evidence.unlink() if before is None else evidence.write_bytes(before)  # a kill lets nobody write it
+    resumed = train(tmp_path / "killed", config)
+    rules = {finding["rule"] for finding in (resumed.run.findings or {})["findings"]}
+    assert "accumulation" not in rules
+    assert {row["micro_batches"] for row in resumed.run.steps} == {1, 3}
+    assert_equal_runs(tmp_path / "whole", tmp_path / "killed")
+
+
+FIRST_EPOCH = {
+    "optim__micro_batch_size": 50,
+    "run__monitor_every_steps": 5,
+    "run__checkpoint_every_steps": 5,
+    "optim__epochs": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "missing", [("result.json",), ("result.json", "predictions.npz"), ("predictions.npz",), ("report.html",)]
+)
+def test_a_run_that_was_killed_after_its_last_checkpoint_is_completed(
+    tmp_path: Path, missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = flags_of(config_of(optim__epochs=1))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", *flags, "--run.dir", "r"])
+    assert stop.value.code == 0
+    before = read_run("r")
+    for name in missing:
+        (tmp_path / "r" / name).unlink()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--resume", "r"])
+    assert stop.value.code == 0
+    after = read_run("r")
+    assert (after.steps, after.evaluations) == (before.steps, before.evaluations)
+    assert {key: value for key, value in (after.result or {}).items() if key not in TIMING} == {
+        key: value for key, value in (before.result or {}).items() if key not in TIMING
+    }
+    assert all((tmp_path / "r" / name).is_file() for name in ("result.json", "predictions.npz", "report.html"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--resume", "r"])
+    assert stop.value.code == 2
+    assert "is finished: 1 of 1 epochs" in capsys.readouterr().err
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_whose_checkpoints_are_gone_is_left_as_it_is(tmp_path: Path) -> None:
+    train(tmp_path / "r", config_of())
+    shutil.rmtree(tmp_path / "r" / "checkpoints")
+    before = files(tmp_path / "r")
+    with pytest.raises(ValueError, match="cannot be continued: "):
+        train(tmp_path / "r", config_of(optim__epochs=3))
+    assert files(tmp_path / "r") == before
+
+
+@pytest.mark.parametrize("name", ["layers.jsonl", "evaluations.jsonl", "findings.jsonl", "evidence.json"])
+def test_a_refused_resume_has_written_nothing(tmp_path: Path, name: str) -> None:
+    train(tmp_path / "r", config_of(run__monitor_every_steps=5, optim__epochs=1))
+    with (tmp_path / "r" / "steps.jsonl").open("a") as file:
+        file.write('{"step": 13}\n')
+    (tmp_path / "r" / name).write_text('nothing\n{"step": 1, "epoch": 1}\n')
+    before = files(tmp_path / "r")
+    with pytest.raises(ValueError, match="changed or damaged"):
+        train(tmp_path / "r", config_of(optim__epochs=2))
+    assert files(tmp_path / "r") == before
+
+
+@pytest.mark.parametrize(("change", "words"), [("renamed", "written after step 12, and renamed"), ("seed", "run.seed is 1")])
+def test_a_checkpoint_of_another_step_or_run_is_not_taken(tmp_path: Path, change: str, words: str) -> None:
+    train(tmp_path / "r", config_of(optim__epochs=1))
+    folder = tmp_path / "r" / "checkpoints"
+    if change == "renamed":
+        shutil.copy(folder / "step-000000012.pt", folder / "step-000000024.pt")
+    else:
+        train(tmp_path / "other", config_of(run__seed=1))
+        shutil.copy(tmp_path / "other" / "checkpoints" / "step-000000024.pt", folder)
+    with pytest.raises(ValueError, match=words):
+        checkpoint.load_weights(folder, identity(config_of()))
+    train(tmp_path / "r", config_of())
+    train(tmp_path / "whole", config_of())
+    assert_equal_runs(tmp_path / "whole", tmp_path / "r")

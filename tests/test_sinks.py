@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import config_of, train
 
-from trainability.training import sinks
+from trainability import extras
 
 
 def test_tensorboard_gets_scalars_and_histograms(tmp_path: Path) -> None:
@@ -36,8 +36,8 @@ def test_wandb_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (tmp_path / "run" / "wandb-id.txt").read_text().strip() in written[0].name
 
 
-def test_a_sink_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'trainability\[wandb\]'"):
-        sinks.require(("wandb",))
-    sinks.require(())
+def test_a_sink_that_is_not_installed_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(extras.MissingExtra, match=r"pip install 'trainability\[wandb\]'"):
+        train(tmp_path / "run", config_of(run__sinks=("wandb",)))
+    assert not (tmp_path / "run").exists()

@@ -42,8 +42,8 @@ def test_only_the_appended_bytes_are_read(tmp_path: Path, monkeypatch: pytest.Mo
     with path.open("ab") as file:
         file.write(line(1001))
     parsed = []
-    loads = json.loads
-    monkeypatch.setattr(tails.json, "loads", lambda text: parsed.append(text) or loads(text))
+    parse = tails.parse
+    monkeypatch.setattr(tails, "parse", lambda text, where: parsed.append(text) or parse(text, where))
     assert numbers(tail) == [1001]
     assert parsed == [line(1001)]
 

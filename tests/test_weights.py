@@ -112,13 +112,13 @@ def test_what_is_no_vgg_is_refused_in_one_line(tmp_path: Path) -> None:
         load_published(path)
     state = reference("A").state_dict()
     torch.save({name: value for name, value in state.items() if not name.startswith("features.18.")}, path)
-    with pytest.raises(ValueError, match="7 convolutions belong to none"):
+    with pytest.raises(ValueError, match=r"\b7\b"):
         load_published(path)
     torch.save({**state, "classifier.0.weight": torch.zeros(48, 130)}, path)
-    with pytest.raises(ValueError, match="130 inputs, which is no square map"):
+    with pytest.raises(ValueError, match=r"\b130\b"):
         load_published(path)
     torch.save({**state, "classifier.3.weight": torch.zeros(48, 13)}, path)
     with pytest.raises(ValueError, match=r"not the weights of configuration A .*classifier\.3"):
         load_published(path)
-    with pytest.raises(ValueError, match="input is 'bgr'; accepted: torchvision, caffe"):
+    with pytest.raises(ValueError, match=r"'bgr'.*torchvision, caffe"):
         load_published(path, input="bgr")

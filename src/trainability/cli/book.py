@@ -1,4 +1,4 @@
-"""The book of trials in a terminal: its list, its runs as they are made, its verdicts."""
+"""The book of trials in a terminal: the list, the progress of its runs, the verdicts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainability.terminal.console import plain_console
 from trainability.trials.book import FURTHER, TRIALS, select
 from trainability.trials.cost import cost_seconds
 from trainability.trials.scales import Scale, find_places
@@ -24,7 +25,7 @@ _COLOURS: dict[Answer, str] = {"yes": "green", "no": "red", "open": "yellow", "n
 
 def print_book() -> None:
     """Print every trial, its chapter, its data, what its runs cost one core, and what the log reports."""
-    table = Table(title="The log's trials", title_justify="left")
+    table = Table(title="The trials of the public training log", title_justify="left")
     for name in ("trial", "min", "real", "the log reports"):
         table.add_column(name, no_wrap=name != "the log reports", justify="right" if name in ("min", "real") else "left")
     chapter = None
@@ -35,7 +36,7 @@ def print_book() -> None:
         chapter = trial.chapter
         costs = [_minutes(trial, scale) for scale in ("pocket", "desk")]
         table.add_row(trial.id, *costs, trial.reports)
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print(
         "min: minutes of one core for all runs of a trial, which are made side by side. real: the same on the real set, at 32 "
@@ -64,20 +65,20 @@ def replay_book(
     num_processes: int | None,
     keep_weights: bool,
 ) -> int:
-    """Make runs and print the verdicts; see `cli.run_trials`. Returns 1 if a run could not be made."""
+    """Make runs and print the verdicts; see `cli.trials.run_trials`. Returns 1 if a run could not be made."""
     chosen = select(tuple(names))
     places = find_places(data_root, data_paths)
     from trainability.trials import run as trial_runs  # imports torch: a name that is none is refused at once
 
     jobs = trial_runs.jobs_of(chosen, scale, variants, places=places)
-    console = Console()
+    console = plain_console()
     console.print(_announced(jobs, root, num_processes), highlight=False)
     count = 0
 
     def on_finished(done: FinishedJob) -> None:
         nonlocal count
         count += 1
-        how = done.problem or ("there already" if done.was_there else f"{done.seconds:.0f} s")
+        how = done.problem or ("exists" if done.was_there else f"{done.seconds:.0f} s")
         style = "red" if done.problem else None
         console.print(
             f"[{count}/{len(jobs)}] {done.job.name}: {how}", style=style, highlight=False, markup=False, soft_wrap=True
@@ -86,7 +87,7 @@ def replay_book(
     try:
         done = trial_runs.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, on_finished=on_finished)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where it was", highlight=False)
+        console.print("interrupted; the same command continues", highlight=False)
         raise
     problems: list[str] = []
     scales: dict[Scale, None] = {job.scale: None for job in jobs}

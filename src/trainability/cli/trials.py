@@ -12,7 +12,7 @@ BOOK_FOLDER = Path("runs/trials")
 
 
 def list_trials() -> int:
-    """Show every trial: its chapter, the data it stands for, what its runs cost, and what the log says happened."""
+    """List every trial with its chapter, its data, what its runs cost, and what the log reports."""
     from trainability.cli.book import print_book
 
     print_book()
@@ -32,12 +32,12 @@ def run_trials(
     processes: int | None = None,
     keep_weights: bool = False,
 ) -> int:
-    """Make the runs of trials and judge them: is it as the log saw it, and does the log's explanation hold.
+    """Make the runs of trials and compare them with the log: is its result reproduced, and does its explanation hold?
 
-    What is there already is not made again; a run that was broken off goes on where it was.
+    Runs that exist are not made again; an interrupted run continues.
 
     Args:
-        names: trials or chapters, as trials list shows them, or all.
+        names: trials or chapters, as trials list prints them, or all.
         scale: pocket: minutes on two cores, 32 pixels, stand-ins for the data. desk: the real MNIST and CIFAR-10 on two
             cores, 32 pixels, a quarter of the width. real: the real sets, 32 pixels, the paper's width. full: as the log,
             224 pixels. None takes pocket, and desk too for the sets that --data-root has.
@@ -47,9 +47,9 @@ def run_trials(
         data_root: folder that holds mnist, cifar10, imagenet-1000, caltech256 and so on, as far as it does. With photographs
             (imagenet-1000 or imagenet) starts are probed on those, too.
         data_path: NAME=PATH of sets that lie elsewhere. Sets that have no place come from the Hub.
-        dir: where the runs are kept.
-        processes: runs side by side, each on one core. None takes one per core, or one on a GPU.
-        keep_weights: keep the checkpoints of every run: gigabytes.
+        dir: folder of the runs.
+        processes: runs at the same time, each on one core. None takes one per core, or one on a GPU.
+        keep_weights: keep the checkpoints of every run, which take gigabytes.
     """
     from trainability.cli.book import replay_book
     from trainability.trials.trial import VARIANTS
@@ -77,20 +77,21 @@ def report_trials(
     out: Path | None = None,
     markdown: Path | None = None,
 ) -> int:
-    """Write the book's page: every trial in the log's order, what the log says beside what was measured, with its pictures.
+    """Write the book's page: every trial in the log's order, what the log says and what was measured, with figures.
 
-    One file that works offline, from the runs that are there; trials without runs are listed with the command that makes them.
+    One file that works offline, made from the existing runs; trials without runs are listed with the command that makes
+    them.
 
     Args:
-        names: trials or chapters, as trials list shows them, or all.
+        names: trials or chapters, as trials list prints them, or all.
         scale: of the runs; pocket shows what was run at desk scale beside it.
-        dir: where the runs are.
-        out: the page. None puts book.html beside the runs.
-        markdown: write the table and the reasons as a page of documentation, too.
+        dir: folder of the runs.
+        out: the page. None writes book.html next to the runs.
+        markdown: also write the table and the reasons as Markdown.
     """
     from trainability.trials.book import select
 
-    select(names)  # imports no torch: a name that is none is refused at once
+    select(names)  # does not import torch, so that an unknown name is refused at once
     from trainability.trials.report.page import write_book
 
     written = write_book(names, scale=scale, root=dir, standard=BOOK_FOLDER, out=out, markdown_path=markdown)

@@ -1,8 +1,10 @@
-"""What a run is: its fields, their TOML form, and the checks of their values. Nothing here imports torch."""
+"""The configuration of a run: its fields, their TOML form, and the checks of their values. Nothing here imports torch."""
 
-from trainability.config.checks import in_range, nearest, one_of
+from trainability.config.checks import in_range, nearest, one_line, one_of, plain, shown
 from trainability.config.fields import (
     MIN_SIDE,
+    MOST_OUTPUTS,
+    MOST_PROCESSES,
     NUM_POOLINGS,
     SECTIONS,
     DataConfig,
@@ -17,6 +19,8 @@ from trainability.config.toml import differences, field_flags, from_toml, read_t
 
 __all__ = [
     "MIN_SIDE",
+    "MOST_OUTPUTS",
+    "MOST_PROCESSES",
     "NUM_POOLINGS",
     "SECTIONS",
     "SOURCES",
@@ -32,8 +36,11 @@ __all__ = [
     "from_toml",
     "in_range",
     "nearest",
+    "one_line",
     "one_of",
+    "plain",
     "read_tables",
     "recipe_flags",
+    "shown",
     "to_toml",
 ]

@@ -1,19 +1,23 @@
-"""The TOML form of a configuration: written, read back, compared, and expanded into flags."""
+"""Write a configuration as TOML, read it back, compare two, and expand one into flags."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from trainability.config.checks import nearest
+from trainability.config.checks import nearest, shown
 from trainability.config.fields import SECTIONS, RunConfig
+from trainability.disk import regular
+
+MOST_BYTES = 2**20
 
 
 def field_flags() -> dict[str, dict[str, str]]:
-    """Per section, the name that each field has on the command line and in TOML (`from`, `batch-size`) -> its Python name."""
+    """Per section: name of a field on the command line and in TOML (`from`, `batch-size`) -> its Python name."""
     return {
         section: {f.name.rstrip("_").replace("_", "-"): f.name for f in dataclasses.fields(cls)}
         for section, cls in SECTIONS.items()
@@ -21,7 +25,7 @@ def field_flags() -> dict[str, dict[str, str]]:
 
 
 def to_toml(config: RunConfig) -> str:
-    """Write a configuration as TOML that `from_toml` and `--recipe` read back to an equal one.
+    """Write a configuration as TOML; `from_toml` and `--recipe` read back an equal one.
 
     TOML has no null: off is written "None", as on the command line.
     """
@@ -47,17 +51,20 @@ def _toml_value(value: Any) -> str:
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a recipe or a run's `config.toml` and check that every key names a field.
+    """Read a recipe or a run's `config.toml`, and check that every key is a field.
 
     Raises:
-        ValueError: no such file, not TOML, or a section or key that does not exist (the nearest one is named).
+        ValueError: no such file, not TOML, or an unknown section or key; the message suggests the nearest known one.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = regular.read(path, most_bytes=MOST_BYTES)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from None
+    try:
+        tables = tomllib.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{path}: not a TOML file ({reason})") from None
     flags = field_flags()
     for section, table in tables.items():
         if section not in flags or not isinstance(table, dict):
@@ -70,10 +77,10 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def recipe_flags(path: Path) -> list[str]:
-    """Expand a TOML recipe into command-line flags, to be put before the user's own, so that the user has the last word.
+    """Expand a TOML recipe into command-line flags. They come before the user's own flags, which override them.
 
     Raises:
-        ValueError: as `read_tables`, or a value of another kind than its field's.
+        ValueError: as in `read_tables`, or a value has another type than its field.
     """
     arguments: list[str] = []
     flags = field_flags()
@@ -93,7 +100,7 @@ def from_toml(path: Path) -> RunConfig:
     """Read a configuration that `to_toml` wrote.
 
     Raises:
-        ValueError: as `read_tables`, or a value that its field does not accept.
+        ValueError: as in `read_tables`, or a field does not accept its value.
     """
     parts = {}
     flags = field_flags()
@@ -119,10 +126,12 @@ def _from_toml_value(name: str, value: Any, hint: Any) -> Any:
         if kind is Path and isinstance(value, str):
             return Path(value)
         if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            with contextlib.suppress(OverflowError):
+                return float(value)
         if isinstance(kind, type) and type(value) is kind:
             return value
-    raise ValueError(f"{name} is {value!r}; accepted: {' or '.join(map(_kind, accepted))}")
+    said = shown(value if isinstance(value, int) else repr(value))
+    raise ValueError(f"{name} is {said}; accepted: {' or '.join(map(_kind, accepted))}")
 
 
 def _kind(hint: Any) -> str:

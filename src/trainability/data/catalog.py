@@ -1,4 +1,4 @@
-"""A data set where it lies, before anything is decoded: which images there are, and how to read the bytes of each."""
+"""A data set before decoding: the list of its images, and how to read the bytes of each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Protocol
 
 import numpy as np
 
+from trainability.config import plain
+
 TRAIN, VAL, UNSPLIT = 0, 1, 2
-"""Which part of the set an image belongs to. UNSPLIT: the source does not say; the run's seed decides."""
+"""Which split an image belongs to. UNSPLIT: the source does not say; the run's random seed decides."""
 
 
 class Images(Protocol):
-    """Image files, or pixels, read one at a time by position, from any process."""
+    """Image files or pixels, read one at a time by position, from any process."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -26,7 +28,7 @@ class Images(Protocol):
         ...
 
     def name(self, position: int) -> str:
-        """Return what the user knows the image by."""
+        """Return the name by which the user finds the image."""
         ...
 
 
@@ -39,7 +41,7 @@ class Catalog:
         images: num of them.
         labels: (num,) int32 in [0, number of classes).
         splits: (num,) int8 of TRAIN, VAL or UNSPLIT.
-        containers: the files and folders that the images lie in; a change to the set shows in their times and sizes.
+        containers: the files and folders that hold the images; their modification times and sizes show whether the set changed.
     """
 
     class_names: tuple[str, ...]
@@ -74,7 +76,7 @@ class FileImages:
 
 @dataclass(frozen=True)
 class TarImages:
-    """Members of one uncompressed tar, read in place.
+    """Images of one uncompressed tar file, read without unpacking it.
 
     Attributes:
         path: of the tar.
@@ -94,7 +96,7 @@ class TarImages:
 
     def read(self, position: int) -> bytes:
         """Read a member."""
-        # Opened anew every time: a file object shared over a fork would share its position too.
+        # Opened for every read: after a fork, processes that share a file object also share its position.
         with self.path.open("rb", buffering=0) as file:
             file.seek(int(self.offsets[position]))
             return file.read(int(self.sizes[position]))
@@ -106,11 +108,11 @@ class TarImages:
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Pixels in memory, all of one shape.
+    """Images as pixels in memory, all of one shape.
 
     Attributes:
         pixels: (num, height, width, 3) uint8, or (num, height, width) for grey.
-        label: what an image is called, followed by its number.
+        label: first part of an image's name; its number follows.
     """
 
     pixels: np.ndarray
@@ -126,15 +128,15 @@ class ArrayImages:
         return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
     def name(self, position: int) -> str:
-        """Return a made-up name."""
+        """Return label and number."""
         return f"{self.label} {position}"
 
 
 class Joined:
-    """Several collections of images as one."""
+    """Several collections of images, concatenated."""
 
     def __init__(self, parts: Sequence[Images]) -> None:
-        """Join collections, in this order."""
+        """Concatenate collections, in this order."""
         self.parts = list(parts)
         self.starts = np.cumsum([0, *(len(part) for part in self.parts)]).tolist()
 
@@ -143,18 +145,23 @@ class Joined:
         return self.starts[-1]
 
     def read(self, position: int) -> bytes | np.ndarray:
-        """Read from the part that the position falls in."""
+        """Read from the collection that holds the position."""
         part, within = self._find(position)
         return part.read(within)
 
     def name(self, position: int) -> str:
-        """Return the part's name for the image."""
+        """Return the name that its collection gives the image."""
         part, within = self._find(position)
         return part.name(within)
 
     def _find(self, position: int) -> tuple[Images, int]:
         number = bisect.bisect_right(self.starts, position) - 1
         return self.parts[number], position - self.starts[number]
+
+
+def readable(name: str) -> str:
+    r"""Escape control characters and bytes that are not UTF-8 in a file name as \xNN, so that any file or page can hold it."""
+    return plain(name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace"))
 
 
 def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.ndarray]], containers: Sequence[Path]) -> Catalog:
@@ -166,7 +173,7 @@ def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.nda
         containers: files and folders that the images lie in.
     """
     return Catalog(
-        class_names=tuple(class_names),
+        class_names=tuple(map(readable, class_names)),
         images=Joined([images for _, images, _ in parts]),
         labels=np.concatenate([np.asarray(labels, dtype=np.int32) for _, _, labels in parts]),
         splits=np.concatenate([np.full(len(images), split, dtype=np.int8) for split, images, _ in parts]),

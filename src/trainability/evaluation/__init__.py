@@ -1,1 +1,5 @@
 """Errors of a trained network on a validation set."""
+
+from trainability.extras import require
+
+require("lab")

@@ -1,1 +1,5 @@
 """What a run wrote, as one HTML page."""
+
+from trainability.extras import require
+
+require("lab")

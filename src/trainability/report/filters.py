@@ -9,6 +9,7 @@ import numpy as np
 from trainability.report.thumbnail import data_uri
 from trainability.training.checkpoint import load_tensor
 from trainability.training.record import Run
+from trainability.training.same_run import identity
 
 MOST_FILTERS = 128
 
@@ -47,7 +48,7 @@ def first_filters(run: Run) -> Filters:
     if first is None:
         return Filters(missing="The run has not said which layer is the first convolution.")
     try:
-        step, weight = load_tensor(run.folder / "checkpoints", f"{first['name']}.weight")
+        step, weight = load_tensor(run.folder / "checkpoints", f"{first['name']}.weight", identity(run.config))
     except ValueError as error:
         return Filters(missing=f"Not drawn: {error}.")
     values = weight.float().numpy()

@@ -24,6 +24,7 @@ from trainability.training import checkpoint
 from trainability.training.engine import Engine
 from trainability.training.parts import build_model
 from trainability.training.record import Run, read_run
+from trainability.training.same_run import identity
 
 NUM_COMPARED = 64
 """Images by which two validation sets are told apart."""
@@ -219,7 +220,8 @@ def _member(run: Run, images: ValImages, options: EvaluationOptions, engine: Eng
     # A linear classifier takes images of the crop only; as a convolution it has the same numbers and takes any.
     config = replace(config, model=replace(config.model, classifier="conv"))
     model = build_model(config, num_classes=len(run.data["class_names"]))
-    model.load_state_dict(classifier_state(checkpoint.load_weights(run.folder / "checkpoints", step=step), model))
+    state = checkpoint.load_weights(run.folder / "checkpoints", identity(run.config), step=step)
+    model.load_state_dict(classifier_state(state, model))
     assert config.data.crop is not None
     return Member(
         name=str(run.folder),

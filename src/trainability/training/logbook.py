@@ -87,7 +87,7 @@ class Outcome:
     Attributes:
         status: "finished", "interrupted", "stopped" (`--run.stop-on`) or "non-finite".
         position: where the run is now.
-        evaluation: row of this call's last evaluation, if there was one.
+        evaluation: row of the run's last evaluation, if there was one.
         message: what happened, for a run that did not finish.
         images_per_second: mean over the training of this call; `None` if it read no step.
     """
@@ -132,7 +132,8 @@ class Logbook:
         }
         self.sinks: list[Sink] = [SINKS[name](record.folder, flat) for name in config.run.sinks] if engine.is_main else []
         self.pending: list[_Issued] = []
-        self.last_evaluation: dict[str, Any] | None = None
+        recorded = read_rows(record.folder / EVALUATIONS) if engine.is_main else []
+        self.last_evaluation: dict[str, Any] | None = recorded[-1] if recorded else None
         self.num_examples, self.seconds = 0, 0.0
         # A resumed run tells again what it still suffers from; the file has each finding where it first arose.
         told = read_rows(record.folder / FINDING_EVENTS) if self.writes else []
@@ -171,7 +172,8 @@ class Logbook:
             self.record.append(STEPS, rows)
         for sink in self.sinks:
             for row in rows:
-                named = {key: value for key, value in row.items() if key not in ("step", "clipped") and value is not None}
+                unnamed = ("step", "clipped", "micro_batches")
+                named = {key: value for key, value in row.items() if key not in unnamed and value is not None}
                 sink.scalars(row["step"], {f"train/{key}": float(value) for key, value in named.items()})
         if self.display:
             self.display.rows(rows)
@@ -199,6 +201,7 @@ class Logbook:
             "top5_error": means.top5_error,
             "gradient_norm": step.gradient_norm,
             "clipped": clip is not None and step.gradient_norm > clip,
+            "micro_batches": step.micro_batches,
         }
 
     def layers(self, step: int, layers: tuple[LayerStats, ...]) -> None:

@@ -21,6 +21,7 @@ from trainability.training.nonfinite import first_nonfinite
 from trainability.training.parts import TrainingParts
 from trainability.training.record import RunWriter
 from trainability.training.run_monitor import RunMonitor
+from trainability.training.same_run import identity
 from trainability.training.schedule import learning_rate
 from trainability.training.tally import StepSums
 
@@ -41,14 +42,14 @@ def fit(
         How it ended.
 
     Raises:
-        ValueError: the run is finished already, or none of its checkpoints can be read.
+        ValueError: what the run directory holds is damaged, or none of its checkpoints can be read; it is left as it was.
     """
     optim, settings = config.optim, config.run
     model, network, loader = parts.model, parts.network, parts.loader
     position, notes = restore_or_begin(config, record, parts, engine)
     logbook = Logbook(config, record, engine, display, loader, overview_of(config, record, parts, engine, position, notes))
     step_once = parts.step(parts.optimizer, optim.clip, engine.device)
-    tally = parts.tally(engine, settings.log_every_steps)
+    tally = parts.tally(engine, min(settings.log_every_steps, loader.steps_per_epoch))  # the end of an epoch is read too
     due = Due(settings.log_every_steps, settings.checkpoint_every_steps)
     monitor = RunMonitor(config, parts, record, engine, logbook, position)
     if engine.any(monitor.doomed is not None):
@@ -87,7 +88,7 @@ def fit(
                     if stops := engine.any(stop.received or monitor.doomed is not None):
                         saves = True
                     if saves:
-                        save(record, position, parts, engine)
+                        save(config, record, position, parts, engine)
                         logbook.restart_clock()
                     if stops and monitor.doomed is not None:
                         return logbook.end(position, "stopped", f"{monitor.doomed}; {kept(record, position)}")
@@ -96,7 +97,7 @@ def fit(
 
             position = logbook.epoch(position, measure(parts, config, engine))
             monitor.evaluated(position, logbook.last_evaluation)
-            save(record, position, parts, engine)
+            save(config, record, position, parts, engine)
             logbook.restart_clock()
             if engine.any(monitor.doomed is not None):
                 return logbook.end(position, "stopped", f"{monitor.doomed}; {kept(record, position)}")
@@ -163,7 +164,7 @@ def locate_nonfinite(
     parts.optimizer.zero_grad()
     where = next((place for place in places if place), "every layer is finite by itself; their gradient norm is not")
     if before.step > 0:
-        save(record, before, parts, engine)
+        save(config, record, before, parts, engine)
         what = f"the weights from before it are in {record.checkpoints / f'step-{before.step:09d}'}*"
     else:
         what = "there is nothing to keep, it is the first step"
@@ -192,35 +193,42 @@ def overview_of(
 def restore_or_begin(config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine) -> tuple[Position, list[str]]:
     """Restore the newest readable checkpoint of a run, or begin it.
 
+    A run whose epochs are all done is taken up too: it may have been killed before it had written how it ended.
+
     Returns:
         Where the run is, and notes about checkpoints that could not be read.
 
     Raises:
-        ValueError: the run is finished, or none of its checkpoints can be read.
+        ValueError: none of its checkpoints can be read, they are gone, or a record is damaged. Nothing has been written then.
     """
-    loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine)
+    loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine, identity(config))
     position = loaded.position if loaded else Position()
-    if position.epoch >= config.optim.epochs:
-        raise ValueError(
-            f"{record.folder} is finished: {position.epoch} of {config.optim.epochs} epochs; continue it with a larger"
-            " --optim.epochs, or look at its report"
-        )
+    if not loaded:
+        record.check_unsaved()
     notes = []
     if loaded:
         notes = [f"{line}; continuing from {loaded.path.name}" for line in loaded.skipped]
+    problem = None
     if engine.is_main:
-        record.rewind(step=position.step, epoch=position.epoch)
+        try:
+            record.rewind(step=position.step, epoch=position.epoch)
+        except ValueError as error:
+            problem = str(error)
+    if problem := engine.gathered(problem)[0]:
+        raise ValueError(problem)
+    if engine.is_main:
+        record.write_config(config)  # with the larger number of epochs, if that was asked for
         record.write_environment(device=engine.device, world_size=engine.world_size)
         record.write_data(parts.data)
         record.write_init(parts.table)
     return position, notes
 
 
-def save(record: RunWriter, position: Position, parts: TrainingParts, engine: Engine) -> None:
+def save(config: RunConfig, record: RunWriter, position: Position, parts: TrainingParts, engine: Engine) -> None:
     """Write a checkpoint that the records on the disk agree with."""
     if engine.is_main:
         record.sync()
-    checkpoint.save(record.checkpoints, position, parts.model, parts.optimizer, engine)
+    checkpoint.save(record.checkpoints, position, parts.model, parts.optimizer, engine, identity(config))
 
 
 def kept(record: RunWriter, position: Position) -> str:

@@ -18,13 +18,14 @@ from trainability.data.loader import Loader
 from trainability.data.streaming import make_loader
 from trainability.evaluation.metrics import Errors
 from trainability.evaluation.protocols import evaluate
+from trainability.extras import require
 from trainability.initialization import InitPlan, LayerInit
 from trainability.models.vgg import VGG, build_vgg, count_parameters
 from trainability.training import checkpoint
 from trainability.training.engine import Engine
 from trainability.training.optimizer import GuardedStep, build_optimizer
 from trainability.training.record import read_run
-from trainability.training.sinks import require
+from trainability.training.same_run import identity
 from trainability.training.tally import Tally
 
 
@@ -55,9 +56,11 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
 
     Raises:
         ValueError: the plan does not fit the network, the batch is larger than the set, the run to copy from has other
-            shapes, a technique is younger than `run.period`, or a sink is not installed. Nothing has been written then.
+            shapes, a technique is younger than `run.period`. Nothing has been written then.
+        MissingExtra: a sink is not installed. Nothing has been written then.
     """
-    require(config.run.sinks)
+    for sink in config.run.sinks:
+        require(sink)
     check_period(config)
     if data is None:
         data = dataset.load(config.data, seed=config.run.seed)
@@ -120,5 +123,5 @@ def trained_model(folder: Path) -> VGG:
     """
     run = read_run(folder)
     model = build_model(run.config, num_classes=len(run.data["class_names"]))
-    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints"))
+    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints", identity(run.config)))
     return model

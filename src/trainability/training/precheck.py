@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability.config import RunConfig
-from trainability.data.loader import MicroBatch
 from trainability.doctor import Evidence, audit_data, audit_metric, optimizer_settings
 from trainability.doctor.measure.probe import probe
 from trainability.doctor.measure.sizes import audit_size, probe_size
@@ -20,6 +19,7 @@ from trainability.models.vgg import set_dropout_keys
 from trainability.training.engine import Engine
 
 if TYPE_CHECKING:
+    from trainability.data.loader import MicroBatch
     from trainability.training.parts import TrainingParts
 
 DOOMED = ("dead", "unstable")

@@ -1,11 +1,12 @@
 """The run directory: what a run writes, and how it is read back.
 
 Plain files. JSON-line files are only appended to, so a kill can tear nothing but their last line, which the reader leaves out;
-all others are written under another name and renamed.
+all others are written under another name and renamed. One process at a time writes them (`RunWriter.held`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -13,7 +14,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainability import config as configuration
 from trainability.config import RunConfig
+from trainability.disk import lock, whole
+from trainability.training.rows import read_json, read_rows
 
 # Reading a run needs no torch, and `watch` answers at once without it.
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
-# Fields of JSON-line files by the names that older versions gave them.
-OLDER_NAMES = {"grad_norm": "gradient_norm"}
 
 
 class RunWriter:
@@ -68,7 +69,7 @@ class RunWriter:
 
     def write_config(self, config: RunConfig) -> None:
         """Write the complete configuration, which `--recipe` and `--resume` read."""
-        _write(self.folder / "config.toml", configuration.to_toml(config))
+        whole.write(self.folder / "config.toml", configuration.to_toml(config).encode())
 
     def write_environment(self, *, device: torch.device, world_size: int) -> None:
         """Write what the run ran on: versions, device, commit, command."""
@@ -118,20 +119,58 @@ class RunWriter:
                 with (self.folder / name).open("rb") as file:
                     os.fsync(file.fileno())
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run directory alone, as its run must, and make it if need be; what a killed run left half written goes.
+
+        Raises:
+            ValueError: another process holds it, or it cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock.held(self.folder))
+                for folder in (self.folder, self.checkpoints):
+                    whole.remove_partials(folder)
+            except OSError as error:
+                raise ValueError(f"run.dir {self.folder} cannot be written ({error.strerror})") from None
+            yield
+
     def rewind(self, *, step: int, epoch: int) -> None:
         """Drop the rows that were written after the checkpoint that the run goes on from, and a torn last line.
+
+        Everything is read before anything is written: a directory that cannot be continued stays as it is.
 
         Args:
             step: updates that the checkpoint has.
             epoch: epochs that it has.
+
+        Raises:
+            ValueError: a file is damaged.
         """
+        read_run(self.folder)
         for name in (STEPS, LAYERS, EVALUATIONS, FINDING_EVENTS):
             key, last = ("epoch", epoch) if name == EVALUATIONS else ("step", step)
             path = self.folder / name
             if path.exists():
                 rows = [row for row in read_rows(path) if row[key] <= last]
-                _write(path, "".join(json.dumps(row) + "\n" for row in rows))
+                whole.write(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
         (self.folder / "result.json").unlink(missing_ok=True)
+        self.checkpoints.mkdir(exist_ok=True)
+
+    def check_unsaved(self) -> None:
+        """Refuse to begin a run anew whose checkpoints are gone: its records would go with them.
+
+        Raises:
+            ValueError: the records go further than a run without a checkpoint can.
+        """
+        result = read_json(self.folder / "result.json", None)
+        # The first checkpoint is written right after the first epoch's row; whatever ends a run by itself writes one too.
+        if len(read_rows(self.folder / EVALUATIONS)) > 1 or (result is not None and result["step"] > 0):
+            raise ValueError(
+                f"{self.folder} cannot be continued: {self.checkpoints} holds no checkpoint, and the records go on after the"
+                f" first; begin again with --recipe {self.folder / 'config.toml'}"
+            )
 
 
 def next_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
@@ -142,18 +181,9 @@ def next_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     return root / f"{stem}{number:03d}"
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write a file of strict JSON, whole or not at all; NaN and infinities become null."""
-    _write(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+    whole.write(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def _finite(value: Any) -> Any:
@@ -219,34 +249,6 @@ def _commit() -> str | None:
     return described.stdout.strip() if described.returncode == 0 and tracked.returncode == 0 else None
 
 
-def with_present_names(row: dict[str, Any]) -> dict[str, Any]:
-    """Rename the fields that older versions of this package wrote under another name."""
-    return {OLDER_NAMES.get(name, name): value for name, value in row.items()}
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines file; a torn last line, which a kill leaves, is left out.
-
-    Raises:
-        ValueError: a line that is not the last cannot be read.
-    """
-    if not path.exists():
-        return []
-    rows = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError
-            rows.append(with_present_names(row))
-        except ValueError:
-            if number == len(lines):
-                break
-            raise ValueError(f"{path}: line {number} is not JSON; the file was changed or damaged") from None
-    return rows
-
-
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What a run directory says. Lists are empty and the result is `None` where the run has not got so far.
@@ -280,39 +282,31 @@ class Run:
     result: dict[str, Any] | None = None
 
 
-def check_is_run(folder: Path) -> None:
+def check_is_run(folder: Path | str) -> None:
     """Raise the one-line `ValueError` of a folder that is no run directory."""
-    if not (folder / "config.toml").is_file():
+    if not (Path(folder) / "config.toml").is_file():
         raise ValueError(f"{folder} is not a run directory: it has no config.toml")
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path | str) -> Run:
     """Read a run directory, whatever state its run left it in.
 
     Raises:
         ValueError: it is no run directory, or a file in it is damaged.
     """
     check_is_run(folder)
+    folder = Path(folder)
     return Run(
         folder=folder,
         config=configuration.from_toml(folder / "config.toml"),
-        environment=_read_json(folder / "environment.json", {}),
-        data=_read_json(folder / "data.json", {}),
-        init=_read_json(folder / "init.json", []),
+        environment=read_json(folder / "environment.json", {}),
+        data=read_json(folder / "data.json", {}),
+        init=read_json(folder / "init.json", []),
         steps=read_rows(folder / STEPS),
         layers=read_rows(folder / LAYERS),
         evaluations=read_rows(folder / EVALUATIONS),
-        findings=_read_json(folder / FINDINGS, None),
+        findings=read_json(folder / FINDINGS, None),
         finding_events=read_rows(folder / FINDING_EVENTS),
-        evidence=_read_json(folder / EVIDENCE, None),
-        result=_read_json(folder / "result.json", None),
+        evidence=read_json(folder / EVIDENCE, None),
+        result=read_json(folder / "result.json", None),
     )
-
-
-def _read_json(path: Path, default: Any) -> Any:
-    if not path.exists():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ValueError(f"{path}: not JSON; the file was changed or damaged") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainability.config import RunConfig
-from trainability.data.loader import MicroBatch
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position
-from trainability.training.engine import Engine
-from trainability.training.logbook import Logbook
 from trainability.training.precheck import DOOMED, evidence_before, first_images
 from trainability.training.record import EVALUATIONS, Run, RunWriter, read_rows, read_run
 from trainability.training.schedule import Plateau, after_evaluation, learning_rate
-from trainability.training.tally import Tally
 
 if TYPE_CHECKING:
+    from trainability.data.loader import MicroBatch
+    from trainability.training.engine import Engine
+    from trainability.training.logbook import Logbook
     from trainability.training.parts import TrainingParts
+    from trainability.training.tally import Tally
 
 
 class RunMonitor:
@@ -202,14 +203,11 @@ def read_evidence(run: Run) -> Evidence:
     if run.evidence is not None:
         kept = Evidence.from_dict(run.evidence)
         # It is written at the end of every epoch: a killed run went on for a while, and its steps tell.
-        last = kept.steps[-1] if kept.steps else None
-        later = [_step(row, optim.clip) for row in run.steps if last is None or row["step"] > last.step]
-        usual = last.micro_batches if last is not None else 1
-        return dataclasses.replace(
-            kept, steps=(*kept.steps, *(dataclasses.replace(record, micro_batches=usual) for record in later))
-        )
+        last = kept.steps[-1].step if kept.steps else 0
+        later = (_step(row, run) for row in run.steps if row["step"] > last)
+        return dataclasses.replace(kept, steps=(*kept.steps, *later))
     return Evidence(
-        steps=tuple(_step(row, optim.clip) for row in run.steps),
+        steps=tuple(_step(row, run) for row in run.steps),
         evaluations=tuple(
             Evaluation(step=row["step"], split=split, loss=row[f"{name}_loss"], top1_error=row[f"{name}_top1_error"])
             for row in run.evaluations
@@ -222,9 +220,12 @@ def read_evidence(run: Run) -> Evidence:
     )
 
 
-def _step(row: dict, clip: float | None) -> StepRecord:
-    norm = row["gradient_norm"]
-    ratio = min(1.0, clip / norm) if clip is not None and norm else None
+def _step(row: dict, run: Run) -> StepRecord:
+    norm, optim = row["gradient_norm"], run.config.optim
+    # A run of an older version did not record how many micro-batches a step took: as many as its configuration says.
+    of_process = math.ceil(optim.batch_size / run.environment.get("world_size", 1))
+    usual = math.ceil(of_process / (optim.micro_batch_size or of_process))
+    ratio = min(1.0, optim.clip / norm) if optim.clip is not None and norm else None
     nan = float("nan")
     return StepRecord(
         step=row["step"],
@@ -232,6 +233,7 @@ def _step(row: dict, clip: float | None) -> StepRecord:
         gradient_norm=nan if norm is None else norm,
         clip_ratio=ratio,
         lr=row["lr"],
+        micro_batches=row.get("micro_batches", usual),
     )
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
-
-import numpy as np
 
 from trainability.doctor.evidence import LogHistogram
 
@@ -106,6 +103,8 @@ class WandbSink:
 
     def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
         """Take a tensor's shares of elements by magnitude."""
+        import numpy as np
+
         occupied, edges = _occupied(shares)
         self.run.log({name: self.wandb.Histogram(np_histogram=(np.array(occupied), np.array(edges))), "step": step})
 
@@ -119,17 +118,3 @@ class WandbSink:
 
 
 SINKS: dict[str, Callable[[Path, Mapping[str, Any]], Sink]] = {"tensorboard": TensorBoardSink, "wandb": WandbSink}
-
-
-def require(names: tuple[str, ...]) -> None:
-    """Check that the packages of sinks are there.
-
-    Args:
-        names: keys of `SINKS`.
-
-    Raises:
-        ValueError: one is not installed; the extra is named.
-    """
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(f"run.sinks {name} is not installed; install it with: pip install 'trainability[{name}]'")

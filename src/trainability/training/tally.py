@@ -23,6 +23,7 @@ class StepSums:
         top5_correct: examples whose true class is among the first five.
         gradient_norm: of the mean loss's gradient, before clipping.
         is_finite: whether loss and norm were finite in this and all earlier steps.
+        micro_batches: backward passes that fed the step, in this process.
     """
 
     loss_sum: float
@@ -30,6 +31,7 @@ class StepSums:
     top5_correct: float
     gradient_norm: float
     is_finite: bool
+    micro_batches: int
 
 
 class Tally:
@@ -45,6 +47,7 @@ class Tally:
         self.engine = engine
         self.rows = torch.zeros(capacity, 5, dtype=torch.float64, device=engine.device)
         self.num_steps = 0
+        self.micro_batches = [0]
 
     @torch.no_grad()
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
@@ -56,6 +59,7 @@ class Tally:
             labels: (batch,) int64.
             weights: (batch,) 0 or 1.
         """
+        self.micro_batches[-1] += 1
         row = self.rows[self.num_steps]
         row[_LOSS] += losses.double().sum()
         row[_TOP1 : _TOP5 + 1] += correct_counts(logits, labels, weights)
@@ -70,6 +74,7 @@ class Tally:
         self.rows[self.num_steps, _NORM] = norm
         self.rows[self.num_steps, _BAD] = bad
         self.num_steps += 1
+        self.micro_batches.append(0)
 
     def read(self) -> list[StepSums]:
         """Copy the closed steps to the host, summed over all processes, and empty the table. Waits for the device."""
@@ -83,9 +88,11 @@ class Tally:
                 top5_correct=row[_TOP5],
                 gradient_norm=row[_NORM] / world_size,  # every process has the norm of the whole
                 is_finite=row[_BAD] == 0,
+                micro_batches=micro_batches,
             )
-            for row in rows.tolist()
+            for row, micro_batches in zip(rows.tolist(), self.micro_batches[:-1], strict=True)
         ]
         self.rows.zero_()
         self.num_steps = 0
+        self.micro_batches = [0]
         return steps

@@ -31,6 +31,7 @@ from trainability.training.loop import fit
 from trainability.training.parts import assemble
 from trainability.training.record import RunWriter, environment, write_json
 from trainability.training.run_monitor import diagnose_run
+from trainability.training.same_run import identity
 from trainability.trials.book import TRIALS
 from trainability.trials.cost import run_seconds
 from trainability.trials.judge import Numbers, Verdict, judge
@@ -248,17 +249,14 @@ def _train(config: RunConfig, place: Path) -> str:
     """Train a session to its end, from where it is. Returns how it ended."""
     with engines.start(config.run) as engine:
         parts = faults.install(assemble(config, engine), config)
-        if (place / "config.toml").exists():
-            record = RunWriter(place)
-            record.write_config(config)
-        else:
-            record = RunWriter.create(place, config)
-        loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine)
-        if loaded is not None and loaded.position.epoch >= config.optim.epochs:
+        record = RunWriter(place) if (place / "config.toml").exists() else RunWriter.create(place, config)
+        loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine, identity(config))
+        if loaded is not None and loaded.position.epoch > config.optim.epochs:
             return "finished"  # this session was made before the call was broken off
-        status = fit(config, parts, record, engine=engine).status
-        if status == "finished":
-            evaluate_runs([place], EvaluationOptions(protocol="centre"), engine=engine)
+        with record.held():
+            status = fit(config, parts, record, engine=engine).status
+            if status == "finished":
+                evaluate_runs([place], EvaluationOptions(protocol="centre"), engine=engine)
         return status
 
 

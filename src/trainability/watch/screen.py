@@ -14,6 +14,7 @@ from rich.live import Live
 
 from trainability.doctor.view import verdict_title
 from trainability.formats import duration
+from trainability.terminal.console import plain_console
 from trainability.terminal.display import epoch_line
 from trainability.watch.state import LiveRun
 from trainability.watch.view import ending, findings, is_silent, view
@@ -35,7 +36,7 @@ def watch_run(folder: Path, *, every: float, once: bool) -> None:
     """
     if not 0.1 <= every <= 3600:
         raise ValueError(f"every is {every:g}; accepted: 0.1 to 3600 seconds")
-    run, console = LiveRun(folder), Console()
+    run, console = LiveRun(folder), plain_console()
     if once:
         # The prompt comes below.
         console.print(view(run, width=console.width, height=console.height - 1))

@@ -11,7 +11,7 @@ from typing import Any
 from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.formats import finite
-from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS, check_is_run, with_present_names
+from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS, check_is_run
 from trainability.watch.tail import Tail, read_replaced
 
 MAX_SPANS = 1024
@@ -146,7 +146,7 @@ class LiveRun:
         if is_restart:
             self._forget_steps()
             self.num_restarts += 1
-        for row in map(with_present_names, rows):
+        for row in rows:
             loss, norm = finite(row.get("loss")), finite(row.get("gradient_norm"))
             self.losses.add(row["step"], loss)
             self.errors.add(row["step"], finite(row.get("top1_error")) if loss is not None else None)

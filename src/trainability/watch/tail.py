@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainability.training.rows import parse
+
 CHUNK_BYTES = 8 * 2**20
 
 
@@ -105,7 +107,7 @@ class Tail:
             if not line.endswith(b"\n"):
                 break
             try:
-                row = json.loads(line)
+                row = parse(line, f"{self.path}: the line at byte {self.offset}")
             except ValueError:
                 row = None
             number = row.get(self.key) if isinstance(row, dict) else None

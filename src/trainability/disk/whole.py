@@ -1,0 +1,91 @@
+"""Write files atomically: a killed process leaves either the complete file or the previous one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path` when the block ends: it is flushed to the disk and then renamed.
+
+    Every process has its own temporary name, so two processes that write the same file at the same time leave one of the two
+    files, never a mixture.
+
+    Args:
+        path: of the file; an existing file stays unchanged until the block ends, and if the block fails.
+
+    Raises:
+        OSError: it cannot be written; the temporary file is removed.
+    """
+    partial = partial_of(path)
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()  # frees space if the disk is full
+        raise
+    sync_folder(path.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """Return the temporary name of this process for a file or folder that becomes `path`."""
+    return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL}")
+
+
+def _is_being_written(name: str) -> bool:
+    """Whether the temporary name belongs to another running process of this machine."""
+    found = re.search(rf"\.{re.escape(socket.gethostname())}-(\d+){re.escape(PARTIAL)}$", name)
+    if found is None or int(found[1]) == os.getpid():
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file atomically.
+
+    Raises:
+        OSError: it cannot be written; an existing file is unchanged.
+    """
+    with replacing(path) as file:
+        file.write(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a rename to the disk, so that it survives a power failure too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems do not support this, and do not need it
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove temporary files of killed processes; the caller holds the folder's lock (`lock.held`)."""
+    for path in folder.glob(f"*{PARTIAL}"):
+        if _is_being_written(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""Reading JSON that a run wrote, and that somebody may have changed, or a disk damaged, since.
+
+A row is a dict whose missing keys are a `ValueError` that names file, place and key, wherever in the program they are missed:
+so no reader of a run needs to look whether what it asks for is there, and none ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trainability.disk import regular
+
+CHANGED = "the file was changed or damaged"
+
+
+class Row(dict[str, Any]):
+    """A JSON object of a run's file."""
+
+    where = ""
+
+    def __missing__(self, key: str) -> Any:
+        """Say what is missing, and where."""
+        raise ValueError(f"{self.where} has no {key}; {CHANGED}")
+
+
+# What a run's files hold, where they hold it. A number may be missing (null) where it was not finite.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "step": (int,),
+    "epoch": (int,),
+    "lr": (int, float),
+    "clipped": (bool,),
+    "name": (str,),
+    "rule": (str,),
+    "severity": (str,),
+    "status": (str,),
+    "class_names": (list,),
+    "findings": (list,),
+    "layers": (list,),
+    "shape": (list,),
+    "num_train": (int,),
+    "num_val": (int,),
+    "val_num_examples": (int,),
+    "lr_drops": (int,),
+    "micro_batches": (int,),
+}
+_NUMBERS = {
+    *("loss", "top1_error", "top5_error", "gradient_norm", "images_per_second", "train_seconds", "best_top1_error"),
+    *(f"{split}_{name}" for split in ("train", "val") for name in ("loss", "top1_error", "top5_error")),
+}
+_LARGEST = 2**63
+# Fields by the names that older versions gave them.
+_OLDER_NAMES = {"grad_norm": "gradient_norm"}
+
+
+def parse(text: bytes, where: str) -> Any:
+    """Parse strict JSON; its objects become rows.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(text.decode("utf-8"), object_hook=lambda values: _row(values, where))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise ValueError(f"{where} is not JSON; {CHANGED}") from None
+
+
+def _row(values: dict[str, Any], where: str) -> Row:
+    row = Row({_OLDER_NAMES.get(name, name): value for name, value in values.items()})
+    row.where = where
+    return row
+
+
+def check(row: Any, where: str) -> Row:
+    """Check that a value is an object, and the kinds of what it holds.
+
+    Raises:
+        ValueError: the first thing that is wrong.
+    """
+    if not isinstance(row, Row):
+        raise ValueError(f"{where} is {_said(row)}, not an object; {CHANGED}")
+    for key, value in row.items():
+        kinds = _KINDS.get(key)
+        if kinds is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            raise ValueError(f"{where}: {key} is {_said(value)}; {CHANGED}")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if key in _NUMBERS and not (is_number or value is None):
+            raise ValueError(f"{where}: {key} is {_said(value)}, not a number; {CHANGED}")
+        if isinstance(value, int) and abs(value) >= _LARGEST:
+            raise ValueError(f"{where}: {key} is {_said(value)}; {CHANGED}")
+    for key in ("step", "epoch"):
+        if row.get(key, 0) < 0:
+            raise ValueError(f"{where}: {key} is {row[key]}; {CHANGED}")
+    return row
+
+
+def _said(value: Any) -> str:
+    said = json.dumps(value) if not isinstance(value, int) else f"{value}" if abs(value) < _LARGEST else "beyond 2^63"
+    return said if len(said) <= 60 else f"{said[:30]} … {said[-20:]}"
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file; a torn last line, which a kill leaves, is left out.
+
+    Raises:
+        ValueError: a line that is not the last cannot be read, or is no record.
+    """
+    data = _bytes(path)
+    if data is None:
+        return []
+    lines = data.splitlines(keepends=True)
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}: line {number}"
+        try:
+            row = parse(line, where)
+        except ValueError:
+            if number == len(lines):
+                break
+            raise
+        rows.append(check(row, where))
+    return rows
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """Read a JSON file; `default`, which says of what kind it is, where there is none.
+
+    Raises:
+        ValueError: it is damaged, or of another kind.
+    """
+    data = _bytes(path)
+    if data is None:
+        return default
+    value = parse(data, str(path))
+    if isinstance(default, list):
+        if not isinstance(value, list):
+            raise ValueError(f"{path} is not a list; {CHANGED}")
+        return [check(row, f"{path}: entry {number}") for number, row in enumerate(value, start=1)]
+    return check(value, str(path))
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return regular.read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from None
