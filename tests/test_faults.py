@@ -1,4 +1,4 @@
-"""The seed's own bugs, each switched on in our trainer: found and named as the cause; the same run without it is silent."""
+"""The bugs of the log's code, each switched on in our trainer: found and named as the cause; without it, silence."""
 
 import dataclasses
 from pathlib import Path
@@ -22,6 +22,8 @@ NEEDS: dict[str, dict[str, Any]] = {
     "shared-data-set": {},
     "odd-accumulation": {"optim__micro_batch_size": 64},
     "lost-schedule": {"optim__epochs": 4, "optim__patience_epochs": 1, "optim__lr": 1e-4},
+    # No epoch passes the first by as much as it takes, so that the third after it brings the drop.
+    "lost-plateau": {"optim__epochs": 3, "optim__patience_epochs": 3, "optim__plateau_threshold": 10.0, "optim__lr": 1e-4},
 }
 
 
@@ -31,7 +33,7 @@ def run(folder: Path, faults: tuple[str, ...], needs: dict[str, Any]) -> Diagnos
         return diagnose(read_evidence(train(folder, config).run))
     # Epochs without a better error bring a drop; the rest is trained after a resume.
     train(folder, config)
-    longer = dataclasses.replace(config, optim=dataclasses.replace(config.optim, epochs=5))
+    longer = dataclasses.replace(config, optim=dataclasses.replace(config.optim, epochs=config.optim.epochs + 2))
     return diagnose(read_evidence(train(folder, longer).run))
 
 

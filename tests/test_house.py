@@ -33,6 +33,7 @@ ALLOWED = {
     "trials": {
         "checking",
         "config",
+        "data",
         "doctor",
         "evaluation",
         "faults",

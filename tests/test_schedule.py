@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+import torch
 
 from trainability.config import OptimConfig
 from trainability.training.schedule import Plateau, after_evaluation, learning_rate
@@ -48,4 +49,31 @@ def test_other_schedules_remember_the_best_but_never_drop() -> None:
     for error in (0.5, 0.6, 0.6):
         plateau = after_evaluation(plateau, optim, error=error, step=1)
     assert plateau.num_drops == 0
-    assert dataclasses.replace(plateau, epochs_since=0) == Plateau(best_error=0.5, best_step=1)
+    assert dataclasses.replace(plateau, epochs_since=0) == Plateau(best_error=0.5, best_step=1, best_watched=0.5)
+
+
+def test_the_plateau_of_another_error_and_threshold_is_torchs() -> None:
+    optim = OptimConfig(
+        schedule="plateau", plateau_metric="top5", plateau_threshold=0.1, patience_epochs=3, max_drops=9, momentum=0.9
+    )
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=optim.lr)
+    # On accuracy, as the log's code has it; torch drops at the evaluation after `patience` bad ones.
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=optim.drop_factor, patience=optim.patience_epochs - 1, threshold=0.1
+    )
+    plateau = Plateau()
+    for step, top5_error in enumerate((0.9, 0.89, 0.895, 0.88, 0.5, 0.5, 0.49, 0.48, 0.47, 0.46, 0.2, 0.3, 0.3, 0.3, 0.3)):
+        plateau = after_evaluation(plateau, optim, error=0.95, top5_error=top5_error, step=step)
+        theirs.step(1 - top5_error)
+        ours = learning_rate(optim, step=step, steps_per_epoch=1, plateau=plateau)
+        assert ours == pytest.approx(optimizer.param_groups[0]["lr"])
+    assert plateau.num_drops > 1
+    assert (plateau.best_error, plateau.best_step) == (0.95, 0)
+
+
+def test_below_five_classes_the_top1_error_is_watched() -> None:
+    optim = OptimConfig(schedule="plateau", plateau_metric="top5", patience_epochs=1)
+    plateau = after_evaluation(Plateau(), optim, error=0.5, step=1)
+    assert after_evaluation(plateau, optim, error=0.6, step=2).num_drops == 1
+    assert after_evaluation(plateau, optim, error=0.4, step=2).num_drops == 0

@@ -14,11 +14,11 @@ from trainability.models.vgg import build_vgg
 from trainability.trials.book import CHAPTERS, TRIALS, select
 from trainability.trials.measure import METRICS, PROBE_METRICS
 from trainability.trials.run import probe_config
-from trainability.trials.scales import SCALES, STAND_INS, configure
+from trainability.trials.scales import DESK_SETS, SCALES, STAND_INS, configure
 from trainability.trials.trial import VARIANTS, Trial
 
-# The seed's rows; trials beside them say in their id what they add.
-SEED = [
+# The log's rows; trials beside them say in their id what they add.
+LOG = [
     *("caltech-1", "caltech-2", "caltech-3", "caltech-4", "caltech-linear", "cifar100-1", "cifar100-2"),
     *("caltech-mixed", "cifar100-mixed", "caltech-mixed-2", "cifar100-mixed-2", "caltech-more-random", "cifar100-more-random"),
     *("mnist-fail", "cifar10-fail", "mnist-success", "cifar10-success", "cifar100-success"),
@@ -30,8 +30,8 @@ SEED = [
 CLASSES = {"caltech256": 257, "cifar100": 100, "cifar10": 10, "mnist": 10, "imagenet": 1000}
 
 
-def test_every_row_of_the_seed_is_a_trial_in_its_own_order() -> None:
-    assert [name for name in TRIALS if name in SEED] == SEED
+def test_every_row_of_the_log_is_a_trial_in_its_own_order() -> None:
+    assert [name for name in TRIALS if name in LOG] == LOG
 
 
 def test_names_are_found_by_id_chapter_and_all_and_others_refused() -> None:
@@ -53,12 +53,14 @@ def test_a_trial_is_a_valid_run_of_its_period_at_every_scale(trial: Trial) -> No
     for plan in trial.plans:
         check_period(probe_config(plan))
     for scale in SCALES if not trial.plans else ():
+        if scale == "desk" and trial.data not in DESK_SETS:
+            continue
         for variant in trial.variants:
             config = configure(trial, scale, variant, trial.seeds[0])
             assert config.run.period == "2014-09"
             check_period(config)
             InitPlan.parse(config.init.plan).resolve(len(weight_layers(meta(config.model.config, 1.0, 32, 10))))
-            assert (config.run.faults == trial.faults) == (variant == "as-published" or not trial.faults)
+            assert config.run.faults == (trial.faults if variant == "as-run" else ())
 
 
 @pytest.mark.parametrize("trial", TRIALS.values(), ids=lambda trial: trial.id)
@@ -66,13 +68,14 @@ def test_expectations_name_what_is_measured(trial: Trial) -> None:
     assert any(expectation.role == "fails" for expectation in trial.expectations)
     for expectation in trial.expectations:
         name, _, label = expectation.metric.partition(":")
-        if trial.plans:
+        if trial.plans and label:
             assert name in PROBE_METRICS
             assert set(label.split("/")) <= {plan.label for plan in trial.plans}
         else:
+            # A probe trial names a metric of a run where no probe can tell.
             assert name in METRICS
             assert not label
-            assert expectation.variant in VARIANTS
+            assert expectation.variant in (VARIANTS if trial.plans else trial.variants)
         bounds = [bound for bound in (expectation.low, expectation.high) if bound is not None]
         assert bool(bounds) != expectation.never
         assert bounds == sorted(bounds)
@@ -85,9 +88,11 @@ def test_pocket_scale_keeps_the_gain_budget(trial: Trial) -> None:
     classes = CLASSES[trial.data]
     width = pocket.model.width
     assert width is not None
-    # The last layer alone depends on the number of classes, and the first on the three channels, whatever the width.
+    # The last layer alone depends on the number of classes, and the first on the three channels, whatever the width. A first
+    # fully connected layer that is random has 49 times the inputs at 224 pixels, and a gain that grows with them.
+    tolerance = 1.3 if pocket.init.plan.endswith("xavier:2") else 0.6
     assert budget(pocket.model.config, width, 32, classes, pocket.init.plan) == pytest.approx(
-        budget(full.model.config, 1.0, 224, classes, full.init.plan), abs=0.6
+        budget(full.model.config, 1.0, 224, classes, full.init.plan), abs=tolerance
     )
 
 
@@ -108,5 +113,5 @@ def meta(letter: str, width: float, crop: int, classes: int) -> torch.nn.Module:
 
 
 def test_the_list_needs_no_torch() -> None:
-    script = "import trainability.terminal_trials, trainability.trials.scales, sys; sys.exit('torch' in sys.modules)"
+    script = "import trainability.cli.trials, trainability.trials.scales, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

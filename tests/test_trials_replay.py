@@ -12,8 +12,9 @@ from trainability.config import RunConfig
 from trainability.training.record import read_run
 from trainability.trials import run as trial_runs
 from trainability.trials.book import TRIALS
-from trainability.trials.report.table import expectation_text, markdown, row_of
-from trainability.trials.run import Done, Job, jobs_of, make, probe_numbers, result_of
+from trainability.trials.report.markdown import markdown
+from trainability.trials.report.table import expectation_text, row_of
+from trainability.trials.run import FinishedJob, Job, jobs_of, make, probe_numbers, result_of
 
 JOB = Job(trial="cifar100-1", scale="pocket", variant="repaired")
 TWO_SESSIONS = Job(trial="imagenet-A", scale="pocket", variant="repaired")
@@ -26,9 +27,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small_config(trial: Any, scale: str, variant: str, seed: int, **more: Any) -> RunConfig:
-    faults = tuple(
-        name for name in trial.faults if variant == "as-published" and name in ("metric-of-last-batch", "halved-loss")
-    )
+    faults = tuple(name for name in trial.faults if variant == "as-run" and name in ("metric-of-last-batch", "halved-loss"))
     return config_of(run__seed=seed, run__faults=faults, optim__micro_batch_size=64, run__check="on")
 
 
@@ -46,9 +45,9 @@ def test_a_run_is_made_once_and_judged(tmp_path: Path) -> None:
     assert list(result.runs) == [("repaired", 0)]
     row = row_of(result)
     assert row.measured[0].startswith("repaired: budget ")
-    assert row.seen == "not measured"
-    assert row_of(result_of(TRIALS["caltech-1"], "pocket", tmp_path)).measured == ("not run",)
-    page = markdown([result], command="trainability trials run all", machine="a machine")
+    assert row.seen == "open"
+    assert row_of(result_of(TRIALS["caltech-1"], "pocket", tmp_path)).seen == "none"
+    page = markdown([result], [], [], command="trainability trials run all", machine="a machine")
     assert "| cifar100-1 | " in page
     assert "scale **pocket**" in page
     for judged in result.verdict.judged:
@@ -96,9 +95,9 @@ def test_runs_side_by_side_are_those_made_alone(tmp_path: Path) -> None:
     assert (
         Job(trial="imagenet-D-vanishing", scale="pocket", plan=plan.label).name == f"imagenet-D-vanishing, probe {plan.label}"
     )
-    missing = Job(trial="caltech-1", scale="full", variant="repaired", data_path=tmp_path)
-    told: list[Done] = []
-    done = trial_runs.replay([missing, missing], tmp_path, num_processes=2, keep_weights=False, told=told.append)
+    missing = Job(trial="caltech-1", scale="full", variant="repaired", places={})
+    told: list[FinishedJob] = []
+    done = trial_runs.replay([missing, missing], tmp_path, num_processes=2, keep_weights=False, on_finished=told.append)
     assert done == told
     assert all(row.problem and "caltech256" in row.problem for row in done)
 
@@ -106,7 +105,7 @@ def test_runs_side_by_side_are_those_made_alone(tmp_path: Path) -> None:
 def test_a_trial_that_is_compared_brings_the_other_along() -> None:
     jobs = jobs_of([TRIALS["caltech-linear"]], "pocket", ["repaired"])
     assert [job.name for job in jobs] == ["caltech-linear repaired, seed 0", "caltech-1 repaired, seed 0"]
-    assert len(jobs_of([TRIALS["caltech-1"]], "pocket", ["repaired", "as-published"])) == 2
+    assert len(jobs_of([TRIALS["caltech-1"]], "pocket", ["repaired", "as-run"])) == 2
     assert [job.plan for job in jobs_of([TRIALS["conclusion-2"]], "pocket", ["repaired"])] == ["deep-xavier", "deep-0.01"]
 
 

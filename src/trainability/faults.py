@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -145,34 +146,64 @@ def _padded_pointwise(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     return parts
 
 
+CLIP_GAP = 0.03
+"""Difference of validation and training loss from which on the log's code does not clip."""
+
+
+class _Losses:
+    """The training losses of the epoch that is under way, and whether clipping has ended."""
+
+    def __init__(self) -> None:
+        self.train: list[float] = []
+        self.has_dropped = False
+
+
 class _DroppedClip(GuardedStep):
     """Stops clipping for good once the loss is below a threshold that chance level meets, such as 7.0 for 1000 classes."""
 
-    def __init__(self, *arguments: Any, level: float, batch_size: int) -> None:
+    def __init__(self, *arguments: Any, level: float, num_examples: Callable[[int], int], losses: _Losses) -> None:
         super().__init__(*arguments)
-        self.level, self.batch_size = level, batch_size
+        self.level, self.num_examples, self.losses = level, num_examples, losses
 
     def __call__(self, lr: float, loss_sum: Tensor) -> Tensor:
-        norm = super().__call__(lr, loss_sum)
-        if loss_sum.item() / self.batch_size < self.level:
+        if self.losses.has_dropped:
             self.clip = None
+        norm = super().__call__(lr, loss_sum)
+        loss = loss_sum.item() / self.num_examples(len(self.losses.train))
+        self.losses.train.append(loss)
+        self.losses.has_dropped |= loss < self.level
         return norm
 
 
 def _clip_dropped(parts: TrainingParts, config: RunConfig) -> TrainingParts:
     level = 7.0 / math.log(1000) * math.log(parts.loader.num_classes)
-    step = functools.partial(_DroppedClip, level=level, batch_size=config.optim.batch_size)
-    return dataclasses.replace(parts, step=step)
+    losses = _Losses()
+
+    def evaluate(*arguments: Any, **how: Any) -> Errors:
+        found = parts.evaluate(*arguments, **how)
+        if losses.train:  # an evaluation before the first step compares nothing
+            losses.has_dropped |= abs(found.loss - statistics.fmean(losses.train)) > CLIP_GAP
+            losses.train.clear()
+        return found
+
+    step = functools.partial(_DroppedClip, level=level, num_examples=parts.loader.num_examples, losses=losses)
+    return dataclasses.replace(parts, step=step, evaluate=evaluate)
 
 
-def _lost_schedule(parts: TrainingParts, config: RunConfig) -> TrainingParts:
-    def load_latest(*arguments: Any) -> checkpoint.Loaded | None:
-        loaded = parts.load_latest(*arguments)
-        if loaded is None:
-            return None
-        return dataclasses.replace(loaded, position=dataclasses.replace(loaded.position, plateau=Plateau()))
+def _resumed_with(kept: Callable[[Plateau], Plateau]) -> Callable[[TrainingParts, RunConfig], TrainingParts]:
+    """Make a fault whose resume keeps only a part of what the schedule remembers."""
 
-    return dataclasses.replace(parts, load_latest=load_latest)
+    def install(parts: TrainingParts, config: RunConfig) -> TrainingParts:
+        def load_latest(*arguments: Any) -> checkpoint.Loaded | None:
+            loaded = parts.load_latest(*arguments)
+            if loaded is None:
+                return None
+            position = dataclasses.replace(loaded.position, plateau=kept(loaded.position.plateau))
+            return dataclasses.replace(loaded, position=position)
+
+        return dataclasses.replace(parts, load_latest=load_latest)
+
+    return install
 
 
 def _with_loader(kind: type[_ChangedLoader]) -> Callable[[TrainingParts, RunConfig], TrainingParts]:
@@ -208,7 +239,9 @@ FAULTS: dict[str, Fault] = {
         install=_padded_pointwise,
     ),
     "clip-dropped": Fault(
-        what="clipping ends for good once the loss is below 7.0, where ln 1000 is 6.9",
+        what="clipping ends for good once the loss is below 7.0, where ln 1000 is 6.9, or validation and training loss "
+        "are 0.03 "
+        "apart",
         rule="clip_dropped",
         install=_clip_dropped,
     ),
@@ -223,8 +256,13 @@ FAULTS: dict[str, Fault] = {
         install=_with_loader(_OddAccumulation),
     ),
     "lost-schedule": Fault(
-        what="a resume forgets how often the learning rate has dropped",
+        what="a resume forgets the whole schedule: how often the learning rate has dropped, its best value and its count",
         rule="lr_schedule",
-        install=_lost_schedule,
+        install=_resumed_with(lambda plateau: Plateau()),
+    ),
+    "lost-plateau": Fault(
+        what="a resume keeps the learning rate and forgets the schedule's best value and count, so that the next drop is late",
+        rule="lr_schedule",
+        install=_resumed_with(lambda plateau: Plateau(num_drops=plateau.num_drops)),
     ),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,54 +13,69 @@ from rich.text import Text
 
 from trainability.terminal.console import plain_console
 from trainability.trials.book import FURTHER, TRIALS, select
-from trainability.trials.scales import Scale
-from trainability.trials.trial import Variant
+from trainability.trials.cost import cost_seconds
+from trainability.trials.scales import Scale, find_places
+from trainability.trials.trial import Answer, Trial, Variant
 
 if TYPE_CHECKING:
-    from trainability.trials.run import Result
+    from trainability.trials.run import FinishedJob, Job, Result
 
-_COLOURS = {"holds": "green", "does not hold": "red", "cannot be told": "yellow"}
+_COLOURS: dict[Answer, str] = {"yes": "green", "no": "red", "open": "yellow", "none": "dim"}
 
 
 def print_book() -> None:
-    """Print every trial, its chapter, its data and what the log reports."""
+    """Print every trial, its chapter, its data, what its runs cost one core, and what the log reports."""
     table = Table(title="The trials of the public training log", title_justify="left")
-    for name in ("trial", "chapter", "data", "the log reports"):
-        table.add_column(name, no_wrap=name in ("trial", "chapter"))
+    for name in ("trial", "min", "real", "the log reports"):
+        table.add_column(name, no_wrap=name != "the log reports", justify="right" if name in ("min", "real") else "left")
     chapter = None
     for trial in TRIALS.values():
-        if chapter not in (None, trial.chapter):
+        if trial.chapter != chapter:
             table.add_section()
+            table.add_row(Text(trial.chapter, style="bold"), "", "", Text(f"{trial.section}; {trial.data}", style="bold"))
         chapter = trial.chapter
-        table.add_row(trial.id, trial.chapter, trial.data, trial.reports)
+        costs = [_minutes(trial, scale) for scale in ("pocket", "desk")]
+        table.add_row(trial.id, *costs, trial.reports)
     console = plain_console()
     console.print(table)
+    console.print(
+        "min: minutes of one core for all runs of a trial, which are made side by side. real: the same on the real set, at 32 "
+        "pixels and a quarter of the width (--data-root DIR); where there is none, it needs a GPU (--scale full).",
+        highlight=False,
+    )
     console.print(FURTHER, highlight=False)
     console.print(
         "Run some: trainability trials run caltech-1 cliffs, or all of them: trainability trials run all", highlight=False
     )
 
 
+def _minutes(trial: Trial, scale: Scale) -> str:
+    seconds = cost_seconds(trial, scale) if scale == "pocket" or not trial.plans else None
+    return "–" if seconds is None else f"{max(1, round(seconds / 60))}"
+
+
 def replay_book(
     names: Sequence[str],
     *,
-    scale: Scale,
+    scale: Scale | None,
     variants: Sequence[Variant],
-    data_path: Path | None,
+    data_root: Path | None,
+    data_paths: Sequence[str],
     root: Path,
     num_processes: int | None,
     keep_weights: bool,
 ) -> int:
     """Make runs and print the verdicts; see `cli.trials.run_trials`. Returns 1 if a run could not be made."""
     chosen = select(tuple(names))
-    from trainability.trials import run as trial_runs  # imports torch; unknown names were refused before
+    places = find_places(data_root, data_paths)
+    from trainability.trials import run as trial_runs  # imports torch: a name that is none is refused at once
 
-    jobs = trial_runs.jobs_of(chosen, scale, variants, data_path=data_path)
+    jobs = trial_runs.jobs_of(chosen, scale, variants, places=places)
     console = plain_console()
-    console.print(f"{len(jobs)} runs of {len(chosen)} trials at {scale} scale, into {root / scale}", highlight=False)
+    console.print(_announced(jobs, root, num_processes), highlight=False)
     count = 0
 
-    def told(done: trial_runs.Done) -> None:
+    def on_finished(done: FinishedJob) -> None:
         nonlocal count
         count += 1
         how = done.problem or ("exists" if done.was_there else f"{done.seconds:.0f} s")
@@ -69,41 +85,62 @@ def replay_book(
         )
 
     try:
-        done = trial_runs.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, told=told)
+        done = trial_runs.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, on_finished=on_finished)
     except KeyboardInterrupt:
         console.print("interrupted; the same command continues", highlight=False)
         raise
     problems: list[str] = []
-    print_verdicts(console, [trial_runs.result_of(trial, scale, root, problems) for trial in chosen])
+    scales: dict[Scale, None] = {job.scale: None for job in jobs}
+    for at in scales:
+        made = [trial for trial in chosen if trial.plans or any(job.scale == at and job.trial == trial.id for job in jobs)]
+        if at != "pocket":
+            console.print(f"\nScale {at}", style="bold", highlight=False)
+        print_verdicts(console, [trial_runs.result_of(trial, at, root, problems) for trial in made])
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
     console.print("The book as a page: trainability trials report", highlight=False)
     return 1 if any(row.problem for row in done) else 0
 
 
-def print_verdicts(console: Console, results: Sequence[Result]) -> None:
-    """Print for every trial what the log says, what was measured, and whether the log's explanation holds; then the counts."""
-    from trainability.trials.report.table import NOT_MADE, row_of
+def _announced(jobs: Sequence[Job], root: Path, num_processes: int | None) -> str:
+    """Say what is about to be run, and how long it takes on the cores that there are."""
+    cores = num_processes or len(os.sched_getaffinity(0))
+    per_scale: Mapping[Scale, list[Job]] = {job.scale: [] for job in jobs}
+    for job in jobs:
+        per_scale[job.scale].append(job)
+    parts = []
+    for scale, own in per_scale.items():
+        known = [job.cost_seconds for job in own]
+        total = sum(seconds for seconds in known if seconds is not None)
+        cost = f", about {max(1, round(total / cores / 60))} minutes on {cores} cores" if None not in known else ""
+        parts.append(f"{len(own)} runs of {len({job.trial for job in own})} trials at {scale} scale, into {root / scale}{cost}")
+    return "; ".join(parts)
 
-    rows = [row_of(result) for result in results]
-    for row in rows:
+
+def print_verdicts(console: Console, results: Sequence[Result]) -> None:
+    """Print per trial what the log says, what was measured, and whether its explanation holds; then count."""
+    from trainability.trials.report.markdown import counted
+    from trainability.trials.report.table import HOLDS_WORDS, SEEN_WORDS, row_of
+
+    for result in results:
+        row = row_of(result)
         console.print()
         head = Text(row.trial, style="bold")
-        if row.measured != (NOT_MADE,):
-            head.append(f"  {row.seen}; " if row.seen != "not measured" else "  ", style="dim")
-            head.append(f"the log's explanation {row.explanation}", style=f"bold {_COLOURS[row.explanation]}")
+        if row.seen != "none":
+            head.append(
+                f"  {SEEN_WORDS[row.seen] if row.seen != 'open' else 'as the log saw it: cannot be told'}; ", style="dim"
+            )
+            head.append(f"the log's explanation {HOLDS_WORDS[row.holds]}", style=f"bold {_COLOURS[row.holds]}")
         console.print(head)
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True, style="dim", min_width=10)
         table.add_column(overflow="fold")
         table.add_row("  log", f"{row.says} {row.claim}")
-        for number, line in enumerate(row.measured):
+        for number, line in enumerate(row.measured or ("not run",)):
             table.add_row("" if number else "  measured", Text(line))
         if row.cause:
             table.add_row("  cause", Text(row.cause))
         if row.not_shown:
             table.add_row("  not here", Text(row.not_shown, style="dim"))
         console.print(table)
-    made = [row for row in rows if row.measured != (NOT_MADE,)]
-    counts = ", ".join(f"{sum(row.explanation == word for row in made)} {word}" for word in _COLOURS)
-    console.print(f"\n{len(made)} of {len(rows)} trials run; the log's explanations: {counts}", highlight=False)
+    console.print(f"\n{counted(results)}", highlight=False)

@@ -12,7 +12,7 @@ BOOK_FOLDER = Path("runs/trials")
 
 
 def list_trials() -> int:
-    """List every trial with its chapter, its data, and what the log reports."""
+    """List every trial with its chapter, its data, what its runs cost, and what the log reports."""
     from trainability.cli.book import print_book
 
     print_book()
@@ -22,10 +22,12 @@ def list_trials() -> int:
 def run_trials(
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="ID|CHAPTER|all")],
     *,
-    scale: Literal["pocket", "real", "full"] = "pocket",
-    as_published: bool = False,
+    scale: Literal["pocket", "desk", "real", "full"] | None = None,
+    as_run: bool = False,
+    as_told: bool = False,
     repaired: bool = False,
-    data_path: Path | None = None,
+    data_root: Path | None = None,
+    data_path: tuple[str, ...] = (),
     dir: Path = BOOK_FOLDER,
     processes: int | None = None,
     keep_weights: bool = False,
@@ -36,27 +38,31 @@ def run_trials(
 
     Args:
         names: trials or chapters, as trials list prints them, or all.
-        scale: pocket: minutes on two cores, 32 pixels, generated images instead of the data. real: the real data sets, 32
-            pixels, the paper's width. full: as in the log, 224 pixels.
-        as_published: only the runs with the bugs of the published code.
-        repaired: only the runs without them. By default, both are made.
-        data_path: folder with caltech256, imagenet, cifar100 and so on, for real and full. Missing sets come from the Hub.
+        scale: pocket: minutes on two cores, 32 pixels, stand-ins for the data. desk: the real MNIST and CIFAR-10 on two
+            cores, 32 pixels, a quarter of the width. real: the real sets, 32 pixels, the paper's width. full: as the log,
+            224 pixels. None takes pocket, and desk too for the sets that --data-root has.
+        as_run: only what the log's code ran, with its bugs.
+        as_told: only what its text names where that is something else.
+        repaired: only what was run, without the bugs. None of these makes all; several may be given.
+        data_root: folder that holds mnist, cifar10, imagenet-1000, caltech256 and so on, as far as it does. With photographs
+            (imagenet-1000 or imagenet) starts are probed on those, too.
+        data_path: NAME=PATH of sets that lie elsewhere. Sets that have no place come from the Hub.
         dir: folder of the runs.
         processes: runs at the same time, each on one core. None takes one per core, or one on a GPU.
         keep_weights: keep the checkpoints of every run, which take gigabytes.
     """
     from trainability.cli.book import replay_book
+    from trainability.trials.trial import VARIANTS
 
-    if data_path is not None and not data_path.is_dir():
-        raise ValueError(f"--data-path {data_path}: no such folder")
     if not names:
         raise ValueError("trials run needs trials or chapters, or all; trainability trials list shows them")
-    both = as_published == repaired
+    wanted = {"as-run": as_run, "as-told": as_told, "repaired": repaired}
     return replay_book(
         names,
         scale=scale,
-        variants=["as-published", "repaired"] if both else ["as-published"] if as_published else ["repaired"],
-        data_path=data_path,
+        variants=[variant for variant in VARIANTS if wanted[variant] or not any(wanted.values())],
+        data_root=data_root,
+        data_paths=data_path,
         root=dir,
         num_processes=processes,
         keep_weights=keep_weights,
@@ -66,7 +72,7 @@ def run_trials(
 def report_trials(
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="[ID|CHAPTER|all]")] = ("all",),
     *,
-    scale: Literal["pocket", "real", "full"] = "pocket",
+    scale: Literal["pocket", "desk", "real", "full"] = "pocket",
     dir: Path = BOOK_FOLDER,
     out: Path | None = None,
     markdown: Path | None = None,
@@ -78,7 +84,7 @@ def report_trials(
 
     Args:
         names: trials or chapters, as trials list prints them, or all.
-        scale: of the runs.
+        scale: of the runs; pocket shows what was run at desk scale beside it.
         dir: folder of the runs.
         out: the page. None writes book.html next to the runs.
         markdown: also write the table and the reasons as Markdown.
@@ -92,6 +98,7 @@ def report_trials(
     for line in written.problems:
         print(f"not read: {line}", file=sys.stderr)
     print(f"{written.num_made} of {written.num_trials} trials have runs")
+    print(written.counted)
     for path in written.paths:
         print(path)
     return 0

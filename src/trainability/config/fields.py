@@ -220,7 +220,12 @@ class OptimConfig:
     drop_factor: float = 0.1
     """plateau and steps: factor by which a drop multiplies the learning rate."""
     patience_epochs: int = 3
-    """plateau: epochs without a lower top-1 validation error before a drop."""
+    """plateau: epochs without a lower validation error before a drop."""
+    plateau_metric: Literal["top1", "top5"] = "top1"
+    """plateau: the validation error that must fall."""
+    plateau_threshold: float = 0.0
+    """plateau: fraction by which the accuracy must exceed its best to count as
+    better."""
     max_drops: int = 3
     """plateau: most drops of the learning rate (the paper: 3)."""
     step_epochs: tuple[int, ...] = ()
@@ -241,6 +246,8 @@ class OptimConfig:
         one_of("optim.schedule", self.schedule, ("plateau", "steps", "constant", "cosine"))
         in_range("optim.drop-factor", self.drop_factor, above=0, below=1)
         in_range("optim.patience-epochs", self.patience_epochs, at_least=1)
+        one_of("optim.plateau-metric", self.plateau_metric, ("top1", "top5"))
+        in_range("optim.plateau-threshold", self.plateau_threshold, at_least=0)
         in_range("optim.max-drops", self.max_drops, at_least=0)
         in_range("optim.warmup-steps", self.warmup_steps, at_least=0)
         if self.nesterov and self.momentum == 0:
@@ -297,6 +304,7 @@ class RunSettings:
             "shared-data-set",
             "odd-accumulation",
             "lost-schedule",
+            "lost-plateau",
         ],
         ...,
     ] = ()

@@ -256,7 +256,9 @@ def _checked(facts: Mapping[str, Any], step: int, identity: Mapping[str, str]) -
     for field_name, value in facts["identity"].items():
         if field_name in identity and identity[field_name] != value:
             raise ValueError(f"it is of another run: its {field_name} is {value}, this run's is {identity[field_name]}")
-    return Position(**{**state, "plateau": Plateau(**state["plateau"]), "sums": EpochSums(**state["sums"])})
+    # Checkpoints from before the schedule could watch another error have none of their own: it was the top-1 error.
+    plateau = Plateau(**{"best_watched": state["plateau"]["best_error"], **state["plateau"]})
+    return Position(**{**state, "plateau": plateau, "sums": EpochSums(**state["sums"])})
 
 
 def load_weights(folder: Path, identity: Mapping[str, str], *, step: int | None = None) -> dict[str, torch.Tensor]:

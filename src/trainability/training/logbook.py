@@ -241,7 +241,9 @@ class Logbook:
         """
         sums, optim = position.sums, self.config.optim
         train = errors(sums.loss_sum, sums.top1_correct, sums.top5_correct, sums.num_examples, self.loader.num_classes)
-        plateau = after_evaluation(position.plateau, optim, error=measured.top1_error, step=position.step)
+        plateau = after_evaluation(
+            position.plateau, optim, error=measured.top1_error, top5_error=measured.top5_error, step=position.step
+        )
         row = {
             "epoch": position.epoch + 1,
             "step": position.step,

@@ -104,8 +104,7 @@ class RunMonitor:
     def evaluated(self, position: Position, row: dict[str, Any] | None) -> None:
         """Note the end of an epoch, with its row of `evaluations.jsonl`."""
         assert row is not None
-        error, step = row["val_top1_error"], position.step
-        self.plateau = after_evaluation(self.plateau, self.config.optim, error=error, step=step)
+        self.plateau = _after_row(self.plateau, self.config, row)
         if self.monitor is not None:
             for split, name in (("train", "train"), ("validation", "val")):
                 self.monitor.record_evaluation(split, loss=row[f"{name}_loss"], top1_error=row[f"{name}_top1_error"])
@@ -164,8 +163,14 @@ def _replayed(folder: Path, config: RunConfig) -> Plateau:
     """Compute the schedule's state after the recorded evaluations, to compare with a resumed run."""
     plateau = Plateau()
     for row in read_rows(folder / EVALUATIONS):
-        plateau = after_evaluation(plateau, config.optim, error=row["val_top1_error"], step=row["step"])
+        plateau = _after_row(plateau, config, row)
     return plateau
+
+
+def _after_row(plateau: Plateau, config: RunConfig, row: dict[str, Any]) -> Plateau:
+    """The schedule's state after a row of `evaluations.jsonl`."""
+    errors = {"error": row["val_top1_error"], "top5_error": row["val_top5_error"]}
+    return after_evaluation(plateau, config.optim, **errors, step=row["step"])
 
 
 def without_histograms(evidence: Evidence) -> Evidence:

@@ -1,13 +1,14 @@
-"""The book: every trial of the seed by its id, in the seed's own order. Data only; no torch."""
+"""The book: every trial of the log by its id, in the log's own order. Data only; no torch."""
 
 from __future__ import annotations
 
 from trainability.config import nearest
+from trainability.trials.gradients import GRADIENTS
 from trainability.trials.imagenet import IMAGENET
 from trainability.trials.small_sets import SMALL_SETS
 from trainability.trials.trial import Trial
 
-TRIALS: dict[str, Trial] = {trial.id: trial for trial in (*SMALL_SETS, *IMAGENET)}
+TRIALS: dict[str, Trial] = {trial.id: trial for trial in (*SMALL_SETS, *IMAGENET, *GRADIENTS)}
 
 CHAPTERS: dict[str, tuple[str, ...]] = {
     chapter: tuple(trial.id for trial in TRIALS.values() if trial.chapter == chapter)
@@ -15,7 +16,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
 }
 
 FURTHER = (
-    "The seed leaves two things to do: training at large scale, and images with scale jitter. Both are recipes of this project "
+    "The log leaves two things to do: training at large scale, and images with scale jitter. Both are recipes of this project "
     "(recipes/paper/), and no trials: there is no result to compare with."
 )
 

@@ -1,33 +1,29 @@
-"""Measurements of a trial's runs -> its verdict: was it as the seed saw it, and does the seed's explanation hold."""
+"""Measurements of a trial's runs -> its verdict: was it as the log saw it, and does the log's explanation hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from trainability.trials.trial import EVENTS, Expectation, Trial, Variant
+from trainability.trials.trial import EVENTS, GAINS, LEARNING, Answer, Expectation, Role, Trial, Variant
 
 Numbers = Mapping[str, float | None]
 """Metric -> value of one run; of a probe trial METRIC:LABEL -> value."""
 
-Phenomenon = Literal["as the seed saw it", "not as the seed saw it", "not measured"]
-Explanation = Literal["holds", "does not hold", "cannot be told"]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class JudgedExpectation:
     """An expectation and what was measured.
 
     Attributes:
         expectation: of the trial.
         values: one per seed, in the trial's order; `None` where the run has no such number, or was not made.
-        is_met: in more than half of the runs that were made; `None` if none was.
+        answer: "yes" or "no" as in more than half of the runs that can tell; "open" if none can; "none" if none was made.
     """
 
     expectation: Expectation
     values: tuple[float | None, ...]
-    is_met: bool | None
+    answer: Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +31,14 @@ class Verdict:
     """What is to be said of a trial.
 
     Attributes:
-        phenomenon: whether the run looks as the seed says.
-        explanation: whether the seed's explanation holds.
+        seen: whether the run with the bugs looks as the log says.
+        holds: whether the log's explanation holds.
         judged: every expectation.
     """
 
-    phenomenon: Phenomenon
-    explanation: Explanation
-    judged: tuple[Judged, ...]
+    seen: Answer
+    holds: Answer
+    judged: tuple[JudgedExpectation, ...]
 
 
 def judge(trial: Trial, runs: Mapping[tuple[Variant, int], Numbers]) -> Verdict:
@@ -53,39 +49,77 @@ def judge(trial: Trial, runs: Mapping[tuple[Variant, int], Numbers]) -> Verdict:
         runs: (variant, seed) -> numbers of that run; of a probe trial one entry, ("repaired", 0).
 
     Returns:
-        The explanation holds if all that speaks for it was measured and nothing that speaks against it; it does not hold if
-        anything against it was measured. Where neither is so, it cannot be told.
+        It looks as the log saw it if all that the log saw was measured, and does not if a measurement says otherwise. The
+        explanation holds if all that speaks for it was measured and nothing that speaks against it; it does not hold if
+        anything against it was measured. All else cannot be told.
     """
     judged = tuple(_judge(expectation, trial, runs) for expectation in trial.expectations)
-    seen = [row.is_met for row in judged if row.expectation.role == "phenomenon"]
-    supporting = [row.is_met for row in judged if row.expectation.role == "holds"]
-    against = [row.is_met for row in judged if row.expectation.role == "fails"]
-    phenomenon: Phenomenon = "not measured"
-    if seen and None not in seen:
-        phenomenon = "as the seed saw it" if all(seen) else "not as the seed saw it"
-    explanation: Explanation = "cannot be told"
-    if any(against):
-        explanation = "does not hold"
-    elif supporting and all(supporting):
-        explanation = "holds"
-    return Verdict(phenomenon=phenomenon, explanation=explanation, judged=judged)
+
+    def answers(role: Role) -> list[Answer]:
+        return [row.answer for row in judged if row.expectation.role == role]
+
+    if not runs:
+        return Verdict(seen="none", holds="none", judged=judged)
+    against = "yes" in answers("fails")
+    return Verdict(
+        seen=_all_of(answers("phenomenon")),
+        holds="no" if against else "yes" if _all_of(answers("holds")) == "yes" else "open",
+        judged=judged,
+    )
 
 
-def _judge(expectation: Expectation, trial: Trial, runs: Mapping[tuple[Variant, int], Numbers]) -> Judged:
+def _all_of(answers: Iterable[Answer]) -> Answer:
+    """Join answers that must all be yes."""
+    found = list(answers)
+    if "no" in found:
+        return "no"
+    return "yes" if found and all(answer == "yes" for answer in found) else "open"
+
+
+def _judge(expectation: Expectation, trial: Trial, runs: Mapping[tuple[Variant, int], Numbers]) -> JudgedExpectation:
     variant = expectation.variant if expectation.variant in trial.variants else trial.variants[0]
     made = [runs.get((variant, seed)) for seed in trial.seeds]
     values = tuple(None if numbers is None else numbers.get(expectation.metric) for numbers in made)
-    met = [is_met(expectation, value) for numbers, value in zip(made, values, strict=True) if numbers is not None]
+    met = [is_met(expectation, numbers) for numbers in made if numbers is not None]
     known = [answer for answer in met if answer is not None]
-    return Judged(expectation=expectation, values=values, is_met=2 * sum(known) > len(known) if known else None)
+    answer: Answer = "open" if met else "none"
+    if known:
+        answer = "yes" if 2 * sum(known) > len(known) else "no"
+    return JudgedExpectation(expectation=expectation, values=values, answer=answer)
 
 
-def is_met(expectation: Expectation, value: float | None) -> bool | None:
-    """Tell whether a number is as expected; `None` if there is none and that is not what was expected."""
+def is_met(expectation: Expectation, numbers: Numbers) -> bool | None:
+    """Tell whether a run is as expected; `None` if it cannot tell."""
+    metric, value = expectation.metric, numbers.get(expectation.metric)
+    met: bool | None
     if expectation.never:
-        return value is None
-    if value is None:
+        met = value is None
+    elif value is None:
         # An event that never came is an answer; any other number that a run lacks is none.
-        return False if expectation.metric in EVENTS else None
-    low, high = expectation.low, expectation.high
-    return (low is None or value >= low) and (high is None or value <= high)
+        met = False if metric in EVENTS else None
+    else:
+        low, high = expectation.low, expectation.high
+        met = (low is None or value >= low) and (high is None or value <= high)
+    if met is None or metric not in LEARNING or not stays_at_chance(numbers):
+        return met
+    is_gain = metric in GAINS and expectation.low is not None
+    if (is_gain and met) or (not is_gain and not met):
+        return met  # it has learned something all the same
+    return None if _is_too_short(numbers, is_gain=is_gain) else met
+
+
+def stays_at_chance(numbers: Numbers) -> bool:
+    """Tell whether a run ended, with finite numbers, before it had left chance."""
+    return numbers.get("left_chance_step") is None and numbers.get("nan_step") is None
+
+
+def _is_too_short(numbers: Numbers, *, is_gain: bool) -> bool:
+    """Tell whether a run that is still at chance is too short to say what it would have learned.
+
+    A prediction that it leaves chance later makes every answer worthless. Without one, as above the band, or with one of
+    never, a run that has learned nothing is what was expected of it; that a longer one would learn nothing was not measured.
+    """
+    predicted, num_steps = numbers.get("plateau_steps"), numbers.get("num_steps")
+    if predicted is None or num_steps is None or predicted == float("inf"):
+        return is_gain
+    return predicted > num_steps

@@ -191,6 +191,11 @@ def _unclipped_steps(seen: Measured) -> float | None:
     return float(sum(float(row["clip_ratio"]) > 0.999 for row in over if row.get("clip_ratio") is not None))
 
 
+def _clipped_at_start(seen: Measured) -> float | None:
+    clip, norm = seen.run.config.optim.clip, _number(seen.probe.get("gradient_norm"))
+    return norm / clip if clip is not None and norm is not None else None
+
+
 METRICS: dict[str, Metric] = {
     "top1_error": Metric(title="top-1 error", unit="%", of=_top1_error),
     "shown_top1_error": Metric(title="best top-1 error that the run shows", unit="%", of=_shown_top1_error),
@@ -213,6 +218,8 @@ METRICS: dict[str, Metric] = {
     "last_gradient": Metric(title="largest gradient of the last layer", unit="", of=lambda seen: seen.largest_gradient(-1)),
     "late_gradient": Metric(title="largest gradient at the end", unit="", of=_largest_gradient_late),
     "last_convolution_rms": Metric(title="rms behind the last convolution at the start", unit="", of=_last_convolution_rms),
+    "clipped_at_start": Metric(title="first gradient norm over the clip", unit="", of=_clipped_at_start),
+    "num_steps": Metric(title="steps", unit="steps", of=lambda seen: float(len(seen.run.steps))),
     "unclipped_steps": Metric(title="steps over the clip threshold, not clipped", unit="steps", of=_unclipped_steps),
     "loss_gap": Metric(title="largest difference of the losses", unit="nats", of=lambda seen: None),
 }

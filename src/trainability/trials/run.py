@@ -10,8 +10,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,11 @@ from trainability.training.record import RunWriter, environment, write_json
 from trainability.training.run_monitor import diagnose_run
 from trainability.training.same_run import identity
 from trainability.trials.book import TRIALS
+from trainability.trials.cost import run_seconds
 from trainability.trials.judge import Numbers, Verdict, judge
 from trainability.trials.measure import measure, measure_probe
-from trainability.trials.scales import PERIOD, Scale, configure, in_sessions
+from trainability.trials.photographs import photographs_among, probed_on_photographs
+from trainability.trials.scales import DESK_SETS, PERIOD, Scale, configure, in_sessions, scales_of
 from trainability.trials.trial import Plan, Trial, Variant
 
 ENDED = ("finished", "non-finite", "stopped")
@@ -48,11 +50,12 @@ class Job:
 
     Attributes:
         trial: id.
-        scale: of the run; a probe is always at the seed's own size.
+        scale: of the run; a probe is always at the log's own size.
         variant: as published or repaired; `None` for a probe.
         seed: of the run.
         plan: label of the plan to probe.
-        data_path: as for `scales.configure`.
+        on_photographs: probe it on photographs, not on generated images.
+        places: as for `scales.configure`.
     """
 
     trial: str
@@ -60,21 +63,32 @@ class Job:
     variant: Variant | None = None
     seed: int = 0
     plan: str | None = None
-    data_path: Path | None = None
+    on_photographs: bool = False
+    places: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """For a person: "caltech-1 as-published, seed 0"."""
-        return f"{self.trial} {self.variant}, seed {self.seed}" if self.plan is None else f"{self.trial}, probe {self.plan}"
+        """For a person: "caltech-1 as-run, seed 0"."""
+        if self.plan is None:
+            return f"{self.trial} {self.variant}, seed {self.seed}"
+        return f"{self.trial}, probe {self.plan}" + (" on photographs" if self.on_photographs else "")
+
+    @property
+    def cost_seconds(self) -> float | None:
+        """What it takes one core; `None` where it needs a GPU."""
+        return run_seconds(TRIALS[self.trial], self.scale)
 
     def place(self, root: Path) -> Path:
         """Where it writes: a run directory, or a file for a probe."""
-        folder = root / self.scale / self.trial
-        return folder / (f"{self.variant}-seed{self.seed}" if self.plan is None else f"probe-{self.plan}.json")
+        # A probe is the same at every scale.
+        folder = root / ("pocket" if self.plan is not None else self.scale) / self.trial
+        if self.plan is None:
+            return folder / f"{self.variant}-seed{self.seed}"
+        return folder / f"probe-{self.plan}{'-photographs' if self.on_photographs else ''}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class FinishedJob:
     """How a job ended: `was_there` if it had been made before, `problem` one line if it failed."""
 
     job: Job
@@ -83,28 +97,52 @@ class Done:
     problem: str | None = None
 
 
-def jobs_of(trials: Sequence[Trial], scale: Scale, variants: Sequence[Variant], *, data_path: Path | None = None) -> list[Job]:
-    """List the runs that trials need, a trial that others are compared with included."""
+def jobs_of(
+    trials: Sequence[Trial], scale: Scale | None, variants: Sequence[Variant], *, places: Mapping[str, Path] | None = None
+) -> list[Job]:
+    """List the runs that trials need, a trial that others are compared with included.
+
+    Args:
+        trials: of the book.
+        scale: of the runs; `None` takes pocket, and desk too for a trial whose real set is at hand and small enough.
+        variants: of each.
+        places: as for `scales.configure`; with photographs among them, starts are probed on those, too.
+
+    Raises:
+        ValueError: no trial has runs at that scale.
+    """
+    places = dict(places or {})
     wanted = {trial.id: trial for trial in trials}
     for trial in trials:
         if trial.compared_with is not None:
             wanted.setdefault(trial.compared_with, TRIALS[trial.compared_with])
     jobs = []
     for trial in wanted.values():
-        jobs += [Job(trial=trial.id, scale=scale, plan=plan.label) for plan in trial.plans]
-        if not trial.plans:
+        for on_photographs in (False, True) if photographs_among(places) is not None else (False,):
             jobs += [
-                Job(trial=trial.id, scale=scale, variant=variant, seed=seed, data_path=data_path)
+                Job(trial=trial.id, scale="pocket", plan=plan.label, on_photographs=on_photographs, places=places)
+                for plan in trial.plans
+            ]
+        for at in () if trial.plans else scales_of(trial, scale, places):
+            jobs += [
+                Job(trial=trial.id, scale=at, variant=variant, seed=seed, places=places)
                 for seed in trial.seeds
                 for variant in trial.variants
                 if variant in variants or len(trial.variants) == 1
             ]
+    if not jobs:
+        raise ValueError(f"--scale {scale} has runs of the sets {', '.join(DESK_SETS)} only; these trials have others")
     return jobs
 
 
 def replay(
-    jobs: Sequence[Job], root: Path, *, num_processes: int | None, keep_weights: bool, told: Callable[[Done], object]
-) -> list[Done]:
+    jobs: Sequence[Job],
+    root: Path,
+    *,
+    num_processes: int | None,
+    keep_weights: bool,
+    on_finished: Callable[[FinishedJob], object],
+) -> list[FinishedJob]:
     """Make runs, several side by side, each on one core: so its figures do not depend on how many there are.
 
     Args:
@@ -112,7 +150,7 @@ def replay(
         root: folder of the book's runs.
         num_processes: at once; `None` takes one per core, or one where there is a GPU.
         keep_weights: keep every run's checkpoints.
-        told: is told of every job that ended, in the order in which they do.
+        on_finished: called with every job that ended, in the order in which they do.
     """
     if num_processes is None:
         num_processes = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
@@ -121,7 +159,7 @@ def replay(
     # Spawned: a process that has used threads or a GPU cannot be forked safely.
     with multiprocessing.get_context("spawn").Pool(min(num_processes, max(1, len(jobs))), initializer=_alone) as pool:
         for result in pool.imap_unordered(_make, work):
-            told(result)
+            on_finished(result)
             done.append(result)
     return done
 
@@ -132,16 +170,16 @@ def _alone() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _make(work: tuple[Job, Path, bool]) -> Done:
+def _make(work: tuple[Job, Path, bool]) -> FinishedJob:
     job, root, keep_weights = work
     begun = time.perf_counter()
     try:
         was_there = make(job, root, keep_weights=keep_weights)
     except ValueError as error:
-        return Done(job=job, seconds=time.perf_counter() - begun, problem=str(error))
+        return FinishedJob(job=job, seconds=time.perf_counter() - begun, problem=str(error))
     except Exception as error:  # one run that fails must not take the others with it
-        return Done(job=job, seconds=time.perf_counter() - begun, problem=f"{type(error).__name__}: {error}")
-    return Done(job=job, seconds=time.perf_counter() - begun, was_there=was_there)
+        return FinishedJob(job=job, seconds=time.perf_counter() - begun, problem=f"{type(error).__name__}: {error}")
+    return FinishedJob(job=job, seconds=time.perf_counter() - begun, was_there=was_there)
 
 
 def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
@@ -159,12 +197,15 @@ def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
         if place.is_file():
             _check_probe(place, plan)
             return True
+        folder = photographs_among(job.places)
+        diagnosis = probed_on_photographs(probe_config(plan), folder) if job.on_photographs and folder else None
         place.parent.mkdir(parents=True, exist_ok=True)
         made_on = environment(device=torch.device("cpu"), world_size=1)
-        write_json(place, {"plan": asdict(plan), "environment": made_on, **check_config(probe_config(plan)).to_dict()})
+        found = (diagnosis or check_config(probe_config(plan))).to_dict()
+        write_json(place, {"plan": asdict(plan), "environment": made_on, **found})
         return False
     assert job.variant is not None
-    config = configure(trial, job.scale, job.variant, job.seed, data_path=job.data_path)
+    config = configure(trial, job.scale, job.variant, job.seed, places=job.places)
     if _has_ended(place):
         _check_same(place, config)
         return True
@@ -220,7 +261,7 @@ def _train(config: RunConfig, place: Path) -> str:
 
 
 def probe_config(plan: Plan) -> RunConfig:
-    """Configure net D as the seed had it on ImageNet: full width, 224 pixels, 1000 classes; generated photographs."""
+    """Configure net D as the log had it on ImageNet: full width, 224 pixels, 1000 classes; generated photographs."""
     return RunConfig(
         model=ModelConfig(config="D", width=1.0),
         init=InitConfig(plan=plan.plan),
@@ -247,6 +288,7 @@ class Result:
         verdict: on the trial.
         folders: run directories.
         probes: label of a plan -> diagnosis of its start, in plain containers.
+        photographs: the same, on photographs.
         findings: what the doctor says now of what a run, or a probed plan by its label, wrote.
     """
 
@@ -256,6 +298,7 @@ class Result:
     verdict: Verdict
     folders: dict[tuple[Variant, int], Path]
     probes: dict[str, dict[str, Any]]
+    photographs: dict[str, dict[str, Any]]
     findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]]
 
 
@@ -271,7 +314,9 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
     Raises:
         ValueError: a run directory is damaged, and there is no list for it.
     """
-    folders, probes = {}, {}
+    folders: dict[tuple[Variant, int], Path] = {}
+    probes: dict[str, dict[str, Any]] = {}
+    photographs: dict[str, dict[str, Any]] = {}
     findings: dict[tuple[Variant, int] | str, tuple[Finding, ...]] = {}
     for seed in trial.seeds if not trial.plans else ():
         for variant in trial.variants:
@@ -280,15 +325,17 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
                 if _has_ended(place):
                     _check_same(place, configure(trial, scale, variant, seed))
                     folders[variant, seed] = place
-    for plan in trial.plans:
-        place = Job(trial=trial.id, scale=scale, plan=plan.label).place(root)
+    for plan, on_photographs in itertools.product(trial.plans, (False, True)):
+        place = Job(trial=trial.id, scale=scale, plan=plan.label, on_photographs=on_photographs).place(root)
         with _noting(problems, place):
             if place.is_file():
                 _check_probe(place, plan)
                 diagnosis = json.loads(place.read_text(encoding="utf-8"))
                 measure_probe(diagnosis)
-                findings[plan.label] = diagnose(Evidence.from_dict(diagnosis["evidence"])).findings
-                probes[plan.label] = diagnosis
+                found = diagnose(Evidence.from_dict(diagnosis["evidence"])).findings
+                (photographs if on_photographs else probes)[plan.label] = diagnosis
+                if not on_photographs:
+                    findings[plan.label] = found
     runs: dict[tuple[Variant, int], Numbers] = {}
     for (variant, seed), folder in folders.items():
         other = None
@@ -307,6 +354,7 @@ def result_of(trial: Trial, scale: Scale, root: Path, problems: list[str] | None
         verdict=judge(trial, runs),
         folders=folders,
         probes=probes,
+        photographs=photographs,
         findings=findings,
     )
 

@@ -1,13 +1,14 @@
-"""A trial at a scale -> the configuration of a run. No torch.
+"""A trial at a scale -> the configuration of a run, and what it costs. No torch.
 
 Pocket keeps what a trial is about: depth, classifier, classes and their imbalance, gain budget. It gives up size: 32 pixels, a
-quarter of the width, generated images or handwritten digits, steps counted in hundreds.
+quarter of the width, generated images or handwritten digits, steps counted in hundreds. Desk takes the real set in their place.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,27 +16,34 @@ from typing import Any, Literal
 from trainability.config import SECTIONS, RunConfig, field_flags
 from trainability.trials.trial import Trial, Value, Variant
 
-Scale = Literal["pocket", "real", "full"]
-SCALES: tuple[Scale, ...] = ("pocket", "real", "full")
+Scale = Literal["pocket", "desk", "real", "full"]
+SCALES: tuple[Scale, ...] = ("pocket", "desk", "real", "full")
 
 PERIOD = "2014-09"
-"""The seed's own rule: only techniques known before the VGG paper."""
+"""The log's own rule: only techniques known before the VGG paper."""
 
 CONSTANT: dict[str, Value] = {
-    "optim.lr": Value(value=0.01, source="seed", note="the paper's"),
+    "optim.lr": Value(value=0.01, source="the log", note="the paper's"),
     "optim.momentum": Value(value=0.9, source="paper"),
     "optim.weight-decay": Value(value=5e-4, source="paper"),
+    "optim.batch-size": Value(value=256, source="paper"),
+    "optim.micro-batch-size": Value(value=64, source="its code", note="four add up to a batch"),
     "optim.schedule": Value(value="plateau", source="paper"),
+    "optim.plateau-metric": Value(value="top5", source="its code"),
+    "optim.patience-epochs": Value(value=11, source="its code", note="torch's patience of 10 drops at the eleventh"),
+    "optim.plateau-threshold": Value(
+        value=1e-4, source="our choice", note="torch's default; the code's is known for 2 May only"
+    ),
     "model.dropout": Value(value=0.5, source="paper"),
-    "data.input": Value(value="standard", source="public code", note="unit variance; the paper subtracts the mean only"),
-    "run.period": Value(value=PERIOD, source="seed"),
+    "data.input": Value(value="standard", source="its code", note="unit variance; the paper subtracts the mean only"),
+    "run.period": Value(value=PERIOD, source="the log"),
 }
-"""Through the seed unless a trial says otherwise."""
+"""Through the log unless a trial says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StandIn:
-    """What a data set of the seed is at pocket scale, and what is kept of it.
+    """What a data set of the log is at pocket scale, and what is kept of it.
 
     Attributes:
         data: fields of `DataConfig`, by flag.
@@ -76,7 +84,29 @@ STAND_INS: dict[str, StandIn] = {
 
 POCKET_WIDTH = 0.25
 POCKET_BATCH = 32
+DESK_BATCH = 64
 REAL_EPOCHS, FULL_EPOCHS = 60, 74
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeskSet:
+    """A real set that two cores can train on, at a quarter of the width and 32 pixels.
+
+    Attributes:
+        num_train: training images.
+        num_val: validation images.
+        epochs: of every run on it.
+    """
+
+    num_train: int
+    num_val: int
+    epochs: int
+
+
+DESK_SETS: dict[str, DeskSet] = {
+    "mnist": DeskSet(num_train=60_000, num_val=10_000, epochs=4),
+    "cifar10": DeskSet(num_train=50_000, num_val=10_000, epochs=5),
+}
 
 
 def configure(
@@ -85,86 +115,131 @@ def configure(
     variant: Variant,
     seed: int,
     *,
-    data_path: Path | None = None,
+    places: Mapping[str, Path] | None = None,
     plan: str | None = None,
 ) -> RunConfig:
     """Make the configuration of a trial's run.
 
     Args:
         trial: of the book.
-        scale: pocket; real: the real sets at 32 pixels, the paper's width; full: rescaled to 256, cropped to 224.
-        variant: with the faults of the published run, or without.
+        scale: pocket; desk: the real sets at 32 pixels, a quarter of the width; real: the real sets at 32 pixels, the paper's
+            width; full: rescaled to 256, cropped to 224.
+        variant: what the code ran, what the text says, or what the code ran without its bugs.
         seed: of the run.
-        data_path: folder that holds caltech256/, imagenet/ and so on; without one, sets are fetched from the Hub.
+        places: data set -> where it lies; a set that has no place is fetched from the Hub.
         plan: in place of the trial's own.
 
     Returns:
         Complete but for its run directory.
     """
     values = {flag: value.value for flag, value in {**CONSTANT, **trial.settings}.items()}
-    if variant == "as-published":
-        values |= {flag: value.value for flag, value in (trial.published or {}).items()}
+    if variant == "as-run":
+        values |= {flag: value.value for flag, value in (trial.as_run or {}).items()}
         values["run.faults"] = trial.faults
+    if variant == "as-told":
+        values |= {flag: value.value for flag, value in (trial.as_told or {}).items()}
     if plan is not None:
         values["init.plan"] = plan
     values |= {
         "run.seed": seed,
         # Looked at often enough that a gradient that fades or grows within a few hundred steps is seen.
         "run.monitor-every-steps": 50,
-        **_SIZES[scale](trial, values, data_path),
+        **_SIZES[scale](trial, values, places or {}),
     }
     return _config(values)
 
 
-def _pocket(trial: Trial, values: dict[str, Any], data_path: Path | None) -> dict[str, Any]:
+def _pocket(trial: Trial, values: dict[str, Any], places: Mapping[str, Path]) -> dict[str, Any]:
     stand_in = STAND_INS[trial.data]
     per_epoch = -(-stand_in.num_train // POCKET_BATCH)
     return {
         **{f"data.{flag}": value for flag, value in stand_in.data.items()},
+        **_small(values, POCKET_BATCH),
+        "optim.epochs": max(trial.sessions, round(trial.steps / per_epoch)),
+    }
+
+
+def _desk(trial: Trial, values: dict[str, Any], places: Mapping[str, Path]) -> dict[str, Any]:
+    return {**_source(trial, places), **_small(values, DESK_BATCH), "optim.epochs": DESK_SETS[trial.data].epochs}
+
+
+def _small(values: dict[str, Any], batch_size: int) -> dict[str, Any]:
+    """What is given up on two cores."""
+    return {
         "data.crop": 32,
         "model.width": POCKET_WIDTH,
         "init.plan": at_width(values["init.plan"], POCKET_WIDTH),
         # At once: accumulation costs time here, and the bugs in it show without it.
-        "optim.batch-size": POCKET_BATCH,
-        "optim.epochs": max(trial.sessions, round(trial.steps / per_epoch)),
-        # A few dozen steps an epoch: waited for as at full scale, the rate would be gone before the net leaves chance.
+        "optim.batch-size": batch_size,
+        "optim.micro-batch-size": None,
+        # A few epochs: waited for as at full scale, no drop falls due.
         "optim.patience-epochs": 1000,
         "run.device": "cpu",
     }
 
 
-def _real(trial: Trial, values: dict[str, Any], data_path: Path | None) -> dict[str, Any]:
-    return {
-        **_source(trial, data_path),
-        "data.crop": 32,
-        "model.width": 1.0,
-        "optim.batch-size": 256,
-        "optim.micro-batch-size": 128,
-        "optim.epochs": REAL_EPOCHS,
-        "optim.patience-epochs": 5,
-    }
+def _real(trial: Trial, values: dict[str, Any], places: Mapping[str, Path]) -> dict[str, Any]:
+    return {**_source(trial, places), "data.crop": 32, "model.width": 1.0, "optim.epochs": REAL_EPOCHS}
 
 
-def _full(trial: Trial, values: dict[str, Any], data_path: Path | None) -> dict[str, Any]:
-    return {
-        **_source(trial, data_path),
-        "data.size": 256,
-        "data.crop": 224,
-        "model.width": 1.0,
-        "optim.batch-size": 256,
-        "optim.micro-batch-size": 128,
-        "optim.epochs": FULL_EPOCHS,
-        "optim.patience-epochs": 5,
-    }
+def _full(trial: Trial, values: dict[str, Any], places: Mapping[str, Path]) -> dict[str, Any]:
+    sizes = {"data.size": 256, "data.crop": 224, "model.width": 1.0, "optim.epochs": FULL_EPOCHS}
+    return {**_source(trial, places), **sizes}
 
 
-_SIZES = {"pocket": _pocket, "real": _real, "full": _full}
+_SIZES = {"pocket": _pocket, "desk": _desk, "real": _real, "full": _full}
 
 
-def _source(trial: Trial, data_path: Path | None) -> dict[str, Any]:
+def _source(trial: Trial, places: Mapping[str, Path]) -> dict[str, Any]:
     found: dict[str, Any] = {"data.name": trial.data}
-    if data_path is not None and (data_path / trial.data).exists():
-        found["data.path"] = data_path / trial.data
+    if trial.data in places:
+        found["data.path"] = places[trial.data]
+    return found
+
+
+PHOTOGRAPHS = "imagenet-1000"
+"""Folder of photographs, a few of each class, for the probes; `imagenet` serves too."""
+
+
+def scales_of(trial: Trial, scale: Scale | None, places: Mapping[str, Path]) -> tuple[Scale, ...]:
+    """Say at which scales a trial's runs are made.
+
+    Args:
+        trial: that trains.
+        scale: as asked for; `None` takes pocket, and desk where the real set is at hand.
+        places: data set -> where it lies.
+    """
+    if scale is None:
+        return ("pocket", "desk") if trial.data in DESK_SETS and trial.data in places else ("pocket",)
+    return () if scale == "desk" and trial.data not in DESK_SETS else (scale,)
+
+
+def find_places(root: Path | None, named: Sequence[str]) -> dict[str, Path]:
+    """Say where data sets lie.
+
+    Args:
+        root: folder that holds mnist, cifar10, caltech256, imagenet-1000 and so on, as far as it does.
+        named: "NAME=PATH" of sets that lie elsewhere.
+
+    Raises:
+        ValueError: a place does not exist, or is written in another way.
+    """
+    known = (*STAND_INS, PHOTOGRAPHS)
+    if root is not None and not root.is_dir():
+        raise ValueError(f"--data-root {root}: no such folder")
+    found = {name: root / name for name in known if root is not None and (root / name).exists()}
+    for text in named:
+        name, is_written, path = text.partition("=")
+        if not is_written or name not in known:
+            raise ValueError(
+                f"--data-path {text}: expected NAME=PATH, with NAME one of {', '.join(known)}; --data-root is for a "
+                f"folder of all"
+            )
+        if not Path(path).exists():
+            raise ValueError(f"--data-path {text}: there is no {path}")
+        found[name] = Path(path)
+    if root is not None and not found:
+        raise ValueError(f"--data-root {root}: it holds none of {', '.join(known)}")
     return found
 
 

@@ -1,20 +1,14 @@
-"""The seed's trials on Caltech-256, CIFAR-100, CIFAR-10 and MNIST, in its own order."""
+"""The log's trials on Caltech-256, CIFAR-100, CIFAR-10 and MNIST, in its own order."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from trainability.trials.trial import Expectation, Trial, Value
+from trainability.trials.trial import Expectation, Role, Source, Trial, Value, Variant
 
-B = Value(value="B", source="seed")
-XAVIER = Value(value="xavier", source="seed")
-CLIP = Value(value=1.0, source="our choice", note="the seed clips and does not say where")
-
-WRONG_METRIC = ("metric-of-last-batch", "halved-loss", "odd-accumulation")
-"""What the code had until the commit in which "it converges now"."""
-REPAIRED_METRIC = ("halved-loss", "odd-accumulation")
-"""What it still had after it."""
+B = Value(value="B", source="the log")
+CLIP = Value(value=1.0, source="its code")
 
 METRIC_READING = "The accuracy was the correct count of the last batch over the size of the whole validation set."
 _CALTECH_READING = (
@@ -24,27 +18,36 @@ _CALTECH_READING = (
 )
 
 
-def _random_middle(std: float, source: str, note: str = "") -> dict[str, Value]:
-    """The paper's seven layers by Xavier, the rest N(0, std)."""
-    return {"init.plan": Value(value=f"xavier:4,normal={std:g},xavier:3", source=source, note=note)}  # type: ignore[arg-type]
+def plan_of(first: int, std: float, last: int = 3, source: Source = "its code", note: str = "") -> dict[str, Value]:
+    """The first and the last layers by Xavier, the rest N(0, std)."""
+    return {"init.plan": Value(value=f"xavier:{first},normal={std:g},xavier:{last}", source=source, note=note)}
+
+
+TOLD = plan_of(4, 0.01, source="the log", note="the text's σ; no commit has it")
+"""What the log's text names from "Return back to standard deviation 0.01" on."""
 
 
 def looks_failed(text: str = "the run shows an accuracy that does not move") -> Expectation:
-    """The published run shows almost no accuracy at any epoch."""
-    return Expectation(metric="shown_top1_error", text=text, role="phenomenon", variant="as-published", low=0.95)
+    """The run with the bugs shows almost no accuracy at any epoch."""
+    return Expectation(metric="shown_top1_error", text=text, role="phenomenon", variant="as-run", low=0.95)
 
 
-def learned(role: str, text: str, variant: str = "repaired") -> Expectation:
+def learned(role: Role, text: str, variant: Variant = "repaired") -> Expectation:
     """The net answers at least twice as often right as one constant answer does."""
-    return Expectation(metric="times_constant", text=text, role=role, variant=variant, low=2.0)  # type: ignore[arg-type]
+    return Expectation(metric="times_constant", text=text, role=role, variant=variant, low=2.0)
 
 
-def not_learned(role: str, text: str, variant: str = "repaired") -> Expectation:
+def not_learned(role: Role, text: str, variant: Variant = "repaired") -> Expectation:
     """The net answers no better than one and a half times a constant answer."""
-    return Expectation(metric="times_constant", text=text, role=role, variant=variant, high=1.5)  # type: ignore[arg-type]
+    return Expectation(metric="times_constant", text=text, role=role, variant=variant, high=1.5)
 
 
-_STEPS_XAVIER = 1000
+def above_band(role: Role, text: str, variant: Variant = "repaired") -> Expectation:
+    """The start is above the band in which nets train."""
+    return Expectation(metric="budget", text=text, role=role, variant=variant, low=2.7)
+
+
+# State of 29 April: Xavier on every layer, no clipping.
 
 
 def _starts_at(num_outputs: int) -> Expectation:
@@ -52,7 +55,7 @@ def _starts_at(num_outputs: int) -> Expectation:
     half = math.log(num_outputs) / 2
     text = f"the loss that is shown starts at ln({num_outputs}) / 2 = {half:.2f}, as the plot does"
     return Expectation(
-        metric="shown_first_loss", text=text, role="phenomenon", variant="as-published", low=half - 0.03, high=half + 0.03
+        metric="shown_first_loss", text=text, role="phenomenon", variant="as-run", low=half - 0.03, high=half + 0.03
     )
 
 
@@ -64,9 +67,13 @@ _caltech = Trial(
     reports="The loss converges, validation accuracy does not move; the net predicts almost only comet or background.",
     explanation="The weights' starting point is unlucky, so restart; then: the data is too hard for the model.",
     reading=METRIC_READING + _CALTECH_READING + " The head had 1000 outputs for 257 classes.",
-    settings={"model.config": B, "init.plan": XAVIER},
-    faults=(*WRONG_METRIC, "shared-data-set"),
-    published={"model.num-outputs": Value(value=1000, source="public code")},
+    settings={
+        "model.config": B,
+        "init.plan": Value(value="xavier", source="the log"),
+        "optim.micro-batch-size": Value(value=128, source="its code", note="two add up to a batch"),
+    },
+    faults=("metric-of-last-batch", "halved-loss", "odd-accumulation", "shared-data-set"),
+    as_run={"model.num-outputs": Value(value=1000, source="its code")},
     expectations=(
         looks_failed(),
         _starts_at(1000),
@@ -74,23 +81,23 @@ _caltech = Trial(
             metric="two_classes_share",
             text="most answers are one of two classes",
             role="phenomenon",
-            variant="as-published",
+            variant="as-run",
             low=0.5,
         ),
-        learned("fails", "the published run, measured rightly, learns", "as-published"),
+        learned("fails", "what was run, measured rightly, learns", "as-run"),
         learned("fails", "without the bugs the same start learns"),
     ),
-    steps=_STEPS_XAVIER,
-    not_at_pocket="That the published run learns: with 1,000 outputs it needs more steps to leave chance than it has here. "
+    steps=1300,
+    not_at_pocket="Whether the run with 1,000 outputs learns, where its predicted stay at chance is longer than its steps. "
     "caltech-4, without them, shows it.",
 )
 
 
 def _restart(number: int, seed: int) -> Trial:
     changed: dict[str, Any] = {"id": f"caltech-{number}", "seeds": (seed,)}
-    if number == 4:  # the fourth plot starts at ln(257) / 2: the head had been mended by then
+    if number == 4:  # the fourth plot starts at ln(257) / 2: the head had been repaired by then
         expectations = (looks_failed(), _starts_at(257), *_caltech.expectations[2:])
-        changed |= {"published": None, "expectations": expectations, "not_at_pocket": ""}
+        changed |= {"as_run": None, "expectations": expectations, "not_at_pocket": ""}
         changed["reading"] = METRIC_READING + _CALTECH_READING + " The head had 257 outputs by now."
     return Trial(**{**vars(_caltech), **changed})
 
@@ -105,16 +112,37 @@ LINEAR = Trial(
     reports="A linear head in place of the convolutional one makes no difference.",
     explanation="Mathematically the two are the same.",
     reading="They are: the same numbers in another shape. What kept the accuracy down was not the network.",
-    settings={"model.config": B, "init.plan": XAVIER, "model.classifier": Value(value="linear", source="seed")},
+    settings={**_caltech.settings, "model.classifier": Value(value="linear", source="the log")},
     faults=_caltech.faults,
-    published=_caltech.published,
+    as_run=_caltech.as_run,
     expectations=(
         looks_failed(),
-        Expectation(metric="loss_gap", text="both heads have the same losses, step by step", role="holds", high=0.02),
+        Expectation(metric="loss_gap", text="both heads have the same losses, step by step", role="holds", high=1e-3),
         Expectation(metric="loss_gap", text="the losses of the two heads part", role="fails", low=0.2),
     ),
     steps=300,
     compared_with="caltech-1",
+)
+
+# State of 1 May, in the morning: the first and last three layers by Xavier, σ = 0.2, clip 1.
+
+_MAY_FIRST = {
+    "model.config": B,
+    **plan_of(3, 0.2),
+    "optim.clip": CLIP,
+    "optim.patience-epochs": Value(value=2, source="its code", note="torch's patience of 1 drops at the second"),
+}
+_MAY_FAULTS = ("metric-of-last-batch", "odd-accumulation")
+_SHARED = ("shared-data-set",)
+
+
+def _faults(data: str) -> tuple[str, ...]:
+    return _MAY_FAULTS + (_SHARED if data == "caltech256" else ())
+
+
+_TWO_TENTHS = (
+    "σ = 0.2 multiplies the mean square by 23 to 92 in each 256- and 512-channel layer. The budget is far above the band "
+    "that trains: a loss of a hundred thousand, and steps that overshoot."
 )
 
 _cifar100 = Trial(
@@ -124,40 +152,39 @@ _cifar100 = Trial(
     data="cifar100",
     reports="More images per class, fewer classes, no imbalance: not learning either.",
     explanation="Caltech-256 has few images per class and is imbalanced; an easier set would be learned.",
-    reading=METRIC_READING,
-    settings={"model.config": B, "init.plan": XAVIER},
-    faults=WRONG_METRIC,
+    reading=METRIC_READING + " The text tells of Xavier on every layer; the commit of that day has it on six, and σ = 0.2 on "
+    "the others. " + _TWO_TENTHS,
+    settings=_MAY_FIRST,
+    faults=_MAY_FAULTS,
+    as_told={
+        "init.plan": Value(value="xavier", source="the log"),
+        "optim.clip": Value(value=None, source="the log", note="clipping comes up later"),
+    },
     expectations=(
         looks_failed(),
-        learned("fails", "measured rightly, the published run learns: the data was not the matter", "as-published"),
+        above_band("fails", "what was run starts above the band, whatever the data", "as-run"),
+        learned("fails", "as told, measured rightly, it learns: the data was not the matter", "as-told"),
     ),
-    steps=_STEPS_XAVIER,
+    steps=900,
 )
 CIFAR100 = (_cifar100, Trial(**{**vars(_cifar100), "id": "cifar100-2", "seeds": (1,)}))
 
-_MIXED_READING = (
-    "σ = 0.2 multiplies the mean square by 23 to 92 in each 256- and 512-channel layer. The budget is far above the band "
-    "that trains: logits of thousands, and steps that overshoot. Clipping bounds the step, not the signal."
-)
-
 
 def _mixed(data: str, name: str) -> tuple[Trial, Trial]:
-    settings = {
-        "model.config": B,
-        **_random_middle(0.2, "public code", "the seed writes 0.02 and 0.2; the code has 0.2"),
-    }
+    told = plan_of(4, 0.02, source="the log", note="the text has 0.02 and 0.2, and the paper's first four layers")
     unclipped = Trial(
         id=f"{name}-mixed-unclipped",
         chapter="mixed",
-        section="Weight initialization method differ by layer",
+        section="Weight initialization method differs by layer",
         data=data,
         reports="The loss becomes NaN from exploding gradients.",
         explanation="Gradients explode; 0.2 was taken from GPT code in the hope that it helps training from scratch.",
-        reading=_MIXED_READING,
-        settings=settings,
-        faults=WRONG_METRIC,
+        reading=_TWO_TENTHS + " With the σ = 0.02 that the text has too, nothing explodes.",
+        settings={**_MAY_FIRST, "optim.clip": Value(value=None, source="the log", note="every commit of that day clips")},
+        faults=_faults(data),
+        as_told=told,
         expectations=(
-            Expectation(metric="nan_step", text="the loss is not finite", role="phenomenon", variant="as-published", low=1),
+            Expectation(metric="nan_step", text="the loss is not finite", role="phenomenon", variant="as-run", low=1),
             Expectation(metric="nan_step", text="not finite without the bugs too", role="holds", low=1),
             Expectation(metric="nan_step", text="without the bugs the loss stays finite", role="fails", never=True),
         ),
@@ -170,16 +197,17 @@ def _mixed(data: str, name: str) -> tuple[Trial, Trial]:
         data=data,
         reports="Clipping removes the NaN; accuracy stays where it was.",
         explanation="Exploding gradients were the trouble, and clipping adjusts them.",
-        reading=_MIXED_READING + " So the NaN goes and the net still cannot learn.",
-        settings={**settings, "optim.clip": CLIP},
-        faults=WRONG_METRIC,
+        reading=_TWO_TENTHS + " Clipping bounds the step, not the signal: the NaN goes and the net still cannot learn.",
+        settings=_MAY_FIRST,
+        faults=_faults(data),
+        as_told=told,
         expectations=(
             looks_failed("accuracy stays where it was"),
             Expectation(metric="nan_step", text="clipping removes the NaN", role="holds", never=True),
-            Expectation(metric="budget", text="the budget explains it: above 2.7", role="holds", low=2.7),
+            above_band("holds", "the budget explains it: above 2.7"),
             learned("fails", "clipped and measured rightly, it learns"),
         ),
-        steps=400,
+        steps=450,
     )
     return unclipped, clipped
 
@@ -190,38 +218,40 @@ _RANDOM_EXPLANATION = "Xavier's range is so narrow that filters do not learn dif
 "wider range, would help."
 
 
-def _random(data: str, name: str, suffix: str, plan: str, note: str) -> Trial:
+def _random(data: str, name: str, suffix: str, settings: dict[str, Value], seeds: tuple[int, ...], reading: str) -> Trial:
     return Trial(
         id=f"{name}-{suffix}",
         chapter="more-random",
-        section="Number of random initialized layers increase",
+        section="Number of random initialized layers increases",
         data=data,
         reports="Now and then a little better, never consistently.",
         explanation=_RANDOM_EXPLANATION,
-        reading="More layers with σ = 0.1 push the budget further above the band that trains. Xavier's range is not too "
-        "narrow: on this very net it is the plan that learns.",
-        settings={"model.config": B, "init.plan": Value(value=plan, source="our choice", note=note), "optim.clip": CLIP},
-        faults=WRONG_METRIC,
+        reading=reading + " Xavier's range is not too narrow: on this very net it is the plan that learns.",
+        settings=settings,
+        faults=_faults(data),
         expectations=(
             looks_failed("no consistent gain shows"),
             learned("holds", "with more random layers, measured rightly, it learns"),
             not_learned("fails", "with more random layers it learns nothing, measured rightly"),
             Expectation(metric="nan_step", text="with more random layers the loss is not finite", role="fails", low=1),
         ),
-        seeds=(0, 1),
-        steps=300,
+        seeds=seeds,
+        steps=250,
     )
 
 
-_SIGMA_NOTE = "σ = 0.1 is the code's second value; the seed does not say which layers"
-MORE_RANDOM = tuple(
-    _random(data, name, suffix, plan, _SIGMA_NOTE)
-    for suffix, plan in (("mixed-2", "xavier:4,normal=0.1,xavier:3"), ("more-random", "xavier:2,normal=0.1,xavier:3"))
-    for data, name in (("caltech256", "caltech"), ("cifar100", "cifar100"))
-)
+_SETS = (("caltech256", "caltech"), ("cifar100", "cifar100"))
+MORE_RANDOM = (
+    *(_random(data, name, "mixed-2", _MAY_FIRST, (1, 2), "Run again, the same start gives the same. " + _TWO_TENTHS)
+      for data, name in _SETS),
+    *(_random(data, name, "more-random", {**_MAY_FIRST, **plan_of(2, 0.2, last=2)}, (0, 1),
+              "The third convolution and the first fully connected layer are random too, by the commit of that evening: the "
+              "budget goes from +9 to beyond +12.")
+      for data, name in _SETS),
+)  # fmt: skip
 
 
-def _simpler(data: str, published: dict[str, Value] | None, extra: str) -> Trial:
+def _simpler(data: str, as_run: dict[str, Value] | None, extra: str) -> Trial:
     return Trial(
         id=f"{data}-fail",
         chapter="simpler",
@@ -230,90 +260,78 @@ def _simpler(data: str, published: dict[str, Value] | None, extra: str) -> Trial
         reports="The loss converges, accuracy does not improve.",
         explanation="The complexity of the data is not the cause.",
         reading="True, and the metric alone would have looked the same: with the last batch over the whole set, no data set "
-        "can show an accuracy. The start is outside the band as well." + extra,
-        settings={"model.config": B, **_random_middle(0.1, "public code", "the code's second value"), "optim.clip": CLIP},
-        faults=WRONG_METRIC,
-        published=published,
+        "can show an accuracy. The start is far above the band as well." + extra,
+        settings=_MAY_FIRST,
+        faults=_MAY_FAULTS,
+        as_run=as_run,
         expectations=(
             looks_failed(),
             not_learned("holds", "without the bugs, ten classes are not learned either"),
             learned("fails", "without the bugs, ten classes are learned"),
         ),
-        steps=450,
+        steps=350,
     )
 
 
-SIMPLER = (
-    _simpler(
-        "mnist",
-        {"data.flip": Value(value=True, source="public code")},
-        " MNIST was flipped left to right, which makes other characters of some.",
-    ),
-    _simpler(
-        "cifar10",
-        None,
-        " CIFAR-10 was normalised with CIFAR-100's statistics, a shift of a few hundredths, which is not replayed.",
-    ),
-)
+_MIRRORED = {"data.flip": Value(value=True, source="its code")}
+_FLIPPED = " MNIST was mirrored left to right, which makes other characters of some."
+_SHIFTED = " CIFAR-10 was normalised with CIFAR-100's statistics, a shift of a few hundredths, which is not replayed."
 
-_BACK_EXPLANATION = (
-    "σ = 0.01 instead of 0.2, and Xavier on the layers that the paper names, keep the distributions of activations and "
-    "gradients alike from layer to layer."
-)
-_BACK_READING = (
-    "The same commit repaired the metric, so its accuracy could be seen for the first time; and no commit has σ = 0.01: the "
-    "code has 0.1. σ = 0.01 on inputs of unit variance has a budget below -8: 512-channel layers keep 0.12 and 0.23 of the "
-    "mean square, where Xavier keeps a third and a half. It makes the layers less alike, not more."
-)
+SIMPLER = (_simpler("mnist", _MIRRORED, _FLIPPED), _simpler("cifar10", None, _SHIFTED))
+
+# State of 2 May, in which "it converges now": the paper's seven layers by Xavier, σ = 0.1, the metric repaired.
+
+_MAY_SECOND = {
+    "model.config": B,
+    **plan_of(4, 0.1),
+    "optim.clip": CLIP,
+    "optim.plateau-threshold": Value(value=1e-3, source="its code"),
+}
 
 
-# The layers are alike if the last convolution's output is about as large as the input, whose rms is 1.
-_UNLIKE = (
-    Expectation(
-        metric="last_convolution_rms",
-        text="the last convolution's output is less than a third of the input: the layers are not alike, the signal fades",
-        role="fails",
-        high=1 / 3,
-    ),
-    Expectation(
-        metric="last_convolution_rms",
-        text="the last convolution's output is more than 3 times the input: the layers are not alike, the signal grows",
-        role="fails",
-        low=3.0,
-    ),
-)
-
-
-def _back(data: str, suffix: str, std: float, source: str, note: str, chapter: str = "back") -> Trial:
+def _back(data: str, as_run: dict[str, Value] | None, extra: str, chapter: str = "back") -> Trial:
     return Trial(
-        id=f"{data}-success{suffix}",
+        id=f"{data}-success",
         chapter=chapter,
         section="Return back to standard deviation 0.01" if chapter == "back" else "Trying again on CIFAR-100",
         data=data,
         reports="Converges.",
-        explanation=_BACK_EXPLANATION,
-        reading=_BACK_READING,
-        settings={"model.config": B, **_random_middle(std, source, note), "optim.clip": CLIP},
-        faults=REPAIRED_METRIC,
+        explanation="σ = 0.01 instead of 0.2, and Xavier on the layers that the paper names, keep the distributions of "
+        "activations and gradients alike from layer to layer.",
+        reading="The same commit repaired the metric, so that its accuracy could be seen for the first time; and no commit has "
+        "σ = 0.01: the code has 0.1. At 0.1 the budget is +3 to +4, above the band, and the signal grows some hundredfold; at "
+        "0.01 it is -8, and it fades as much. Neither makes the layers alike; Xavier on all would have a budget of -5." + extra,
+        settings=_MAY_SECOND,
+        faults=("odd-accumulation",),
+        as_run=as_run,
+        as_told=TOLD,
         expectations=(
-            learned("phenomenon", "it converges", "as-published"),
+            learned("phenomenon", "it converges", "as-run"),
             learned("holds", "from this start, without the bugs, it learns"),
-            *_UNLIKE,
+            # The layers are alike if the last convolution's output is about as large as the input, whose rms is 1.
+            Expectation(
+                metric="last_convolution_rms",
+                text="the last convolution's output is less than a third of the input: the signal fades",
+                role="fails",
+                high=1 / 3,
+            ),
+            Expectation(
+                metric="last_convolution_rms",
+                text="the last convolution's output is more than 3 times the input: the signal grows",
+                role="fails",
+                low=3.0,
+            ),
         ),
         steps=700,
-        not_at_pocket="A stay at chance of thousands of steps, which a real run of tens of thousands could outlast: read the "
-        "predicted plateau.",
+        not_at_pocket="Thousands of steps, in which clipped steps and weight decay may bring a start above the band into it: "
+        "the log's run has some 17,000.",
     )
 
 
-_TOLD = "as the seed tells it"
-_CODED = "as the code has it"
 BACK = (
-    _back("mnist", "", 0.01, "seed", _TOLD),
-    _back("mnist", "-coded", 0.1, "public code", _CODED),
-    _back("cifar10", "", 0.01, "seed", _TOLD),
-    _back("cifar10", "-coded", 0.1, "public code", _CODED),
-    _back("cifar100", "", 0.01, "seed", _TOLD, "again"),
+    _back("mnist", _MIRRORED, _FLIPPED),
+    _back("cifar10", None, ""),
+    _back("cifar100", None, "", "again"),
 )
 
 SMALL_SETS: tuple[Trial, ...] = (*CALTECH, LINEAR, *CIFAR100, *MIXED, *MORE_RANDOM, *SIMPLER, *BACK)

@@ -5,16 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Source = Literal["seed", "public code", "paper", "our choice"]
-Variant = Literal["as-published", "repaired"]
-VARIANTS: tuple[Variant, ...] = ("as-published", "repaired")
+Source = Literal["the log", "its code", "paper", "our choice"]
+
+Variant = Literal["as-run", "as-told", "repaired"]
+"""as-run: what the log's code ran, with its bugs. as-told: what the log's text says where that is something else, without the
+bugs. repaired: what the code ran, without the bugs."""
+VARIANTS: tuple[Variant, ...] = ("as-run", "as-told", "repaired")
 
 Role = Literal["phenomenon", "holds", "fails"]
-"""What an expectation speaks to: what the seed saw; or, if it is met, for the seed's explanation, or against it."""
+"""What an expectation speaks to: what the log saw; or, if it is met, for the log's explanation, or against it."""
+
+Answer = Literal["yes", "no", "open", "none"]
+"""open: cannot be told at this scale. none: not run."""
 
 
 EVENTS = ("nan_step", "left_chance_step")
 """Metrics that are steps at which something happened, and have no value where it never did."""
+
+LEARNING = ("times_constant", "top1_error", "left_chance_step", "two_classes_share", "predicted_classes")
+"""Metrics that say what a net has learned: of one that is still at chance, no longer than predicted, they say nothing."""
+
+GAINS = ("times_constant", "left_chance_step")
+"""Of these, the ones that only learning makes reach a lower bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,33 +75,36 @@ class Plan:
         label: short name, for expectations and tables.
         plan: as for `--init.plan`, at full scale.
         input: as for `--data.input`.
+        source: who gives it.
     """
 
     label: str
     plan: str
     input: str = "standard"
+    source: Source = "our choice"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A trial of the seed.
+    """A trial of the log.
 
     Attributes:
         id: as on the command line.
         chapter: trials that belong together.
-        section: the seed's own heading.
-        data: the seed's data set: a key of `scales.STAND_INS`.
-        reports: what the seed says happened.
-        explanation: why, according to the seed.
-        reading: what really happened, according to the public code, its plots and the theory.
-        settings: fields of the configuration, by flag, beside those that are constant through the seed.
-        faults: known bugs that the published run had; keys of `faults.FAULTS`.
-        published: settings of the published run only.
+        section: the log's own heading.
+        data: the log's data set: a key of `scales.STAND_INS`.
+        reports: what the log says happened.
+        explanation: why, according to the log.
+        reading: what really happened, according to the code, its plots and the theory.
+        settings: fields of the configuration, by flag, that the code ran, beside those that are constant through the log.
+        faults: known bugs that the run had; keys of `faults.FAULTS`.
+        as_run: settings of the run with the bugs only, that are themselves bugs.
+        as_told: settings that the log's text names where its code ran something else.
         expectations: what is to be measured.
         seeds: one run each.
         steps: updates at pocket scale.
         sessions: calls that the run was spread over, each resuming the one before.
-        plans: starts to probe, at the seed's own size and whatever the scale; the trial then trains nothing.
+        plans: starts to probe, at the log's own size and whatever the scale; the trial then trains nothing.
         compared_with: another trial, whose losses are compared step by step.
         not_at_pocket: what pocket scale cannot show; "" if it shows all.
     """
@@ -104,7 +119,8 @@ class Trial:
     settings: dict[str, Value]
     expectations: tuple[Expectation, ...]
     faults: tuple[str, ...] = ()
-    published: dict[str, Value] | None = None
+    as_run: dict[str, Value] | None = None
+    as_told: dict[str, Value] | None = None
     seeds: tuple[int, ...] = (0,)
     steps: int = 400
     sessions: int = 1
@@ -114,5 +130,6 @@ class Trial:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """The runs that differ: one where nothing was wrong with the published one."""
-        return VARIANTS if self.faults or self.published else ("repaired",)
+        """The runs that differ: one where nothing was wrong with the log's, and the text says what was run."""
+        has = {"as-run": bool(self.faults or self.as_run), "as-told": self.as_told is not None, "repaired": True}
+        return tuple(variant for variant in VARIANTS if has[variant])

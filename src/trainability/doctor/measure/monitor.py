@@ -102,7 +102,7 @@ class Monitor:
     def _reset_step(self) -> None:
         self._micro: list[Tensor] = []
         self._norm: Tensor | None = None
-        self._gauge_before: Tensor | None = None
+        self._gauges_before: Tensor | None = None
         self._clip_ratio: Tensor | None = None
         self._expected_lr: float | None = None
         self._is_stepping = False

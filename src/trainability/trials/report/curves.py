@@ -19,21 +19,22 @@ from trainability.report.series import chance_levels, downsample, finite, first_
 from trainability.training.record import Run
 from trainability.trials.measure import Measured, largest_gradient
 from trainability.trials.report.start import layer_names
+from trainability.trials.report.table import VARIANT_WORDS
 from trainability.trials.run import Result
-from trainability.trials.trial import Variant
+from trainability.trials.trial import VARIANTS, Variant
 
 MAX_POINTS = 240
 """Of a curve: more than a small picture has pixels for."""
 
 REPORTED = (1e-7, 1e-5, 2e-1)
-"""Largest gradients that the seed reports."""
+"""Largest gradients that the log reports."""
 
-COLOURS: dict[str, str] = {"as-published": "@run-4", "repaired": "@run-3"}
-PLAN_COLOURS = ("@run-3", "@run-4", "@run-7")
+COLOURS: dict[Variant, str] = {"as-run": "@run-4", "as-told": "@run-7", "repaired": "@run-3"}
+PLAN_COLOURS = ("@run-3", "@run-4", "@run-7", "@run-1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strand:
+class TrialRun:
     """A run of a trial, with what was measured of it."""
 
     variant: Variant
@@ -42,87 +43,86 @@ class Strand:
     plateau_steps: float | None
 
     @property
-    def run(self) -> Run:
+    def records(self) -> Run:
         """What the run directory says."""
         return self.seen.run
 
     @property
     def planned_steps(self) -> int:
         """Steps that the trial gave the run."""
-        per_epoch = steps_per_epoch(self.run)
-        return per_epoch * self.run.config.optim.epochs if per_epoch else len(self.run.steps)
+        per_epoch = steps_per_epoch(self.records)
+        return per_epoch * self.records.config.optim.epochs if per_epoch else len(self.records.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multiples:
-    """A row of small pictures with its heading."""
+class FigureRow:
+    """A row of small pictures with its heading; `has_variants` if each picture shows all variants."""
 
     title: str
     note: str
     figures: tuple[Figure, ...]
+    has_variants: bool = False
 
 
-def strands_of(result: Result) -> list[Strand]:
+def read_trial_runs(result: Result) -> list[TrialRun]:
     """Read the runs of a trial."""
     return [
-        Strand(variant=variant, seed=seed, seen=Measured(folder), plateau_steps=result.runs[variant, seed]["plateau_steps"])
+        TrialRun(variant=variant, seed=seed, seen=Measured(folder), plateau_steps=result.runs[variant, seed]["plateau_steps"])
         for (variant, seed), folder in result.folders.items()
     ]
 
 
-def multiples(result: Result, strands: Sequence[Strand]) -> list[Multiples]:
-    """Draw loss, top-1 and top-5 error, a row for the published runs and one for the repaired ones, and the gradients."""
+def figure_rows(result: Result, runs: Sequence[TrialRun]) -> list[FigureRow]:
+    """Draw loss, top-1 and top-5 error, a row per variant, and the gradients."""
     rows = []
     for variant in result.trial.variants:
-        own = [strand for strand in strands if strand.variant == variant]
+        own = [run for run in runs if run.variant == variant]
         if own:
-            cells = tuple(_cell(result.trial.id, name, own, strands) for name in figures.METRICS)
-            title = (
-                "As published" if variant == "as-published" else "Repaired" if len(result.trial.variants) > 1 else "As it ran"
-            )
-            rows.append(Multiples(title=title, note=_row_note(own), figures=cells))
-    gradients = _gradients(result.trial.id, strands) if strands else []
+            cells = tuple(_cell(result.trial.id, name, own, runs) for name in figures.METRICS)
+            title = VARIANT_WORDS[variant].capitalize() if len(result.trial.variants) > 1 else "As it ran"
+            rows.append(FigureRow(title=title, note=_row_note(own), figures=cells))
+    gradients = _gradients(result.trial.id, runs) if runs else []
     if gradients:
         note = "The smallest and the largest element of a layer's gradient by magnitude, the larger drawn through."
-        rows.append(Multiples(title="Gradient ranges", note=note, figures=tuple(gradients)))
+        rows.append(FigureRow(title="Gradient ranges", note=note, figures=tuple(gradients), has_variants=True))
     return rows
 
 
-def _row_note(strands: Sequence[Strand]) -> str:
+def _row_note(runs: Sequence[TrialRun]) -> str:
     """Say what is odd about what a row shows."""
-    faults, notes = strands[0].run.config.run.faults, []
-    if len(strands) > 1:
-        notes.append(f"{len(strands)} seeds overlaid.")
-    if "metric-of-last-batch" in faults and strands[0].seen.answers is not None:
+    faults, notes = runs[0].records.config.run.faults, []
+    if len(runs) > 1:
+        notes.append(f"{len(runs)} seeds overlaid.")
+    if "metric-of-last-batch" in faults and runs[0].seen.answers is not None:
         notes.append(
             "The errors drawn are what the faulty metric showed; the dotted line is the true error of this very run, "
             "from every answer of the trained net: the same weights, another metric."
         )
-    divisor = loss_divisor(strands[0].run.config)
+    divisor = loss_divisor(runs[0].records.config)
     if divisor > 1:
         notes.append(f"The training loss drawn is the true one over {divisor}: on it, guessing shows at ln C / {divisor}.")
     return " ".join(notes)
 
 
-def _cell(trial: str, name: str, own: Sequence[Strand], every: Sequence[Strand]) -> Figure:
+def _cell(trial: str, name: str, own: Sequence[TrialRun], every: Sequence[TrialRun]) -> Figure:
     """Draw a metric of a variant's runs, on the axes that all runs of the trial share."""
     metric, variant = figures.METRICS[name], own[0].variant
-    levels = chance_levels(own[0].run)
+    levels = chance_levels(own[0].records)
     level = finite(getattr(levels, metric.key), metric.scale) if levels else None
     title = metric.title if level is None else f"{metric.title}, chance {metric.write(level)}"
     place = f"{trial}-{variant}-{name}"
     if levels and level is None:
         return Figure(name=place, title=title, missing="Not defined below five classes.")
-    traces = [trace for strand in own for trace in _curves(strand, metric, is_thin=len(own) > 1)]
+    traces = [trace for run in own for trace in _curves(run, metric, is_thin=len(own) > 1)]
     if not any(value is not None for trace in traces for value in trace["y"]):
         return Figure(name=place, title=title, missing="No finite value: it was NaN from the first step.")
-    layout = _layout(max(strand.planned_steps for strand in every))
+    layout = _layout(max(run.planned_steps for run in every))
     layout["yaxis"] |= _scale(name, metric, every, level)
     _shade_plateau(layout, own[0])
     if level is not None:
         _draw_level(layout, "chance", level, "dash", "@chance")
-    for strand in own:
-        _mark_nonfinite(layout, strand.run)
+    for run in own:
+        _mark_nonfinite(layout, run.records)
     true = _true_error(own[0], metric)
     if true is not None:
         _draw_level(layout, "true", true, "dot", "@ink")
@@ -131,14 +131,14 @@ def _cell(trial: str, name: str, own: Sequence[Strand], every: Sequence[Strand])
     return Figure(name=place, title=title, description=description, plot={"data": traces, "layout": layout})
 
 
-def _curves(strand: Strand, metric: figures.Metric, *, is_thin: bool) -> list[dict[str, Any]]:
+def _curves(run: TrialRun, metric: figures.Metric, *, is_thin: bool) -> list[dict[str, Any]]:
     """Draw a run: training per step and per epoch, validation per epoch."""
-    run, per_epoch = strand.run, steps_per_epoch(strand.run) or 0
+    records, per_epoch = run.records, steps_per_epoch(run.records) or 0
     xs, ys = downsample(
-        [row["step"] for row in run.steps], [finite(row[metric.key], metric.scale) for row in run.steps], MAX_POINTS
+        [row["step"] for row in records.steps], [finite(row[metric.key], metric.scale) for row in records.steps], MAX_POINTS
     )
-    ends = [row["step"] for row in run.evaluations]
-    seed = f", seed {strand.seed}" if is_thin else ""
+    ends = [row["step"] for row in records.evaluations]
+    seed = f", seed {run.seed}" if is_thin else ""
     width = 1.25 if is_thin else 2
 
     def curve(role: str, xs: Sequence[float], ys: Sequence[float | None], **style: Any) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _curves(strand: Strand, metric: figures.Metric, *, is_thin: bool) -> list[di
     few = {"mode": "lines+markers", "marker": {"size": 4, "color": "@train-step"}} if len(xs) < 20 else {}
     marks = {"mode": "lines+markers", "marker": {"size": 3 if is_thin else 5, "symbol": "diamond", "color": "@validation"}}
     train, validation = (
-        [finite(row[f"{part}_{metric.key}"], metric.scale) for row in run.evaluations] for part in ("train", "val")
+        [finite(row[f"{part}_{metric.key}"], metric.scale) for row in records.evaluations] for part in ("train", "val")
     )
     return [
         curve("train-step", xs, ys, **few, **({"opacity": 0.55} if is_thin else {})),
@@ -176,12 +176,12 @@ def _layout(end: float) -> dict[str, Any]:
     return layout
 
 
-def _scale(name: str, metric: figures.Metric, strands: Sequence[Strand], level: float | None) -> dict[str, Any]:
+def _scale(name: str, metric: figures.Metric, runs: Sequence[TrialRun], level: float | None) -> dict[str, Any]:
     """Choose the axis of a metric for all runs of a trial."""
     if name != "loss":
         return {"type": "linear", "range": [0, 104]}
     keys = (metric.key, f"train_{metric.key}", f"val_{metric.key}")
-    rows = [row for strand in strands for row in (*strand.run.steps, *strand.run.evaluations)]
+    rows = [row for run in runs for row in (*run.records.steps, *run.records.evaluations)]
     values = [value for row in rows for key in keys if (value := finite(row.get(key))) is not None]
     values += [level] if level is not None else []
     positive = [value for value in values if value > 0]
@@ -196,9 +196,9 @@ def _log_axis(values: Sequence[float]) -> dict[str, Any]:
     return {"type": "log", "range": [low, high], "dtick": max(1, round((high - low) / 4))}
 
 
-def _shade_plateau(layout: dict[str, Any], strand: Strand) -> None:
+def _shade_plateau(layout: dict[str, Any], run: TrialRun) -> None:
     """Shade the steps that the start was predicted to stay at chance; if for ever, hatch all of them."""
-    steps, end = strand.plateau_steps, layout["xaxis"]["range"][1]
+    steps, end = run.plateau_steps, layout["xaxis"]["range"][1]
     if steps is None:
         return
     place: dict[str, Any] = {"xref": "paper", "yref": "paper", "layer": "below", "name": "plateau"}
@@ -234,24 +234,24 @@ def _mark_nonfinite(layout: dict[str, Any], run: Run) -> None:
     layout["annotations"].append({**note, "font": {"size": 11, "color": "@bad"}})
 
 
-def _true_error(strand: Strand, metric: figures.Metric) -> float | None:
+def _true_error(run: TrialRun, metric: figures.Metric) -> float | None:
     """Error of every answer that the trained net gave, where the run's own metric shows another."""
-    answers = strand.seen.answers
-    if answers is None or metric.key == "loss" or "metric-of-last-batch" not in strand.run.config.run.faults:
+    answers = run.seen.answers
+    if answers is None or metric.key == "loss" or "metric-of-last-batch" not in run.records.config.run.faults:
         return None
     return finite(getattr(answers.errors, metric.key), metric.scale)
 
 
-def _describe(metric: figures.Metric, strands: Sequence[Strand], level: float | None, true: float | None) -> str:
+def _describe(metric: figures.Metric, runs: Sequence[TrialRun], level: float | None, true: float | None) -> str:
     """Say in words what the picture shows."""
-    parts = [f"{metric.title} of the {strands[0].variant.replace('-', ' ')} run over {strands[0].planned_steps:,} steps."]
-    for strand in strands:
-        which = f"Seed {strand.seed}, " if len(strands) > 1 else ""
-        rows = strand.run.evaluations
+    parts = [f"{metric.title} of the {VARIANT_WORDS[runs[0].variant]} run over {runs[0].planned_steps:,} steps."]
+    for run in runs:
+        which = f"Seed {run.seed}, " if len(runs) > 1 else ""
+        rows = run.records.evaluations
         ends = [finite(row[f"val_{metric.key}"], metric.scale) for row in (rows[0], rows[-1])] if rows else []
         first, last = (["none" if end is None else metric.write(end) for end in ends]) or ("none", "none")
         parts.append(f"{which}validation: {first} at first, {last} at last.")
-        if (step := first_nonfinite_step(strand.run)) is not None:
+        if (step := first_nonfinite_step(run.records)) is not None:
             parts.append(f"Not finite at step {step:,}.")
     if level is not None:
         parts.append(f"Chance level: {metric.write(level)}.")
@@ -271,27 +271,27 @@ def watched_layers(names: Sequence[str]) -> dict[str, str]:
     return found | ({"output3": "classifier.3"} if "classifier.3" in names else {})
 
 
-def _gradients(trial: str, strands: Sequence[Strand]) -> list[Figure]:
+def _gradients(trial: str, runs: Sequence[TrialRun]) -> list[Figure]:
     """Draw the range of each watched layer's gradient over the run, of the first seed of each variant, on one axis."""
-    first = {strand.variant: strand for strand in reversed(strands)}
-    names = [row["name"] for row in strands[0].run.init]
-    short = dict(zip(names, layer_names(strands[0].run.config.model.config), strict=False))
+    first = {run.variant: run for run in reversed(runs)}
+    names = [row["name"] for row in runs[0].records.init]
+    short = dict(zip(names, layer_names(runs[0].records.config.model.config), strict=False))
     watched = watched_layers(names)
     sizes = {
-        (name, variant): [(row["step"], *_ends(row)) for row in strand.run.layers if row["name"] == layer]
+        (name, variant): [(row["step"], *_ends(row)) for row in run.records.layers if row["name"] == layer]
         for name, layer in watched.items()
-        for variant, strand in first.items()
+        for variant, run in first.items()
     }
     present = [end for rows in sizes.values() for _, *ends in rows for end in ends if end]
     if not present:
         return []
-    layout = _layout(max(strand.planned_steps for strand in strands))
+    layout = _layout(max(run.planned_steps for run in runs))
     layout["yaxis"] |= _log_axis(present)
     return [
         _gradient_cell(
             f"{trial}-{name}",
             f"{name}, our {short[layer]} ({layer})",
-            {variant: sizes[name, variant] for variant in ("as-published", "repaired") if variant in first},
+            {variant: sizes[name, variant] for variant in VARIANTS if variant in first},
             copy.deepcopy(layout),
         )
         for name, layer in watched.items()
@@ -304,11 +304,11 @@ def _ends(row: dict[str, Any]) -> tuple[float | None, float | None]:
     return (min(ends), max(ends)) if len(ends) == 2 else (None, None)
 
 
-def _gradient_cell(place: str, title: str, sizes: dict[str, list[tuple[Any, ...]]], layout: dict[str, Any]) -> Figure:
+def _gradient_cell(place: str, title: str, sizes: dict[Variant, list[tuple[Any, ...]]], layout: dict[str, Any]) -> Figure:
     """Draw a layer's gradient: of each run both ends over the steps. Zero, which a logarithm has not, is said."""
     traces, said = [], []
     for number, (variant, rows) in enumerate(sizes.items()):
-        colour, words, steps = COLOURS[variant], variant.replace("-", " "), [step for step, *_ in rows]
+        colour, words, steps = COLOURS[variant], VARIANT_WORDS[variant], [step for step, *_ in rows]
         common = {"type": "scatter", "x": steps, "name": variant}
         low, high = (rounded(row[end] or None for row in rows) for end in (1, 2))
         hover = f"{words}<br>largest gradient %{{y:.2g}}, step %{{x:,}}<extra></extra>"
@@ -332,7 +332,7 @@ def _gradient_cell(place: str, title: str, sizes: dict[str, list[tuple[Any, ...]
 
 
 def probe_figure(result: Result) -> Figure:
-    """Draw the largest gradient of every layer for each probed start, against the numbers that the seed reports."""
+    """Draw the largest gradient of every layer for each probed start, against the numbers that the log reports."""
     traces, said, names = [], [], layer_names("D")
     layout: dict[str, Any] = blank_layout() | {"margin": {"l": 60, "r": 118, "t": 12, "b": 62}}
     layout["xaxis"] = axis("Layer, in forward order") | {
@@ -362,12 +362,12 @@ def probe_figure(result: Result) -> Figure:
     layout["yaxis"]["range"] = [math.log10(min(ends) / 2), math.log10(max(ends) * 3)]
     for number in REPORTED:
         _draw_level(layout, "reported", number, "dot", "@chance")
-        note = _note(f"the seed: {number:.0e}".replace("e-0", "e-"), "reported", x=1, y=number, yanchor="middle", xshift=6)
+        note = _note(f"the log: {number:.0e}".replace("e-0", "e-"), "reported", x=1, y=number, yanchor="middle", xshift=6)
         layout["annotations"].append({**note, "font": {"size": 11, "color": "@muted"}})
     return Figure(
         name=f"{result.trial.id}-probe",
         title="Largest gradient of each layer at the start",
-        note="One forward and one backward pass of net D at the seed's own size. Dotted: the sizes that the seed reports.",
-        description=f"Largest gradient by layer. {'; '.join(said)}. The seed reports 1e-7, 1e-5 and 2e-1.",
+        note="One forward and one backward pass of net D at the log's own size. Dotted: the sizes that the log reports.",
+        description=f"Largest gradient by layer. {'; '.join(said)}. The log reports 1e-7, 1e-5 and 2e-1.",
         plot={"data": traces, "layout": layout},
     )

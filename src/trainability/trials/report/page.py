@@ -1,4 +1,4 @@
-"""Every trial's result -> the book's page, `book.html`: the seed's story in its order, with its pictures."""
+"""Every trial's result -> the book's page, `book.html`: the log's story in its order, with its pictures."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from trainability.report import page
 from trainability.report.look import LEGEND, Figure, axis, blank_layout
 from trainability.training.record import read_run
 from trainability.trials.book import FURTHER, select
+from trainability.trials.report.markdown import counted, markdown, scale_note
 from trainability.trials.report.section import Section, run_command, section_of
 from trainability.trials.report.start import BAND
-from trainability.trials.report.table import markdown, scale_note
+from trainability.trials.report.table import HOLDS_WORDS
 from trainability.trials.run import Result, result_of
-from trainability.trials.scales import Scale
-from trainability.trials.trial import Trial
+from trainability.trials.scales import DESK_SETS, Scale
+from trainability.trials.trial import Answer, Trial
 
 PAGE = "book.html"
+BESIDE: tuple[Scale, ...] = ("desk", "full")
+"""Scales whose results stand beside those of pocket scale."""
+
 LEGEND_ENTRIES = {**LEGEND, "true": "True error", "plateau": "Predicted stay at chance"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chapter:
+class PageChapter:
     """Trials that belong together."""
 
     name: str
@@ -34,18 +38,19 @@ class Chapter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WrittenBook:
     """What was written, of how many trials, and what could not be read."""
 
     paths: tuple[Path, ...]
     num_made: int
     num_trials: int
+    counted: str
     problems: tuple[str, ...]
 
 
 def write_book(
     names: tuple[str, ...], *, scale: Scale, root: Path, standard: Path, out: Path | None, markdown_path: Path | None
-) -> Written:
+) -> WrittenBook:
     """Write the page of trials, whatever runs of them are there.
 
     Args:
@@ -63,6 +68,12 @@ def write_book(
     command = run_command(names, scale, root, standard)
     damaged: dict[str, list[str]] = {trial.id: [] for trial in chosen}
     results = [result_of(trial, scale, root, damaged[trial.id]) for trial in chosen]
+    beside = {
+        at: [result_of(trial, at, root, damaged[trial.id]) for trial in chosen if trial.data in DESK_SETS and not trial.plans]
+        for at in BESIDE
+        if scale == "pocket"
+    }
+    desk = {result.trial.id: result for result in beside.get("desk", ()) if result.runs}
     problems = [line for lines in damaged.values() for line in lines]
     if not any(result.runs for result in results):
         broken = f" ({problems[0]})" if problems else ""
@@ -70,14 +81,26 @@ def write_book(
     out = out or root / scale / PAGE
     machine = machine_of(results)
     paths = [
-        page.write(out, _render(results, damaged, command=command, machine=machine, root=root, standard=standard, out=out))
+        page.write(
+            out, _render(results, desk, damaged, command=command, machine=machine, root=root, standard=standard, out=out)
+        )
     ]
     if markdown_path is not None:
-        paths.append(
-            page.write(markdown_path, markdown(results, command=run_command(names, scale, standard, standard), machine=machine))
+        text = markdown(
+            results,
+            list(desk.values()),
+            beside.get("full", ()),
+            command=run_command(names, scale, standard, standard),
+            machine=machine,
         )
-    num_made = sum(bool(result.runs) for result in results)
-    return Written(paths=tuple(paths), num_made=num_made, num_trials=len(results), problems=tuple(problems))
+        paths.append(page.write(markdown_path, text))
+    return WrittenBook(
+        paths=tuple(paths),
+        num_made=sum(bool(result.runs) for result in results),
+        num_trials=len(results),
+        counted=counted(results),
+        problems=tuple(problems),
+    )
 
 
 def machine_of(results: Sequence[Result]) -> str:
@@ -93,20 +116,30 @@ def machine_of(results: Sequence[Result]) -> str:
     return "; ".join(found) or "machine not recorded"
 
 
-def _render(results: Sequence[Result], damaged: dict[str, list[str]], *, command: str, machine: str, **where: Path) -> str:
+def _render(
+    results: Sequence[Result],
+    desk: dict[str, Result],
+    damaged: dict[str, list[str]],
+    *,
+    command: str,
+    machine: str,
+    **where: Path,
+) -> str:
     chapters: dict[str, list[Section]] = {}
     before: dict[str, list[Trial]] = {}
     for result in results:
         trial = result.trial
         earlier = before.setdefault(trial.chapter, [])
-        section = section_of(result, damaged[trial.id], earlier, **where)
+        section = section_of(result, damaged[trial.id], earlier, desk.get(trial.id), **where)
         chapters.setdefault(trial.chapter, []).append(section)
         earlier.append(trial)
     sections = [section for group in chapters.values() for section in group]
     made = [section for section in sections if section.is_made]
     return page.render(
         "book.html.jinja",
-        chapters=[Chapter(name=name, title=group[0].trial.section, sections=tuple(group)) for name, group in chapters.items()],
+        chapters=[
+            PageChapter(name=name, title=group[0].trial.section, sections=tuple(group)) for name, group in chapters.items()
+        ],
         scale=results[0].scale,
         scale_note=scale_note(results[0].scale)[0],
         machine=machine,
@@ -123,11 +156,10 @@ def _render(results: Sequence[Result], damaged: dict[str, list[str]], *, command
     )
 
 
-def _counts(made: Sequence[Section]) -> dict[str, int]:
-    """Count the verdicts on the seed's explanations."""
-    return {
-        word: sum(section.row.explanation == word for section in made) for word in ("holds", "does not hold", "cannot be told")
-    }
+def _counts(made: Sequence[Section]) -> list[tuple[Answer, str, int]]:
+    """Count the verdicts on the log's explanations: answer, its words, how many."""
+    answers: tuple[Answer, ...] = ("yes", "no", "open")
+    return [(answer, HOLDS_WORDS[answer], sum(section.row.holds == answer for section in made)) for answer in answers]
 
 
 def overview_figure(results: Sequence[Result]) -> Figure:

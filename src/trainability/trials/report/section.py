@@ -7,18 +7,36 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from trainability import faults
 from trainability.doctor.finding import Finding
 from trainability.report.html import REPORT
 from trainability.report.look import Figure
-from trainability.trials.report.curves import COLOURS, PLAN_COLOURS, Multiples, Strand, multiples, probe_figure, strands_of
-from trainability.trials.report.start import Mark, Stay, Strip, marks_of, stay, strips_of
-from trainability.trials.report.table import Row, expectation_text, row_of
+from trainability.trials.report.curves import (
+    COLOURS,
+    PLAN_COLOURS,
+    FigureRow,
+    TrialRun,
+    figure_rows,
+    probe_figure,
+    read_trial_runs,
+)
+from trainability.trials.report.start import BudgetMark, PlanStrip, PredictedStay, marks_of, stay, strips_of
+from trainability.trials.report.table import (
+    HOLDS_WORDS,
+    MET_WORDS,
+    ROLE_WORDS,
+    SEEN_WORDS,
+    VARIANT_WORDS,
+    TableRow,
+    expectation_text,
+    row_of,
+)
 from trainability.trials.run import Result
 from trainability.trials.scales import CONSTANT, STAND_INS, Scale
-from trainability.trials.trial import Trial
+from trainability.trials.trial import Answer, Trial, Variant
 
 DATA_NAMES = {
     "caltech256": "Caltech-256",
@@ -27,30 +45,30 @@ DATA_NAMES = {
     "mnist": "MNIST",
     "imagenet": "ImageNet",
 }
-ROLES = {"phenomenon": "What was seen", "holds": "For the explanation", "fails": "Against it"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Glance:
-    """A trial's verdict as two signs: `seen` and `explanation` are "yes", "no" or "open"; both are "none" if it was not run."""
+class VerdictSigns:
+    """A trial's verdict as two signs, and in words."""
 
-    trial: str
-    seen: str
-    explanation: str
-    text: str
+    seen: Answer
+    holds: Answer
+    seen_words: str
+    holds_words: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
-    """An expectation with its numbers; `met` is "yes", "no" or "open"."""
+class ExpectationLine:
+    """An expectation with its numbers."""
 
     role: str
-    met: str
+    answer: Answer
+    answer_words: str
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class DoctorLine:
     """What the doctor found in runs of a trial, worse than a hint."""
 
     runs: str
@@ -78,7 +96,9 @@ class Section:
     Attributes:
         trial: of the book.
         row: its result in words.
-        glance: its verdict.
+        signs: its verdict.
+        desk: its result on the real set at a quarter of the width; `None` if there is none.
+        desk_signs: the verdict of that.
         subject: net and data.
         stand_in: what stands for the data; "" at the other scales.
         repeated: field of "reports", "explanation" and "reading" -> earlier trial of the chapter that has the same words.
@@ -88,8 +108,8 @@ class Section:
         strips: its plans.
         marks: its budgets.
         stays: its predicted plateaus.
-        told: what the doctor found.
-        faults: bugs of the published run, and what each did.
+        doctor: what the doctor found.
+        faults: bugs of the run, and what each did.
         settings: all of them.
         command: that makes its runs again.
         reports: title and address of each run's own page.
@@ -97,18 +117,20 @@ class Section:
     """
 
     trial: Trial
-    row: Row
-    glance: Glance
+    row: TableRow
+    signs: VerdictSigns
+    desk: TableRow | None
+    desk_signs: VerdictSigns | None
     subject: str
     stand_in: str
     repeated: dict[str, str]
-    expected: tuple[Expected, ...]
-    rows: tuple[Multiples, ...]
+    expected: tuple[ExpectationLine, ...]
+    rows: tuple[FigureRow, ...]
     probe: Figure | None
-    strips: tuple[Strip, ...]
-    marks: tuple[Mark, ...]
-    stays: tuple[Stay, ...]
-    told: tuple[Told, ...]
+    strips: tuple[PlanStrip, ...]
+    marks: tuple[BudgetMark, ...]
+    stays: tuple[PredictedStay, ...]
+    doctor: tuple[DoctorLine, ...]
     faults: tuple[tuple[str, str], ...]
     settings: tuple[Setting, ...]
     command: str
@@ -118,11 +140,18 @@ class Section:
     @property
     def is_made(self) -> bool:
         """Whether any of its runs is there."""
-        return self.glance.seen != "none"
+        return self.signs.seen != "none"
 
 
 def section_of(
-    result: Result, damaged: Sequence[str], earlier: Sequence[Trial], *, root: Path, standard: Path, out: Path
+    result: Result,
+    damaged: Sequence[str],
+    earlier: Sequence[Trial],
+    desk: Result | None,
+    *,
+    root: Path,
+    standard: Path,
+    out: Path,
 ) -> Section:
     """Make the section of a trial.
 
@@ -130,31 +159,42 @@ def section_of(
         result: what its runs measured.
         damaged: what could not be read.
         earlier: trials of the same chapter that come before it.
+        desk: what its runs on the real set measured; `None` if there are none.
         root: folder of the book's runs.
         standard: what it is unless the reader says otherwise.
         out: the page.
     """
-    trial, row = result.trial, row_of(result)
-    strands = strands_of(result)
-    inits = [(strand.run.config.model.config, strand.run.config.init.plan, strand.run.init) for strand in strands]
-    colours = tuple(colour[1:] for colour in (PLAN_COLOURS if result.probes else COLOURS.values()))
+    trial = result.trial
+    runs = read_trial_runs(result)
+    inits: list[tuple[Variant, str, str, list[dict[str, Any]]]] = [
+        (run.variant, run.records.config.model.config, run.records.config.init.plan, run.records.init) for run in runs
+    ]
+    labels = [plan.label for plan in trial.plans]
+    colours = {**COLOURS, **dict(zip(labels, PLAN_COLOURS, strict=False))}
     return Section(
         trial=trial,
-        row=row,
-        glance=_glance(result, row),
+        row=row_of(result),
+        signs=_signs(result),
+        desk=row_of(desk) if desk is not None else None,
+        desk_signs=_signs(desk) if desk is not None else None,
         subject=_subject(trial),
         stand_in=_stand_in(result),
         repeated=_repeated(trial, earlier),
         expected=tuple(
-            Expected(role=ROLES[judged.expectation.role], met=_sign(judged.is_met), text=expectation_text(judged))
+            ExpectationLine(
+                role=ROLE_WORDS[judged.expectation.role],
+                answer=judged.answer,
+                answer_words=MET_WORDS[judged.answer],
+                text=expectation_text(judged),
+            )
             for judged in result.verdict.judged
         ),
-        rows=tuple(multiples(result, strands)),
+        rows=tuple(figure_rows(result, runs)),
         probe=probe_figure(result) if result.probes else None,
         strips=tuple(strips_of(result, inits)),
-        marks=tuple(marks_of(result, colours)),
-        stays=tuple(_stays(result, strands)),
-        told=tuple(_told(result)),
+        marks=tuple(marks_of(result, {name: role.removeprefix("@") for name, role in colours.items()})),
+        stays=tuple(_stays(result, runs)),
+        doctor=tuple(_doctor_lines(result)),
         faults=tuple((name, faults.FAULTS[name].what) for name in trial.faults),
         settings=tuple(_settings(trial)),
         command=run_command((trial.id,), result.scale, root, standard),
@@ -173,17 +213,14 @@ def run_command(names: Sequence[str], scale: Scale, root: Path, standard: Path) 
     return shlex.join(["trainability", "trials", "run", *names, *more])
 
 
-def _sign(answer: bool | None) -> str:
-    return {True: "yes", False: "no", None: "open"}[answer]
-
-
-def _glance(result: Result, row: Row) -> Glance:
-    if not result.runs:
-        return Glance(trial=row.trial, seen="none", explanation="none", text="not run")
-    seen = {"as the seed saw it": "yes", "not as the seed saw it": "no"}.get(row.seen, "open")
-    explanation = {"holds": "yes", "does not hold": "no"}.get(row.explanation, "open")
-    words = row.seen if seen != "open" else "nothing to see again"
-    return Glance(trial=row.trial, seen=seen, explanation=explanation, text=f"{words}; the explanation {row.explanation}")
+def _signs(result: Result) -> VerdictSigns:
+    verdict = result.verdict
+    return VerdictSigns(
+        seen=verdict.seen,
+        holds=verdict.holds,
+        seen_words=SEEN_WORDS[verdict.seen],
+        holds_words=HOLDS_WORDS[verdict.holds],
+    )
 
 
 def _subject(trial: Trial) -> str:
@@ -193,7 +230,7 @@ def _subject(trial: Trial) -> str:
 
 def _stand_in(result: Result) -> str:
     if result.trial.plans:
-        return "A probe at the seed's own size at every scale: full width, 224 pixels, 1,000 classes, generated photographs"
+        return "A probe at the log's own size at every scale: full width, 224 pixels, 1,000 classes, generated photographs"
     if result.scale != "pocket":
         return ""
     stand_in, name = STAND_INS[result.trial.data], DATA_NAMES[result.trial.data]
@@ -210,22 +247,22 @@ def _repeated(trial: Trial, earlier: Sequence[Trial]) -> dict[str, str]:
     return found
 
 
-def _stays(result: Result, strands: Sequence[Strand]) -> list[Stay]:
+def _stays(result: Result, runs: Sequence[TrialRun]) -> list[PredictedStay]:
     found = []
-    for strand in strands:
-        numbers = result.runs[strand.variant, strand.seed]
-        if strand.plateau_steps is not None:
-            name = _run_name(result, strand.variant, strand.seed)
+    for run in runs:
+        numbers = result.runs[run.variant, run.seed]
+        if run.plateau_steps is not None:
+            name = _run_name(result, run.variant, run.seed)
             left, nonfinite = numbers["left_chance_step"], numbers["nan_step"]
-            found.append(stay(name, strand.plateau_steps, strand.planned_steps, left, nonfinite))
+            found.append(stay(name, run.plateau_steps, run.planned_steps, left, nonfinite))
     return found
 
 
-def _run_name(result: Result, variant: str, seed: int) -> str:
-    return variant.replace("-", " ") + (f", seed {seed}" if len(result.trial.seeds) > 1 else "")
+def _run_name(result: Result, variant: Variant, seed: int) -> str:
+    return VARIANT_WORDS[variant] + (f", seed {seed}" if len(result.trial.seeds) > 1 else "")
 
 
-def _told(result: Result) -> list[Told]:
+def _doctor_lines(result: Result) -> list[DoctorLine]:
     """List what the doctor found, each thing once with the runs that have it."""
     runs: dict[str, list[str]] = {}
     first: dict[str, Finding] = {}
@@ -237,7 +274,7 @@ def _told(result: Result) -> list[Told]:
                 first.setdefault(finding.rule, finding)
     num_runs = len(result.findings)
     return [
-        Told(
+        DoctorLine(
             runs="; ".join(runs[rule]) if len(runs[rule]) < num_runs or num_runs == 1 else "all runs",
             **{key: getattr(finding, key) for key in ("severity", "cause", "rule", "seen", "remedy")},
         )
@@ -247,8 +284,10 @@ def _told(result: Result) -> list[Told]:
 
 def _settings(trial: Trial) -> list[Setting]:
     given = list({**CONSTANT, **trial.settings}.items())
-    published = [(f"{flag}, as published only", value) for flag, value in (trial.published or {}).items()]
-    plans = [Setting(flag=f"init.plan, {plan.label}", value=plan.plan, source="our choice", note="") for plan in trial.plans]
+    given += [(f"{flag}, as run", value) for flag, value in (trial.as_run or {}).items()]
+    given += [(f"{flag}, as told", value) for flag, value in (trial.as_told or {}).items()]
+    plans = [Setting(flag=f"init.plan, {plan.label}", value=plan.plan, source=plan.source, note="") for plan in trial.plans]
     return plans + [
-        Setting(flag=flag, value=str(value.value), source=value.source, note=value.note) for flag, value in (*given, *published)
+        Setting(flag=flag, value="off" if value.value is None else str(value.value), source=value.source, note=value.note)
+        for flag, value in given
     ]

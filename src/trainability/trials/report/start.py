@@ -6,15 +6,16 @@ That is the plan as a strip of layers, the gain budget on its scale, and the pre
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.initialization import InitPlan, Segment
 from trainability.models.vgg import CONFIGS
-from trainability.trials.report.table import signed, steps
+from trainability.trials.report.table import VARIANT_WORDS, signed, steps
 from trainability.trials.run import Result
+from trainability.trials.trial import Variant
 
 SCALE_END = 12.0
 """The scale of budgets goes from minus to plus this."""
@@ -24,7 +25,7 @@ STRONGEST = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class StripLayer:
     """A weight layer of the strip.
 
     Attributes:
@@ -45,25 +46,26 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strip:
+class PlanStrip:
     """A plan, layer by layer; `title` tells it from the trial's others."""
 
     title: str
     plan: str
-    layers: tuple[Layer, ...]
+    layers: tuple[StripLayer, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
-    """A budget on the scale: where in percent of its width, and in words; `colour` is a role."""
+class BudgetMark:
+    """A budget on the scale: whose, where in percent of its width, and in words; `colour` is a role."""
 
+    name: str
     text: str
     place: float
     colour: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stay:
+class PredictedStay:
     """How long a run was predicted to stay at chance, against the steps it had.
 
     Attributes:
@@ -99,7 +101,7 @@ def scheme_name(segment: Segment) -> str:
     return f"{segment.scheme.capitalize()}{value}"
 
 
-def strip(title: str, config: str, plan: str, gains: Sequence[tuple[str, float]]) -> Strip:
+def strip(title: str, config: str, plan: str, gains: Sequence[tuple[str, float]]) -> PlanStrip:
     """Make the strip of a plan.
 
     Args:
@@ -115,7 +117,7 @@ def strip(title: str, config: str, plan: str, gains: Sequence[tuple[str, float]]
         kind = "keeps" if abs(power) < 0.05 else "grows" if power > 0 else "fades"
         strength = 100 * min(1.0, abs(power) / STRONGEST)
         layers.append(
-            Layer(
+            StripLayer(
                 name=name,
                 module=module,
                 scheme=scheme_name(segment),
@@ -124,15 +126,15 @@ def strip(title: str, config: str, plan: str, gains: Sequence[tuple[str, float]]
                 strength=strength,
             )
         )
-    return Strip(title=title, plan=plan, layers=tuple(layers))
+    return PlanStrip(title=title, plan=plan, layers=tuple(layers))
 
 
-def strips_of(result: Result, inits: Sequence[tuple[str, str, list[dict[str, Any]]]]) -> list[Strip]:
-    """Make the strips of a trial: of each probed plan, or of its runs' one start.
+def strips_of(result: Result, inits: Sequence[tuple[Variant, str, str, list[dict[str, Any]]]]) -> list[PlanStrip]:
+    """Make the strips of a trial: of each probed plan, or of each plan that its runs start from.
 
     Args:
         result: of the trial.
-        inits: (letter of the net, plan, rows of the initialisation table) of its runs.
+        inits: (variant, letter of the net, plan, rows of the initialisation table) of its runs.
     """
     if result.probes:
         plans = {plan.label: plan.plan for plan in result.trial.plans}
@@ -140,14 +142,21 @@ def strips_of(result: Result, inits: Sequence[tuple[str, str, list[dict[str, Any
             strip(label, "D", plans[label], [(layer["name"], layer["gain"]) for layer in found["evidence"]["probe"]["layers"]])
             for label, found in result.probes.items()
         ]
-    for config, plan, rows in reversed(inits):  # the last of them is a repaired run
-        if rows and all(row["gain"] is not None for row in rows):
-            return [strip("", config, plan, [(row["name"], row["gain"]) for row in rows])]
-    return []
+    found: dict[str, PlanStrip] = {}
+    for variant, config, plan, rows in inits:
+        if rows and plan not in found and all(row["gain"] is not None for row in rows):
+            title = VARIANT_WORDS[variant].capitalize() if found else ""
+            found[plan] = strip(title, config, plan, [(row["name"], row["gain"]) for row in rows])
+    return list(found.values())
 
 
-def marks_of(result: Result, colours: Sequence[str]) -> list[Mark]:
-    """Place the budgets of a trial's starts, input included, on the scale; equal ones once."""
+def marks_of(result: Result, colours: Mapping[str, str]) -> list[BudgetMark]:
+    """Place the budgets of a trial's starts, input included, on the scale; equal ones once.
+
+    Args:
+        result: of the trial.
+        colours: label of a probed plan, or variant -> role of a colour.
+    """
     found: dict[str, float] = {}
     for label in result.probes:
         value = result.runs["repaired", 0].get(f"budget:{label}")
@@ -156,11 +165,16 @@ def marks_of(result: Result, colours: Sequence[str]) -> list[Mark]:
     for (variant, _), numbers in result.runs.items() if not result.probes else ():
         value = numbers.get("budget")
         if value is not None and all(abs(value - other) > 0.25 for other in found.values()):
-            found[variant.replace("-", " ")] = value
-    colours = colours if len(found) > 1 else ("ink",)
+            found[variant] = value
+    words: Mapping[str, str] = VARIANT_WORDS  # type: ignore[assignment]
     return [
-        Mark(text=f"{name if len(found) > 1 else ''} {signed(value)}".strip(), place=place(value), colour=colour)
-        for (name, value), colour in zip(found.items(), colours, strict=False)
+        BudgetMark(
+            name=words.get(name, name) if len(found) > 1 else "",
+            text=signed(value),
+            place=place(value),
+            colour=colours[name] if len(found) > 1 else "ink",
+        )
+        for name, value in found.items()
     ]
 
 
@@ -173,7 +187,7 @@ BAND = (place(BUDGET_LOW), place(BUDGET_HIGH))
 """Where the band that trains lies on the scale."""
 
 
-def stay(title: str, predicted: float, num_steps: int, left: float | None, nonfinite: float | None) -> Stay:
+def stay(title: str, predicted: float, num_steps: int, left: float | None, nonfinite: float | None) -> PredictedStay:
     """Set the predicted plateau against the steps that a run had.
 
     Args:
@@ -188,11 +202,11 @@ def stay(title: str, predicted: float, num_steps: int, left: float | None, nonfi
     measured = f"left it at step {left:,.0f}" if left is not None else f"had not left it after {num_steps:,} steps"
     if nonfinite is not None:
         measured = f"was not finite at step {nonfinite:,.0f}"
-    foretold = "predicted never to leave chance" if is_endless else f"predicted to stay at chance for {steps(predicted)}"
-    return Stay(
+    predicted_words = "predicted never to leave chance" if is_endless else f"predicted to stay at chance for {steps(predicted)}"
+    return PredictedStay(
         title=title,
         length=length,
         is_endless=is_endless,
         left=None if left is None else 100 * min(1.0, left / num_steps),
-        text=f"{foretold}; {measured}",
+        text=f"{predicted_words}; {measured}",
     )
