@@ -249,6 +249,7 @@ EXAMPLES: dict[str, Example] = {
         {
             "error": rehearsed(unmoved=("a.weight", "a.bias")),
             "warning": rehearsed(unmoved=("a.weight",), without_gradient=("a.weight",)),
+            "hint": dataclasses.replace(rehearsed(unmoved=("a.weight",)), optimizer=OptimizerSettings(name="SGD", lr=1e-9)),
         },
         near=rehearsed(unmoved=("a.bias",)),
     ),

@@ -119,18 +119,37 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "warning"), verdict="dead", explains=("plateau", "cannot_overfit"))
+# Cause and remedy of weights that did not move, by what is known of them.
+_UNMOVED = {
+    "without_gradient": (
+        "no gradient reaches them: forward does not use them, or their output is cut off",
+        "use them in forward, or remove them",
+    ),
+    "rounding": (
+        "their steps are smaller than their number format resolves",
+        "raise the learning rate, or start from weights whose gradients do not vanish",
+    ),
+    "with_gradient": (
+        "the optimizers that step do not hold them, or the steps are too small for their number format",
+        "give model.parameters() to the optimizer, after the model is complete",
+    ),
+}
+
+
+@rule(severities=("error", "warning", "hint"), verdict="dead", explains=("plateau", "cannot_overfit"))
 def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     """Weights hold, bit for bit, what they held before the rehearsal.
 
     Fires: a trainable parameter other than a bias is unchanged after 3 optimizer steps or more at a learning rate above zero.
-        An error where no parameter changed.
+        An error where no parameter changed, a hint where some did and the steps of the others round to nothing.
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
-        pass does not use it, or its output is cut off. Code `with_gradient`: it had one, so no optimizer that steps holds it,
-        or the steps are too small for its number format.
+        pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
+        smaller than its number format resolves; a gradient that vanishes does that. Code `with_gradient`: it had one, and
+        whether the optimizer holds it is not known.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
         is left out; so is what untrained_parameter names.
-    Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete.
+    Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete; where
+        steps round to nothing, a larger learning rate, or a start whose gradients do not vanish.
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
     """
     rehearsal = _stepped(evidence)
@@ -146,11 +165,14 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         return []
     lost = [name for name in still if name in rehearsal.without_gradient]
     concerned = tuple(lost or still)
+    is_held = settings is not None and not set(concerned) & set(named)
+    reason = "without_gradient" if lost else "rounding" if is_held else "with_gradient"
+    cause, remedy = _UNMOVED[reason]
     return [
         Finding(
             rule="unmoved_parameter",
-            code="unmoved_parameter." + ("without_gradient" if lost else "with_gradient"),
-            severity="error" if nothing else "warning",
+            code=f"unmoved_parameter.{reason}",
+            severity="error" if nothing else "hint" if reason == "rounding" else "warning",
             seen=f"{', '.join(concerned[:4])}{' and more' if len(concerned) > 4 else ''} did not change at all "
             f"in {len(rehearsal.steps)} steps",
             measurements=(
@@ -158,12 +180,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
                 Measurement(name="of them without a gradient", value=float(len(lost)), threshold=0.0),
                 Measurement(name="parameters", value=float(rehearsal.num_parameters)),
             ),
-            cause="no gradient reaches them: forward does not use them, or their output is cut off"
-            if lost
-            else "the optimizers that step do not hold them, or the steps are too small for their number format",
-            remedy="use them in forward, or remove them"
-            if lost
-            else "give model.parameters() to the optimizer, after the model is complete",
+            cause=cause,
+            remedy=remedy,
             source="SageMaker Debugger; own, counted in the rehearsal",
             layers=concerned,
         )
