@@ -110,6 +110,20 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorsubsampling="420")
 
 
-def decode_plain_jpeg(data: bytes) -> np.ndarray:
-    """Decode what `encode_jpeg` made. Returns (height, width, 3) uint8."""
+def decode_plain_jpeg(data: bytes, *, shape: tuple[int, int]) -> np.ndarray:
+    """Decode what `encode_jpeg` made.
+
+    Args:
+        data: the whole file.
+        shape: height and width that it must have: a file that claims more is not decoded.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        ValueError: it is no JPEG, or of another shape.
+    """
+    found = simplejpeg.decode_jpeg_header(data)[:2]
+    if found != shape:
+        raise ValueError(f"{found[1]}x{found[0]} pixels, not {shape[1]}x{shape[0]}")
     return simplejpeg.decode_jpeg(data)

@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from trainability.disk import regular, whole
+
 
 def write(arrays: Mapping[str, Any], path: Path) -> None:
-    """Write arrays under another name and rename the file, so that a kill leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    """Write arrays so that a kill leaves the old file or the new one.
+
+    Raises:
+        OSError: they cannot be written; the file that was there before is as it was.
+    """
+    with whole.replacing(path) as file:
         np.savez_compressed(file, **arrays)
-    partial.replace(path)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -28,7 +32,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         ValueError: it is damaged, or no such file.
     """
     try:
-        data = path.read_bytes()
+        data = regular.read(path)
         with zipfile.ZipFile(io.BytesIO(data)) as members:
             is_whole = members.testzip() is None
         if is_whole:

@@ -16,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from trainability.disk import whole
 from trainability.report import look
 
 
@@ -53,10 +54,8 @@ def write(path: Path, page: str) -> Path:
     Raises:
         ValueError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
+        whole.write(path, page.encode())
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror})") from None
     return path
