@@ -20,7 +20,7 @@ import numpy as np
 
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
 from trainability.data.colour_statistics import NUM_SUMS, pixel_sums
-from trainability.data.images import BrokenImage, decode, encode_jpeg, rescale
+from trainability.data.images import decode, encode_jpeg, rescale
 from trainability.data.origin import SOURCE, Origin, json_or_none, origin_of
 from trainability.data.packed import (
     ROW,
@@ -205,7 +205,7 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
             try:
                 data = catalog.images.read(position)
                 pixels = rescale(decode(data) if isinstance(data, bytes) else data, size)
-            except (BrokenImage, OSError) as error:
+            except (ValueError, OSError) as error:
                 broken.append(f"{catalog.images.name(position)}: {error}")
                 continue
             stored = encode_jpeg(pixels) if encoding == "jpeg" else np.ascontiguousarray(pixels).tobytes()

@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         path: of the file; the one that is there stays as it is until the end of the block, and if the block fails.
 
     Raises:
-        OSError: it cannot be written; nothing is left of it.
+        OSError: it cannot be written; nothing is left of it. `filename` is the path.
     """
     partial = partial_of(path)
     try:
@@ -34,9 +34,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()  # room for others, where the disk is full
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     sync_folder(path.parent)
 

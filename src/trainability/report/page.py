@@ -52,12 +52,9 @@ def write(path: Path, page: str) -> Path:
     """Write a page in one rename, so that whoever opens it sees the old one or the new one.
 
     Raises:
-        ValueError: it cannot be written.
+        OSError: it cannot be written; the one that was there before is as it was.
     """
-    try:
-        whole.write(path, page.encode())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from None
+    whole.write(path, page.encode())
     return path
 
 
