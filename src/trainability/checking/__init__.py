@@ -1,1 +1,1 @@
-"""The front door: one call that looks at a whole training, before its first step."""
+"""Check a training setup before the first step."""

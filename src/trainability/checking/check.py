@@ -1,4 +1,4 @@
-"""`check` of anybody's training: probe, audits and diagnosis in one call."""
+"""`check` for any training code: probe, audits and diagnosis in one call."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def check(
     clip: float | None = None,
     planned_steps: int | None = None,
 ) -> Diagnosis:
-    """Say in seconds whether a training will work, before it is begun, and what to change.
+    """Predict in seconds whether training will work, before it starts, and what to change.
 
-    Looks at one forward and backward pass, at images and labels of both loaders, and at the metric. Model, gradients, buffers
-    and random state are left as they were.
+    Examines one forward and backward pass, images and labels of both loaders, and the metric. Model, gradients, buffers and
+    random state are restored.
 
     Args:
         model: takes a batch of images, returns logits or whatever `loss_fn` takes.
-        train_loader: yields (images, labels), as the loop will see them.
-        loss_fn: of (output, labels), one number.
-        optimizer: over the model's parameters; `None` leaves out update ratios and the predicted plateau.
+        train_loader: yields (images, labels), as in the training loop.
+        loss_fn: (output, labels) -> a scalar.
+        optimizer: over the model's parameters; without it there are no update ratios and no predicted plateau.
         val_loader: as `train_loader`; `None` if there is none.
-        metric: see `audit_metric`; `None` leaves it out.
-        num_classes: of the task.
-        clip: gradient-norm threshold of the loop; `None` for no clipping.
+        metric: see `audit_metric`; `None` skips its audit.
+        num_classes: number of classes.
+        clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
 
     Returns:
-        The diagnosis; print it, or hand it to `Monitor(..., before=...)`.
+        The diagnosis; print it, or pass it to `Monitor(..., before=...)`.
 
     Raises:
-        ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not one
-            number; one line that says which.
+        ValueError: the setup cannot be checked: a loader is empty, the model fails on its batches, or the loss is not a
+            scalar; the message says which.
     """
     return check_setup(
         Setup(
@@ -69,11 +69,11 @@ def check(
 
 
 def check_setup(setup: Setup) -> Diagnosis:
-    """Check anybody's training before it begins.
+    """Check a `Setup` before training.
 
     Raises:
-        ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not
-            one number; one line that says which.
+        ValueError: the setup cannot be checked: a loader is empty, the model fails on its batches, or the loss is not a
+            scalar; the message says which.
     """
     images, labels, train = _first_batch(setup)
     try:
@@ -107,7 +107,7 @@ def check_setup(setup: Setup) -> Diagnosis:
 
 
 def _first_batch(setup: Setup) -> tuple[Tensor, Any, Iterable[Any]]:
-    """As much of the first batch as a probe can afford, on the model's device, and the loader with that batch still in it."""
+    """Return the first batch, cut to the probe's size, on the model's device, and a loader that still yields that batch."""
     batches = iter(setup.train_loader)
     try:
         first = next(batches, None)
@@ -116,7 +116,7 @@ def _first_batch(setup: Setup) -> tuple[Tensor, Any, Iterable[Any]]:
     if first is None:
         raise ValueError("train_loader is empty; expected at least one batch of (images, labels)")
     images, labels = unpacked(first, "train")
-    # What can be read once only is its own iterator.
+    # A loader that can be read only once is its own iterator.
     train = itertools.chain([first], batches) if batches is setup.train_loader else setup.train_loader
     parameter = next(setup.model.parameters(), None)
     device = parameter.device if parameter is not None else images.device
@@ -127,5 +127,5 @@ def _first_batch(setup: Setup) -> tuple[Tensor, Any, Iterable[Any]]:
 
 
 def one_line(error: BaseException) -> str:
-    """Name an exception with the first line of its message."""
+    """Write an exception's type and the first line of its message."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

@@ -1,4 +1,4 @@
-"""`check` of a run of ours: its configuration is all that is needed."""
+"""`check` for a run of this package, from its configuration."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainability.training.precheck import evidence_before, first_images
 
 
 def check_config(config: RunConfig) -> Diagnosis:
-    """Check a run before it is made: its data, network, starting weights, optimizer and metric. Nothing is written.
+    """Check a run before it starts: its data, network, initialisation, optimizer and metric. Nothing is written.
 
     Args:
-        config: complete. Of generated images only as many are made as are looked at.
+        config: complete. Only the generated images that are looked at are generated.
 
     Raises:
-        ValueError: it could not be run either.
+        ValueError: `train` would refuse the configuration too.
     """
     assert config.data.crop is not None
     shape = (3, config.data.crop, config.data.crop)

@@ -1,4 +1,4 @@
-"""MODULE:FUNCTION, as `trainability check` takes it, to the `Setup` that the function returns."""
+"""Import MODULE:FUNCTION, the argument of `trainability check`, and return the `Setup` that the function returns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trainability.doctor.setup import Setup
 
 @contextlib.contextmanager
 def _working_directory_first() -> Iterator[None]:
-    """Import as `python my_training.py` does while the user's function runs: from the working directory before all else.
+    """Import as `python my_training.py` does while the user's function runs: from the working directory first.
 
-    After that the directory comes last. What is imported late then, by this package or torch, is what is installed, and not a
-    file there that happens to have, or was given, the same name; what the user's own code imports late is still found.
+    Afterwards the directory comes last: late imports by this package or torch find the installed packages, and not a file of
+    the same name in the directory, while late imports by the user's code are still found.
     """
     here = str(Path.cwd())
     if here in sys.path or "" in sys.path:
@@ -32,10 +32,10 @@ def _working_directory_first() -> Iterator[None]:
 
 
 def load_setup(target: str) -> Setup:
-    """Call the function that `module:function` names.
+    """Call the function `module:function`.
 
     Raises:
-        ValueError: it does not import, is not there, fails, or does not return a `Setup`; one line that says which.
+        ValueError: it cannot be imported, does not exist, fails, or does not return a `Setup`; the message says which.
     """
     name, _, function = target.partition(":")
     if not name or not function.isidentifier():

@@ -1,4 +1,4 @@
-"""The book of trials in a terminal: its list, its runs as they are made, its verdicts."""
+"""The book of trials in a terminal: the list, the progress of its runs, the verdicts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _COLOURS = {"holds": "green", "does not hold": "red", "cannot be told": "yellow"
 
 
 def print_book() -> None:
-    """Print every trial, its chapter, its data and what the seed reports."""
-    table = Table(title="The seed's trials", title_justify="left")
-    for name in ("trial", "chapter", "data", "the seed reports"):
+    """Print every trial, its chapter, its data and what the log reports."""
+    table = Table(title="The trials of the public training log", title_justify="left")
+    for name in ("trial", "chapter", "data", "the log reports"):
         table.add_column(name, no_wrap=name in ("trial", "chapter"))
     chapter = None
     for trial in TRIALS.values():
@@ -52,7 +52,7 @@ def replay_book(
 ) -> int:
     """Make runs and print the verdicts; see `cli.trials.run_trials`. Returns 1 if a run could not be made."""
     chosen = select(tuple(names))
-    from trainability.trials import run as trial_runs  # imports torch: a name that is none is refused at once
+    from trainability.trials import run as trial_runs  # imports torch; unknown names were refused before
 
     jobs = trial_runs.jobs_of(chosen, scale, variants, data_path=data_path)
     console = plain_console()
@@ -62,7 +62,7 @@ def replay_book(
     def told(done: trial_runs.Done) -> None:
         nonlocal count
         count += 1
-        how = done.problem or ("there already" if done.was_there else f"{done.seconds:.0f} s")
+        how = done.problem or ("exists" if done.was_there else f"{done.seconds:.0f} s")
         style = "red" if done.problem else None
         console.print(
             f"[{count}/{len(jobs)}] {done.job.name}: {how}", style=style, highlight=False, markup=False, soft_wrap=True
@@ -71,7 +71,7 @@ def replay_book(
     try:
         done = trial_runs.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, told=told)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where it was", highlight=False)
+        console.print("interrupted; the same command continues", highlight=False)
         raise
     problems: list[str] = []
     print_verdicts(console, [trial_runs.result_of(trial, scale, root, problems) for trial in chosen])
@@ -82,7 +82,7 @@ def replay_book(
 
 
 def print_verdicts(console: Console, results: Sequence[Result]) -> None:
-    """Print per trial what the seed says, what was measured, and whether its explanation holds; then count."""
+    """Print for every trial what the log says, what was measured, and whether the log's explanation holds; then the counts."""
     from trainability.trials.report.table import NOT_MADE, row_of
 
     rows = [row_of(result) for result in results]
@@ -91,12 +91,12 @@ def print_verdicts(console: Console, results: Sequence[Result]) -> None:
         head = Text(row.trial, style="bold")
         if row.measured != (NOT_MADE,):
             head.append(f"  {row.seen}; " if row.seen != "not measured" else "  ", style="dim")
-            head.append(f"the seed's explanation {row.explanation}", style=f"bold {_COLOURS[row.explanation]}")
+            head.append(f"the log's explanation {row.explanation}", style=f"bold {_COLOURS[row.explanation]}")
         console.print(head)
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True, style="dim", min_width=10)
         table.add_column(overflow="fold")
-        table.add_row("  seed", f"{row.says} {row.claim}")
+        table.add_row("  log", f"{row.says} {row.claim}")
         for number, line in enumerate(row.measured):
             table.add_row("" if number else "  measured", Text(line))
         if row.cause:
@@ -106,4 +106,4 @@ def print_verdicts(console: Console, results: Sequence[Result]) -> None:
         console.print(table)
     made = [row for row in rows if row.measured != (NOT_MADE,)]
     counts = ", ".join(f"{sum(row.explanation == word for row in made)} {word}" for word in _COLOURS)
-    console.print(f"\n{len(made)} of {len(rows)} trials run; the seed's explanations: {counts}", highlight=False)
+    console.print(f"\n{len(made)} of {len(rows)} trials run; the log's explanations: {counts}", highlight=False)

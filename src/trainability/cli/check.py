@@ -1,4 +1,4 @@
-"""`trainability check` and `diagnose`: a verdict with its causes, before a training or of a run."""
+"""`trainability check` and `diagnose`: a verdict with its causes, before training or for an existing run."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ def check(
     recipe: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Say in seconds whether a training will work, before it is begun, and what to change.
+    """Predict in seconds whether training will work, before it starts, and what to change.
 
-    Looks at one forward and backward pass, the training and validation images, and the metric. Writes nothing.
+    Examines one forward and backward pass, the training and validation images, and the metric. Writes nothing.
 
-    Exit code: 0 nothing worse than a hint, 1 something to change, 2 a value that cannot be used.
+    Exit code: 0 nothing worse than a hint, 1 something to change, 2 an unusable value.
 
     Args:
         config: the run, with the flags of train.
-        target: MODULE:FUNCTION, a function of your own that returns a trainability.Setup; then the other flags do
-            not count.
+        target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no other flags but --json.
         recipe: TOML file with the same names, as for train.
-        json: print JSON instead, with everything that was measured.
+        json: print JSON with all measurements instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):
-        raise ValueError(f"check {target} looks at what your function returns; flags of train and --recipe do not go with it")
+        raise ValueError(f"check {target} examines what your function returns; it takes no --recipe and no flags of train")
     if target is None:
         from trainability.checking.run import check_config
 
@@ -48,13 +47,13 @@ def check(
 
 
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:
-    """Say what a run suffers from and what to change, from what it wrote; also of one under way or killed.
+    """Diagnose a run from its directory: what is wrong and what to change. The run may be in progress or killed.
 
-    Exit code: 0 nothing worse than a hint, 1 something to change, 2 no run that can be read.
+    Exit code: 0 nothing worse than a hint, 1 something to change, 2 no readable run.
 
     Args:
         run: run directory.
-        json: print JSON instead, with everything that was measured.
+        json: print JSON with all measurements instead.
     """
     from trainability.training.run_monitor import diagnose_run
 
@@ -62,7 +61,7 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
 
 
 def _show(diagnosis: Diagnosis, *, as_json: bool) -> int:
-    """Print a diagnosis; the exit code says whether it is worse than a hint."""
+    """Print a diagnosis and return the exit code: 1 if a finding is worse than a hint."""
     if as_json:
         print(json_module.dumps(diagnosis.to_dict(), indent=2, allow_nan=False))
     else:

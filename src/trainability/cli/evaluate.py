@@ -1,4 +1,4 @@
-"""`trainability evaluate` and `errors`: trained networks on the validation set, and where one is wrong."""
+"""`trainability evaluate` and `errors`: errors of trained networks on the validation set, and their analysis."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ def evaluate(
     precision: Literal["fp32", "bf16"] = "fp32",
     json: bool = False,
 ) -> int:
-    """Ask a trained network, or several as an ensemble, about the whole validation set, by the paper's protocols.
+    """Evaluate a trained network, or several as an ensemble, on the whole validation set, with the paper's protocols.
 
-    centre: one crop. ten-crop: four corners and the centre, and their mirror images. dense: the network over the whole
-    image, its class map averaged, and the mirror image. multi-crop: 50 crops per scale. Joined with "+", as in
-    dense+multi-crop. Softmax is averaged over crops, scales, mirror images and runs.
+    centre: one crop. ten-crop: four corners and the centre, and their flips. dense: the network over the whole image and
+    its flip, its class map averaged. multi-crop: 50 crops per scale. Several are joined with "+", as in dense+multi-crop.
+    Softmax probabilities are averaged over crops, scales, flips and runs.
 
     Args:
-        runs: run directories; of several the answers are averaged.
+        runs: run directories; the predictions of several are averaged.
         protocol: centre, ten-crop, dense or multi-crop, or several joined by "+".
-        scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's own size.
-        flip: mirror images too, where the protocol has them. None does as the run was trained.
-        against: print the paper's errors beside (and what else was published), or those of the public training log that
-            `trials` re-runs, after 10 epochs. ImageNet only.
-        weights: published weights (.pth or .safetensors) in place of a run; data.* then names the images.
-        weights_input: how the published network wants its input: RGB in [0, 1] standardised, or BGR with the mean subtracted.
-        step: which checkpoint. None takes the newest.
+        scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's size.
+        flip: evaluate flipped images too, if the protocol has them. None takes the run's data.flip.
+        against: also print published errors: the paper's and those of other weights, or those of the public training log
+            that `trials` re-runs, after 10 epochs. ImageNet only.
+        weights: published weights (.pth or .safetensors) instead of a run; data.* then selects the images.
+        weights_input: input of the published network: RGB in [0, 1] standardised, or BGR with the mean subtracted.
+        step: step of the checkpoint. None takes the newest.
         batch_size: most views in one forward pass.
         data: the images, for published weights.
-        device: auto takes the GPU where there is one.
-        precision: bf16 asks in bfloat16.
-        json: print JSON in place of tables.
+        device: auto takes the GPU if there is one.
+        precision: bf16 evaluates in bfloat16.
+        json: print JSON instead of tables.
     """
     if bool(runs) == (weights is not None):
         raise ValueError("evaluate needs run directories, or --weights FILE, and not both")
     if weights is None and data != DataConfig():
-        raise ValueError("data.* names the images for --weights FILE; a run is asked about its own")
+        raise ValueError("data.* is for --weights FILE; a run is evaluated on its own images")
     if weights is not None and step is not None:
-        raise ValueError(f"step is {step}; it names a checkpoint of a run, which --weights FILE has not")
+        raise ValueError(f"step is {step}; it selects a checkpoint of a run, and --weights FILE has none")
     in_range("batch-size", batch_size, at_least=1)
 
     from trainability.cli.progress import counter, progress_bars
@@ -127,13 +127,13 @@ def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
 
 
 def errors(run: Positional[Path], *, num_classes: int = 10, num_pairs: int = 10, num_images: int = 5) -> int:
-    """Say where a run is wrong: per class, who is taken for whom, whether the answers have collapsed, the worst images.
+    """Analyse the errors of a run: per class, the most confused classes, collapsed predictions, the worst images.
 
     Args:
-        run: run directory; its answers were kept when it ended, or when it was last evaluated.
-        num_classes: classes to list, those with the highest error.
-        num_pairs: confused pairs to list.
-        num_images: wrong images to list.
+        run: run directory; its predictions were saved when it ended, or when it was last evaluated.
+        num_classes: how many classes to list, those with the highest error.
+        num_pairs: how many confused pairs to list.
+        num_images: how many wrong images to list.
     """
     for name, value in (("num-classes", num_classes), ("num-pairs", num_pairs), ("num-images", num_images)):
         in_range(name, value, at_least=1)

@@ -1,4 +1,4 @@
-"""What a command's exit code says; 0 is success."""
+"""Exit codes of the commands; 0 is success."""
 
 FAILED = 1
 USER_ERROR = 2

@@ -8,14 +8,14 @@ from tyro.conf import Positional, arg
 
 
 def explain(rule: Annotated[Positional[str | None], arg(metavar="[RULE]")] = None) -> int:
-    """Explain a rule: when it fires, why, what fools it, how to fix what it finds, and where it comes from.
+    """Explain a rule: when it fires, why, what fools it, how to fix the cause, and its source.
 
-    Without a name: the list of rules, with one line on each.
+    Without a name: list all rules, with one line for each.
 
-    Exit code: 0, or 2 for a name that no rule has.
+    Exit code: 0, or 2 for an unknown name.
 
     Args:
-        rule: as findings name it, such as gain_budget_low.
+        rule: name of the rule, as in a finding: gain_budget_low.
     """
     from trainability.doctor.rules import catalogue
 

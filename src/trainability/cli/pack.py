@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def pack(data: Annotated[DataConfig, arg(name="data")], *, processes: int | None = None) -> int:
-    """Rescale every image of a data set once, so that its smaller side is data.size, and store them to be read fast.
+    """Rescale every image of a data set to data.size (its smaller side), once, and store them for fast reading.
 
-    An interrupted packing goes on where it was; a finished one is verified by its checksums. Broken images are listed and
-    left out; more than 1 % of them stops.
+    The same command continues an interrupted pack, and verifies the checksums of a finished one. Broken images are listed
+    and left out; more than 1 % of them is an error.
 
     Args:
         data: the data set.
-        processes: that decode. None takes one per core.
+        processes: number of decoding processes. None takes one per core.
     """
     if processes is not None:
         in_range("processes", processes, at_least=1)

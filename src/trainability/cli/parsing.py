@@ -1,7 +1,7 @@
-"""Parse a command line into a call: tyro reads the flags, and every mistake becomes one line.
+"""Parse a command line into a call. tyro reads the flags; every mistake becomes a one-line message.
 
-tyro says what is wrong with a command line twice: as a box for people, and as an event with fields. The events are read, never
-the box. They are a private module of tyro's, so pyproject.toml admits only versions that have it, and tests/test_parsing.py
+tyro reports a mistake twice: as a box of text for people, and as an event with fields. This module uses the events, never the
+text. They come from a private module of tyro, so pyproject.toml admits only versions that have it, and tests/test_parsing.py
 makes each kind of mistake once.
 """
 
@@ -40,12 +40,12 @@ def parse(arguments: list[str], commands: Mapping[str, Command], *, program: str
     Args:
         arguments: the command's name, and its flags.
         commands: by name.
-        program: what the user typed before them, for messages and help.
+        program: name of the program, for messages and help.
         description: what the program does, for its help.
 
     Raises:
         ValueError: it cannot be parsed; one line.
-        SystemExit: help was asked for, and printed.
+        SystemExit: help was requested, and printed.
     """
     name = arguments[0]
     if name not in commands and name not in HELP_FLAGS:
@@ -73,7 +73,7 @@ def parse(arguments: list[str], commands: Mapping[str, Command], *, program: str
 
 
 def value_of(flag: str, arguments: list[str]) -> str | None:
-    """Find the value of a flag, written `--flag value` or `--flag=value`; `None` where it is not given."""
+    """Find the value of a flag, written `--flag value` or `--flag=value`; `None` if it is not given."""
     for place, argument in enumerate(arguments):
         if argument == flag and place + 1 < len(arguments):
             return arguments[place + 1]
@@ -83,7 +83,7 @@ def value_of(flag: str, arguments: list[str]) -> str | None:
 
 
 def _deferred(command: Command) -> Callable[..., Callable[[], int]]:
-    """Give tyro a function of the same flags and help that only remembers what it was called with."""
+    """Give tyro a function with the same flags and help that only records its arguments."""
 
     @functools.wraps(command)
     def remember(*positional: Any, **named: Any) -> Callable[[], int]:
@@ -93,7 +93,7 @@ def _deferred(command: Command) -> Callable[..., Callable[[], int]]:
 
 
 def _flags(command: Command) -> dict[str, Any]:
-    """List the flags of a command and the type of each; configurations by their fields."""
+    """List the flags of a command with their types; a configuration gives one flag per field."""
     flags: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(command).items():
         if name == "return":
@@ -110,10 +110,10 @@ def _flags(command: Command) -> dict[str, Any]:
 
 
 def _with_switches(arguments: list[str], command: Command) -> list[str]:
-    """Let a switch be written with a value too: `--run.compile=true`, and `--run.compile false` where it is dotted.
+    """Accept switches with a value too: `--run.compile=true`, and, if the name has a dot, `--run.compile false`.
 
     Raises:
-        ValueError: a value that is neither true nor false.
+        ValueError: a switch has a value other than true or false.
     """
     flags = _flags(command)
     written: list[str] = []
@@ -124,7 +124,7 @@ def _with_switches(arguments: list[str], command: Command) -> list[str]:
         flag = flag.replace("_", "-")
         kind = flags.get(flag)
         if kind == bool | None and (equals or rest):
-            # tyro reads these as one of None, True and False.
+            # tyro parses these as None, True or False.
             value = value if equals else rest.pop(0)
             written += [flag, {"true": "True", "false": "False"}.get(value, value)]
             continue
@@ -140,7 +140,7 @@ def _with_switches(arguments: list[str], command: Command) -> list[str]:
 
 
 def _describe_fields() -> None:
-    """Give tyro the docstring under each field as one paragraph; left to itself, it keeps the line breaks of our source."""
+    """Give tyro the docstring under each field as one paragraph; by default, it keeps the line breaks of the source."""
     for section in configuration.SECTIONS.values():
         (described,) = ast.parse(inspect.getsource(section)).body
         assert isinstance(described, ast.ClassDef)
@@ -152,7 +152,7 @@ def _describe_fields() -> None:
 
 
 def _one_line(event: tyro_errors.ParseErrorEvent, arguments: list[str], program: str, commands: Mapping[str, Command]) -> str:
-    """Say in one line what tyro refuses, and what would be accepted."""
+    """Write in one line what tyro refuses, and what is accepted."""
     name = arguments[0]
     help_command = f"{program} {name} --help" if name in commands else f"{program} --help"
     match event:
@@ -182,7 +182,7 @@ def _name(argument: tyro_arguments.ArgumentDefinition) -> str:
 
 
 def _written(argument: tyro_arguments.ArgumentDefinition, arguments: list[str]) -> str:
-    """Find in the command line what a flag was given, the last time it was."""
+    """Find the last value that the command line gives a flag."""
     own = {flag.replace("_", "-") for flag in argument.lowered.name_or_flags}
     found: list[str] = []
     for place, word in enumerate(arguments):

@@ -1,8 +1,8 @@
 """The command line: its commands by name, and `main`, which runs one and exits with its code.
 
-Flags are the fields of `config.RunConfig`, with their docstrings as help. A recipe, or the configuration of a run that is
-resumed, is expanded into flags put before the user's own, so that the last word is the user's and every value is checked the
-same way. torch is imported inside the commands: `--help` answers at once.
+Flags are the fields of `config.RunConfig`, with their docstrings as help. A recipe, or the configuration of a run to resume, is
+expanded into flags that come before the user's own, so that the user's flags override them and every value passes the same
+checks. torch is imported inside the commands, so that `--help` prints at once.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from trainability.extras import MissingExtra
 
 
 def trials() -> int:
-    """The seed's book: thirty-odd trials of training VGG from scratch, most of them failures, each re-run by one command.
+    """The book of trials: more than thirty trials of training VGG from scratch that a public training log reports, most of
+    them failures, each re-run by one command.
 
-    trials list shows them, trials run makes their runs, trials report judges what was made.
+    trials list shows them, trials run makes their runs, trials report writes the book from these runs.
     """
     raise AssertionError("parsed by its own commands")
 
@@ -68,7 +69,7 @@ def _expand(arguments: list[str]) -> list[str]:
 
 
 def _parse(arguments: list[str]) -> Callable[[], int]:
-    """Parse a command line, recipe and resumed run included, into a call.
+    """Parse a command line, including recipe and resumed run, into a call.
 
     Raises:
         ValueError: it cannot be parsed; one line.
@@ -84,11 +85,11 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
         arguments,
         COMMANDS,
         program="trainability",
-        description="Train very deep convolutional networks from scratch, and learn why one will not train.",
+        description="Train very deep convolutional networks from scratch, and find out why one does not train.",
     )
 
 
-# A disk that is full, over its quota, read-only or broken is nobody's mistake.
+# A disk that is full, over its quota, read-only or broken is not a bug.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _CLOSED_PIPE = 128 + signal.SIGPIPE
 
@@ -96,9 +97,9 @@ _CLOSED_PIPE = 128 + signal.SIGPIPE
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # Threads of torch's OpenMP wait for each other in a busy loop. On a machine that others use too, one that lost its core is
-    # waited for at full speed for milliseconds, thousands of times a second: up to ten times slower. This ends the busy wait
-    # after some microseconds; on an idle machine it costs a few percent. Read when torch is loaded; the user's own word counts.
+    # torch's OpenMP threads wait for each other in a busy loop. On a shared machine, a thread may lose its core while the
+    # others spin for milliseconds, thousands of times a second: up to ten times slower. This setting ends the busy wait after
+    # some microseconds; on an idle machine it costs a few percent. torch reads it when it is loaded; the user's value is kept.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
@@ -122,7 +123,7 @@ def _code_of(arguments: list[str]) -> int:
         raise
     except OSError as error:
         where = f"{_text(error.filename)}: " if error.filename is not None else ""
-        after = "; what was written before is whole, --resume and pack go on there" if error.errno in _DISK_ERRORS else ""
+        after = "; earlier files are complete; train --resume and pack continue from them" if error.errno in _DISK_ERRORS else ""
         _say(f"{where}{error.strerror or error}{after}")
         return FAILED if error.errno is None or error.errno in _DISK_ERRORS else USER_ERROR
     except (MemoryError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bars(console: Console) -> Progress:
-    """Make bars that are drawn in a terminal only, and leave nothing behind."""
+    """Make progress bars that are drawn only in a terminal and removed at the end."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=40),
@@ -22,6 +22,6 @@ def progress_bars(console: Console) -> Progress:
 
 
 def counter(bars: Progress, what: str) -> Callable[[int], None]:
-    """Begin a bar without an end; return what counts it on."""
+    """Start a bar of unknown length; return the function that advances it."""
     task = bars.add_task(what, total=None)
     return lambda num_images: bars.advance(task, num_images)

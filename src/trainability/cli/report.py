@@ -1,4 +1,4 @@
-"""`trainability report` and `watch`: what a run looks like, when it has ended and while it goes on."""
+"""`trainability report` and `watch`: pages and live views of runs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def report(
     serve: bool = False,
     port: int | None = None,
 ) -> int:
-    """Write report.html into run directories: one file each that works offline. Also of a run that is under way or was killed.
+    """Write report.html into run directories, each one file that works offline. Runs may be finished, in progress or killed.
 
-    Of two or more runs also one page that compares them.
+    For two or more runs, also write one page that compares them.
 
     Args:
         runs: run directories.
-        against: draw the paper's errors beside the run's, or those of the public training log that `trials` re-runs.
+        against: also draw published errors: the paper's, or those of the public training log that `trials` re-runs.
             ImageNet only; for another run the page says that there is nothing to compare with.
-        out: the page that compares two or more runs. None writes comparison.html beside the first run's directory.
-        serve: show the report of one run under an address of this machine, that only this machine reaches, and refresh it by
-            itself while the run goes on, until Ctrl-C. Writes nothing.
+        out: the page that compares two or more runs. None writes comparison.html next to the first run's directory.
+        serve: serve the report of one run at an address that only this machine can reach, and refresh it while the run is in
+            progress, until Ctrl-C. Writes nothing.
         port: for --serve. None takes a free one.
     """
     if not runs:
@@ -36,7 +36,7 @@ def report(
     if port is not None:
         raise ValueError(f"--port {port} is for --serve: trainability report RUN --serve --port {port}")
     if out is not None and len(runs) < 2:
-        raise ValueError("--out names the page that compares runs; give two or more of them")
+        raise ValueError("--out is for the page that compares runs; give two or more of them")
     from trainability.report.html import write_report
 
     for run in runs:
@@ -62,16 +62,17 @@ def _serve(runs: tuple[Path, ...], port: int | None) -> int:
 
 
 def watch(run: Positional[Path], *, every: float = 2, once: bool = False) -> int:
-    """Show a run in progress: curves, layers, findings, verdict. Of a run on a shared disk too; it is only read.
+    """Show a run in progress: curves, layers, findings, verdict. Only reads the run, which may be on a shared disk.
 
-    In a terminal the whole screen, elsewhere a line per epoch and finding. Ends with the run; Ctrl-C ends the watching only.
+    In a terminal it uses the whole screen, elsewhere it prints a line per epoch and finding. It ends when the run ends;
+    Ctrl-C does not stop the run.
 
-    Exit code: 0 the run has ended, or Ctrl-C; 2 no run that can be read.
+    Exit code: 0 the run has ended, or Ctrl-C; 2 no readable run.
 
     Args:
         run: run directory.
-        every: seconds between two looks.
-        once: draw the run as it is now, and exit; also of one that has ended.
+        every: seconds between two reads of the run.
+        once: draw the run once, and exit; also for a run that has ended.
     """
     try:
         from trainability.watch.screen import watch_run

@@ -1,4 +1,4 @@
-"""`trainability train`: make a run, or continue one."""
+"""`trainability train`: start a run, or continue one."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def train(
 ) -> int:
     """Train a VGG from random weights, evaluate it after every epoch, and write its report.
 
-    Without flags: VGG-B at a quarter of its width on the built-in handwritten digits, half a minute on two cores.
+    Without flags, it trains VGG-B at a quarter of its width on the built-in handwritten digits, in half a minute on two
+    cores.
 
-    Everything goes to one run directory of plain files. Ctrl-C saves; --resume RUN continues exactly there, as
-    does a run that was killed. Several processes: torchrun --nproc-per-node N -m trainability train ...
+    Everything is written to one run directory of plain files. Ctrl-C saves and ends the run; --resume RUN continues it
+    exactly, also after a kill. Several processes: torchrun --nproc-per-node N -m trainability train ...
 
-    Exit code: 0 finished, 1 stopped at a NaN or Inf or by --run.stop-on, 2 a value that cannot be used, 130
-    interrupted.
+    Exit code: 0 finished, 1 stopped at a NaN or Inf or by --run.stop-on, 2 an unusable value, 130 interrupted.
 
     Args:
         config: the run.
-        recipe: TOML file with the same names, in sections [model], [init], [data], [optim], [run]. Flags go above it.
-        resume: run directory to continue. Its own configuration is taken; flags that change the result are refused.
+        recipe: TOML file with the same names, in sections [model], [init], [data], [optim], [run]. Flags override it.
+        resume: run directory to continue, with its own configuration; flags that change the result are refused.
     """
     from trainability.report.html import write_report
     from trainability.terminal.console import plain_console
@@ -57,7 +57,7 @@ def train(
         record, outcome = _run(config, resume, engine, display, held)
         try:
             if outcome.status == "finished":
-                # The same centre crops as after every epoch, now with every answer kept, for `errors` and the report.
+                # The same centre crops as after every epoch, now with all predictions saved, for `errors` and the report.
                 evaluate_runs([record.folder], EvaluationOptions(protocol="centre"), engine=engine)
             if not engine.is_main:
                 return 0
@@ -89,14 +89,14 @@ def _unreported(folder: Path, outcome: Outcome, error: OSError) -> int:
 def _run(
     config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay, held: contextlib.ExitStack
 ) -> tuple[RunWriter, Outcome]:
-    """Train, and let go of the network before the processes part. The run directory is held until `held` is closed."""
+    """Train, and free the network before the process group ends. The run directory stays locked until `held` is closed."""
     from trainability import faults
     from trainability.training.loop import fit
     from trainability.training.parts import assemble
 
     record = None
     try:
-        # Whatever cannot be run is found here, before a run directory exists.
+        # Raises for whatever cannot be run, before a run directory exists.
         parts = faults.install(assemble(config, engine), config)
         record = _open_run(config, resume, engine, held)
         return record, fit(config, parts, record, engine=engine, display=display)
@@ -110,10 +110,10 @@ def _run(
 
 
 def _open_run(config: RunConfig, resume: Path | None, engine: Engine, held: contextlib.ExitStack) -> RunWriter:
-    """Make the run directory, or open the one to resume; the main process does, the others learn which it is.
+    """Create the run directory, or open the one to resume. The main process does it and tells the others which it is.
 
     Raises:
-        ValueError: it cannot be used, or another process does; in every process.
+        ValueError: it cannot be used, or another process uses it; raised in every process.
     """
     from trainability.training.record import RunWriter, next_folder
 
@@ -137,10 +137,10 @@ def _open_run(config: RunConfig, resume: Path | None, engine: Engine, held: cont
 
 
 def _check_unfinished(folder: Path, config: RunConfig) -> None:
-    """Refuse to continue a run that has nothing left to do: its epochs, its answers and its report are there.
+    """Refuse to continue a run that is complete: all epochs, predictions and report exist.
 
     Raises:
-        ValueError: it is one.
+        ValueError: it is complete.
     """
     from trainability.evaluation.predictions import FILE
     from trainability.report.html import REPORT
@@ -157,10 +157,10 @@ def _check_unfinished(folder: Path, config: RunConfig) -> None:
 
 
 def _check_resumed(folder: Path, config: RunConfig) -> None:
-    """Refuse to continue a run under another configuration. More epochs are welcome where the schedule does not end with them.
+    """Refuse to continue a run with another configuration. More epochs are accepted if the schedule does not depend on them.
 
     Raises:
-        ValueError: the first field that differs, with both values.
+        ValueError: gives the first field that differs, with both values.
     """
     from trainability.training.same_run import FREE
 

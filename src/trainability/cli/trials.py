@@ -12,7 +12,7 @@ BOOK_FOLDER = Path("runs/trials")
 
 
 def list_trials() -> int:
-    """Show every trial: its chapter, the data it stands for, and what the seed says happened."""
+    """List every trial with its chapter, its data, and what the log reports."""
     from trainability.cli.book import print_book
 
     print_book()
@@ -30,20 +30,20 @@ def run_trials(
     processes: int | None = None,
     keep_weights: bool = False,
 ) -> int:
-    """Make the runs of trials and judge them: is it as the seed saw it, and does the seed's explanation hold.
+    """Make the runs of trials and compare them with the log: is its result reproduced, and does its explanation hold?
 
-    What is there already is not made again; a run that was broken off goes on where it was.
+    Runs that exist are not made again; an interrupted run continues.
 
     Args:
-        names: trials or chapters, as trials list shows them, or all.
-        scale: pocket: minutes on two cores, 32 pixels, stand-ins for the data. real: the real sets, 32 pixels, the
-            paper's width. full: as the seed, 224 pixels.
+        names: trials or chapters, as trials list prints them, or all.
+        scale: pocket: minutes on two cores, 32 pixels, generated images instead of the data. real: the real data sets, 32
+            pixels, the paper's width. full: as in the log, 224 pixels.
         as_published: only the runs with the bugs of the published code.
-        repaired: only the runs without them. Neither makes both.
-        data_path: folder with caltech256, imagenet, cifar100 and so on, for real and full. What it lacks comes from the Hub.
-        dir: where the runs are kept.
-        processes: runs side by side, each on one core. None takes one per core, or one on a GPU.
-        keep_weights: keep the checkpoints of every run: gigabytes.
+        repaired: only the runs without them. By default, both are made.
+        data_path: folder with caltech256, imagenet, cifar100 and so on, for real and full. Missing sets come from the Hub.
+        dir: folder of the runs.
+        processes: runs at the same time, each on one core. None takes one per core, or one on a GPU.
+        keep_weights: keep the checkpoints of every run, which take gigabytes.
     """
     from trainability.cli.book import replay_book
 
@@ -71,20 +71,21 @@ def report_trials(
     out: Path | None = None,
     markdown: Path | None = None,
 ) -> int:
-    """Write the book's page: every trial in the seed's order, what the seed says beside what was measured, with its pictures.
+    """Write the book's page: every trial in the log's order, what the log says and what was measured, with figures.
 
-    One file that works offline, from the runs that are there; trials without runs are listed with the command that makes them.
+    One file that works offline, made from the existing runs; trials without runs are listed with the command that makes
+    them.
 
     Args:
-        names: trials or chapters, as trials list shows them, or all.
+        names: trials or chapters, as trials list prints them, or all.
         scale: of the runs.
-        dir: where the runs are.
-        out: the page. None puts book.html beside the runs.
-        markdown: write the table and the reasons as a page of documentation, too.
+        dir: folder of the runs.
+        out: the page. None writes book.html next to the runs.
+        markdown: also write the table and the reasons as Markdown.
     """
     from trainability.trials.book import select
 
-    select(names)  # imports no torch: a name that is none is refused at once
+    select(names)  # does not import torch, so that an unknown name is refused at once
     from trainability.trials.report.page import write_book
 
     written = write_book(names, scale=scale, root=dir, standard=BOOK_FOLDER, out=out, markdown_path=markdown)

@@ -1,4 +1,4 @@
-"""What a run is: its fields, their TOML form, and the checks of their values. Nothing here imports torch."""
+"""The configuration of a run: its fields, their TOML form, and the checks of their values. Nothing here imports torch."""
 
 from trainability.config.checks import in_range, nearest, one_line, one_of, plain, shown
 from trainability.config.fields import (

@@ -1,4 +1,4 @@
-"""Checks of one value each, that raise the one-line error of the user's mistake."""
+"""Checks of single values; each raises a one-line `ValueError`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LARGEST_WHOLE = 2**63 - 1
 
 
 def shown(value: Any, *, most: int = MOST_SHOWN) -> str:
-    """Write a value for a message: one line, no control characters, cut in the middle where it is long.
+    """Write a value for a message: one line, no control characters, shortened in the middle if it is long.
 
     Args:
-        value: text stands as it is, a number of hundreds of digits by its first and last ones, anything else by its `str`.
-        most: characters.
+        value: text is written unchanged, an integer of hundreds of digits by their number, anything else by its `str`.
+        most: characters to keep.
     """
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 10**most:
         digits = int(value.bit_length() * math.log10(2))
@@ -30,19 +30,19 @@ def shown(value: Any, *, most: int = MOST_SHOWN) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Write control characters, changes of direction and halves of pairs as \x1b, so that a terminal shows the rest only."""
+    r"""Escape control characters, direction marks and lone surrogates as \x1b, so that they do nothing in a terminal."""
     if text.isprintable():
         return text
     return "".join(character if _is_plain(character) else _escaped(character) for character in text)
 
 
 def one_line(message: object) -> str:
-    """Write a message of any origin as one line that a terminal only shows: see `shown`. Words and paths stand whole."""
+    """Write a message of any origin as one line that is safe in a terminal (see `shown`). Words and paths are not shortened."""
     return shown(" ".join(shown(word, most=300) for word in str(message).split(" ")), most=2000)
 
 
 def _is_plain(character: str) -> bool:
-    """Whether a terminal shows a character and does nothing else: no controls, no change of direction, no half of a pair."""
+    """Whether a terminal only displays a character: no control character, no direction mark, no lone surrogate."""
     return character == " " or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -51,7 +51,7 @@ def _escaped(character: str) -> str:
 
 
 def one_of(name: str, value: Any, accepted: tuple[Any, ...]) -> None:
-    """Raise the one-line `ValueError` of a value that is not among the accepted ones."""
+    """Raise a one-line `ValueError` for a value that is not among the accepted ones."""
     if value not in accepted:
         raise ValueError(f"{name} is {shown(repr(value))}; accepted: {', '.join(map(str, accepted))}")
 
@@ -65,7 +65,7 @@ def in_range(
     below: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Raise the one-line `ValueError` of a number outside its range, or not finite; whole numbers of 64 bits at most."""
+    """Raise a one-line `ValueError` for a number that is outside its range, not finite, or an integer of more than 64 bits."""
     bounds = [
         (above, lambda bound: value > bound, "above"),
         (at_least, lambda bound: value >= bound, "at least"),

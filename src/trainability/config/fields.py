@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses and their validation.
 
-The docstring under each field is its `--help` text. `None` always means off, or "the default that the data set has"
-(`completed` fills those in); never 0, never -1. Nothing in this package imports torch, so that `--help` answers at once.
+The docstring under each field is its `--help` text. Off is always `None`, never 0 or -1; `None` also stands for the data
+set's default, which `completed` fills in. Nothing in this package imports torch, so that `--help` prints at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MIN_SIDE = 2**NUM_POOLINGS
 MAX_SIDE = 8192
 MOST_OUTPUTS = 2**20
 MOST_PROCESSES = 1024
-"""What no run needs, so that a slip of the finger is a message and not a machine without memory."""
+"""More than any run needs: larger values are typing errors, and are refused before they fill the memory."""
 
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ else:
 
 
 def _help(text: str) -> dict[str, str]:
-    """Give a field a `--help` text that follows from `SOURCES`, in place of a docstring under it."""
+    """Give a field a `--help` text computed from `SOURCES`, instead of a docstring under it."""
     return {"help": text}
 
 
@@ -58,11 +58,11 @@ class ModelConfig:
     """Probability that a hidden fully-connected unit is dropped while training, in
     [0, 1)."""
     classifier: Literal["conv", "linear"] = "conv"
-    """Fully-connected layers kept as convolutions (the paper: any image size) or
-    as linear layers (crop size only)."""
+    """conv: fully-connected layers as convolutions, for any image size (the paper).
+    linear: as linear layers, for images of the crop size only."""
     num_outputs: int | None = None
-    """Outputs of the network. None takes one per class; more are outputs that no
-    label ever names, as of a head built for another data set."""
+    """Outputs of the network. None takes one per class; further outputs have no
+    class, as in a head built for another data set."""
 
     def __post_init__(self) -> None:
         one_of("model.config", self.config, get_args(get_type_hints(ModelConfig)["config"]))
@@ -87,21 +87,21 @@ class InitConfig:
     normal=STD, uniform=BOUND."""
     from_: Annotated[Path | None, arg(name="from")] = None
     """Run directory of a trained shallower net. Its first four convolutions and
-    three fully-connected layers are copied (the paper's rule); the plan fills
-    the rest. Of a net of the same configuration, all are copied (the paper's
-    384-pixel nets start from those of 256)."""
+    three fully-connected layers are copied (the paper's rule); the plan
+    initialises the rest. From a net of the same configuration, all layers are
+    copied (the paper's 384-pixel nets start from those of 256)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The images. A size left out is the data set's own default."""
+    """The images. Sizes that are not given are the data set's defaults."""
 
     name: SourceName = field(default="digits", metadata=_help(help_on_names()))
     path: Path | None = field(default=None, metadata=_help(help_on_paths()))
     size: int | None = field(
         default=None,
         metadata=_help(
-            "Smaller side of the image before cropping, in pixels (the paper's S). None takes the crop and some pixels more: "
+            "Smaller side of the image before cropping, in pixels (the paper's S). None takes the crop plus a margin of: "
             f"{defaults_in_words(lambda source: source.margin)}.",
         ),
     )
@@ -114,51 +114,51 @@ class DataConfig:
     )
     input: Literal["mean", "standard"] = "mean"
     """mean: 0-255 with the training set's mean RGB subtracted, as in the paper.
-    standard: divided by its standard deviation too. The scale is part of the
-    initialisation: what trains under one can be dead under the other."""
+    standard: also divided by its standard deviation. The scale is part of the
+    initialisation: weights that train with one can be dead with the other."""
     flip: bool | None = field(
         default=None,
         metadata=_help(
-            "Mirror half of the training images left to right. None takes the data set's: "
-            f"{defaults_in_words(lambda source: 'yes' if source.flip else 'no')} (a mirrored digit is another character).",
+            "Flip half of the training images left to right. None takes the data set's: "
+            f"{defaults_in_words(lambda source: 'yes' if source.flip else 'no')} (a mirrored digit is not the same digit).",
         ),
     )
     jitter: tuple[int, int] | None = None
-    """Smallest and largest side, as in "256 512": every training image is
-    rescaled so that its smaller side is drawn anew from this range, then
-    cropped (the paper's scale jitter). Images are stored at `size` and
-    resampled from there."""
+    """Smallest and largest size, as in "256 512": every time a training image is
+    used, its smaller side is rescaled to a random size in this range, then it
+    is cropped (the paper's scale jitter). Images are stored at `size` and
+    resampled from it."""
     colour_shift: bool = False
     """Shift the colours of every training image along the principal axes of the
     training set's pixels, by N(0, 0.1) standard deviations (the paper, after
     AlexNet)."""
     val_fraction: float = 0.2
-    """Share of the images held out for validation, drawn class by class by the
-    seed, where the set does not hold out some itself."""
+    """Fraction of the images of every class held out for validation, drawn by
+    run.seed, if the data set has no validation images of its own."""
     num_images: int = 2000
     """synthetic only: number of images, training and validation together."""
     num_classes: int = 10
     """synthetic only: number of classes."""
     imbalance: float = 1.0
-    """synthetic only: images of the most frequent class per image of the rarest,
-    with geometric steps between."""
+    """synthetic only: size of the most frequent class over that of the rarest;
+    class sizes form a geometric progression."""
     groups: int | None = None
-    """synthetic only: the classes come in so many groups that look alike, as the
-    breeds of dogs do. A network learns the groups first, so it leaves chance as
-    soon as with that many classes. None makes every class its own."""
+    """synthetic only: number of groups of similar classes, such as breeds of dogs.
+    A network learns the groups first, so its loss leaves chance level as early
+    as with that many classes. None makes all classes equally different."""
     cache: Path | None = None
-    """Where packs are kept: the images, rescaled once. None takes
-    $TRAINABILITY_CACHE, or trainability in the system's folder for a user's
+    """Folder of the packs: data sets whose images are rescaled once. None takes
+    $TRAINABILITY_CACHE, or trainability in the system's folder for user
     caches: ~/.cache on Linux, ~/Library/Caches on macOS."""
     encoding: Literal["jpeg", "raw"] | None = None
-    """How a pack stores images: jpeg of quality 95, or raw pixels, several times
-    the space and faster to read. None takes raw up to a size of 64."""
+    """How a pack stores images: jpeg of quality 95, or raw pixels, which are faster
+    to read and take several times the space. None takes raw up to a size of 64."""
     workers: int | None = None
-    """Processes that decode images while the network trains; the result does not
-    depend on it. None takes one per core but one, at most 16."""
+    """Processes that decode images during training; the result does not depend on
+    their number. None takes the number of cores minus one, at most 16."""
     resident_gib: float | None = 2.0
-    """A packed set whose images have one shape and take at most this much memory
-    is held on the device whole; others are streamed. None streams all."""
+    """A packed set whose images have one shape and fit into this much memory is
+    held on the device; others are streamed. None streams all."""
 
     def __post_init__(self) -> None:
         one_of("data.name", self.name, tuple(SOURCES))
@@ -205,27 +205,28 @@ class OptimConfig:
     batch_size: int = 64
     """Images per step, over all processes and micro-batches together."""
     micro_batch_size: int | None = None
-    """Most images that one process holds in one forward pass; gradients of several
-    are accumulated to the batch. None takes the batch at once. The result is
-    that of the whole batch, whatever the split."""
+    """Most images in one forward pass of one process; gradients are accumulated
+    over the batch. None takes the whole batch at once. The result does not
+    depend on the split."""
     epochs: int = 15
     """Passes over the training set."""
     clip: float | None = None
     """Largest gradient norm; larger gradients are scaled down to it. The norm
     before clipping is recorded."""
     schedule: Literal["plateau", "steps", "constant", "cosine"] = "cosine"
-    """plateau: the rate falls when the validation error stops improving (the
-    paper). steps: at the epochs of step-epochs. cosine: to zero over the run."""
+    """plateau: the learning rate drops when the validation error stops improving
+    (the paper). steps: it drops at step-epochs. cosine: it falls to zero over
+    the run."""
     drop_factor: float = 0.1
-    """plateau and steps: what the rate is multiplied by at a drop."""
+    """plateau and steps: factor by which a drop multiplies the learning rate."""
     patience_epochs: int = 3
-    """plateau: epochs without a better top-1 validation error before a drop."""
+    """plateau: epochs without a lower top-1 validation error before a drop."""
     max_drops: int = 3
-    """plateau: number of drops after which the rate stays (the paper: 3)."""
+    """plateau: most drops of the learning rate (the paper: 3)."""
     step_epochs: tuple[int, ...] = ()
-    """steps: epochs, counted from 0, before which the rate drops."""
+    """steps: epochs, counted from 0, at whose start the learning rate drops."""
     warmup_steps: int = 0
-    """Steps over which the rate rises linearly to its value, under any schedule."""
+    """Steps over which the learning rate rises linearly, under any schedule."""
 
     def __post_init__(self) -> None:
         in_range("optim.lr", self.lr, above=0)
@@ -252,40 +253,40 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """Where and how it runs. Of these, only seed, precision and faults change the result."""
+    """Where and how to run. Of these, only seed, precision and faults change the result."""
 
     dir: Path | None = None
     """Run directory. None takes the next free runs/DATA-CONFIG-NUMBER."""
     seed: int = 0
-    """Decides the split, the weights, the order, the augmentation and the dropout."""
+    """Random seed of the split, the weights, the order, the augmentation and the
+    dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes the GPU where there is one."""
+    """auto takes the GPU if there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: convolutions and matrix products in bfloat16 (autocast), weights and
     their updates in float32."""
     compile: bool = False
-    """Compile the network with torch.compile: minutes at the start, for faster
-    steps."""
+    """Compile the network with torch.compile: takes minutes at the start and makes
+    steps faster."""
     deterministic: bool = False
-    """On a GPU, only kernels that give the same bits every time. (On a CPU that is
-    always so.)"""
+    """On a GPU, use only deterministic kernels. (Those of the CPU always are.)"""
     parallel: Literal["ddp", "sharded"] = "ddp"
     """Under torchrun: every process keeps the whole network (ddp), or a share of
     it (sharded, fully_shard)."""
     log_every_steps: int = 10
-    """Steps between reads of the device. Every step is recorded, in batches of
-    this many."""
+    """Steps between reads of the device. Every step is recorded; this many are
+    read at a time."""
     checkpoint_every_steps: int | None = None
-    """Steps between checkpoints, beside the one at the end of every epoch."""
+    """Steps between checkpoints, in addition to the one at the end of every epoch."""
     check: Literal["on", "off"] = "on"
     """on: before the first step, probe the network and audit images and metric, in
     a few seconds. The result of the run does not change."""
     monitor_every_steps: int | None = 50
-    """Steps between looks at every layer: sizes, updates, and histograms of its
-    weights, gradients and outputs. None does not watch the run. The result of
-    the run does not change."""
+    """Steps between samples of every layer: sizes, updates, and histograms of its
+    weights, gradients and outputs. None does not monitor the run. The result
+    of the run does not change."""
     stop_on: Literal["doomed"] | None = None
-    """doomed: end a run that the doctor calls dead or unstable, and save it."""
+    """doomed: save and end a run that the doctor calls dead or unstable."""
     faults: tuple[
         Literal[
             "metric-of-last-batch",
@@ -299,12 +300,12 @@ class RunSettings:
         ],
         ...,
     ] = ()
-    """Known bugs to switch on, to see that they are found."""
+    """Known bugs to switch on, to see the doctor find them."""
     period: str | None = None
-    """Year and month, as in 2014-09: refuse a configuration that uses a technique
-    which was not published by then. None refuses none."""
+    """Year and month, as in 2014-09: refuse techniques that were published later.
+    None accepts all."""
     sinks: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    """Also write to these, each an extra of this package. JSON lines are always
+    """Also write to these; each needs the extra of its name. JSON lines are always
     written."""
 
     def __post_init__(self) -> None:
@@ -337,7 +338,7 @@ class RunConfig:
     run: RunSettings = field(default_factory=RunSettings)
 
     def completed(self) -> RunConfig:
-        """Fill every field whose default depends on the data set, so that the written configuration stands alone."""
+        """Fill in every field whose default depends on the data set, so that the written configuration is complete."""
         defaults = SOURCES[self.data.name]
         crop = self.data.crop if self.data.crop is not None else defaults.crop
         size = self.data.size if self.data.size is not None else crop + defaults.margin

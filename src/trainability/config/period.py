@@ -1,6 +1,6 @@
-"""What was known when: techniques with the month and the place they appeared in, and who uses them.
+"""Techniques with the month and place of their first publication, and the configurations that use them.
 
-The seed's own rule is that a trial uses nothing from after September 2014. `run.period` holds any run to such a month.
+The trials of the public training log use nothing published after September 2014. `run.period` applies such a limit to any run.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Technique:
 
     Attributes:
         month: year and month of its first public version, as in "2014-09".
-        source: where that was.
-        flag: the field that asks for it, without dashes.
-        is_used: whether a configuration asks for it.
+        source: where it was published.
+        flag: the field that turns it on, without dashes.
+        is_used: whether a configuration uses it.
     """
 
     month: str
@@ -30,7 +30,7 @@ class Technique:
 
 
 def schemes(plan: str) -> set[str]:
-    """Name the initialisation schemes of a plan, without reading it further: `xavier:4,normal=0.01` has two."""
+    """List the initialisation schemes of a plan without checking it: `xavier:4,normal=0.01` has two."""
     return {re.split(r"[=:]", part.strip())[0] for part in plan.split(",")}
 
 
@@ -87,7 +87,7 @@ TECHNIQUES: dict[str, Technique] = {
         flag="data.colour-shift",
         is_used=lambda config: config.data.colour_shift,
     ),
-    "drop of the rate at a plateau": Technique(
+    "drop of the learning rate at a plateau": Technique(
         month="2012-12",
         source="Krizhevsky, Sutskever and Hinton, NIPS 2012",
         flag="optim.schedule",
@@ -135,7 +135,7 @@ TECHNIQUES: dict[str, Technique] = {
         flag="init.plan",
         is_used=_plan("he", "he-uniform"),
     ),
-    "warm-up of the rate": Technique(
+    "warm-up of the learning rate": Technique(
         month="2015-12",
         source="He, Zhang, Ren and Sun, arXiv 1512.03385, section 4.2",
         flag="optim.warmup-steps",
@@ -157,10 +157,10 @@ TECHNIQUES: dict[str, Technique] = {
 
 
 def check_period(config: RunConfig) -> None:
-    """Refuse what was not published by the month that a configuration is held to.
+    """Refuse techniques that were published after the month of `run.period`.
 
     Raises:
-        ValueError: the technique, when and where it appeared, and the field that asks for it.
+        ValueError: gives the technique, when and where it was published, and the field that uses it.
     """
     period = config.run.period
     if period is None:
@@ -169,8 +169,8 @@ def check_period(config: RunConfig) -> None:
         if technique.month > period and technique.is_used(config):
             value = _value(config, technique.flag)
             raise ValueError(
-                f"run.period is {period}; {name} appeared in {technique.month} ({technique.source}), "
-                f"and {technique.flag} {value} asks for it"
+                f"run.period is {period}; {name} was published in {technique.month} ({technique.source}), "
+                f"and {technique.flag} {value} uses it"
             )
 
 

@@ -1,11 +1,11 @@
-"""The data sets by name, one record each: all that is known of a set without looking at an image.
+"""The data sets by name, one record each, with everything that is known of a set before its images are read.
 
-From `SOURCES` follow the accepted values of `data.name`, the defaults that depend on the set, the texts of `--help`, what a
-mistake's message accepts, and the table in docs/data.md. To add a set: one entry here, the function that it names in `data/`,
-and one entry in the table of tests/test_sources.py, with a writer of small files in its format.
+`SOURCES` determines the accepted values of `data.name`, the defaults that depend on the set, the `--help` texts, the accepted
+layouts in error messages, and the table in docs/data.md. To add a set: one entry here, its reader in `data/`, and one entry in
+the table of tests/test_sources.py, with a function that writes small files in its format.
 
-Nothing here imports torch or an image library: functions are named as "module:function", below `trainability.data`, and
-looked up when a set is loaded.
+Nothing here imports torch or an image library: functions are given as "module:function", relative to `trainability.data`, and
+are looked up when a set is loaded.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A way in which a set's files may lie at `data.path`.
+    """An arrangement of a set's files at `data.path`.
 
     Attributes:
-        words: what help and messages call it.
+        words: its description in help and messages.
         reader: "module:function": a path -> a `data.catalog.Catalog`, or `None` if the path does not have this layout.
     """
 
@@ -36,9 +36,9 @@ class HubSet:
         repo: owner and name.
         image: column of images.
         label: column of classes.
-        val: split that the set itself holds out, with labels.
-        is_large: whether it takes hours to fetch and pack, so that training does not begin with it unasked.
-        is_gated: whether its terms must be accepted first.
+        val: the set's validation split, with labels.
+        is_large: whether fetching and packing take hours; then `train` does not start them by itself.
+        is_gated: whether the user must accept its terms first.
     """
 
     repo: str
@@ -50,7 +50,7 @@ class HubSet:
 
     @property
     def how_to_get_access(self) -> str:
-        """What to do about a gate."""
+        """How to get access to a gated set."""
         return (
             f"{self.repo} is gated: accept its terms at https://huggingface.co/datasets/{self.repo}, then log in with"
             " `hf auth login` or set HF_TOKEN"
@@ -62,19 +62,19 @@ class Source:
     """A data set.
 
     Attributes:
-        about: what it is, in a few words.
-        crop: side in pixels that its images suggest for `data.crop`.
-        margin: how much larger than the crop its images are stored, in pixels.
-        width: what its images suggest for `model.width`.
-        flip: whether a mirrored image is still one of its kind.
-        validation: which images validate.
+        about: description in a few words.
+        crop: default of `data.crop`, in pixels.
+        margin: default of `data.size` minus the crop, in pixels.
+        width: default of `model.width`.
+        flip: whether a flipped image still belongs to its class.
+        validation: which images are used for validation.
         layouts: of `data.path`, tried in this order; none for a set that reads no files.
-        hub: where it is fetched from without a path; `None` if it needs one.
+        hub: where it is fetched from if no path is given; `None` if it needs a path.
         make: for a set that reads no files, "module:function": (DataConfig, seed) -> images (num, size, size, 3) uint8,
-            labels (num,) int64, class names. Where there is `labels`, it takes labels too, as a third argument, and makes an
-            image for each of them alone.
-        labels: for a set that is generated, "module:function": DataConfig -> the labels of all its images, (num,) int64, so
-            that a check generates the images that it looks at, and no others.
+            labels (num,) int64, class names. If the set has `labels`, `make` takes labels as a third argument and makes one
+            image for each.
+        labels: for a generated set, "module:function": DataConfig -> the labels of all its images, (num,) int64. With it, a
+            check generates only the images that it looks at.
     """
 
     about: str
@@ -90,7 +90,7 @@ class Source:
 
     @property
     def accepted(self) -> str:
-        """What `data.path` may be, in words."""
+        """Accepted layouts of `data.path`, in words."""
         return ", ".join(layout.words for layout in self.layouts) + ", or a pack"
 
 
@@ -101,7 +101,7 @@ GENERAL = (
 
 SOURCES: dict[str, Source] = {
     "digits": Source(
-        about="1,797 real handwritten digits, inside the package",
+        about="1,797 real handwritten digits, included in this package",
         crop=32,
         margin=4,
         width=0.25,
@@ -180,7 +180,7 @@ SOURCES: dict[str, Source] = {
         margin=32,
         width=1.0,
         flip=True,
-        validation="the set's own where it has one, else by seed",
+        validation="the set's own if it has one, else by run.seed",
         layouts=GENERAL,
     ),
 }
@@ -192,7 +192,7 @@ def names_in_words(names: list[str]) -> str:
 
 
 def defaults_in_words(value_of: Callable[[Source], Any]) -> str:
-    """Say what the sets' defaults are: "224 for caltech256, imagenet and folder, 32 for the others"."""
+    """Write the sets' defaults in words: "224 for caltech256, imagenet and folder, 32 for the others"."""
     by_value: dict[Any, list[str]] = {}
     for name, source in SOURCES.items():
         by_value.setdefault(value_of(source), []).append(name)
@@ -221,13 +221,13 @@ def help_on_paths() -> str:
 def markdown_table() -> str:
     """Write the table of the sets in docs/data.md."""
     lines = [
-        "| `data.name` | images | without a path | layouts of `data.path` | validated on | crop | size | width | mirrored |",
+        "| `data.name` | images | without a path | layouts of `data.path` | validation | crop | size | width | flipped |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, source in SOURCES.items():
         own = [layout.words for layout in source.layouts if layout not in GENERAL]
         layouts = [*own, *(["the general ones"] if set(GENERAL) <= set(source.layouts) else [])]
-        without = "nothing is read" if source.make else "–"
+        without = "no files" if source.make else "–"
         if source.hub is not None:
             without = f"Hub, `{source.hub.repo}`" + (", gated" if source.hub.is_gated else "")
         cells = [f"`{name}`", source.about, without, "; ".join(layouts) or "–", source.validation, f"{source.crop}"]

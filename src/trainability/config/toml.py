@@ -1,4 +1,4 @@
-"""The TOML form of a configuration: written, read back, compared, and expanded into flags."""
+"""Write a configuration as TOML, read it back, compare two, and expand one into flags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 2**20
 
 
 def field_flags() -> dict[str, dict[str, str]]:
-    """Per section, the name that each field has on the command line and in TOML (`from`, `batch-size`) -> its Python name."""
+    """Per section: name of a field on the command line and in TOML (`from`, `batch-size`) -> its Python name."""
     return {
         section: {f.name.rstrip("_").replace("_", "-"): f.name for f in dataclasses.fields(cls)}
         for section, cls in SECTIONS.items()
@@ -25,7 +25,7 @@ def field_flags() -> dict[str, dict[str, str]]:
 
 
 def to_toml(config: RunConfig) -> str:
-    """Write a configuration as TOML that `from_toml` and `--recipe` read back to an equal one.
+    """Write a configuration as TOML; `from_toml` and `--recipe` read back an equal one.
 
     TOML has no null: off is written "None", as on the command line.
     """
@@ -51,10 +51,10 @@ def _toml_value(value: Any) -> str:
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a recipe or a run's `config.toml` and check that every key names a field.
+    """Read a recipe or a run's `config.toml`, and check that every key is a field.
 
     Raises:
-        ValueError: no such file, not TOML, or a section or key that does not exist (the nearest one is named).
+        ValueError: no such file, not TOML, or an unknown section or key; the message suggests the nearest known one.
     """
     try:
         text = regular.read(path, most_bytes=MOST_BYTES)
@@ -77,10 +77,10 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def recipe_flags(path: Path) -> list[str]:
-    """Expand a TOML recipe into command-line flags, to be put before the user's own, so that the user has the last word.
+    """Expand a TOML recipe into command-line flags. They come before the user's own flags, which override them.
 
     Raises:
-        ValueError: as `read_tables`, or a value of another kind than its field's.
+        ValueError: as in `read_tables`, or a value has another type than its field.
     """
     arguments: list[str] = []
     flags = field_flags()
@@ -100,7 +100,7 @@ def from_toml(path: Path) -> RunConfig:
     """Read a configuration that `to_toml` wrote.
 
     Raises:
-        ValueError: as `read_tables`, or a value that its field does not accept.
+        ValueError: as in `read_tables`, or a field does not accept its value.
     """
     parts = {}
     flags = field_flags()

@@ -1,8 +1,7 @@
-"""Crops, mirror images, scale jitter and colour shifts, batched, each image with its own draw.
+"""Crops, horizontal flips, scale jitter and colour shifts of whole batches, with separate random draws for every image.
 
-Every draw is a function of the example's key (`keyed`), so whoever holds the key can make it: the resident loader on the
-device, or a worker process that only needs to know which window of the stored image to decode. Both then hand equal pixels
-to the device.
+Every draw is a function of the example's key (`keyed`). The resident loader draws on the device; a worker process draws only
+to know which window of the stored image to decode. Both give the network the same pixels.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ COLOUR_STD = 0.1
 def random_crops(
     store: Tensor, index: Tensor, keys: Tensor, *, crop: int, flip: bool, jitter: tuple[int, int] | None = None
 ) -> Tensor:
-    """Cut a random crop out of every image, and mirror half of them.
+    """Cut a random crop out of every image, and flip half of them horizontally.
 
     Args:
         store: (num, height, width, 3) uint8, images of which `index` picks a batch.
         index: (batch,) int64.
-        keys: (batch,) int32 from `keyed.example_keys`; decide scale, place, and which are mirrored.
+        keys: (batch,) int32 from `keyed.example_keys`; decide scale, position, and which images are flipped.
         crop: side in pixels.
-        flip: whether half of the images are mirrored left to right.
+        flip: whether half of the images are flipped left to right.
         jitter: smallest and largest side that an image is rescaled to before the crop; `None` leaves it as stored.
 
     Returns:
@@ -51,26 +50,26 @@ def random_crops(
     rows, columns = top[:, None] + span, left[:, None] + span
     if flip:
         columns = torch.where(is_mirrored(keys)[:, None], columns.flip(1), columns)
-    # One gather picks image, crop and mirror image: nothing larger than the crops is ever copied.
+    # One gather selects image, crop and flip: nothing larger than the crops is ever copied.
     return store[index[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _windows(store: Tensor, index: Tensor, cut: Cut) -> Tensor:
-    """Read the windows that a cut needs out of images in memory."""
+    """Read from images in memory the windows that a cut needs."""
     span = torch.arange(cut.extent, device=store.device)
-    # Past the image's end any pixel does: `resampled` gives it no weight.
+    # Beyond the image's edge any pixel will do: `resampled` gives it weight 0.
     rows = (cut.rows.start[:, None] + span).clamp(max=store.shape[1] - 1)
     columns = (cut.columns.start[:, None] + span).clamp(max=store.shape[2] - 1)
     return store[index[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def crop_origins(keys: Tensor, height: Tensor | int, width: Tensor | int, *, crop: int) -> tuple[Tensor, Tensor]:
-    """Draw where every image is cropped, uniformly over all places.
+    """Draw the position of every crop, uniformly over all positions.
 
     Args:
         keys: (batch,) int32.
-        height: of the images in pixels, one for all or (batch,) int64.
-        width: likewise.
+        height: of the images in pixels, one number for all or (batch,) int64.
+        width: of the images in pixels, one number for all or (batch,) int64.
         crop: side in pixels, at most that of the image.
 
     Returns:
@@ -81,12 +80,12 @@ def crop_origins(keys: Tensor, height: Tensor | int, width: Tensor | int, *, cro
 
 
 def is_mirrored(keys: Tensor) -> Tensor:
-    """Draw which examples are mirrored, half of them. Returns (batch,) bool."""
+    """Draw which examples are flipped, each with probability 1/2. Returns (batch,) bool."""
     return keyed.integers(keyed.stream(keys, FLIP_STREAM), 2).bool()
 
 
 def mirrored_half(pixels: Tensor, keys: Tensor) -> Tensor:
-    """Mirror, left to right, the examples that `is_mirrored` draws.
+    """Flip, left to right, the examples that `is_mirrored` draws.
 
     Args:
         pixels: (batch, height, width, 3).
@@ -97,7 +96,7 @@ def mirrored_half(pixels: Tensor, keys: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """How the crops lie along one axis of their images.
+    """Where the crops lie along one axis of their images.
 
     Attributes:
         stored: (batch,) int64, pixels of the stored image.
@@ -114,14 +113,14 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A batch of square crops out of rescaled images: what to read of the stored ones, and how to resample it.
+    """A batch of square crops of rescaled images: which stored pixels to read, and how to resample them.
 
     Attributes:
         rows: along the height.
         columns: along the width.
         crop: side of the crops in pixels.
-        extent: side of the window to read from (rows.start, columns.start) on, the same for all. Where the image ends
-            before the window does, the rest may hold anything.
+        extent: side of the window to read, starting at (rows.start, columns.start), the same for all images. Pixels of the
+            window that lie beyond the image may have any value.
     """
 
     rows: Axis
@@ -131,10 +130,10 @@ class Cut:
 
 
 def jittered_cuts(keys: Tensor, heights: Tensor, widths: Tensor, *, size: int, crop: int, jitter: tuple[int, int]) -> Cut:
-    """Draw a scale and a place for every image.
+    """Draw a scale and a crop position for every image.
 
-    Each image's smaller side becomes S, a whole number uniform over the range (both ends included), its longer side follows,
-    and the crop is uniform over the places that the rescaled image has.
+    Each image's smaller side becomes S, a whole number drawn uniformly from the range (both ends included); the aspect ratio is
+    kept, and the crop position is uniform over the rescaled image.
 
     Args:
         keys: (batch,) int32.
@@ -145,13 +144,13 @@ def jittered_cuts(keys: Tensor, heights: Tensor, widths: Tensor, *, size: int, c
         jitter: smallest and largest S.
 
     Returns:
-        The cuts. Their extent depends on size, crop and range only, so that windows of different images stack.
+        The cuts. Their extent depends only on size, crop and range, so that the windows of different images can be stacked.
 
     Source: Simonyan & Zisserman 2014, section 3.1, "multi-scale training": S from [256; 512].
     """
     low, high = jitter
     side = low + keyed.integers(keyed.stream(keys, SCALE_STREAM), high - low + 1)
-    # Rounded half up in whole numbers, so that every device has the same size.
+    # Rounded half up in integer arithmetic, so that every device computes the same size.
     height, width = ((2 * stored * side + size) // (2 * size) for stored in (heights, widths))
     top, left = crop_origins(keys, height, width, crop=crop)
     extent = _extent(crop, size / low)
@@ -160,7 +159,7 @@ def jittered_cuts(keys: Tensor, heights: Tensor, widths: Tensor, *, size: int, c
 
 def _extent(crop: int, ratio: float) -> int:
     """Count the stored pixels that a crop can need along an axis; `ratio` is the largest of stored to rescaled size."""
-    # The longer side's ratio is off by its rounding, under half a pixel in the smaller; hence the pixels to spare.
+    # Rounding the longer side changes its ratio by less than half a pixel in the smaller side; hence the extra pixels.
     return math.ceil(ratio * crop + 2 * max(1.0, ratio)) + 2
 
 
@@ -171,14 +170,14 @@ def _axis(stored: Tensor, rescaled: Tensor, offset: Tensor, extent: int) -> Axis
 
 
 def resampled(windows: Tensor, cut: Cut) -> Tensor:
-    """Rescale windows of stored images to the crops that they hold.
+    """Resample windows of stored images to the crops.
 
-    The numbers are those of rescaling the whole image (bilinear, and antialiased where it shrinks, as image libraries do it)
-    and cutting the crop out of it, for a fraction of the work; no approximation but the rounding of float32. Two matrix
-    products per image: at 224 pixels out of 512 about 1 GFLOP, against 93 for training VGG-D on the crop.
+    The result equals rescaling the whole image (bilinear, antialiased when shrinking, as image libraries do) and then cropping
+    it, up to float32 rounding, for a fraction of the work. Two matrix products per image: for a crop of 224 from 512 pixels
+    about 1 GFLOP, against 93 for training VGG-D on the crop.
 
     Args:
-        windows: (batch, extent, extent, 3) uint8, the stored pixels from (rows.start, columns.start) on.
+        windows: (batch, extent, extent, 3) uint8, the stored pixels starting at (rows.start, columns.start).
         cut: of the batch, on the same device.
 
     Returns:
@@ -193,7 +192,7 @@ def resampled(windows: Tensor, cut: Cut) -> Tensor:
 
 
 def _weights(axis: Axis, cut: Cut) -> Tensor:
-    """Weigh every stored pixel for every pixel of the crop: a triangle, widened to the ratio where the image shrinks.
+    """Compute the weight of every stored pixel in every pixel of the crop: a triangle filter, widened when the image shrinks.
 
     Returns:
         (batch, crop, extent) float32, rows that sum to 1.
@@ -208,9 +207,9 @@ def _weights(axis: Axis, cut: Cut) -> Tensor:
 
 
 def centre_cuts(heights: Tensor, widths: Tensor, *, size: int, scale: int, crop: int) -> Cut:
-    """Place the centre crop of every image, rescaled so that its smaller side is `scale`, without any draw.
+    """Place the centre crop of every image rescaled so that its smaller side is `scale`; nothing is random.
 
-    Networks trained with jitter are validated at the middle of their range, not at the size that images are stored at.
+    Networks trained with scale jitter are validated at the middle of their range, not at the size of the stored images.
 
     Args:
         heights: (batch,) int64, of the stored images in pixels.
@@ -235,7 +234,7 @@ def centre_crops(images: Tensor, crop: int, *, scale: int | None = None) -> Tens
     Args:
         images: (batch, height, width, 3) uint8.
         crop: side in pixels.
-        scale: smaller side in pixels that the images are rescaled to before; `None` leaves them as stored.
+        scale: smaller side in pixels to which the images are first rescaled; `None` leaves them as stored.
 
     Returns:
         (batch, crop, crop, 3).
@@ -250,7 +249,7 @@ def centre_crops(images: Tensor, crop: int, *, scale: int | None = None) -> Tens
 
 
 def normals(keys: Tensor, number: int) -> Tensor:
-    """Draw standard normal numbers (Box & Muller 1958) from the examples' keys.
+    """Draw standard normal numbers from the examples' keys (Box & Muller 1958).
 
     Args:
         keys: (batch,) int32.
@@ -259,7 +258,7 @@ def normals(keys: Tensor, number: int) -> Tensor:
     Returns:
         (batch, number) float32.
     """
-    # Two uniforms each, in (0, 1): the middles of 2**32 cells, so that the logarithm is finite.
+    # Two uniform numbers for each, in (0, 1): centres of 2**32 equal intervals, so that the logarithm is finite.
     lanes = keyed.unit_codes(2 * number, keys.device)
     codes = keyed.mix(keys[:, None] ^ lanes).to(torch.int64) & 0xFFFFFFFF
     uniform = (codes.double() + 0.5) / 2**32
@@ -279,15 +278,15 @@ def colour_axes(covariance: Tensor) -> Tensor:
     Source: Krizhevsky et al. 2012, section 4.1.
     """
     variances, axes = torch.linalg.eigh(covariance.double())
-    # Eigenvectors come with either sign; the shift is symmetric, so it only has to be the same everywhere.
+    # The sign of an eigenvector is arbitrary; the shift is symmetric, so the sign only has to be the same on every machine.
     axes = axes * torch.where(axes.sum(0) < 0, -1.0, 1.0)
-    # Paper: times the eigenvalues, which are squares of pixel values, so that it depends on their unit: about 1,000 grey
-    # levels for photographs on 0-255. Here: times their roots, as its author's own cuda-convnet2 does (`color_stdevs`).
+    # Paper: times the eigenvalues. They are variances, so that the shift depends on the unit of the pixels: about 1,000 grey
+    # levels for photographs on 0-255. Here: times their square roots, as the author's cuda-convnet2 does (`color_stdevs`).
     return (axes * variances.clamp(min=0).sqrt()).float()
 
 
 def colour_shifts(keys: Tensor, axes: Tensor) -> Tensor:
-    """Draw what is added to the colour of every pixel of an image: N(0, 0.1) along each principal axis.
+    """Draw the colour shift of every image, added to all of its pixels: N(0, 0.1) along each principal axis.
 
     Args:
         keys: (batch,) int32.
@@ -305,9 +304,9 @@ def normalised(pixels: Tensor, mean: Tensor, scale: Tensor | None, shifts: Tenso
     Args:
         pixels: (batch, height, width, 3) uint8.
         mean: (3,) float32 on 0-255, subtracted.
-        scale: (3,) float32, what the rest is divided by; `None` leaves it at 0-255, as in the paper.
-        shifts: (batch, 3) float32 on 0-255 from `colour_shifts`, added before all else and not clipped, as in the paper:
-            clipping would blank what is bright or dark already.
+        scale: (3,) float32, divides the result; `None` keeps the range of 255 levels, as in the paper.
+        shifts: (batch, 3) float32 on 0-255 from `colour_shifts`, added first and not clipped, as in the paper: clipping
+            would erase detail in bright and dark regions.
 
     Returns:
         (batch, 3, height, width) float32 in channels-last memory.

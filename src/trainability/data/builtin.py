@@ -31,16 +31,16 @@ def load_digits(config: DataConfig, seed: int) -> tuple[Tensor, Tensor, tuple[st
     return images, labels, tuple(str(digit) for digit in range(10))
 
 
-# Share of the variance that a class's own pattern has in an image. At a quarter a small net learns it in a few epochs, and
-# no single pixel tells the class.
+# Fraction of an image's variance that its class's pattern contributes. At a quarter, a small net learns the classes in a few
+# epochs, and no single pixel reveals the class.
 _PATTERN_SHARE = 0.25
 _PATTERN_SIDE = 8
-# Share of a pattern's variance that is its group's, where classes come in groups: most, and each class can still be told.
+# With groups: fraction of a pattern's variance that its group shares; most of it, and the classes remain distinguishable.
 _GROUP_SHARE = 0.7
-# A deep net with zero biases passes contrast on as it is, while it makes different patterns ever more alike: like a few strong
-# directions of real sets, contrast is what it learns first.
+# A deep net with zero biases preserves contrast while it makes different patterns more and more alike. So it learns contrast
+# first, as it learns the few strong directions of real data sets first.
 _CONTRASTS = (0.3, 1.3)
-# Photographs: channels correlate at about 0.9, and a mean of about 120 with a deviation of about 60 covers 0-255.
+# Photographs: channels correlate at about 0.9; a mean of about 120 and a standard deviation of about 60 cover 0-255.
 _GREY_SHARE, _MEAN, _STD = 0.9, 120.0, 60.0
 _CHUNK = 64
 
@@ -58,12 +58,12 @@ def labels_of(config: DataConfig) -> Tensor:
 def generate(config: DataConfig, seed: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Generate learnable images with the spectrum of photographs: amplitude 1/f, channels correlated.
 
-    Every image is a smooth pattern of its class plus noise of that spectrum of its own.
+    Every image is the smooth pattern of its class plus its own noise with that spectrum.
 
     Args:
         config: completed.
         seed: decides the classes' patterns and the noise.
-        labels: (num,) int64, an image is drawn for each; `None` for those of `labels_of`.
+        labels: (num,) int64, one image is drawn for each; `None` takes those of `labels_of`.
 
     Returns:
         Images (num, size, size, 3) uint8, labels (num,) int64 and the names of the classes.
@@ -81,7 +81,7 @@ def generate(config: DataConfig, seed: int, labels: Tensor | None = None) -> tup
 
 
 def _draw(config: DataConfig, seed: int, labels: Tensor) -> Tensor:
-    """Draw a synthetic image for every label. Returns (num, size, size, 3) uint8."""
+    """Generate an image for every label. Returns (num, size, size, 3) uint8."""
     assert config.size is not None
     size = config.size
     patterns = _patterns(config.num_classes, seed, 0)
@@ -103,18 +103,18 @@ def _draw(config: DataConfig, seed: int, labels: Tensor) -> Tensor:
 
 
 def _patterns(num: int, seed: int, stream: int) -> Tensor:
-    """Draw smooth patterns. Returns (num, 3, 8, 8), each channel of mean 0 and deviation 1."""
+    """Draw smooth patterns. Returns (num, 3, 8, 8), each channel with mean 0 and standard deviation 1."""
     drawn = torch.randn(num, 3, _PATTERN_SIDE, _PATTERN_SIDE, generator=keyed.generator(seed, stream))
     return standardised(_correlate(drawn))
 
 
 def imbalanced_labels(num_images: int, num_classes: int, imbalance: float) -> Tensor:
-    """Deal out labels with class counts in geometric progression, every class at least twice, sorted by class.
+    """Make labels whose class counts form a geometric progression, at least two per class, sorted by class.
 
     Args:
-        num_images: in all.
+        num_images: total.
         num_classes: of them.
-        imbalance: count of the first class over that of the last, at least 1.
+        imbalance: ratio of the first class's count to the last class's, at least 1.
 
     Returns:
         (num_images,) int64.
@@ -128,7 +128,7 @@ def imbalanced_labels(num_images: int, num_classes: int, imbalance: float) -> Te
         )
     weights = imbalance ** (-torch.arange(num_classes, dtype=torch.float64) / max(1, num_classes - 1))
     spare = num_images - 2 * num_classes
-    # Rounded cumulative shares: the counts add up exactly and differ from the progression by less than one image.
+    # Cumulative counts are rounded, so that the counts add up exactly and differ from the progression by less than one image.
     edges = (weights.cumsum(0) / weights.sum() * spare).round().long()
     counts = 2 + torch.diff(edges, prepend=torch.zeros(1, dtype=torch.long))
     return torch.repeat_interleave(torch.arange(num_classes), counts)
@@ -150,7 +150,7 @@ def pink_noise(num: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _correlate(images: Tensor) -> Tensor:
-    """Replace most of each channel by what the three have in common."""
+    """Mix the channels so that they correlate as in photographs."""
     grey = images.mean(1, keepdim=True) * 3**0.5
     return _GREY_SHARE**0.5 * grey + (1 - _GREY_SHARE) ** 0.5 * images
 

@@ -1,4 +1,4 @@
-"""The packs that this machine keeps: which one a configuration means, made when it is missing, opened when it is there."""
+"""The packs on this machine: find the pack of a configuration, make it if it is missing, open it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from trainability.data.packing import PackResult, pack_catalog
 
 LARGEST_RAW_SIZE = 64
 MOST_IMAGES_UNASKED = 100_000
-"""A larger set is packed only by its own command: it takes an hour, not a minute."""
+"""A larger data set is packed only by `trainability pack`: it takes an hour, not a minute."""
 
 
 def pack(config: DataConfig, *, num_workers: int | None = None, progress: Progress | None = None) -> PackResult:
-    """Pack the data set that a configuration names, or verify the pack that is there.
+    """Pack the data set of a configuration, or verify its existing pack.
 
     Args:
         config: with `size` filled in (`RunConfig.completed`).
         num_workers: processes; `None` for one per core.
-        progress: told how far it is.
+        progress: called with the progress.
 
     Raises:
-        ValueError: the set reads no files, is not where it should be, or has too many broken images.
+        ValueError: the data set reads no files, is not found, or has too many broken images.
     """
     if not SOURCES[config.name].layouts:
         accepted = ", ".join(name for name, source in SOURCES.items() if source.layouts)
@@ -48,19 +48,19 @@ def pack(config: DataConfig, *, num_workers: int | None = None, progress: Progre
 
 
 def encoding_of(config: DataConfig) -> str:
-    """Say how a configuration's pack stores images: small ones raw, since they take little space and JPEG would blur them."""
+    """Return how a configuration's pack stores images: small ones raw, because they take little space and JPEG blurs them."""
     assert config.size is not None
     return config.encoding or ("raw" if config.size <= LARGEST_RAW_SIZE else "jpeg")
 
 
 def cache_folder(config: DataConfig) -> Path:
-    """Name the folder of all packs: `data.cache`, else $TRAINABILITY_CACHE, else where the system keeps a user's caches."""
+    """Return the folder of all packs: `data.cache`, else $TRAINABILITY_CACHE, else in the system's folder for user caches."""
     set_by_user = config.cache or os.environ.get("TRAINABILITY_CACHE")
     return Path(set_by_user) if set_by_user else platformdirs.user_cache_path("trainability", appauthor=False)
 
 
 def pack_folder(config: DataConfig) -> Path:
-    """Name the folder of a configuration's pack, one per source, place, size and encoding."""
+    """Return the folder of a configuration's pack: one per source, location, size and encoding."""
     hub = SOURCES[config.name].hub
     where = str(config.path.resolve()) if config.path is not None else hub.repo if hub is not None else ""
     mark = hashlib.sha256(where.encode()).hexdigest()[:8]
@@ -68,10 +68,10 @@ def pack_folder(config: DataConfig) -> Path:
 
 
 def opened(config: DataConfig, progress: Progress | None = None) -> Pack:
-    """Open the pack of a configuration, made first if it is missing or its source has changed, and the set is not large.
+    """Open the pack of a configuration. If it is missing or its source has changed, make it first, unless the set is large.
 
     Raises:
-        ValueError: the set is large and not packed yet, the pack at `data.path` is of another source or size, or packing
+        ValueError: the set is large and not packed yet, the pack at `data.path` has another source or size, or packing
             failed.
     """
     if config.path is not None and is_pack(config.path):
@@ -97,12 +97,9 @@ def opened(config: DataConfig, progress: Progress | None = None) -> Pack:
 
 
 def _not_packed(config: DataConfig, folder: Path) -> str:
-    """Say that a set must be packed first, and by which command."""
-    why = (
-        "has changed since it was packed, or was packed by an older version"
-        if is_pack(folder)
-        else f"is not packed at {config.size} pixels yet"
-    )
+    """Write the message that a set must be packed first, with the command that does it."""
+    changed = "has changed since it was packed, or was packed by an older version"
+    why = changed if is_pack(folder) else f"is not packed at {config.size} pixels yet"
     flags = f"--data.name {config.name} --data.size {config.size}"
     flags += "".join(
         f" --data.{name} {value}"

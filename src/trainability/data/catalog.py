@@ -1,4 +1,4 @@
-"""A data set where it lies, before anything is decoded: which images there are, and how to read the bytes of each."""
+"""A data set before decoding: the list of its images, and how to read the bytes of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainability.config import plain
 from trainability.disk import regular
 
 TRAIN, VAL, UNSPLIT = 0, 1, 2
-"""Which part of the set an image belongs to. UNSPLIT: the source does not say; the run's seed decides."""
+"""Which split an image belongs to. UNSPLIT: the source does not say; the run's random seed decides."""
 
 
 MOST_FILE_BYTES = 2**30
@@ -22,7 +22,7 @@ MOST_FILE_BYTES = 2**30
 
 
 class Images(Protocol):
-    """Image files, or pixels, read one at a time by position, from any process."""
+    """Image files or pixels, read one at a time by position, from any process."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -33,7 +33,7 @@ class Images(Protocol):
         ...
 
     def name(self, position: int) -> str:
-        """Return what the user knows the image by."""
+        """Return the name by which the user finds the image."""
         ...
 
 
@@ -46,7 +46,7 @@ class Catalog:
         images: num of them.
         labels: (num,) int32 in [0, number of classes).
         splits: (num,) int8 of TRAIN, VAL or UNSPLIT.
-        containers: the files and folders that the images lie in; a change to the set shows in their times and sizes.
+        containers: the files and folders that hold the images; their modification times and sizes show whether the set changed.
     """
 
     class_names: tuple[str, ...]
@@ -81,7 +81,7 @@ class FileImages:
 
 @dataclass(frozen=True)
 class TarImages:
-    """Members of one uncompressed tar, read in place.
+    """Images of one uncompressed tar file, read without unpacking it.
 
     Attributes:
         path: of the tar.
@@ -101,7 +101,7 @@ class TarImages:
 
     def read(self, position: int) -> bytes:
         """Read a member."""
-        # Opened anew every time: a file object shared over a fork would share its position too.
+        # Opened for every read: after a fork, processes that share a file object also share its position.
         with self.path.open("rb", buffering=0) as file:
             file.seek(int(self.offsets[position]))
             return file.read(int(self.sizes[position]))
@@ -113,11 +113,11 @@ class TarImages:
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Pixels in memory, all of one shape.
+    """Images as pixels in memory, all of one shape.
 
     Attributes:
         pixels: (num, height, width, 3) uint8, or (num, height, width) for grey.
-        label: what an image is called, followed by its number.
+        label: first part of an image's name; its number follows.
     """
 
     pixels: np.ndarray
@@ -133,15 +133,15 @@ class ArrayImages:
         return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
     def name(self, position: int) -> str:
-        """Return a made-up name."""
+        """Return label and number."""
         return f"{self.label} {position}"
 
 
 class Joined:
-    """Several collections of images as one."""
+    """Several collections of images, concatenated."""
 
     def __init__(self, parts: Sequence[Images]) -> None:
-        """Join collections, in this order."""
+        """Concatenate collections, in this order."""
         self.parts = list(parts)
         self.starts = np.cumsum([0, *(len(part) for part in self.parts)]).tolist()
 
@@ -150,12 +150,12 @@ class Joined:
         return self.starts[-1]
 
     def read(self, position: int) -> bytes | np.ndarray:
-        """Read from the part that the position falls in."""
+        """Read from the collection that holds the position."""
         part, within = self._find(position)
         return part.read(within)
 
     def name(self, position: int) -> str:
-        """Return the part's name for the image."""
+        """Return the name that its collection gives the image."""
         part, within = self._find(position)
         return part.name(within)
 
@@ -165,7 +165,7 @@ class Joined:
 
 
 def readable(name: str) -> str:
-    r"""Write what is no UTF-8 in a file's name, and control characters, as \xNN, so that every file and page can hold it."""
+    r"""Escape control characters and bytes that are not UTF-8 in a file name as \xNN, so that any file or page can hold it."""
     return plain(name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace"))
 
 

@@ -1,4 +1,4 @@
-"""Mean, standard deviation and principal colours of pixels, exactly, from sums of whole numbers."""
+"""Mean, standard deviation and covariance of pixels, exact, from integer sums."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 NUM_SUMS = 10
-"""Per image: number of pixels, sums of R, G, B, and of RR, GG, BB, RG, RB, GB. Sums over any split add up from these."""
+"""Per image: number of pixels, sums of R, G, B, and of RR, GG, BB, RG, RB, GB. Adding them gives the sums of any split."""
 
 _CHUNK = 2**16
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
@@ -31,7 +31,7 @@ class ColourStatistics:
 
 
 def pixel_sums(pixels: np.ndarray) -> np.ndarray:
-    """Sum up an image, or many.
+    """Compute the sums of one image or of many.
 
     Args:
         pixels: (..., 3) uint8.
@@ -42,7 +42,7 @@ def pixel_sums(pixels: np.ndarray) -> np.ndarray:
     flat = pixels.reshape(-1, 3)
     totals = np.zeros(NUM_SUMS, dtype=np.int64)
     for start in range(0, len(flat), _CHUNK):
-        # Whole numbers, which numpy multiplies without BLAS: its threads would fight those of the other packing processes.
+        # numpy multiplies integers without BLAS, whose threads would compete with those of the other packing processes.
         channels = np.ascontiguousarray(flat[start : start + _CHUNK].T).astype(np.int64)
         products = [np.dot(channels[a], channels[b]) for a, b in _PAIRS]
         totals += np.array([channels.shape[1], *channels.sum(1), *products])
@@ -50,7 +50,7 @@ def pixel_sums(pixels: np.ndarray) -> np.ndarray:
 
 
 def colour_statistics(sums: np.ndarray) -> ColourStatistics:
-    """Turn added-up `pixel_sums` into moments.
+    """Compute moments from the total of `pixel_sums`.
 
     Args:
         sums: (10,) int64.

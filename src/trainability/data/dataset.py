@@ -1,4 +1,4 @@
-"""A data set, loaded: uint8 images with labels, split into training and validation; from any of `config.SOURCES`."""
+"""Load a data set of `config.SOURCES`: uint8 images with labels, split into training and validation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Split:
     """Images with their labels.
 
     Attributes:
-        images: (num, height, width, 3) uint8 in memory, or images of any shapes in a pack; `images[number]` is
-            (height, width, 3) of either.
+        images: (num, height, width, 3) uint8 in memory, or a pack's images, which may differ in shape; for both,
+            `images[number]` is (height, width, 3).
         labels: (num,) int64 in [0, number of classes).
     """
 
@@ -41,12 +41,12 @@ class DataSet:
 
     Attributes:
         name: of the source.
-        class_names: one per class; their number is the number of logits.
+        class_names: one per class, so as many as logits.
         train: training images.
         val: validation images.
         mean: (3,) float32, per channel over the pixels of the training images, on 0-255.
-        std: (3,) float32, likewise.
-        covariance: (3, 3) float32, between the channels, likewise; its eigenvectors are the set's principal colours.
+        std: (3,) float32, over the same pixels.
+        covariance: (3, 3) float32, between the channels, over the same pixels; its eigenvectors are the principal colours.
     """
 
     name: str
@@ -59,22 +59,22 @@ class DataSet:
 
 
 def load(config: DataConfig, *, seed: int, progress: Progress | None = None) -> DataSet:
-    """Load the data set that a completed configuration names.
+    """Load the data set of a completed configuration.
 
     Args:
         config: with `size` filled in (`RunConfig.completed`).
-        seed: decides the split where the set has none of its own, and what is generated.
-        progress: told how far packing is, where a set has to be packed first.
+        seed: decides the split if the set has none of its own, and the generated images.
+        progress: called with the progress of packing, if the set has to be packed first.
 
     Raises:
-        ValueError: the set is not where it should be, is not packed yet and large, or cannot be split as asked.
+        ValueError: the set is not found, is large and not packed yet, or cannot be split as configured.
     """
     make = SOURCES[config.name].make
     return _packed(config, seed, progress) if make is None else _builtin(make, config, seed)
 
 
 def _builtin(make: str, config: DataConfig, seed: int) -> DataSet:
-    """Make a data set in memory and split it."""
+    """Generate a data set in memory and split it."""
     if config.path is not None:
         raise ValueError(f"data.path is {config.path}, but data.name {config.name} reads no files; for your own: folder")
     images, labels, class_names = function_of(make)(config, seed)
@@ -89,7 +89,7 @@ def _builtin(make: str, config: DataConfig, seed: int) -> DataSet:
 
 
 def _packed(config: DataConfig, seed: int, progress: Progress | None) -> DataSet:
-    """Open a pack, made first if need be, and split it; into memory where it fits."""
+    """Open a pack (make it first if necessary), split it, and load it into memory if it fits."""
     pack = cache.opened(config, progress)
     splits, labels = pack.index["split"], torch.from_numpy(pack.index["label"].astype(np.int64))
     if (splits == UNSPLIT).any():
@@ -112,7 +112,7 @@ def _split(pack: Pack, positions: np.ndarray, labels: Tensor, config: DataConfig
 
 
 def fits_in_memory(pack: Pack, limit_gib: float | None) -> bool:
-    """Whether a pack's images have one shape and take at most so much memory together; `None` admits none."""
+    """Whether all images of a pack have one shape and fit into the given memory; never for `None`."""
     shape = PackedImages(pack, np.arange(len(pack))).common_shape()
     return limit_gib is not None and shape is not None and len(pack) * 3 * shape[0] * shape[1] <= limit_gib * 2**30
 
@@ -132,11 +132,11 @@ def _data_set(
 
 
 def split_by_seed(labels: Tensor, config: DataConfig, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Hold out `val_fraction` of the images, class by class.
+    """Hold out `val_fraction` of the images of every class for validation.
 
     Args:
         labels: (num,) int64.
-        config: decides how many.
+        config: has the fraction.
         seed: decides which.
 
     Returns:
@@ -155,16 +155,16 @@ def split_by_seed(labels: Tensor, config: DataConfig, *, seed: int) -> tuple[Ten
 
 
 def sample(config: DataConfig, *, seed: int, num_train: int, num_val: int) -> tuple[DataSet, int]:
-    """Load enough of a data set to check a run with; images that are generated are generated for this only.
+    """Load as much of a data set as a check needs; of a generated set, only these images are generated.
 
     Args:
         config: completed.
         seed: of the run.
-        num_train: training images wanted at the most, spread over the classes.
-        num_val: validation images, likewise.
+        num_train: most training images, spread over the classes.
+        num_val: most validation images, spread over the classes.
 
     Returns:
-        The part, with the classes of the whole set, and the number of training images that the whole set has.
+        The subset, with all class names, and the number of training images in the whole set.
     """
     source = SOURCES[config.name]
     if source.make is None or source.labels is None:
@@ -181,7 +181,7 @@ def sample(config: DataConfig, *, seed: int, num_train: int, num_val: int) -> tu
 
 
 def _spread(total: int, num: int) -> Tensor:
-    """Choose up to `num` of `total` positions, evenly."""
+    """Choose up to `num` of `total` positions, evenly spaced."""
     return torch.arange(total) if num >= total else torch.arange(num) * total // num
 
 
@@ -190,7 +190,7 @@ def stratified_split(labels: Tensor, val_fraction: float, *, seed: int) -> tuple
 
     Args:
         labels: (num,) int64.
-        val_fraction: share of every class for validation; each class gives the nearest whole number, and keeps one image
+        val_fraction: fraction of every class for validation, rounded to whole images; every class keeps at least one image
             for training.
         seed: decides which.
 

@@ -17,14 +17,14 @@ from trainability.disk import regular
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
 VAL_FOLDERS = ("val", "valid", "validation", "test")
-"""Names of a validation folder beside `train`; the first that is there is taken."""
+"""Names that the validation folder next to `train` may have; the first that exists is used."""
 
 MOST_TEXT_BYTES = 2**28
 _CALTECH_MEMBER = re.compile(r"(?:^|/)(\d{3}\.[^/]+)/(\d{3}_\d{4}\.jpg)$")
 
 
 def subfolders(root: Path) -> list[Path]:
-    """List the folders in a folder, sorted by name, hidden ones left out."""
+    """List the folders in a folder, sorted by name, without hidden ones."""
     return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
@@ -34,7 +34,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     Links are followed, but into no folder twice: a link to a folder above would be followed without an end.
 
     Returns:
-        The files, sorted, and the folders that they were looked for in.
+        The files, sorted, and all folders that were searched.
     """
     files, folders = [], []
     above = [folder, *folder.absolute().parents]
@@ -58,12 +58,12 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def class_folders(root: Path) -> Catalog:
-    """List `train/<class>/…` and `val/<class>/…`, or `<class>/…`, which the run's seed splits.
+    """List `train/<class>/…` and `val/<class>/…`, or `<class>/…`, which the run's random seed splits.
 
     Classes are numbered in the order of their folders' names.
 
     Raises:
-        ValueError: there are no class folders, one of them is empty, or validation has a class that training has not.
+        ValueError: there are no class folders, one of them is empty, or validation has a class that training does not have.
     """
     has_split = (root / "train").is_dir() and bool(subfolders(root / "train"))
     if not has_split:
@@ -88,7 +88,7 @@ def class_folders(root: Path) -> Catalog:
 
 
 def _members(root: Path, folder: Path, classes: Iterable[str | None]) -> tuple[FileImages, np.ndarray, list[Path]]:
-    """List the images of class folders; `None` stands for a class that has no folder here."""
+    """List the images of class folders; `None` marks a class without a folder here."""
     names: list[str] = []
     counts: list[int] = []
     containers: list[Path] = []
@@ -113,13 +113,13 @@ def _members(root: Path, folder: Path, classes: Iterable[str | None]) -> tuple[F
 def caltech256(path: Path) -> Catalog:
     """List Caltech-256: `256_ObjectCategories`, or the folder that holds it, or the original tar.
 
-    Its 257 folders are classes, `257.clutter` among them. Only files of the set's own names count: folder 056.dog holds a
-    stray folder, and 198.spider a stray file.
+    Each of its 257 folders is a class, including `257.clutter`. Only files whose names follow the data set's pattern are used:
+    folder 056.dog contains a stray folder, and 198.spider a stray file.
 
     Source: Griffin, Holub & Perona 2007, "Caltech-256 Object Category Dataset".
 
     Raises:
-        ValueError: there is none of them.
+        ValueError: none of the three is there.
     """
     accepted = "accepted: the folder 256_ObjectCategories, or 256_ObjectCategories.tar"
     if path.is_dir() and (path / "256_ObjectCategories.tar").is_file() and not (path / "256_ObjectCategories").is_dir():
@@ -139,7 +139,7 @@ def caltech256(path: Path) -> Catalog:
 
 def _caltech_tar(path: Path, accepted: str) -> Catalog:
     try:
-        with tarfile.open(path, "r:") as tar:  # "r:" reads no compressed ones, in which nothing can be found by its offset
+        with tarfile.open(path, "r:") as tar:  # "r:" refuses compressed ones, whose members have no offset to read from
             members = [member for member in tar if member.isfile() and _CALTECH_MEMBER.search(member.name)]
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"data.path {path}: not an uncompressed tar, or cut off ({error}); {accepted}") from None
@@ -180,11 +180,11 @@ def is_kaggle_imagenet(root: Path) -> bool:
 def kaggle_imagenet(root: Path) -> Catalog:
     """List ImageNet in the layout of its Kaggle competition.
 
-    `LOC_synset_mapping.txt` names the classes in order, `LOC_val_solution.csv` the class of every validation image;
+    `LOC_synset_mapping.txt` lists the classes in order, `LOC_val_solution.csv` has the class of every validation image;
     `ILSVRC/Data/CLS-LOC/train/<synset>/` and `…/val/` hold the images.
 
     Raises:
-        ValueError: a file or folder of them is missing or does not agree with the others.
+        ValueError: one of these files or folders is missing or contradicts the others.
     """
     data, solution = root / "ILSVRC" / "Data" / "CLS-LOC", root / "LOC_val_solution.csv"
     for needed in (data / "train", data / "val", solution):
@@ -208,7 +208,7 @@ def kaggle_imagenet(root: Path) -> Catalog:
     if not val_names:
         raise ValueError(f"data.path {root}: LOC_val_solution.csv lists no images")
     class_names = [synset[1].split(",")[0] if len(synset) > 1 else synset[0] for synset in synsets]
-    # Two pairs of classes share their first name: cranes and maillots.
+    # Two pairs of classes have the same first name: crane and maillot.
     class_names = [
         name if class_names.count(name) == 1 else f"{name} ({synset[0]})"
         for name, synset in zip(class_names, synsets, strict=True)

@@ -1,4 +1,4 @@
-"""Data sets by name from the Hugging Face Hub, through `datasets`, which is imported only here."""
+"""Data sets from the Hugging Face Hub, loaded with `datasets`, which is imported only here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainability.config import HubSet
 from trainability.data.catalog import TRAIN, VAL, Catalog, Images, joined
 
 REACH_SECONDS = 2.0
-"""How long the Hub may take to answer at all. `datasets` itself would try again for half a minute."""
+"""Timeout of the first connection to the Hub. `datasets` itself would retry for half a minute."""
 
 
 class HubImages:
@@ -45,14 +45,14 @@ class HubImages:
 
 
 def hub_catalog(name: str, source: HubSet) -> Catalog:
-    """Fetch a data set from the Hub, or take it from the Hub's own cache on this machine.
+    """Fetch a data set from the Hub, or from the Hub's cache on this machine.
 
     Args:
         name: of the set, for messages.
         source: where it is on the Hub.
 
     Raises:
-        ValueError: no network and nothing cached, or the set is gated; one line that says what to do.
+        ValueError: there is no network and nothing is cached, or the set is gated; the message says what to do.
     """
     elsewhere = "or give --data.path with a copy that you have"
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
@@ -61,7 +61,7 @@ def hub_catalog(name: str, source: HubSet) -> Catalog:
     try:
         with _imported(offline=is_offline) as datasets:
             loaded = datasets.load_dataset(source.repo, split=list(splits))
-    except Exception as error:  # the many types of three libraries; each becomes one line
+    except Exception as error:  # three libraries raise many types; each becomes one line
         if is_offline:
             raise ValueError(
                 f"data.name {name}: the Hub ({endpoint}) cannot be reached, and {source.repo} is not in its cache on this"
@@ -82,14 +82,14 @@ def hub_catalog(name: str, source: HubSet) -> Catalog:
 
 
 def is_reachable(endpoint: str) -> bool:
-    """Whether anything answers at an address within `REACH_SECONDS`, through a proxy where one is set."""
+    """Whether an address can be reached within `REACH_SECONDS`, through a proxy if one is set."""
     answered = []
 
     def ask() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=REACH_SECONDS).close()
         except urllib.error.HTTPError as error:
-            error.close()  # a refusal is an answer
+            error.close()  # an HTTP error shows that the server can be reached
         except (OSError, ValueError):
             return
         answered.append(True)
@@ -103,13 +103,13 @@ def is_reachable(endpoint: str) -> bool:
 
 @contextlib.contextmanager
 def _imported(*, offline: bool) -> Iterator[Any]:
-    """Import `datasets`; where there is no network, tell it for the time not to try."""
+    """Import `datasets`, in offline mode if there is no network."""
     if not offline:
         yield importlib.import_module("datasets")
         return
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
-    # The variable is read once, at import; where another library was first, the value that was read is set too.
+    # The variable is read once, at import. If another library imported the module before, set the value that it read.
     readers = [importlib.import_module(name) for name in ("huggingface_hub.constants", "datasets.config")]
     for module in readers:
         vars(module)["HF_HUB_OFFLINE"] = True

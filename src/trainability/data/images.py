@@ -1,7 +1,7 @@
-"""From the bytes of an image file to RGB pixels, and from there to the paper's size: smaller side S.
+"""Decode image files to RGB pixels, and rescale them to the paper's size: smaller side S.
 
-A plain JPEG goes through `simplejpeg`, whose pixels are Pillow's, bit for bit, in half the time; everything else, and every
-JPEG that it objects to, through Pillow.
+`simplejpeg` decodes plain JPEGs; its pixels are bitwise identical to Pillow's, in half the time. Pillow decodes everything
+else, and the JPEGs that `simplejpeg` rejects.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 JPEG_QUALITY = 95
 MAX_PIXELS = 2**27
-"""134 megapixels, 400 MB as RGB: above the largest cameras. A file that claims more is a mistake or an attack."""
+"""134 megapixels, 400 MB as RGB: more than the largest cameras have. A larger image is a mistake or an attack."""
 
 _ORIENTATION = 0x0112
 _IS_RGB_OR_GREY = ("RGB", "YCbCr", "Gray")
@@ -26,10 +26,10 @@ class BrokenImage(ValueError):
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decode an image file of any kind that Pillow reads.
+    """Decode an image file of any format that Pillow reads.
 
-    Grey is repeated to three channels, CMYK and palettes become RGB, transparent pixels show white, 16-bit grey keeps its
-    upper eight bits, a camera's orientation (EXIF) is applied, and of an animation the first frame is taken.
+    Grey is repeated to three channels, CMYK and palettes are converted to RGB, transparent pixels become white, 16-bit grey
+    keeps its upper eight bits, the EXIF orientation is applied, and an animation gives its first frame.
 
     Args:
         data: the whole file.
@@ -38,22 +38,22 @@ def decode(data: bytes) -> np.ndarray:
         (height, width, 3) uint8.
 
     Raises:
-        BrokenImage: it is no image, is cut off, has more than `MAX_PIXELS`, or pixels of 32 bits.
+        BrokenImage: it is not an image, is truncated, has more than `MAX_PIXELS`, or has 32-bit pixels.
     """
     if simplejpeg.is_jpeg(data):
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             check_holds(data, int(height) * int(width))
-            # "Exif" may also stand there by chance: then Pillow reads a JPEG that is as plain as any other.
+            # The bytes "Exif" may also occur by chance: then Pillow decodes a plain JPEG, slower and with the same pixels.
             if colours in _IS_RGB_OR_GREY and int(height) * int(width) <= MAX_PIXELS and b"Exif\0\0" not in data[: 2**16]:
                 return simplejpeg.decode_jpeg(data)
         except BrokenImage:
             raise
         except ValueError:
-            pass  # Pillow reads past some faults, and names the others
+            pass  # Pillow tolerates some defects, and reports the others
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata, which is none of ours, and of bombs, which are measured below.
+            # Pillow warns about odd metadata, which does not matter here, and about huge images, which are checked below.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -65,7 +65,7 @@ def decode(data: bytes) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise BrokenImage("not an image file that Pillow knows") from None
-    except Exception as error:  # Pillow's decoders raise nearly every type there is on damaged files
+    except Exception as error:  # for damaged files, Pillow's decoders raise many types
         raise BrokenImage(str(error).partition("\n")[0] or type(error).__name__) from None
 
 
@@ -82,7 +82,7 @@ def check_holds(data: bytes, num_pixels: int) -> None:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Turn an opened image, of whatever mode, into (height, width, 3) uint8."""
+    """Convert an opened image of any mode to (height, width, 3) uint8."""
     image.load()
     if image.getexif().get(_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
@@ -91,7 +91,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise BrokenImage(f"pixels of 32 bits (mode {image.mode}), of which no range is known")
+        raise BrokenImage(f"32-bit pixels (mode {image.mode}), whose range is unknown")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -115,7 +115,7 @@ def rescale(pixels: np.ndarray, size: int) -> np.ndarray:
     smaller = min(height, width)
     if smaller == size:
         return pixels
-    # Rounded half up in whole numbers.
+    # Rounded half up in integer arithmetic.
     height, width = ((2 * side * size + smaller) // (2 * smaller) for side in (height, width))
     if height * width > MAX_PIXELS:
         raise BrokenImage(f"{width}x{height} pixels once its smaller side is {size}, more than {MAX_PIXELS / 1e6:.0f} million")
@@ -123,12 +123,12 @@ def rescale(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
-    """Encode (height, width, 3) uint8 as a JPEG of quality 95, colour at half resolution as in cameras' files."""
+    """Encode (height, width, 3) uint8 as a JPEG of quality 95, with colour at half resolution as cameras do."""
     return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorsubsampling="420")
 
 
 def decode_plain_jpeg(data: bytes, *, shape: tuple[int, int]) -> np.ndarray:
-    """Decode what `encode_jpeg` made.
+    """Decode a JPEG of `encode_jpeg`.
 
     Args:
         data: the whole file.
@@ -138,7 +138,7 @@ def decode_plain_jpeg(data: bytes, *, shape: tuple[int, int]) -> np.ndarray:
         (height, width, 3) uint8.
 
     Raises:
-        ValueError: it is no JPEG, or of another shape.
+        ValueError: it is not a JPEG, or has another shape.
     """
     found = simplejpeg.decode_jpeg_header(data)[:2]
     if found != shape:

@@ -1,4 +1,4 @@
-"""The images of a data set that is packed: from the layouts that `data.path` may have, or from the Hub."""
+"""List the images of a data set before it is packed: from one of the layouts of `data.path`, or from the Hub."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trainability.data.hub import hub_catalog
 
 
 def function_of(reference: str) -> Callable[..., Any]:
-    """Look up a function that a record of `SOURCES` names as "module:function", below this package."""
+    """Look up a function given as "module:function" in a record of `SOURCES`, relative to this package."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(f"trainability.data.{module}"), name)
 
 
 def catalog_of(config: DataConfig) -> Catalog:
-    """List the images of the data set that a configuration names.
+    """List the images of the data set of a configuration.
 
     Raises:
-        ValueError: there is no such place, it has no layout that is known, or the Hub does not give the set.
+        ValueError: the path does not exist, it has no known layout, or the Hub does not provide the set.
     """
     name, path, source = config.name, config.path, SOURCES[config.name]
     if path is None:
@@ -38,7 +38,7 @@ def catalog_of(config: DataConfig) -> Catalog:
     except OSError as error:
         raise ValueError(f"data.path {path}: {error.filename or path} cannot be read ({error.strerror or error})") from None
     if catalog is None:
-        raise ValueError(f"data.path {path} has no layout that is known; accepted for {name}: {source.accepted}")
+        raise ValueError(f"data.path {path} has no known layout; accepted for {name}: {source.accepted}")
     if not len(catalog.labels):
         raise ValueError(f"data.path {path} holds no images; accepted for {name}: {source.accepted}")
     return catalog

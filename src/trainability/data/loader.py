@@ -1,7 +1,7 @@
-"""Which images make up which step, for every process; and the images themselves, where they are resident on the device.
+"""Which images belong to which step and process, and the loader for a data set that is resident on the device.
 
-The order is a function of (seed, epoch), a step is a range of positions in it, and a process's micro-batches are parts of that
-range: nothing has a state, so any step can be made again, by any number of processes.
+The order is a function of (seed, epoch), a step is a range of positions in that order, and a process's micro-batches are parts
+of the range. Nothing has state, so any number of processes can reproduce any step.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from trainability.data.dataset import DataSet
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """What one process passes forward at once.
+    """The examples of one forward pass of one process.
 
     Attributes:
         images: (batch, 3, crop, crop) float32, channels-last.
         labels: (batch,) int64.
-        weights: (batch,) float32, 1 for every example that counts, 0 for one that only fills the place.
+        weights: (batch,) float32, 1 for examples that count, 0 for fillers.
         keys: (batch,) int32, the examples' keys of this epoch.
-        is_last: whether the step's gradients are complete after it.
+        is_last: whether it is the step's last, after which the gradients are complete.
     """
 
     images: Tensor
@@ -41,7 +41,7 @@ class MicroBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """The part of a step's positions that a process takes in one micro-batch: [start, stop) of the epoch's order."""
+    """The positions of one micro-batch of one process: [start, stop) of the epoch's order."""
 
     start: int
     stop: int
@@ -59,16 +59,16 @@ def num_steps(num_images: int, batch_size: int) -> int:
 
 
 def shares(start: int, stop: int, *, micro_batch_size: int | None, rank: int, world_size: int) -> list[Share]:
-    """Deal a step's positions out to the processes.
+    """Divide a step's positions among the processes.
 
-    Every process gets the same number of micro-batches, as their collectives need; where the examples do not suffice, a
-    process repeats one as a filler that weighs nothing.
+    Every process gets the same number of micro-batches, because collective operations need it; if there are too few examples, a
+    process repeats one as a filler with weight 0.
 
     Args:
         start: first position of the step.
-        stop: one past the last.
+        stop: one past the last position.
         micro_batch_size: most examples per process and forward pass; `None` for no limit.
-        rank: this process.
+        rank: of this process.
         world_size: number of processes.
 
     Returns:
@@ -77,7 +77,7 @@ def shares(start: int, stop: int, *, micro_batch_size: int | None, rank: int, wo
     num_parts = world_size
     if micro_batch_size is not None:
         num_parts *= math.ceil((stop - start) / (micro_batch_size * world_size))
-    # Cut evenly, so that no process waits long for another.
+    # Divided evenly, so that no process waits long for another.
     cuts = [start + (stop - start) * part // num_parts for part in range(num_parts + 1)]
     mine = range(rank, num_parts, world_size)
     return [
@@ -89,19 +89,19 @@ def shares(start: int, stop: int, *, micro_batch_size: int | None, rank: int, wo
 
 
 def val_parts(num_images: int, batch_size: int, *, rank: int, world_size: int) -> Iterator[tuple[Tensor, float]]:
-    """Deal the validation set out to the processes: every example exactly once over all of them.
+    """Divide the validation set among the processes: every example belongs to exactly one of them.
 
-    All processes get equally many parts, as a sharded network needs; one whose share is shorter ends with an example that
-    weighs nothing.
+    All processes get the same number of batches, because a sharded network needs it; a process with fewer examples ends with
+    one of weight 0.
 
     Args:
         num_images: in the validation set.
-        batch_size: most of them at once.
-        rank: this process.
+        batch_size: most images per batch.
+        rank: of this process.
         world_size: number of processes.
 
     Yields:
-        Positions in the validation set, (batch,) int64, and what each of them weighs.
+        Positions in the validation set, (batch,) int64, and their weights.
     """
     mine = torch.arange(rank, num_images, world_size)
     for start in range(0, math.ceil(num_images / world_size), batch_size):
@@ -110,10 +110,10 @@ def val_parts(num_images: int, batch_size: int, *, rank: int, world_size: int) -
 
 
 def val_scale(config: DataConfig) -> int | None:
-    """Say how large images are when centre-cropped for validation: after training with jitter, the middle of its range.
+    """Return the size of the images that are centre-cropped for validation: after scale jitter, the middle of its range.
 
     Returns:
-        Smaller side in pixels; `None` for images as they are stored.
+        Smaller side in pixels; `None` for the size of the stored images.
 
     Source: Simonyan & Zisserman 2014, section 4.1.
     """
@@ -121,7 +121,7 @@ def val_scale(config: DataConfig) -> int | None:
 
 
 class Loader(Protocol):
-    """What the training loop and the evaluation ask for; `ResidentLoader` and `StreamingLoader` give the same batches."""
+    """What the training loop and the evaluation need; `ResidentLoader` and `StreamingLoader` give the same batches."""
 
     num_classes: int
     train_labels: Tensor
@@ -129,15 +129,15 @@ class Loader(Protocol):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps of an epoch."""
+        """Number of steps in an epoch."""
         ...
 
     def num_examples(self, step_in_epoch: int) -> int:
-        """Count the examples of a step over all processes; only the last of an epoch has fewer than a batch."""
+        """Count the examples of a step over all processes; only an epoch's last step may have fewer than a batch."""
         ...
 
     def steps(self, epoch: int, first: int = 0, *, draws_of: int | None = None) -> Iterator[Iterator[MicroBatch]]:
-        """Yield the steps of an epoch from step `first` on, each as its micro-batches for this process."""
+        """Yield the steps of an epoch, beginning with `first`, each as this process's micro-batches."""
         ...
 
     def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -154,7 +154,7 @@ def check_batch_size(optim: OptimConfig, data: DataSet) -> None:
 
 
 class InputTransform:
-    """The last part of every batch's way, on the device: mirror images, colour shift, normalisation."""
+    """The last part of preprocessing, on the device: flips, colour shifts, normalisation."""
 
     def __init__(self, data: DataSet, config: DataConfig, device: torch.device) -> None:
         """Move the set's moments to the device.
@@ -162,14 +162,14 @@ class InputTransform:
         Args:
             data: the set.
             config: completed; decides colour shift and input scale.
-            device: where the batches are wanted.
+            device: of the batches.
         """
         self.mean = data.mean.to(device)
         self.scale = data.std.to(device) if config.input == "standard" else None
         self.axes = augment.colour_axes(data.covariance).to(device) if config.colour_shift else None
 
     def training(self, pixels: Tensor, keys: Tensor) -> Tensor:
-        """Turn crops of training images into input.
+        """Convert crops of training images to input.
 
         Args:
             pixels: (batch, crop, crop, 3) uint8.
@@ -182,12 +182,12 @@ class InputTransform:
         return augment.normalised(pixels, self.mean, self.scale, shifts)
 
     def validation(self, pixels: Tensor) -> Tensor:
-        """Turn crops of validation images into input, without any draw."""
+        """Convert crops of validation images to input; nothing is random."""
         return augment.normalised(pixels, self.mean, self.scale)
 
 
 class ResidentLoader:
-    """A data set held whole on the device as uint8; batches are cut, cropped and normalised there."""
+    """A data set held on the device as uint8; batches are selected, cropped and normalised there."""
 
     def __init__(
         self,
@@ -207,8 +207,8 @@ class ResidentLoader:
             config: completed; decides crop, flip and input scale.
             optim: decides batch and micro-batch size.
             seed: decides order, crops and flips.
-            device: where the batches are wanted.
-            rank: this process.
+            device: of the batches.
+            rank: of this process.
             world_size: number of processes.
 
         Raises:
@@ -229,20 +229,21 @@ class ResidentLoader:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps of an epoch."""
+        """Number of steps in an epoch."""
         return num_steps(len(self.train_labels), self.batch_size)
 
     def num_examples(self, step_in_epoch: int) -> int:
-        """Count the examples of a step over all processes; only the last of an epoch has fewer than a batch."""
+        """Count the examples of a step over all processes; only an epoch's last step may have fewer than a batch."""
         return min(self.batch_size, len(self.train_labels) - step_in_epoch * self.batch_size)
 
     def steps(self, epoch: int, first: int = 0, *, draws_of: int | None = None) -> Iterator[Iterator[MicroBatch]]:
-        """Yield the steps of an epoch from step `first` on, each as its micro-batches for this process.
+        """Yield the steps of an epoch, beginning with `first`, each as this process's micro-batches.
 
         Args:
-            epoch: whose order it is.
-            first: step of the epoch to begin with.
-            draws_of: epoch whose random draws the images get, to see the same images augmented anew. Default: its own.
+            epoch: decides the order.
+            first: number of the first step, counted within the epoch.
+            draws_of: epoch whose random draws augment the images. Default: the same epoch. Another epoch gives the same images
+                in the same order, augmented differently.
         """
         order = epoch_order(self.seed, epoch, len(self.train_labels)).to(self.device)
         for step in range(first, self.steps_per_epoch):
@@ -270,15 +271,15 @@ class ResidentLoader:
             )
 
     def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield this process's part of the validation set: every example exactly once over all processes.
+        """Yield this process's part of the validation set; over all processes, every example comes exactly once.
 
         Args:
-            batch_size: most images at once.
+            batch_size: most images per batch.
 
         Yields:
-            Centre crops, (batch, 3, crop, crop) float32, labels, (batch,) int64, and weights, (batch,) float32. All
-            processes yield equally often, as a sharded network needs; one whose part is shorter ends with an example that
-            weighs nothing.
+            Centre crops, (batch, 3, crop, crop) float32, labels, (batch,) int64, and weights, (batch,) float32. All processes
+            yield the same number of batches, because a sharded network needs it; a process with fewer examples ends with one of
+            weight 0.
         """
         parts = val_parts(len(self.val_labels), batch_size, rank=self.rank, world_size=self.world_size)
         for index, weight in parts:

@@ -1,4 +1,4 @@
-"""What a pack was made from, so that a change of the source is noticed without listing a million files."""
+"""Record what a pack was made from, so that a changed source is noticed without listing a million files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOURCE = "source.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a pack is made of, kept beside it as `source.json`; where this differs, the pack is made anew.
+    """The source of a pack, stored in it as `source.json`; if the source differs, the pack is made again.
 
     Attributes:
         format: version of the layout.
@@ -25,7 +25,7 @@ class Origin:
         encoding: "jpeg" or "raw".
         class_names: one per class.
         num_images: in the catalog.
-        images: SHA-256 over their names, labels and splits.
+        images: SHA-256 of the images' names, labels and splits.
         containers: see `container_stamps`.
     """
 
@@ -40,7 +40,7 @@ class Origin:
 
 
 def origin_of(catalog: Catalog, *, source: str, size: int, encoding: str) -> Origin:
-    """Say what a pack of a catalog would be made of. Arguments as `packing.pack_catalog` has them."""
+    """Return the origin of a pack of this catalog. Takes the arguments of `packing.pack_catalog`."""
     digest = hashlib.sha256(catalog.labels.astype("<i4").tobytes() + catalog.splits.tobytes())
     for position in range(len(catalog.images)):
         digest.update(catalog.images.name(position).encode(errors="surrogateescape") + b"\0")
@@ -57,7 +57,7 @@ def origin_of(catalog: Catalog, *, source: str, size: int, encoding: str) -> Ori
 
 
 def container_stamps(containers: tuple[Path, ...]) -> dict[str, list[int]]:
-    """Note when each file or folder that holds images changed last, and a file's size."""
+    """Return when each file or folder that holds images was last modified, and the size of files."""
     stamps = {}
     for path in containers:
         status = path.stat()
@@ -66,7 +66,7 @@ def container_stamps(containers: tuple[Path, ...]) -> dict[str, list[int]]:
 
 
 def is_up_to_date(folder: Path) -> bool:
-    """Whether a pack is of this version's format, and the files and folders that it was made from are as they were."""
+    """Whether a pack has this version's format, and the files and folders that it was made from are unchanged."""
     origin = json_or_none(folder / SOURCE)
     if not isinstance(origin, dict) or origin.get("format") != FORMAT or not isinstance(origin.get("containers"), dict):
         return False
@@ -78,7 +78,7 @@ def is_up_to_date(folder: Path) -> bool:
 
 
 def json_or_none(path: Path) -> object:
-    """Read a JSON file; `None` where there is none, or a torn one."""
+    """Read a JSON file; `None` if it is missing or incomplete."""
     try:
         return json.loads(regular.read(path))
     except (OSError, ValueError, RecursionError):

@@ -1,15 +1,15 @@
-"""The packed cache: a data set rescaled once, in a few large files, read by position from any process.
+"""A pack: a data set whose images are rescaled once and stored in a few large files, read by position from any process.
 
 A pack is a folder:
 
-    pack.json         what it is, and a checksum per file; written last, so a folder that has it is complete
+    pack.json         description and a checksum per file; written last, so a folder that has it is complete
     index.npy         one row per image: shard, offset, length, height, width, label, split, CRC-32 of its bytes
-    sums.npy          one row per image: `moments.pixel_sums`, of which any split's mean, std and colours add up
+    sums.npy          one row per image: `colour_statistics.pixel_sums`, whose totals give any split's mean, std, covariance
     shard-00000.bin   the images one after the other, each a JPEG of quality 95, or raw RGB
-    broken.txt        what could not be read, and why
+    broken.txt        the images that could not be read, and why
 
-Nothing in it depends on where it lies: it can be moved, and given as `--data.path`. Opening it compares the checksums of
-pack.json, index.npy and sums.npy; reading an image compares its own. So no damaged byte is trained on.
+A pack does not depend on its location: it can be moved, and given as `--data.path`. Opening it compares the checksums of
+pack.json, index.npy and sums.npy; reading an image compares its CRC-32. So no damaged byte is trained on.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ MOST_OPEN_FILES = 128
 _REPAIR = "remove {folder} and pack again"
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done ("packing", "verifying"), how many images or files are done, and how many there are."""
+"""Called with the stage ("packing", "verifying"), how many images or files are done, and how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackInfo:
-    """What `pack.json` says.
+    """The contents of `pack.json`.
 
     Attributes:
         source: name of the data set.
@@ -64,7 +64,7 @@ class PackInfo:
         encoding: "jpeg" or "raw".
         class_names: one per class.
         num_images: in the pack, without the broken ones.
-        broken: of the images that could not be read, name and reason.
+        broken: name and reason of every image that could not be read.
         files: every file's name -> size in bytes and SHA-256.
         format: version of this layout.
     """
@@ -80,13 +80,13 @@ class PackInfo:
 
 
 class Pack:
-    """A finished pack, open for reading. Survives a fork: reads say where they begin and share no position."""
+    """A finished pack, open for reading. Forked processes can share it: every read gives its own offset."""
 
     def __init__(self, folder: Path) -> None:
         """Open a pack.
 
         Raises:
-            ValueError: it is no finished pack, a file of it is missing or has another size, or its tables are damaged.
+            ValueError: it is not a finished pack, one of its files is missing or has another size, or its tables are damaged.
         """
         self.folder = folder
         self.info = read_info(folder)
@@ -103,7 +103,7 @@ class Pack:
         return len(self.index)
 
     def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
-        """Pickle as the folder: open files belong to a process."""
+        """Pickle only the folder: open files belong to a process."""
         return Pack, (self.folder,)
 
     def __del__(self) -> None:
@@ -129,7 +129,7 @@ class Pack:
             position: of the image.
             top: first row of the window.
             left: first column.
-            out: (height, width, 3) uint8, filled; where the image ends first, the rest is left as it is.
+            out: (height, width, 3) uint8, filled; pixels beyond the image are left unchanged.
         """
         height, width = out.shape[:2]
         window = self.read(position)[top : top + height, left : left + width]
@@ -145,7 +145,7 @@ class Pack:
             descriptor = self.files[shard] = os.open(self.folder / shard_name(shard), os.O_RDONLY)
         data = os.pread(descriptor, length, int(row["offset"]))
         if len(data) != length:
-            raise self._damaged(row, "it is cut off")
+            raise self._damaged(row, "it is truncated")
         if zlib.crc32(data) != row["crc"]:
             raise self._damaged(row, "its checksum is wrong")
         return data
@@ -166,16 +166,16 @@ class Pack:
     def _damaged(self, row: np.void, reason: str) -> ValueError:
         return ValueError(
             f"{self.folder / shard_name(int(row['shard']))}: the image at byte {row['offset']} cannot be read ({reason});"
-            " pack again, which checks every file and makes the damaged ones anew"
+            " pack again: it checks every file and replaces the damaged ones"
         )
 
 
 @dataclass(frozen=True)
 class PackedImages:
-    """Some of a pack's images, in an order of their own; `images[number]` is (height, width, 3) uint8, as of a tensor.
+    """A selection of a pack's images, in any order; as with a tensor, `images[number]` is (height, width, 3) uint8.
 
     Attributes:
-        pack: where they are.
+        pack: that holds them.
         positions: (num,) int64 in the pack.
     """
 
@@ -187,7 +187,7 @@ class PackedImages:
         return len(self.positions)
 
     def __getitem__(self, number: int) -> Tensor:
-        """Read an image whole. Returns (height, width, 3) uint8."""
+        """Read a whole image. Returns (height, width, 3) uint8."""
         return torch.from_numpy(self.pack.read(int(self.positions[number])).copy())
 
     def shapes(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +196,7 @@ class PackedImages:
         return rows["height"].astype(np.int64), rows["width"].astype(np.int64)
 
     def stacked(self) -> Tensor:
-        """Read all into one tensor, (num, height, width, 3) uint8; only where `common_shape` is not `None`."""
+        """Read all images into one tensor, (num, height, width, 3) uint8; only if `common_shape` is not `None`."""
         shape = self.common_shape()
         assert shape is not None
         pixels = np.empty((len(self), *shape, 3), dtype=np.uint8)
@@ -205,7 +205,7 @@ class PackedImages:
         return torch.from_numpy(pixels)
 
     def common_shape(self) -> tuple[int, int] | None:
-        """Return the height and width that all images have, or `None` where they differ."""
+        """Return the height and width of all images, or `None` if they differ."""
         rows = self.pack.index[self.positions]
         height, width = int(rows["height"][0]), int(rows["width"][0])
         is_same = (rows["height"] == height).all() and (rows["width"] == width).all()
@@ -213,7 +213,7 @@ class PackedImages:
 
 
 def shard_name(number: int) -> str:
-    """Name the file of a shard."""
+    """Return the file name of a shard."""
     return f"shard-{number:05d}.bin"
 
 
@@ -226,7 +226,7 @@ def read_info(folder: Path) -> PackInfo:
     """Read `pack.json`.
 
     Raises:
-        ValueError: there is none, it was changed or damaged, or is of another format.
+        ValueError: there is none, it was changed or damaged, or it has another format.
     """
     path = folder / "pack.json"
     try:
@@ -303,12 +303,12 @@ def format_of(folder: Path) -> int:
 
 
 def write_info(folder: Path, info: PackInfo) -> None:
-    """Write `pack.json`, which makes the pack a finished one."""
+    """Write `pack.json`, which marks the pack as finished."""
     stamped.write(folder / "pack.json", dataclasses.asdict(info))
 
 
 def damaged_files(folder: Path, files: dict[str, list[Any]], progress: Progress | None = None) -> list[str]:
-    """Read files again and list those that are not what was written."""
+    """Read files again and list those that differ from what was written."""
     damaged = []
     for done, (name, expected) in enumerate(files.items(), start=1):
         path = folder / name
@@ -323,7 +323,7 @@ def verify(folder: Path, progress: Progress | None = None) -> PackInfo:
     """Check every file of a finished pack against its checksum.
 
     Raises:
-        ValueError: it is no finished pack, or a file is damaged (the first is named).
+        ValueError: it is not a finished pack, or files are damaged; the message gives the first.
     """
     info = read_info(folder)
     damaged = damaged_files(folder, info.files, progress)

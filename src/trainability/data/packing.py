@@ -1,7 +1,7 @@
-"""Making a pack: every image of a catalog decoded, rescaled and written, by several processes, restartable at any time.
+"""Make a pack: several processes decode, rescale and write every image of a catalog; it can be restarted at any time.
 
-A shard holds a fixed stretch of the catalog, so shards are made in any order, and one that is there whole is never made again.
-A process that is killed leaves a file under a temporary name, which the next start removes.
+A shard holds a fixed range of the catalog, so shards are made in any order, and a complete shard is never made again.
+A killed process leaves a file with a temporary name, which the next start removes.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from trainability.disk import lock, stamped, whole
 from trainability.disk.stamped import stamp
 
 SHARD_IMAGES = 1024
-"""Images per shard: a few seconds of one core's work, all that a kill can lose. ImageNet makes 1,301 files of some 45 MB."""
+"""Images per shard: a few seconds of work for one core, the most that a kill loses. ImageNet gives 1,301 files of 45 MB."""
 OWN_FILES = ("pack.json", SOURCE, "broken.txt", "index.npy", "sums.npy", "shard-?????.*")
-"""What a pack consists of, and all that starting one over removes."""
+"""The files of a pack; starting over removes exactly these."""
 MOST_BROKEN_FRACTION = 0.01
-"""More than this is no accident of single files but a mistake: a wrong folder, an unfinished copy."""
+"""With more broken images than this, the source itself is wrong: another folder, or an unfinished copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackResult:
-    """What packing did.
+    """The result of packing.
 
     Attributes:
         folder: the pack.
-        num_train: images that the source itself trains on.
-        num_val: images that it holds out.
-        num_unsplit: images that every run's seed splits.
-        num_classes: of them.
+        num_train: images in the source's training split.
+        num_val: images in the source's validation split.
+        num_unsplit: images without a split, which every run's random seed splits.
+        num_classes: number of classes.
         num_bytes: of all files.
-        broken: of images that could not be read, name and reason.
-        num_shards_made: 0 where the pack was there already and only verified.
+        broken: name and reason of every image that could not be read.
+        num_shards_made: 0 if the pack existed and was only verified.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ class PackResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardResult:
-    """What `shard-NNNNN.json` says of a shard that is whole: its place in the catalog, its files and what was broken."""
+    """The contents of `shard-NNNNN.json` of a complete shard: its range of the catalog, its files and the broken images."""
 
     number: int
     num_images: int
@@ -89,19 +89,19 @@ def pack_catalog(
     num_workers: int | None = None,
     progress: Progress | None = None,
 ) -> PackResult:
-    """Pack a data set, or go on where an earlier start was stopped, then read everything again and compare checksums.
+    """Pack a data set, continuing where an earlier start stopped; then read everything again and compare checksums.
 
     Args:
         catalog: what to pack.
-        folder: where; made if need be. Of several processes that pack the same, one does and the others wait.
+        folder: of the pack, created if missing. If several processes make the same pack, one makes it and the others wait.
         source: name of the data set.
         size: smaller side of the rescaled images.
         encoding: "jpeg" or "raw".
         num_workers: processes; `None` for one per core.
-        progress: told how far it is.
+        progress: called with the progress.
 
     Raises:
-        ValueError: more than 1 % of the images are broken, or the disk is full; what is done is kept.
+        ValueError: more than 1 % of the images are broken, or the disk is full; finished shards are kept.
     """
     origin = origin_of(catalog, source=source, size=size, encoding=encoding)
     try:
@@ -116,7 +116,7 @@ def pack_catalog(
 def _brought_up_to_date(
     catalog: Catalog, folder: Path, origin: Origin, num_workers: int | None, progress: Progress | None
 ) -> int:
-    """Make the shards that are missing, and the files over them. Returns the number of shards made."""
+    """Make the missing shards, then the files that combine them. Returns the number of shards made."""
     if json_or_none(folder / SOURCE) != dataclasses.asdict(origin):
         for pattern in OWN_FILES:
             for path in folder.glob(pattern):
@@ -150,7 +150,7 @@ def _make_shards(
     num_workers: int | None,
     progress: Progress | None,
 ) -> None:
-    """Make the missing shards, and add them to those that are done.
+    """Make the missing shards, and add them to the finished ones.
 
     Raises:
         ValueError: too many broken images.
@@ -184,7 +184,7 @@ def _make_shards(
 
 
 def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encoding: str, parent: int) -> ShardResult:
-    """Write one shard: its images, its rows, and last the note that it is whole.
+    """Write one shard: its images, its rows, and last the note that it is complete.
 
     Args:
         catalog: what is packed.
@@ -192,7 +192,7 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
         number: of the shard.
         size: smaller side of the rescaled images.
         encoding: "jpeg" or "raw".
-        parent: process that works for; without it the shard is given up.
+        parent: the packing process; if it is gone, the shard is abandoned.
     """
     stretch = range(number * SHARD_IMAGES, min((number + 1) * SHARD_IMAGES, len(catalog.labels)))
     rows, sums, broken = [], [], []
@@ -224,7 +224,7 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
 
 
 def _finished_shard(folder: Path, number: int) -> ShardResult | None:
-    """Read the note of a shard that is whole; one with broken images is made anew, since they may have been mended."""
+    """Read the note of a complete shard. A shard with broken images is made again, because they may have been repaired."""
     try:
         note = stamped.read(folder / f"shard-{number:05d}.json")
     except (OSError, ValueError):
@@ -244,7 +244,7 @@ def _finish(folder: Path, origin: Origin, shards: list[ShardResult], progress: P
     for name in damaged:
         (folder / name).with_suffix(".json").unlink(missing_ok=True)
     if damaged:
-        raise ValueError(f"{folder / damaged[0]}: reads back other than it was written; is the disk sound? Pack again")
+        raise ValueError(f"{folder / damaged[0]}: reads back different from what was written; check the disk and pack again")
     tables = [np.load(folder / f"shard-{shard.number:05d}.npz") for shard in shards]
     for name, key in (("index.npy", "rows"), ("sums.npy", "sums")):
         with whole.replacing(folder / name) as file:

@@ -1,8 +1,8 @@
-"""Batches from a pack that is not held in memory: worker processes decode the windows that the network will see.
+"""Batches from a pack that is not held in memory: worker processes decode only the windows that the network needs.
 
-What is random, where an image is cropped, is drawn here from the example's key and sent along, so that the workers have no
-state and their number changes nothing. They write pixels into memory shared with this process; mirror images, rescaling,
-colours and normalisation follow on the device.
+The crop of an image is drawn here, from the example's key, and sent to the worker, so that the workers have no state and their
+number does not change the result. They write pixels into memory shared with this process; flips, rescaling, colour shifts and
+normalisation follow on the device.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ from trainability.data.packed import PackedImages
 from trainability.data.workers import Ticket, Workers, num_cpus
 
 BATCHES_AHEAD = 2
-"""Batches being decoded while one is in use. One would do, were all images equally slow and workers never idle at its end."""
+"""Batches decoded ahead of the one in use. More than one, because images differ in cost and workers would idle at its end."""
 NUM_SLOTS = 4 * (BATCHES_AHEAD + 1)
-"""Batches that have a place in shared memory: four passes over the data may be under way at once. Pages are only taken when
-first written to, so one pass costs three batches."""
+"""Slots for batches in shared memory, enough for four simultaneous passes over the data. The system allocates a page when it
+is first written, so one pass costs three batches."""
 IMAGES_PER_REQUEST = 16
-"""Images that a worker decodes at a time: small enough that all workers share a batch, large against the 0.1 ms of a pipe."""
+"""Images per request to a worker: few enough that all workers share a batch, many against the pipe's cost of 0.1 ms."""
 MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The images of one batch, and which window of each.
+    """The images of one batch, and the window of each.
 
     Attributes:
-        images: the split that they are of.
+        images: of the split.
         index: (batch,) int64 in the split.
         tops: (batch,) int64, first row of each window.
         lefts: (batch,) int64, first column.
-        side: of the windows.
+        side: of the windows in pixels.
         weight: 1, or 0 for a filler.
         keys: (batch,) int32, of training examples.
-        cut: how to rescale the windows; `None` where they are the crops.
-        is_last: whether the step ends with it.
+        cut: how to rescale the windows; `None` if the windows are the crops.
+        is_last: whether it is the last of its step.
     """
 
     images: PackedImages
@@ -79,7 +79,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a worker is asked for: windows of images of the pack, into places of a slot."""
+    """A request to a worker: windows of images of the pack, to be written into a slot."""
 
     slot: int
     first: int
@@ -99,14 +99,14 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> Loader:
-    """Choose the loader: resident for a data set in memory, else streaming. Arguments and errors as theirs."""
+    """Make the loader: resident for a data set in memory, else streaming. Arguments and errors are those of the loaders."""
     is_packed = isinstance(data.train.images, PackedImages)
     kind = StreamingLoader if is_packed else ResidentLoader
     return kind(data, config, optim, seed=seed, device=device, rank=rank, world_size=world_size)
 
 
 class StreamingLoader:
-    """A packed data set, decoded by worker processes as the loop needs it."""
+    """A packed data set that worker processes decode during training."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class StreamingLoader:
             data: the set, packed.
             config: completed; decides crop, flip, jitter, colours, input scale and number of workers.
             optim: decides batch and micro-batch size.
-            seed: decides order and every draw.
+            seed: decides the order and all random draws.
             device: where the batches are wanted.
             rank: this process.
             world_size: number of processes.
@@ -152,7 +152,7 @@ class StreamingLoader:
         cuts = (self._train_cut(one, size, size), self._val_cut(size, size))
         largest = max(self.crop if cut is None else cut.extent for cut in cuts)
         num_bytes = self.slot_images * largest**2 * 3
-        # Anonymous memory, shared by the fork: it has no name to clean up, and does not count as /dev/shm, which is small in
+        # Anonymous memory, shared by the fork: it leaves no file to clean up, and does not use /dev/shm, which is small in
         # containers.
         self.slots = [np.frombuffer(mmap.mmap(-1, num_bytes), dtype=np.uint8) for _ in range(NUM_SLOTS)]
         self.free = list(range(NUM_SLOTS))
@@ -179,13 +179,13 @@ class StreamingLoader:
         return min(self.batch_size, len(self.train_labels) - step_in_epoch * self.batch_size)
 
     def steps(self, epoch: int, first: int = 0, *, draws_of: int | None = None) -> Iterator[Iterator[MicroBatch]]:
-        """Yield the steps of an epoch from step `first` on, as `ResidentLoader.steps` does."""
+        """Yield the steps of an epoch, beginning with `first`, as `ResidentLoader.steps` does."""
         batches = self._decoded(self._train_plans(epoch, first, epoch if draws_of is None else draws_of))
         for _ in range(first, self.steps_per_epoch):
             step = self._step(batches)
             yield step
             for _ in step:
-                pass  # what the caller left of the step, so that the next begins where it should
+                pass  # skip what the caller left of this step
 
     def _step(self, batches: Iterator[tuple[Plan, Tensor]]) -> Iterator[MicroBatch]:
         for plan, pixels in batches:
@@ -207,18 +207,18 @@ class StreamingLoader:
         """Yield this process's part of the validation set: every example exactly once over all processes.
 
         Args:
-            batch_size: most images at once; no more than a training batch, for which there is room, are taken.
+            batch_size: most images per batch; at most a training batch, which is what the shared memory holds.
 
         Yields:
             Centre crops, (batch, 3, crop, crop) float32, labels, (batch,) int64, and weights, (batch,) float32. All
-            processes yield equally often.
+            processes yield the same number of batches.
         """
         for plan, pixels in self._decoded(self._val_plans(min(batch_size, self.slot_images))):
             weights = torch.full((len(plan.index),), plan.weight, device=self.device)
             yield self.transform.validation(pixels), self.val_labels[plan.index].to(self.device), weights
 
     def _train_plans(self, epoch: int, first: int, draws_of: int) -> Iterator[Plan]:
-        """Plan every micro-batch of this process from a step of the epoch on."""
+        """Plan this process's micro-batches of an epoch, beginning with a step."""
         order = epoch_order(self.seed, epoch, len(self.train_labels))
         for step in range(first, self.steps_per_epoch):
             start = step * self.batch_size
@@ -276,7 +276,7 @@ class StreamingLoader:
         return augment.centre_cuts(heights, widths, size=self.size, scale=self.val_scale, crop=self.crop)
 
     def _decoded(self, plans: Iterator[Plan]) -> Iterator[tuple[Plan, Tensor]]:
-        """Have batches decoded, some ahead, and yield the crops of each on the device, valid until the next is asked for."""
+        """Let workers decode batches ahead, and yield the crops of each on the device, valid until the next is yielded."""
         waiting: deque[tuple[Plan, int, list[Ticket]]] = deque()
         taken: list[int] = []
         try:
@@ -299,11 +299,11 @@ class StreamingLoader:
                 self.free.append(slot)
         finally:
             for ticket in (ticket for _, _, tickets in waiting for ticket in tickets):
-                self.workers.discard(ticket)  # decoded to the end, before its slot is used again
+                self.workers.discard(ticket)  # wait until it is decoded, before its slot is used again
             self.free += taken
 
     def _submit(self, plan: Plan, slot: int) -> list[Ticket]:
-        """Share a batch out among the workers."""
+        """Divide a batch among the workers."""
         positions = plan.images.positions[plan.index.numpy()]
         tops, lefts = plan.tops.numpy(), plan.lefts.numpy()
         parts = (slice(start, start + IMAGES_PER_REQUEST) for start in range(0, len(positions), IMAGES_PER_REQUEST))
@@ -317,18 +317,18 @@ class StreamingLoader:
         ]
 
     def _on_device(self, plan: Plan, slot: int) -> Tensor:
-        """Bring a slot's windows to the device: (batch, side, side, 3) uint8."""
+        """Copy a slot's windows to the device: (batch, side, side, 3) uint8."""
         shape = (len(plan.index), plan.side, plan.side, 3)
         windows = torch.from_numpy(self.slots[slot][: math.prod(shape)].reshape(shape))
         if self.device.type != "cuda":
             return windows.to(self.device)
-        # Through pinned memory, so that neither this process nor the kernels already under way wait for the copy: 10 ms of
-        # memcpy for 256 crops of 224 pixels, while the device works on the step before.
+        # Through pinned memory, so that neither this process nor running kernels wait for the copy: 10 ms of memcpy for 256
+        # crops of 224 pixels, while the device computes the previous step.
         return windows.pin_memory().to(self.device, non_blocking=True)
 
 
 def window_places(cut: Cut) -> tuple[Tensor, Tensor]:
-    """Return the first row and the first column of the windows of stored pixels that a cut needs, (batch,) int64 each."""
+    """Return the first row and column of the windows of stored pixels that a cut needs, (batch,) int64 each."""
     return cut.rows.start, cut.columns.start
 
 
@@ -347,6 +347,6 @@ def cut_on(cut: Cut, device: torch.device) -> Cut:
 
 
 def default_num_workers() -> int:
-    """Leave one core to the training process, or to each that `torchrun` started on this machine."""
+    """Return the number of workers that leaves one core to every training process on this machine."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(MOST_WORKERS, num_cpus() // here - 1))

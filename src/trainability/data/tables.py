@@ -1,4 +1,4 @@
-"""Images in tables and binary files: Parquet, MNIST's idx files, CIFAR's binary and Python files."""
+"""Images in Parquet tables, in MNIST's idx files, and in CIFAR's binary and Python files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|val|valid|validation|test)(?:[^a-z
 
 
 class ParquetImages:
-    """A column of image files over several Parquet files, read a row group at a time."""
+    """A column of image files in several Parquet files, read a row group at a time."""
 
     def __init__(self, paths: Sequence[Path], column: str) -> None:
-        """Open nothing yet but the files' ends, which say how many rows each group has."""
+        """Read only the files' footers, which give the number of rows in each group."""
         import pyarrow.parquet as pq
 
         self.paths, self.column = list(paths), column
@@ -51,7 +51,7 @@ class ParquetImages:
         return int(self.starts[-1])
 
     def read(self, position: int) -> bytes:
-        """Return an image file. Positions in ascending order read every row group once."""
+        """Return an image file. Reading positions in ascending order reads every row group once."""
         number = int(np.searchsorted(self.starts, position, side="right")) - 1
         if self.held is None or self.held[0] != number:
             self.held = (number, None)
@@ -72,7 +72,7 @@ class ParquetImages:
         import pyarrow.parquet as pq
 
         file, group, _ = self.groups[number]
-        # No threads: these do not survive the fork into worker processes.
+        # No threads: they do not survive the fork into worker processes.
         with pq.ParquetFile(self.paths[file], pre_buffer=False) as table:
             return table.read_row_group(group, columns=[self.column], use_threads=False).column(0)
 
@@ -83,20 +83,20 @@ class ParquetImages:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """List a Parquet file itself, or those in a folder at any depth."""
+    """List a Parquet file, or all in a folder, at any depth."""
     return sorted(path.rglob("*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet")
 
 
 def parquet(path: Path, *, image: str | None = None, label: str | None = None) -> Catalog:
-    """List Parquet files with an image and a label column; `train` and `validation` (or `test`) in their names split them.
+    """List the images of Parquet files with an image and a label column; a file's name tells its split (train, val, test).
 
     Args:
         path: a file, or a folder of files.
-        image: name of the column of image files; `None` finds the only one there is.
-        label: name of the column of classes, whole numbers or text; `None` finds it.
+        image: name of the column of image files; `None` finds it if there is only one.
+        label: name of the column of classes, whole numbers or text; `None` tries the accepted names.
 
     Raises:
-        ValueError: no such columns, or more than one that could be meant.
+        ValueError: there are no such columns, or more than one candidate.
     """
     import pyarrow.parquet as pq
 
@@ -173,7 +173,7 @@ def _label_column(path: Path, schema: Any) -> str:
 
 
 def _declared_names(schema: Any, label: str) -> list[str] | None:
-    """Read the class names that `datasets` keeps in a file's metadata, if it wrote the file."""
+    """Read the class names from a file's metadata, where `datasets` stores them."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         names = features[label]["names"]
@@ -185,7 +185,7 @@ def _declared_names(schema: Any, label: str) -> list[str] | None:
 def _classes(
     path: Path, column: str, values: list[np.ndarray], declared: list[str] | None
 ) -> tuple[list[str], list[np.ndarray]]:
-    """Number the classes of a label column: whole numbers stay as they are, text is numbered in order."""
+    """Number the classes of a label column: whole numbers are kept, text is numbered in sorted order."""
     together = np.concatenate(values)
     if not len(together):
         raise ValueError(f"data.path {path}: no rows")
@@ -193,10 +193,10 @@ def _classes(
         low, high = int(together.min()), int(together.max())
         most = MOST_OUTPUTS if declared is None else len(declared)
         if low < 0 or high >= most:
-            raise ValueError(f"data.path {path}: {column} runs from {low} to {high}; accepted: 0 to {most - 1}, each a class")
+            raise ValueError(f"data.path {path}: {column} runs from {low} to {high}; accepted: classes 0 to {most - 1}")
         return declared or [str(number) for number in range(high + 1)], values
     if not all(isinstance(value, str) for value in together):
-        raise ValueError(f"data.path {path}: {column} is neither whole numbers nor text throughout")
+        raise ValueError(f"data.path {path}: {column} must hold only whole numbers or only text")
     class_names, numbers = np.unique(together.astype(str), return_inverse=True)
     return class_names.tolist(), np.split(numbers, np.cumsum([len(part) for part in values])[:-1])
 
@@ -210,7 +210,7 @@ def idx_folder(path: Path) -> Path | None:
 
 
 def idx(folder: Path) -> Catalog:
-    """List MNIST as its authors publish it: four idx files, gzipped or not.
+    """List MNIST in its original format: four idx files, gzipped or not.
 
     Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
     """
@@ -241,7 +241,7 @@ def read_idx(path: Path, *, rank: int) -> np.ndarray:
         rank: number of dimensions that it must have.
 
     Raises:
-        ValueError: it is none, or cut off.
+        ValueError: it is not an idx file, or it is truncated.
     """
     data, start = regular.read(path, most_bytes=MOST_BYTES), 4 + 4 * rank
     file = gzip.GzipFile(fileobj=io.BytesIO(data)) if path.suffix == ".gz" else io.BytesIO(data)
@@ -256,7 +256,7 @@ def read_idx(path: Path, *, rank: int) -> np.ndarray:
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: damaged ({error})") from None
     if len(body) != math.prod(shape):
-        raise ValueError(f"{path}: cut off or damaged: its header claims the shape {shape}, and {len(body):,} bytes follow")
+        raise ValueError(f"{path}: truncated or damaged: its header claims the shape {shape}, and {len(body):,} bytes follow")
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
 
 
@@ -270,7 +270,7 @@ def cifar_folder(path: Path) -> Path | None:
 
 
 def cifar(folder: Path, *, num_classes: int) -> Catalog:
-    """List CIFAR-10 or CIFAR-100 (its 100 fine classes) as its authors publish it, in the binary or the Python version.
+    """List CIFAR-10 or CIFAR-100 (its 100 fine classes) in its original format, the binary or the Python version.
 
     Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images".
     """
@@ -296,16 +296,16 @@ def _cifar_binary(path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]
     num_labels = 1 if num_classes == 10 else 2  # CIFAR-100: coarse, then fine
     data = np.frombuffer(regular.read(path, most_bytes=MOST_BYTES), dtype=np.uint8)
     if len(data) % (3072 + num_labels):
-        raise ValueError(f"{path}: cut off, or not a file of CIFAR-{num_classes}")
+        raise ValueError(f"{path}: truncated, or not a file of CIFAR-{num_classes}")
     rows = data.reshape(-1, 3072 + num_labels)
     return rows[:, num_labels:], rows[:, num_labels - 1].astype(int)
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of numbers, text and arrays, and refuses all else: a pickle can run any code."""
+    """Unpickles numbers, text and arrays, and refuses everything else, because a pickle can run any code."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """Allow what rebuilds an array."""
+        """Allow only what arrays need."""
         allowed = {"_reconstruct": np.zeros(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
         if module_name.split(".")[0] == "numpy" and global_name in allowed:
             return allowed[global_name]

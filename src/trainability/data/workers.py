@@ -1,7 +1,7 @@
-"""Worker processes that answer requests, made for decoding: forked, told what to do over a pipe each, gone with their parent.
+"""Worker processes for decoding: forked, each gets requests over a pipe, and they end when their parent ends.
 
-Forked, because they then share the parent's lists and memory maps without a copy and start at once. They use no torch: after
-a fork its threads are gone.
+They are forked because they then share the parent's lists and memory maps without a copy, and start at once. They do not use
+torch, whose threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ticket:
-    """A request under way: whose it is, and its number there."""
+    """A pending request: its worker, and its number at that worker."""
 
     worker: int
     number: int
 
 
 class Workers:
-    """Processes that each run one function on request after request, in the order that they come."""
+    """Processes that all run the same function, each on one request after another."""
 
     def __init__(self, work: Callable[[Any], Any], num_workers: int) -> None:
         """Fork the processes.
 
         Args:
-            work: called in a worker with a request; its answer must be small, or pipes fill up.
-            num_workers: of them, at least 1.
+            work: called in a worker with a request; its result must be small, because it goes through a pipe.
+            num_workers: at least 1.
         """
         self.pipes: list[Connection] = []
         self.processes: list[BaseProcess] = []
@@ -44,7 +44,7 @@ class Workers:
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(work, theirs, [*self.pipes, ours]), daemon=True)
             with warnings.catch_warnings():
-                # Python 3.12 warns of threads at a fork. What the workers run takes no lock that another thread could hold.
+                # Python 3.12 warns about a fork with threads. The workers' code takes no lock that another thread could hold.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 process.start()
             theirs.close()
@@ -56,7 +56,7 @@ class Workers:
         self.close = weakref.finalize(self, _stop, self.pipes, self.processes)
 
     def submit(self, request: Any) -> Ticket:
-        """Send a request to the worker that has the fewest under way."""
+        """Send a request to the worker with the fewest pending ones."""
         worker = min(range(len(self.pipes)), key=lambda number: self.sent[number] - self.received[number])
         try:
             self.pipes[worker].send(request)
@@ -66,11 +66,11 @@ class Workers:
         return Ticket(worker, self.sent[worker])
 
     def result(self, ticket: Ticket) -> Any:
-        """Wait for the answer to a request; each can be had once.
+        """Wait for the result of a request; each result can be fetched once.
 
         Raises:
-            Exception: whatever the work raised.
-            RuntimeError: the worker is dead.
+            Exception: whatever `work` raised.
+            RuntimeError: the worker died.
         """
         answers = self.answers[ticket.worker]
         while ticket.number not in answers:
@@ -81,12 +81,12 @@ class Workers:
         return answer
 
     def discard(self, ticket: Ticket) -> None:
-        """Wait until a request is done with, whose answer nobody wants any more, nor its error."""
+        """Wait for a request to end, and drop its result or error."""
         with contextlib.suppress(Exception):
             self.result(ticket)
 
     def as_completed(self, requests: Iterable[Any]) -> Iterator[Any]:
-        """Yield the answers to many requests as they come, with every worker kept busy."""
+        """Keep all workers busy with many requests, and yield the results as they come."""
         waiting: set[Ticket] = set()
         for request in requests:
             if len(waiting) >= 2 * len(self.pipes):
@@ -96,7 +96,7 @@ class Workers:
             yield from self._finished(waiting)
 
     def _finished(self, waiting: set[Ticket]) -> Iterator[Any]:
-        """Wait until at least one of the requests is answered, and yield what is; they leave the set."""
+        """Wait until at least one request is done; yield the finished ones and remove them from the set."""
         while not (done := [ticket for ticket in waiting if ticket.number in self.answers[ticket.worker]]):
             for pipe in wait([self.pipes[worker] for worker in {ticket.worker for ticket in waiting}]):
                 self._receive(self.pipes.index(pipe))  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ class Workers:
 
 
 def _stop(pipes: list[Connection], processes: list[BaseProcess]) -> None:
-    """End the workers, whatever they are at: what they leave is either whole or under a temporary name."""
+    """Kill the workers at once: every file that they leave is either complete or has a temporary name."""
     for process in processes:
         process.terminate()
     for pipe in pipes:
@@ -135,9 +135,9 @@ def _stop(pipes: list[Connection], processes: list[BaseProcess]) -> None:
 
 
 def _serve(work: Callable[[Any], Any], pipe: Connection, of_parent: list[Connection]) -> None:
-    """Answer requests until the parent closes the pipe or is gone."""
+    """Handle requests until the parent closes the pipe or ends."""
     for other in of_parent:
-        other.close()  # held here too, they would never report an end
+        other.close()  # while a worker also holds this end, the pipe never reports that it is closed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while True:

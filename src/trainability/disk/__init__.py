@@ -1,1 +1,1 @@
-"""What is on the disk stays whole: files replaced at once, files with their checksum, directories held by one process."""
+"""Keep files intact: atomic replacement, checksums, and directories that only one process writes at a time."""

@@ -1,7 +1,7 @@
-"""A directory that one process holds alone.
+"""Lock a directory for one process.
 
-The lock is the system's (`flock`): it goes with the process, however that ends, and with its machine, and on a disk that
-several machines share it holds between them. Its file says who holds it, for a person; what the file says decides nothing.
+The lock is the operating system's (`flock`): it ends with the process or its machine, in whatever way they end, and on a shared
+disk it holds between machines. The lock file tells people who holds the lock; its contents have no effect on the lock.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ FILE = ".lock"
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 _held: set[int] = set()
-"""Descriptors of this process's locks: a forked child, which would share them, closes them."""
+"""Descriptors of this process's locks; a forked child closes them, because it would share them."""
 
 
 class InUse(ValueError):
-    """Another process holds the directory; the text names it."""
+    """Another process holds the directory; the message says which."""
 
 
 @contextlib.contextmanager
 def held(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a directory alone while the block runs.
+    """Hold the lock of a directory while the block runs.
 
     Args:
-        folder: there already.
-        wait: wait for the process that holds it, in place of refusing.
+        folder: an existing directory.
+        wait: wait for the process that holds the lock, instead of raising `InUse`.
 
     Raises:
-        InUse: another process holds it, and `wait` is off.
-        OSError: the lock's file cannot be made.
+        InUse: another process holds the lock, and `wait` is off.
+        OSError: the lock file cannot be created.
     """
     descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     _held.add(descriptor)
@@ -76,11 +76,11 @@ def _take(descriptor: int, folder: Path, *, wait: bool) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """Say who wrote the lock's file."""
+    """Read from the lock file who holds the lock."""
     try:
         note = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {note['process']} on {note['host']} ({note['command']}) since {note['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it has the lock, and has not said yet who it is
+    except (OSError, ValueError, KeyError, TypeError):  # the holder has not written the file yet
         return "another process"
 
 

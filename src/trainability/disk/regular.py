@@ -1,4 +1,4 @@
-"""Reading files of the user's that may be anything: a pipe that nobody writes to, a device that never ends."""
+"""Read a path given by the user, which may be anything: a pipe without a writer, a device without an end."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import BinaryIO
 
 
 def read(path: Path, *, most_bytes: int = 2**31) -> bytes:
-    """Read a file whole.
+    """Read a whole file.
 
     Args:
-        path: a regular file, or a pipe that the shell made for this process, as `<(command)`.
-        most_bytes: that it may have.
+        path: a regular file, or a pipe that the shell made for this process, as `<(command)` does.
+        most_bytes: largest accepted size.
 
     Raises:
-        OSError: there is none, or it cannot be read.
-        ValueError: it is something else, or larger.
+        OSError: it does not exist, or cannot be read.
+        ValueError: it is not such a file, or is larger.
     """
-    # Not blocking: a named pipe without a writer would be waited for without an end before it could be looked at.
+    # Non-blocking: opening a named pipe that has no writer would wait for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)

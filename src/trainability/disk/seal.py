@@ -1,8 +1,8 @@
-"""A zip that carries the SHA-256 of its own bytes, as its archive comment.
+"""A zip file with the SHA-256 of its own bytes in its archive comment.
 
-`torch.save` and `numpy.savez` write zips, whose readers look at none of the checksums in them, and a zip's own checksums leave
-out its table of contents: one flipped bit there loads another tensor. The digest is over every byte before the comment's
-length. Whoever reads zips reads a sealed one.
+`torch.save` and `numpy.savez` write zip files, and their readers verify no checksum. A zip's checksums do not cover its table
+of contents either, where one flipped bit loads another tensor. This digest covers every byte before the length of the comment.
+Any zip reader can read a sealed file.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _CHUNK_BYTES = 2**22
 
 
 class Sealing:
-    """A file to write a zip to, from its first byte to its last; `seal` ends it."""
+    """A file that a zip is written to, from its first byte to its last; `seal` completes it."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Take an empty file."""
+        """Begin with an empty file."""
         self.file = file
         self.digest = hashlib.sha256()
-        self.tail = b""  # the comment's length, which the seal changes, is the zip's last two bytes
+        self.tail = b""  # the last two bytes of the zip are the length of its comment, which `seal` changes
 
     def write(self, data: bytes | memoryview) -> int:
         """Write the next bytes of the zip."""
@@ -42,29 +42,29 @@ class Sealing:
         return len(view)
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Flush to the operating system."""
         self.file.flush()
 
     def seal(self) -> None:
-        """Write the digest over the zip's empty comment."""
+        """Replace the zip's empty comment by the digest."""
         assert self.tail == _NO_COMMENT
         self.file.seek(-len(_NO_COMMENT), os.SEEK_END)
         self.file.write(_LENGTH + self.digest.hexdigest().encode())
 
 
 def check_seal(path: Path) -> None:
-    """Read a sealed zip and compare its digest.
+    """Read a sealed zip and verify its digest.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it has no digest, or another one than its bytes.
+        ValueError: it has no digest, or the digest does not match.
     """
     with path.open("rb") as file:
         num_bytes = os.fstat(file.fileno()).st_size - len(_LENGTH) - _DIGITS
         file.seek(max(0, num_bytes))
         trailer = file.read()
         if num_bytes < 0 or not trailer.startswith(_LENGTH):
-            raise ValueError("it does not end with its checksum: it is cut off, damaged, or of an older version")
+            raise ValueError("it does not end with its checksum: it is truncated, damaged, or of an older version")
         file.seek(0)
         digest, left = hashlib.sha256(), num_bytes
         while left and (chunk := file.read(min(left, _CHUNK_BYTES))):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever kills the process that writes them."""
+"""Write files atomically: a killed process leaves either the complete file or the previous one."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PARTIAL = ".partial"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when the block ends, flushed to the disk before and renamed in one step.
+    """Open a temporary file that replaces `path` when the block ends: it is flushed to the disk and then renamed.
 
-    The name that it is written under belongs to this process alone, so two processes that write the same file at the same
-    time leave one of the two files, never a mixture.
+    Every process has its own temporary name, so two processes that write the same file at the same time leave one of the two
+    files, never a mixture.
 
     Args:
-        path: of the file; the one that is there stays as it is until the end of the block, and if the block fails.
+        path: of the file; an existing file stays unchanged until the block ends, and if the block fails.
 
     Raises:
-        OSError: it cannot be written; nothing is left of it. `filename` is the path.
+        OSError: it cannot be written; the temporary file is removed. `filename` is the path.
     """
     partial = partial_of(path)
     try:
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         partial.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            partial.unlink()  # room for others, where the disk is full
+            partial.unlink()  # frees space if the disk is full
         if isinstance(error, OSError) and error.filename in (None, str(partial)):
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
@@ -44,12 +44,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def partial_of(path: Path) -> Path:
-    """Name the file, or the folder, that this process writes before it becomes `path`."""
+    """Return the temporary name of this process for a file or folder that becomes `path`."""
     return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL}")
 
 
 def _is_being_written(name: str) -> bool:
-    """Tell whether another process of this machine is still there that writes a file of this name."""
+    """Whether the temporary name belongs to another running process of this machine."""
     found = re.search(rf"\.{re.escape(socket.gethostname())}-(\d+){re.escape(PARTIAL)}$", name)
     if found is None or int(found[1]) == os.getpid():
         return False
@@ -63,27 +63,27 @@ def _is_being_written(name: str) -> bool:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        OSError: it cannot be written; the one that was there before is as it was.
+        OSError: it cannot be written; an existing file is unchanged.
     """
     with replacing(path) as file:
         file.write(data)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power failure, not only through a kill."""
+    """Flush a rename to the disk, so that it survives a power failure too."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems have no such call, and need none
+        with contextlib.suppress(OSError):  # some network file systems do not support this, and do not need it
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed processes left; for whoever holds the folder alone (`lock.held`)."""
+    """Remove temporary files of killed processes; the caller holds the folder's lock (`lock.held`)."""
     for path in folder.glob(f"*{PARTIAL}"):
         if _is_being_written(path.name):
             continue

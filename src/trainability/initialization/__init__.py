@@ -1,7 +1,7 @@
-"""Starting weights by a written plan: one scheme per weight layer, first to last.
+"""Initialisation by a plan: one scheme per weight layer, first to last.
 
-`xavier:4,normal=0.01,xavier:3` gives the first four layers Glorot's scheme, the last three too, and every layer between them
-N(0, 0.01). Biases are zero.
+`xavier:4,normal=0.01,xavier:3` draws the first four and the last three layers by Glorot's scheme, and every layer between them
+with a standard deviation of 0.01. Biases are zero.
 """
 
 from trainability.initialization.plan import InitPlan, Segment

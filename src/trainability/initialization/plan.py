@@ -1,4 +1,4 @@
-"""A written plan of starting weights: one scheme per weight layer, first to last."""
+"""An initialisation plan: one scheme per weight layer, first to last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainability.initialization.schemes import SCHEMES
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A scheme and the number of consecutive layers it is for; `None` takes what the others leave."""
+    """A scheme and its number of consecutive layers; `None` takes all layers that the other segments leave."""
 
     scheme: str
     value: float | None = None
@@ -31,7 +31,7 @@ _SEGMENT = re.compile(r"(?P<scheme>[a-z-]+)(=(?P<value>[^:]+))?(:(?P<count>.+))?
 
 @dataclass(frozen=True, kw_only=True)
 class InitPlan:
-    """Per weight layer a scheme. Round-trips through its text form."""
+    """One scheme per weight layer. Reading its text form gives an equal plan."""
 
     segments: tuple[Segment, ...]
 
@@ -40,7 +40,7 @@ class InitPlan:
         """Read a plan such as `xavier:4,normal=0.01,xavier:3`.
 
         Raises:
-            ValueError: an unknown scheme, a missing or senseless value or count, or two segments without a count.
+            ValueError: an unknown scheme, a missing or invalid value or count, or two segments without a count.
         """
         segments = tuple(_parse_segment(part.strip(), text) for part in text.split(","))
         open_ended = [str(segment) for segment in segments if segment.count is None]
@@ -55,13 +55,13 @@ class InitPlan:
         return ",".join(map(str, self.segments))
 
     def resolve(self, num_layers: int) -> list[Segment]:
-        """Spread the plan over a net's weight layers.
+        """Assign a segment to each of a net's weight layers.
 
         Returns:
             One segment per layer.
 
         Raises:
-            ValueError: the counts do not add up to the number of layers; both numbers are named.
+            ValueError: the counts do not add up to the number of layers; the message has both numbers.
         """
         counted = sum(segment.count or 0 for segment in self.segments)
         rest = num_layers - counted

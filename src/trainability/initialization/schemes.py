@@ -1,4 +1,4 @@
-"""The initialisation schemes by name: what each promises, and how it draws a weight."""
+"""The initialisation schemes by name: the standard deviation of each, and how it draws a weight."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 class Scheme:
     """A way to draw a weight tensor.
 
-    `std(fan_in, fan_out, value)` is the standard deviation that it promises; `fill(weight, std, generator)` draws into a
-    tensor of shape (fan_out-like, fan_in-like, ...). `value` names the parameter that the plan must give, if any.
+    `std(fan_in, fan_out, value)` returns the standard deviation; `fill(weight, std, generator)` draws into a tensor of shape
+    (fan_out-like, fan_in-like, ...). `value` describes the parameter that a plan must give, if any.
     """
 
     std: Callable[[int, int, float], float]
@@ -59,8 +59,8 @@ SCHEMES: dict[str, Scheme] = {
         source="LeCun et al. 1998, eq. 16",
     ),
     "orthogonal": Scheme(
-        # Rows (or columns, whichever are fewer) are orthonormal: mean square 1 / the longer side. fan_out counts the kernel's
-        # area too, so `apply` passes the matrix's own sides.
+        # Rows (or columns, whichever are fewer) are orthonormal: mean square 1 / longer side. fan_out includes the kernel's
+        # area, so `apply` passes the sides of the matrix instead.
         std=lambda columns, rows, value: 1 / math.sqrt(max(rows, columns)),
         fill=_fill_orthogonal,
         value=None,

@@ -1,4 +1,4 @@
-"""Layers of a trained, shallower net copied into a deeper one (the paper's section 3.1.1)."""
+"""Copy layers of a trained, shallower net into a deeper one (the paper's section 3.1.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainability.models.vgg import VGG, paper_names
 
 
 def _holds_as_many(given: Tensor, weight: Tensor) -> bool:
-    """Whether two layers have equally many weights; a convolutional and a linear classifier have them in other shapes."""
+    """Whether two layers have equally many weights; they differ in shape between a convolutional and a linear classifier."""
     return given.numel() == weight.numel() and given.shape[0] == weight.shape[0]
 
 
@@ -18,10 +18,10 @@ def _holds_as_many(given: Tensor, weight: Tensor) -> bool:
 def copy_shallower(
     trained: VGG, model: VGG, table: list[LayerInit], *, num_first: int = 4, num_last: int = 3
 ) -> list[LayerInit]:
-    """Copy the first and last weight layers of a trained shallower VGG into a deeper one, all of an equally built one.
+    """Copy the first and last weight layers of a trained VGG into a deeper one, or all into one of the same configuration.
 
-    A layer goes to the layer of the same place in its stage: the first four of net A are conv1_1, conv2_1, conv3_1 and
-    conv3_2. Counted through instead, the second of A (64 to 128 channels) would not fit the second of B (64 to 64).
+    A layer is copied to the layer at the same place in the same stage: the first four of net A are conv1_1, conv2_1, conv3_1
+    and conv3_2. By plain numbers, the second of A (64 to 128 channels) would not fit the second of B (64 to 64).
 
     Args:
         trained: the shallower net.
@@ -34,7 +34,7 @@ def copy_shallower(
         The table with the copied rows marked.
 
     Raises:
-        ValueError: the deeper net lacks a layer of the shallower one, or a shape differs; both shapes are named.
+        ValueError: the deeper net lacks a layer of the shallower one, or a shape differs; the message has both shapes.
 
     Source: Simonyan & Zisserman 2014, section 3.1: "we initialised the first four convolutional layers and the last three
     fully-connected layers with the layers of net A (the intermediate layers were initialised randomly)"; "to speed-up
@@ -43,7 +43,7 @@ def copy_shallower(
     sources, targets = paper_names(trained), paper_names(model)
     rows = {row.name: row for row in table}
     names = list(sources)
-    # C and D have layers of the same names, but of other kernels.
+    # C and D have layers with the same names and different kernels.
     is_same = sources == targets and all(
         _holds_as_many(weight_of(trained.get_submodule(layer)), weight_of(model.get_submodule(layer)))
         for layer in sources.values()

@@ -1,7 +1,7 @@
-"""Weights drawn by a plan, layer by layer.
+"""Draw weights by a plan, layer by layer.
 
-Every tensor is drawn on the CPU from a generator of (seed, layer), so that the weights depend neither on the device nor on
-which other layers a plan names.
+Every tensor is drawn on the CPU from a generator seeded by (seed, layer), so that the weights depend neither on the device nor
+on the schemes of other layers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ class LayerInit:
         name: as in `named_modules()`.
         shape: of the weight.
         scheme: as written in the plan, or "copied".
-        std: that the scheme promises, or, for a copied layer, that the weight has.
-        gain: fan_in · std² / 2, what the layer multiplies the mean square of the signal by, before a ReLU with zero bias.
+        std: of the scheme, or, for a copied layer, of its weight.
+        gain: fan_in · std² / 2, the factor by which a layer before a ReLU, with zero bias, multiplies the signal's mean
+            square.
     """
 
     index: int
@@ -41,7 +42,7 @@ WEIGHT_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def weight_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """List a net's convolutions and linear layers, in the order in which they are defined."""
+    """List a net's convolutions and linear layers in the order of their definition."""
     return [(name, module) for name, module in model.named_modules() if isinstance(module, WEIGHT_LAYERS)]
 
 
@@ -51,7 +52,7 @@ def fans(module: nn.Module) -> tuple[int, int]:
     area = weight[0, 0].numel()
     groups = getattr(module, "groups", 1)
     if getattr(module, "transposed", False):
-        # Stored (in, out / groups, ...): an output hears in / groups channels.
+        # Stored as (in, out / groups, ...): an output sums over in / groups channels.
         return weight.shape[0] // groups * area, weight.shape[1] * area
     return weight.shape[1] * area, weight.shape[0] // groups * area
 
@@ -63,7 +64,7 @@ def weight_of(module: nn.Module) -> Tensor:
 
 
 def promised_std(segment: Segment, module: nn.Module) -> float:
-    """Say the standard deviation that a plan's segment gives a layer's weight."""
+    """Compute the standard deviation of a layer's weight under a plan's segment."""
     scheme, weight = SCHEMES[segment.scheme], weight_of(module)
     if segment.scheme == "orthogonal":
         return scheme.std(weight[0].numel(), weight.shape[0], 0)
@@ -73,15 +74,15 @@ def promised_std(segment: Segment, module: nn.Module) -> float:
 
 @torch.no_grad()
 def apply(plan: InitPlan, model: nn.Module, *, seed: int) -> list[LayerInit]:
-    """Draw every weight layer of any net by the plan and set its biases to zero.
+    """Draw every weight layer of any net by the plan, and set its biases to zero.
 
     Args:
-        plan: resolved against the net's weight layers.
-        model: changed in place; parameters of other kinds of layers stay as they are.
-        seed: with the layer's number, decides the weights.
+        plan: one scheme per weight layer of the net.
+        model: changed in place; parameters of other types of layers stay unchanged.
+        seed: decides the weights, together with the layer's number.
 
     Returns:
-        The initialisation table, a row per weight layer.
+        The initialisation table, one row per weight layer.
 
     Raises:
         ValueError: the plan does not fit the net.
@@ -104,16 +105,16 @@ def init_(model: nn.Module, plan: InitPlan | str, *, seed: int) -> nn.Module:
     """Draw the weights of any model's convolutions and linear layers by a plan, in place, and set their biases to zero.
 
     Args:
-        model: changed in place; parameters of other kinds of layers stay as they are.
-        plan: as `recommend_init` returns it, or its text: `xavier:4,normal=0.01,xavier:3`.
-        seed: with the layer's number, decides the weights; they do not depend on the device.
+        model: changed in place; parameters of other types of layers stay unchanged.
+        plan: from `recommend_init`, or its text: `xavier:4,normal=0.01,xavier:3`.
+        seed: decides the weights, together with the layer's number; they do not depend on the device.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: the plan does not fit the model, or a weight cannot be drawn: without values yet (lazy, meta device), or
-            computed from others (a parametrization such as weight norm).
+        ValueError: the plan does not fit the model, or a weight cannot be drawn: it has no values yet (lazy module, meta
+            device), or a parametrization computes it (weight norm).
     """
     if not isinstance(plan, (InitPlan, str)):
         raise ValueError(f"plan is a {type(plan).__name__}; expected an InitPlan or its text, as in xavier:4,he")

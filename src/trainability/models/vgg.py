@@ -1,6 +1,6 @@
-"""The six configurations of the VGG paper (Simonyan & Zisserman 2014, Table 1) as one table, and the network it describes.
+"""The six configurations of the VGG paper (Simonyan & Zisserman 2014, Table 1) as a table, and the network built from it.
 
-No initialisation in this file: `initialize.apply` sets every weight by a written plan.
+This file initialises nothing: `initialization.weights.apply` draws the weights by a plan.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONFIGS: dict[str, tuple[tuple[int | str, ...], ...]] = {
 class ExampleDropout(nn.Dropout):
     """Dropout whose mask is a function of the example's key, so that it does not depend on how a batch is split.
 
-    `nn.Dropout` until `set_dropout_keys` gives it keys: outside this package's loop the network is an ordinary module.
+    Without keys from `set_dropout_keys` it behaves as `nn.Dropout`, so that the network works in any training loop.
     """
 
     keys: Tensor | None
@@ -39,16 +39,16 @@ class ExampleDropout(nn.Dropout):
 
         Args:
             p: probability of dropping, in [0, 1).
-            num_units: size of the dimension 1 of its input.
+            num_units: size of dimension 1 of its input.
             number: which dropout layer of the network this is; each draws its own mask.
         """
         super().__init__(p)
         self.num_units, self.number = num_units, number
-        # Not buffers: processes that train together have different keys, and must not overwrite each other's.
+        # Not buffers, which DDP would broadcast: every process has its own keys.
         self.keys, self.codes = None, None
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop whole channels of a class map, single units of a vector.
+        """Drop whole channels of a class map, or single units of a vector.
 
         Args:
             input: (batch, num_units) or (batch, num_units, height, width).
@@ -61,10 +61,10 @@ class ExampleDropout(nn.Dropout):
 
 
 class FullyConnectedConv(nn.Conv2d):
-    """A fully-connected layer as a convolution, for images of any size; a matrix product where the map is one kernel.
+    """A fully-connected layer as a convolution, for images of any size; a matrix product if the map has the kernel's size.
 
-    The numbers are the same and the product is several times faster. It also keeps clear of a heap corruption of torch 2.13
-    on CPUs with AMX: bf16 1x1 convolution, 4096 -> 10 channels, on a 1x1 map.
+    The numbers are the same and the product is several times faster. It also avoids a heap corruption of torch 2.13 on CPUs
+    with AMX: bf16 1x1 convolution, 4096 -> 10 channels, on a 1x1 map.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -113,14 +113,14 @@ class VGG(nn.Module):
                 return FullyConnectedConv(inputs, outputs, kernel)
             return nn.Linear(inputs * kernel**2, outputs)
 
-        # Not in place: these outputs are views, small ones, and a sharded network must see the gradient that reaches them.
+        # Not in place: these small outputs are views, and FSDP needs the gradient that reaches them.
         head = [fully_connected(channels, hidden, kernel), nn.ReLU(), ExampleDropout(dropout, hidden, 0)]
         head += [fully_connected(hidden, hidden, 1), nn.ReLU(), ExampleDropout(dropout, hidden, 1)]
         head += [fully_connected(hidden, num_classes, 1)]
         self.classifier = nn.Sequential(*head)
 
     def class_map(self, images: Tensor) -> Tensor:
-        """Score every window of the image.
+        """Compute the logits of every window of the image.
 
         Args:
             images: (batch, 3, height, width) float, each side at least the training crop.
@@ -153,7 +153,7 @@ class VGG(nn.Module):
             (batch, num_classes) logits: the class map averaged over its windows (paper, section 3.2).
         """
         class_map = self.class_map(images)
-        # On a single window the mean is a copy; the flatten is free.
+        # For a single window, the mean would copy; flatten does not.
         return class_map.flatten(1) if class_map.shape[-2:] == (1, 1) else class_map.mean((2, 3))
 
 
@@ -167,16 +167,16 @@ def build_vgg(
     dropout: float = 0.5,
     classifier: str = "conv",
 ) -> VGG:
-    """Build a VGG with torch's default weights; give it a plan with `initialize.apply`.
+    """Build a VGG with PyTorch's default weights; `initialization.init_` draws others by a plan.
 
     Args:
         config: a key of `CONFIGS`.
         num_classes: number of logits.
         crop: side of the training images in pixels, at least 32. The first classifier kernel is the final map of that
             crop: 7 for 224.
-        width: multiplies the channel counts of the convolutions; 1 is the paper's.
+        width: factor for the channel counts of the convolutions; 1 is the paper's.
         hidden: units of the two hidden fully-connected layers. Default: 4096 times the width.
-        dropout: after each of these two, in [0, 1).
+        dropout: probability after each of these two layers, in [0, 1).
         classifier: "conv" for any image size of at least the crop; "linear" for images of the crop only.
 
     Raises:
@@ -202,11 +202,11 @@ def build_vgg(
 
 
 def set_dropout_keys(model: nn.Module, keys: Tensor | None) -> None:
-    """Give every dropout layer its stream of the examples' keys, or, with `None`, torch's own random numbers back.
+    """Give every dropout layer its stream of the examples' keys; `None` returns to torch's random numbers.
 
     Args:
         model: any module that holds `ExampleDropout` layers.
-        keys: (batch,) int32 of the batch that comes next, from `keyed.example_keys`.
+        keys: (batch,) int32 of the next batch, from `keyed.example_keys`.
     """
     for module in model.modules():
         if isinstance(module, ExampleDropout):
@@ -216,14 +216,14 @@ def set_dropout_keys(model: nn.Module, keys: Tensor | None) -> None:
 
 
 def classifier_state(state: dict[str, Tensor], like: nn.Module) -> dict[str, Tensor]:
-    """Reshape the classifier's weights between the convolutional and the linear form, which hold the same numbers.
+    """Reshape the classifier's weights between the convolutional and the linear form, which have the same values.
 
     Args:
         state: a VGG's state dict in either form.
         like: the VGG that is to load it.
 
     Returns:
-        The state dict in the form of `like`; a weight of another number of elements is left as it is.
+        The state dict in the form of `like`; a weight with another number of elements is left unchanged.
     """
     shapes = {name: value.shape for name, value in like.state_dict().items()}
     return {
@@ -235,10 +235,10 @@ def classifier_state(state: dict[str, Tensor], like: nn.Module) -> dict[str, Ten
 
 
 def paper_names(model: VGG) -> dict[str, str]:
-    """Name the weight layers by their place: conv1_1 (first of stage 1) to conv5_4, then fc6, fc7, fc8.
+    """Map the paper's layer names to module names: conv1_1 (first of stage 1) to conv5_4, then fc6, fc7, fc8.
 
     Returns:
-        That name -> the name in `named_modules()`, in forward order.
+        The paper's name -> the name in `named_modules()`, in forward order.
     """
     names = {}
     stage, place = 1, 0
@@ -253,5 +253,5 @@ def paper_names(model: VGG) -> dict[str, str]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Count the trainable numbers of a model."""
+    """Count the trainable parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,1 +1,1 @@
-"""Starts that will train: plans ranked by what the closed form predicts."""
+"""Recommend initialisations, ranked by the closed form's prediction."""

@@ -1,4 +1,4 @@
-"""Which initialisation would train: plans ranked by the gain budget that the closed form predicts, no weight drawn."""
+"""Rank initialisation plans by the gain budget that the closed form predicts, without drawing a weight."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from trainability.doctor.theory.trace import Trace
 from trainability.initialization import InitPlan
 from trainability.initialization.weights import weight_of
 
-# A further segment must bring the budget this much nearer to 0: a plan is also read by people.
+# A further segment must bring the budget this much nearer to 0, because short plans are easier to read.
 _SEGMENT_COST = 0.3
 _STDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A plan and what the closed form says of it.
+    """A plan and its predicted gain budget.
 
     Attributes:
         plan: as for `--init.plan`.
@@ -35,17 +35,17 @@ class Candidate:
 
 
 def recommend_init(model: nn.Module, images: Tensor) -> InitPlan:
-    """Recommend starting weights for a model: the plan whose predicted gain budget, input included, is nearest to 0.
+    """Recommend an initialisation: the plan whose predicted gain budget, including the input, is nearest to 0.
 
     Args:
-        model: any that can be followed without running it; it is not changed, and its weights do not matter.
-        images: a batch as the loop feeds it, (batch, ...) float; its shape and scale count.
+        model: a model that the closed form can trace; it is not changed, and its weights do not matter.
+        images: (batch, ...) float, a batch as in training; its shape and its scale matter.
 
     Returns:
         A plan for `init_`.
 
     Raises:
-        ValueError: the model cannot be followed, its gains do not multiply (normalisation, residual sums), or no plan brings
+        ValueError: the model cannot be traced, its gains do not multiply (normalisation, residual sums), or no plan brings
             the budget into the band that trains.
     """
     return best_plan(model, images).plan
@@ -55,23 +55,23 @@ def best_plan(model: nn.Module, images: Tensor, *, like: InitPlan | None = None)
     """Find the plan that `recommend_init` recommends, with its budget.
 
     Args:
-        model: as there.
-        images: as there.
-        like: the plan in use; other standard deviations in it are tried too.
+        model: as in `recommend_init`.
+        images: as in `recommend_init`.
+        like: the current plan; it is also tried with other standard deviations.
 
     Raises:
-        ValueError: as there.
+        ValueError: as in `recommend_init`.
     """
     if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() < 2 or len(images) == 0:
         kind = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(f"images is {kind}; expected a batch of float images, (batch, ...)")
     if not initialization.weight_layers(model):
-        raise ValueError("the model has no convolution or linear layer that a plan could initialise")
+        raise ValueError("the model has no convolution or linear layer to initialise")
     found = ranked(model, trace(model, tuple(images.shape), images.dtype), input_moments(images), like=like)
     if not found:
         raise ValueError(
-            "no plan can be ranked: the gains of this model do not multiply, because normalisation or residual sums set the "
-            "signal's size anew"
+            "plans cannot be ranked: the gains of this model do not multiply, because normalisation or residual sums rescale "
+            "the signal"
         )
     best = found[0]
     if not BUDGET_LOW <= best.budget <= BUDGET_HIGH:
@@ -83,16 +83,16 @@ def best_plan(model: nn.Module, images: Tensor, *, like: InitPlan | None = None)
 
 
 def ranked(model: nn.Module, trace: Trace, images: SignalMoments, *, like: InitPlan | None = None) -> list[Candidate]:
-    """Rank plans by how near they bring the budget to 0, where signal and gradient keep their size.
+    """Rank plans by the distance of their gain budget from 0, where signal and gradient keep their size.
 
     Args:
         model: whose weight layers the plans are for; it is not changed, and its weights do not matter.
         trace: of that model.
         images: moments of its input, whose scale is part of the budget.
-        like: the plan in use; other standard deviations in it are tried too.
+        like: the current plan; it is also tried with other standard deviations.
 
     Returns:
-        Best first; empty where gains do not multiply (normalisation, residual sums).
+        Candidates, the best first; empty if gains do not multiply (normalisation, residual sums).
     """
     found = []
     own = weight_moments(model)
@@ -105,7 +105,7 @@ def ranked(model: nn.Module, trace: Trace, images: SignalMoments, *, like: InitP
 
 
 def promised_moments(plan: InitPlan, model: nn.Module) -> dict[str, WeightMoments]:
-    """Say the second moments that a plan gives a model's weights, by their full names; biases are zero."""
+    """Return the second moments of a model's weights under a plan, by parameter name; biases are zero."""
     layers = initialization.weight_layers(model)
     return {
         f"{name}.weight" if name else "weight": WeightMoments(

@@ -1,4 +1,4 @@
-"""A whole initialisation plan in place of the general remedy of a finding about the start."""
+"""Replace the general remedy of findings about the initialisation by a plan that fits the model."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from trainability.doctor import Diagnosis
 from trainability.initialization import InitPlan
 from trainability.prescribe.plans import best_plan
 
-# Causes that other starting weights mend; where the input alone is the cause (`gain_budget_low.input`), it is to be mended.
+# Causes that another initialisation fixes. If the input alone is the cause (`gain_budget_low.input`), the input must change.
 MENDED_BY_A_PLAN = {"gain_budget_low", "gain_budget_high", "slow_start"}
 
 
 def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: str | None) -> Diagnosis:
-    """Put a whole plan that would work into the remedies of findings about the initialisation.
+    """Put a plan that brings the budget into the band into the remedies of findings about the initialisation.
 
     Args:
-        diagnosis: of `model` at its start.
+        diagnosis: of `model` before training.
         model: its weights do not matter.
         images: a batch, for the input's scale.
-        plan: the plan in use, `None` if the model was not initialised by one.
+        plan: the current plan; `None` if the model was not initialised by one.
 
     Returns:
-        The diagnosis, unchanged where no plan would help or none can be predicted.
+        The diagnosis, unchanged if no plan helps or none can be predicted.
     """
     if not any(finding.code in MENDED_BY_A_PLAN for finding in diagnosis.findings):
         return diagnosis
@@ -33,7 +33,7 @@ def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: 
     except ValueError:
         return diagnosis
     how = f'--init.plan "{best.plan}"' if plan is not None else f'trainability.init_(model, "{best.plan}", seed=0)'
-    remedy = f"{how}: the budget becomes {best.budget:+.1f} with this input, and biases zero"
+    remedy = f"{how}: the gain budget with this input becomes {best.budget:+.1f}, and biases zero"
     findings = tuple(
         dataclasses.replace(finding, remedy=remedy) if finding.code in MENDED_BY_A_PLAN else finding
         for finding in diagnosis.findings
