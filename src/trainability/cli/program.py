@@ -123,8 +123,8 @@ def _code_of(arguments: list[str]) -> int:
         raise
     except OSError as error:
         where = f"{_text(error.filename)}: " if error.filename is not None else ""
-        after = "; earlier files are complete; train --resume and pack continue from them" if error.errno in _DISK_ERRORS else ""
-        _say(f"{where}{error.strerror or error}{after}")
+        go_on = "; earlier files are complete; train --resume and pack continue from them"
+        _say(f"{where}{error.strerror or error}{go_on if error.errno in _DISK_ERRORS else ''}")
         return FAILED if error.errno is None or error.errno in _DISK_ERRORS else USER_ERROR
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
