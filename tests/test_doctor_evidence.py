@@ -110,7 +110,7 @@ def test_a_step_that_is_not_a_number_equals_itself() -> None:
 
 
 def test_two_trainings_are_not_one() -> None:
-    with pytest.raises(ValueError, match="step 3 is in both with different numbers"):
+    with pytest.raises(ValueError, match="step 3 "):
         Evidence(steps=steps(1, 5)).merge(Evidence(steps=steps(3, 8, loss=1.0)))
 
 
@@ -124,9 +124,9 @@ def test_diagnose_takes_parts_or_evidence() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 3, {"probe": None}, nn.Linear(2, 2), Evidence])
 def test_diagnose_says_what_it_takes(wrong: object) -> None:
-    with pytest.raises(ValueError, match="expected ProbeResult, DataAudit, MetricAudit, Evidence"):
+    with pytest.raises(ValueError, match="ProbeResult, DataAudit, MetricAudit"):
         diagnose(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="expected ProbeResult, DataAudit, MetricAudit, Evidence"):
+    with pytest.raises(ValueError, match="ProbeResult, DataAudit, MetricAudit"):
         diagnose()
 
 
@@ -145,7 +145,7 @@ def test_evidence_of_an_older_version_counts_from_1() -> None:
 
 @pytest.mark.parametrize("version", [3, "2", None])
 def test_evidence_of_an_unknown_version_is_refused(version: object) -> None:
-    with pytest.raises(ValueError, match=r"evidence of version .* reads 1 and 2"):
+    with pytest.raises(ValueError, match=r"version .* 1 and 2"):
         Evidence.from_dict({"version": version})
 
 

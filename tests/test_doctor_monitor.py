@@ -209,7 +209,7 @@ def test_a_blind_monitor_says_so_once():
                 optimizer.step()
                 optimizer.zero_grad()
 
-    with pytest.warns(RuntimeWarning, match="saw no layer run"):
+    with pytest.warns(RuntimeWarning, match="no layer"):
         loop()
     diagnosis = diagnose(monitor.evidence())
     assert diagnosis.verdict == "cannot tell"
@@ -225,7 +225,7 @@ def test_an_error_inside_is_named_once_and_the_run_goes_on(monkeypatch, place):
 
     losses, state, _ = run(monitored=False)
     monkeypatch.setattr(f"trainability.doctor.measure.statistics.{place}", broken)
-    with pytest.warns(RuntimeWarning, match="stopped watching: ZeroDivisionError: oops") as caught:
+    with pytest.warns(RuntimeWarning, match="ZeroDivisionError: oops") as caught:
         watched_losses, watched_state, monitor = run()
     assert len(caught) == 1
     assert losses == watched_losses
@@ -352,7 +352,7 @@ def test_bad_arguments():
         Monitor(net(), every=0)
     with pytest.raises(ValueError, match="first_step is 0"):
         Monitor(net(), first_step=0)
-    with pytest.raises(ValueError, match="before is a Sequential; expected a Diagnosis, an Evidence or a ProbeResult"):
+    with pytest.raises(ValueError, match=r"before is a Sequential; .*Diagnosis.*Evidence.*ProbeResult"):
         Monitor(net(), before=net())
 
 
@@ -461,3 +461,106 @@ def test_a_second_monitor_continues_the_numbers():
     assert [record.step for record in evidence.steps] == [1, 2, 3, 4, 5, 6]
     assert [sample.step for sample in evidence.samples] == [1, 3, 5]
     assert [record.step for record in loop(first_step=41).evidence().steps] == [41, 42, 43]
+
+
+def dying_net() -> nn.Sequential:
+    """A net whose smallest weight belongs to a layer that can be killed."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 10))
+
+
+@torch.no_grad()
+def kill(model: nn.Sequential) -> None:
+    """Leave every unit at zero: what has a gradient from now on is the last bias."""
+    for layer in (model[0], model[2]):
+        layer.get_parameter("bias").fill_(-1e3)
+
+
+def watched_to_death(clip: float | None, *, alive: int = 5, dead: int = 20, drops: bool = False) -> Evidence:
+    """Steps of a net that dies on the way, all of them clipped, or none once it is dead."""
+    model = dying_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with Monitor(model, optimizer, every=5, num_classes=10) as monitor:
+        for step in range(alive + dead):
+            if step == alive:
+                kill(model)
+            loss = F.cross_entropy(model(torch.randn(16, 8)), torch.zeros(16, dtype=torch.long))
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            if clip is not None and not (drops and step >= alive):
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+    return monitor.evidence()
+
+
+def test_a_constant_clip_is_seen_where_the_smallest_weight_has_no_gradient() -> None:
+    evidence = watched_to_death(0.05)
+    for step in evidence.steps:
+        assert step.gradient_norm is not None
+        assert step.clip_ratio == pytest.approx(0.05 / step.gradient_norm, rel=1e-3)
+    assert "clip_dropped" not in [finding.rule for finding in diagnose(evidence).findings]
+
+
+def test_a_clip_that_is_dropped_on_a_dead_net_is_found() -> None:
+    assert "clip_dropped" in [finding.rule for finding in diagnose(watched_to_death(0.05, drops=True)).findings]
+
+
+def test_without_any_gradient_the_clip_ratio_is_unknown() -> None:
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 10, bias=False))
+    kill_bias = model[0].get_parameter("bias")
+    with torch.no_grad():
+        kill_bias.fill_(-1e3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Monitor(model, optimizer, num_classes=10) as monitor:
+        loss = F.cross_entropy(model(torch.randn(16, 8)), torch.randint(10, (16,)))
+        loss.backward()
+        monitor.after_backward(loss)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    assert [step.clip_ratio for step in monitor.evidence().steps] == [None]
+
+
+def accumulated(model: nn.Sequential, *, first_scale: float, learns: bool, k: int = 4, divided: bool = True) -> Evidence:
+    """A loop that passes `loss / k` on, as accumulation is written everywhere."""
+    with torch.no_grad():
+        model[4].get_parameter("bias")[0] = first_scale
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    draws = torch.Generator().manual_seed(0)
+    with Monitor(model, optimizer, every=20, accumulation=k, num_classes=10) as monitor:
+        for step in range(120):
+            if step == 5:
+                with torch.no_grad():
+                    model[4].get_parameter("bias").zero_()
+            for _ in range(k):
+                labels = torch.randint(10, (64,), generator=draws)
+                images = torch.randn(64, 8, generator=draws)
+                if learns:
+                    images[:, 0] = 4 * (labels % 2)
+                    images[:, 1] = 4.0 * (labels > 4)
+                loss = F.cross_entropy(model(images), labels) / k
+                loss.backward()
+                monitor.after_backward(loss if divided else loss * k)
+            optimizer.step()
+            optimizer.zero_grad()
+    return monitor.evidence()
+
+
+def test_a_loss_over_the_accumulation_steps_is_not_taken_for_learning() -> None:
+    model = dying_net()
+    kill(model)
+    # A dead net that starts above chance and comes down to it: a quarter of ln 10 looks like half the way to the goal.
+    evidence = accumulated(model, first_scale=30.0, learns=False)
+    assert evidence.steps[-1].loss == pytest.approx(math.log(10) / 4, rel=0.02)
+    diagnosis = diagnose(evidence)
+    assert diagnosis.verdict != "is training"
+    found = {finding.rule: finding for finding in diagnosis.findings}
+    assert found["loss_divided"].measurements[0].value == pytest.approx(4, rel=0.02)
+    whole = accumulated(dying_net(), first_scale=30.0, learns=False, divided=False)
+    assert "loss_divided" not in [finding.rule for finding in diagnose(whole).findings]
+
+
+def test_a_net_that_learns_is_training_however_its_loss_is_logged() -> None:
+    for divided in (True, False):
+        diagnosis = diagnose(accumulated(dying_net(), first_scale=0.0, learns=True, divided=divided))
+        assert diagnosis.verdict == "is training"

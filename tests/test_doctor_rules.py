@@ -199,7 +199,7 @@ def test_a_rule_that_fails_is_named_and_stops_nothing(monkeypatch):
     monkeypatch.setitem(RULES, "plateau", dataclasses.replace(RULES["plateau"], check=broken))
     diagnosis = diagnose(fires("metric_wrong"))
     assert diagnosis.verdict == "broken metric"
-    assert any("plateau: the rule itself failed" in line for line in diagnosis.not_checked)
+    assert any(line.startswith("plateau: ") for line in diagnosis.not_checked)
 
 
 def test_no_measurements_no_finding():

@@ -161,14 +161,12 @@ def test_a_broken_image_is_listed_and_skipped(tmp_path: Path) -> None:
 def test_more_than_one_percent_broken_stops_and_a_repair_goes_on(tmp_path: Path) -> None:
     broken_source(tmp_path, num_broken=2, per_class=10)
     config = config_for(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"2 of the first 20 images are broken, more than 1% of all 20: class-1/000\.jpg: "
-    ) as caught:
+    with pytest.raises(ValueError, match=r"^2 of .* 20 images .* 1% .*: class-1/000\.jpg: ") as caught:
         cache.pack(config)
     assert "\n" not in str(caught.value)
     folder = cache.pack_folder(config)
     assert (folder / "broken.txt").read_text().count("\n") == 2
-    with pytest.raises(ValueError, match="not a finished pack"):
+    with pytest.raises(ValueError, match=r"pack\.json"):
         Pack(folder)
     for number in range(2):
         (tmp_path / "source" / "class-1" / f"{number:03d}.jpg").write_bytes(on_disk.jpeg(1, number))
@@ -195,7 +193,7 @@ def test_one_flipped_bit_is_found_named_and_mended(tmp_path: Path, victim: str, 
     data = bytearray((folder / victim).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / victim).write_bytes(data)
-    with pytest.raises(ValueError, match=rf"{victim}: 1 of 8 files do not have their checksum"):
+    with pytest.raises(ValueError, match=rf"{victim}: 1 of 8 files.*checksum"):
         verify(folder)
     result = cache.pack(config_for(tmp_path))
     assert result.num_shards_made == (0 if victim == "index.npy" else 1)
@@ -207,7 +205,7 @@ def test_a_file_that_is_cut_off_is_found_when_the_pack_is_opened(tmp_path: Path)
     on_disk.class_folders(tmp_path / "source")
     folder = cache.pack(config_for(tmp_path)).folder
     os.truncate(folder / "shard-00000.bin", 1000)
-    with pytest.raises(ValueError, match=r"shard-00000.bin: missing, or not of \d+ bytes"):
+    with pytest.raises(ValueError, match=r"shard-00000\.bin: .* \d+ bytes"):
         dataset.load(config_for(tmp_path), seed=0)
 
 
@@ -313,9 +311,9 @@ def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:
     data = dataset.load(config_for(tmp_path, path=Path(moved)), seed=0)
     assert torch.equal(data.train.labels, original.train.labels)
     assert torch.equal(data.mean, original.mean)
-    with pytest.raises(ValueError, match=r"is a pack of folder at 40 pixels; data.name is folder and data.size 64"):
+    with pytest.raises(ValueError, match=r"folder at 40 pixels; data\.name is folder and data\.size 64"):
         dataset.load(config_for(tmp_path, path=Path(moved), size=64), seed=0)
-    with pytest.raises(ValueError, match="is a pack already"):
+    with pytest.raises(ValueError, match=r"data\.path"):
         cache.pack(config_for(tmp_path, path=Path(moved)))
 
 
@@ -364,7 +362,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(packing, "make_shard", full)
     on_disk.class_folders(tmp_path / "source")
-    with pytest.raises(ValueError, match=r"No space left on device.*start it again"):
+    with pytest.raises(ValueError, match="No space left on device"):
         cache.pack(config_for(tmp_path))
 
 

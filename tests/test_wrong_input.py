@@ -50,7 +50,7 @@ def test_whole_numbers_of_any_length_are_refused_in_a_line(digits: int, sign: in
 def test_whole_numbers_of_any_length_in_a_recipe(tmp_path: Path, key: str) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(f"[optim]\n{key} = {10**400}\n")
-    with pytest.raises(ValueError, match=rf"optim\.{key}.* is a whole number of 401 digits"):
+    with pytest.raises(ValueError, match=rf"optim\.{key}.* 401 digits"):
         configuration.from_toml(path)
 
 
@@ -74,7 +74,7 @@ def test_a_recipe_that_is_no_file(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize("text", [b"\xff", b"[" * 100_000, b"[optim]\nlr = " + b"[" * 100_000, b"[optim]\nlr = 1e", b"\0"])
 def test_a_recipe_of_other_bytes(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "recipe.toml").write_bytes(text)
-    with pytest.raises(ValueError, match="not a TOML file"):
+    with pytest.raises(ValueError, match=r"recipe\.toml"):
         configuration.from_toml(tmp_path / "recipe.toml")
 
 

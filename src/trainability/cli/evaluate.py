@@ -58,12 +58,7 @@ def evaluate(
         precision: bf16 evaluates in bfloat16.
         json: print JSON instead of tables.
     """
-    if bool(runs) == (weights is not None):
-        raise ValueError("evaluate needs run directories, or --weights FILE, and not both")
-    if weights is None and data != DataConfig():
-        raise ValueError("data.* is for --weights FILE; a run is evaluated on its own images")
-    if weights is not None and step is not None:
-        raise ValueError(f"step is {step}; it selects a checkpoint of a run, and --weights FILE has none")
+    _check_sources(runs, weights, data, step)
     in_range("batch-size", batch_size, at_least=1)
 
     from trainability.cli.progress import counter, progress_bars
@@ -94,6 +89,15 @@ def evaluate(
         return 0
     console.print(_evaluation_table(result, against))
     return 0
+
+
+def _check_sources(runs: tuple[Path, ...], weights: Path | None, data: DataConfig, step: int | None) -> None:
+    if bool(runs) == (weights is not None):
+        raise ValueError("evaluate needs run directories, or --weights FILE, and not both")
+    if weights is None and data != DataConfig():
+        raise ValueError("data.* is for --weights FILE; a run is evaluated on its own images")
+    if weights is not None and step is not None:
+        raise ValueError(f"step is {step}; it selects a checkpoint of a run, and --weights FILE has none")
 
 
 def _evaluation_table(result: Evaluation, against: Against | None) -> Table:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,41 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
     """Moves every tensor; an object of a kind of its own moves by its own `to`, where it has one (a batch of graphs)."""
     own = getattr(batch, "to", None)
     return own(device) if callable(own) else map_parts(batch, lambda part: to_device(part, device))
+
+
+def cloned(batch: Any) -> Any:
+    """A copy of a batch: of its tensors, and of objects of a kind of their own where they can be copied."""
+    if isinstance(batch, Tensor):
+        return batch.detach().clone().requires_grad_(batch.requires_grad)
+    rebuilt = map_parts(batch, cloned)
+    if rebuilt is batch and not isinstance(batch, str | bytes | int | float | bool | type(None)):
+        try:
+            return copy.deepcopy(batch)
+        except Exception:
+            return batch
+    return rebuilt
+
+
+def call_model(model: Callable[..., Any], inputs: Any) -> Any:
+    """Calls a model as loops do: with the entries of a dict by name and the items of a tuple in order, where it takes them so.
+
+    A model whose forward takes one argument gets the dict or the tuple itself.
+    """
+    forward = getattr(model, "forward", model)
+    try:
+        taken = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        taken = ()
+    names = {p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if isinstance(inputs, Mapping):
+        anything = any(p.kind is p.VAR_KEYWORD for p in taken)
+        by_name = (anything and len(names & set(inputs)) > 0) or set(inputs) <= names
+        return model(**inputs) if by_name else model(inputs)
+    if isinstance(inputs, tuple | list) and not hasattr(inputs, "_fields"):
+        places = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in taken)
+        several = any(p.kind is p.VAR_POSITIONAL for p in taken) or places > 1 or len(inputs) == 1
+        return model(*inputs) if several else model(inputs)
+    return model(inputs)
 
 
 def batch_size(batch: Any) -> int | None:

@@ -36,8 +36,9 @@ class LayerStats:
     Activations and output gradients are those of the layer's own output, before its activation function.
 
     Attributes:
-        name: as `named_modules()` gives it.
-        kind: "conv", "linear", "conv_transpose", "norm" or "embedding".
+        name: as `named_modules()` gives it; of a layer's further weights the parameter's full name.
+        kind: "conv", "linear", "conv_transpose", "norm", "embedding", "recurrent", "attention", "other" (another module with a
+            weight of its own) or "parameter" (a bare one: a position table, a class token).
         fan_in: inputs per output unit. None for normalisation.
         fan_out: outputs that each input unit feeds. None for normalisation.
         kernel: spatial size of the kernel; () for a linear layer.
@@ -233,7 +234,8 @@ class Sample:
         batch_size: examples in the (micro-)batch that was seen; None if it was not.
         training: `model.training` during the forward pass; None if it was not seen.
         gradient_norm_before_backward: norm of a parameter's gradient when backward began; 0 if there was none.
-        blind: hooks saw no layer; statistics of activations are missing and nothing may be concluded from that.
+        blind: neither the model nor a layer of it was called; statistics of activations are missing and nothing may be
+            concluded from that.
     """
 
     step: int
@@ -284,7 +286,7 @@ class Evidence:
         metric: the metric audit.
         num_classes: classes of the task.
         optimizer: settings of the optimizer.
-        problems: what went wrong inside the doctor itself, each named once.
+        problems: what the doctor could not watch and what went wrong inside it, each named once.
     """
 
     probe: ProbeResult | None = None

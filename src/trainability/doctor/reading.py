@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,10 +42,32 @@ def num_steps(evidence: Evidence) -> int:
     return evidence.steps[-1].step - evidence.steps[0].step + 1 if evidence.steps else 0
 
 
+def loss_divisor(evidence: Evidence) -> int:
+    """By what the logged losses are divided: the micro-batches of a step, where the losses' level gives them away; else 1.
+
+    `loss / k` is what accumulation passes to backward, and is then often logged. It shows in a first loss that is a k-th of
+    the probe's, within a tenth (dropout, another batch), or in losses that rest at ln C / k to a hundredth, where a net that
+    really had got that far would have losses that differ from batch to batch.
+    """
+    steps, chance = finite_steps(evidence), chance_loss(evidence)
+    factor = Counter(s.micro_batches for s in steps).most_common(1)[0][0] if steps else 1
+    if factor < 2 or chance is None:
+        return 1
+    probe, first = evidence.probe, steps[0].loss
+    known = probe.cross_entropy if probe is not None and probe.at_start and started_at_zero(evidence) else None
+    if known is not None and first > 0 and abs(known / (factor * first) - 1) < 0.1:
+        return factor
+    recent = [factor * s.loss for s in steps[-WINDOW_STEPS:]]
+    rests = len(recent) == WINDOW_STEPS and statistics.pstdev(recent) < 0.01 * chance
+    return factor if rests and abs(statistics.fmean(recent) / chance - 1) < 0.01 else 1
+
+
 def recent_loss(evidence: Evidence) -> float | None:
-    """Mean loss of the last `WINDOW_STEPS` steps; None with fewer than that."""
+    """Mean loss of the last `WINDOW_STEPS` steps, a division by the micro-batches taken back; None with fewer than that."""
     steps = finite_steps(evidence)
-    return statistics.fmean(s.loss for s in steps[-WINDOW_STEPS:]) if len(steps) >= WINDOW_STEPS else None
+    if len(steps) < WINDOW_STEPS:
+        return None
+    return loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[-WINDOW_STEPS:])
 
 
 def has_learned(evidence: Evidence) -> bool:
@@ -56,7 +79,7 @@ def has_learned(evidence: Evidence) -> bool:
     steps = finite_steps(evidence)
     if recent is None or len(steps) < 2 * WINDOW_STEPS:
         return False
-    first = statistics.fmean(s.loss for s in steps[:5])
+    first = loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:5])
     chance = chance_loss(evidence)
     if chance is None:
         return recent < LEARNED * first

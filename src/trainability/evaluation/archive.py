@@ -1,4 +1,4 @@
-"""Named arrays in one file, written whole and read back only if whole."""
+"""Named arrays in one file, written atomically and read with their checksums verified."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from trainability.disk import regular, whole
 
 
 def write(arrays: Mapping[str, Any], path: Path) -> None:
-    """Write arrays so that a kill leaves the old file or the new one.
+    """Write arrays so that a killed process leaves either the old or the new file.
 
     Raises:
-        OSError: they cannot be written; the file that was there before is as it was.
+        OSError: they cannot be written; the old file is unchanged.
     """
     with whole.replacing(path) as file:
         np.savez_compressed(file, **arrays)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read arrays back, each checked against its checksum first: numpy parses a header before the checksum is known.
+    """Read arrays, verifying each checksum first: numpy alone parses headers before it verifies.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: it is damaged, or no such file.
+        ValueError: it is damaged, or not such a file.
     """
     try:
         data = regular.read(path)

@@ -1,4 +1,4 @@
-"""What a run trains with, put together from its configuration: data, network, starting weights, optimizer."""
+"""Build from a configuration what a run trains with: data, network, initialisation, optimizer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from trainability.training.tally import Tally
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """Everything that a run trains with; the last ones are what `faults` exchanges."""
+    """Everything that a run trains with; `faults` replaces some of it."""
 
     model: VGG
     network: nn.Module
@@ -48,16 +48,16 @@ class TrainingParts:
 
 
 def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) -> TrainingParts:
-    """Build data, network with its starting weights, and optimizer.
+    """Build data, initialised network and optimizer.
 
     Args:
         config: complete.
-        engine: where.
-        data: in place of the whole set that the configuration names.
+        engine: device, precision, processes.
+        data: used instead of the configuration's whole data set.
 
     Raises:
-        ValueError: the plan does not fit the network, the batch is larger than the set, the run to copy from has other
-            shapes, a technique is younger than `run.period`, the memory cannot hold it. Nothing has been written then.
+        ValueError: the plan does not fit the network, the batch is larger than the training set, the run of `init.from` has
+            other shapes, a technique is newer than `run.period`, or the memory is too small. Nothing has been written then.
         MissingExtra: a sink is not installed. Nothing has been written then.
     """
     for sink in config.run.sinks:
@@ -74,7 +74,7 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
         rank=engine.rank,
         world_size=engine.world_size,
     )
-    with torch.device("meta"):  # torch's own drawing of weights would take as long as ours: seconds at full width
+    with torch.device("meta"):  # skips torch's default initialisation, which takes seconds at full width
         model = build_model(config, num_classes=loader.num_classes)
     num_parameters = count_parameters(model)
     _check_fits(config, num_parameters, engine)
@@ -109,10 +109,10 @@ def _check_fits(config: RunConfig, num_parameters: int, engine: Engine) -> None:
 
 
 def build_model(config: RunConfig, *, num_classes: int) -> VGG:
-    """Build the network that a complete configuration names, with torch's default weights.
+    """Build the network of a complete configuration, with PyTorch's default weights.
 
     Raises:
-        ValueError: it would have fewer outputs than there are classes.
+        ValueError: it has fewer outputs than there are classes.
     """
     assert config.model.width is not None
     assert config.data.crop is not None
@@ -134,7 +134,7 @@ def trained_model(folder: Path) -> VGG:
     """Load the newest weights of a run.
 
     Raises:
-        ValueError: it is no run directory, or has no checkpoint.
+        ValueError: it is not a run directory, or has no checkpoint.
     """
     run = read_run(folder)
     model = build_model(run.config, num_classes=len(run.data["class_names"]))

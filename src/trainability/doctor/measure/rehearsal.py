@@ -18,6 +18,7 @@ from trainability.doctor.measure.copies import copied, modules, optimizers, put_
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
+from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -124,7 +125,7 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
     start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     if loop.step is None:
         for part in loop.models:
-            part.train()
+            set_training(part, True)
     began = time.monotonic()
     task, observations = Task(), [_observe(loop, reference, 0, state)]
     if loop.output is not None:

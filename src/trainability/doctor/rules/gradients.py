@@ -4,9 +4,14 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+
+
+def _is_matrix(layer: LayerStats) -> bool:
+    """Not a scale, position table or class token: those are often zero at the start, and pass no gradient to other layers."""
+    return layer.kind not in ("norm", "parameter")
 
 
 @rule(
@@ -25,7 +30,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Fix: divide the learning rate by the factor given, or clip the gradient norm (`--optim.clip 1`); and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
-    layers = [s for s in reading.latest_layers(evidence) if s.kind != "norm" and s.update_ratio is not None]
+    layers = [s for s in reading.latest_layers(evidence) if _is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
     if not large:
         return []
@@ -66,7 +71,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
-    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and s.kind != "norm"]
+    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and _is_matrix(s)]
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
     if len(layers) < 2 or reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
@@ -142,7 +147,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Fix: multiply the learning rate by the factor given.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
-    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
+    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)

@@ -10,9 +10,9 @@ from trainability.doctor.rules.rule import rule
 
 @rule(severities=("error",), verdict="cannot tell")
 def blind(evidence: Evidence) -> list[Finding]:
-    """The monitor saw no layer at a sampled step, so its silence means nothing.
+    """The monitor saw nothing run at a sampled step, so its silence means nothing.
 
-    Fires: one sampled step or more at which no hook was called.
+    Fires: one sampled step or more at which neither the model nor any module with weights was called.
     Why: rules on layers stay silent without measurements, and a silent doctor reads like a healthy run.
     What fools it: nothing that is known; each sampled step either calls hooks or does not.
     Fix: give Monitor the module that the loop calls, and call it as model(images); not model.forward(images), nor a function

@@ -169,7 +169,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     """The loss that is logged is a whole fraction of the cross-entropy.
 
     Fires: the cross-entropy of the logits is 2 to 64 times the probe's loss, within 0.5 %; or 2 to 64 times the first logged
-        loss, within 5 % with a probe and 2 % without one, where ln C stands for it.
+        loss, within 5 % with a probe and 2 % without one, where ln C stands for it. Where a step takes k micro-batches: the
+        first loss is a k-th of the probe's, within 10 %, or the last 20 rest at ln C / k, within 1 %.
     Why: dividing by the accumulation steps for backward is right, and logging the divided value makes curves of different
         settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
     What fools it: a loss that is weighted by 1 / k on purpose, and a net that was not untrained at the first logged step.
@@ -191,6 +192,12 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
             seen = (probe.cross_entropy, first, factor) if factor else None
         elif chance is not None and first < chance and (factor := _factor_of(chance, first, 0.02)):
             seen = (chance, first, factor)
+    if seen is None and (factor := reading.loss_divisor(evidence)) > 1:
+        # The probe's loss, if the first one gives the division away; chance level, if the last ones do.
+        first, logged = evidence.steps[0].loss, (reading.recent_loss(evidence) or 0.0) / factor
+        known = probe.cross_entropy if probe is not None and probe.at_start else None
+        is_first = known is not None and math.isfinite(first) and abs(known / (factor * first) - 1) < 0.1
+        seen = (known, first, factor) if known is not None and is_first else (chance or 0.0, logged, factor)
     if seen is None:
         return []
     expected, logged, factor = seen

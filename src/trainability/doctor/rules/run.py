@@ -162,7 +162,7 @@ def plateau(evidence: Evidence) -> list[Finding]:
     steps, num_steps = reading.finite_steps(evidence), reading.num_steps(evidence)
     if chance is None or recent is None or num_steps < 100 or recent < 0.95 * chance or reading.has_learned(evidence):
         return []
-    first = statistics.fmean(s.loss for s in steps[:WINDOW_STEPS])
+    first = reading.loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:WINDOW_STEPS])
     expected = evidence.probe.plateau_steps if evidence.probe is not None else None
     if recent < 0.95 * first or (expected is not None and math.isfinite(expected) and num_steps < 2 * expected):
         return []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.trace import Op
 
 # Correlations are kept at these distances in pixels, and last between two different examples.
@@ -76,20 +77,6 @@ class WeightMoments:
     bias_mean_square: float = 0.0
 
 
-def fan_in(kind: str, shape: Sequence[int]) -> int:
-    """Inputs that feed one output unit: all of a weight's dimensions but the output's."""
-    if kind == "conv_transpose":  # (in, out / groups, *kernel)
-        return shape[0] * math.prod(shape[2:])
-    return math.prod(shape[1:])
-
-
-def fan_out(kind: str, shape: Sequence[int]) -> int:
-    """Output units that one input unit feeds, counted at stride 1."""
-    if kind == "conv_transpose":
-        return shape[1] * math.prod(shape[2:])
-    return shape[0] * math.prod(shape[2:])
-
-
 def per_dimension(value: int | Sequence[int], count: int) -> tuple[int, ...]:
     """One number or a sequence, as one number per spatial dimension."""
     return (value,) * count if isinstance(value, int) else tuple(value)[:count]
@@ -132,10 +119,11 @@ def effective_fan_in(op: Op, shape: Sequence[int]) -> float:
 
     A 3x3 kernel with padding 1 on a 2x2 map finds 4 of its 9 taps inside: its gain is 4/9 of what fan-in says.
     """
+    fan_in, _ = fan_in_and_out(op.kind, shape, op.options["groups"])
     if op.kind == "conv_transpose":  # each output collects what the inputs spread over it
         spread = math.prod(op.output_shape[2:]) / max(1, math.prod(op.input_shape[2:]))
-        return fan_in(op.kind, shape) / spread
-    return fan_in(op.kind, shape) * math.prod(shared_taps(op, shape, axis, 0) for axis in range(len(shape) - 2))
+        return fan_in / spread
+    return fan_in * math.prod(shared_taps(op, shape, axis, 0) for axis in range(len(shape) - 2))
 
 
 def weighted(op: Op, x: SignalMoments, weight: WeightMoments) -> SignalMoments:
@@ -238,7 +226,9 @@ def width_noise(op: Op, x: SignalMoments, num_units: int) -> float:
     deviation, _ = _centred(x)
     values = op.options["apply"](x.mean + deviation * _GRID) ** 2
     square = float((values * _DENSITY).sum())
-    return (float((values**2 * _DENSITY).sum()) / max(square, 1e-300) ** 2 - 1) / num_units * x.between_examples**2
+    if square < 1e-150:  # no signal, whose square does not vary either
+        return 0.0
+    return (float((values**2 * _DENSITY).sum()) / square**2 - 1) / num_units * x.between_examples**2
 
 
 def pool_window(op: Op) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from trainability.doctor.theory import moments
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.moments import DISTANCES, SignalMoments, WeightMoments
 from trainability.doctor.theory.signal import log10
 from trainability.doctor.theory.trace import ACTIVATIONS, Op, Trace
@@ -271,6 +272,11 @@ def _layer(
     weight = weights[op.weight]
     out, ratio = values[op.output], gradients.get(op.output)
     is_norm = op.kind == "norm"
+    groups = op.options.get("groups", 1)
+    num_units = weight.shape[-1 if op.kind == "embedding" else 0]
+    if op.kind == "conv_transpose":
+        num_units = weight.shape[1] * groups
+    fan_in, fan_out = (0, 0) if is_norm else fan_in_and_out(op.kind, weight.shape, groups)
     spatial = len(weight.shape) - 2
     padding = op.options.get("padding", 0)
     own = trace.activation_after(op)
@@ -278,7 +284,7 @@ def _layer(
     if op.kind in ("conv", "linear", "conv_transpose"):
         # The head has no activation; it takes the net's, so that variance 2 / fan_in is gain 1 wherever it stands.
         named = own or next((a for o in reversed(trace.ops) if (a := trace.activation_after(o))), None)
-        gain = moments.fan_in(op.kind, weight.shape) * weight.variance * _activation_factor(trace, named, values)
+        gain = fan_in * weight.variance * _activation_factor(trace, named, values)
     # Widths above this layer scatter its gradient; those below scatter its output.
     output = values.get(trace.output) if trace.output is not None else None
     scatter = max((output.log_variance if output else 0.0) - (out.log_variance if out else 0.0), 0.0)
@@ -286,9 +292,9 @@ def _layer(
         name=op.name or "",
         kind=op.kind,
         weight=op.weight,
-        fan_in=0 if is_norm else moments.fan_in(op.kind, weight.shape),
-        fan_out=0 if is_norm else moments.fan_out(op.kind, weight.shape),
-        num_units=weight.shape[1] if op.kind == "conv_transpose" else weight.shape[-1 if op.kind == "embedding" else 0],
+        fan_in=fan_in,
+        fan_out=fan_out,
+        num_units=num_units,
         kernel=tuple(weight.shape[2:]),
         padding=moments.per_dimension(padding, spatial) if spatial > 0 and not isinstance(padding, str) else (),
         activation=own,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.theory import moments
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.moments import WeightMoments
 
 _SAMPLE_SIZE = 1 << 18  # elements that a large weight's variance is estimated from: standard error 0.3 %
@@ -102,7 +102,8 @@ def gain_budget(model: nn.Module) -> GainBudget:
             gains.append((name, module.k ** (-2 * module.beta)))
         if kind in ("conv", "linear", "conv_transpose") and full in weights:
             weight = weights[full]
-            gains.append((name, moments.fan_in(kind, weight.shape) * weight.variance * factor))
+            fan_in, _ = fan_in_and_out(kind, weight.shape, getattr(module, "groups", 1))
+            gains.append((name, fan_in * weight.variance * factor))
     if any(isinstance(module, NORMALISATIONS) for module in model.modules()):
         return GainBudget(gains=tuple(gains), log10_gain=None, reason="normalisation sets the signal's scale anew")
     if not gains:
