@@ -16,8 +16,13 @@ NO_KILL: dict[str, Any] = {"kills": 0, "runs": 0, "refused": 0, "seconds": 0.0}
 
 
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, inputs.Kind]:
-    return inputs.kinds(tmp_path_factory.mktemp("inputs"))
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("campaigns")
+
+
+@pytest.fixture(scope="module")
+def kinds(root: Path) -> dict[str, inputs.Kind]:
+    return inputs.kinds(root)
 
 
 def test_a_damaged_input_of_each_kind_is_refused_in_a_line_or_taken_for_what_it_is(kinds: dict[str, inputs.Kind]) -> None:
@@ -80,19 +85,20 @@ def test_the_process_ends_at_the_change_that_was_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["train", "two processes", "pack", "evaluate", "report"])
-def test_killed_work_is_taken_up_and_ends_as_whole_work_does(name: str, tmp_path: Path) -> None:
-    work = kills.campaigns(tmp_path)["train" if name == "two processes" else name]
-    total = kills.num_changes(work, tmp_path, name)
+def test_killed_work_is_taken_up_and_ends_as_whole_work_does(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kills, "MOST_KILLS", 2)
+    work = kills.campaigns(root)["train" if name == "two processes" else name]
+    total = kills.num_changes(work, root, name)
     counted = {**NO_KILL, "at": {}, "wrong": []}
-    kill_once(counted, work, tmp_path, name, total, second=name == "two processes")
+    kill_once(counted, work, root, name, total, second=name == "two processes")
     assert counted["wrong"] == []
     assert counted["kills"] >= 1
     assert (counted["refused"] > 0) == (name == "two processes")
 
 
-def test_a_run_that_comes_out_otherwise_is_noticed(tmp_path: Path) -> None:
-    work = kills.campaigns(tmp_path)["report"]
-    kills.num_changes(work, tmp_path, "report")
-    other = tmp_path / "whole-report" / "run" / "steps.jsonl"
-    other.write_text(other.read_text().replace('"step": 3', '"step": 4'))
-    assert kills.one(work, tmp_path, "report", 0, 4)["wrong"] == "steps.jsonl differs"
+def test_a_run_that_comes_out_otherwise_is_noticed(root: Path) -> None:
+    work = kills.campaigns(root)["report"]
+    total = kills.num_changes(work, root, "report")
+    other = root / "whole-report" / "run" / "steps.jsonl"
+    other.write_text(other.read_text().replace('"loss": ', '"loss": 1'))
+    assert kills.one(work, root, "report", 0, total)["wrong"] == "steps.jsonl differs"

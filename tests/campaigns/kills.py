@@ -7,6 +7,7 @@ import math
 import os
 import random
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from campaigns.injection import Injector
 from trainability.cli import program as cli
 from trainability.data import packing
 from trainability.evaluation import archive
-from trainability.training import checkpoint
+from trainability.training import checkpoint, shards
 from trainability.training.record import EVALUATIONS, STEPS, read_rows, read_run
 
 CLOCK = ("images_per_second", "train_seconds")
@@ -83,6 +84,21 @@ def train(folder: Path) -> int:
     return 0 if code == 2 and done else code
 
 
+def sharded(folder: Path) -> int:
+    """Train as two processes that share the network, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "LOCAL_RANK": "0"}
+    TINY["run__parallel"] = "sharded"
+    other = os.fork()
+    if other == 0:
+        os.environ |= {"RANK": "1", "LOCAL_RANK": "1"}
+        os._exit(train(folder))
+    code = train(folder)
+    return code or os.waitstatus_to_exitcode(os.waitpid(other, 0)[1])
+
+
 def _resumed(folder: Path) -> int:
     os.chdir(folder)
     return command("train", "--resume", "run")
@@ -120,13 +136,21 @@ def runs_differ(one: Path, other: Path) -> str | None:
     states = []
     for run in runs:
         found = checkpoint.checkpoints(run.folder / "checkpoints")
-        states.append({path.name: torch.load(path, weights_only=True) for _, path in found if path.is_file()})
+        states.append({path.name: _state(path) for _, path in found})
     if states[0].keys() != states[1].keys():
         return f"checkpoints {sorted(states[0])} and {sorted(states[1])}"
     for name, state in states[0].items():
         if not _equal(state, states[1][name]):
             return f"{name} differs"
     return _predictions_differ(one, other) or _left_over(one / "run")
+
+
+def _state(path: Path) -> Any:
+    """Read all that a checkpoint holds; of a sharded one, its files."""
+    if path.is_file():
+        return torch.load(path, weights_only=True)
+    files = {name.name: name.read_bytes() for name in path.glob("*.distcp")}
+    return {"files": files, "position": {**shards.read(path)["facts"]["position"], "sums": None}}
 
 
 def _predictions_differ(one: Path, other: Path) -> str | None:
@@ -188,6 +212,7 @@ def campaigns(root: Path) -> dict[str, Campaign]:
     return {
         "train": Campaign(start=train, compare=runs_differ, fresh=lambda folder: None),
         "pack": Campaign(start=pack, compare=packs_differ, fresh=link),
+        "sharded": Campaign(start=sharded, compare=runs_differ, fresh=lambda folder: None),
         "evaluate": Campaign(start=evaluate, compare=runs_differ, fresh=with_run(made)),
         "report": Campaign(start=report, compare=runs_differ, fresh=with_run(made)),
     }
