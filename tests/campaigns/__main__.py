@@ -41,7 +41,8 @@ def main() -> None:
     end = time.monotonic() + 60 * asked.minutes
     root = Path(tempfile.mkdtemp(prefix="campaigns-"))
     try:
-        _malicious(results)
+        if "malicious files" not in results:
+            _malicious(results)
         _inputs(results, root / "inputs", asked.inputs, lambda: time.monotonic() > end - 60 * asked.minutes / 2)
         _kills(results, root / "kills", asked.kills, lambda: time.monotonic() > end)
     finally:

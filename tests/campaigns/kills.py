@@ -255,7 +255,7 @@ def one(campaign: Campaign, root: Path, name: str, number: int, total: int, *, s
     campaign.fresh(folder)
     draw = random.Random(number)
     stride = next(step for step in range(int(0.618 * total) + 1, 2 * total + 2) if math.gcd(step, total) == 1)
-    at = number * stride % total + 1
+    at: int | None = number * stride % total + 1
     places: list[str] = []
     refusals: list[Any] = []
     for _ in range(MOST_KILLS + 1):
@@ -273,7 +273,7 @@ def one(campaign: Campaign, root: Path, name: str, number: int, total: int, *, s
         if answer != "killed":
             break
         places.append(injector.place)
-        at = draw.randint(1, total // 2 + 1) if len(places) < MOST_KILLS else total + 1
+        at = draw.randint(1, total // 2 + 1) if len(places) < MOST_KILLS else None
     wrong = f"answered {answer}" if answer != 0 else campaign.compare(folder, root / f"whole-{name}")
     if any(refusal != 2 for refusal in refusals):
         wrong = f"a second process was not refused: {refusals}"
