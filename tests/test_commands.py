@@ -72,7 +72,7 @@ def test_a_finished_run_has_kept_its_answers(call) -> None:
         (["evaluate", "one", "--scales", ""], "scales: cannot read ''"),
         (["evaluate", "one", "--batch-size", "0"], "batch-size is 0"),
         (["evaluate", "one", "--data.name", "folder"], "data.*"),
-        (["evaluate", "--weights", "x.pth", "--step", "5"], "--weights FILE has not"),
+        (["evaluate", "--weights", "x.pth", "--step", "5"], "step is 5; "),
         (["evaluate", "one", "--step", "5"], "step 5"),
         (["evaluate", "one", "--against", "paper"], "ImageNet"),
         (["evaluate", "--weights", "nowhere.pth"], "nowhere.pth"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainability import keyed
-from trainability.evaluation.error_analysis import confusion_matrix, entropy, error_analysis, tables
+from trainability.evaluation.error_analysis import confusion_matrix, entropy_of_counts, error_analysis, tables
 from trainability.evaluation.predictions import Predictions, from_log_probabilities
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
@@ -72,8 +72,8 @@ def test_collapse_shows_in_the_entropy_of_the_answers() -> None:
 
 
 def test_entropy_of_one_class_and_of_nothing_is_zero() -> None:
-    assert entropy(np.array([0, 7, 0])) == 0
-    assert entropy(np.array([0, 0])) == 0
+    assert entropy_of_counts(np.array([0, 7, 0])) == 0
+    assert entropy_of_counts(np.array([0, 0])) == 0
 
 
 def test_worst_and_most_confident_images_are_wrong_and_in_order() -> None:

@@ -188,7 +188,7 @@ def test_what_cannot_be_asked_is_refused(run: Path, tmp_path: Path) -> None:
 
 def test_the_papers_row_stands_first() -> None:
     def first(*configs: str, protocol: str, scales: tuple[int, ...]) -> reference.Published:
-        return reference.beside(configs, data_name="imagenet", protocol=protocol, scales=scales)[0]
+        return reference.comparable_errors(configs, data_name="imagenet", protocol=protocol, scales=scales)[0]
 
     assert first("D", protocol="dense", scales=(384,)).top5_error == 0.087
     assert first("A-LRN", protocol="centre", scales=(256,)).top1_error == 0.297
@@ -196,8 +196,8 @@ def test_the_papers_row_stands_first() -> None:
     assert first("E", protocol="dense+multi-crop", scales=(256, 384, 512)).top5_error == 0.071
     assert first("E", "D", protocol="multi-crop", scales=(256, 384, 512)).top1_error == 0.239
     assert first("D", protocol="ten-crop", scales=(256,)).top1_error is None
-    assert len(reference.beside(("D",), data_name="imagenet", protocol="dense", scales=(256,))) == 11
+    assert len(reference.comparable_errors(("D",), data_name="imagenet", protocol="dense", scales=(256,))) == 11
     with pytest.raises(ValueError, match="digits"):
-        reference.beside(("D",), data_name="digits", protocol="dense", scales=(256,))
+        reference.comparable_errors(("D",), data_name="digits", protocol="dense", scales=(256,))
     with pytest.raises(ValueError, match=r"B\+C"):
-        reference.beside(("C", "B"), data_name="imagenet", protocol="dense", scales=(256,))
+        reference.comparable_errors(("C", "B"), data_name="imagenet", protocol="dense", scales=(256,))

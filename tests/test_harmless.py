@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from programs import SCENARIOS, SLOW_SCENARIOS, Program, mlp
+from harmless_programs import SCENARIOS, SLOW_SCENARIOS, Program, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -260,7 +260,7 @@ def test_predictions_come_back_from_the_disk(tmp_path) -> None:
     kept = ask(member(), protocol="dense")
     predictions.save(kept, tmp_path / predictions.FILE)
     back = predictions.load(tmp_path / predictions.FILE)
-    assert (back.class_names, back.protocol) == (NAMES, "dense at 40 pixels, mirrored too")
+    assert (back.class_names, back.protocol) == (NAMES, "dense at 40 pixels, with flips")
     assert all((getattr(back, name) == getattr(kept, name)).all() for name in predictions.ARRAYS)
     with pytest.raises(ValueError, match="trainability evaluate"):
         predictions.load(tmp_path / "other" / predictions.FILE)

@@ -255,7 +255,7 @@ REFUSALS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "half an idx": (
         "mnist",
         lambda root: os.truncate(on_disk.mnist_idx(root, zipped=False) / "train-images-idx3-ubyte", 999),
-        "cut off",
+        "truncated",
     ),
     "missing idx": (
         "mnist",

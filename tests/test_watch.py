@@ -17,18 +17,18 @@ from conftest import config_of, flags_of, hear_ctrl_c
 from runs_on_disk import FINDING, begin, diagnosed, end, epoch, steps
 
 from trainability.watch import screen as watching
-from trainability.watch.screen import Teller, watch_run
+from trainability.watch.screen import EventLines, watch_run
 from trainability.watch.state import LiveRun
 
 
 def test_everything_is_told_once_and_the_end_last(tmp_path: Path) -> None:
     record = begin(tmp_path / "run")
     run = LiveRun(tmp_path / "run")
-    teller = Teller(run)
+    lines = EventLines(run)
 
     def told() -> list[str]:
         run.poll()
-        return list(teller.news())
+        return list(lines.news())
 
     assert told() == [f"VGG-B on digits, 3 epochs: {tmp_path / 'run'}", "waiting for the first step"]
     assert told() == []
@@ -66,13 +66,13 @@ def test_a_continued_run_tells_only_the_epochs_that_are_new(tmp_path: Path) -> N
     epoch(record, 1)
     epoch(record, 2)
     run = LiveRun(tmp_path / "run")
-    teller = Teller(run)
-    list(teller.news())
+    lines = EventLines(run)
+    list(lines.news())
     record.rewind(step=4, epoch=1)
     steps(record, 5, 8, loss=0.5)
     epoch(record, 2, train_seconds=3.0, train_loss=0.75)
     run.poll()
-    continued, line = teller.news()
+    continued, line = lines.news()
     assert "checkpoint" in continued
     assert line.startswith("epoch 2/3  loss 0.750")
 
@@ -80,14 +80,14 @@ def test_a_continued_run_tells_only_the_epochs_that_are_new(tmp_path: Path) -> N
 def test_silence_is_told_and_again_when_it_is_twice_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(tmp_path / "run")
     run = LiveRun(tmp_path / "run")
-    teller = Teller(run)
-    list(teller.news())
+    lines = EventLines(run)
+    list(lines.news())
     start = time.monotonic()
 
     def told(seconds: int) -> list[str]:
         monkeypatch.setattr("trainability.watch.state.time.monotonic", lambda: start + seconds)
         run.poll()
-        return list(teller.news())
+        return list(lines.news())
 
     assert told(50) == []
     (line,) = told(100)

@@ -103,7 +103,7 @@ def _check_sources(runs: tuple[Path, ...], weights: Path | None, data: DataConfi
 def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
     from rich.table import Table
 
-    from trainability.evaluation.reference import beside
+    from trainability.evaluation.reference import comparable_errors
     from trainability.formats import percent
 
     found = result.errors
@@ -119,7 +119,7 @@ def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
         f"{found.num_examples:,}",
     )
     if against is not None:
-        rows = beside(
+        rows = comparable_errors(
             result.configs, data_name=result.data_name, protocol=result.protocol, scales=result.scales, against=against
         )
         for row in rows:

@@ -142,7 +142,7 @@ def _caltech_tar(path: Path, accepted: str) -> Catalog:
         with tarfile.open(path, "r:") as tar:  # "r:" refuses compressed ones, whose members have no offset to read from
             members = [member for member in tar if member.isfile() and _CALTECH_MEMBER.search(member.name)]
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"data.path {path}: not an uncompressed tar, or cut off ({error}); {accepted}") from None
+        raise ValueError(f"data.path {path}: not an uncompressed tar, or truncated ({error}); {accepted}") from None
     members.sort(key=lambda member: member.name)
     offsets = np.array([member.offset_data for member in members], dtype=np.int64)
     sizes = np.array([member.size for member in members], dtype=np.int64)

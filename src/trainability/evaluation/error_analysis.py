@@ -228,8 +228,8 @@ def spread(predictions: Predictions, num_listed: int) -> Spread:
         num_classes=len(names),
         num_labelled=int((labelled > 0).sum()),
         num_predicted=int((predicted > 0).sum()),
-        label_entropy=entropy(labelled),
-        predicted_entropy=entropy(predicted),
+        label_entropy=entropy_of_counts(labelled),
+        predicted_entropy=entropy_of_counts(predicted),
         no_answer_fraction=float((answers < 0).mean()),
         most_predicted=tuple(
             (names[number], int(predicted[number]) / num_images, int(labelled[number]) / num_images) for number in order
@@ -237,7 +237,7 @@ def spread(predictions: Predictions, num_listed: int) -> Spread:
     )
 
 
-def entropy(counts: np.ndarray) -> float:
+def entropy_of_counts(counts: np.ndarray) -> float:
     """Compute the entropy of counts in nats; 0 if all counts are 0."""
     shares = counts[counts > 0] / max(1, counts.sum())
     return max(0.0, float(-(shares * np.log(shares)).sum()))

@@ -120,7 +120,7 @@ OF_THE_LOG = tuple(
 )
 
 
-def beside(
+def comparable_errors(
     configs: tuple[str, ...], *, data_name: str, protocol: str, scales: tuple[int, ...], against: Against = "paper"
 ) -> list[Published]:
     """Find the published errors of the same network or ensemble, the most comparable first.

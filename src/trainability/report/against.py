@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainability.evaluation.reference import TORCHVISION, Against, Published, beside
+from trainability.evaluation.reference import TORCHVISION, Against, Published, comparable_errors
 from trainability.training.record import Run
 
 
@@ -33,11 +33,13 @@ def reference_for(run: Run, against: Against) -> Reference:
     """
     config = run.config.completed()
     data = config.data
-    rows = beside((config.model.config,), data_name=data.name, protocol="centre", scales=(data.size or 0,), against=against)
+    rows = comparable_errors(
+        (config.model.config,), data_name=data.name, protocol="centre", scales=(data.size or 0,), against=against
+    )
     if config.model.width != 1:
         raise ValueError(f"against {against}: its errors are of the full width; this run has model.width {config.model.width}")
     trained = "-".join(map(str, data.jitter)) if data.jitter else str(data.size)
-    # `beside` puts the same protocol first. Among equals: first the same training scale, then the paper.
+    # `comparable_errors` puts the same protocol first. Among equals: first the same training scale, then the paper.
     best = min(rows, key=lambda row: (row.source == TORCHVISION, row.protocol != "centre", row.train != trained))
     return Reference(label=against, top1_error=best.top1_error, top5_error=best.top5_error, source=_in_words(best))
 

@@ -32,7 +32,7 @@ def confusion_figure(confusion: np.ndarray, class_names: tuple[str, ...]) -> Fig
     shown = shown_classes(confusion)
     title = "Confusion matrix"
     if not len(shown):
-        return Figure(name="confusion", title=title, missing="Every prediction is correct.")
+        return Figure(name="confusion", title=title, missing="No prediction is wrong.")
     totals = confusion.sum(1)
     counts = confusion[np.ix_(shown, shown)]
     shares = 100 * counts / np.maximum(1, totals[shown, None])

@@ -136,8 +136,8 @@ class Logbook:
         self.last_evaluation: dict[str, Any] | None = recorded[-1] if recorded else None
         self.num_examples, self.seconds = 0, 0.0
         # A resumed run shows its open findings again; the file has each finding once, at its first step.
-        told = read_rows(record.folder / FINDING_EVENTS) if self.writes else []
-        self.told_findings = {(row["rule"], row["severity"]) for row in told}
+        known = read_rows(record.folder / FINDING_EVENTS) if self.writes else []
+        self.known_findings = {(row["rule"], row["severity"]) for row in known}
         if self.display:
             self.display.start(start)
         self.clock = time.perf_counter()
@@ -220,9 +220,9 @@ class Logbook:
     def diagnosed(self, step: int, diagnosis: Diagnosis, new: list[Finding]) -> None:
         """Record a diagnosis, and show its new findings."""
         self.record.write_findings(step=step, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
-        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.told_findings]
+        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.known_findings]
         self.record.append(FINDING_EVENTS, [{"step": step, **to_plain(finding)} for finding in unwritten])
-        self.told_findings |= {(finding.rule, finding.severity) for finding in unwritten}
+        self.known_findings |= {(finding.rule, finding.severity) for finding in unwritten}
         for sink in self.sinks:
             for finding in new:
                 sink.text(step, f"finding/{finding.rule}", f"{finding.severity}: {finding.seen}. {finding.remedy}")

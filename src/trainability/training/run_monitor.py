@@ -47,7 +47,7 @@ class RunMonitor:
         self.monitor: Monitor | None = None
         self.before = Evidence(num_classes=parts.loader.num_classes)
         self.first_diagnosis: Diagnosis | None = None
-        self.told: dict[str, int] = {}
+        self.reported: dict[str, int] = {}
         self.last_sample = position.step
         self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
         self.plateau = Plateau()
@@ -152,12 +152,12 @@ class RunMonitor:
             diagnosis = keep_prescriptions(diagnosis, self.first_diagnosis)
         new = [finding for finding in diagnosis.findings if self._is_news(finding)]
         self.logbook.diagnosed(position.step, diagnosis, new)
-        self.told |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
+        self.reported |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
         if self.config.run.stop_on == "doomed" and diagnosis.verdict in DOOMED:
             self.doomed = f"{diagnosis.verdict}: {diagnosis.reason}"
 
     def _is_news(self, finding: Finding) -> bool:
-        return SEVERITIES.index(finding.severity) > self.told.get(finding.rule, -1)
+        return SEVERITIES.index(finding.severity) > self.reported.get(finding.rule, -1)
 
 
 def _replayed(folder: Path, config: RunConfig) -> Plateau:

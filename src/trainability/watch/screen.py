@@ -62,10 +62,10 @@ def _draw(run: LiveRun, console: Console, every: float) -> None:
 
 
 def _tell(run: LiveRun, every: float) -> None:
-    teller = Teller(run)
+    lines = EventLines(run)
     try:
         while True:
-            for line in teller.news():
+            for line in lines.news():
                 print(line, flush=True)
             if run.result is not None:
                 return
@@ -76,7 +76,7 @@ def _tell(run: LiveRun, every: float) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Teller:
+class EventLines:
     """Reports new events as lines, each once."""
 
     def __init__(self, run: LiveRun) -> None:

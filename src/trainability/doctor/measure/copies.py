@@ -78,6 +78,56 @@ def used_by(function: Any) -> list[Any]:
     return _stateful(reached)
 
 
+def keep_variables(*functions: Any) -> Callable[[], None]:
+    """Remembers what functions keep between calls; call what it returns to put it back.
+
+    Closed-over and global variables and attributes are bound again to what they were bound to, and a dict or list among them
+    holds what it held: a hidden state that is carried along, a count of batches. Values that are changed in place otherwise are
+    the caller's (see `put_back`).
+    """
+    restore: list[Callable[[], None]] = []
+    for function in functions:
+        while isinstance(function, functools.partial):
+            function = function.func
+        owner = getattr(function, "__self__", None)
+        function = getattr(function, "__func__", function)
+        held = vars(owner) if hasattr(owner, "__dict__") and not isinstance(owner, nn.Module) else {}
+        if held:
+            restore.append(functools.partial(held.update, dict(held)))
+        cells = [cell for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
+        restore += [functools.partial(setattr, cell, "cell_contents", cell.cell_contents) for cell in cells]
+        names = getattr(getattr(function, "__code__", None), "co_names", ())
+        seen = {name: function.__globals__[name] for name in names if name in function.__globals__}
+        if seen:
+            restore.append(functools.partial(function.__globals__.update, seen))
+        for value in [*(cell.cell_contents for cell in cells), *seen.values(), *held.values()]:
+            if type(value) is dict:
+                restore.append(functools.partial(_refill_dict, value, dict(value)))
+            elif type(value) is list:
+                restore.append(functools.partial(value.__setitem__, slice(None), list(value)))
+
+    def put_back() -> None:
+        for action in restore:
+            action()
+
+    return put_back
+
+
+@contextlib.contextmanager
+def variables_put_back(*functions: Any) -> Iterator[None]:
+    """Puts back what functions keep between calls (see `keep_variables`), also after an exception."""
+    restore = keep_variables(*functions)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _refill_dict(value: dict[Any, Any], old: dict[Any, Any]) -> None:
+    value.clear()
+    value.update(old)
+
+
 def _filled(cell: Any) -> bool:
     with contextlib.suppress(ValueError):
         return cell.cell_contents is not cell

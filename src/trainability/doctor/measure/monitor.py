@@ -6,6 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, to_host
 from trainability.doctor.rules.verdict import diagnose
@@ -87,6 +90,7 @@ class Monitor:
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
         self._problems: list[str] = []
+        self._facts: Facts | None = None
         self._pending: list[tuple[Tensor, bool, dict[str, Any]]] = []
         self._handles: list[Any] = []
         self._is_entered = False
@@ -182,6 +186,10 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
+        facts = self._facts or Facts()
+        if self._sampler.first_input is not None:
+            std, mean = self._sampler.first_input.tolist()
+            facts = replace(facts, input_std=std, input_mean=mean)
         if self._optimizer is not None:
             with contextlib.suppress(KeyError, TypeError, ValueError):  # an optimizer without a learning rate
                 settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)
@@ -189,6 +197,7 @@ class Monitor:
             steps=tuple(self._steps),
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
+            facts=facts if facts != Facts() else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
@@ -238,6 +247,8 @@ class Monitor:
             self._end_step(skipped=True, arm=False)
         parameters = self._trained()
         device = parameters[0].device if parameters else "cpu"
+        if self._facts is None and isinstance(loss, Tensor):
+            self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
         self._micro.append(value.reshape(()).clone())
         self._expected_lr = expected_lr

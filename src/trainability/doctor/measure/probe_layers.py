@@ -15,6 +15,10 @@ from trainability.doctor.theory.band import BUDGET_HIGH
 from trainability.doctor.theory.propagation import Prediction
 from trainability.doctor.theory.trace import Trace
 
+# Optimizers whose first step is the learning rate itself: they divide by the gradient's own size. That of others (Adadelta,
+# RMSprop, Muon) is not predicted.
+_UNIT_STEPS = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Lion")
+
 
 def growth_facts(
     model: nn.Module,
@@ -138,7 +142,8 @@ def _weight_fields(
     }
     if settings is not None and size > 0:
         step = row["rms"] * min(1.0, settings.clip / norm) if settings.clip and norm > 0 else row["rms"]
-        if settings.name != "SGD":
-            step = 1.0 if row["rms"] > 0 else 0.0  # Adam and its kin divide by the gradient's own size
-        fields["update_ratio"] = settings.lr * step / size
+        if settings.name in _UNIT_STEPS:
+            step = 1.0 if row["rms"] > 0 else 0.0
+        if settings.name in ("SGD", *_UNIT_STEPS):
+            fields["update_ratio"] = settings.lr * step / size
     return fields

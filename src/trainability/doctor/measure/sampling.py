@@ -15,7 +15,7 @@ from trainability.doctor.evidence import LayerStats, Sample
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
-from trainability.doctor.theory import moments
+from trainability.doctor.theory.fans import fan_in_and_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,12 @@ class LayerSampler:
     Attributes:
         is_armed: whether the next forward pass is watched, or was.
         gauges: parameters whose gradient is looked at as backward begins.
+        first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
     """
 
     def __init__(self, model: nn.Module, guard: Callable[[Callable[[], None]], None]) -> None:
         self.is_armed = False
+        self.first_input: Tensor | None = None
         self.gauges: Sequence[Tensor] = ()
         self._model, self._guard = model, guard
         self._watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
@@ -203,8 +205,8 @@ class LayerSampler:
             if key in numbers:
                 fields[key] = statistics.as_histogram(numbers[key])
         if weight is not None and layer.kind in ("conv", "linear", "conv_transpose"):
-            fields["fan_in"] = moments.fan_in(layer.kind, weight.shape)
-            fields["fan_out"] = moments.fan_out(layer.kind, weight.shape)
+            groups = getattr(layer.module, "groups", 1) if isinstance(layer.module, nn.modules.conv._ConvNd) else 1
+            fields["fan_in"], fields["fan_out"] = fan_in_and_out(layer.kind, weight.shape, groups)
             fields["num_units"] = weight.shape[1] if layer.kind == "conv_transpose" else weight.shape[0]
         return LayerStats(name=row, kind=layer.kind, activation=activation, **fields)
 
@@ -219,6 +221,8 @@ class LayerSampler:
 
     def _on_first_pass(self, inputs: Any, output: Any) -> None:
         first = batches.first_tensor(inputs)
+        if self.first_input is None and first is not None and first.is_floating_point() and first.numel() > 1:
+            self.first_input = torch.stack(torch.std_mean(first.detach().float()))
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
         if self._activations is None and outputs:

@@ -7,6 +7,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import smaller_steps
 
 
 def _is_matrix(layer: LayerStats) -> bool:
@@ -17,7 +18,17 @@ def _is_matrix(layer: LayerStats) -> bool:
 @rule(
     severities=("error",),
     verdict="unstable",
-    explains=("not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "loss_at_start"),
+    explains=(
+        "not_finite",
+        "oscillation",
+        "loss_cliff",
+        "clipping",
+        "update_ratio",
+        "loss_at_start",
+        "dead_units",
+        "prediction_collapse",
+    ),
+    predicts=True,
 )
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
@@ -27,7 +38,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
     What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch.
-    Fix: divide the learning rate by the factor given, or clip the gradient norm (`--optim.clip 1`); and lower gains above 1.
+    Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
     layers = [s for s in reading.latest_layers(evidence) if _is_matrix(s) and s.update_ratio is not None]
@@ -36,7 +47,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
     ratio = _finite_or_infinite(worst.update_ratio)
-    divisor = f"{10 ** math.ceil(math.log10(ratio * 100)):.0e}" if math.isfinite(ratio) else "1000"
+    divisor = 10.0 ** math.ceil(math.log10(ratio * 100)) if math.isfinite(ratio) else 1000.0
     return [
         Finding(
             rule="exploding_gradient",
@@ -44,8 +55,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
-            remedy=f"divide the learning rate by {divisor}, or clip the gradient norm (`--optim.clip 1`); and lower gains "
-            "above 1",
+            remedy=smaller_steps(evidence, divisor),
             source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
             layers=reading.names(large),
         )
@@ -57,7 +67,7 @@ def _finite_or_infinite(ratio: float | None) -> float:
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"))
+@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"), predicts=True)
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
@@ -104,7 +114,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning",), predicts=True)
 def underflow(evidence: Evidence) -> list[Finding]:
     """More than half of a layer's gradient rounds to zero in the precision it is kept in.
 

@@ -1,4 +1,4 @@
-"""A model's forward pass as a list of operations on shapes, recorded on the meta device: no data, no arithmetic."""
+"""Record a model's forward pass as a list of operations with shapes, on the meta device, without data or arithmetic."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ class Op:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Operations in the order they ran.
+    """Operations in the order of execution.
 
     Attributes:
         ops: the operations; each reads values that earlier ones made.
@@ -74,7 +74,7 @@ class Trace:
     output_shape: tuple[int, ...]
 
     def activation_after(self, op: Op) -> str | None:
-        """Name of the activation function that alone reads an operation's output, through reshapes and dropout."""
+        """Name of the activation function that is the only reader of an operation's output, through reshapes and dropout."""
         value = op.output
         while True:
             readers = [reader for reader in self.ops if value in reader.inputs]
@@ -89,7 +89,7 @@ class Trace:
 
 
 class _Recorder(TorchFunctionMode):
-    """Sees every call of the PyTorch API, module or functional, without touching the model.
+    """Intercepts every call of the PyTorch API, module or functional, without changing the model.
 
     `torch.fx` would need a model without data-dependent Python; the function mode only needs one that runs.
     """
@@ -105,7 +105,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         sources = [t for t in _tensors([*args, *kwargs.values()]) if id(t) in self.value_of]
-        # Read before the call: an in-place operation puts a new value under the same tensor.
+        # Read before the call: an in-place operation stores a new value in the same tensor.
         values = tuple(self.value_of[id(t)] for t in sources)
         shape = tuple(sources[0].shape) if sources else ()
         result = func(*args, **kwargs)
@@ -113,7 +113,7 @@ class _Recorder(TorchFunctionMode):
             for tensor in _tensors([result]):
                 self._record(func, args, kwargs, values, shape, tensor)
         elif _function_name(func) in _RESHAPES and args and id(args[0]) in self.parameter_names:
-            # A convolution's weight used as a matrix is still that weight.
+            # A reshaped convolution weight, used as a matrix, is still that weight.
             self.alive_parameters.append(result)
             self.parameter_names[id(result)] = self.parameter_names[id(args[0])]
         return result
@@ -156,7 +156,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _classify(function: str, func: Callable, args: tuple, kwargs: dict, num_inputs: int) -> tuple[str, dict[str, Any]]:
-    """Kind of an operation and the options that its signal theory needs."""
+    """Kind of an operation, and the options that the theory needs."""
     stem = function.rstrip("123d")  # conv2d -> conv, max_pool2d -> max_pool
     if stem in _WEIGHTED:
         names = ("input", "weight", "bias", "stride", "padding")
