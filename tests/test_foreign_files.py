@@ -22,6 +22,7 @@ from conftest import config_of, train
 from trainability.config import DataConfig
 from trainability.data import cache
 from trainability.data.tables import cifar
+from trainability.disk import stamped
 from trainability.disk.seal import Sealing
 from trainability.evaluation import predictions, thumbnails
 from trainability.evaluation.weights import load_published
@@ -90,8 +91,7 @@ def described_anew(place: Path) -> None:
     """Give a changed sharded checkpoint the checksums of what it holds now."""
     values = json.loads((place / shards.FILE).read_text())
     del values["sha256"]
-    values["files"] = {name: shards._stamp(place / name) for name in values["files"]}
-    (place / shards.FILE).write_text(json.dumps({"sha256": shards._digest(values), **values}))
+    stamped.write(place / shards.FILE, values | {"files": {name: stamped.stamp(place / name) for name in values["files"]}})
 
 
 def in_metadata(bomb: Bomb, trained, folder: Path) -> Callable[[], None]:

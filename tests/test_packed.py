@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import multiprocessing
 import os
 import shutil
@@ -29,6 +30,7 @@ from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
 from trainability.data.layouts import catalog_of
 from trainability.data.packed import Pack, PackedImages, verify
+from trainability.disk import stamped
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -205,6 +207,100 @@ def test_a_file_that_is_cut_off_is_found_when_the_pack_is_opened(tmp_path: Path)
     os.truncate(folder / "shard-00000.bin", 1000)
     with pytest.raises(ValueError, match=r"shard-00000\.bin: .* \d+ bytes"):
         dataset.load(config_for(tmp_path), seed=0)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_no_damaged_byte_of_an_image_is_read(tmp_path: Path, encoding: str) -> None:
+    on_disk.class_folders(tmp_path / "source")
+    config = config_for(tmp_path, encoding=encoding)
+    folder = cache.pack(config).folder
+    shard, expected = folder / "shard-00000.bin", Pack(folder).read(7)
+    row = Pack(folder).index[7]
+    data = shard.read_bytes()
+    for place in np.random.default_rng(0).integers(0, int(row["length"]), 30):
+        changed = bytearray(data)
+        changed[int(row["offset"]) + place] ^= 1
+        shard.write_bytes(changed)
+        pack = Pack(folder)
+        with pytest.raises(ValueError, match=r"shard-00000.bin: the image at byte \d+ .*its checksum is wrong"):
+            pack.read(7)
+        with pytest.raises(ValueError, match="its checksum is wrong"):
+            pack.read_window(7, 3, 3, np.zeros((32, 32, 3), dtype=np.uint8))
+        pack.read(6)
+    shard.write_bytes(data)
+    assert np.array_equal(Pack(folder).read(7), expected)
+
+
+@pytest.mark.parametrize("victim", ["index.npy", "sums.npy", "pack.json"])
+def test_no_damaged_byte_of_a_table_is_read(tmp_path: Path, victim: str) -> None:
+    on_disk.class_folders(tmp_path / "source")
+    folder = cache.pack(config_for(tmp_path)).folder
+    data = (folder / victim).read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(data), 60):
+        changed = bytearray(data)
+        changed[place] ^= 4
+        (folder / victim).write_bytes(changed)
+        if victim == "pack.json" and json.loads(data) == _json_or_none(bytes(changed)):
+            continue  # a space became another one
+        with pytest.raises(ValueError, match=f"{victim}: ") as caught:
+            Pack(folder)
+        assert "\n" not in str(caught.value)
+
+
+def _json_or_none(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+ODD = (None, 0, -1, "x", [], [3], {}, {"a": 1}, {"../x": [1, "a"]}, 10**30, True, 0.5)
+FINE = [("source", "x"), ("broken", []), ("size", 10**30)]
+
+
+def test_a_pack_from_elsewhere_with_odd_fields_is_refused_in_a_line(tmp_path: Path) -> None:
+    on_disk.class_folders(tmp_path / "source", num_classes=2, per_class=3)
+    folder = cache.pack(config_for(tmp_path)).folder
+    whole = stamped.read(folder / "pack.json")
+    for field in ("class_names", "files", "size", "num_images", "broken", "encoding", "source", "extra"):
+        for value in ODD:
+            stamped.write(folder / "pack.json", whole | {field: value})
+            if (field, value) in FINE:
+                Pack(folder).read(0)
+                continue
+            with pytest.raises(ValueError, match=str(folder)) as caught:
+                Pack(folder)
+            assert "\n" not in str(caught.value)
+
+
+def test_an_index_from_elsewhere_with_odd_fields_is_refused_in_a_line(tmp_path: Path) -> None:
+    on_disk.class_folders(tmp_path / "source", num_classes=2, per_class=3)
+    folder = cache.pack(config_for(tmp_path)).folder
+    rows, values = np.load(folder / "index.npy"), stamped.read(folder / "pack.json")
+    for field in ("offset", "length", "shard", "height", "width", "label", "split"):
+        for value in (-1, 7, 2**31 - 1):
+            changed = rows.copy()
+            changed[field][1] = min(value, np.iinfo(rows.dtype[field]).max)
+            np.save(folder / "index.npy", changed)
+            values["files"]["index.npy"] = stamped.stamp(folder / "index.npy")
+            stamped.write(folder / "pack.json", values)
+            with pytest.raises(ValueError, match=r"index.npy: damaged|cannot be read"):
+                Pack(folder).read(1)
+
+
+def test_a_pack_of_the_older_format_is_made_anew_where_it_is_a_cache_and_refused_elsewhere(tmp_path: Path) -> None:
+    on_disk.class_folders(tmp_path / "source")
+    config = config_for(tmp_path)
+    folder = cache.pack(config).folder
+    for name in ("pack.json", "source.json"):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({key: value for key, value in values.items() if key != "sha256"} | {"format": 1}))
+    with pytest.raises(ValueError, match="a pack of format 1; this version reads 2"):
+        Pack(folder)
+    with pytest.raises(ValueError, match="a pack of format 1; this version reads 2"):
+        dataset.load(config_for(tmp_path, path=folder), seed=0)
+    assert len(dataset.load(config, seed=0).train) == 24
+    assert Pack(folder).info.format == 2
 
 
 def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:

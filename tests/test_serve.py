@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,11 @@ from trainability.report.html import write_report
 from trainability.report.serve import make_server
 
 Answer = tuple[int, dict[str, str], str]
+
+
+def ignore_ctrl_c() -> None:
+    """Begin a child as a shell's script begins one in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -184,10 +189,11 @@ def test_flags_that_do_not_go_together(command, run: Path, arguments: list[str],
     assert answer.stderr.count("\n") == 1
 
 
-def test_ctrl_c_ends_it(run: Path) -> None:
+@pytest.mark.parametrize("heard", [hear_ctrl_c, ignore_ctrl_c], ids=["in front", "in the background"])
+def test_ctrl_c_ends_it(run: Path, heard: Callable[[], None]) -> None:
     command = [sys.executable, "-m", "trainability", "report", str(run), "--serve"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True, preexec_fn=hear_ctrl_c) as process:
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=heard) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
         assert found

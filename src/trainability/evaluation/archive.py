@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from trainability.disk import regular, whole
+
 
 def write(arrays: Mapping[str, Any], path: Path) -> None:
-    """Write arrays to a temporary name and rename it, so that a killed process leaves either the old or the new file."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    """Write arrays so that a killed process leaves either the old or the new file.
+
+    Raises:
+        OSError: they cannot be written; the old file is unchanged.
+    """
+    with whole.replacing(path) as file:
         np.savez_compressed(file, **arrays)
-    partial.replace(path)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -28,7 +32,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         ValueError: it is damaged, or not such a file.
     """
     try:
-        data = path.read_bytes()
+        data = regular.read(path)
         with zipfile.ZipFile(io.BytesIO(data)) as members:
             is_whole = members.testzip() is None
         if is_whole:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from trainability.config import MIN_SIDE, one_of
+from trainability.config import MIN_SIDE, MOST_OUTPUTS, one_of
 from trainability.models.vgg import CHANNELS, CONFIGS, VGG, build_vgg, classifier_state
 
 MEAN = (0.485, 0.456, 0.406)
@@ -59,6 +59,8 @@ def load_published(path: Path, *, input: str = "torchvision") -> Published:
     state = read_state(path)
     config, channels = _configuration(state, path)
     num_classes, (hidden, inputs) = len(state["classifier.6.weight"]), state["classifier.0.weight"].flatten(1).shape
+    if not 2 <= num_classes <= MOST_OUTPUTS or not hidden or not channels:
+        raise ValueError(f"{path}: {num_classes} classes, {hidden} hidden units, {channels} channels: not a VGG's")
     kernel = math.isqrt(inputs // channels)
     if not kernel or kernel**2 * channels != inputs:
         raise ValueError(f"{path}: classifier.0 has {inputs} inputs, not a square map of {channels} channels")
@@ -83,6 +85,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: the file cannot be read, or has something else in it.
     """
+    if not path.is_file():
+        raise ValueError(f"{path}: cannot be read ({'not a file' if path.exists() else 'there is no such file'})")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -90,8 +94,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # for damaged files, torch's reader raises IndexError, KeyError and many other types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: neither safetensors nor a state dict of torch.save ({reason[:120]})") from None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
+    ):
         raise ValueError(f"{path}: not a state dict (names such as features.0.weight -> tensors)")
+    claimed = sum(value.numel() * value.element_size() for value in state.values())
+    if claimed > path.stat().st_size:  # a tensor may repeat one number without an end, and takes memory when it is copied
+        raise ValueError(f"{path}: its tensors claim {claimed:,} bytes, more than the file has")
     return state
 
 
@@ -106,6 +117,10 @@ def _configuration(state: dict[str, Tensor], path: Path) -> tuple[str, int]:
     for name in ("features.0.weight", "classifier.0.weight", "classifier.3.weight", "classifier.6.weight"):
         if name not in state:
             raise ValueError(f"{path}: no {name} in it, but {next(iter(state))}: not a VGG as torchvision names its layers")
+    for name, value in state.items():
+        ranks = (4,) if re.fullmatch(r"features\.\d+\.weight", name) else (2, 4) if name.endswith("weight") else (1,)
+        if value.ndim not in ranks or not value.is_floating_point() or value.layout != torch.strided:
+            raise ValueError(f"{path}: {name} is {value.dtype} of shape {tuple(value.shape)}: not a VGG's")
     layers = {int(match[1]): state[name] for name in state if (match := re.fullmatch(r"features\.(\d+)\.weight", name))}
     kernels = {number: weight.shape[-1] for number, weight in sorted(layers.items())}
     for config in CONFIGS:

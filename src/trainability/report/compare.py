@@ -46,7 +46,7 @@ class Column:
     run: Run
 
 
-def write_comparison(folders: Sequence[Path], *, out: Path | None = None, against: Against | None = None) -> Path:
+def write_comparison(folders: Sequence[Path | str], *, out: Path | str | None = None, against: Against | None = None) -> Path:
     """Write one page that compares runs.
 
     Args:
@@ -55,10 +55,11 @@ def write_comparison(folders: Sequence[Path], *, out: Path | None = None, agains
         against: published errors to draw with those of the runs.
 
     Raises:
-        ValueError: one is not a run directory or is damaged, two are the same, or the page cannot be written.
+        ValueError: one is not a run directory or is damaged, or two are the same.
+        OSError: the page cannot be written.
     """
-    path = out if out is not None else folders[0].resolve().parent / COMPARISON
-    places = [folder.resolve() for folder in folders]
+    places = [Path(folder).resolve() for folder in folders]
+    path = Path(out) if out is not None else places[0].parent / COMPARISON
     if len(set(places)) < len(places):
         twice = next(folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1)
         raise ValueError(f"{twice} is given twice; a comparison needs different runs")

@@ -17,7 +17,7 @@ from trainability.training.record import Run, read_run
 REPORT = "report.html"
 
 
-def write_report(folder: Path, *, against: Against | None = None) -> Path:
+def write_report(folder: Path | str, *, against: Against | None = None) -> Path:
     """Write the report of a run, finished or not, into its directory.
 
     Args:
@@ -28,9 +28,10 @@ def write_report(folder: Path, *, against: Against | None = None) -> Path:
         Path of the page, `report.html` in that directory.
 
     Raises:
-        ValueError: it is not a run directory, a file in it is damaged, or the page cannot be written.
+        ValueError: it is not a run directory, or a file in it is damaged.
+        OSError: the page cannot be written.
     """
-    return page.write(folder / REPORT, render(read_run(folder), against=against))
+    return page.write(Path(folder) / REPORT, render(read_run(folder), against=against))
 
 
 def render(run: Run, *, against: Against | None = None, state: str | None = None) -> str:

@@ -16,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from trainability.disk import whole
 from trainability.report import look
 
 
@@ -51,14 +52,9 @@ def write(path: Path, page: str) -> Path:
     """Write a page atomically, so that a reader sees either the old or the new one.
 
     Raises:
-        ValueError: it cannot be written.
+        OSError: it cannot be written; the one that was there before is as it was.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from None
+    whole.write(path, page.encode())
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import html
+import signal
 import threading
 from functools import partial
 from http import HTTPStatus
@@ -160,5 +161,7 @@ def serve_report(folder: Path, *, port: int | None) -> None:
         ValueError: as `make_server`.
     """
     with make_server(folder, port=port) as server:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script begins in the background ignores it
         print(f"report of {folder}: http://{ADDRESS}:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
         server.serve_forever()

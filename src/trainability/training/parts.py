@@ -15,12 +15,13 @@ from trainability.config.period import check_period
 from trainability.data import dataset
 from trainability.data.dataset import DataSet
 from trainability.data.loader import Loader
+from trainability.data.memory import check_fits
 from trainability.data.streaming import make_loader
 from trainability.evaluation.metrics import Errors
 from trainability.evaluation.protocols import evaluate
 from trainability.extras import require
 from trainability.initialization import InitPlan, LayerInit
-from trainability.models.vgg import VGG, build_vgg, count_parameters
+from trainability.models.vgg import CHANNELS, VGG, build_vgg, count_parameters
 from trainability.training import checkpoint
 from trainability.training.engine import Engine
 from trainability.training.optimizer import GuardedStep, build_optimizer
@@ -56,7 +57,7 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
 
     Raises:
         ValueError: the plan does not fit the network, the batch is larger than the training set, the run of `init.from` has
-            other shapes, or a technique is newer than `run.period`. Nothing has been written then.
+            other shapes, a technique is newer than `run.period`, or the memory is too small. Nothing has been written then.
         MissingExtra: a sink is not installed. Nothing has been written then.
     """
     for sink in config.run.sinks:
@@ -75,11 +76,12 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
     )
     with torch.device("meta"):  # skips torch's default initialisation, which takes seconds at full width
         model = build_model(config, num_classes=loader.num_classes)
+    num_parameters = count_parameters(model)
+    _check_fits(config, num_parameters, engine)
     model = model.to_empty(device="cpu")
     table = initialization.apply(InitPlan.parse(config.init.plan), model, seed=config.run.seed)
     if config.init.from_ is not None:
         table = initialization.copy_shallower(trained_model(config.init.from_), model, table)
-    num_parameters = count_parameters(model)
     network = engine.prepare(model)
     optimizer = build_optimizer(model, config.optim, fused=not engine.is_sharded)
     return TrainingParts(
@@ -91,6 +93,19 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
         table=table,
         num_parameters=num_parameters,
     )
+
+
+def _check_fits(config: RunConfig, num_parameters: int, engine: Engine) -> None:
+    """Refuse a network or a batch that the device cannot hold; less is counted than is needed, so what fits is taken."""
+    assert config.data.crop is not None
+    assert config.model.width is not None
+    num_shares = engine.world_size if engine.is_sharded else 1
+    states = 12 * num_parameters / num_shares  # weight, gradient and momentum in float32
+    check_fits(states, f"a network of {num_parameters:,} parameters, with gradients and momentum,", engine.device)
+    batch = min(config.optim.batch_size // engine.world_size, config.optim.micro_batch_size or config.optim.batch_size)
+    channels = 3 + max(1, round(CHANNELS[0] * config.model.width))  # the images, and the first layer's outputs
+    what = f"the first layer with {batch:,} images of data.crop {config.data.crop} (optim.micro-batch-size is how many at once)"
+    check_fits(4.0 * batch * config.data.crop**2 * channels, what, engine.device)
 
 
 def build_model(config: RunConfig, *, num_classes: int) -> VGG:

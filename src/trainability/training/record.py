@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -174,11 +176,20 @@ class RunWriter:
 
 
 def next_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
-    """Return the next free run directory: runs/digits-B-001, and so on."""
+    """Make the next free run directory: runs/digits-B-001, and so on; of two processes that ask at once, each gets its own.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     stem = f"{config.data.name}-{config.model.config}-"
-    taken = [path.name.removeprefix(stem) for path in root.glob(f"{stem}*")]
-    number = max((int(name) for name in taken if name.isdigit()), default=0) + 1
-    return root / f"{stem}{number:03d}"
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [match[1] for path in root.glob(f"{stem}*") if (match := re.fullmatch(r"(\d{1,9})", path.name.removeprefix(stem)))]
+    for number in itertools.count(max(map(int, taken), default=0) + 1):
+        folder = root / f"{stem}{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError
 
 
 def write_json(path: Path, value: Any) -> None:

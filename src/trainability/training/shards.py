@@ -8,9 +8,7 @@ than tensors are read with `weights_only=True`, so that code in a checkpoint fro
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
-import json
 import math
 import warnings
 from pathlib import Path
@@ -35,7 +33,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 from torch.distributed.checkpoint.storage import WriteResult
 
-from trainability.disk import whole
+from trainability.disk import stamped
 from trainability.training.engine import Engine
 
 FILE = "checkpoint.json"
@@ -69,11 +67,11 @@ def save(folder: Path, state: dict[str, Any], facts: dict[str, Any], engine: Eng
     writer = _Writer(folder)
     save_shards(state, storage_writer=writer)
     names = sorted(path.name for path in folder.glob(f"__{engine.rank}_*"))
-    own = {name: _stamp(folder / name) for name in [*names, *([_TORCH_S_OWN] if engine.is_main else [])]}
+    own = {name: stamped.stamp(folder / name) for name in [*names, *([_TORCH_S_OWN] if engine.is_main else [])]}
     files = {name: stamp for share in engine.gathered(own) for name, stamp in share.items()}
     if engine.is_main:
         values = {"facts": facts, "files": files, "index": writer.index}
-        whole.write(folder / FILE, json.dumps({"sha256": _digest(values), **values}).encode())
+        stamped.write(folder / FILE, values)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -83,14 +81,11 @@ def read(folder: Path) -> dict[str, Any]:
         ValueError: it is missing, changed or damaged.
     """
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if values.pop("sha256") == _digest(values):
-            return values
+        return stamped.read(folder / FILE)
     except FileNotFoundError:
         raise ValueError(f"it has no {FILE}: it is incomplete, or of an older version") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        pass
-    raise ValueError(f"{FILE} was changed or damaged")
+    except OSError as error:
+        raise ValueError(f"{FILE} cannot be read ({error.strerror})") from None
 
 
 def check_files(folder: Path, values: dict[str, Any], engine: Engine | None = None) -> None:
@@ -103,7 +98,7 @@ def check_files(folder: Path, values: dict[str, Any], engine: Engine | None = No
     problem = None
     for name in sorted(values["files"])[rank::world_size]:
         try:
-            if _stamp(folder / _plain(name)) != values["files"][name]:
+            if stamped.stamp(folder / _plain(name)) != values["files"][name]:
                 problem = f"the checksum of {name} is wrong"
         except OSError as error:
             problem = f"{name} cannot be read ({error.strerror})"
@@ -225,13 +220,3 @@ def _plain(name: str) -> str:
     if Path(name).name != name:
         raise ValueError(f"{FILE} lists {name}, which is not in its folder")
     return name
-
-
-def _stamp(path: Path) -> list[Any]:
-    """Return the size and the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
-
-
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
