@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from programs import SCENARIOS, Conv1D
+from harmless_programs import SCENARIOS, Conv1D
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
