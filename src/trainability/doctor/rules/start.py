@@ -90,6 +90,7 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
         "activation_scale",
         "input_scale",
         "prediction_collapse",
+        "unmoved_parameter",
     ),
     predicts=True,
 )
