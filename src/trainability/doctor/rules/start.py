@@ -41,10 +41,10 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
     shown = ", ".join(s.name for s in blamed) or "every layer"
     remedy = (
         f"initialise {shown} with std sqrt(2 / fan_in) (`torch.nn.init.kaiming_normal_(layer.weight)`, zero "
-        f"bias): the budget becomes {repaired:+.1f}"
+        f"bias): the budget becomes {repaired:+z.1f}"
     )
     if input_alone:
-        remedy = f"normalise the input to mean 0 and std 1: the budget becomes {total - from_input:+.1f}"
+        remedy = f"normalise the input to mean 0 and std 1: the budget becomes {total - from_input:+z.1f}"
     rule = "gain_budget_high" if high else "gain_budget_low"
     return [
         Finding(
