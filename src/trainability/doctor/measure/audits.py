@@ -338,9 +338,10 @@ def _asker(metric: Any) -> tuple[Callable[[Sequence[tuple[Tensor, Tensor]]], tup
 
 def _one_number(value: Any) -> float:
     """The metric's answer; of several, as for topk=(1, 5), the first."""
-    while isinstance(value, list | tuple) and value:
-        value = value[0]
-    return float(value)
+    first: Any = value
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    return float(first)
 
 
 def _computed(metric: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
