@@ -261,7 +261,7 @@ class Monitor:
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
         before = gauge_norm(self._sampler.gauges)
-        self._gauge_before = None if before is None else before / scale
+        self._gauges_before = None if before is None else before / scale
         if self._sampler.is_armed:
             self._sampler.take_gradients(scale)
         if not self._handles:
@@ -270,9 +270,9 @@ class Monitor:
     def _before_step(self) -> None:
         self._is_stepping = True
         after = gauge_norm(self._sampler.gauges)
-        if self._gauge_before is not None and after is not None:
+        if self._gauges_before is not None and after is not None:
             # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
-            self._clip_ratio = after / self._gauge_before
+            self._clip_ratio = after / self._gauges_before
 
     def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
         if not self._micro:  # a step without after_backward is not counted

@@ -221,7 +221,7 @@ class LayerSampler:
 
     def _on_first_pass(self, inputs: Any, output: Any) -> None:
         first = batches.first_tensor(inputs)
-        if self.first_input is None and first is not None and first.is_floating_point() and first.numel() > 1:
+        if self.first_input is None and first is not None and statistics.is_readable(first) and first.numel() > 1:
             self.first_input = torch.stack(torch.std_mean(first.detach().float()))
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
