@@ -337,23 +337,3 @@ def test_a_model_with_computed_weights_is_checked(recwarn: pytest.WarningsRecord
     model = deep(std=0.01)
     nn.utils.parametrizations.weight_norm(model[1])
     trainability.check(model, batches(), num_classes=4)
-
-
-def test_the_code_in_docs_doctor_md_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = (Path(__file__).parents[1] / "docs" / "doctor.md").read_text().split("```python\n")[1:]
-    model, data = deep(depth=2), batches()
-    known = {
-        "torch": torch,
-        "model": model,
-        "train_loader": data,
-        "val_loader": data[:2],
-        "loss_fn": F.cross_entropy,
-        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05),
-        "accuracy": lambda pairs: sum(int((z.argmax(1) == y).sum()) for z, y in pairs) / sum(len(y) for _, y in pairs),
-    }
-    for block in blocks:
-        exec(block.split("```")[0].replace("num_classes=10", "num_classes=4"), known)
-    assert known["monitor"].evidence().data is not None
-    assert len(known["monitor"].evidence().steps) == len(data)
-    assert known["setup"]().num_classes == 4
-    assert capsys.readouterr().out.count("Not checked") == 3
