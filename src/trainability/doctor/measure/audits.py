@@ -338,8 +338,7 @@ def _asker(metric: Any) -> tuple[Callable[[Sequence[tuple[Tensor, Tensor]]], tup
 
 def _one_number(value: Any) -> float:
     """The metric's answer; of several, as for topk=(1, 5), the first."""
-    first = value[0] if isinstance(value, list | tuple) and value else value
-    return _one_number(first) if isinstance(first, list | tuple) else float(first)
+    return _one_number(value[0]) if isinstance(value, list | tuple) else float(value)
 
 
 def _computed(metric: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
