@@ -338,7 +338,9 @@ def _asker(metric: Any) -> tuple[Callable[[Sequence[tuple[Tensor, Tensor]]], tup
 
 def _one_number(value: Any) -> float:
     """The metric's answer; of several, as for topk=(1, 5), the first."""
-    return _one_number(value[0]) if isinstance(value, list | tuple) and value else float(value)
+    if isinstance(value, (list, tuple)):
+        return _one_number(value[0])
+    return float(value)
 
 
 def _computed(metric: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
