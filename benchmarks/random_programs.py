@@ -1,7 +1,7 @@
 """Random training programs: model, data, loss, optimizer and loop, drawn from a seed; small enough to train in a second.
 
 `draw(seed)` gives a program's description (plain data), `build(description)` the program. Families: fully-connected nets of
-2 to 20 layers, small and VGG-like and residual convolutional nets, transformers for images and for text, recurrent nets,
+2 to 16 layers, small and VGG-like and residual convolutional nets, transformers for images and for text, recurrent nets,
 autoencoders, regressors, U-Nets. Every one is drawn with its own initialisation, optimizer, learning rate, momentum, decay,
 clipping and schedule; one in four carries a planted fault.
 """
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
 }
 # Learning rate at which small nets of usual initialisation train well; draws are spread around it, or over six decades.
-_USUAL_LR = {
+USUAL_LR = {
     "sgd": 0.1,
     "momentum": 0.03,
     "nesterov": 0.03,
@@ -349,7 +349,7 @@ def _initialise(model: nn.Module, spec: dict[str, Any]) -> None:
 
 FAMILIES = {
     # family: (share of the draws, tasks, depths, widths)
-    "mlp": (0.24, ("classification", "classification", "regression", "binary", "multilabel"), (2, 20), (24, 32, 48)),
+    "mlp": (0.24, ("classification", "classification", "regression", "binary", "multilabel"), (2, 16), (24, 32, 48)),
     "cnn": (0.2, ("classification", "classification", "binary", "multilabel"), (2, 12), (6, 8, 12)),
     "resnet": (0.12, ("classification", "classification", "multilabel"), (2, 12), (6, 8)),
     "residual_mlp": (0.06, ("classification", "regression", "binary"), (2, 16), (24, 32)),
@@ -384,7 +384,7 @@ def draw(seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     family = rng.choices(list(FAMILIES), [share for share, *_ in FAMILIES.values()])[0]
     _, tasks, depths, widths = FAMILIES[family]
-    optimizer = rng.choices(list(_USUAL_LR), [3, 3, 1, 4, 2, 1, 1, 1])[0]
+    optimizer = rng.choices(list(USUAL_LR), [3, 3, 1, 4, 2, 1, 1, 1])[0]
     decades = rng.gauss(0, 0.7) if rng.random() < 0.55 else rng.uniform(-4, 2)
     spec: dict[str, Any] = {
         "seed": seed,
@@ -400,7 +400,7 @@ def draw(seed: int) -> dict[str, Any]:
         "init": rng.choices(["default", "he", "xavier", "orthogonal", "normal"], [4, 4, 2, 1, 4])[0],
         "init_std": float(f"{10 ** rng.uniform(-2.3, -0.3):.2g}"),
         "optimizer": optimizer,
-        "lr": float(f"{_USUAL_LR[optimizer] * 10**decades:.2g}"),
+        "lr": float(f"{USUAL_LR[optimizer] * 10**decades:.2g}"),
         "momentum": rng.choice([0.9, 0.9, 0.9, 0.8, 0.95, 0.99]) if optimizer in ("momentum", "nesterov") else 0.0,
         "weight_decay": float(f"{10 ** rng.uniform(-5, -0.5):.2g}") if rng.random() < 0.35 else 0.0,
         "clip": float(f"{10 ** rng.uniform(-2, 1):.2g}") if rng.random() < 0.2 else None,
@@ -438,8 +438,8 @@ def _with_fault(spec: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _optimizer(spec: dict[str, Any], parameters: list[Tensor], lr_scale: float) -> torch.optim.Optimizer:
-    lr, decay, name = spec["lr"] * lr_scale, spec["weight_decay"], spec["optimizer"]
+def _optimizer(spec: dict[str, Any], parameters: list[Tensor]) -> torch.optim.Optimizer:
+    lr, decay, name = spec["lr"], spec["weight_decay"], spec["optimizer"]
     if name in ("sgd", "momentum", "nesterov"):
         return torch.optim.SGD(parameters, lr, momentum=spec["momentum"], weight_decay=decay, nesterov=name == "nesterov")
     if name == "rmsprop":
@@ -467,12 +467,11 @@ class _Then(nn.Module):
         return self.after(self.body(x))
 
 
-def build(spec: dict[str, Any], *, lr_scale: float = 1.0, steps: int = 400) -> Program:
+def build(spec: dict[str, Any], *, steps: int = 300) -> Program:
     """Makes the program that `draw` describes; the same spec gives the same weights and batches.
 
     Args:
         spec: of `draw`.
-        lr_scale: factor on the learning rate.
         steps: length of the run, for its schedule.
     """
     torch.manual_seed(spec["seed"])
@@ -494,7 +493,7 @@ def build(spec: dict[str, Any], *, lr_scale: float = 1.0, steps: int = 400) -> P
         model = _Then(model, squash if loss_fn is not F.mse_loss else torch.sigmoid)
     if fault == "bounded_output":
         model = _Then(model, torch.tanh if loss_fn is F.mse_loss else torch.relu)
-    optimizer = _optimizer(spec, list(model.parameters()), lr_scale)
+    optimizer = _optimizer(spec, list(model.parameters()))
     order = torch.Generator().manual_seed(spec["seed"])
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,10 +1,10 @@
-"""Random programs trained to their end, and what the doctor says of them after thirty steps.
+"""Random programs trained to their end, and what the doctor measures of them in their first hundred steps.
 
-python benchmarks/verdicts.py run --count 600        # restartable; appends to benchmarks/results/verdicts-runs.jsonl
+python benchmarks/verdicts.py --count 600            # restartable; appends to benchmarks/results/verdicts-runs.jsonl
 
-One row per program: its description, the reference loss (a fixed batch of training examples, fixed random numbers) over 400
-steps, the critical step and other measurements at steps 0 to 100, and, where it did not train, whether the same program trains
-with another learning rate.
+One row per program: its description, the loss on a fixed batch of training examples (with fixed random numbers) over 300 steps,
+losses, gradient norms and critical steps of the first hundred, and, where it did not train, what the same program does with up
+to three other learning rates.
 """
 
 import argparse
@@ -15,69 +15,82 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from random_programs import Program, build, draw, train_step
+from random_programs import USUAL_LR, Program, build, draw, train_step
 
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.randomness import randomness_restored
 
 RUNS = Path(__file__).parent / "results" / "verdicts-runs.jsonl"
-STEPS = 400
-_GRID = sorted({*range(0, 31, 5), 40, 60, 80, 100, *range(120, STEPS + 1, 20)})
-_CRITICAL = (0, 5, 15, 29, 99)
-_MEASURED = (0, 30, 100)
+STEPS = 300
+WATCHED = 100  # steps whose losses, norms and critical steps are kept
+_GRID = sorted({*range(0, 31, 5), *range(40, 101, 10), *range(120, STEPS + 1, 20)})
+_CRITICAL = (1, 5, 15, 30, 60, 100)
 # Of the way from chance to the floor; a run has learned the task's beginnings when it is this far.
 LEARNED = 0.25
-_UP, _DOWN = (10.0, 1e2, 1e3, 1e4, 1e5), (0.1, 0.01, 1e-3)
-_LARGEST_LR = {"sgd": 30.0, "momentum": 10.0, "nesterov": 10.0, "adagrad": 3.0, "adadelta": 1e3}
+_CLEAR = 0.05  # beyond it, by this much, three times in a row: no more steps are needed to know
+_MAX_OTHER_RATES = 3
 
 
-def reference_loss(program: Program) -> float:
-    """The loss on the reference batch, in training mode with fixed random numbers; buffers are put back."""
+def observe(program: Program) -> tuple[float, float, float]:
+    """Loss, output rms and output spread on the reference batch, in training mode with fixed random numbers."""
     buffers = [(b, b.clone()) for b in program.model.buffers()]
     with randomness_restored(), torch.no_grad():
         torch.manual_seed(0)
         program.model.train()
-        value = float(program.loss_fn(program.model(program.reference[0]), program.reference[1]))
+        output = program.model(program.reference[0])
+        loss = float(program.loss_fn(output, program.reference[1]))
         for buffer, old in buffers:
             buffer.copy_(old)
-    return value
+    wide = output.double()
+    return loss, float(wide.square().mean().sqrt()), float(wide.std(dim=0, correction=0).square().mean().sqrt())
 
 
-def train(spec: dict[str, Any], *, lr_scale: float = 1.0, features: bool = False) -> dict[str, Any]:
-    """Trains one program; without `features` it stops as soon as the answer is clear."""
-    program = build(spec, lr_scale=lr_scale, steps=STEPS)
-    curve: dict[int, float] = {}
+def train(spec: dict[str, Any]) -> dict[str, Any]:
+    """Trains one program to its end and keeps what is seen on the way."""
+    program = build(spec, steps=STEPS)
     row: dict[str, Any] = {"chance": _short(program.chance), "floor": _short(program.floor)}
-    losses, norms, criticals, measured = [], [], {}, {}
-    bad, learned = 0, 0
+    curve, losses, norms, criticals = {}, [], [], {}
+    bad = 0
     for step in range(STEPS + 1):
         if step in _GRID:
-            curve[step] = reference_loss(program)
-            if not features:
-                learned = learned + 1 if share_learned(curve[step], row) > LEARNED + 0.05 else 0
-                moved = abs(curve[step] - curve[0]) / (row["chance"] - row["floor"])
-                if learned >= 3 or (step >= 200 and moved < 0.01) or (step >= 100 and moved < 1e-4):
-                    break
-        if features and step in _MEASURED:
-            measured[step] = _measure(program)
+            curve[step] = [_short(value, 8) for value in observe(program)]
         if step == STEPS:
             break
         batch = next(program.batches)
-        before = [p.detach().clone() for p in program.model.parameters()]
+        measured = step + 1 in _CRITICAL
+        before = [p.detach().clone() for p in program.model.parameters()] if measured else []
         loss = float(train_step(program, batch))
-        if features and step < 100:
+        if step < WATCHED:
             losses.append(_short(loss))
             norms.append(_short(_gradient_norm(program)))
-        if features and step in _CRITICAL:
+        if measured:
             criticals[step + 1] = _critical(program, before, batch)
         bad = 0 if math.isfinite(loss) else bad + 1
         if bad >= 5:
             break
-    row["curve"] = {step: _short(value, 8) for step, value in curve.items()}
-    if features:
-        row |= {"losses": losses[:30] + losses[30::5], "norms": norms[:30] + norms[30::5]}
-        row |= {"critical": criticals, "measured": measured, "ended_at": max(curve)}
-    return row
+    return row | {"curve": curve, "losses": losses, "norms": norms, "critical": criticals}
+
+
+def train_at(spec: dict[str, Any], lr: float, row: dict[str, Any]) -> dict[str, float]:
+    """Trains one program at another rate, until it is clear whether it learns.
+
+    Returns:
+        The least share learned at the last three looks, and the spread of the outputs over their size at the end.
+    """
+    program = build(spec | {"lr": lr}, steps=STEPS)
+    shares: list[float] = []
+    learned, spread = 0, 0.0
+    for step in range(STEPS + 1):
+        if step in _GRID:
+            loss, rms, deviation = observe(program)
+            shares.append(share_learned(loss, row))
+            spread = deviation / max(rms, 1e-30)
+            learned = learned + 1 if shares[-1] > LEARNED + _CLEAR else 0
+            if learned >= 3 or not math.isfinite(loss) or (step >= 200 and abs(shares[-1] - shares[0]) < 0.01):
+                break
+        if step < STEPS:
+            train_step(program, next(program.batches))
+    return {"lr": lr, "share": float(_short(min(shares[-3:]), 3) or 0.0), "spread": float(_short(spread, 3) or 0.0)}
 
 
 def share_learned(loss: float, row: dict[str, Any]) -> float:
@@ -85,9 +98,9 @@ def share_learned(loss: float, row: dict[str, Any]) -> float:
     return (row["chance"] - loss) / (row["chance"] - row["floor"]) if math.isfinite(loss) else -math.inf
 
 
-def end_loss(curve: dict[Any, float]) -> float:
-    """Median of the reference loss over the last eighth of the run; NaN if the run did not get there."""
-    late = sorted(value for step, value in curve.items() if int(step) > STEPS - 60)
+def end_loss(curve: dict[Any, Any]) -> float:
+    """Median of the reference loss over the last fifth of the run; NaN if the run did not get there."""
+    late = sorted(values[0] for step, values in curve.items() if int(step) > STEPS - 60)
     return late[len(late) // 2] if late and all(map(math.isfinite, late)) else math.nan
 
 
@@ -115,31 +128,6 @@ def _critical(program: Program, before: list[torch.Tensor], batch: tuple[torch.T
     }
 
 
-def _measure(program: Program) -> dict[str, Any]:
-    """Outputs, gradients and weights on the reference batch."""
-    buffers = [(b, b.clone()) for b in program.model.buffers()]
-    parameters = [p for p in program.model.parameters() if p.requires_grad]
-    with randomness_restored():
-        torch.manual_seed(0)
-        output = program.model(program.reference[0])
-        loss = program.loss_fn(output, program.reference[1])
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    with torch.no_grad():
-        for buffer, old in buffers:
-            buffer.copy_(old)
-    flat = output.detach().double()
-    return {
-        "output_rms": _short(float(flat.square().mean().sqrt())),
-        "output_spread": _short(float(flat.std(dim=0, correction=0).square().mean().sqrt())),
-        "weights": [_short(float(p.detach().square().mean().sqrt())) for p in parameters if p.dim() > 1],
-        "gradients": [
-            _short(float(g.square().mean().sqrt())) if g is not None else None
-            for p, g in zip(parameters, gradients, strict=True)
-            if p.dim() > 1
-        ],
-    }
-
-
 def _gradient_norm(program: Program) -> float:
     norms = [torch.linalg.vector_norm(p.grad) for p in program.model.parameters() if p.grad is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
@@ -149,32 +137,38 @@ def _short(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else float(f"{value:.{digits}g}")
 
 
+def other_rates(spec: dict[str, Any], row: dict[str, Any]) -> list[dict[str, float]]:
+    """Trains a program that did not train at other learning rates until one learns; the likelier direction first."""
+    end, start = end_loss(row["curve"]), row["curve"][0][0]
+    stable = math.isfinite(end) and end <= max(start, row["chance"]) * 1.001
+    unmoved = max(abs(values[0] - start) for values in row["curve"].values()) < 0.003 * (row["chance"] - row["floor"])
+    own, usual = spec["lr"], USUAL_LR[spec["optimizer"]]
+    ups = sorted(
+        {lr for lr in (usual, 10 * own, 10 * usual) if 3 * own <= lr <= 10 * usual}, key=lambda lr: abs(math.log(lr / usual))
+    )
+    downs = sorted({lr for lr in (usual, own / 10, usual / 10, own / 100) if lr <= own / 3}, key=lambda lr: -lr)
+    if unmoved:
+        order = ups  # what does not move now moves less at a smaller rate
+    elif stable:
+        order = [*ups[:2], *downs[:1], *ups[2:]]
+    else:
+        order = [*downs[:2], *ups[:1]]
+    found = []
+    for lr in order[:_MAX_OTHER_RATES]:
+        found.append(train_at(spec, float(f"{lr:.3g}"), row))
+        if found[-1]["share"] > LEARNED:
+            break
+    return found
+
+
 def one(seed: int) -> dict[str, Any]:
     """The row of one program."""
     began = time.process_time()
     spec = draw(seed)
-    row = {"spec": spec, **train(spec, features=True)}
-    return row | {"cpu_seconds": round(time.process_time() - began, 2)}
-
-
-def other_rates(row: dict[str, Any]) -> dict[str, float]:
-    """Trains a program that did not train with other learning rates until one learns; the likelier direction first.
-
-    Returns:
-        By the factor on the rate, the share learned: the least of the last three evaluations.
-    """
-    spec, end, start = row["spec"], end_loss(row["curve"]), row["curve"]["0"]
-    stable = math.isfinite(end) and end <= max(start, row["chance"]) * 1.001
-    unmoved = max(abs(value - start) for value in row["curve"].values()) < 0.003 * (row["chance"] - row["floor"])
-    downs = () if unmoved else _DOWN  # what does not move now moves less at a smaller rate
-    ups = [f for f in _UP if spec["lr"] * f <= _LARGEST_LR.get(spec["optimizer"], 1.0)]
-    found: dict[str, float] = {}
-    for factor in [*ups, *downs] if stable else [*downs, *ups]:
-        curve = train(spec, lr_scale=factor)["curve"]
-        found[f"{factor:g}"] = float(_short(min(share_learned(value, row) for value in list(curve.values())[-3:]), 3) or 0)
-        if found[f"{factor:g}"] > LEARNED:
-            break
-    return found
+    row = train(spec)
+    trained = share_learned(end_loss(row["curve"]), row) > LEARNED
+    others = [] if trained or spec["fault"] == "never_steps" else other_rates(spec, row)
+    return {"spec": spec, **row, "other_rates": others, "cpu_seconds": round(time.process_time() - began, 2)}
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -182,46 +176,21 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def run(first: int, count: int, path: Path) -> None:
-    """Appends the rows that the file lacks."""
-    done = {row["spec"]["seed"] for row in rows(path)}
-    for seed in range(first, first + count):
-        if seed not in done:
-            _append(one(seed), path)
-
-
-def run_other_rates(path: Path) -> None:
-    """Appends, to a second file, what other learning rates do for the programs that did not train."""
-    second = path.with_name(path.stem + "-other-rates.jsonl")
-    done = {row["seed"] for row in rows(second)}
-    for row in rows(path):
-        spec = row["spec"]
-        if spec["seed"] in done or spec["fault"] == "never_steps" or share_learned(end_loss(row["curve"]), row) > LEARNED:
-            continue
-        _append({"seed": spec["seed"], "learned": other_rates(row)}, second)
-
-
-def _append(row: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 def main() -> None:
-    """Reads the command line."""
+    """Appends the rows that the file lacks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, dest="command")
-    runs, others = commands.add_parser("run"), commands.add_parser("other-rates")
-    for command in (runs, others):
-        command.add_argument("--path", type=Path, default=RUNS)
-    runs.add_argument("--first", type=int, default=0)
-    runs.add_argument("--count", type=int, default=600)
+    parser.add_argument("--path", type=Path, default=RUNS)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=600)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.command == "run":
-        run(arguments.first, arguments.count, arguments.path)
-    else:
-        run_other_rates(arguments.path)
+    arguments.path.parent.mkdir(exist_ok=True)
+    done = {row["spec"]["seed"] for row in rows(arguments.path)}
+    for seed in range(arguments.first, arguments.first + arguments.count):
+        if seed not in done:
+            row = one(seed)
+            with arguments.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from trainability.doctor.audit_results import DataAudit, MetricAudit, MetricCase, SplitAudit
+from trainability.doctor.audit_results import BatchOrder, DataAudit, MetricAudit, MetricCase, SplitAudit
 from trainability.doctor.evidence import (
     Evaluation,
     Evidence,
@@ -14,7 +14,9 @@ from trainability.doctor.evidence import (
     Sample,
     StepRecord,
 )
+from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
+from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
 
@@ -180,7 +182,95 @@ def unmoved(num: int) -> Evidence:
     return Evidence(samples=tuple(sample(i, layers=(layer(update_ratio=r),)) for i, r in enumerate(ratios)))
 
 
+def fact(**fields) -> Evidence:
+    """Certain facts of a program whose outputs have rms 1."""
+    return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
+
+
+def graph(takes: str | None = None, made_by: str | None = None, **fields) -> Evidence:
+    return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10), **fields)
+
+
+def hidden(num_untrained: int) -> Evidence:
+    """Two parameters in a plain list, of which some are in no optimizer."""
+    return fact(graph=LossGraph(unregistered=("layers[0].weight", "layers[0].bias"), unregistered_untrained=num_untrained))
+
+
+def stacked(middle: int, *, whole: bool) -> Evidence:
+    """Two linear layers with nothing between, of 8 inputs and 8 outputs."""
+    return fact(stacked=(Stacked(first="0", second="1", widths=(8, middle, 8)),), has_nonlinearity=not whole)
+
+
+def ordered(one_class: int = 0, **fields) -> Evidence:
+    """Labels of ten balanced classes in twenty batches of 32."""
+    usual = {"num_batches": 20, "batch_size": 32, "num_examples": 640, "num_classes": 10, "changes": 576}
+    order = BatchOrder(one_class_batches=one_class, **{"expected_changes": 575.1, **usual, **fields})
+    return Evidence(data=data(split(order=order)))
+
+
+def shrunk(to: float) -> Evidence:
+    """Weights that are at this share of what they were at the first sampled step, under weight decay."""
+    first = sample(1, layers=(layer(weight_rms=0.1),))
+    return Evidence(samples=(first, sample(50, layers=(layer(weight_rms=0.1 * to),))), optimizer=SGD)
+
+
+def harmful(mean: float) -> Evidence:
+    return Evidence(
+        data=data(split(channel_means=(mean,), channel_stds=(1.0,))), samples=(sample(layers=(layer(update_ratio=2.0),)),)
+    )
+
+
+def rehearsed(
+    count: int = 30, *, calls: int = 1, norm: float | None = 1.0, rates: tuple[float, ...] = (), **fields
+) -> Evidence:
+    """A rehearsal of that many steps; the learning rates of the last ones may be given."""
+    lrs = [0.1] * (count - len(rates)) + list(rates)
+    body = tuple(
+        RehearsedStep(step=i + 1, loss=2.3, gradient_norm=norm, lr=lr, optimizer_steps=calls) for i, lr in enumerate(lrs)
+    )
+    return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
+
+
+SOFTMAX = Task(kind="classification", loss="cross_entropy", form="probabilities", num_classes=10, chance=2.3, floor=1.46)
+NLL = Task(kind="classification", loss="nll_loss", num_classes=10, chance=2.3, floor=-math.inf)
+AT_CHANCE = (Observation(step=0, loss=2.3),)
+
 EXAMPLES: dict[str, Example] = {
+    # rehearsal
+    "never_steps": Example(
+        {"error": rehearsed(16, calls=0, unmoved=("a.weight", "a.bias"))},
+        near=rehearsed(15, calls=0, unmoved=("a.weight", "a.bias")),  # gradients may be accumulated
+    ),
+    "stale_gradients": Example(
+        {"error": rehearsed(stale_fraction=0.51, stale_gradient=3.0)}, near=rehearsed(stale_fraction=0.5, stale_gradient=3.0)
+    ),
+    "zero_gradient": Example({"error": rehearsed(3, norm=0.0)}, near=rehearsed(2, norm=0.0)),
+    "unmoved_parameter": Example(
+        {
+            "error": rehearsed(unmoved=("a.weight", "a.bias")),
+            "warning": rehearsed(unmoved=("a.weight",), without_gradient=("a.weight",)),
+            "hint": dataclasses.replace(rehearsed(unmoved=("a.weight",)), optimizer=OptimizerSettings(name="SGD", lr=1e-9)),
+        },
+        near=rehearsed(unmoved=("a.bias",)),
+    ),
+    "evaluation_mode": Example(
+        {
+            "warning": rehearsed(in_evaluation_mode=("dropout",), training=False),
+            "hint": rehearsed(in_evaluation_mode=("norm",)),
+        },
+        near=rehearsed(training=False),
+    ),
+    "rate_dies": Example(
+        {"error": rehearsed(rates=(0.9e-4,), planned_steps=60), "warning": rehearsed(rates=(0.9e-4,))},
+        near=rehearsed(rates=(0.9e-4,), planned_steps=59),
+    ),
+    "loss_below_floor": Example(
+        {"error": rehearsed(task=NLL, reference=AT_CHANCE)},
+        near=rehearsed(task=dataclasses.replace(NLL, form="log_probabilities", floor=0.0), reference=AT_CHANCE),
+    ),
+    "capped_loss": Example(
+        {"error": rehearsed(task=SOFTMAX)}, near=rehearsed(task=dataclasses.replace(SOFTMAX, form="tanh", floor=0.22))
+    ),
     # data
     "label_range": Example(
         {"error": Evidence(data=data(split(label_max=10)))}, near=Evidence(data=data(split(label_min=0, label_max=9)))
@@ -211,11 +301,86 @@ EXAMPLES: dict[str, Example] = {
     ),
     "input_scale": Example(
         {
+            "error": harmful(100.0),
             "warning": Evidence(data=data(split(channel_means=(3.1,), channel_stds=(1.0,)))),
             "hint": Evidence(data=data(split(channel_means=(3.1,), channel_stds=(1.0,))), probe=probed()),
         },
         near=Evidence(data=data(split(channel_means=(3.0, 0.0), channel_stds=(0.05, 10.0)))),
     ),
+    # inputs
+    "class_order": Example(
+        {
+            "error": ordered(10),
+            "warning": ordered(changes=115),
+            "hint": ordered(3, num_batches=3, num_examples=96, num_classes=1, changes=0, expected_changes=0.0),
+        },
+        near=ordered(9, changes=116),
+    ),
+    "repeated_batch": Example(
+        {
+            "error": ordered(num_batches=3, repeated_batches=2),
+            "hint": Evidence(data=dataclasses.replace(ordered(num_batches=3, repeated_batches=2).data, validation=None)),
+        },
+        near=ordered(num_batches=4, repeated_batches=2),
+    ),
+    "numbers_for_words": Example({"warning": fact(numbers_for_words=9999.0, number_layer="rnn")}, near=fact()),
+    "constant_input": Example(
+        {
+            "error": fact(constant_inputs=("dec",), zero_gradient=("dec.weight",)),
+            "warning": fact(constant_inputs=("dec",), zero_gradient=("enc.weight",)),
+        },
+        near=fact(zero_gradient=("dec.weight",)),
+    ),
+    "target_scale": Example(
+        {
+            "error": fact(target_rms=1e4, task_loss="mse_loss"),
+            "warning": fact(target_rms=9.9e3, task_loss="mse_loss"),
+            "hint": fact(target_rms=100.0, task_loss="l1_loss"),
+        },
+        near=fact(target_rms=99.0, task_loss="mse_loss"),
+    ),
+    "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
+    # head
+    "target_broadcast": Example(
+        {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
+        near=fact(output_shape=(64, 1), target_shape=(64, 1)),
+    ),
+    "clamped_logits": Example(
+        {"error": graph("sigmoid", "relu"), "warning": graph("log_softmax", "relu")}, near=graph("distance", "relu")
+    ),
+    "unreachable_target": Example(
+        {
+            "error": graph("distance", "sigmoid", target_outside_unit=0.25),
+            "warning": graph("distance", "relu", target_below_zero=0.24),
+        },
+        near=graph("distance", "sigmoid", target_outside_unit=0.04),
+    ),
+    "wrong_sign": Example(
+        {"error": fact(loss=-2.3, negated_task="cross_entropy")},
+        near=fact(task_loss="nll_loss", task_form="log_probabilities"),
+    ),
+    "linear_stack": Example(
+        {"warning": stacked(8, whole=True), "hint": stacked(8, whole=False)}, near=fact(has_nonlinearity=True)
+    ),
+    # parameters
+    "foreign_optimizer": Example(
+        {"error": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=0))},
+        near=Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=1)),
+    ),
+    "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),
+    "unreached_parameter": Example(
+        {
+            "warning": fact(unreached=(Unreached(name="pos.weight", reason="dropped"),)),
+            "hint": fact(unreached=(Unreached(name="aux.weight", reason="unused"),)),
+        },
+        near=fact(),
+    ),
+    "identical_units": Example({"error": fact(identical_units=("0",))}, near=fact()),
+    "flat_loss": Example(
+        {"error": fact(no_weight_moves=True, loss=0.7)},
+        near=fact(no_weight_moves=True, loss=1e-7),
+    ),
+    "eps_underflow": Example({"error": fact(low_precision="float16", eps=1e-8)}, near=fact(low_precision="float16", eps=3e-8)),
     # splits
     "split_overlap": Example(
         {"warning": Evidence(data=data(overlap_fraction=0.01))}, near=Evidence(data=data(overlap_fraction=0.009))
@@ -242,12 +407,18 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(outputs_are_probabilities=True, loss=2.304, cross_entropy=2.3)),
     ),
     "head_width": Example(
-        {"warning": Evidence(probe=probed(num_logits=11), num_classes=10)},
+        {
+            "warning": Evidence(probe=probed(num_logits=20), num_classes=10),
+            "hint": Evidence(probe=probed(num_logits=19), num_classes=10),
+        },
         near=Evidence(probe=probed(num_logits=10), num_classes=10),
     ),
     "sum_for_mean": Example({"warning": Evidence(probe=probed(loss=2.4 * 64.5))}, near=Evidence(probe=probed(loss=2.4 * 65))),
     "loss_divided": Example(
-        {"warning": Evidence(steps=steps([x / 2.03 for x in FALLING]), num_classes=10)},
+        {
+            "warning": Evidence(probe=probed(loss=1.2, cross_entropy=2.4)),
+            "hint": Evidence(steps=steps([x / 2.03 for x in FALLING]), num_classes=10),
+        },
         near=Evidence(steps=steps([x / 2.05 for x in FALLING]), num_classes=10),
     ),
     "loss_at_start": Example(
@@ -282,7 +453,8 @@ EXAMPLES: dict[str, Example] = {
     ),
     "untrained_parameter": Example(
         {
-            "warning": unmoved(3),
+            "error": unmoved(3),
+            "warning": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",))),
             "hint": Evidence(optimizer=dataclasses.replace(SGD, frozen=("stem.weight",))),
         },
         near=unmoved(2),
@@ -344,6 +516,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=seen((layer(dead_fraction=0.68),)),
     ),
+    "weights_decayed": Example({"warning": shrunk(0.049)}, near=shrunk(0.051)),
     "activation_scale": Example(
         {"hint": Evidence(probe=probed((layer(activation_rms=4.5),)))},
         near=Evidence(probe=probed((layer(activation_rms=4.3),))),

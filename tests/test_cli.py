@@ -1,6 +1,7 @@
 """The command line as a stranger meets it: help, two commands, and every mistake in one line."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -79,18 +80,18 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(refused, tmp_path: Path
 
 
 def test_unknown_commands_and_missing_runs(refused) -> None:
-    assert "train, check, diagnose, explain, watch, evaluate" in refused("trian")
+    assert "did you mean train?" in refused("trian")
     assert "report RUN" in refused("report")
-    assert "not a run directory" in refused("report", "nowhere")
+    assert "nowhere" in refused("report", "nowhere")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("[optim]\nlearning-rate = 1", ["optim.learning-rate"]),
-        ("[optim]\nbatch_size = 1", ["optim.batch_size", "did you mean batch-size"]),
+        ("[optim]\nbatch_size = 1", ["optim.batch_size", "batch-size"]),
         ("[optimizer]\nlr = 1", ["[optimizer]", "[optim]"]),
-        ("lr = 1", ["lr is in no section", "[optim]"]),
+        ("lr = 1", ["lr", "[optim]"]),
         ("[optim]\nlr = 0", ["optim.lr is 0"]),
         ("[optim]\nlr = 'x'", ["recipe.toml: optim.lr is 'x'", "a number"]),
         ("[model]\nconfig = ['A', 'B']", ["recipe.toml: model.config is ['A', 'B']", "'A-LRN'"]),
@@ -137,7 +138,7 @@ def test_two_commands_from_nothing_to_a_report(command, refused, tmp_path: Path)
     assert "gain budget" in answer.stdout
     assert "runs/digits-A-001/report.html" in answer.stdout
     assert (tmp_path / "runs/digits-A-001/report.html").stat().st_size > 100_000
-    assert "already holds a run" in refused("train", *SMALL_FLAGS, "--run.dir", "runs/digits-A-001")
+    assert "--resume runs/digits-A-001" in refused("train", *SMALL_FLAGS, "--run.dir", "runs/digits-A-001")
     assert command("report", "runs/digits-A-001").stdout.strip() == "runs/digits-A-001/report.html"
     recipe = command("train", "--recipe", "runs/digits-A-001/config.toml")
     assert recipe.returncode == 0, recipe.stderr
@@ -164,13 +165,13 @@ def test_resuming_under_another_configuration_is_refused(command, refused, tmp_p
 def test_fewer_than_five_classes(command) -> None:
     answer = command("train", *SMALL_FLAGS, "--data.name", "synthetic", "--data.num-classes", "3", "--data.num-images", "300")
     assert answer.returncode == 0, answer.stderr
-    assert "top-5 error, last epoch │ not defined" in answer.stdout
+    assert re.search(r"top-5 error.*not defined", answer.stdout)
 
 
 def test_a_non_finite_run_says_which_step_and_layer(command) -> None:
     answer = command("train", *SMALL_FLAGS, "--optim.lr", "1e6", "--run.dir", "r")
     assert answer.returncode == 1
-    assert "not finite at step" in answer.stderr
+    assert re.search(r"step \d+: ", answer.stderr)
     assert "Traceback" not in answer.stderr
     assert "non-finite" in answer.stdout
 

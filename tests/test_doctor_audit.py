@@ -174,7 +174,7 @@ def test_what_a_constant_predictor_scores():
 
 
 def test_no_metric_at_all():
-    with pytest.raises(ValueError, match="the metric is a float"):
+    with pytest.raises(ValueError, match="float"):
         audit_metric(0.5)
 
 
@@ -197,3 +197,40 @@ def test_mirroring_what_is_not_symmetric_is_seen():
 
     assert "mirrored" in rules(flipped)
     assert "mirrored" not in rules(images)
+
+
+def test_a_metric_may_return_a_list_and_is_asked_twice():
+    def topk(output, target, topk=(1,)):
+        hits = output.topk(max(topk), dim=1).indices.eq(target[:, None])
+        return [100.0 * hits[:, :k].any(dim=1).float().mean() for k in topk]
+
+    assert diagnose(audit_metric(topk)).findings == ()
+
+    class Remembers:
+        hits = count = 0
+
+        def update(self, logits, labels):
+            self.hits += int((logits.argmax(1) == labels).sum())
+            self.count += len(labels)
+
+        def compute(self):
+            return self.hits / self.count
+
+    assert [finding.rule for finding in diagnose(audit_metric(Remembers())).findings] == ["metric_wrong"]
+
+
+def test_a_table_has_no_blank_images():
+    rows = torch.randint(0, 2, (400, 2)).float()
+    audit = audit_data(loader(rows, torch.zeros(400).long()))
+    assert audit.train.blank_fraction == audit.train.constant_channel_fraction == 0.0
+    assert audit_data(loader(torch.zeros(64, 3, 8, 8), torch.zeros(64).long())).train.blank_fraction == 1.0
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_the_order_of_the_classes_is_counted(is_sorted):
+    labels = torch.arange(400) % 10
+    labels = labels.sort().values if is_sorted else labels
+    audit = audit_data(loader(torch.randn(400, 5), labels))
+    assert audit.train.order is not None
+    assert audit.train.order.changes == (9 if is_sorted else 399)
+    assert rules(audit) == (["class_order"] if is_sorted else [])

@@ -209,7 +209,7 @@ def test_a_blind_monitor_says_so_once():
                 optimizer.step()
                 optimizer.zero_grad()
 
-    with pytest.warns(RuntimeWarning, match="saw no layer run"):
+    with pytest.warns(RuntimeWarning, match="no layer"):
         loop()
     diagnosis = diagnose(monitor.evidence())
     assert diagnosis.verdict == "cannot tell"
@@ -225,7 +225,7 @@ def test_an_error_inside_is_named_once_and_the_run_goes_on(monkeypatch, place):
 
     losses, state, _ = run(monitored=False)
     monkeypatch.setattr(f"trainability.doctor.measure.statistics.{place}", broken)
-    with pytest.warns(RuntimeWarning, match="stopped watching: ZeroDivisionError: oops") as caught:
+    with pytest.warns(RuntimeWarning, match="ZeroDivisionError: oops") as caught:
         watched_losses, watched_state, monitor = run()
     assert len(caught) == 1
     assert losses == watched_losses
@@ -352,7 +352,7 @@ def test_bad_arguments():
         Monitor(net(), every=0)
     with pytest.raises(ValueError, match="first_step is 0"):
         Monitor(net(), first_step=0)
-    with pytest.raises(ValueError, match="before is a Sequential; expected a Diagnosis, an Evidence or a ProbeResult"):
+    with pytest.raises(ValueError, match=r"before is a Sequential; .*Diagnosis.*Evidence.*ProbeResult"):
         Monitor(net(), before=net())
 
 

@@ -163,10 +163,10 @@ def test_how_far_the_budget_band_speaks(fields, severity):
     [
         (Evidence(), "cannot tell"),
         (Evidence(probe=probed()), "will train"),
-        (Evidence(probe=probed(log10_gain=None, structure="normalised", plateau_steps=None)), "will train"),
+        (Evidence(probe=probed(log10_gain=None, structure="normalised", plateau_steps=None)), "cannot tell"),
         (Evidence(probe=probed(log10_gain=None, structure="unknown", plateau_steps=None)), "cannot tell"),
         (Evidence(probe=probed(plateau_steps=600.0)), "slow start"),
-        (Evidence(probe=probed(plateau_steps=600.0, batch_size=2, num_logits=1000)), "will train"),
+        (Evidence(probe=probed(plateau_steps=600.0, batch_size=2, num_logits=1000)), "cannot tell"),
         (Evidence(probe=probed(plateau_steps=600.0), steps=steps(FLAT), num_classes=10), "slow start"),
         (Evidence(probe=probed(), steps=steps(FALLING), num_classes=10), "is training"),
         (fires("plateau"), "dead"),
@@ -199,7 +199,7 @@ def test_a_rule_that_fails_is_named_and_stops_nothing(monkeypatch):
     monkeypatch.setitem(RULES, "plateau", dataclasses.replace(RULES["plateau"], check=broken))
     diagnosis = diagnose(fires("metric_wrong"))
     assert diagnosis.verdict == "broken metric"
-    assert any("plateau: the rule itself failed" in line for line in diagnosis.not_checked)
+    assert any(line.startswith("plateau: ") for line in diagnosis.not_checked)
 
 
 def test_no_measurements_no_finding():

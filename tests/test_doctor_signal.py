@@ -9,11 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.doctor.theory import moments
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.moments import SignalMoments, WeightMoments
 from trainability.doctor.theory.propagation import input_moments, predict
 from trainability.doctor.theory.signal import (
     expected_cross_entropy,
     gain_budget,
+    layer_kind,
     logit_gradient_rms,
     plateau_steps,
     weight_moments,
@@ -211,7 +213,7 @@ def test_trace_needs_no_values_and_says_when_it_does():
         def forward(self, x):
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(ValueError, match="cannot follow the model without data"):
+    with pytest.raises(ValueError, match="without data"):
         trace(Peeks(), (2, 3))
 
 
@@ -220,3 +222,29 @@ def test_scale_of_logits_and_gradients_on_200_random_nets():
     ratios = [measured_over_predicted(seed) for seed in range(200)]
     for name in ("logits", "gradient"):
         assert sum(0.5 < ratio[name] < 2 for ratio in ratios) >= 190, name
+
+
+TRANSPOSED = nn.ConvTranspose2d(64, 96, 4, stride=2, padding=1, groups=4)
+
+
+@pytest.mark.parametrize("layer", [TRANSPOSED, nn.Conv2d(96, 64, 3, groups=4)], ids=["transposed", "convolution"])
+def test_grouped_convolutions_keep_their_signal_at_variance_one_over_fan_in(layer):
+    torch.manual_seed(0)
+    net = nn.Sequential(layer).requires_grad_(False)
+    x = torch.randn(64, layer.in_channels, 16, 16)
+    kind = layer_kind(layer)
+    assert kind is not None
+    fan_in, fan_out = fan_in_and_out(kind, layer.weight.shape, layer.groups)
+    area = math.prod(layer.kernel_size)
+    assert (fan_in, fan_out) == (layer.in_channels // 4 * area, layer.out_channels // 4 * area)
+    nn.init.normal_(layer.weight, std=math.sqrt(1 / fan_in))
+    nn.init.zeros_(layer.bias)
+    prediction = predict(trace(net, tuple(x.shape)), weight_moments(net), input_moments(x))
+    (row,) = prediction.layers
+    assert (row.fan_in, row.fan_out, row.num_units) == (fan_in, fan_out, layer.out_channels)
+    assert gain_budget(net).log10_gain == pytest.approx(math.log10(0.5), abs=0.02)
+    # Stride 2 spreads each input over a quarter of the kernel's outputs: an output collects fan_in / 4 products.
+    expected = 1 / 4 if kind == "conv_transpose" else 1.0
+    assert prediction.logit_rms == pytest.approx(math.sqrt(expected), rel=0.02)
+    inside = net(x)[:, :, 2:-2, 2:-2]
+    assert float(inside.square().mean()) == pytest.approx(expected, rel=0.05)

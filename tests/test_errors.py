@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainability import keyed
-from trainability.evaluation.error_analysis import confusion_matrix, entropy, error_analysis, tables
+from trainability.evaluation.error_analysis import confusion_matrix, entropy_of_counts, error_analysis, tables
 from trainability.evaluation.predictions import Predictions, from_log_probabilities
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
@@ -72,8 +72,8 @@ def test_collapse_shows_in_the_entropy_of_the_answers() -> None:
 
 
 def test_entropy_of_one_class_and_of_nothing_is_zero() -> None:
-    assert entropy(np.array([0, 7, 0])) == 0
-    assert entropy(np.array([0, 0])) == 0
+    assert entropy_of_counts(np.array([0, 7, 0])) == 0
+    assert entropy_of_counts(np.array([0, 0])) == 0
 
 
 def test_worst_and_most_confident_images_are_wrong_and_in_order() -> None:
@@ -119,7 +119,11 @@ def test_a_perfect_network_has_no_pairs_and_no_wrong_images() -> None:
     labels = torch.arange(12) % 6
     analysis = error_analysis(answers(9 * torch.eye(6)[labels], labels))
     assert (analysis.pairs, analysis.worst, analysis.most_confident) == ((), (), ())
-    assert list(tables(analysis)) == ["Answers against labels", "Most frequent answers", "Classes with the highest error"]
+    assert list(tables(analysis)) == [
+        "Predictions against labels",
+        "Most frequent predictions",
+        "Classes with the highest error",
+    ]
 
 
 def test_tables_are_plain_and_have_equal_columns() -> None:
@@ -132,4 +136,4 @@ def test_tables_are_plain_and_have_equal_columns() -> None:
             for heading, value in row.items():
                 assert value is None or type(value) in (str, int, float)
                 assert not heading.endswith("%") or 0 <= value <= 100
-    assert sum(row["of the answers %"] for row in shown["Most frequent answers"]) == pytest.approx(100, abs=0.1)
+    assert sum(row["of the predictions %"] for row in shown["Most frequent predictions"]) == pytest.approx(100, abs=0.1)

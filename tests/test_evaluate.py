@@ -55,7 +55,7 @@ def test_the_centre_crop_gives_what_training_measured(run: Path) -> None:
 def test_one_runs_answers_are_kept_with_it(run: Path) -> None:
     result = ask(run, protocol="dense", scales=(32, 48))
     kept = predictions.load(run / predictions.FILE)
-    assert kept.protocol == result.described == "dense at 32, 48 pixels, mirrored too"
+    assert kept.protocol == result.described == "dense at 32, 48 pixels, with flips"
     assert (kept.top == result.predictions.top).all()
     assert kept.errors == result.errors
     assert ask(run, protocol="dense", flip=False).described == "dense at 40 pixels"
@@ -139,9 +139,9 @@ def test_an_ensemble_has_runs_stored_at_different_sizes_only_if_their_images_are
     assert both.described == "centre at 36, 40 pixels, 2 runs averaged"
     assert not (digits[0] / predictions.FILE).exists()
     other = made(tmp_path / "other", seed=1)
-    with pytest.raises(ValueError, match=r"other validation images than .*may have trained on them"):
+    with pytest.raises(ValueError, match=r"other has other validation images than .*run\.seed"):
         ask(run, other, protocol="centre")
-    with pytest.raises(ValueError, match="has other classes than"):
+    with pytest.raises(ValueError, match="classes"):
         ask(run, digits[0], protocol="centre")
 
 
@@ -173,14 +173,14 @@ def test_published_weights_are_asked_about_any_data(tmp_path: Path) -> None:
         answers = model.eval()((pixels - mean[:, None, None]) / std[:, None, None]).argmax(1)
     assert result.errors.top1_error == (answers != data.val.labels).double().mean().item()
     six = replace(config, data=DataConfig(name="synthetic", num_classes=6, num_images=60))
-    with pytest.raises(ValueError, match=r"vgg\.pth is for 10 classes; synthetic has 6"):
+    with pytest.raises(ValueError, match=r"vgg\.pth .*10 classes; synthetic has 6"):
         evaluate_weights(tmp_path / "vgg.pth", six.completed(), EvaluationOptions(), engine=ENGINE)
 
 
 def test_what_cannot_be_asked_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"31\D*32"):
         ask(run, scales=(31,))
-    with pytest.raises(ValueError, match="not a run directory"):
+    with pytest.raises(ValueError, match=r"config\.toml"):
         ask(tmp_path)
     with pytest.raises(ValueError, match=r"step\D*7"):
         evaluate_runs([run], EvaluationOptions(), engine=ENGINE, step=7)
@@ -188,7 +188,7 @@ def test_what_cannot_be_asked_is_refused(run: Path, tmp_path: Path) -> None:
 
 def test_the_papers_row_stands_first() -> None:
     def first(*configs: str, protocol: str, scales: tuple[int, ...]) -> reference.Published:
-        return reference.beside(configs, data_name="imagenet", protocol=protocol, scales=scales)[0]
+        return reference.comparable_errors(configs, data_name="imagenet", protocol=protocol, scales=scales)[0]
 
     assert first("D", protocol="dense", scales=(384,)).top5_error == 0.087
     assert first("A-LRN", protocol="centre", scales=(256,)).top1_error == 0.297
@@ -196,8 +196,8 @@ def test_the_papers_row_stands_first() -> None:
     assert first("E", protocol="dense+multi-crop", scales=(256, 384, 512)).top5_error == 0.071
     assert first("E", "D", protocol="multi-crop", scales=(256, 384, 512)).top1_error == 0.239
     assert first("D", protocol="ten-crop", scales=(256,)).top1_error is None
-    assert len(reference.beside(("D",), data_name="imagenet", protocol="dense", scales=(256,))) == 11
-    with pytest.raises(ValueError, match="ImageNet's; this run was trained on digits"):
-        reference.beside(("D",), data_name="digits", protocol="dense", scales=(256,))
-    with pytest.raises(ValueError, match=r"nothing was published for B\+C"):
-        reference.beside(("C", "B"), data_name="imagenet", protocol="dense", scales=(256,))
+    assert len(reference.comparable_errors(("D",), data_name="imagenet", protocol="dense", scales=(256,))) == 11
+    with pytest.raises(ValueError, match="digits"):
+        reference.comparable_errors(("D",), data_name="digits", protocol="dense", scales=(256,))
+    with pytest.raises(ValueError, match=r"B\+C"):
+        reference.comparable_errors(("C", "B"), data_name="imagenet", protocol="dense", scales=(256,))

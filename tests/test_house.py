@@ -22,7 +22,7 @@ ALLOWED = {
     "formats": set(),
     "doctor": set(),
     "models": {"config", "keyed"},
-    "initialization": {"config", "keyed", "models"},
+    "initialization": {"config", "doctor", "keyed", "models"},
     "data": {"config", "disk", "keyed"},
     "evaluation": {"config", "data", "disk", "keyed", "models"},
     "prescribe": {"doctor", "initialization"},

@@ -40,7 +40,7 @@ def holder(folder: Path, how: str) -> subprocess.Popen[str]:
 
 def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
     with lock.held(tmp_path):
-        with pytest.raises(lock.InUse, match=rf"is in use by process {os.getpid()} on \S+ \(trainability") as refusal:
+        with pytest.raises(lock.InUse, match=rf"process {os.getpid()} on \S+ \(trainability") as refusal:
             lock.held(tmp_path).__enter__()
         assert "\n" not in str(refusal.value)
     with lock.held(tmp_path):
@@ -100,7 +100,7 @@ def test_a_run_in_progress_is_not_resumed(tmp_path: Path, capsys: pytest.Capture
         assert stop.value.code == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"in use by process {os.getpid()}" in said
+    assert f"process {os.getpid()}" in said
     after = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file() and path.name != lock.FILE}
     assert after == before
 

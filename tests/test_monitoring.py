@@ -1,6 +1,7 @@
 """The doctor in our own runs: it changes no bit, tells what it finds, and ends what is doomed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_doomed_run_is_not_begun(tmp_path: Path) -> None:
     stopped = train(tmp_path / "r", config_of(run__check="on", run__stop_on="doomed", **DEAD))
     assert (stopped.outcome.status, stopped.outcome.position.step) == ("stopped", 0)
     assert "dead: " in stopped.outcome.message
-    assert "nothing to keep" in stopped.outcome.message
+    assert "nothing to save" in stopped.outcome.message
     assert stopped.run.result["status"] == "stopped"
 
 
@@ -147,7 +148,7 @@ def test_a_run_of_an_older_version_is_continued_and_diagnosed(tmp_path: Path) ->
 def test_damaged_evidence_does_not_stop_a_resume(tmp_path: Path) -> None:
     train(tmp_path / "r", config_of(optim__epochs=1))
     (tmp_path / "r" / "evidence.json").write_text('{"steps": 3}')
-    with pytest.warns(RuntimeWarning, match="the doctor itself failed"):
+    with pytest.warns(RuntimeWarning, match="doctor.*Error"):
         resumed = train(tmp_path / "r", config_of(optim__epochs=2))
     assert resumed.outcome.status == "finished"
     assert len(diagnose_run(tmp_path / "r").evidence.problems) == 1
@@ -160,5 +161,5 @@ def test_an_error_in_the_check_stops_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(checkup, "audit_data", broken)
     run = train(tmp_path / "r", config_of(run__check="on", optim__epochs=1))
     assert run.outcome.status == "finished"
-    problems = diagnose_run(tmp_path / "r").evidence.problems
-    assert problems == ("data: the check itself failed (RuntimeError: oops)",)
+    (problem,) = diagnose_run(tmp_path / "r").evidence.problems
+    assert re.match("data: .*RuntimeError: oops", problem)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor.measure.outlook import VERDICTS, judge_rehearsal
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.outlook import VERDICTS, judge_rehearsal
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 
 CLASSES = Task(kind="classification", loss="cross_entropy", num_classes=10, chance=2.3, floor=0.0)

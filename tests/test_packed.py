@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import multiprocessing
 import os
 import shutil
@@ -29,6 +30,7 @@ from trainability.data.colour_statistics import pixel_sums
 from trainability.data.images import decode, rescale
 from trainability.data.layouts import catalog_of
 from trainability.data.packed import Pack, PackedImages, verify
+from trainability.disk import stamped
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -159,14 +161,12 @@ def test_a_broken_image_is_listed_and_skipped(tmp_path: Path) -> None:
 def test_more_than_one_percent_broken_stops_and_a_repair_goes_on(tmp_path: Path) -> None:
     broken_source(tmp_path, num_broken=2, per_class=10)
     config = config_for(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"2 of the first 20 images are broken, more than 1% of all 20: class-1/000\.jpg: "
-    ) as caught:
+    with pytest.raises(ValueError, match=r"^2 of .* 20 images .* 1% .*: class-1/000\.jpg: ") as caught:
         cache.pack(config)
     assert "\n" not in str(caught.value)
     folder = cache.pack_folder(config)
     assert (folder / "broken.txt").read_text().count("\n") == 2
-    with pytest.raises(ValueError, match="not a finished pack"):
+    with pytest.raises(ValueError, match=r"pack\.json"):
         Pack(folder)
     for number in range(2):
         (tmp_path / "source" / "class-1" / f"{number:03d}.jpg").write_bytes(on_disk.jpeg(1, number))
@@ -193,7 +193,7 @@ def test_one_flipped_bit_is_found_named_and_mended(tmp_path: Path, victim: str, 
     data = bytearray((folder / victim).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / victim).write_bytes(data)
-    with pytest.raises(ValueError, match=rf"{victim}: 1 of 8 files do not have their checksum"):
+    with pytest.raises(ValueError, match=rf"{victim}: 1 of 8 files.*checksum"):
         verify(folder)
     result = cache.pack(config_for(tmp_path))
     assert result.num_shards_made == (0 if victim == "index.npy" else 1)
@@ -205,8 +205,102 @@ def test_a_file_that_is_cut_off_is_found_when_the_pack_is_opened(tmp_path: Path)
     on_disk.class_folders(tmp_path / "source")
     folder = cache.pack(config_for(tmp_path)).folder
     os.truncate(folder / "shard-00000.bin", 1000)
-    with pytest.raises(ValueError, match=r"shard-00000.bin: missing, or not of \d+ bytes"):
+    with pytest.raises(ValueError, match=r"shard-00000\.bin: .* \d+ bytes"):
         dataset.load(config_for(tmp_path), seed=0)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_no_damaged_byte_of_an_image_is_read(tmp_path: Path, encoding: str) -> None:
+    on_disk.class_folders(tmp_path / "source")
+    config = config_for(tmp_path, encoding=encoding)
+    folder = cache.pack(config).folder
+    shard, expected = folder / "shard-00000.bin", Pack(folder).read(7)
+    row = Pack(folder).index[7]
+    data = shard.read_bytes()
+    for place in np.random.default_rng(0).integers(0, int(row["length"]), 30):
+        changed = bytearray(data)
+        changed[int(row["offset"]) + place] ^= 1
+        shard.write_bytes(changed)
+        pack = Pack(folder)
+        with pytest.raises(ValueError, match=r"shard-00000.bin: the image at byte \d+ .*its checksum is wrong"):
+            pack.read(7)
+        with pytest.raises(ValueError, match="its checksum is wrong"):
+            pack.read_window(7, 3, 3, np.zeros((32, 32, 3), dtype=np.uint8))
+        pack.read(6)
+    shard.write_bytes(data)
+    assert np.array_equal(Pack(folder).read(7), expected)
+
+
+@pytest.mark.parametrize("victim", ["index.npy", "sums.npy", "pack.json"])
+def test_no_damaged_byte_of_a_table_is_read(tmp_path: Path, victim: str) -> None:
+    on_disk.class_folders(tmp_path / "source")
+    folder = cache.pack(config_for(tmp_path)).folder
+    data = (folder / victim).read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(data), 60):
+        changed = bytearray(data)
+        changed[place] ^= 4
+        (folder / victim).write_bytes(changed)
+        if victim == "pack.json" and json.loads(data) == _json_or_none(bytes(changed)):
+            continue  # a space became another one
+        with pytest.raises(ValueError, match=f"{victim}: ") as caught:
+            Pack(folder)
+        assert "\n" not in str(caught.value)
+
+
+def _json_or_none(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+ODD = (None, 0, -1, "x", [], [3], {}, {"a": 1}, {"../x": [1, "a"]}, 10**30, True, 0.5)
+FINE = [("source", "x"), ("broken", []), ("size", 10**30)]
+
+
+def test_a_pack_from_elsewhere_with_odd_fields_is_refused_in_a_line(tmp_path: Path) -> None:
+    on_disk.class_folders(tmp_path / "source", num_classes=2, per_class=3)
+    folder = cache.pack(config_for(tmp_path)).folder
+    whole = stamped.read(folder / "pack.json")
+    for field in ("class_names", "files", "size", "num_images", "broken", "encoding", "source", "extra"):
+        for value in ODD:
+            stamped.write(folder / "pack.json", whole | {field: value})
+            if (field, value) in FINE:
+                Pack(folder).read(0)
+                continue
+            with pytest.raises(ValueError, match=str(folder)) as caught:
+                Pack(folder)
+            assert "\n" not in str(caught.value)
+
+
+def test_an_index_from_elsewhere_with_odd_fields_is_refused_in_a_line(tmp_path: Path) -> None:
+    on_disk.class_folders(tmp_path / "source", num_classes=2, per_class=3)
+    folder = cache.pack(config_for(tmp_path)).folder
+    rows, values = np.load(folder / "index.npy"), stamped.read(folder / "pack.json")
+    for field in ("offset", "length", "shard", "height", "width", "label", "split"):
+        for value in (-1, 7, 2**31 - 1):
+            changed = rows.copy()
+            changed[field][1] = min(value, np.iinfo(rows.dtype[field]).max)
+            np.save(folder / "index.npy", changed)
+            values["files"]["index.npy"] = stamped.stamp(folder / "index.npy")
+            stamped.write(folder / "pack.json", values)
+            with pytest.raises(ValueError, match=r"index.npy: damaged|cannot be read"):
+                Pack(folder).read(1)
+
+
+def test_a_pack_of_the_older_format_is_made_anew_where_it_is_a_cache_and_refused_elsewhere(tmp_path: Path) -> None:
+    on_disk.class_folders(tmp_path / "source")
+    config = config_for(tmp_path)
+    folder = cache.pack(config).folder
+    for name in ("pack.json", "source.json"):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({key: value for key, value in values.items() if key != "sha256"} | {"format": 1}))
+    with pytest.raises(ValueError, match="a pack of format 1; this version reads 2"):
+        Pack(folder)
+    with pytest.raises(ValueError, match="a pack of format 1; this version reads 2"):
+        dataset.load(config_for(tmp_path, path=folder), seed=0)
+    assert len(dataset.load(config, seed=0).train) == 24
+    assert Pack(folder).info.format == 2
 
 
 def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:
@@ -217,9 +311,9 @@ def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:
     data = dataset.load(config_for(tmp_path, path=Path(moved)), seed=0)
     assert torch.equal(data.train.labels, original.train.labels)
     assert torch.equal(data.mean, original.mean)
-    with pytest.raises(ValueError, match=r"is a pack of folder at 40 pixels; data.name is folder and data.size 64"):
+    with pytest.raises(ValueError, match=r"folder at 40 pixels; data\.name is folder and data\.size 64"):
         dataset.load(config_for(tmp_path, path=Path(moved), size=64), seed=0)
-    with pytest.raises(ValueError, match="is a pack already"):
+    with pytest.raises(ValueError, match=r"data\.path"):
         cache.pack(config_for(tmp_path, path=Path(moved)))
 
 
@@ -268,7 +362,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(packing, "make_shard", full)
     on_disk.class_folders(tmp_path / "source")
-    with pytest.raises(ValueError, match=r"No space left on device.*start it again"):
+    with pytest.raises(ValueError, match="No space left on device"):
         cache.pack(config_for(tmp_path))
 
 

@@ -102,7 +102,7 @@ def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
 
 
 def test_used_and_unwritable_directories_are_refused(trained, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="already holds a run"):
+    with pytest.raises(ValueError, match="--resume"):
         RunWriter.create(trained.run.folder, trained.run.config)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
@@ -156,14 +156,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(trained, tmp_path: Pa
     assert loaded is not None
     assert loaded.position.step == 1
     assert len(loaded.skipped) == 1
-    assert "step-000000002.pt cannot be read" in loaded.skipped[0]
+    assert loaded.skipped[0].startswith("step-000000002.pt ")
     assert "\n" not in loaded.skipped[0]
 
 
 def test_no_readable_checkpoint_at_all(trained, tmp_path: Path) -> None:
     (tmp_path / "step-000000003.pt").write_bytes(b"PK\x03\x04 torn")
     engine = Engine(device=torch.device("cpu"))
-    with pytest.raises(ValueError, match=r"no checkpoint can be read: step-000000003\.pt"):
+    with pytest.raises(ValueError, match=r"step-000000003\.pt"):
         checkpoint.load_latest(tmp_path, trained.parts.model, trained.parts.optimizer, engine, {})
-    with pytest.raises(ValueError, match="to take weights from"):
+    with pytest.raises(ValueError, match=r"nowhere.*no checkpoint"):
         checkpoint.load_weights(tmp_path / "nowhere", {})

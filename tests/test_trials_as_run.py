@@ -20,7 +20,7 @@ from trainability.trials.scales import configure
 
 RAN: dict[str, Any] = tomllib.loads((Path(__file__).parent / "what_the_code_ran.toml").read_text(encoding="utf-8"))
 STATES = {trial: name for name, state in RAN["state"].items() for trial in state["trials"]}
-PHOTOGRAPHS = Path("/work/shared/data/imagenet-1000")
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet-1000"
 
 
 def letters(segments: list[Segment]) -> str:

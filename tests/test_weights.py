@@ -87,7 +87,7 @@ def test_weights_for_blue_first_take_red_first(tmp_path: Path) -> None:
 
 def test_batch_normalised_weights_are_refused(tmp_path: Path) -> None:
     torch.save(reference("D", batch_norm=True).state_dict(), tmp_path / "vgg16_bn.pth")
-    with pytest.raises(ValueError, match=r"batch normalisation .*running_mean.* take the variant without"):
+    with pytest.raises(ValueError, match=r"running_mean.*vgg16_bn"):
         load_published(tmp_path / "vgg16_bn.pth")
 
 
@@ -96,19 +96,19 @@ def test_what_is_no_vgg_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         load_published(path)
     path.write_bytes(b"R")  # tells the unpickler to pop from its empty stack
-    with pytest.raises(ValueError, match="neither safetensors nor a state dict"):
+    with pytest.raises(ValueError, match="safetensors"):
         load_published(path)
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="neither safetensors nor a state dict"):
+    with pytest.raises(ValueError, match="safetensors"):
         load_published(path)
     path.with_suffix(".safetensors").write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="neither safetensors nor a state dict"):
+    with pytest.raises(ValueError, match="safetensors"):
         load_published(path.with_suffix(".safetensors"))
     torch.save({"epoch": 3, "state_dict": {}}, path)
-    with pytest.raises(ValueError, match=r"not a state dict, which maps"):
+    with pytest.raises(ValueError, match="state dict"):
         load_published(path)
     torch.save({"conv1.weight": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match=r"no features\.0\.weight in it, but conv1\.weight"):
+    with pytest.raises(ValueError, match=r"features\.0\.weight.*conv1\.weight"):
         load_published(path)
     state = reference("A").state_dict()
     torch.save({name: value for name, value in state.items() if not name.startswith("features.18.")}, path)
@@ -118,7 +118,7 @@ def test_what_is_no_vgg_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\b130\b"):
         load_published(path)
     torch.save({**state, "classifier.3.weight": torch.zeros(48, 13)}, path)
-    with pytest.raises(ValueError, match=r"not the weights of configuration A .*classifier\.3"):
+    with pytest.raises(ValueError, match=r"configuration A .*classifier\.3"):
         load_published(path)
     with pytest.raises(ValueError, match=r"'bgr'.*torchvision, caffe"):
         load_published(path, input="bgr")

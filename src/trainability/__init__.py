@@ -1,4 +1,4 @@
-"""Train very deep convolutional networks from scratch, and learn in seconds why one will not train."""
+"""Train very deep networks from scratch, and find out in seconds why one does not train."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Public names are imported when they are asked for: `--help` must not wait for torch.
+    # Public names are imported on first access, so that `--help` does not wait for torch.
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

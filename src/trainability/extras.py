@@ -1,7 +1,7 @@
-"""What `pip install trainability` leaves out, by the name of the extra that brings it.
+"""The optional dependencies of each extra, and the message for a missing one.
 
-The doctor needs torch alone, and the command line tyro and rich. Data sets, training and reports need more; a package that
-does calls `require` when it is imported, so that a person reads one line in place of "No module named 'simplejpeg'".
+The doctor needs only torch, and the command line tyro and rich. Data sets, training and reports need more; a package that does
+calls `require` when it is imported, so that the user reads one line instead of "No module named 'simplejpeg'".
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
 }
-"""Import names by extra; `pyproject.toml` has the same extras with the names that pip knows."""
+"""Import names by extra; `pyproject.toml` has the same extras with the distributions' names."""
 
 
 class MissingExtra(ModuleNotFoundError):
-    """Something was asked for that an extra brings, and the extra is not installed."""
+    """A feature needs an extra that is not installed."""
 
 
 def require(extra: str) -> None:
-    """Check that the packages of an extra are there, without importing them.
+    """Check that the packages of an extra are installed, without importing them.
 
     Args:
         extra: key of `EXTRAS`.
 
     Raises:
-        MissingExtra: one is not installed; its one line has the command that installs it.
+        MissingExtra: one is not installed; the message has the command that installs it.
     """
     missing = next((name for name in EXTRAS[extra] if find_spec(name) is None), None)
     if missing is not None:

@@ -1,6 +1,6 @@
-"""Known bugs, each switchable on in our own trainer, to see that the doctor finds it and names it.
+"""Known bugs that can be switched on in this package's training loop, to see the doctor find them.
 
-They are those of the log's code. A fault exchanges a part of the run; the loop knows nothing of it.
+They are the bugs of the code behind the public training log. A fault replaces a part of the run; the loop is unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trainability.training.tally import Tally
 if TYPE_CHECKING:
     from trainability.training.parts import TrainingParts
 
-_SHIFT_STREAM = 32  # the loader's own draws have 16 to 18
+_SHIFT_STREAM = 32  # the loader's own streams are 16 to 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,9 @@ class Fault:
     """A bug.
 
     Attributes:
-        what: what the code did.
-        rule: the doctor's rule that names it.
-        install: (parts, config) -> parts with the bug in them.
+        what: what the log's code did.
+        rule: the doctor's rule that finds it.
+        install: (parts, config) -> parts with the bug.
     """
 
     what: str
@@ -49,7 +49,7 @@ class Fault:
 
 
 def install(parts: TrainingParts, config: RunConfig) -> TrainingParts:
-    """Put the faults that a configuration names into the parts of its run."""
+    """Install a configuration's faults in the parts of its run."""
     for name in config.run.faults:
         parts = FAULTS[name].install(parts, config)
     return parts
@@ -67,7 +67,7 @@ def _metric_of_last_batch(parts: TrainingParts, config: RunConfig) -> TrainingPa
 
 
 class _DividedTally(Tally):
-    """Divides the loss by the accumulation steps once more than the mean already does."""
+    """Divides the logged loss by the accumulation steps a second time."""
 
     def __init__(self, *arguments: Any, divisor: int) -> None:
         super().__init__(*arguments)
@@ -78,7 +78,7 @@ class _DividedTally(Tally):
 
 
 def loss_divisor(config: RunConfig) -> int:
-    """Say by what the loss that a run shows is divided once too often; 1 without the fault."""
+    """Return the factor by which the logged loss of a run is too small; 1 without the fault."""
     if "halved-loss" not in config.run.faults:
         return 1
     size = config.optim.micro_batch_size
@@ -90,7 +90,7 @@ def _halved_loss(parts: TrainingParts, config: RunConfig) -> TrainingParts:
 
 
 class _ChangedLoader(ResidentLoader):
-    """A loader of the same images whose micro-batches are changed."""
+    """A loader that changes the micro-batches of another one."""
 
     def __init__(self, loader: ResidentLoader) -> None:
         vars(self).update(vars(loader))
@@ -117,7 +117,7 @@ class _ShiftedColours(_ChangedLoader):
 
 
 class _SharedTransform(_ChangedLoader):
-    """Cuts the centre out of training images: the transform that was set for validation, on the object that both share."""
+    """Centre-crops training images: the validation transform was set on a data set object that both splits share."""
 
     def steps(self, epoch: int, first: int = 0, *, draws_of: int | None = None) -> Iterator[Iterator[MicroBatch]]:
         centres = augment.centre_crops(self.train_images, self.crop)
@@ -127,7 +127,7 @@ class _SharedTransform(_ChangedLoader):
 
 
 class _OddAccumulation(_ChangedLoader):
-    """Counts accumulation from 1 in every epoch: its first step collects a micro-batch more than the others."""
+    """Counts accumulation from 1 in every epoch, so that the first step takes one micro-batch more than the others."""
 
     def steps(self, epoch: int, first: int = 0, *, draws_of: int | None = None) -> Iterator[Iterator[MicroBatch]]:
         for number, micro_batches in enumerate(self.loader.steps(epoch, first, draws_of=draws_of), start=first):
@@ -159,7 +159,7 @@ class _Losses:
 
 
 class _DroppedClip(GuardedStep):
-    """Stops clipping for good once the loss is below a level that chance already meets, as 7.0 is for 1000 classes."""
+    """Stops clipping for good once the loss is below a threshold that chance level meets, such as 7.0 for 1000 classes."""
 
     def __init__(self, *arguments: Any, level: float, num_examples: Callable[[int], int], losses: _Losses) -> None:
         super().__init__(*arguments)

@@ -1,7 +1,7 @@
-"""Numbers as a person reads them, the same in terminal, report and pages. Imports nothing, so that every room may use it.
+"""Format numbers for people, the same in terminal and report. Imports nothing of this package, so that all of it can use it.
 
-Spaces are plain ones; a page that must not break between number and unit replaces them by no-break spaces. The doctor, which
-depends on torch and the standard library only, has its own `doctor.layer_table.number`.
+Spaces are plain; pages that must not break between number and unit replace them by no-break spaces. The doctor, which depends
+only on torch and the standard library, has its own `doctor.layer_table.number`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import math
 from typing import Any
 
 NONE = "–"
-"""Stands where there is no number."""
+"""Written if there is no number."""
 
 
 def finite(value: Any, scale: float = 1) -> float | None:
-    """Return a record's number times the scale, or `None` where the record has none or it is not finite."""
+    """Return a record's number times the scale, or `None` if the record has none or it is not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value) * scale
@@ -25,31 +25,31 @@ def percent(fraction: Any, *, missing: str = NONE) -> str:
 
     Args:
         fraction: in [0, 1].
-        missing: written where there is no number, or it is not finite.
+        missing: written if there is no number, or it is not finite.
     """
     present = finite(fraction, 100)
     return missing if present is None else f"{present:.2f} %"
 
 
 def number(value: Any, digits: str = ".4g", *, missing: str = NONE) -> str:
-    """Write a number with a real minus sign.
+    """Write a number with a typographic minus sign.
 
     Args:
         value: the number.
         digits: as in a format string.
-        missing: written where there is no number, or it is not finite.
+        missing: written if there is no number, or it is not finite.
     """
     present = finite(value)
     return missing if present is None else f"{present:{digits}}".replace("-", "−")
 
 
 def signed(value: Any, digits: str = ".1f", *, missing: str = NONE) -> str:
-    """Write a number with its sign, as of a power of ten: 2.0 as "+2.0"."""
+    """Write a number with its sign: 2.0 as "+2.0"."""
     return number(value, f"+{digits}", missing=missing)
 
 
 def duration(seconds: float) -> str:
-    """Write a time in one or two units: "2.9 s", "12 min 5 s", "3 h 7 min", "2 d 4 h"."""
+    """Write a duration in one or two units: "2.9 s", "12 min 5 s", "3 h 7 min", "2 d 4 h"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

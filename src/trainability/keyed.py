@@ -1,10 +1,10 @@
-"""Random numbers as a function of (seed, epoch, position), not of a generator's state.
+"""Random numbers as functions of (seed, epoch, position), without a generator's state.
 
-Every random draw of training belongs to one example: where it is cropped, whether it is flipped, which hidden units it
-drops. Each is a hash of the example's key, so a draw does not change with the batch size, the accumulation, the number of
-processes or a resume, and there is no random state to save.
+Every random draw of training belongs to one example: its crop, its flip, its dropped hidden units. Each draw is a hash of the
+example's key, so it does not depend on batch size, gradient accumulation, number of processes or a resume, and there is no
+random state to save.
 
-The hash is the 32-bit finaliser of MurmurHash3 in int32 tensor arithmetic, which wraps; it runs alike on CPU and GPU.
+The hash is the 32-bit finaliser of MurmurHash3 in int32 tensor arithmetic, which wraps around; CPU and GPU give equal results.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MASK64 = 2**64 - 1
 
 
 def fold(*values: int) -> int:
-    """Hash integers to one of 63 bits, a seed for a generator (splitmix64 over each value in turn)."""
+    """Hash integers to one integer of 63 bits, a seed for a generator (splitmix64 over each value in turn)."""
     state = 0
     for value in values:
         state = (state + (value & _MASK64) + _GOLDEN) & _MASK64
@@ -41,20 +41,20 @@ _C1, _C2, _STEP = _signed32(0x85EBCA6B), _signed32(0xC2B2AE35), _signed32(_GOLDE
 
 
 def mix(values: Tensor) -> Tensor:
-    """Hash int32 values to int32, one to one."""
-    # `>>` on int32 copies the sign bit in; the masks make it the logical shift that the hash is written with.
+    """Hash int32 values to int32; the mapping is one-to-one."""
+    # `>>` on int32 is an arithmetic shift; the masks make it the logical shift that the hash needs.
     values = (values ^ ((values >> 16) & 0xFFFF)) * _C1
     values = (values ^ ((values >> 13) & 0x7FFFF)) * _C2
     return values ^ ((values >> 16) & 0xFFFF)
 
 
 def example_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
-    """Give every example of an epoch its key.
+    """Compute the keys of examples in an epoch.
 
     Args:
-        seed: the run's seed.
+        seed: the run's random seed.
         epoch: counted from 0.
-        positions: (batch,) int64, positions in the order of the epoch, on any device.
+        positions: (batch,) int64, positions in the epoch's order, on any device.
 
     Returns:
         (batch,) int32 on the device of `positions`.
@@ -64,11 +64,11 @@ def example_keys(seed: int, epoch: int, positions: Tensor) -> Tensor:
 
 
 def stream(keys: Tensor, number: int) -> Tensor:
-    """Derive an independent key per example for one purpose: a layer's dropout, the crop, the flip.
+    """Derive an independent key per example for one purpose: the dropout of a layer, the crop, the flip.
 
     Args:
         keys: (batch,) int32.
-        number: which purpose; every use has its own.
+        number: of the purpose; every purpose has its own.
 
     Returns:
         (batch,) int32.
@@ -81,7 +81,7 @@ def integers(keys: Tensor, high: Tensor | int) -> Tensor:
 
     Args:
         keys: (batch,) int32.
-        high: number of values, per example or for all; below 2**16, where the bias of the division is under 2**-16.
+        high: number of values, per example or for all; below 2**16, so that the bias of the division is below 2**-16.
 
     Returns:
         (batch,) int64.
@@ -90,19 +90,19 @@ def integers(keys: Tensor, high: Tensor | int) -> Tensor:
 
 
 def unit_codes(num_units: int, device: torch.device | str) -> Tensor:
-    """Hash the numbers of a layer's units; constant for a layer, so it is made once. Returns (num_units,) int32."""
+    """Hash the indices of a layer's units, once per layer. Returns (num_units,) int32."""
     return mix(torch.arange(num_units, dtype=torch.int32, device=device) * _STEP)
 
 
 def dropped(keys: Tensor, codes: Tensor, probability: float) -> Tensor:
-    """Decide for every example and unit whether it is dropped.
+    """Draw for every example and unit whether it is dropped.
 
     Args:
         keys: (batch,) int32, this layer's stream.
         codes: (units,) int32 from `unit_codes`.
-        probability: of being dropped, in [0, 1).
+        probability: of dropping, in [0, 1).
 
     Returns:
-        (batch, units) bool, true where dropped.
+        (batch, units) bool, true if dropped.
     """
     return mix(keys[:, None] ^ codes) < int(probability * 2**32) - 2**31

@@ -1,69 +1,90 @@
-"""`check` for any training code: probe, audits and diagnosis in one call."""
+"""`check` for any training code: probe, audits, rehearsal and diagnosis in one call."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from trainability.checking.certain import facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
+from trainability.doctor.audit_results import DataAudit
+from trainability.doctor.evidence import OptimizerSettings, ProbeResult
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.audits import unpacked
+from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.probe import probe
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.prescribe.remedies import prescribed
 
 
 def check(
-    model: nn.Module,
+    model: Any,
     train_loader: Iterable[Any],
-    loss_fn: Callable[[Any, Tensor], Tensor] = F.cross_entropy,
+    loss_fn: Callable[[Any, Any], Tensor] | None = None,
     *,
-    optimizer: torch.optim.Optimizer | None = None,
+    training_step: Callable[[Any, Any], Any] | None = None,
+    step: Callable[[Any, Any, Any], Any] | None = None,
+    optimizer: Any = None,
+    scheduler: Any = None,
     val_loader: Iterable[Any] | None = None,
     metric: Any = None,
     num_classes: int | None = None,
     clip: float | None = None,
     planned_steps: int | None = None,
+    rehearse_seconds: float | None = 10.0,
 ) -> Diagnosis:
     """Predict in seconds whether training will work, before it starts, and what to change.
 
-    Examines one forward and backward pass, images and labels of both loaders, and the metric. Model, gradients, buffers and
-    random state are restored.
+    Rehearses some steps of the loop on a copy. Where batches are (input, label), examines one forward and backward pass, and
+    images and labels of both loaders; and the metric. Model, optimizer, gradients, buffers and random state are restored.
 
     Args:
-        model: takes a batch of images, returns logits or whatever `loss_fn` takes.
-        train_loader: yields (images, labels), as in the training loop.
-        loss_fn: (output, labels) -> a scalar.
-        optimizer: over the model's parameters; without it there are no update ratios and no predicted plateau.
+        model: a module, or a dict, tuple or list of several.
+        train_loader: yields batches, as the loop will see them.
+        loss_fn: of (output, labels), one number; `None` takes cross-entropy, unless one of the next two is given.
+        training_step: of (model, batch): the loss, without backward and optimizer step.
+        step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
+        optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal, update ratios and the
+            predicted plateau.
+        scheduler: stepped after each step where `step` does not do that itself.
         val_loader: as `train_loader`; `None` if there is none.
         metric: see `audit_metric`; `None` skips its audit.
         num_classes: number of classes.
         clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
+        rehearse_seconds: time for the rehearsal; 0 or `None` leaves it out.
 
     Returns:
         The diagnosis; print it, or pass it to `Monitor(..., before=...)`.
 
     Raises:
-        ValueError: the setup cannot be checked: a loader is empty, the model fails on its batches, or the loss is not a
-            scalar; the message says which.
+        ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not one
+            number, a step that fails; one line that says which.
     """
     return check_setup(
         Setup(
             model=model,
             train_loader=train_loader,
             loss_fn=loss_fn,
+            training_step=training_step,
+            step=step,
             val_loader=val_loader,
             optimizer=optimizer,
+            scheduler=scheduler,
             metric=metric,
             num_classes=num_classes,
             clip=clip,
             planned_steps=planned_steps,
+            rehearse_seconds=rehearse_seconds,
         )
     )
 
@@ -72,58 +93,170 @@ def check_setup(setup: Setup) -> Diagnosis:
     """Check a `Setup` before training.
 
     Raises:
-        ValueError: the setup cannot be checked: a loader is empty, the model fails on its batches, or the loss is not a
-            scalar; the message says which.
+        ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not
+            one number, a step that fails; one line that says which.
     """
-    images, labels, train = _first_batch(setup)
-    try:
-        result = probe(
-            setup.model,
-            setup.loss_fn,
-            images,
-            labels,
-            optimizer=setup.optimizer,
-            clip=setup.clip,
-            planned_steps=setup.planned_steps,
-        )
-    except ValueError:
-        raise
-    except Exception as error:
-        raise ValueError(f"model(images) failed on images of shape {tuple(images.shape)}: {one_line(error)}") from error
-    audited = min(MAX_AUDIT_IMAGES, audit_size(tuple(images.shape[1:])))
-    try:
-        data = audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited)
-    except ValueError:
-        raise
-    except Exception as error:
-        raise ValueError(f"a loader failed: {one_line(error)}") from error
+    with randomness_restored(), generators_restored(setup.train_loader), generators_restored(setup.val_loader):
+        return _checked(setup)
+
+
+def _checked(setup: Setup) -> Diagnosis:
+    first, train = _first_batch(setup)
+    problems: list[str] = []
+    looked, images = _probed(setup, first, problems)
+    data = _audited(setup, first, train, problems)
+    rehearsal = _rehearsed(setup, train, problems)
+    metric = audit_metric(setup.metric, max(10, (looked.num_logits if looked else None) or 0)) if setup.metric else None
     evidence = Evidence(
-        probe=result,
+        probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
-        metric=audit_metric(setup.metric, max(10, result.num_logits or 0)) if setup.metric is not None else None,
+        facts=_facts(setup, first),
+        metric=metric,
         num_classes=setup.num_classes,
+        optimizer=_settings(setup) if looked is None else None,
+        rehearsal=rehearsal,
+        problems=tuple(problems),
     )
-    return prescribed(diagnose(evidence), setup.model, images, plan=None)
+    diagnosis = diagnose(evidence)
+    return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
 
 
-def _first_batch(setup: Setup) -> tuple[Tensor, Any, Iterable[Any]]:
-    """Return the first batch, cut to the probe's size, on the model's device, and a loader that still yields that batch."""
+def _facts(setup: Setup, first: Any) -> Facts | None:
+    """Certain facts; None where the loop is known as a whole only, or has several models."""
+    model = setup.whole_model
+    if model is None or (setup.training_step is None and setup.loss is None):
+        return None
+    optimizer = setup.single_optimizer
+    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer)
+
+
+def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | None) -> ProbeResult | None:
+    """The probe with the updates that the optimizer made at the first rehearsed step, in place of those predicted."""
+    if looked is None or rehearsal is None or not rehearsal.critical:
+        return looked
+    made = dict(rehearsal.critical[0][1].update_ratios)
+    layers = tuple(
+        dataclasses.replace(layer, update_ratio=made[name]) if (name := f"{layer.name}.weight") in made else layer
+        for layer in looked.layers
+    )
+    return dataclasses.replace(looked, layers=layers)
+
+
+def is_pair(batch: Any) -> bool:
+    """Whether a batch is (input, label), the input one tensor: what probe and audits take."""
+    return isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[0], Tensor)
+
+
+class _ReadAgain:
+    """An iterable of what can be read once only: what was drawn is kept, and comes first the next time."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self.source, self.drawn = source, []
+
+    def __iter__(self) -> Iterator[Any]:
+        place = 0
+        while True:
+            if place == len(self.drawn):
+                item = next(self.source, self)
+                if item is self:
+                    return
+                self.drawn.append(item)
+            yield self.drawn[place]
+            place += 1
+
+
+def _first_batch(setup: Setup) -> tuple[Any, Iterable[Any]]:
+    """The first batch, and the loader with that batch still in it."""
     batches = iter(setup.train_loader)
+    train = _ReadAgain(batches) if batches is setup.train_loader else setup.train_loader
     try:
-        first = next(batches, None)
+        first = next(iter(train), None) if isinstance(train, _ReadAgain) else next(batches, None)
     except Exception as error:
         raise ValueError(f"train_loader failed: {one_line(error)}") from error
     if first is None:
-        raise ValueError("train_loader is empty; expected at least one batch of (images, labels)")
-    images, labels = unpacked(first, "train")
-    # A loader that can be read only once is its own iterator.
-    train = itertools.chain([first], batches) if batches is setup.train_loader else setup.train_loader
-    parameter = next(setup.model.parameters(), None)
+        raise ValueError("train_loader is empty; expected at least one batch")
+    if not (setup.training_step or setup.step):
+        unpacked(first, "train")  # loss_fn takes (output, label)
+    return first, train
+
+
+def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult | None, Tensor | None]:
+    """The probe and the images that it looked at; None where the program is not (input, label)-shaped."""
+    model, loss_fn = setup.whole_model, setup.loss
+    if model is None or loss_fn is None or not is_pair(first):
+        why = "several models" if model is None else "loss_fn is not given" if loss_fn is None else "batches are not pairs"
+        problems.append(f"the start, layer by layer: {why}; a probe takes one model, (input, label) and loss_fn")
+        return None, None
+    images, labels = first
+    parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else images.device
     if isinstance(labels, Tensor):
-        size = min(len(images), probe_size(setup.model, tuple(images.shape[1:]), device))
-        images, labels = images[:size], labels[:size].to(device)
-    return images.to(device), labels, train
+        size = min(len(images), probe_size(model, tuple(images.shape[1:]), device))
+        if len(labels) == len(images):
+            images, labels = images[:size], labels[:size]
+        labels = labels.to(device)
+    images = images.to(device)
+    optimizer, clip, planned = setup.single_optimizer, setup.clip, setup.planned_steps
+    try:
+        return probe(model, loss_fn, images, labels, optimizer=optimizer, clip=clip, planned_steps=planned), images
+    except Exception as error:
+        if setup.training_step or setup.step:  # the loop runs them as it likes
+            problems.append(f"the start, layer by layer: {one_line(error)}")
+            return None, None
+        if isinstance(error, ValueError):
+            raise
+        raise ValueError(f"model(images) failed on images of shape {tuple(images.shape)}: {one_line(error)}") from error
+
+
+def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]) -> DataAudit | None:
+    if not is_pair(first):
+        problems.append("data: batches are not (images, labels)")
+        return None
+    audited = min(MAX_AUDIT_IMAGES, audit_size(tuple(first[0].shape[1:])))
+    try:
+        return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited)
+    except Exception as error:
+        if setup.training_step or setup.step:
+            problems.append(f"data: {one_line(error)}")
+            return None
+        if isinstance(error, ValueError):
+            raise
+        raise ValueError(f"a loader failed: {one_line(error)}") from error
+
+
+def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehearsal | None:
+    if not setup.rehearse_seconds:
+        problems.append("some steps of the loop: not rehearsed (rehearse_seconds=10)")
+        return None
+    if setup.optimizer is None and setup.step is None:
+        problems.append("some steps of the loop: no optimizer was given (optimizer=)")
+        return None
+    try:
+        return rehearse(
+            setup.model,
+            setup.optimizer,
+            train,
+            loss_fn=setup.loss,
+            training_step=setup.training_step,
+            step=setup.step,
+            scheduler=setup.scheduler,
+            clip=setup.clip,
+            planned_steps=setup.planned_steps,
+            seconds=setup.rehearse_seconds,
+        )
+    except Exception as error:
+        if setup.step or setup.training_step:
+            name = "step(model, optimizer, batch)" if setup.step else "training_step(model, batch)"
+            raise ValueError(f"{name} failed: {one_line(error)}") from error
+        problems.append(f"some steps of the loop: the rehearsal failed ({one_line(error)})")
+        return None
+
+
+def _settings(setup: Setup) -> OptimizerSettings | None:
+    optimizer: torch.optim.Optimizer | None = setup.single_optimizer
+    if optimizer is None or len(modules(setup.model)) != 1:
+        return None
+    return optimizer_settings(optimizer, modules(setup.model)[0], clip=setup.clip, planned_steps=setup.planned_steps)
 
 
 def one_line(error: BaseException) -> str:

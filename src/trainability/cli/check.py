@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ def check(
     target: Annotated[Positional[str | None], arg(metavar="[MODULE:FUNCTION]")] = None,
     *,
     recipe: Path | None = None,
+    rehearse: float | None = None,
     json: bool = False,
 ) -> int:
     """Predict in seconds whether training will work, before it starts, and what to change.
@@ -30,8 +32,11 @@ def check(
 
     Args:
         config: the run, with the flags of train.
-        target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no other flags but --json.
+        target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no other flags but
+            --rehearse and --json.
         recipe: TOML file with the same names, as for train.
+        rehearse: seconds for some steps of your own loop on a copy, 0 for none; without it, what the Setup says (10). Runs of
+            train are not rehearsed.
         json: print JSON with all measurements instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):
@@ -39,11 +44,15 @@ def check(
     if target is None:
         from trainability.checking.run import check_config
 
+        if rehearse is not None:
+            raise ValueError("--rehearse is for MODULE:FUNCTION; the runs of train are not rehearsed")
         return _show(check_config(config.completed()), as_json=json)
     from trainability.checking.check import check_setup
     from trainability.checking.target import load_setup
 
-    return _show(check_setup(load_setup(target)), as_json=json)
+    setup = load_setup(target)
+    setup = setup if rehearse is None else dataclasses.replace(setup, rehearse_seconds=rehearse)
+    return _show(check_setup(setup), as_json=json)
 
 
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:

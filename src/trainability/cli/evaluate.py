@@ -58,12 +58,7 @@ def evaluate(
         precision: bf16 evaluates in bfloat16.
         json: print JSON instead of tables.
     """
-    if bool(runs) == (weights is not None):
-        raise ValueError("evaluate needs run directories, or --weights FILE, and not both")
-    if weights is None and data != DataConfig():
-        raise ValueError("data.* is for --weights FILE; a run is evaluated on its own images")
-    if weights is not None and step is not None:
-        raise ValueError(f"step is {step}; it selects a checkpoint of a run, and --weights FILE has none")
+    _check_sources(runs, weights, data, step)
     in_range("batch-size", batch_size, at_least=1)
 
     from trainability.cli.progress import counter, progress_bars
@@ -96,10 +91,19 @@ def evaluate(
     return 0
 
 
+def _check_sources(runs: tuple[Path, ...], weights: Path | None, data: DataConfig, step: int | None) -> None:
+    if bool(runs) == (weights is not None):
+        raise ValueError("evaluate needs run directories, or --weights FILE, and not both")
+    if weights is None and data != DataConfig():
+        raise ValueError("data.* is for --weights FILE; a run is evaluated on its own images")
+    if weights is not None and step is not None:
+        raise ValueError(f"step is {step}; it selects a checkpoint of a run, and --weights FILE has none")
+
+
 def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
     from rich.table import Table
 
-    from trainability.evaluation.reference import beside
+    from trainability.evaluation.reference import comparable_errors
     from trainability.formats import percent
 
     found = result.errors
@@ -115,7 +119,7 @@ def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
         f"{found.num_examples:,}",
     )
     if against is not None:
-        rows = beside(
+        rows = comparable_errors(
             result.configs, data_name=result.data_name, protocol=result.protocol, scales=result.scales, against=against
         )
         for row in rows:

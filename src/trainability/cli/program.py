@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,7 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
 
 # A disk that is full, over its quota, read-only or broken is not a bug.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_CLOSED_PIPE = 128 + signal.SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -101,19 +103,50 @@ def main(arguments: list[str] | None = None) -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
-        code = _parse(_expand(arguments or ["--help"]))()
-    except (ValueError, MissingExtra) as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"trainability: {configuration.one_line(error)}", file=sys.stderr)
-        code = USER_ERROR
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        print(
-            f"trainability: {error.strerror}; earlier files are complete; train --resume and pack continue from them",
-            file=sys.stderr,
-        )
-        code = FAILED
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = _code_of(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read what is printed has gone, as `head` does. Python would say so once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _CLOSED_PIPE
     sys.exit(code)
+
+
+def _code_of(arguments: list[str]) -> int:
+    """Run a command; whatever ends it without being a bug is one line, and an exit code."""
+    try:
+        return _parse(_expand(arguments or ["--help"]))()
+    except (ValueError, MissingExtra) as error:
+        _say(str(error))
+        return USER_ERROR
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{_text(error.filename)}: " if error.filename is not None else ""
+        go_on = "; earlier files are complete; train --resume and pack continue from them"
+        _say(f"{where}{error.strerror or error}{go_on if error.errno in _DISK_ERRORS else ''}")
+        return FAILED if error.errno is None or error.errno in _DISK_ERRORS else USER_ERROR
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
+            raise
+        _say("out of memory; a smaller --optim.micro-batch-size, --data.crop or --model.width needs less")
+        return FAILED
+    except KeyboardInterrupt as error:
+        _say(f"interrupted{error}")
+        return INTERRUPTED
+    except SystemExit as stop:  # help was asked for, and printed
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else FAILED
+
+
+def _say(message: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(f"trainability: {configuration.one_line(message)}", file=sys.stderr)
+
+
+def _text(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not allocate; it has a type of its own for GPUs only."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)

@@ -55,12 +55,15 @@ def train(
     display = TerminalDisplay(console)
     with contextlib.ExitStack() as held, engines.start(config.run) as engine:
         record, outcome = _run(config, resume, engine, display, held)
-        if outcome.status == "finished":
-            # The same centre crops as after every epoch, now with all predictions saved, for `errors` and the report.
-            evaluate_runs([record.folder], EvaluationOptions(protocol="centre"), engine=engine)
-        if not engine.is_main:
-            return 0
-        report_path = write_report(record.folder)
+        try:
+            if outcome.status == "finished":
+                # The same centre crops as after every epoch, now with all predictions saved, for `errors` and the report.
+                evaluate_runs([record.folder], EvaluationOptions(protocol="centre"), engine=engine)
+            if not engine.is_main:
+                return 0
+            report_path = write_report(record.folder)
+        except OSError as error:
+            return _unreported(record.folder, outcome, error)
     assert display.begin is not None
     console.print(result_table(display.begin, outcome, report_path))
     if outcome.status in ("non-finite", "stopped"):
@@ -72,6 +75,17 @@ def train(
     return 0
 
 
+def _unreported(folder: Path, outcome: Outcome, error: OSError) -> int:
+    """Say that the training is done and kept, though what follows it could not be written."""
+    again = f"train --resume {folder}" if outcome.status == "finished" else f"report {folder}"
+    print(
+        f"trainability: the training is {outcome.status} and saved in {folder}, but {error.filename or 'a file'} could not be"
+        f" written ({error.strerror}); later, with room for it: trainability {again}",
+        file=sys.stderr,
+    )
+    return FAILED
+
+
 def _run(
     config: RunConfig, resume: Path | None, engine: Engine, display: TerminalDisplay, held: contextlib.ExitStack
 ) -> tuple[RunWriter, Outcome]:
@@ -80,11 +94,17 @@ def _run(
     from trainability.training.loop import fit
     from trainability.training.parts import assemble
 
-    # Raises for whatever cannot be run, before a run directory exists.
-    parts = faults.install(assemble(config, engine), config)
-    record = _open_run(config, resume, engine, held)
+    record = None
     try:
+        # Raises for whatever cannot be run, before a run directory exists.
+        parts = faults.install(assemble(config, engine), config)
+        record = _open_run(config, resume, engine, held)
         return record, fit(config, parts, record, engine=engine, display=display)
+    except KeyboardInterrupt:
+        begin = "; nothing was trained yet" if resume is None else ""
+        raise KeyboardInterrupt(
+            f"; trainability train --resume {record.folder} goes on from its last checkpoint" if record else begin
+        ) from None
     finally:
         display.close()
 
@@ -108,6 +128,8 @@ def _open_run(config: RunConfig, resume: Path | None, engine: Engine, held: cont
                 RunWriter.create(folder, config)
         except ValueError as error:
             problem = str(error)
+        except OSError as error:
+            problem = f"{error.filename or folder}: {error.strerror}"
     (folder, problem) = engine.gathered((folder, problem))[0]
     if problem:
         raise ValueError(problem)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from trainability import keyed
 from trainability.config import DataConfig
+from trainability.data.memory import check_fits
 
 
 def load_digits(config: DataConfig, seed: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
@@ -22,6 +23,8 @@ def load_digits(config: DataConfig, seed: int) -> tuple[Tensor, Tensor, tuple[st
         archive = np.load(file)
         grey, labels = torch.from_numpy(archive["images"]), torch.from_numpy(archive["labels"]).long()
     assert config.size is not None
+    # Enlarged in float32; then as bytes, whole and in the two splits.
+    check_fits(len(grey) * config.size**2 * 10, f"{len(grey):,} images of data.size {config.size}")
     scaled = grey[:, None].float() * (255 / 16)  # the file counts ink from 0 to 16
     enlarged = F.interpolate(scaled, size=(config.size, config.size), mode="bicubic", align_corners=False)
     images = enlarged.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).contiguous()
@@ -43,7 +46,12 @@ _CHUNK = 64
 
 
 def labels_of(config: DataConfig) -> Tensor:
-    """List the labels of all images that a configuration generates, (num,) int64, sorted by class."""
+    """List the labels of all images that a configuration generates, (num,) int64, sorted by class.
+
+    Raises:
+        ValueError: no machine like this one can hold them, or there are too few.
+    """
+    check_fits(config.num_images * 16, f"data.num-images {config.num_images:,}")
     return imbalanced_labels(config.num_images, config.num_classes, config.imbalance)
 
 
@@ -60,9 +68,15 @@ def generate(config: DataConfig, seed: int, labels: Tensor | None = None) -> tup
     Returns:
         Images (num, size, size, 3) uint8, labels (num,) int64 and the names of the classes.
 
+    Raises:
+        ValueError: no machine like this one can hold them.
+
     Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical cells".
     """
     labels = labels_of(config) if labels is None else labels
+    assert config.size is not None
+    # The images, and their copies in the two splits.
+    check_fits(6 * len(labels) * config.size**2, f"data.num-images {len(labels):,} of data.size {config.size}")
     return _draw(config, seed, labels), labels, tuple(f"class {label}" for label in range(config.num_classes))
 
 

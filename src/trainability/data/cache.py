@@ -98,7 +98,8 @@ def opened(config: DataConfig, progress: Progress | None = None) -> Pack:
 
 def _not_packed(config: DataConfig, folder: Path) -> str:
     """Write the message that a set must be packed first, with the command that does it."""
-    why = "has changed since it was packed" if is_pack(folder) else f"is not packed at {config.size} pixels yet"
+    changed = "has changed since it was packed, or was packed by an older version"
+    why = changed if is_pack(folder) else f"is not packed at {config.size} pixels yet"
     flags = f"--data.name {config.name} --data.size {config.size}"
     flags += "".join(
         f" --data.{name} {value}"

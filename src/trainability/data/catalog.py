@@ -11,9 +11,14 @@ from typing import Protocol
 import numpy as np
 
 from trainability.config import plain
+from trainability.disk import regular
 
 TRAIN, VAL, UNSPLIT = 0, 1, 2
 """Which split an image belongs to. UNSPLIT: the source does not say; the run's random seed decides."""
+
+
+MOST_FILE_BYTES = 2**30
+"""Of one image file."""
 
 
 class Images(Protocol):
@@ -66,8 +71,8 @@ class FileImages:
         return len(self.names)
 
     def read(self, position: int) -> bytes:
-        """Read a file."""
-        return (self.root / self.names[position]).read_bytes()
+        """Read a file; a pipe or a device is refused."""
+        return regular.read(self.root / self.names[position], most_bytes=MOST_FILE_BYTES)
 
     def name(self, position: int) -> str:
         """Return the path below the folder."""
@@ -171,7 +176,17 @@ def joined(class_names: Sequence[str], parts: Sequence[tuple[int, Images, np.nda
         class_names: one per class.
         parts: split (TRAIN, VAL or UNSPLIT), images and labels of each.
         containers: files and folders that the images lie in.
+
+    Raises:
+        ValueError: a part has other numbers of images and of labels, or a label that is no class.
     """
+    for split, images, labels in parts:
+        where = f"the {'validation' if split == VAL else 'training'} set of data.path"
+        if len(images) != len(labels):
+            raise ValueError(f"{where} has {len(images)} images and {len(labels)} labels")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
+            low, high = labels.min(), labels.max()
+            raise ValueError(f"{where} has labels from {low} to {high}; accepted: 0 to {len(class_names) - 1}, each a class")
     return Catalog(
         class_names=tuple(map(readable, class_names)),
         images=Joined([images for _, images, _ in parts]),

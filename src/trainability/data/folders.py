@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 import tarfile
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog, FileImages, Images, TarImages, joined
+from trainability.disk import regular
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
 VAL_FOLDERS = ("val", "valid", "validation", "test")
 """Names that the validation folder next to `train` may have; the first that exists is used."""
 
+MOST_TEXT_BYTES = 2**28
 _CALTECH_MEMBER = re.compile(r"(?:^|/)(\d{3}\.[^/]+)/(\d{3}_\d{4}\.jpg)$")
 
 
@@ -28,12 +31,18 @@ def subfolders(root: Path) -> list[Path]:
 def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Find the image files of a folder at any depth.
 
+    Links are followed, but into no folder twice: a link to a folder above would be followed without an end.
+
     Returns:
         The files, sorted, and all folders that were searched.
     """
     files, folders = [], []
+    above = [folder, *folder.absolute().parents]
+    seen = {_identity(place) for place in above}
     for parent, names, found in os.walk(folder, followlinks=True):
-        names[:] = sorted(name for name in names if not name.startswith("."))
+        new = {name: _identity(Path(parent, name)) for name in sorted(names) if not name.startswith(".")}
+        names[:] = [name for name, place in new.items() if place not in seen]
+        seen |= set(new.values())
         folders.append(Path(parent))
         files += [
             Path(parent, name)
@@ -41,6 +50,11 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
             if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
         ]
     return files, folders
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def class_folders(root: Path) -> Catalog:
@@ -128,7 +142,7 @@ def _caltech_tar(path: Path, accepted: str) -> Catalog:
         with tarfile.open(path, "r:") as tar:  # "r:" refuses compressed ones, whose members have no offset to read from
             members = [member for member in tar if member.isfile() and _CALTECH_MEMBER.search(member.name)]
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"data.path {path}: not an uncompressed tar, or cut off ({error}); {accepted}") from None
+        raise ValueError(f"data.path {path}: not an uncompressed tar, or truncated ({error}); {accepted}") from None
     members.sort(key=lambda member: member.name)
     offsets = np.array([member.offset_data for member in members], dtype=np.int64)
     sizes = np.array([member.size for member in members], dtype=np.int64)
@@ -144,6 +158,18 @@ def _caltech(images: FileImages | TarImages, containers: list[Path], complaint: 
         raise ValueError(complaint)
     number = {name: label for label, name in enumerate(classes)}
     return joined(classes, [(UNSPLIT, images, np.array([number[name] for name in folders]))], containers)
+
+
+def _text(path: Path) -> str:
+    """Read a text file of the set's own.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    try:
+        return regular.read(path, most_bytes=MOST_TEXT_BYTES).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not text in UTF-8") from None
 
 
 def is_kaggle_imagenet(root: Path) -> bool:
@@ -164,7 +190,7 @@ def kaggle_imagenet(root: Path) -> Catalog:
     for needed in (data / "train", data / "val", solution):
         if not needed.exists():
             raise ValueError(f"data.path {root}: {needed.relative_to(root)} is missing from ImageNet's Kaggle layout")
-    lines = (root / "LOC_synset_mapping.txt").read_text(encoding="utf-8").splitlines()
+    lines = _text(root / "LOC_synset_mapping.txt").splitlines()
     synsets = [line.split(" ", 1) for line in lines if line.strip()]
     number = {synset[0]: label for label, synset in enumerate(synsets)}
     missing = [synset for synset in number if not (data / "train" / synset).is_dir()]
@@ -172,15 +198,13 @@ def kaggle_imagenet(root: Path) -> Catalog:
         raise ValueError(f"data.path {root}: train/{missing[0]} is missing, a class of LOC_synset_mapping.txt")
     images, labels, containers = _members(root, data / "train", number)
     val_names, val_labels = [], []
-    with solution.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            synset = row["PredictionString"].split(" ", 1)[0]
-            if synset not in number:
-                raise ValueError(
-                    f"data.path {root}: {row['ImageId']} is of {synset}, which LOC_synset_mapping.txt does not list"
-                )
-            val_names.append(str((data / "val" / f"{row['ImageId']}.JPEG").relative_to(root)))
-            val_labels.append(number[synset])
+    for row in csv.DictReader(io.StringIO(_text(solution), newline="")):
+        image, synset = row.get("ImageId"), (row.get("PredictionString") or "").split(" ", 1)[0]
+        if not image or Path(image).name != image or synset not in number:
+            said = f"{image} is of {synset}, which LOC_synset_mapping.txt does not list"
+            raise ValueError(f"data.path {root}: LOC_val_solution.csv: {said if image and synset else 'a row lacks a column'}")
+        val_names.append(str((data / "val" / f"{image}.JPEG").relative_to(root)))
+        val_labels.append(number[synset])
     if not val_names:
         raise ValueError(f"data.path {root}: LOC_val_solution.csv lists no images")
     class_names = [synset[1].split(",")[0] if len(synset) > 1 else synset[0] for synset in synsets]

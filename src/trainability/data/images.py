@@ -43,9 +43,12 @@ def decode(data: bytes) -> np.ndarray:
     if simplejpeg.is_jpeg(data):
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            check_holds(data, int(height) * int(width))
             # The bytes "Exif" may also occur by chance: then Pillow decodes a plain JPEG, slower and with the same pixels.
             if colours in _IS_RGB_OR_GREY and int(height) * int(width) <= MAX_PIXELS and b"Exif\0\0" not in data[: 2**16]:
                 return simplejpeg.decode_jpeg(data)
+        except BrokenImage:
+            raise
         except ValueError:
             pass  # Pillow tolerates some defects, and reports the others
     try:
@@ -55,6 +58,8 @@ def decode(data: bytes) -> np.ndarray:
             with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise BrokenImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
+                if image.format == "JPEG":
+                    check_holds(data, image.width * image.height)
                 return _to_rgb(image)
     except BrokenImage:
         raise
@@ -62,6 +67,18 @@ def decode(data: bytes) -> np.ndarray:
         raise BrokenImage("not an image file that Pillow knows") from None
     except Exception as error:  # for damaged files, Pillow's decoders raise many types
         raise BrokenImage(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def check_holds(data: bytes, num_pixels: int) -> None:
+    """Refuse a JPEG of too few bytes for its pixels before memory is taken for them.
+
+    Every block of 64 pixels takes a bit at the least, the shortest code of its mean: a byte is good for 512 pixels.
+
+    Raises:
+        BrokenImage: likewise; it is cut off, or its header claims what it does not hold.
+    """
+    if num_pixels > 512 * len(data):
+        raise BrokenImage(f"cut off: {len(data):,} bytes cannot hold {num_pixels:,} pixels")
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
@@ -110,6 +127,20 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorsubsampling="420")
 
 
-def decode_plain_jpeg(data: bytes) -> np.ndarray:
-    """Decode a JPEG of `encode_jpeg`. Returns (height, width, 3) uint8."""
+def decode_plain_jpeg(data: bytes, *, shape: tuple[int, int]) -> np.ndarray:
+    """Decode a JPEG of `encode_jpeg`.
+
+    Args:
+        data: the whole file.
+        shape: height and width that it must have: a file that claims more is not decoded.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        ValueError: it is not a JPEG, or has another shape.
+    """
+    found = simplejpeg.decode_jpeg_header(data)[:2]
+    if found != shape:
+        raise ValueError(f"{found[1]}x{found[0]} pixels, not {shape[1]}x{shape[0]}")
     return simplejpeg.decode_jpeg(data)

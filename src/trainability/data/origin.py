@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainability.data.catalog import Catalog
 from trainability.data.packed import FORMAT
+from trainability.disk import regular
 
 SOURCE = "source.json"
 
@@ -65,20 +66,20 @@ def container_stamps(containers: tuple[Path, ...]) -> dict[str, list[int]]:
 
 
 def is_up_to_date(folder: Path) -> bool:
-    """Whether the files and folders that a pack was made from are unchanged."""
+    """Whether a pack has this version's format, and the files and folders that it was made from are unchanged."""
     origin = json_or_none(folder / SOURCE)
-    if not isinstance(origin, dict):
+    if not isinstance(origin, dict) or origin.get("format") != FORMAT or not isinstance(origin.get("containers"), dict):
         return False
     containers = origin["containers"]
     try:
         return container_stamps(tuple(Path(path) for path in containers)) == containers
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
 def json_or_none(path: Path) -> object:
     """Read a JSON file; `None` if it is missing or incomplete."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(regular.read(path))
+    except (OSError, ValueError, RecursionError):
         return None

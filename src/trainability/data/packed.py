@@ -3,31 +3,38 @@
 A pack is a folder:
 
     pack.json         description and a checksum per file; written last, so a folder that has it is complete
-    index.npy         one row per image: shard, offset, length, height, width, label, split
+    index.npy         one row per image: shard, offset, length, height, width, label, split, CRC-32 of its bytes
     sums.npy          one row per image: `colour_statistics.pixel_sums`, whose totals give any split's mean, std, covariance
     shard-00000.bin   the images one after the other, each a JPEG of quality 95, or raw RGB
     broken.txt        the images that could not be read, and why
 
-A pack does not depend on its location: it can be moved, and given as `--data.path`.
+A pack does not depend on its location: it can be moved, and given as `--data.path`. Opening it compares the checksums of
+pack.json, index.npy and sums.npy; reading an image compares its CRC-32. So no damaged byte is trained on.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainability.data.catalog import TRAIN, UNSPLIT, VAL
+from trainability.data.colour_statistics import NUM_SUMS
 from trainability.data.images import decode_plain_jpeg
+from trainability.disk import regular, stamped
+from trainability.disk.stamped import stamp
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had no checksum per image; a pack of it is made anew."""
 ROW = np.dtype(
     [
         ("offset", "<i8"),
@@ -37,9 +44,11 @@ ROW = np.dtype(
         ("width", "<i4"),
         ("label", "<i4"),
         ("split", "<i1"),
+        ("crc", "<u4"),
     ]
 )
 MOST_OPEN_FILES = 128
+_REPAIR = "remove {folder} and pack again"
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("packing", "verifying"), how many images or files are done, and how many there are."""
@@ -66,7 +75,7 @@ class PackInfo:
     class_names: tuple[str, ...]
     num_images: int
     broken: tuple[str, ...]
-    files: dict[str, tuple[int, str]]
+    files: dict[str, list[Any]]
     format: int = FORMAT
 
 
@@ -77,18 +86,16 @@ class Pack:
         """Open a pack.
 
         Raises:
-            ValueError: it is not a finished pack, or one of its files is missing or has another size.
+            ValueError: it is not a finished pack, one of its files is missing or has another size, or its tables are damaged.
         """
         self.folder = folder
         self.info = read_info(folder)
         for name, (num_bytes, _) in self.info.files.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != num_bytes:
-                raise ValueError(
-                    f"{path}: missing, or not of {num_bytes} bytes; the pack is damaged, remove {folder} and pack again"
-                )
-        self.index = np.load(folder / "index.npy", mmap_mode="r")
-        self.sums = np.load(folder / "sums.npy", mmap_mode="r")
+                raise ValueError(f"{path}: missing, or not of {num_bytes} bytes; {_REPAIR.format(folder=folder)}")
+        self.index = self._table("index.npy", ROW, ())
+        self.sums = self._table("sums.npy", np.dtype(np.int64), (NUM_SUMS,))
         self.files: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -107,16 +114,16 @@ class Pack:
     def read(self, position: int) -> np.ndarray:
         """Read a whole image. Returns (height, width, 3) uint8."""
         row = self.index[position]
-        data = self._bytes(row, 0, int(row["length"]))
+        data = self._bytes(row)
         if self.info.encoding == "raw":
             return np.frombuffer(data, dtype=np.uint8).reshape(int(row["height"]), int(row["width"]), 3)
         try:
-            return decode_plain_jpeg(data)
+            return decode_plain_jpeg(data, shape=(int(row["height"]), int(row["width"])))
         except ValueError as error:
             raise self._damaged(row, str(error)) from None
 
     def read_window(self, position: int, top: int, left: int, out: np.ndarray) -> None:
-        """Read a window of an image; of a raw image, only the rows of the window.
+        """Read a window of an image.
 
         Args:
             position: of the image.
@@ -124,28 +131,37 @@ class Pack:
             left: first column.
             out: (height, width, 3) uint8, filled; pixels beyond the image are left unchanged.
         """
-        row = self.index[position]
         height, width = out.shape[:2]
-        if self.info.encoding == "raw":
-            columns = int(row["width"])
-            num_rows = min(height, int(row["height"]) - top)
-            data = self._bytes(row, top * columns * 3, num_rows * columns * 3)
-            window = np.frombuffer(data, dtype=np.uint8).reshape(num_rows, columns, 3)[:, left : left + width]
-        else:
-            window = self.read(position)[top : top + height, left : left + width]
+        window = self.read(position)[top : top + height, left : left + width]
         out[: window.shape[0], : window.shape[1]] = window
 
-    def _bytes(self, row: np.void, start: int, length: int) -> bytes:
-        shard = int(row["shard"])
+    def _bytes(self, row: np.void) -> bytes:
+        """Read what is stored of an image, and compare its checksum."""
+        shard, length = int(row["shard"]), int(row["length"])
         descriptor = self.files.get(shard)
         if descriptor is None:
             if len(self.files) >= MOST_OPEN_FILES:
                 os.close(self.files.pop(next(iter(self.files))))
             descriptor = self.files[shard] = os.open(self.folder / shard_name(shard), os.O_RDONLY)
-        data = os.pread(descriptor, length, int(row["offset"]) + start)
+        data = os.pread(descriptor, length, int(row["offset"]))
         if len(data) != length:
             raise self._damaged(row, "it is truncated")
+        if zlib.crc32(data) != row["crc"]:
+            raise self._damaged(row, "its checksum is wrong")
         return data
+
+    def _table(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+        """Map a table of a row per image, of whose bytes every one is as it was written."""
+        path = self.folder / name
+        try:
+            if stamp(path) == self.info.files[name]:
+                table = np.load(path, mmap_mode="r")
+                is_table = table.dtype == dtype and table.shape == (self.info.num_images, *shape)
+                if is_table and (dtype != ROW or is_index_of(self.info, table)):
+                    return table
+        except (OSError, ValueError, KeyError):
+            pass
+        raise ValueError(f"{path}: damaged; {_REPAIR.format(folder=self.folder)}")
 
     def _damaged(self, row: np.void, reason: str) -> ValueError:
         return ValueError(
@@ -210,49 +226,93 @@ def read_info(folder: Path) -> PackInfo:
     """Read `pack.json`.
 
     Raises:
-        ValueError: there is none, or it has another format.
+        ValueError: there is none, it was changed or damaged, or it has another format.
     """
     path = folder / "pack.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        found = values["format"]
-        if found == FORMAT:
-            values["class_names"], values["broken"] = tuple(values["class_names"]), tuple(values["broken"])
-            return PackInfo(**values)
-    except OSError:
+        found = format_of(folder)
+        if found != FORMAT:
+            raise ValueError(f"{path}: a pack of format {found}; this version reads {FORMAT}; {_REPAIR.format(folder=folder)}")
+        return _info_of(stamped.read(path))
+    except FileNotFoundError:
         raise ValueError(f"{folder} is not a finished pack: it has no pack.json") from None
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path}: damaged; remove {folder} and pack again") from None
-    raise ValueError(f"{path}: a pack of format {found}; this version reads {FORMAT}; remove {folder} and pack again")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from None
+    except (TypeError, KeyError, AttributeError, stamped.Damaged):
+        raise ValueError(f"{path}: damaged, or not what this version writes; {_REPAIR.format(folder=folder)}") from None
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file atomically: under a temporary name, flushed to disk, then renamed."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def _info_of(values: dict[str, Any]) -> PackInfo:
+    """Check the kinds of what `pack.json` says: it may come from anywhere.
+
+    Raises:
+        TypeError, KeyError, AttributeError: one is another.
+    """
+    for name in ("class_names", "broken"):
+        if not isinstance(values[name], list):
+            raise TypeError
+        values[name] = tuple(values[name])
+    info = PackInfo(**values)
+    is_plain = (
+        all(isinstance(text, str) for text in (info.source, info.encoding, *info.class_names, *info.broken))
+        and all(Path(name).name == name for name in info.files)
+        and all([type(part) for part in stamp] == [int, str] for stamp in info.files.values())
+        and type(info.size) is type(info.num_images) is int
+        and min(info.num_images, info.size) > 0
+        and info.encoding in ("jpeg", "raw")
+    )
+    if not is_plain:
+        raise TypeError
+    return info
+
+
+def is_index_of(info: PackInfo, rows: np.ndarray) -> bool:
+    """Whether every row of an index lies in its shard, has a class, a split and a shape, and pixels of that shape if raw."""
+    sizes = {name: num_bytes for name, (num_bytes, _) in info.files.items()}
+    ends = rows["offset"] + rows["length"]
+    for shard in np.unique(rows["shard"]).tolist():
+        if ends[rows["shard"] == shard].max() > sizes.get(shard_name(shard), -1):
+            return False
+    area = rows["height"].astype(np.int64) * rows["width"]
+    return bool(
+        (rows["offset"] >= 0).all()
+        and (rows["length"] > 0).all()
+        and (rows["height"] > 0).all()
+        and (rows["width"] > 0).all()
+        and np.isin(rows["split"], (TRAIN, VAL, UNSPLIT)).all()
+        and ((rows["label"] >= 0) & (rows["label"] < len(info.class_names))).all()
+        and (info.encoding != "raw" or (rows["length"] == 3 * area).all())
+    )
+
+
+def format_of(folder: Path) -> int:
+    """Read the format of a finished pack, which may be another one than this version's.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: it says none.
+    """
+    path = folder / "pack.json"
+    try:
+        found = json.loads(regular.read(path))["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if type(found) is not int:
+        raise ValueError(f"{path}: damaged; {_REPAIR.format(folder=folder)}")
+    return found
 
 
 def write_info(folder: Path, info: PackInfo) -> None:
     """Write `pack.json`, which marks the pack as finished."""
-    write_json(folder / "pack.json", dataclasses.asdict(info))
+    stamped.write(folder / "pack.json", dataclasses.asdict(info))
 
 
-def checksum(path: Path) -> str:
-    """Compute the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def damaged_files(folder: Path, files: dict[str, tuple[int, str]], progress: Progress | None = None) -> list[str]:
+def damaged_files(folder: Path, files: dict[str, list[Any]], progress: Progress | None = None) -> list[str]:
     """Read files again and list those that differ from what was written."""
     damaged = []
-    for done, (name, (num_bytes, expected)) in enumerate(files.items(), start=1):
+    for done, (name, expected) in enumerate(files.items(), start=1):
         path = folder / name
-        if not path.is_file() or path.stat().st_size != num_bytes or checksum(path) != expected:
+        if not path.is_file() or path.stat().st_size != expected[0] or stamp(path) != expected:
             damaged.append(name)
         if progress is not None:
             progress("verifying", done, len(files))

@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
 from trainability.data.colour_statistics import NUM_SUMS, pixel_sums
-from trainability.data.images import BrokenImage, decode, encode_jpeg, rescale
+from trainability.data.images import decode, encode_jpeg, rescale
 from trainability.data.origin import SOURCE, Origin, json_or_none, origin_of
 from trainability.data.packed import (
     ROW,
     PackInfo,
     Progress,
-    checksum,
     damaged_files,
     is_pack,
     read_info,
     shard_name,
     write_info,
-    write_json,
 )
 from trainability.data.workers import Workers, num_cpus
-from trainability.disk import lock
+from trainability.disk import lock, stamped, whole
+from trainability.disk.stamped import stamp
 
 SHARD_IMAGES = 1024
 """Images per shard: a few seconds of work for one core, the most that a kill loses. ImageNet gives 1,301 files of 45 MB."""
@@ -72,7 +75,7 @@ class ShardResult:
 
     number: int
     num_images: int
-    files: dict[str, tuple[int, str]]
+    files: dict[str, list[Any]]
     broken: tuple[str, ...]
 
 
@@ -118,13 +121,15 @@ def _brought_up_to_date(
         for pattern in OWN_FILES:
             for path in folder.glob(pattern):
                 path.unlink()
-        write_json(folder / SOURCE, dataclasses.asdict(origin))
-    for path in folder.glob("*.partial"):
-        path.unlink()
+        whole.write(folder / SOURCE, json.dumps(dataclasses.asdict(origin), indent=1).encode())
+    whole.remove_partials(folder)
     if is_pack(folder):
-        damaged = damaged_files(folder, read_info(folder).files, progress)
-        if not damaged:
-            return 0
+        try:
+            damaged = damaged_files(folder, read_info(folder).files, progress)
+            if not damaged:
+                return 0
+        except ValueError:  # what the shards' own notes say is enough to write it anew
+            damaged = []
         (folder / "pack.json").unlink()
         for name in damaged:
             (folder / name).with_suffix(".json").unlink(missing_ok=True)
@@ -169,7 +174,7 @@ def _make_shards(
             if progress is not None:
                 progress("packing", num_done, num_images)
             if len(broken) > MOST_BROKEN_FRACTION * num_images:
-                (folder / "broken.txt").write_text("\n".join(sorted(broken)) + "\n", encoding="utf-8", errors="surrogateescape")
+                _write_broken(folder, sorted(broken))
                 raise ValueError(
                     f"{len(broken)} of the first {num_done} images are broken, more than {MOST_BROKEN_FRACTION:.0%} of all"
                     f" {num_images}: {broken[0]}; all are in {folder / 'broken.txt'}"
@@ -191,54 +196,45 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
     """
     stretch = range(number * SHARD_IMAGES, min((number + 1) * SHARD_IMAGES, len(catalog.labels)))
     rows, sums, broken = [], [], []
-    partial = folder / f"{shard_name(number)}.{os.getpid()}.partial"
+    shard, tables = folder / shard_name(number), folder / f"shard-{number:05d}.npz"
     digest, offset = hashlib.sha256(), 0
-    with partial.open("wb") as file:
+    with whole.replacing(shard) as file:
         for position in stretch:
             if os.getpid() != parent and os.getppid() != parent:
                 os._exit(1)
             try:
                 data = catalog.images.read(position)
                 pixels = rescale(decode(data) if isinstance(data, bytes) else data, size)
-            except (BrokenImage, OSError) as error:
+            except (ValueError, OSError) as error:
                 broken.append(f"{catalog.images.name(position)}: {error}")
                 continue
             stored = encode_jpeg(pixels) if encoding == "jpeg" else np.ascontiguousarray(pixels).tobytes()
             file.write(stored)
             digest.update(stored)
             label, split = catalog.labels[position], catalog.splits[position]
-            rows.append((offset, len(stored), number, *pixels.shape[:2], label, split))
+            rows.append((offset, len(stored), number, *pixels.shape[:2], label, split, zlib.crc32(stored)))
             sums.append(pixel_sums(pixels))
             offset += len(stored)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / shard_name(number))
-    tables = folder / f"shard-{number:05d}.npz"
-    partial = tables.with_name(f"{tables.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with whole.replacing(tables) as file:
         np.savez(file, rows=np.array(rows, dtype=ROW), sums=np.array(sums, dtype=np.int64).reshape(-1, NUM_SUMS))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(tables)
-    files = {
-        shard_name(number): (offset, digest.hexdigest()),
-        tables.name: (tables.stat().st_size, checksum(tables)),
-    }
+    files = {shard.name: [offset, digest.hexdigest()], tables.name: stamp(tables)}
     result = ShardResult(number=number, num_images=len(rows), files=files, broken=tuple(broken))
-    write_json(folder / f"shard-{number:05d}.json", dataclasses.asdict(result))
+    stamped.write(folder / f"shard-{number:05d}.json", dataclasses.asdict(result))
     return result
 
 
 def _finished_shard(folder: Path, number: int) -> ShardResult | None:
     """Read the note of a complete shard. A shard with broken images is made again, because they may have been repaired."""
-    note = json_or_none(folder / f"shard-{number:05d}.json")
-    if not isinstance(note, dict) or note["broken"]:
+    try:
+        note = stamped.read(folder / f"shard-{number:05d}.json")
+    except (OSError, ValueError):
         return None
-    files = {name: (num_bytes, digest) for name, (num_bytes, digest) in note["files"].items()}
-    for name, (num_bytes, _) in files.items():
+    if note["broken"]:
+        return None
+    for name, (num_bytes, _) in note["files"].items():
         if not (folder / name).is_file() or (folder / name).stat().st_size != num_bytes:
             return None
-    return ShardResult(number=number, num_images=note["num_images"], files=files, broken=())
+    return ShardResult(number=number, num_images=note["num_images"], files=note["files"], broken=())
 
 
 def _finish(folder: Path, origin: Origin, shards: list[ShardResult], progress: Progress | None) -> None:
@@ -251,17 +247,14 @@ def _finish(folder: Path, origin: Origin, shards: list[ShardResult], progress: P
         raise ValueError(f"{folder / damaged[0]}: reads back different from what was written; check the disk and pack again")
     tables = [np.load(folder / f"shard-{shard.number:05d}.npz") for shard in shards]
     for name, key in (("index.npy", "rows"), ("sums.npy", "sums")):
-        partial = folder / f"{name}.{os.getpid()}.partial"
-        with partial.open("wb") as file:
+        with whole.replacing(folder / name) as file:
             np.save(file, np.concatenate([table[key] for table in tables]))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / name)
-        written[name] = ((folder / name).stat().st_size, checksum(folder / name))
+        written[name] = stamp(folder / name)
     for table in tables:
         table.close()
     broken = tuple(line for shard in shards for line in shard.broken)
-    (folder / "broken.txt").write_text("".join(f"{line}\n" for line in broken), encoding="utf-8", errors="surrogateescape")
+    _write_broken(folder, broken)
+    whole.remove_partials(folder)  # of workers that outlived a killed start by a moment
     write_info(
         folder,
         PackInfo(
@@ -274,6 +267,10 @@ def _finish(folder: Path, origin: Origin, shards: list[ShardResult], progress: P
             files=written,
         ),
     )
+
+
+def _write_broken(folder: Path, broken: Iterable[str]) -> None:
+    whole.write(folder / "broken.txt", "".join(f"{line}\n" for line in broken).encode("utf-8", errors="surrogateescape"))
 
 
 def _summary(folder: Path, num_made: int) -> PackResult:

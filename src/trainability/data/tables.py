@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import json
+import math
 import pickle
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,11 @@ import numpy as np
 
 from trainability.config import MOST_OUTPUTS
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, ArrayImages, Catalog, Images, joined
+from trainability.disk import regular
 
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+MOST_BYTES = 2**29
+"""Of a file of MNIST or CIFAR, several times the largest one."""
 _SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|val|valid|validation|test)(?:[^a-z]|$)")
 
 
@@ -29,6 +36,8 @@ class ParquetImages:
         self.paths, self.column = list(paths), column
         groups = []
         for number, path in enumerate(self.paths):
+            if not path.is_file():
+                raise ValueError(f"{path} is not a file")
             metadata = pq.read_metadata(path)
             groups += [(number, group, metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
         self.groups = groups
@@ -45,10 +54,17 @@ class ParquetImages:
         """Return an image file. Reading positions in ascending order reads every row group once."""
         number = int(np.searchsorted(self.starts, position, side="right")) - 1
         if self.held is None or self.held[0] != number:
-            self.held = (number, self._group(number))
-        value = self.held[1][position - int(self.starts[number])].as_py()
+            self.held = (number, None)
+            with _named(self.paths[self.groups[number][0]]):
+                self.held = (number, self._group(number))
+        if self.held[1] is None:
+            raise OSError("its row group cannot be read")
+        try:
+            value = self.held[1][position - int(self.starts[number])].as_py()
+        except IndexError:
+            raise OSError("its row group is cut off") from None
         data = value["bytes"] if isinstance(value, dict) else value
-        if data is None:
+        if not isinstance(data, bytes):
             raise OSError("the row holds no image bytes")
         return data
 
@@ -82,7 +98,6 @@ def parquet(path: Path, *, image: str | None = None, label: str | None = None) -
     Raises:
         ValueError: there are no such columns, or more than one candidate.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = parquet_files(path)
@@ -93,7 +108,9 @@ def parquet(path: Path, *, image: str | None = None, label: str | None = None) -
     if "train" not in by_split:
         raise ValueError(f"data.path {path}: no Parquet file is of the training set: {', '.join(file.name for file in files)}")
     held_out = next((name for name in ("val", "test") if name in by_split), None)
-    try:
+    with _named(path):
+        if not by_split["train"][0].is_file():
+            raise ValueError(f"{by_split['train'][0]} is not a file")
         schema = pq.read_schema(by_split["train"][0])
         image = image or _image_column(path, schema)
         label = label or _label_column(path, schema)
@@ -103,14 +120,29 @@ def parquet(path: Path, *, image: str | None = None, label: str | None = None) -
             columns = [pq.read_table(file, columns=[label]).column(0).to_numpy() for file in by_split[name]]
             parts.append((split, images))
             values.append(np.concatenate(columns))
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, KeyError, IndexError) as error:
-        raise ValueError(f"data.path {path}: {str(error).partition(chr(10))[0]}") from None
     class_names, labels = _classes(path, label, values, _declared_names(schema, label))
     return joined(
         class_names,
         [(split, images, numbers) for (split, images), numbers in zip(parts, labels, strict=True)],
         [*files, *([path] if path.is_dir() else [])],
     )
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn whatever pyarrow raises of a damaged file, a dozen kinds, into one line that names it."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is ValueError:
+            raise  # our own
+        raise ValueError(f"data.path {path}: {_first_line(error)}") from None
+    except Exception as error:
+        raise ValueError(f"data.path {path}: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _image_column(path: Path, schema: Any) -> str:
@@ -144,8 +176,9 @@ def _declared_names(schema: Any, label: str) -> list[str] | None:
     """Read the class names from a file's metadata, where `datasets` stores them."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        return list(features[label]["names"])
-    except (KeyError, TypeError, ValueError):
+        names = features[label]["names"]
+        return list(names) if names and all(isinstance(name, str) for name in names) else None
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
@@ -154,6 +187,8 @@ def _classes(
 ) -> tuple[list[str], list[np.ndarray]]:
     """Number the classes of a label column: whole numbers are kept, text is numbered in sorted order."""
     together = np.concatenate(values)
+    if not len(together):
+        raise ValueError(f"data.path {path}: no rows")
     if together.dtype.kind in "iu":
         low, high = int(together.min()), int(together.max())
         most = MOST_OUTPUTS if declared is None else len(declared)
@@ -187,28 +222,42 @@ def idx(folder: Path) -> Catalog:
             found = sorted(folder.glob(f"{stem}-{kind}*idx{rank}-ubyte*"))
             if not found:
                 raise ValueError(f"data.path {folder}: {stem}-{kind}-idx{rank}-ubyte (or .gz) is missing")
-            arrays.append(read_idx(found[0]))
+            arrays.append(read_idx(found[0], rank=rank))
             used.append(found[0])
+        if len(arrays[0]) != len(arrays[1]) or (len(arrays[1]) and arrays[1].max() > 9):
+            raise ValueError(
+                f"{used[-1]}: {len(arrays[1])} labels up to {arrays[1].max(initial=0)}, of {len(arrays[0])} images;"
+                " accepted: one from 0 to 9 for each image"
+            )
         parts.append((split, ArrayImages(arrays[0], stem), arrays[1]))
     return joined([str(digit) for digit in range(10)], parts, used)
 
 
-def read_idx(path: Path) -> np.ndarray:
+def read_idx(path: Path, *, rank: int) -> np.ndarray:
     """Read an idx file of unsigned bytes.
+
+    Args:
+        path: of the file, gzipped if its name ends in .gz.
+        rank: number of dimensions that it must have.
 
     Raises:
         ValueError: it is not an idx file, or it is truncated.
     """
+    data, start = regular.read(path, most_bytes=MOST_BYTES), 4 + 4 * rank
+    file = gzip.GzipFile(fileobj=io.BytesIO(data)) if path.suffix == ".gz" else io.BytesIO(data)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read()
-    except (EOFError, gzip.BadGzipFile) as error:
+        head = file.read(start)
+        if head[:4] != bytes((0, 0, 8, rank)) or len(head) < start:
+            raise ValueError(f"{path}: not an idx file of unsigned bytes with {rank} dimensions")
+        shape = tuple(int(side) for side in np.frombuffer(head[4:], dtype=">u4"))
+        if math.prod(shape) > MOST_BYTES or 0 in shape[1:]:
+            raise ValueError(f"{path}: its header claims the shape {shape}")
+        body = file.read(math.prod(shape) + 1)  # no more, whatever a gzip would unpack to
+    except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: damaged ({error})") from None
-    rank = data[3] if data[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(data[4 : 4 + 4 * rank], dtype=">u4").astype(int)
-    if not rank or len(data) != 4 + 4 * rank + shape.prod():
-        raise ValueError(f"{path}: not an idx file of unsigned bytes, or truncated")
-    return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
+    if len(body) != math.prod(shape):
+        raise ValueError(f"{path}: truncated or damaged: its header claims the shape {shape}, and {len(body):,} bytes follow")
+    return np.frombuffer(body, dtype=np.uint8).reshape(shape)
 
 
 def cifar_folder(path: Path) -> Path | None:
@@ -234,8 +283,10 @@ def cifar(folder: Path, *, num_classes: int) -> Catalog:
         if not path.is_file():
             raise ValueError(f"data.path {folder}: {path.name} is missing")
         pixels, labels = _cifar_binary(path, num_classes) if ending else _cifar_pickle(path)
-        if pixels.shape[1:] != (3072,) or len(pixels) != len(labels) or labels.max() >= num_classes:
-            raise ValueError(f"{path}: not a file of CIFAR-{num_classes}")
+        if len(pixels) != len(labels) or not len(labels) or not 0 <= labels.min() <= labels.max() < num_classes:
+            raise ValueError(
+                f"{path}: not a file of CIFAR-{num_classes}: labels must be 0 to {num_classes - 1}, one for each image"
+            )
         pixels = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         parts.append((VAL if path.stem == held_out else TRAIN, ArrayImages(pixels, path.stem), labels))
     return joined(_cifar_names(folder, num_classes, is_binary=bool(ending)), parts, used)
@@ -243,7 +294,7 @@ def cifar(folder: Path, *, num_classes: int) -> Catalog:
 
 def _cifar_binary(path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     num_labels = 1 if num_classes == 10 else 2  # CIFAR-100: coarse, then fine
-    data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    data = np.frombuffer(regular.read(path, most_bytes=MOST_BYTES), dtype=np.uint8)
     if len(data) % (3072 + num_labels):
         raise ValueError(f"{path}: truncated, or not a file of CIFAR-{num_classes}")
     rows = data.reshape(-1, 3072 + num_labels)
@@ -262,24 +313,36 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _unpickled(path: Path) -> dict[bytes, Any]:
+    data = regular.read(path, most_bytes=MOST_BYTES)
     try:
-        with path.open("rb") as file:
-            return _ArraysOnly(file, encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError) as error:
-        raise ValueError(f"{path}: not a file of CIFAR's Python version, or damaged ({error})") from None
+        values = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
+    except Exception as error:  # damaged bytes are opcodes too, and lead anywhere
+        raise ValueError(f"{path}: not a file of CIFAR's Python version, or damaged ({_first_line(error)})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: not a file of CIFAR's Python version: it holds no dictionary")
+    return values
 
 
 def _cifar_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
     batch = _unpickled(path)
-    return batch[b"data"], np.array(batch[b"fine_labels" if b"fine_labels" in batch else b"labels"])
+    pixels, labels = batch.get(b"data"), batch.get(b"fine_labels", batch.get(b"labels"))
+    is_plain = isinstance(labels, list) and all(type(label) is int and 0 <= label < 2**31 for label in labels)
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (3072,) or not is_plain:
+        raise ValueError(f"{path}: not a file of CIFAR's Python version: it needs data of 3,072 bytes a row, and labels")
+    return pixels, np.array(labels, dtype=int)
 
 
 def _cifar_names(folder: Path, num_classes: int, *, is_binary: bool) -> list[str]:
+    """Read the names of the classes; numbers where there are none that can be read."""
+    names: Any = []
     if is_binary:
         path = folder / ("batches.meta.txt" if num_classes == 10 else "fine_label_names.txt")
-        names = path.read_text(encoding="utf-8").split() if path.is_file() else []
+        if path.is_file():
+            names = regular.read(path, most_bytes=MOST_BYTES).decode("utf-8", errors="replace").split()
     else:
         path = folder / ("batches.meta" if num_classes == 10 else "meta")
         meta = _unpickled(path) if path.is_file() else {}
-        names = [name.decode() for name in meta.get(b"label_names" if num_classes == 10 else b"fine_label_names", [])]
+        names = meta.get(b"label_names" if num_classes == 10 else b"fine_label_names", [])
+        is_text = isinstance(names, list) and all(isinstance(name, bytes) for name in names)
+        names = [name.decode("utf-8", errors="replace") for name in names] if is_text else []
     return names if len(names) == num_classes else [str(number) for number in range(num_classes)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def read(path: Path, *, most_bytes: int = 2**31) -> bytes:
@@ -21,15 +22,26 @@ def read(path: Path, *, most_bytes: int = 2**31) -> bytes:
     # Non-blocking: opening a named pipe that has no writer would wait for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISFIFO(mode) and os.path.realpath(path).startswith("/proc/"):
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            # To its end in one piece: asked for a number of bytes, Python would take that much memory first.
+            data = file.read() if status.st_size <= most_bytes else None
+        elif stat.S_ISFIFO(status.st_mode) and os.path.realpath(path).startswith("/proc/"):
             os.set_blocking(descriptor, True)
-        elif not stat.S_ISREG(mode):
-            raise ValueError(f"{path} is not a file{_kind(mode)}")
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
+            data = _bounded(file, most_bytes)
+        else:
+            raise ValueError(f"{path} is not a file{_kind(status.st_mode)}")
+    if data is None or len(data) > most_bytes:
         raise ValueError(f"{path} has more than {most_bytes:,} bytes")
     return data
+
+
+def _bounded(file: BinaryIO, most_bytes: int) -> bytes:
+    parts, left = [], most_bytes + 1
+    while left and (part := file.read(min(left, 2**20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _kind(mode: int) -> str:

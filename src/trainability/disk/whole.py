@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         path: of the file; an existing file stays unchanged until the block ends, and if the block fails.
 
     Raises:
-        OSError: it cannot be written; the temporary file is removed.
+        OSError: it cannot be written; the temporary file is removed. `filename` is the path.
     """
     partial = partial_of(path)
     try:
@@ -34,10 +35,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()  # frees space if the disk is full
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+    _remove_abandoned(path)
     sync_folder(path.parent)
 
 
@@ -46,18 +50,29 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL}")
 
 
-def _is_being_written(name: str) -> bool:
-    """Whether the temporary name belongs to another running process of this machine."""
-    found = re.search(rf"\.{re.escape(socket.gethostname())}-(\d+){re.escape(PARTIAL)}$", name)
-    if found is None or int(found[1]) == os.getpid():
-        return False
+def _writer(name: str) -> int | None:
+    """Return the process of this machine that a temporary name belongs to; `None` if it is of another machine or old."""
+    found = re.search(rf"\.{re.escape(socket.gethostname())}-(\d{{1,9}}){re.escape(PARTIAL)}$", name)
+    return int(found[1]) if found else None
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this machine is there, and has not ended without being waited for."""
     try:
-        os.kill(int(found[1]), 0)
-    except (ProcessLookupError, OverflowError):
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
         return False
-    except PermissionError:
-        pass
-    return True
+    except (OSError, IndexError):  # another user's, or a system without /proc
+        return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes of this machine left of a file that has just been written."""
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
+        writer = _writer(partial.name)
+        if writer is not None and writer != os.getpid() and not _is_running(writer):
+            partial.unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -83,7 +98,8 @@ def sync_folder(folder: Path) -> None:
 def remove_partials(folder: Path) -> None:
     """Remove temporary files of killed processes; the caller holds the folder's lock (`lock.held`)."""
     for path in folder.glob(f"*{PARTIAL}"):
-        if _is_being_written(path.name):
+        writer = _writer(path.name)
+        if writer is not None and writer != os.getpid() and _is_running(writer):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""The doctor: says why a model will not train, on any PyTorch model and in anybody's loop.
+"""The doctor: finds out why a model does not train, for any PyTorch model and any training loop.
 
 report = probe(model, loss_fn, images, labels)
 print(diagnose(Evidence(probe=report)))
@@ -64,7 +64,7 @@ _PUBLIC = {
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: `trainability explain` and the rules must not wait for torch.
+    # Imported on first access, so that `trainability explain` and the rules do not wait for torch.
     if name in _PUBLIC:
         return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,31 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchOrder:
+    """Labels in the order in which a loader yields them.
+
+    Attributes:
+        num_batches: batches read.
+        batch_size: examples of the first.
+        num_examples: labels read.
+        num_classes: distinct labels among them.
+        one_class_batches: batches in which all labels are equal.
+        changes: places where a label differs from the one before.
+        expected_changes: the same, were the labels in random order.
+        repeated_batches: batches whose examples are those of the one before, value for value and in the same order.
+    """
+
+    num_batches: int
+    batch_size: int
+    num_examples: int
+    num_classes: int
+    one_class_batches: int
+    changes: int
+    expected_changes: float
+    repeated_batches: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitAudit:
     """What one split of the data looks like, exactly as the loop sees it (after augmentation and normalisation).
 
@@ -25,6 +50,7 @@ class SplitAudit:
         label_counts: images per class, 0 .. label_max; () if labels are not class indices.
         mirror_asymmetry: how far the left half of the images is from the mirrored right half, in standard deviations
             over images, at the place and channel where it is furthest; None with fewer than 200 images.
+        order: of the labels, as they come; None where they are no class indices, one per example.
     """
 
     name: str
@@ -43,6 +69,7 @@ class SplitAudit:
     labels_are_integers: bool = True
     label_counts: tuple[int, ...] = ()
     mirror_asymmetry: float | None = None
+    order: BatchOrder | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

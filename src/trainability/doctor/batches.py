@@ -1,7 +1,8 @@
-"""Batches of any structure: tuples of any length, dicts and other mappings, dataclasses, nested; what tensors they hold."""
+"""Batches of any structure: tuples of any length, dicts and other mappings, dataclasses, also nested."""
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 
 def tensors(batch: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yields the tensors of a batch with the path that leads to each: `[0]`, `.pixel_values`, `['labels']`."""
+    """Yields the tensors of a batch, each with its path: `[0]`, `.pixel_values`, `['labels']`."""
     if isinstance(batch, Tensor):
         yield path, batch
     elif isinstance(batch, Mapping):
@@ -30,12 +31,12 @@ def first_tensor(batch: Any) -> Tensor | None:
 
 
 def map_parts(batch: Any, change: Callable[[Any], Any]) -> Any:
-    """Rebuilds a container, of the same type, with each of its parts changed; anything else comes back as it is."""
+    """Rebuilds a container, of the same type, with `change` applied to each part; anything else is returned unchanged."""
     if isinstance(batch, Mapping):
         changed = {key: change(batch[key]) for key in batch}
         if type(batch) is dict:
             return changed
-        twin: Any = copy.copy(batch)  # a BatchEncoding keeps what else it carries
+        twin: Any = copy.copy(batch)  # a BatchEncoding keeps its other attributes
         for key, value in changed.items():
             twin[key] = value
         return twin
@@ -51,21 +52,56 @@ def map_parts(batch: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def to_device(batch: Any, device: torch.device | str) -> Any:
-    """Moves every tensor; an object of a kind of its own moves by its own `to`, where it has one (a batch of graphs)."""
+    """Moves every tensor to a device; objects of other types by their method `to`, if they have one (a batch of graphs)."""
     own = getattr(batch, "to", None)
     return own(device) if callable(own) else map_parts(batch, lambda part: to_device(part, device))
 
 
+def cloned(batch: Any) -> Any:
+    """A copy of a batch: of its tensors, and of objects of other types if they can be copied."""
+    if isinstance(batch, Tensor):
+        return batch.detach().clone().requires_grad_(batch.requires_grad)
+    rebuilt = map_parts(batch, cloned)
+    if rebuilt is batch and not isinstance(batch, str | bytes | int | float | bool | type(None)):
+        try:
+            return copy.deepcopy(batch)
+        except Exception:
+            return batch
+    return rebuilt
+
+
+def call_model(model: Callable[..., Any], inputs: Any) -> Any:
+    """Calls a model as training loops do: with a dict's entries by name, or a tuple's items in order, if it accepts them so.
+
+    A model whose forward takes one argument gets the dict or the tuple itself.
+    """
+    forward = getattr(model, "forward", model)
+    try:
+        taken = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        taken = ()
+    names = {p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if isinstance(inputs, Mapping):
+        anything = any(p.kind is p.VAR_KEYWORD for p in taken)
+        by_name = (anything and len(names & set(inputs)) > 0) or set(inputs) <= names
+        return model(**inputs) if by_name else model(inputs)
+    if isinstance(inputs, tuple | list) and not hasattr(inputs, "_fields"):
+        places = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in taken)
+        several = any(p.kind is p.VAR_POSITIONAL for p in taken) or places > 1 or len(inputs) == 1
+        return model(*inputs) if several else model(inputs)
+    return model(inputs)
+
+
 def batch_size(batch: Any) -> int | None:
-    """Examples in a batch: the first dimension that all tensors share; None if they do not share one, or have none."""
+    """Examples in a batch: the size of the first dimension, if it is the same for all tensors; else None."""
     sizes = {tensor.shape[0] if tensor.dim() else None for _, tensor in tensors(batch)}
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def first_examples(batch: Any, count: int) -> Any:
-    """The first examples of a batch, where every tensor has one row per example; else the batch as it is.
+    """The first examples of a batch, if every tensor has one row per example; else the whole batch.
 
-    Labels that were flattened are longer than the batch, the tensors of a graph have a length each: such a batch is not cut.
+    Flattened labels are longer than the batch, and the tensors of a graph differ in length: such a batch is not cut.
     """
     size = batch_size(batch)
     return batch if size is None or size <= count else _cut(batch, size, count)
@@ -79,7 +115,7 @@ def _cut(batch: Any, size: int, count: int) -> Any:
 
 
 def joined(batches: Sequence[Any]) -> Any | None:
-    """One batch of several; None where they do not fit together: of another structure, or texts of another length."""
+    """Several batches joined to one; None if they do not fit together: different structure, or texts of different length."""
     if len(batches) == 1:
         return batches[0]
     parts = [list(tensors(batch)) for batch in batches]
@@ -95,7 +131,7 @@ def joined(batches: Sequence[Any]) -> Any | None:
 
 
 def _holds_more(batch: Any) -> bool:
-    """Whether a batch holds anything but tensors: texts, numbers, objects of a kind of their own."""
+    """Whether a batch holds anything besides tensors: texts, numbers, objects of other types."""
     if isinstance(batch, Mapping):
         return any(_holds_more(batch[key]) for key in batch)
     if isinstance(batch, tuple | list):

@@ -1,4 +1,4 @@
-"""A diagnosis that follows another one of the same training: what was prescribed stays prescribed."""
+"""Keep the remedies of an earlier diagnosis of the same training in a later one."""
 
 from dataclasses import replace
 
@@ -7,14 +7,14 @@ from trainability.doctor.rules.verdict import diagnose
 
 
 def keep_prescriptions(diagnosis: Diagnosis, before: Diagnosis) -> Diagnosis:
-    """Keep remedies that were worked out for this training, such as a whole initialisation plan.
+    """Keep remedies that were computed for this training, such as an initialisation plan.
 
     Args:
-        diagnosis: the later one, with the remedies that the rules themselves give.
-        before: an earlier one. Where its remedy is not what the rule says of its evidence, someone put a better one there.
+        diagnosis: the later one, with the rules' general remedies.
+        before: the earlier one. A remedy of it that differs from the rule's was computed for this training.
 
     Returns:
-        `diagnosis`, with the better remedies of findings that both have.
+        `diagnosis`, with the computed remedies of findings that both have.
     """
     usual = {finding.code: finding.remedy for finding in diagnose(before.evidence).findings}
     better = {f.code: f.remedy for f in before.findings if f.code in usual and f.remedy != usual[f.code]}

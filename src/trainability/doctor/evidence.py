@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainability.doctor.audit_results import DataAudit, MetricAudit
-from trainability.doctor.joining import joined_evaluations, joined_samples, joined_settings, joined_steps
+from trainability.doctor.facts import Facts
+from trainability.doctor.joining import joined_evaluations, joined_facts, joined_samples, joined_settings, joined_steps
+from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
 
 # What `Evidence.to_dict` writes. 1, without the field: steps and samples counted from 0.
@@ -36,8 +38,9 @@ class LayerStats:
     Activations and output gradients are those of the layer's own output, before its activation function.
 
     Attributes:
-        name: as `named_modules()` gives it.
-        kind: "conv", "linear", "conv_transpose", "norm" or "embedding".
+        name: as `named_modules()` gives it; of a layer's further weights the parameter's full name.
+        kind: "conv", "linear", "conv_transpose", "norm", "embedding", "recurrent", "attention", "other" (another module with a
+            weight of its own) or "parameter" (a bare one: a position table, a class token).
         fan_in: inputs per output unit. None for normalisation.
         fan_out: outputs that each input unit feeds. None for normalisation.
         kernel: spatial size of the kernel; () for a linear layer.
@@ -110,7 +113,8 @@ class OptimizerSettings:
         weight_decay: largest of its groups; None if it has none.
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
         planned_steps: length of the run in optimizer steps, where known.
-        unmanaged: trainable parameters in no group of the optimizer.
+        unmanaged: trainable parameters in no group of this optimizer, nor of any other of the process.
+        managed: how many of the model's parameters are in its groups; None if the model is unknown.
         frozen: parameters that do not require a gradient.
     """
 
@@ -121,6 +125,7 @@ class OptimizerSettings:
     clip: float | None = None
     planned_steps: int | None = None
     unmanaged: tuple[str, ...] = ()
+    managed: int | None = None
     frozen: tuple[str, ...] = ()
 
 
@@ -233,7 +238,8 @@ class Sample:
         batch_size: examples in the (micro-)batch that was seen; None if it was not.
         training: `model.training` during the forward pass; None if it was not seen.
         gradient_norm_before_backward: norm of a parameter's gradient when backward began; 0 if there was none.
-        blind: hooks saw no layer; statistics of activations are missing and nothing may be concluded from that.
+        blind: neither the model nor a layer of it was called; statistics of activations are missing and nothing may be
+            concluded from that.
     """
 
     step: int
@@ -282,9 +288,11 @@ class Evidence:
         evaluations: in order of step.
         data: the data audit.
         metric: the metric audit.
+        facts: what is certain of the program, from one pass on one batch; of a Monitor, from its first step.
         num_classes: classes of the task.
         optimizer: settings of the optimizer.
-        problems: what went wrong inside the doctor itself, each named once.
+        problems: what the doctor could not watch and what went wrong inside it, each named once.
+        rehearsal: some steps of the loop's own body on a copy.
     """
 
     probe: ProbeResult | None = None
@@ -293,12 +301,14 @@ class Evidence:
     evaluations: tuple[Evaluation, ...] = ()
     data: DataAudit | None = None
     metric: MetricAudit | None = None
+    facts: Facts | None = None
     num_classes: int | None = None
     optimizer: OptimizerSettings | None = None
     problems: tuple[str, ...] = ()
+    rehearsal: Rehearsal | None = None
 
     @classmethod
-    def of(cls, *parts: Evidence | ProbeResult | DataAudit | MetricAudit) -> Evidence:
+    def of(cls, *parts: Part) -> Evidence:
         """Join what was measured, the later part last.
 
         Args:
@@ -318,8 +328,8 @@ class Evidence:
         """Join two looks at the same training, `other` being the later one. Neither is changed.
 
         Steps, samples, evaluations and problems of both are kept, in order of step; a record that both have is kept once.
-        Probe, audits and the number of classes are those of `other`, where it has them. So are the optimizer's settings,
-        but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
+        Probe, audits, rehearsal and the number of classes are those of `other`, where it has them. So are the optimizer's
+        settings, but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
 
         Raises:
             ValueError: both have the same step with different numbers, so that these are two trainings.
@@ -333,9 +343,11 @@ class Evidence:
             evaluations=joined_evaluations(self.evaluations, other.evaluations),
             data=other.data or self.data,
             metric=other.metric or self.metric,
+            facts=joined_facts(self.facts, other.facts),
             num_classes=self.num_classes if other.num_classes is None else other.num_classes,
             optimizer=joined_settings(self._settings, other.optimizer),
             problems=tuple(dict.fromkeys((*self.problems, *other.problems))),
+            rehearsal=other.rehearsal or self.rehearsal,
         )
 
     @property
@@ -368,7 +380,11 @@ class Evidence:
         )
 
 
-_PARTS = "ProbeResult, DataAudit, MetricAudit, Evidence (of a Monitor: monitor.evidence(); of a Diagnosis: diagnosis.evidence)"
+Part = Evidence | ProbeResult | DataAudit | MetricAudit | Rehearsal
+_PARTS = (
+    "ProbeResult, DataAudit, MetricAudit, Rehearsal, "
+    "Evidence (of a Monitor: monitor.evidence(); of a Diagnosis: diagnosis.evidence)"
+)
 
 
 def _named(value: Any) -> str:
@@ -384,4 +400,6 @@ def _as_evidence(part: Any) -> Evidence:
         return Evidence(data=part)
     if isinstance(part, MetricAudit):
         return Evidence(metric=part)
+    if isinstance(part, Rehearsal):
+        return Evidence(rehearsal=part)
     raise ValueError(f"cannot diagnose {_named(part)}; expected {_PARTS}")

@@ -1,4 +1,4 @@
-"""One cause with the numbers that it rests on. Data only; no torch."""
+"""A finding: one cause with the numbers that support it. Data only; no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,13 +9,13 @@ SEVERITIES: tuple[Severity, ...] = ("hint", "warning", "error")
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A number that a finding rests on.
+    """A number that supports a finding.
 
     Attributes:
         name: what was measured.
         value: in `unit`.
         unit: "" for a pure number.
-        threshold: where the rule draws the line; None for a number given as context.
+        threshold: of the rule; None for a number given as context.
     """
 
     name: str
@@ -26,24 +26,24 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One cause, with what was seen, how sure, why, and what to change.
+    """One cause, with what was seen, its severity, the reason, and what to change.
 
     Attributes:
         rule: the rule's name in `RULES`.
         severity: "hint", "warning" or "error".
         seen: one sentence.
-        measurements: what the sentence rests on; at least one.
+        measurements: the numbers that support it; at least one.
         cause: the likely cause.
         remedy: a concrete change: config field or code line.
         source: paper, equation, or "own" with the pilot it comes from.
         layers: names of the layers concerned.
-        code: which cause this is, for programs: the rule's name, or, where a rule tells several causes apart, its name and
-            a word for the cause (`gain_budget_low.input`). Empty takes the rule's name.
-        explains: rules whose symptoms this cause explains, and which are therefore not reported by themselves.
+        code: identifies the cause for programs: the rule's name, or, if a rule distinguishes causes, its name and a word for
+            the cause (`gain_budget_low.input`). Empty takes the rule's name.
+        explains: rules whose findings are symptoms of this cause and are therefore not reported separately.
         read_more: the command that prints the rule's page. Empty takes `trainability explain` and the rule's name.
 
     Raises:
-        ValueError: without measurements: no measurements, no finding.
+        ValueError: it has no measurements, or an unknown severity.
     """
 
     rule: str

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainability.doctor.serial import to_plain
 
 if TYPE_CHECKING:
     from trainability.doctor.evidence import Evaluation, OptimizerSettings, Sample, StepRecord
+    from trainability.doctor.facts import Facts
 
 T = TypeVar("T")
 
@@ -46,6 +47,14 @@ def joined_settings(earlier: OptimizerSettings | None, later: OptimizerSettings 
         return later or earlier
     known = {name: getattr(earlier, name) for name in ("clip", "planned_steps") if getattr(later, name) is None}
     return replace(later, **known)
+
+
+def joined_facts(earlier: Facts | None, later: Facts | None) -> Facts | None:
+    """The later facts, and of the earlier ones what the later look did not ask: Monitor sees the graph of the loss alone."""
+    if earlier is None or later is None:
+        return later or earlier
+    asked = {field.name: getattr(later, field.name) for field in fields(later) if getattr(later, field.name) not in (None, ())}
+    return replace(earlier, **{name: value for name, value in asked.items() if value is not False})
 
 
 def _content(record: Any) -> str:

@@ -1,7 +1,7 @@
-"""The table of layers as columns and cells, for whoever draws it: plain text, a terminal, the watching screen, a report.
+"""The table of layers as columns and cells, for plain text, terminal, `watch` and report.
 
-What a column is called, where it stands and how its numbers are written is decided here; a drawer chooses colours and line
-breaks, and how much fits. Layers are taken as objects or as the rows that a run directory keeps. Data only; no torch.
+This file decides the columns' names, order and number formats; each display chooses colours, line breaks and how much fits.
+Layers may be objects or rows of a run directory. Data only; no torch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def power(exponent: float) -> str:
 
 
 def number_of(value: Any) -> float | None:
-    """Read a number of the plain form, where NaN and infinity are words (`doctor.serial`)."""
+    """Read a number from its plain form, in which NaN and infinity are strings (`doctor.serial`)."""
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -45,7 +45,7 @@ def number_of(value: Any) -> float | None:
 
 
 def field_of(item: Any, name: str) -> Any:
-    """Read a field of an object, or of its plain form; `None` where it has none."""
+    """Read a field of an object, or of its plain form; `None` if it is missing."""
     return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
 
 
@@ -54,9 +54,9 @@ class Column:
     """A column of the table of layers.
 
     Attributes:
-        name: its heading; a narrow drawer may break it at its spaces.
+        name: its heading; a narrow display may break it at spaces.
         key: field of `LayerStats`.
-        powers: powers of ten between which a bar of the value may run; `None` where a bar says nothing.
+        powers: range of the bar in powers of ten; `None` for no bar.
         is_fraction: written in percent.
         nonfinite: the field that says whether the tensor holds NaN or infinity.
     """
@@ -87,7 +87,7 @@ COLUMNS = (
 )
 """Columns, in order. Sizes are root mean squares; the update ratio is the rms of one optimizer step over that of the weight."""
 
-# Columns that a narrow drawer leaves out, the first of them first.
+# Columns that a narrow display leaves out, in this order.
 _DISPENSABLE = ("kind", "zeros", "weight gradient", "predicted gradient", "gain", "predicted output")
 
 
@@ -98,7 +98,7 @@ def column(key: str) -> Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell: its text, "" where the layer has no such value, and the value, if it is a finite number."""
+    """A cell: its text ("" if the layer has no such value), and the value, if it is a finite number."""
 
     text: str
     value: float | None = None
@@ -111,7 +111,7 @@ class LayerTable:
 
     Attributes:
         title: heading.
-        columns: those of `COLUMNS` of which at least one layer has a value.
+        columns: those of `COLUMNS` for which at least one layer has a value.
         rows: a cell per column, for every layer.
     """
 
@@ -120,7 +120,7 @@ class LayerTable:
     rows: tuple[tuple[Cell, ...], ...]
 
     def cells(self, key: str) -> list[Cell]:
-        """Cells of the column of a field of `LayerStats`; empty ones where the table does not have it."""
+        """Cells of the column of a field of `LayerStats`; empty cells if the table does not have the column."""
         places = [place for place, found in enumerate(self.columns) if found.key == key]
         return [row[places[0]] if places else Cell(text="") for row in self.rows]
 
@@ -128,9 +128,9 @@ class LayerTable:
         """Leave columns out until the table fits.
 
         Args:
-            width: characters that there are.
+            width: available characters.
             gap: characters between two columns.
-            extra: characters that the drawer needs for what it adds.
+            extra: characters that the display needs for additions.
         """
         kept = list(range(len(self.columns)))
         for name in _DISPENSABLE:
@@ -178,7 +178,7 @@ def layer_table(layers: Sequence[LayerStats | Mapping[str, Any]], title: str = "
 
 
 def bar(value: float | None) -> str:
-    """Draw how far a size is from 1, a power of ten per character, to the left below and to the right above."""
+    """Draw the distance of a size from 1, one character per power of ten, to the left if smaller and to the right if larger."""
     if value is None or not math.isfinite(value) or value <= 0:
         return ""
     middle, place = BAR_WIDTH // 2, decade(value) + BAR_WIDTH // 2
@@ -192,11 +192,11 @@ def decade(value: float) -> int:
 
 
 INIT_COLUMNS = ("#", "layer", "shape", "scheme", "std", "gain", "log10 gain")
-"""Columns of the table of starting weights."""
+"""Columns of the initialisation table."""
 
 
 def init_cells(row: Any) -> tuple[str, ...]:
-    """Write a row of the table of starting weights, a cell for each of `INIT_COLUMNS`.
+    """Write a row of the initialisation table, a cell for each of `INIT_COLUMNS`.
 
     Args:
         row: `initialization.LayerInit`, or its plain form in `init.json`.
@@ -214,12 +214,12 @@ def init_cells(row: Any) -> tuple[str, ...]:
 
 
 def log10_gain(row: Any) -> float | None:
-    """Take the logarithm of a layer's gain; `None` where it has none."""
+    """Return the logarithm of a layer's gain; `None` if it has none."""
     gain = number_of(field_of(row, "gain"))
     return math.log10(gain) if gain is not None and math.isfinite(gain) and gain > 0 else None
 
 
 def init_budget(rows: Sequence[Any]) -> float | None:
-    """Add up the logarithms of the gains of all layers; `None` where one has none."""
+    """Sum the logarithms of all layers' gains; `None` if a layer has none."""
     exponents = [exponent for row in rows if (exponent := log10_gain(row)) is not None]
     return sum(exponents) if len(exponents) == len(rows) else None

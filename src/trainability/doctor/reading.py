@@ -4,12 +4,13 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult, StepRecord
 from trainability.doctor.layer_table import field_of, number_of
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
+LEARNED_SHARE = 0.25  # of the way from chance to zero: a loss that stays below it has learned
 WINDOW_STEPS = 20
 # Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
 PLATEAU_IMAGES_PER_CLASS = 0.3
@@ -85,6 +86,26 @@ def has_learned(evidence: Evidence) -> bool:
         return recent < LEARNED * first
     # A run watched from its middle starts below chance; one that starts far above it has learned only below chance.
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
+
+
+def trend(evidence: Evidence) -> Literal["falling", "flat", "rising"] | None:
+    """Where the loss goes: the last fifth of the watched steps against the fifth before; None with too few steps.
+
+    Rising: above the lowest fifth by more than a tenth of the whole fall and three standard errors. Flat: what the last fifth
+    differs from the one before is within two standard errors, and below a hundredth of the fall.
+    """
+    losses = [step.loss for step in finite_steps(evidence)]
+    window = max(WINDOW_STEPS, len(losses) // 5)
+    if len(losses) < 2 * window:
+        return None
+    parts = [losses[end - window : end] for end in range(len(losses), window - 1, -window)]
+    means = [statistics.fmean(part) for part in parts]
+    error = math.sqrt(sum(statistics.pvariance(part) / window for part in parts[:2]))
+    fall = abs(statistics.fmean(losses[:5]) - min(means))
+    if means[0] > min(means) + 3 * error + 0.1 * fall:
+        return "rising"
+    change = abs(means[1] - means[0])
+    return "flat" if change < 2 * error and change < 0.01 * fall else "falling"
 
 
 def probe_at_start(evidence: Evidence) -> ProbeResult | None:

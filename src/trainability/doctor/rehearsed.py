@@ -1,6 +1,6 @@
 """What a rehearsal found. Data only; no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,10 @@ class Rehearsal:
         ended_by: "steps" (as many as were asked for), "time", "not finite" (loss), or "data" (no more batches).
         unmoved: trainable parameters that hold, bit for bit, what they held before the first step.
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
-        stale_gradient: largest norm of a parameter's gradient when a backward pass began that was the first since the
-            optimizer stepped; 0 where gradients are cleared; None if not seen.
+        num_parameters: trainable parameters, as tensors.
+        stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
+            any backward pass since the step before; None with fewer than two steps.
+        stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
@@ -124,9 +126,11 @@ class Rehearsal:
     ended_by: str = "steps"
     unmoved: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
+    num_parameters: int = 0
+    stale_fraction: float | None = None
     stale_gradient: float | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
     in_place: bool = False
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, with NaN and infinity spelled so that any JSON reader accepts them."""
+"""Convert frozen dataclasses to plain JSON values and back, with NaN and infinity as strings, which any JSON reader accepts."""
 
 import dataclasses
 import functools
@@ -13,14 +13,14 @@ _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def to_plain(value: Any) -> Any:
-    """Turns dataclasses, tuples and floats into what strict JSON can hold.
+    """Converts dataclasses, tuples and floats to values of strict JSON.
 
     Args:
         value: a dataclass instance, a tuple or dict of them, or a plain value.
 
     Returns:
         Dicts, lists, strings and numbers; a float that is not finite becomes ``"nan"``, ``"inf"`` or ``"-inf"``,
-        because JSON (RFC 8259) has no word for it.
+        because JSON (RFC 8259) cannot express it.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -44,10 +44,10 @@ def from_plain(kind: type[T], value: Any) -> T:
     Args:
         kind: the dataclass to build.
         value: a dict as `to_plain` or ``json.loads`` returns it. Unknown keys are an error; missing ones take the
-            field's default, so that records of an older version still open.
+            field's default, so that records of older versions can be read.
 
     Raises:
-        ValueError: a key that the class does not have, or a value of the wrong shape; the message names it.
+        ValueError: an unknown key, or a value of the wrong type; the message gives it.
     """
     return _decode(kind, value, kind.__name__)
 
@@ -72,13 +72,13 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 
 
 def _without_none(kind: Any) -> Any:
-    (only,) = [arm for arm in typing.get_args(kind) if arm is not type(None)]  # our types have one arm beside None
+    (only,) = [arm for arm in typing.get_args(kind) if arm is not type(None)]  # unions here have one type besides None
     return only
 
 
 def _decode_dataclass(kind: type, value: Any, where: str) -> Any:
     if isinstance(value, kind):
-        return value  # decoded before, by a class that also reads older forms of itself
+        return value  # already decoded by a class that also reads its older forms
     if not isinstance(value, dict):
         raise ValueError(f"{where}: expected an object, got {value!r}")
     hints = _hints(kind)

@@ -10,49 +10,90 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainability.doctor.measure.copies import modules, optimizers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """A training that has not begun; the function that `trainability check MODULE:FUNCTION` calls returns one.
 
+    What a step of the loop is, is said in one of three forms: `step` goes before `training_step`, and that before `loss_fn`.
+
     Attributes:
-        model: takes a batch of images, returns logits or whatever `loss_fn` takes.
-        train_loader: yields (images, labels), as the loop will see them.
-        loss_fn: of (output, labels), one number.
+        model: a module, or several that train together: a dict, tuple or list of them.
+        train_loader: yields batches, as the loop will see them: (input, label) or (input, ..., label) for `loss_fn`, anything
+            for the other two.
+        loss_fn: of (output, label), one number; `None` takes cross-entropy, or the other two forms where one is given.
+        training_step: of (model, batch): the loss, without backward and optimizer step. It uses the `model` that it is given.
+        step: of (model, optimizer, batch): the whole body of the loop, optimizer step included; returns the loss.
         val_loader: as `train_loader`; `None` if there is none.
-        optimizer: over the model's parameters; `None` leaves out update ratios and the predicted plateau.
+        optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal (unless `step` has
+            its own optimizer), update ratios and the predicted plateau.
+        scheduler: stepped after each step where `step` does not do that itself; `None` for a constant rate.
         metric: see `audit_metric`; `None` leaves it out.
         num_classes: of the task.
         clip: gradient-norm threshold of the loop; `None` for no clipping.
         planned_steps: updates of the whole run.
+        rehearse_seconds: time for some steps of the loop on a copy; 0 or `None` leaves them out.
 
     Raises:
-        ValueError: `model` is no module or has weights without values, a loader cannot be iterated over, `loss_fn` cannot be
+        ValueError: `model` holds no module or weights without values, a loader cannot be iterated over, a function cannot be
             called, or a number is below what it may be.
     """
 
-    model: nn.Module
+    model: Any
     train_loader: Iterable[Any]
-    loss_fn: Callable[[Any, Tensor], Tensor] = F.cross_entropy
+    loss_fn: Callable[[Any, Any], Tensor] | None = None
+    training_step: Callable[[Any, Any], Any] | None = None
+    step: Callable[[Any, Any, Any], Any] | None = None
     val_loader: Iterable[Any] | None = None
-    optimizer: torch.optim.Optimizer | None = None
+    optimizer: Any = None
+    scheduler: Any = None
     metric: Any = None
     num_classes: int | None = None
     clip: float | None = None
     planned_steps: int | None = None
+    rehearse_seconds: float | None = 10.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, nn.Module):
-            raise ValueError(f"model is a {type(self.model).__name__}; expected a torch.nn.Module")
-        if any(parameter.is_meta for parameter in self.model.parameters()):
+        found = modules(self.model)
+        if not found:
+            raise ValueError(f"model is a {type(self.model).__name__}; expected a torch.nn.Module, or a dict or tuple of them")
+        if any(parameter.is_meta for model in found for parameter in model.parameters()):
             raise ValueError("model is on the meta device, where weights have no values; build it on cpu or cuda")
         for name in ("train_loader", "val_loader"):
             if (value := getattr(self, name)) is not None and not isinstance(value, Iterable):
-                raise ValueError(f"{name} is a {type(value).__name__}; expected an iterable of (images, labels)")
-        if not callable(self.loss_fn):
-            raise ValueError(f"loss_fn is a {type(self.loss_fn).__name__}; expected a function of (output, labels)")
+                raise ValueError(f"{name} is a {type(value).__name__}; expected an iterable of batches")
+        for name, takes in (
+            ("loss_fn", "output, labels"),
+            ("training_step", "model, batch"),
+            ("step", "model, optimizer, batch"),
+        ):
+            if (value := getattr(self, name)) is not None and not callable(value):
+                raise ValueError(f"{name} is a {type(value).__name__}; expected a function of ({takes})")
+        if self.optimizer is not None and not optimizers(self.optimizer):
+            kind = type(self.optimizer).__name__
+            raise ValueError(f"optimizer is a {kind}; expected a torch.optim.Optimizer, or a dict or tuple of them")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip is {self.clip}; expected a gradient norm above 0, or None for no clipping")
+        if self.rehearse_seconds is not None and not self.rehearse_seconds >= 0:
+            raise ValueError(f"rehearse_seconds is {self.rehearse_seconds}; expected 0 or more, 0 or None for no rehearsal")
         for name in ("num_classes", "planned_steps"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1, or None if it is not known")
+
+    @property
+    def whole_model(self) -> nn.Module | None:
+        """The model, where there is one and not several."""
+        return self.model if isinstance(self.model, nn.Module) else None
+
+    @property
+    def loss(self) -> Callable[[Any, Any], Tensor] | None:
+        """`loss_fn`, cross-entropy where nothing says what the loss is; None where only the other two forms do."""
+        return self.loss_fn or (None if self.training_step or self.step else F.cross_entropy)
+
+    @property
+    def single_optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimizer, where there is one and not several; one that wraps another is unwrapped."""
+        found = optimizers(self.optimizer)
+        return found[0] if len(found) == 1 else None

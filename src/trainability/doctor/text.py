@@ -57,7 +57,7 @@ def render_text(diagnosis: Diagnosis) -> str:
     """Write the whole diagnosis, verdict first.
 
     Returns:
-        Plain text of at most `WIDTH` characters a line, but for layer names that are longer themselves.
+        Plain text of at most `WIDTH` characters per line, except for longer layer names.
     """
     shown = diagnosis_view(diagnosis)
     parts = [_wrapped(shown.reason, f"{shown.title.upper()}: ")]

@@ -25,7 +25,13 @@ MOST_NAMED = 6
 """Layers that a finding names in full."""
 
 Tone = Literal["good", "open", "bad"]
-_TONES: dict[str, Tone] = {"will train": "good", "is training": "good", "slow start": "open", "cannot tell": "open"}
+_TONES: dict[str, Tone] = {
+    "will train": "good",
+    "is training": "good",
+    "has learned": "good",
+    "slow start": "open",
+    "cannot tell": "open",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Named arrays in one file, written whole and read back only if whole."""
+"""Named arrays in one file, written atomically and read with their checksums verified."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from typing import Any
 
 import numpy as np
 
+from trainability.disk import regular, whole
+
 
 def write(arrays: Mapping[str, Any], path: Path) -> None:
-    """Write arrays under another name and rename the file, so that a kill leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    """Write arrays so that a killed process leaves either the old or the new file.
+
+    Raises:
+        OSError: they cannot be written; the old file is unchanged.
+    """
+    with whole.replacing(path) as file:
         np.savez_compressed(file, **arrays)
-    partial.replace(path)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read arrays back, each checked against its checksum first: numpy parses a header before the checksum is known.
+    """Read arrays, verifying each checksum first: numpy alone parses headers before it verifies.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: it is damaged, or no such file.
+        ValueError: it is damaged, or not such a file.
     """
     try:
-        data = path.read_bytes()
+        data = regular.read(path)
         with zipfile.ZipFile(io.BytesIO(data)) as members:
             is_whole = members.testzip() is None
         if is_whole:

@@ -1,4 +1,4 @@
-"""One or several trained networks asked about every validation image, and their answers averaged."""
+"""Average the predictions of one or several trained networks for every validation image."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class SplitImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A trained network and how it wants its images.
+    """A trained network and its input.
 
     Attributes:
-        name: for messages.
+        name: used in messages.
         network: (batch, 3, height, width) float -> (batch, classes) logits; on the device.
-        images: its validation set; all members have the same, perhaps stored at other sizes.
+        images: its validation set; all members have the same images, perhaps stored at other sizes.
         crop: side in pixels that it was trained on.
-        scales: smaller sides in pixels at which it is asked (the paper's Q).
-        flip: whether mirror images are asked too.
+        scales: smaller sides of the test images in pixels (the paper's Q).
+        flip: whether flipped images are evaluated too.
         mean: (3,) float32 on 0-255, subtracted.
-        scale: (3,) float32, what the rest is divided by, or `None`.
+        scale: (3,) float32, divides the result, or `None`.
     """
 
     name: str
@@ -86,11 +86,10 @@ def predict(
     gathered: Callable[[Any], list[Any]] = lambda value: [value],
     advance: Callable[[int], object] = lambda num_images: None,
 ) -> Predictions:
-    """Ask every member about every image and average the softmaxes: over views and scales, then protocols, then members.
+    """Run every member on every image, and average the softmax: over views and scales, then protocols, then members.
 
-    An image's answer is averaged in float64, in a fixed order, by the process that holds the image; errors are counted when
-    all are together, in the set's order. So neither the batch size nor the number of processes has a part in the counts
-    but through the rounding of a forward pass.
+    The process that holds an image averages in float64, in a fixed order; errors are counted once all images are together, in
+    the set's order. So batch size and number of processes affect the counts only through the rounding of the forward pass.
 
     Args:
         members: at least one.
@@ -99,13 +98,13 @@ def predict(
         device: where the networks are.
         batch_size: most views in one forward pass.
         autocast: precision of the forward pass.
-        rank: this process, which asks about every `world_size`-th image.
+        rank: of this process, which evaluates every `world_size`-th image.
         world_size: number of processes.
         gathered: collects a value from every process.
-        advance: told how many more images are done.
+        advance: called with the number of images just done.
 
     Returns:
-        Of the whole validation set, in every process.
+        Predictions for the whole validation set, in every process.
 
     Raises:
         ValueError: an unknown protocol, a scale below the crop, or members with different validation sets.
@@ -151,24 +150,24 @@ def _check(members: Sequence[Member]) -> None:
 
 
 def describe(members: Sequence[Member], protocol: str) -> str:
-    """Say how the networks are asked: "dense at 224, 256, 288 pixels, mirrored too"."""
+    """Describe the evaluation: "dense at 224, 256, 288 pixels, with flips"."""
     scales = sorted({scale for member in members for scale in member.scales})
     has_mirrored = any(member.flip for member in members) and protocol != "centre"
     runs = f", {len(members)} runs averaged" if len(members) > 1 else ""
-    return f"{protocol} at {', '.join(map(str, scales))} pixels{', mirrored too' if has_mirrored else ''}{runs}"
+    return f"{protocol} at {', '.join(map(str, scales))} pixels{', with flips' if has_mirrored else ''}{runs}"
 
 
 def _views_per_scale(names: Sequence[str], members: Sequence[Member]) -> int:
-    """Count an image's views at one scale, the most of any protocol and member."""
+    """Return the largest number of views of an image at one scale, over protocols and members."""
     blank = {member.crop: torch.zeros(member.crop, member.crop, 3, dtype=torch.uint8) for member in members}
     return max(len(PROTOCOLS[name](blank[m.crop], m.crop, flip=m.flip)) for name in names for m in members)
 
 
 def _read(member: Member, index: range, labels: list[int], device: torch.device) -> tuple[list[Tensor], list[int]]:
-    """Read images and labels, and compare the labels to those of the member before."""
+    """Read images and labels, and compare the labels with those of the previous member."""
     images, own = zip(*(member.images[position] for position in index), strict=True)
     if labels and labels != list(own):
-        raise ValueError(f"{member.name} has other validation labels than the run before it; an ensemble needs the same images")
+        raise ValueError(f"{member.name} has other validation labels than the previous run; an ensemble needs the same images")
     return [image.to(device) for image in images], list(own)
 
 
@@ -179,7 +178,7 @@ def _ask(
     batch_size: int,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Tensor:
-    """Ask one network by one protocol. Returns (images, classes) float64 on the CPU: ln of the averaged softmax."""
+    """Evaluate one network with one protocol. Returns (images, classes) float64 on the CPU: ln of the averaged softmax."""
     views = [
         view
         for image in images
@@ -198,10 +197,10 @@ def _ask(
                 logits = member.network(normalised(pixels, member.mean, member.scale))
             for number, answer in zip(part, F.log_softmax(logits.double(), 1).cpu(), strict=True):
                 answers[number] = answer
-    # Every image has as many views as any other, one after the other.
+    # All images have the same number of views, stored one after the other.
     return _log_mean(torch.stack(answers).unflatten(0, (len(images), -1)).transpose(0, 1))
 
 
 def _log_mean(logs: Tensor) -> Tensor:
-    """Average probabilities given as logarithms over the first dimension; one that underflows keeps its rank and its loss."""
+    """Average probabilities, given as logarithms, over the first dimension; underflow changes neither rank nor loss."""
     return logs[0] if len(logs) == 1 else logs.logsumexp(0) - math.log(len(logs))

@@ -1,4 +1,4 @@
-"""What a network gets wrong: which classes, which pairs, which images, and whether it answers the same for everything."""
+"""Analyse the errors of a network: by class, by pair of classes, by image, and whether its predictions have collapsed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from trainability.evaluation.predictions import Predictions
 
 COLLAPSED_RATIO = 0.5
-"""At or below so many times the labels' effective number of classes, the answers have collapsed. A net that has learned has a
-ratio near 1, however it errs, and one that guesses evenly too; a net of two answers for ten classes has 0.2."""
+"""Predictions have collapsed if their effective number of classes is at most this fraction of the labels'. The ratio is near 1
+for a net that has learned, and for one that guesses evenly; it is 0.2 for a net that predicts two classes of ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,12 @@ class ClassErrors:
         number: of the class.
         name: of the class.
         num_images: of it in the validation set.
-        num_predicted: images, of any class, for which it was the answer.
-        top1_error: share of its images that got another answer.
-        top5_error: share whose five best answers lack it; `None`, not defined, below five classes.
-        taken_for: the class it is most often taken for; `None` if it never is.
-        taken_for_fraction: share of its images that are.
+        num_predicted: images, of any class, for which it was predicted.
+        top1_error: fraction of its images with another prediction.
+        top5_error: fraction of its images for which it is not among the five most probable classes; `None` (not defined)
+            below five classes.
+        taken_for: the class most often predicted instead; `None` if there is none.
+        taken_for_fraction: fraction of its images for which that class was predicted.
     """
 
     number: int
@@ -42,13 +43,13 @@ class ClassErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Images of one class that were taken for another.
+    """Images of one class for which another was predicted.
 
     Attributes:
         label: the true class.
-        predicted: the answer.
+        predicted: the predicted class.
         count: number of images.
-        fraction: of the true class's images that got an answer.
+        fraction: of the true class's images that have a prediction.
     """
 
     label: str
@@ -59,14 +60,14 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class WrongImage:
-    """An image that got a wrong answer.
+    """An image with a wrong prediction.
 
     Attributes:
         position: in the validation set.
         label: the true class.
-        predicted: the answer.
+        predicted: the predicted class.
         true_probability: softmax of the true class.
-        predicted_probability: softmax of the answer.
+        predicted_probability: softmax of the predicted class.
     """
 
     position: int
@@ -78,19 +79,19 @@ class WrongImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How the answers are spread over the classes, against how the labels are.
+    """How predictions and labels are distributed over the classes.
 
-    A net that has collapsed gives few answers whatever it sees: its entropy is far below that of the labels. The exponential
-    of an entropy is a number of equally frequent classes that would have it.
+    A collapsed net predicts few classes whatever the image: the entropy of its predictions is far below that of the labels. The
+    exponential of an entropy is the number of equally frequent classes with that entropy.
 
     Attributes:
-        num_classes: that there are.
+        num_classes: number of classes.
         num_labelled: classes that occur among the labels.
-        num_predicted: classes that are ever the answer.
+        num_predicted: classes that are predicted at least once.
         label_entropy: in nats.
         predicted_entropy: in nats.
-        no_answer_fraction: share of images for which the network gave NaN.
-        most_predicted: (class, share of all images that got it, share of all images that are it), the most frequent first.
+        no_answer_fraction: fraction of images for which the network gave NaN.
+        most_predicted: (class, fraction of the predictions, fraction of the labels), the most frequently predicted first.
     """
 
     num_classes: int
@@ -108,28 +109,28 @@ class Spread:
 
     @property
     def effective_predicted(self) -> float:
-        """Number of equally frequent classes with the answers' entropy."""
+        """Number of equally frequent classes with the predictions' entropy."""
         return math.exp(self.predicted_entropy)
 
     @property
     def has_collapsed(self) -> bool:
-        """Whether few classes get most answers, far fewer than the labels are spread over."""
+        """Whether the predictions cover far fewer classes than the labels."""
         return self.num_predicted > 0 and self.effective_predicted <= COLLAPSED_RATIO * self.effective_labelled
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorAnalysis:
-    """What a network gets wrong on its validation set.
+    """The errors of a network on its validation set.
 
     Attributes:
-        protocol: how it was asked.
+        protocol: of the evaluation, in words.
         classes: a row per class that occurs, the highest top-1 error first.
-        confusion: (classes, classes) int64, images of the row's class that got the column's answer. An image without an
-            answer (NaN) is in no column.
+        confusion: (classes, classes) int64, images of the row's class for which the column's class was predicted. An image
+            without a prediction (NaN) is in no column.
         pairs: the most confused, by number of images.
-        spread: of the answers.
-        worst: wrong images with the lowest softmax of the true class first: mislabelled ones are among them.
-        most_confident: wrong images with the highest softmax of the answer first.
+        spread: of the predictions.
+        worst: wrong images, the lowest softmax of the true class first; mislabelled images are often among them.
+        most_confident: wrong images, the highest softmax of the predicted class first.
     """
 
     protocol: str
@@ -142,12 +143,12 @@ class ErrorAnalysis:
 
 
 def error_analysis(predictions: Predictions, *, num_pairs: int = 10, num_images: int = 12) -> ErrorAnalysis:
-    """Analyse the answers that were kept with a run.
+    """Analyse the saved predictions of a run.
 
     Args:
         predictions: from `predictions.load`.
-        num_pairs: most confused pairs, and most predicted classes, to list.
-        num_images: wrong images to list, of each kind.
+        num_pairs: how many confused pairs, and frequently predicted classes, to list.
+        num_images: how many wrong images to list, of each kind.
     """
     confusion = confusion_matrix(predictions)
     return ErrorAnalysis(
@@ -156,14 +157,14 @@ def error_analysis(predictions: Predictions, *, num_pairs: int = 10, num_images:
         confusion=confusion,
         pairs=confused_pairs(confusion, predictions.class_names, num_pairs),
         spread=spread(predictions, num_pairs),
-        # Equal softmaxes, as 0 often is, are told apart by the loss, which does not underflow.
+        # Softmax values are often equal (0); the loss, which does not underflow, orders them.
         worst=_wrong(predictions, np.lexsort((-predictions.loss, predictions.true_probability)), num_images),
         most_confident=_wrong(predictions, np.lexsort((-predictions.loss, -predictions.top_probability[:, 0])), num_images),
     )
 
 
 def confusion_matrix(predictions: Predictions) -> np.ndarray:
-    """Count the images of every class by the answer that they got. Returns (classes, classes) int64, rows are true classes."""
+    """Count images by true class (row) and predicted class (column). Returns (classes, classes) int64."""
     num_classes = len(predictions.class_names)
     answered = predictions.top[:, 0] >= 0
     cells = predictions.labels[answered] * num_classes + predictions.top[answered, 0]
@@ -171,7 +172,7 @@ def confusion_matrix(predictions: Predictions) -> np.ndarray:
 
 
 def class_errors(predictions: Predictions, confusion: np.ndarray) -> tuple[ClassErrors, ...]:
-    """Measure the error of every class that occurs, the highest first; of equal ones, the one with more images."""
+    """Compute the error of every class that occurs, the highest first; among equal ones, the class with more images."""
     names = predictions.class_names
     counts = np.bincount(predictions.labels, minlength=len(names))
     in_top = (predictions.top == predictions.labels[:, None]).any(1)
@@ -197,7 +198,7 @@ def class_errors(predictions: Predictions, confusion: np.ndarray) -> tuple[Class
 
 
 def confused_pairs(confusion: np.ndarray, class_names: tuple[str, ...], num_pairs: int) -> tuple[Pair, ...]:
-    """List the pairs of classes with the most confused images; of equal ones, the larger share of the true class first."""
+    """List the most confused pairs by number of images; among equal ones, the larger fraction of the true class first."""
     totals = confusion.sum(1)
     wrong = confusion.copy()
     np.fill_diagonal(wrong, 0)
@@ -217,7 +218,7 @@ def confused_pairs(confusion: np.ndarray, class_names: tuple[str, ...], num_pair
 
 
 def spread(predictions: Predictions, num_listed: int) -> Spread:
-    """Compare how often each class is the answer to how often it occurs."""
+    """Compare how often each class is predicted with how often it occurs."""
     names, num_images = predictions.class_names, len(predictions)
     answers = predictions.top[:, 0]
     labelled = np.bincount(predictions.labels, minlength=len(names))
@@ -227,8 +228,8 @@ def spread(predictions: Predictions, num_listed: int) -> Spread:
         num_classes=len(names),
         num_labelled=int((labelled > 0).sum()),
         num_predicted=int((predicted > 0).sum()),
-        label_entropy=entropy(labelled),
-        predicted_entropy=entropy(predicted),
+        label_entropy=entropy_of_counts(labelled),
+        predicted_entropy=entropy_of_counts(predicted),
         no_answer_fraction=float((answers < 0).mean()),
         most_predicted=tuple(
             (names[number], int(predicted[number]) / num_images, int(labelled[number]) / num_images) for number in order
@@ -236,8 +237,8 @@ def spread(predictions: Predictions, num_listed: int) -> Spread:
     )
 
 
-def entropy(counts: np.ndarray) -> float:
-    """Measure the entropy, in nats, of the shares that counts have; 0 where nothing was counted."""
+def entropy_of_counts(counts: np.ndarray) -> float:
+    """Compute the entropy of counts in nats; 0 if all counts are 0."""
     shares = counts[counts > 0] / max(1, counts.sum())
     return max(0.0, float(-(shares * np.log(shares)).sum()))
 
@@ -258,32 +259,32 @@ def _wrong(predictions: Predictions, order: np.ndarray, num_images: int) -> tupl
 
 
 def tables(analysis: ErrorAnalysis, *, num_classes: int = 10) -> dict[str, list[dict[str, Any]]]:
-    """Lay the analysis out as tables of plain values, for the terminal and the report alike.
+    """Lay out the analysis as tables of plain values.
 
     Args:
         analysis: from `error_analysis`.
-        num_classes: classes to list, of those with the highest error.
+        num_classes: how many classes to list, those with the highest error.
 
     Returns:
-        Title -> rows; every row maps a column's heading to a word, a whole number, or, where the heading ends in "%", a
-        number in percent. A table without rows is left out.
+        Title -> rows; every row maps a column's heading to a word, a whole number, or, if the heading ends in "%", a number in
+        percent. Tables without rows are left out.
     """
     found = analysis.spread
     rows: dict[str, list[dict[str, Any]]] = {
-        "Answers against labels": [
+        "Predictions against labels": [
             {
                 "": who,
-                "classes that occur": num,
+                "classes present": num,
                 "entropy, nats": round(nats, 3),
-                "as many equal classes": round(math.exp(nats), 1),
+                "effective classes": round(math.exp(nats), 1),
             }
             for who, num, nats in (
                 ("labels", found.num_labelled, found.label_entropy),
-                ("answers", found.num_predicted, found.predicted_entropy),
+                ("predictions", found.num_predicted, found.predicted_entropy),
             )
         ],
-        "Most frequent answers": [
-            {"class": name, "of the answers %": _percent(share), "of the labels %": _percent(own)}
+        "Most frequent predictions": [
+            {"class": name, "of the predictions %": _percent(share), "of the labels %": _percent(own)}
             for name, share, own in found.most_predicted
         ],
         "Classes with the highest error": [
@@ -302,7 +303,7 @@ def tables(analysis: ErrorAnalysis, *, num_classes: int = 10) -> dict[str, list[
             for pair in analysis.pairs
         ],
         "Worst images": _image_rows(analysis.worst),
-        "Most confident wrong answers": _image_rows(analysis.most_confident),
+        "Most confident wrong predictions": _image_rows(analysis.most_confident),
     }
     return {title: table for title, table in rows.items() if table}
 
@@ -314,7 +315,7 @@ def _image_rows(images: tuple[WrongImage, ...]) -> list[dict[str, Any]]:
             "class": image.label,
             "taken for": image.predicted,
             "softmax of the class %": _percent(image.true_probability),
-            "of the answer %": _percent(image.predicted_probability),
+            "of the prediction %": _percent(image.predicted_probability),
         }
         for image in images
     ]

@@ -1,4 +1,4 @@
-"""Top-k error from summed counts, so that the result cannot depend on how the data was batched."""
+"""Top-k error from summed counts, so that the result does not depend on the batch size."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """Rank the true class among all classes, 0 for the best.
+    """Rank the true class among all classes; 0 is the highest logit.
 
-    Equal logits are ranked by class number, as `argmax` does, so that a constant predictor is right exactly as often as the
-    first class occurs. A row with a NaN ranks last: it is no prediction.
+    Equal logits are ranked by class number, as in `argmax`, so that a constant predictor is right exactly as often as the first
+    class occurs. A row with NaN ranks last: it is not a prediction.
 
     Args:
         logits: (batch, classes) float.
@@ -29,12 +29,12 @@ def ranks(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def correct_counts(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Count the examples whose true class is the first, and among the first five.
+    """Count the examples whose true class has the largest logit, and is among the five largest.
 
     Args:
         logits: (batch, classes) float.
         labels: (batch,) int64.
-        weights: (batch,) 0 or 1; examples that do not count have 0.
+        weights: (batch,) 0 or 1; 0 for examples that do not count.
 
     Returns:
         (2,) float64.
@@ -50,9 +50,9 @@ class Errors:
 
     Attributes:
         loss: mean cross-entropy in nats.
-        top1_error: share of examples whose true class is not the first.
-        top5_error: share whose true class is not among the first five; `None`, not defined, below five classes.
-        num_examples: that were counted.
+        top1_error: fraction of examples whose true class does not have the largest logit.
+        top5_error: fraction whose true class is not among the five largest; `None` (not defined) below five classes.
+        num_examples: number of examples.
     """
 
     loss: float
@@ -62,7 +62,7 @@ class Errors:
 
 
 def errors(loss_sum: float, top1_correct: float, top5_correct: float, num_examples: int, num_classes: int) -> Errors:
-    """Turn sums over examples into means."""
+    """Compute means from sums over examples."""
     return Errors(
         loss=loss_sum / num_examples,
         top1_error=1 - top1_correct / num_examples,
@@ -72,7 +72,7 @@ def errors(loss_sum: float, top1_correct: float, top5_correct: float, num_exampl
 
 
 def chance(num_classes: int) -> Errors:
-    """Say what guessing scores on balanced classes: ln C; 1 - 1/C; 1 - 5/C (not defined below five classes)."""
+    """Return the metrics of guessing on balanced classes: ln C; 1 - 1/C; 1 - 5/C (not defined below five classes)."""
     return Errors(
         loss=math.log(num_classes),
         top1_error=1 - 1 / num_classes,

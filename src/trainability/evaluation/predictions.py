@@ -1,4 +1,4 @@
-"""What a network answered for every validation image, kept with the run as `predictions.npz`."""
+"""A network's predictions for every validation image, saved in the run directory as `predictions.npz`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ ARRAYS = ("labels", "top", "top_probability", "true_probability", "loss")
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """The answers for a validation set, in its order.
+    """The predictions for a validation set, in its order.
 
     Attributes:
         labels: (num,) int64, the true classes.
-        top: (num, 5 or the number of classes if that is smaller) int64, the most probable classes, the best first; -1 where
+        top: (num, 5 or the number of classes if that is smaller) int64, the most probable classes, the best first; -1 if
             the network gave NaN.
-        top_probability: (num, like top) float32, their softmax; NaN likewise.
+        top_probability: same shape as `top`, float32, their softmax; NaN if the network gave NaN.
         true_probability: (num,) float32, the true class's softmax.
         loss: (num,) float64, -ln of the true class's softmax.
         class_names: one per class.
-        protocol: how the network was asked, in words.
+        protocol: of the evaluation, in words.
     """
 
     labels: np.ndarray
@@ -48,7 +48,7 @@ class Predictions:
 
     @property
     def errors(self) -> Errors:
-        """Loss, top-1 and top-5 error, from counts and an exactly rounded sum: the order of the images has no bearing."""
+        """Loss, top-1 and top-5 error, from counts and an exactly rounded sum, so that the images' order does not matter."""
         hits = self.top == self.labels[:, None]
         return errors(
             math.fsum(self.loss.tolist()),
@@ -62,7 +62,7 @@ class Predictions:
 def from_log_probabilities(
     log_probabilities: Tensor, labels: Tensor, *, class_names: tuple[str, ...], protocol: str
 ) -> Predictions:
-    """Keep of a set's answers what the analysis needs.
+    """Reduce log-probabilities to what the analysis needs.
 
     Args:
         log_probabilities: (num, classes) float64, ln of the softmax.
@@ -70,7 +70,7 @@ def from_log_probabilities(
         class_names: one per class.
         protocol: in words.
     """
-    # Equal answers are ranked by class number, as `metrics.ranks` does.
+    # Equal probabilities are ranked by class number, as in `metrics.ranks`.
     values, order = torch.sort(log_probabilities, dim=1, descending=True, stable=True)
     values, order = values[:, :NUM_TOP], order[:, :NUM_TOP]
     order = torch.where(log_probabilities.isnan().any(1, keepdim=True), -1, order)
@@ -87,14 +87,14 @@ def from_log_probabilities(
 
 
 def joined(parts: Sequence[Predictions], positions: Sequence[int]) -> Predictions:
-    """Put the parts of a validation set together again.
+    """Join the predictions for parts of a validation set.
 
     Args:
         parts: one or more.
         positions: of their images in the set, part after part.
 
     Returns:
-        The whole, in the set's order.
+        The joined predictions, in the set's order.
     """
     order = np.argsort(np.asarray(positions))
     fields = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in ARRAYS}
@@ -102,13 +102,13 @@ def joined(parts: Sequence[Predictions], positions: Sequence[int]) -> Prediction
 
 
 def save(predictions: Predictions, path: Path) -> None:
-    """Write predictions, whole or not at all."""
+    """Write predictions atomically."""
     words = {"class_names": np.array(predictions.class_names, dtype=np.str_), "protocol": np.array(predictions.protocol)}
     archive.write({name: getattr(predictions, name) for name in ARRAYS} | words, path)
 
 
 def load(path: Path) -> Predictions:
-    """Read predictions back.
+    """Read predictions.
 
     Raises:
         ValueError: there are none, or the file is damaged.
@@ -130,7 +130,7 @@ def load(path: Path) -> Predictions:
 
 
 def _fit(kept: Predictions) -> bool:
-    """Tell whether the arrays are of one set of images and of the classes that are named."""
+    """Whether the arrays' shapes agree with each other and with the class names."""
     num_images, num_classes = len(kept), len(kept.class_names)
     shape = (num_images, min(NUM_TOP, num_classes))
     return (

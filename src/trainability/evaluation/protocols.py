@@ -1,4 +1,4 @@
-"""How a trained network is asked about an image: which parts of it, at which sizes, are averaged into one answer."""
+"""Evaluation protocols: which crops of an image, at which sizes, are averaged to one prediction."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from trainability.config import DataConfig, one_of
 from trainability.evaluation.metrics import Errors, correct_counts, errors
 
 GRID = 5
-"""Multi-crop takes GRID x GRID places."""
+"""Multi-crop takes GRID x GRID positions."""
 
 
 def centre(image: Tensor, crop: int, *, flip: bool) -> list[Tensor]:
-    """Take the centre crop, as while training; never mirrored.
+    """Take the centre crop, as in the validation during training; never flipped.
 
     Args:
         image: (height, width, 3), each side at least the crop.
         crop: side in pixels.
-        flip: has no bearing here; see `PROTOCOLS`.
+        flip: ignored here; see `PROTOCOLS`.
 
     Returns:
-        The one view, (crop, crop, 3).
+        One view, (crop, crop, 3).
     """
     top, left = (image.shape[0] - crop) // 2, (image.shape[1] - crop) // 2
     return [image[top : top + crop, left : left + crop]]
 
 
 def ten_crop(image: Tensor, crop: int, *, flip: bool) -> list[Tensor]:
-    """Take the four corners and the centre, and their mirror images. See `centre`.
+    """Take the four corners and the centre, and their flips. See `centre`.
 
     Source: Krizhevsky et al. 2012, section 4.1.
     """
@@ -44,7 +44,7 @@ def ten_crop(image: Tensor, crop: int, *, flip: bool) -> list[Tensor]:
 
 
 def multi_crop(image: Tensor, crop: int, *, flip: bool) -> list[Tensor]:
-    """Take a regular grid of 5x5 crops from corner to corner, and their mirror images. See `centre`.
+    """Take a regular grid of 5x5 crops from corner to corner, and their flips. See `centre`.
 
     Source: Simonyan & Zisserman 2014, section 3.2: "50 crops per scale (5 x 5 regular grid with 2 flips)".
     """
@@ -53,7 +53,7 @@ def multi_crop(image: Tensor, crop: int, *, flip: bool) -> list[Tensor]:
 
 
 def dense(image: Tensor, crop: int, *, flip: bool) -> list[Tensor]:
-    """Take the whole image, whatever its shape, and its mirror image; the network averages its class map. See `centre`.
+    """Take the whole image, of any shape, and its flip; the network averages its class map. See `centre`.
 
     Source: Simonyan & Zisserman 2014, section 3.2.
     """
@@ -61,7 +61,7 @@ def dense(image: Tensor, crop: int, *, flip: bool) -> list[Tensor]:
 
 
 def _spread(room: int) -> list[int]:
-    """Spread the grid's places evenly over [0, room], rounded half up to whole pixels."""
+    """Space the grid's positions evenly over [0, room], rounded half up to whole pixels."""
     return [(2 * place * room + GRID - 1) // (2 * (GRID - 1)) for place in range(GRID)]
 
 
@@ -75,14 +75,14 @@ PROTOCOLS: dict[str, Callable[..., list[Tensor]]] = {
     "dense": dense,
     "multi-crop": multi_crop,
 }
-"""Each gives an image's views at one scale: (image, crop, *, flip) -> pixels whose softmax is averaged with equal weights.
+"""Each returns an image's views at one scale: (image, crop, *, flip) -> views whose softmax is averaged with equal weights.
 
-`flip` is whether mirror images are asked too, in the three protocols that have them. They are only where the network was
-trained on them (`data.flip`): a mirrored 2 is no digit, and its answer would only add noise."""
+`flip`: whether to add flipped views, in the three protocols that have them. By default they are added only if the network was
+trained on flipped images (`data.flip`): a mirrored 2 is not a digit, and would only add noise."""
 
 
 def parse_protocol(text: str) -> tuple[str, ...]:
-    """Read a protocol, or several joined by "+", whose softmaxes are averaged (the paper's "multi-crop & dense").
+    """Parse a protocol, or several joined by "+", whose softmax is averaged (the paper's "multi-crop & dense").
 
     Raises:
         ValueError: an unknown name.
@@ -94,7 +94,7 @@ def parse_protocol(text: str) -> tuple[str, ...]:
 
 
 def parse_scales(text: str) -> tuple[int, ...]:
-    """Read scales as the command line gives them: "224,256,288".
+    """Parse scales from the command line: "224,256,288".
 
     Raises:
         ValueError: a part is not a whole number.
@@ -106,7 +106,7 @@ def parse_scales(text: str) -> tuple[int, ...]:
 
 
 def default_scale(config: DataConfig) -> int:
-    """Give the paper's single test scale: Q = S, or the middle of the range that S was drawn from.
+    """Return the paper's single test scale: Q = S, or the middle of the range of S.
 
     Args:
         config: completed.
@@ -118,7 +118,7 @@ def default_scale(config: DataConfig) -> int:
 
 
 def check_scales(scales: Iterable[int], crop: int) -> None:
-    """Refuse a scale that no crop fits in.
+    """Refuse a scale that is smaller than the crop.
 
     Raises:
         ValueError: a scale below the crop.
@@ -129,9 +129,9 @@ def check_scales(scales: Iterable[int], crop: int) -> None:
 
 
 def rescaled(image: Tensor, scale: int) -> Tensor:
-    """Rescale an image so that its smaller side is `scale`, keeping its shape.
+    """Rescale an image so that its smaller side is `scale`, keeping the aspect ratio.
 
-    Bilinear, antialiased where it shrinks, rounded to whole pixels. An image that has the size already is left untouched.
+    Bilinear, antialiased when shrinking, rounded to integers. An image that already has the size is returned unchanged.
 
     Args:
         image: (height, width, 3) uint8.
@@ -159,15 +159,15 @@ def evaluate(
     autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
     total: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Errors:
-    """Measure loss, top-1 and top-5 error over a validation set, every example once.
+    """Compute loss, top-1 and top-5 error over a validation set, every example once.
 
     Args:
-        network: switched to evaluation for the time, then back.
+        network: set to evaluation mode, and restored.
         batches: images (batch, 3, height, width), labels (batch,) and weights (batch,), 0 for an example that does not count.
-        num_classes: for whether the top-5 error is defined.
+        num_classes: decides whether the top-5 error is defined.
         device: of the batches.
         autocast: precision of the forward pass.
-        total: adds a tensor up over all processes.
+        total: sums a tensor over all processes.
 
     Returns:
         Means over the examples of all processes.

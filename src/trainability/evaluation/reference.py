@@ -1,4 +1,4 @@
-"""What others got on ImageNet's validation set, to put beside one's own errors (`--against paper` or `log`)."""
+"""Published errors on ImageNet's validation set, to compare with a run's (`--against paper` or `log`)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Against = Literal["paper", "log"]
 
 @dataclass(frozen=True)
 class Published:
-    """A published result.
+    """A published error.
 
     Attributes:
         config: configuration, or several joined by "+" for an ensemble.
         train: smaller side of the training images, "256", a range, "256-512", or how else they were cut.
         test: smaller sides of the test images.
         protocol: as `protocols.parse_protocol` reads it.
-        top1_error: in [0, 1]; `None` where it was not published.
-        top5_error: likewise.
+        top1_error: in [0, 1]; `None` if it was not published.
+        top5_error: as `top1_error`.
         source: who, and where.
     """
 
@@ -37,7 +37,7 @@ class Published:
 
 
 def _row(config: str, train: str, test: tuple[int, ...], protocol: str, errors: str, source: str) -> Published:
-    """Read errors as they are printed, in percent: "25.6 / 8.1"."""
+    """Parse errors in percent as papers print them: "25.6 / 8.1"."""
     first, second = (None if part.strip() == "-" else round(float(part) / 100, 6) for part in errors.split("/"))
     assert second is not None
     return Published(config, train, test, protocol, first, second, source)
@@ -120,23 +120,24 @@ OF_THE_LOG = tuple(
 )
 
 
-def beside(
+def comparable_errors(
     configs: tuple[str, ...], *, data_name: str, protocol: str, scales: tuple[int, ...], against: Against = "paper"
 ) -> list[Published]:
-    """Find what was published for the same network or ensemble, the most comparable first.
+    """Find the published errors of the same network or ensemble, the most comparable first.
 
     Args:
         configs: of the runs.
-        data_name: what they were trained on.
-        protocol: how they were asked.
-        scales: at which smaller sides.
-        against: the paper, and what else was published, or the public training log that `trainability trials` re-runs.
+        data_name: their data set.
+        protocol: of the evaluation.
+        scales: smaller sides of the test images.
+        against: "paper" for the paper and other published weights, or "log" for the public training log that
+            `trainability trials` re-runs.
 
     Returns:
         Rows of the same configuration: those of the same protocol and scales first, then of the protocol, then the others.
 
     Raises:
-        ValueError: not ImageNet, or nothing was published for it.
+        ValueError: the data set is not ImageNet, or nothing was published for the configuration.
     """
     if data_name != "imagenet":
         raise ValueError(f"against {against}: its errors are ImageNet's; this run was trained on {data_name}")

@@ -1,6 +1,6 @@
-"""Small copies of the images that the error analysis lists, kept with the run as `thumbnails.npz`.
+"""Small copies of the images that the error analysis lists, saved in the run directory as `thumbnails.npz`.
 
-The report reads only what the run wrote: the images themselves may be large, packed elsewhere, or gone.
+The report reads only the run directory: the images may be large, packed elsewhere, or deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainability.evaluation.ensemble import ValImages
 FILE = "thumbnails.npz"
 SMALLER_SIDE = 96
 LARGER_SIDE = 288
-"""Largest sides in pixels. The larger one keeps a panorama from being a hundred times the size of the others."""
+"""Limits of the smaller and the larger side in pixels. The second one limits the size of panoramas."""
 
 
 def thumbnails(images: ValImages, positions: Iterable[int]) -> dict[int, np.ndarray]:
@@ -26,10 +26,10 @@ def thumbnails(images: ValImages, positions: Iterable[int]) -> dict[int, np.ndar
 
     Args:
         images: the validation set.
-        positions: in it.
+        positions: in the validation set.
 
     Returns:
-        Position -> (height, width, 3) uint8, the smaller side at most 96 pixels. Smaller images are kept as they are.
+        Position -> (height, width, 3) uint8, the smaller side at most 96 pixels. Smaller images are not rescaled.
     """
     return {position: _shrunk(images[position][0]) for position in sorted(set(positions))}
 
@@ -45,12 +45,12 @@ def _shrunk(image: Tensor) -> np.ndarray:
 
 
 def save(kept: Mapping[int, np.ndarray], path: Path) -> None:
-    """Write thumbnails, whole or not at all."""
+    """Write thumbnails atomically."""
     archive.write({str(position): pixels for position, pixels in kept.items()}, path)
 
 
 def load(path: Path) -> dict[int, np.ndarray]:
-    """Read thumbnails back, by position in the validation set.
+    """Read thumbnails, by position in the validation set.
 
     Raises:
         ValueError: there are none, or the file is damaged.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability import keyed
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.initialization.plan import InitPlan, Segment
 from trainability.initialization.schemes import SCHEMES
 
@@ -47,14 +48,9 @@ def weight_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def fans(module: nn.Module) -> tuple[int, int]:
-    """Count the inputs of one output (fan-in) and the outputs of one input (fan-out), kernel area included."""
-    weight = weight_of(module)
-    area = weight[0, 0].numel()
-    groups = getattr(module, "groups", 1)
-    if getattr(module, "transposed", False):
-        # Stored as (in, out / groups, ...): an output sums over in / groups channels.
-        return weight.shape[0] // groups * area, weight.shape[1] * area
-    return weight.shape[1] * area, weight.shape[0] // groups * area
+    """Count the inputs of one output (fan-in) and the outputs of one input (fan-out) of a weight layer."""
+    kind = "conv_transpose" if getattr(module, "transposed", False) else "conv"
+    return fan_in_and_out(kind, weight_of(module).shape, getattr(module, "groups", 1))
 
 
 def weight_of(module: nn.Module) -> Tensor:

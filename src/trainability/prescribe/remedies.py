@@ -33,7 +33,7 @@ def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: 
     except ValueError:
         return diagnosis
     how = f'--init.plan "{best.plan}"' if plan is not None else f'trainability.init_(model, "{best.plan}", seed=0)'
-    remedy = f"{how}: the gain budget with this input becomes {best.budget:+.1f}, and biases zero"
+    remedy = f"{how}: the gain budget with this input becomes {best.budget:+z.1f}, and biases zero"
     findings = tuple(
         dataclasses.replace(finding, remedy=remedy) if finding.code in MENDED_BY_A_PLAN else finding
         for finding in diagnosis.findings

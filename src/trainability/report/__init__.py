@@ -1,4 +1,4 @@
-"""What a run wrote, as one HTML page."""
+"""Reports: a run directory, or several, as one HTML page."""
 
 from trainability.extras import require
 

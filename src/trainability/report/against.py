@@ -1,22 +1,22 @@
-"""What others got, for a run's errors to be seen beside (`--against`)."""
+"""Published errors to compare with those of a run (`--against`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainability.evaluation.reference import TORCHVISION, Against, Published, beside
+from trainability.evaluation.reference import TORCHVISION, Against, Published, comparable_errors
 from trainability.training.record import Run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """One result of others, comparable with a run's errors after every epoch.
+    """A published error that is comparable with a run's errors after every epoch.
 
     Attributes:
-        label: short, for a figure.
-        top1_error: in [0, 1]; `None` where it was not published.
-        top5_error: likewise.
-        source: in words: who, and how it was measured.
+        label: short, for figures.
+        top1_error: in [0, 1]; `None` if it was not published.
+        top5_error: as `top1_error`.
+        source: who, and how it was measured, in words.
     """
 
     label: str
@@ -26,18 +26,20 @@ class Reference:
 
 
 def reference_for(run: Run, against: Against) -> Reference:
-    """Find the result of others that is most like what the run measures: one crop, at the size that it trains on.
+    """Find the published error that is most comparable with the run's validation: one crop, at the training size.
 
     Raises:
-        ValueError: there is none, for the reason that the message gives.
+        ValueError: there is none; the message says why.
     """
     config = run.config.completed()
     data = config.data
-    rows = beside((config.model.config,), data_name=data.name, protocol="centre", scales=(data.size or 0,), against=against)
+    rows = comparable_errors(
+        (config.model.config,), data_name=data.name, protocol="centre", scales=(data.size or 0,), against=against
+    )
     if config.model.width != 1:
         raise ValueError(f"against {against}: its errors are of the full width; this run has model.width {config.model.width}")
     trained = "-".join(map(str, data.jitter)) if data.jitter else str(data.size)
-    # `beside` has the same protocol first; of equals, who trained at the same scale, and the paper before others.
+    # `comparable_errors` puts the same protocol first. Among equals: first the same training scale, then the paper.
     best = min(rows, key=lambda row: (row.source == TORCHVISION, row.protocol != "centre", row.train != trained))
     return Reference(label=against, top1_error=best.top1_error, top5_error=best.top5_error, source=_in_words(best))
 

@@ -1,4 +1,4 @@
-"""Several run directories -> one page that lays them side by side."""
+"""One page that compares several run directories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainability.training.record import Run, read_run
 
 COMPARISON = "comparison.html"
 MOST_SHOWING_STEPS = 3
-"""Runs up to which the curves of every step are shown at first; of more, they hide each other."""
+"""Most runs for which the curves of every step are shown at first; with more, the curves hide each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Column:
 
     Attributes:
         role: of its colour.
-        name: short, unlike the other runs' names.
-        link: address of its own report, seen from the page.
-        status: how it stands.
+        name: short and unique on the page.
+        link: address of its report, relative to the page.
+        status: of the run.
         run: the run.
     """
 
@@ -46,19 +46,20 @@ class Column:
     run: Run
 
 
-def write_comparison(folders: Sequence[Path], *, out: Path | None = None, against: Against | None = None) -> Path:
+def write_comparison(folders: Sequence[Path | str], *, out: Path | str | None = None, against: Against | None = None) -> Path:
     """Write one page that compares runs.
 
     Args:
         folders: run directories, two or more.
-        out: the page; `None` takes comparison.html beside the first of them.
-        against: whose errors to draw beside the runs'.
+        out: the page; `None` takes comparison.html next to the first run's directory.
+        against: published errors to draw with those of the runs.
 
     Raises:
-        ValueError: one is no run directory or damaged, two are the same, or the page cannot be written.
+        ValueError: one is not a run directory or is damaged, or two are the same.
+        OSError: the page cannot be written.
     """
-    path = out if out is not None else folders[0].resolve().parent / COMPARISON
-    places = [folder.resolve() for folder in folders]
+    places = [Path(folder).resolve() for folder in folders]
+    path = Path(out) if out is not None else places[0].parent / COMPARISON
     if len(set(places)) < len(places):
         twice = next(folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1)
         raise ValueError(f"{twice} is given twice; a comparison needs different runs")
@@ -80,7 +81,7 @@ def write_comparison(folders: Sequence[Path], *, out: Path | None = None, agains
 
 
 def short_names(places: Sequence[Path]) -> list[str]:
-    """Name directories by as many last parts of their paths as it takes to tell them apart."""
+    """Name directories by the shortest ends of their paths that are unique."""
     for depth in range(1, max(len(place.parts) for place in places) + 1):
         names = ["/".join(place.parts[-depth:]) for place in places]
         if len(set(names)) == len(names):
@@ -123,14 +124,14 @@ def _common_reference(runs: Sequence[Run], against: Against | None) -> tuple[Ref
     found = [find_reference(run, against) for run in runs]
     if len(set(found)) == 1:
         return found[0]
-    return None, f"No reference line: against {against}, these runs have no result in common."
+    return None, f"No reference line: with --against {against}, there is no published error that fits all runs."
 
 
 Table = list[tuple[str, list[str]]]
 
 
 def configured_differences(runs: Sequence[Run]) -> tuple[Table, int]:
-    """List the configuration's fields in which runs differ, by the names of their flags; where a run lies is left out.
+    """List the fields in which the configurations differ, by the names of their flags; without `run.dir`.
 
     Returns:
         Field and its value in every run; and how many fields are equal in all.
@@ -148,7 +149,7 @@ def configured_differences(runs: Sequence[Run]) -> tuple[Table, int]:
 
 
 def surrounding_differences(runs: Sequence[Run]) -> Table:
-    """List in what data and environment differ; when and by which command each was started differs always, and is left out."""
+    """List the differences in data and environment, without start time and command, which always differ."""
     found = [dict([*summary.data_facts(run), *summary.machine(run)]) for run in runs]
     names = [name for name in dict.fromkeys(name for facts in found for name in facts) if name not in ("Started", "Command")]
     rows = [(name, [facts.get(name, NONE) for facts in found]) for name in names]
@@ -156,7 +157,7 @@ def surrounding_differences(runs: Sequence[Run]) -> Table:
 
 
 def result_rows(runs: Sequence[Run]) -> Table:
-    """List how far runs came and how good they became."""
+    """List the progress and the errors of runs."""
     readers: dict[str, Callable[[Run], str]] = {
         "Verdict": _verdict,
         "Why": lambda run: str((run.findings or {}).get("reason", NONE)),
@@ -196,7 +197,7 @@ def _last(run: Run, key: str, write: Callable[[Any], str]) -> str:
 
 
 def start_rows(runs: Sequence[Run]) -> Table:
-    """List the starting weights, and what was predicted of them."""
+    """List the initialisations and their predictions."""
     predicted = [plateau_steps(run) for run in runs]
     totals = [signal_figures.total_budget(run) for run in runs]
     return [
@@ -209,4 +210,4 @@ def start_rows(runs: Sequence[Run]) -> Table:
 
 
 def _steps(value: float | None) -> str:
-    return NONE if value is None else "never leaves it" if value == float("inf") else f"{value:,.0f}"
+    return NONE if value is None else "never leaves chance" if value == float("inf") else f"{value:,.0f}"

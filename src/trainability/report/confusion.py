@@ -1,4 +1,4 @@
-"""A confusion matrix -> its figure: which classes are taken for which."""
+"""Draw the confusion matrix: which classes are predicted for which."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from trainability.report.look import Figure, axis, blank_layout
 
 MOST_CLASSES = 50
-"""A matrix of more classes has cells too small to see."""
+"""Most classes drawn in full; with more, the cells are too small to see."""
 NUM_SHOWN = 30
-"""Classes of a larger set that are shown."""
+"""Number of classes drawn of a larger set."""
 MOST_NUMBERED = 12
-"""Classes up to which the cells have room for their numbers."""
+"""Most classes for which the cells have room for numbers."""
 MOST_BESIDE = 20
-"""Classes up to which half the page is wide enough."""
+"""Most classes for which half the page is wide enough."""
 
 
 def confusion_figure(confusion: np.ndarray, class_names: tuple[str, ...]) -> Figure:
-    """Draw the confusion matrix, or, of many classes, that of the most confused ones.
+    """Draw the confusion matrix; with many classes, only that of the most confused ones.
 
-    Right answers are grey and wrong ones have a scale of their own: on a common scale, the diagonal of a net that has learned
-    leaves the errors without colour.
+    Correct predictions are grey and wrong ones have their own colour scale: on a common scale, the diagonal of a net that has
+    learned would make the errors invisible.
 
     Args:
-        confusion: (classes, classes) int64, images of the row's class that got the column's answer.
+        confusion: (classes, classes) int64, images by true class (row) and predicted class (column).
         class_names: one per class.
     """
     shown = shown_classes(confusion)
     title = "Confusion matrix"
     if not len(shown):
-        return Figure(name="confusion", title=title, missing="No image that got an answer got a wrong one.")
+        return Figure(name="confusion", title=title, missing="No prediction is wrong.")
     totals = confusion.sum(1)
     counts = confusion[np.ix_(shown, shown)]
     shares = 100 * counts / np.maximum(1, totals[shown, None])
@@ -55,7 +55,7 @@ def confusion_figure(confusion: np.ndarray, class_names: tuple[str, ...]) -> Fig
 
 
 def shown_classes(confusion: np.ndarray) -> np.ndarray:
-    """Choose the classes to draw: all of them, or those of the pairs with the most confused images. Ascending."""
+    """Choose the classes to draw, ascending: all, or those of the most confused pairs."""
     if len(confusion) <= MOST_CLASSES:
         return np.arange(len(confusion))
     wrong = confusion.copy()
@@ -71,7 +71,7 @@ def shown_classes(confusion: np.ndarray) -> np.ndarray:
 
 
 def plain(name: str) -> str:
-    """Write a name so that plotly shows it as it is: plotly reads markup and TeX, and the page a leading "@" as a colour."""
+    """Escape a name for plotly, which interprets markup and TeX, and for the page, for which a leading "@" is a colour."""
     return html.escape(" ".join(name.split()), quote=False).replace("@", "&#64;").replace("$", "&#36;")
 
 
@@ -81,7 +81,7 @@ def _short(name: str, length: int = 14) -> str:
 
 
 def _cells(kind: str, drawn: np.ndarray, shares: np.ndarray, counts: np.ndarray, names: list[str]) -> dict[str, Any]:
-    """Make the cells of a kind; the others stay empty."""
+    """Make the cells of one kind (right or wrong); the others stay empty."""
     places = list(range(len(names)))
     trace = {
         "type": "heatmap",
@@ -105,7 +105,7 @@ def _cells(kind: str, drawn: np.ndarray, shares: np.ndarray, counts: np.ndarray,
 
 
 def _scale(highest: float) -> dict[str, Any]:
-    """Make the scale of the wrong answers; its lower end lies below 0, so that a single error is seen, too."""
+    """Make the colour scale of wrong predictions; its lower end is below 0, so that a single error is visible."""
     bar = {
         "orientation": "h",
         "x": 1,
@@ -119,7 +119,7 @@ def _scale(highest: float) -> dict[str, Any]:
         "tickvals": [0, highest],
         "ticktext": ["0", f"{highest:.3g}\u00a0%"],
         "tickfont": {"size": 11, "color": "@muted"},
-        "title": {"text": "wrong, share of the class", "side": "top", "font": {"size": 11, "color": "@muted"}},
+        "title": {"text": "wrong, fraction of the class", "side": "top", "font": {"size": 11, "color": "@muted"}},
     }
     colours = [[0, "@paper"], [1, "@validation"]]
     return {"colorscale": colours, "zmin": -0.15 * highest, "zmax": highest or 1, "showscale": highest > 0, "colorbar": bar}
@@ -139,7 +139,7 @@ def _layout(labels: list[str]) -> dict[str, Any]:
     frame = {"showline": True, "mirror": True, **ticks}
     layout = blank_layout() | {"margin": {"l": 44, "r": 8, "t": 8, "b": 44}}
     across = axis("Answer")
-    # Plotly may place the title before it knows the height of the labels.
+    # plotly may place the title before it knows the height of the labels.
     across["title"]["standoff"] = 26
     layout["xaxis"] = across | frame | {"range": [-0.5, end]}
     layout["yaxis"] = axis("True class") | frame | {"range": [end, -0.5]}
@@ -149,20 +149,18 @@ def _layout(labels: list[str]) -> dict[str, Any]:
 
 
 def _note(num_shown: int, num_classes: int) -> str:
-    note = "Row: the true class; column: the answer. Right answers are grey, wrong ones orange."
+    note = "Row: true class; column: predicted class. Correct predictions are grey, wrong ones orange."
     if num_shown < num_classes:
-        note += (
-            f" Of {num_classes:,} classes, only the {num_shown} in the most confused pairs; answers outside them are not drawn."
-        )
+        note += f" Only {num_shown} of {num_classes:,} classes are drawn, those of the most confused pairs."
     return note
 
 
 def _describe(confusion: np.ndarray, shown: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """Say in words what the picture shows."""
+    """Describe the figure in words."""
     wrong = confusion[np.ix_(shown, shown)].copy()
     right = int(wrong.trace())
     np.fill_diagonal(wrong, 0)
-    parts = [f"Confusion matrix of {len(shown)} classes. {right:,} images right, {int(wrong.sum()):,} wrong."]
+    parts = [f"Confusion matrix of {len(shown)} classes. {right:,} images correct, {int(wrong.sum()):,} wrong."]
     if wrong.any():
         row, column = np.unravel_index(wrong.argmax(), wrong.shape)
         own, other = class_names[shown[row]], class_names[shown[column]]

@@ -1,4 +1,4 @@
-"""What the doctor said of a run -> the page's section on it: verdict, findings, when each arose, the layers in numbers."""
+"""The page's section on the diagnosis: verdict, findings, when each appeared, table of layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainability.training.record import Run
 
 @dataclass(frozen=True, kw_only=True)
 class FindingEvent:
-    """A finding where it arose; `number` is that of its mark on the curves."""
+    """A finding and when it first appeared; `number` is that of its mark on the curves."""
 
     number: int
     when: str
@@ -30,11 +30,11 @@ class DiagnosisSection:
     Attributes:
         title: the verdict.
         tone: its colour.
-        when: of the diagnosis.
+        when: step of the diagnosis, in words.
         reason: for the verdict, without its full stop.
         findings: the most severe first.
-        events: the findings in the order in which they arose.
-        not_checked: what was not looked at, each with the reason.
+        events: the findings in order of appearance.
+        not_checked: what was not checked, each with the reason.
     """
 
     title: str
@@ -47,7 +47,7 @@ class DiagnosisSection:
 
 
 def diagnosis_section(run: Run) -> DiagnosisSection | None:
-    """Lay out the last diagnosis of a run; what an older version did not write is a dash."""
+    """Lay out the last diagnosis of a run; fields that an older version did not write are dashes."""
     if run.findings is None:
         return None
     verdict = str(run.findings.get("verdict", NONE))
@@ -75,19 +75,19 @@ def _when(run: Run, step: Any) -> str:
 
 
 def _events(run: Run) -> list[FindingEvent]:
-    """List the findings in the order in which they arose, and say which of them the last diagnosis still has."""
+    """List the findings in order of appearance, and whether the last diagnosis still has them."""
     last = {(finding.rule, finding.severity) for finding in last_findings(run)}
     events = []
     for number, row in enumerate(finding_events(run), start=1):
         finding = finding_view(row)
         is_there = (finding.rule, finding.severity) in last
-        now = "still there" if is_there else "gone, or explained by another"
+        now = "present" if is_there else "gone, or explained by another finding"
         events.append(FindingEvent(number=number, when=_when(run, row["step"]), finding=finding, now=now))
     return events
 
 
 def layer_numbers(run: Run) -> tuple[LayerTable, ...]:
-    """Lay out the layers in numbers, at the start and at the newest sampled step."""
+    """Lay out the tables of layers, at the start and at the newest sampled step."""
     step = run.layers[-1]["step"] if run.layers else None
     newest = [row for row in run.layers if row["step"] == step]
     return layer_tables((run.evidence or {}).get("probe"), newest, step)

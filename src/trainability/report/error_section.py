@@ -1,4 +1,4 @@
-"""The answers that were kept with a run -> what the page says about its errors."""
+"""The page's section on the errors, from the saved predictions of a run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from trainability.training.record import Run
 MOST_CLASSES = 20
 MOST_NAMED = 3
 LONG_NAME = 14
-"""Characters of a class name above which half the page has no room for bars beside it."""
+"""Longest class name, in characters, that leaves room for bars on half the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShareRow:
-    """How often a class is the answer, and how often it occurs; the lengths are bars in percent of their cell."""
+    """How often a class is predicted, and how often it occurs; the lengths of bars are in percent of their cell."""
 
     name: str
     answers: str
@@ -35,7 +35,7 @@ class ShareRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A wrong image; `source` is a data URI, `None` where no thumbnail of it was kept."""
+    """A wrong image; `source` is a data URI, `None` if it has no thumbnail."""
 
     image: WrongImage
     source: str | None
@@ -54,20 +54,20 @@ class Gallery:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorSection:
-    """What the page says about a run's errors.
+    """Contents of the section on errors.
 
     Attributes:
-        intro: how many answers were wrong, and how the network was asked.
-        answers: how they are spread over the classes.
-        has_collapsed: whether few classes get most of them.
+        intro: number of wrong predictions, and the protocol.
+        answers: distribution of the predictions over the classes, in words.
+        has_collapsed: whether few classes get most of the predictions.
         confusion: the figure.
         classes: those with the highest error.
-        classes_note: which they are.
+        classes_note: which classes the table shows.
         has_long_names: whether a name in the table of classes is long.
         has_top5: whether the top-5 error is defined.
         pairs: the most confused.
-        shares: of the most frequent answers.
-        entropies: of answers and labels, in words.
+        shares: of the most frequent predictions.
+        entropies: of predictions and labels, in words.
         galleries: of wrong images.
     """
 
@@ -86,10 +86,10 @@ class ErrorSection:
 
 
 def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
-    """Read what was kept of a run's answers.
+    """Read a run's saved predictions, and make the section.
 
     Returns:
-        The section, `None` without answers, and what of it is damaged or missing.
+        The section, `None` without predictions, and notes about damaged or missing files.
     """
     path = run.folder / predictions.FILE
     if not path.exists():
@@ -97,9 +97,9 @@ def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
     try:
         kept = predictions.load(path)
     except ValueError:
-        return None, [f"Errors: {path.name} was changed or damaged; evaluating the run again makes it anew."]
+        return None, [f"Errors: {path.name} was changed or damaged; evaluate the run again."]
     if run.data and (tuple(run.data["class_names"]), run.data["num_val"]) != (kept.class_names, len(kept)):
-        return None, [f"Errors: {path.name} is of other classes or images than this run's."]
+        return None, [f"Errors: {path.name} does not have this run's classes or images."]
     analysis = error_analysis(kept)
     small, problems = _thumbnails(run, analysis)
     spread, worst = analysis.spread, analysis.classes[:MOST_CLASSES]
@@ -117,7 +117,7 @@ def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
         entropies=tuple(
             (who, f"{entropy:.2f}", f"{equal:.1f}")
             for who, entropy, equal in (
-                ("answers", spread.predicted_entropy, spread.effective_predicted),
+                ("predictions", spread.predicted_entropy, spread.effective_predicted),
                 ("images", spread.label_entropy, spread.effective_labelled),
             )
         ),
@@ -129,11 +129,11 @@ def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
 def _thumbnails(run: Run, analysis: ErrorAnalysis) -> tuple[dict[int, np.ndarray], list[str]]:
     path = run.folder / thumbnails.FILE
     listed = {image.position for image in (*analysis.worst, *analysis.most_confident)}
-    again = "evaluating the run again makes it anew."
+    again = "evaluate the run again."
     if not listed:
         return {}, []
     if not path.exists():
-        return {}, [f"Wrong images: no thumbnails were kept (no {path.name}); {again}"]
+        return {}, [f"Wrong images: no thumbnails (no {path.name}); {again}"]
     try:
         small = thumbnails.load(path)
     except ValueError:
@@ -148,34 +148,34 @@ def _intro(kept: Predictions) -> str:
 
 
 def _spread_in_words(kept: Predictions, analysis: ErrorAnalysis) -> str:
-    """Say how the answers are spread over the classes, and plainly so where few classes get most of them."""
+    """Describe the distribution of the predictions over the classes; collapsed predictions are said first."""
     spread = analysis.spread
     silent = (
         f" The network gave NaN for {percent(spread.no_answer_fraction)} of the images." if spread.no_answer_fraction else ""
     )
     if not spread.num_predicted:
-        return f"No image got an answer.{silent}"
+        return f"There is no prediction.{silent}"
     entropies = f"entropy {spread.predicted_entropy:.2f} nats against the labels' {spread.label_entropy:.2f}"
     counts = analysis.confusion.sum(0)
     if not spread.has_collapsed:
         return (
-            f"The answers are spread as over {spread.effective_predicted:.1f} equally frequent classes, the labels as over"
+            f"Effective number of predicted classes: {spread.effective_predicted:.1f}, of the labels"
             f" {spread.effective_labelled:.1f} ({entropies}).{_never(kept, counts)}{silent}"
         )
-    # As many as the answers' entropy amounts to: the classes that get most of them.
+    # The most frequent classes, as many as the predictions' effective number of classes.
     most = np.argsort(-counts, kind="stable")[: max(1, round(spread.effective_predicted))]
     share = percent(counts[most].sum() / counts.sum())
     own = percent(np.isin(kept.labels, most).mean())
     get, are = ("get", "are") if len(most) > 1 else ("gets", "is")
     return (
-        f"Predictions have collapsed: {len(most):,} of {spread.num_classes:,} classes {get} {share} of the answers but"
+        f"Predictions have collapsed: {len(most):,} of {spread.num_classes:,} classes {get} {share} of the predictions but"
         f" {are} {own} of the images: {_listed(kept, most)} ({entropies}).{silent}"
     )
 
 
 def _never(kept: Predictions, counts: np.ndarray) -> str:
     absent = np.setdiff1d(kept.labels, np.flatnonzero(counts))
-    return f" Never the answer: {_listed(kept, absent)}." if len(absent) else ""
+    return f" Never predicted: {_listed(kept, absent)}." if len(absent) else ""
 
 
 def _listed(kept: Predictions, numbers: np.ndarray) -> str:
@@ -186,8 +186,8 @@ def _listed(kept: Predictions, numbers: np.ndarray) -> str:
 
 def _classes_note(num_classes: int) -> str:
     if num_classes > MOST_CLASSES:
-        return f"The {MOST_CLASSES} classes with the highest error, of {num_classes:,}; the worst first."
-    return "Every class that occurs, the worst first."
+        return f"The {MOST_CLASSES} classes with the highest error, of {num_classes:,}."
+    return "All classes that occur, the highest error first."
 
 
 def _shares(analysis: ErrorAnalysis) -> tuple[ShareRow, ...]:
@@ -217,13 +217,13 @@ def _galleries(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> tupl
 
     worst = Gallery(
         title="Worst images",
-        note="Wrong, with the lowest probability for the true class. Wrong labels are often among them."
-        " Beside each class: its probability.",
+        note="Lowest probability of the true class first. Wrong labels are often among them."
+        " Each class is shown with its probability.",
         cards=cards(analysis.worst),
     )
     confident = Gallery(
-        title="Most confident wrong answers",
-        note="Wrong, with the highest probability for the answer.",
+        title="Most confident wrong predictions",
+        note="Highest probability of the predicted class first.",
         cards=cards(analysis.most_confident),
     )
     return tuple(gallery for gallery in (worst, confident) if gallery.cards)

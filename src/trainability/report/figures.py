@@ -1,4 +1,4 @@
-"""Records of a run -> the figures of its curves."""
+"""Draw the curves of a run from its records."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from trainability.training.record import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A quantity that training and validation share.
+    """A quantity of both training and validation.
 
     Attributes:
-        key: its name in the records, after `train_` and `val_` in evaluations.
+        key: its name in the records; in evaluations after `train_` and `val_`.
         title: heading.
         axis: name and unit.
-        unit: after a number.
-        scale: from the record's number to the figure's.
+        unit: written after a number.
+        scale: factor from the record's number to the figure's.
         digits: d3 format of a number.
     """
 
@@ -46,7 +46,7 @@ class Metric:
     digits: str
 
     def write(self, value: float) -> str:
-        """Write a number of the figure with its unit."""
+        """Write a number with its unit."""
         return f"{value:{self.digits}}{self.unit}"
 
 
@@ -59,7 +59,7 @@ METRICS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """A quantity that every step has once.
+    """A quantity with one value per step.
 
     Attributes:
         key: its name in `steps.jsonl`.
@@ -84,7 +84,7 @@ def all_figures(run: Run, reference: Reference | None = None) -> list[Figure]:
 
     Args:
         run: a run directory.
-        reference: what others got, to be drawn beside its errors.
+        reference: published error to draw with the run's.
     """
     metrics = [metric_figure(run, name, reference) for name in METRICS]
     return [*metrics, norm_figure(run), rate_figure(run), speed_figure(run)]
@@ -96,7 +96,7 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
     Args:
         run: a run directory.
         name: a key of `METRICS`.
-        reference: what others got.
+        reference: published error.
     """
     metric, levels = METRICS[name], chance_levels(run)
     level = finite(getattr(levels, metric.key), metric.scale) if levels else None
@@ -142,7 +142,7 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
 
 
 def norm_figure(run: Run) -> Figure:
-    """Draw the norm of the gradient before clipping, and the norm at which it is clipped."""
+    """Draw the gradient norm before clipping, and the clipping threshold."""
     clip, norms = run.config.optim.clip, column(run.steps, NORM.key)
     if (why := nothing_in(run, NORM.key, norms)) is not None:
         return Figure(name="norm", title=NORM.title, missing=why)
@@ -180,7 +180,7 @@ def rate_figure(run: Run) -> Figure:
     xs, ys = downsample(positions(run.steps), rates)
     trace = _trace("ink", xs, ys, f"{RATE.label} %{{y:.4g}}<br>{{position}}")
     trace["line"]["shape"] = "hv"
-    # Under cosine and warm-up the rate comes from or goes to zero, where a logarithm shows nothing but the last steps.
+    # With cosine or warm-up the learning rate reaches zero, where a log axis would show only a few steps.
     optim = run.config.optim
     is_log = optim.schedule in ("plateau", "steps") and not optim.warmup_steps and spans_decades(rates, 5)
     layout = marks.time_layout(run)
@@ -198,7 +198,7 @@ def rate_figure(run: Run) -> Figure:
 
 
 def speed_figure(run: Run) -> Figure:
-    """Draw the images per second of every read of the device."""
+    """Draw the images per second between reads of the device."""
     rows = [row for row in run.steps if SPEED.key in row]
     speeds = column(rows, SPEED.key)
     if (why := nothing_in(run, SPEED.key, speeds)) is not None:
@@ -209,7 +209,7 @@ def speed_figure(run: Run) -> Figure:
     return Figure(
         name="speed",
         title=SPEED.title,
-        note="Training alone, between two reads of the device: no evaluation, no saving.",
+        note="Training only, between two reads of the device, without evaluation and saving.",
         description=f"Images per second, from {min(present):,.0f} to {max(present):,.0f}.",
         plot={"data": [step_trace(run, speeds, f"{SPEED.label} %{{y:,.0f}}", rows)], "layout": layout},
         has_scales=True,
@@ -217,7 +217,7 @@ def speed_figure(run: Run) -> Figure:
 
 
 def nothing_in(run: Run, key: str, *columns: Sequence[float | None]) -> str | None:
-    """Say why there is nothing to draw of what records call `key`, or `None` if there is something."""
+    """Return why there is nothing to draw of `key`, or `None` if there is something."""
     if any(value is not None for values in columns for value in values):
         return None
     if not run.steps and not run.evaluations:
@@ -236,7 +236,7 @@ def step_trace(
     *,
     most: int = MAX_POINTS,
 ) -> dict[str, Any]:
-    """Make the curve of every step; a long one carries means of its buckets, which the page smooths in its place."""
+    """Make the curve of every step; a long curve also carries bucket means, which the page uses for smoothing."""
     places = positions(run.steps if rows is None else rows)
     trace = _trace("train-step", *downsample(places, values, most), f"{hover}, {{position}}")
     trace["line"]["width"] = 1
@@ -254,7 +254,7 @@ def _trace(role: str, xs: Sequence[float], ys: Sequence[float | None], hover: st
 
 
 def points(run: Run, colour: str, symbol: str) -> dict[str, Any]:
-    """Mark the epochs of a curve, as long as there is room for marks."""
+    """Mark the epochs of a curve, if there is room for marks."""
     num_epochs = len(run.evaluations)
     if num_epochs > 150:
         return {"mode": "lines"}
@@ -268,7 +268,7 @@ def _mark_times(layout: dict[str, Any], run: Run) -> None:
 
 def _chance_note(name: str, run: Run, metric: Metric, level: float | None) -> str:
     if level is None:
-        return "Chance level unknown: the run has not said how many classes there are."
+        return "Chance level unknown: the number of classes is not recorded."
     num_classes = len(run.data["class_names"])
     formula = {"loss": f"ln {num_classes}", "top1": f"1 − 1/{num_classes}", "top5": f"1 − 5/{num_classes}"}[name]
     return f"Chance level {formula} = {metric.write(level)}."
@@ -290,7 +290,7 @@ def _describe(
     steps: list[float | None],
     level: float | None,
 ) -> str:
-    """Say in words what the picture shows."""
+    """Describe the figure in words."""
     parts = [f"{metric.title} over {len(epochs)} finished epochs and {len(steps):,} steps."]
     if epochs:
         parts.append(f"Training, epoch mean: {_first_last(train, metric)}.")

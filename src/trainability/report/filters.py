@@ -1,4 +1,4 @@
-"""The weights of a run's first convolution -> small images."""
+"""Draw the filters of a run's first convolution as small images."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """The filters of the first convolution.
+    """The filters of the first convolution as images.
 
     Attributes:
-        caption: of which layer and step, and how they were scaled.
-        filters: in the order of the output channels; empty where there are none to show.
+        caption: layer, step, and how the colours are scaled.
+        filters: in the order of the output channels; empty if there are none to show.
         missing: why there are none.
     """
 
@@ -43,10 +43,10 @@ class Filters:
 
 
 def first_filters(run: Run) -> Filters:
-    """Read the filters from the newest checkpoint that can be read."""
+    """Read the filters from the newest readable checkpoint."""
     first = next((row for row in run.init if len(row.get("shape", ())) == 4), None)
     if first is None:
-        return Filters(missing="The run has not said which layer is the first convolution.")
+        return Filters(missing="The first convolution is not recorded (no init.json).")
     try:
         step, weight = load_tensor(run.folder / "checkpoints", f"{first['name']}.weight", identity(run.config))
     except ValueError as error:
@@ -66,7 +66,7 @@ def first_filters(run: Run) -> Filters:
 
 
 def _drawn(number: int, one: np.ndarray) -> Filter:
-    """Draw a filter, (channels, height, width), on its own range."""
+    """Draw a filter, (channels, height, width), scaled to its own range."""
     if not np.isfinite(one).all():
         pixels = np.zeros((*one.shape[1:], 3), dtype=np.uint8)
         return Filter(source=data_uri(pixels), description=f"Filter {number}: not finite")

@@ -1,4 +1,4 @@
-"""A run directory -> `report.html`."""
+"""Write `report.html` from a run directory."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from trainability.training.record import Run, read_run
 REPORT = "report.html"
 
 
-def write_report(folder: Path, *, against: Against | None = None) -> Path:
-    """Write the report of a run into its directory, whatever state the run is in.
+def write_report(folder: Path | str, *, against: Against | None = None) -> Path:
+    """Write the report of a run, finished or not, into its directory.
 
     Args:
         folder: run directory.
-        against: whose errors to draw beside the run's; the page says so where there are none that fit.
+        against: published errors to draw with the run's; if none fit, the page says so.
 
     Returns:
-        The page, `report.html` in that directory.
+        Path of the page, `report.html` in that directory.
 
     Raises:
-        ValueError: it is no run directory, a file in it is damaged, or the page cannot be written.
+        ValueError: it is not a run directory, or a file in it is damaged.
+        OSError: the page cannot be written.
     """
-    return page.write(folder / REPORT, render(read_run(folder), against=against))
+    return page.write(Path(folder) / REPORT, render(read_run(folder), against=against))
 
 
 def render(run: Run, *, against: Against | None = None, state: str | None = None) -> str:
@@ -38,9 +39,9 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
 
     Args:
         run: the run.
-        against: whose errors to draw beside the run's.
-        state: of a page that is served, what its server calls the state of the run directory: the page asks for it and loads
-            itself anew when it is another. A page that is a file asks for nothing.
+        against: published errors to draw with the run's.
+        state: for a served page, the server's name for the state of the run directory: the page polls it and reloads when
+            it changes. `None` for a page in a file, which fetches nothing.
     """
     table, budget = summary.init_table(run)
     errors, problems = error_section(run)
@@ -84,7 +85,7 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
 
 
 def find_reference(run: Run, against: Against | None) -> tuple[Reference | None, str | None]:
-    """Find what to draw beside a run's errors, or why there is nothing."""
+    """Find the published error to draw, or the reason why there is none."""
     if against is None:
         return None, None
     try:
@@ -94,13 +95,13 @@ def find_reference(run: Run, against: Against | None) -> tuple[Reference | None,
 
 
 def marks_on(curves: list[look.Figure], reference: Reference | None) -> dict[str, str]:
-    """Name the marks that at least one of the figures has, for the legend."""
+    """List the marks that at least one figure has, for the legend."""
     drawn = {shape["name"] for figure in curves if figure.plot for shape in figure.plot["layout"]["shapes"]}
     names = look.MARKS | ({"reference": f"Reference: {reference.label}"} if reference else {})
     return {role: name for role, name in names.items() if role in drawn}
 
 
 def smoothest(num_steps: int) -> int:
-    """Steps that the smoothing slider reaches to: a quarter of the run, rounded down to a power of ten times 1 or 3."""
+    """Maximum of the smoothing slider, in steps: a quarter of the run, rounded down to a power of ten times 1 or 3."""
     choices = [10**power * lead for power in range(7) for lead in (1, 3)]
     return max((choice for choice in choices if choice <= num_steps / 4), default=0)

@@ -1,4 +1,4 @@
-"""What the sampled steps showed inside the network -> heat maps over time, and histograms to be stepped through."""
+"""Draw the sampled steps of the layers: heat maps over time, and histograms step by step."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from trainability.report.series import evenly, steps_per_epoch
 from trainability.training.record import Run
 
 MOST_COLUMNS = 200
-"""Sampled steps that a heat map shows: with more, a column is narrower than three pixels."""
+"""Most sampled steps in a heat map: with more, a column is narrower than three pixels."""
 MOST_HISTOGRAMS = 60
-"""Sampled steps whose histograms the page keeps."""
+"""Most sampled steps whose histograms are on the page."""
 PER_MILLE = 1000
 
 
 NOTES = {
     "activation_rms": "Root mean square of each layer's output, before its ReLU.",
     "gradient_rms": "Root mean square of the gradient of each layer's weights, before clipping.",
-    "update_ratio": "One step's change of the weights over the weights; about 10⁻³ is usual.",
-    "zero_fraction": "Share of a layer's outputs that its ReLU sets to zero.",
+    "update_ratio": "Change of the weights in one step over the weights; about 10⁻³ is usual.",
+    "zero_fraction": "Fraction of a layer's outputs that its ReLU sets to zero.",
 }
-"""Columns of the table of layers that are drawn over time, by their field in `layers.jsonl`, and what each is."""
+"""Fields of `layers.jsonl` that are drawn over time, with their descriptions."""
 
 KINDS = {"weight": "weights", "gradient": "gradients of the weights", "activation": "outputs before the ReLU"}
 
@@ -48,18 +48,18 @@ class Samples:
     rows: dict[tuple[int, str], dict[str, Any]]
 
     def column(self, step: int, read: Callable[[dict[str, Any]], Any]) -> list[Any]:
-        """Read something of every layer at a step, `None` where a layer has no row."""
+        """Read a value of every layer at a step; `None` if a layer has no row."""
         return [read(self.rows[step, name]) if (step, name) in self.rows else None for name in self.names]
 
 
 def samples_of(run: Run) -> Samples:
-    """Sort the rows of `layers.jsonl`."""
+    """Index the rows of `layers.jsonl`."""
     rows = {(row["step"], row["name"]): row for row in run.layers}
     return Samples(steps=sorted({step for step, _ in rows}), names=list(dict.fromkeys(name for _, name in rows)), rows=rows)
 
 
 def layer_figures(run: Run) -> list[Figure]:
-    """Draw the layers over time; an empty list where no step was looked at."""
+    """Draw the layers over time; an empty list if no step was sampled."""
     samples = samples_of(run)
     if not samples.steps:
         return []
@@ -108,7 +108,7 @@ def _heat_map(run: Run, samples: Samples, field: Column) -> Figure:
 
 
 def _height(value: float | None, field: Column) -> float | None:
-    """Place a value on the colour scale; zero has no logarithm and stays blank, as what is not finite does."""
+    """Place a value on the colour scale; zero and values that are not finite stay blank."""
     if field.is_fraction or value is None:
         return None if value is None else round(value, 3)
     return round(math.log10(value), 2) if value > 0 else None
@@ -116,7 +116,7 @@ def _height(value: float | None, field: Column) -> float | None:
 
 def _colours(field: Column, low: float, high: float) -> dict[str, Any]:
     bottom, top = (low, high) if field.is_fraction else (math.log10(low), math.log10(high))
-    if top - bottom < 0.1:  # one colour for everything would leave the scale without ends
+    if top - bottom < 0.1:  # a scale needs two different ends
         bottom, top = bottom - 0.5, top + 0.5
     ends = (
         [f"{100 * low:.0f}\u00a0%", f"{100 * high:.0f}\u00a0%"]
@@ -139,17 +139,17 @@ def _layer_axis(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _span(steps: Sequence[int]) -> list[float]:
-    """Leave half a column on both sides, but none before the first step."""
+    """Pad the axis by half a column on both sides, but not before the first step."""
     half = (steps[-1] - steps[0]) / max(1, len(steps) - 1) / 2 or 0.5
     return [max(0.0, steps[0] - half), steps[-1] + half]
 
 
 def _thinned(num: int, shown: int, what: str) -> str:
-    return f" Of {num:,} sampled steps, {shown} are kept as {what}, evenly spaced." if shown < num else ""
+    return f" {shown} of {num:,} sampled steps are shown as {what}, evenly spaced." if shown < num else ""
 
 
 def _describe(field: Column, names: Sequence[str], columns: Sequence[Sequence[float | None]]) -> str:
-    """Say in words what the picture shows: the extremes at the first and at the last sampled step."""
+    """Describe the figure in words: the extremes at the first and at the last sampled step."""
     parts = [f"{field.name.capitalize()} of {len(names)} layers at {len(columns)} sampled steps."]
     for when, values in (("first", columns[0]), ("last", columns[-1])):
         present = [(value, name) for value, name in zip(values, names, strict=True) if value is not None]
@@ -162,7 +162,7 @@ def _describe(field: Column, names: Sequence[str], columns: Sequence[Sequence[fl
 
 
 def _histograms(run: Run, samples: Samples) -> Figure:
-    """Draw the magnitudes of every layer at one step; the page has those of the other steps, too."""
+    """Draw the histograms of every layer at one step; the page also holds those of the other steps."""
     title = "Histograms of magnitudes"
     every = [step for step in samples.steps if any(_has_histogram(samples.rows.get((step, name))) for name in samples.names)]
     steps = [every[place] for place in evenly(len(every), MOST_HISTOGRAMS)]
@@ -179,7 +179,7 @@ def _histograms(run: Run, samples: Samples) -> Figure:
     return Figure(
         name="histograms",
         title=title,
-        note="Share of a layer's elements by magnitude, in powers of two; dashed: at the first sampled step."
+        note="Fraction of a layer's elements by magnitude, in powers of two; dashed: at the first sampled step."
         + _thinned(len(every), len(steps), "moments"),
         description=f"Histograms of {', '.join(KINDS[kind] for kind in kinds)} of {len(names)} layers at {len(steps)} sampled"
         f" steps, from step {steps[0]:,} to step {steps[-1]:,}.",
@@ -195,7 +195,7 @@ def _has_histogram(row: dict[str, Any] | None) -> bool:
 
 
 def _kept(samples: Samples, steps: Sequence[int], kind: str) -> dict[str, Any] | None:
-    """Pack a kind of histograms: shares in per mille, on the bins that are ever used; zeros apart.
+    """Pack the histograms of one kind: fractions in per mille, over the bins that are used; zeros are separate.
 
     Returns:
         lowest: exponent of the first bin. shares: per step, per layer, per bin. zeros: per step and layer. `None` if empty.
@@ -205,7 +205,7 @@ def _kept(samples: Samples, steps: Sequence[int], kind: str) -> dict[str, Any] |
     used = [place for shares in present for place, share in enumerate(shares["fractions"]) if (finite(share) or 0) > 0]
     if not used:
         return None
-    # A bin more on both sides, so that a curve begins and ends on its base line.
+    # One more bin on both sides, so that a curve starts and ends on its base line.
     first, last = max(0, min(used) - 1), max(used) + 1
 
     def packed(shares: dict[str, Any] | None) -> list[int]:

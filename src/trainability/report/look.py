@@ -1,9 +1,9 @@
-"""The one look of every figure: colours, fonts, frame.
+"""The common look of all figures: colours, fonts, frame.
 
-A figure is plain plotly JSON in which a colour is written as its role, "@train": the page puts in the colour that the role has
-in the reader's colour scheme, so that one figure serves light and dark. Annotations stand at data values; the page takes the
-logarithm where it shows a logarithmic axis. On an axis of time, x counts steps; where `layout.meta.per_epoch` says how many an
-epoch has, the reader chooses between steps and epochs. "{position}" in a hover text stands for the place on that axis.
+A figure is plain plotly JSON in which a colour is written as its role, "@train": the page replaces it by the role's colour in
+the reader's colour scheme, light or dark. Annotations have data coordinates; the page takes the logarithm on a log axis. On a
+time axis, x counts steps; if `layout.meta.per_epoch` gives the steps per epoch, the reader can choose between steps and epochs.
+"{position}" in a hover text is replaced by the position on that axis.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ PALETTES: dict[str, dict[str, str]] = {
         "run-8": "#c3c9d1",
     },
 }
-"""Role -> colour. Text and lines that carry meaning have a contrast of at least 4.5 with the paper; the per-step line, which
-only backs the epoch means, has less."""
+"""Role -> colour. Text and lines that carry meaning have a contrast of at least 4.5 with the background; the per-step line,
+which only supports the epoch means, has less."""
 
 LEGEND = {
     "train-step": "Training, each step",
@@ -72,33 +72,33 @@ LEGEND = {
     "validation": "Validation",
     "chance": "Chance level",
 }
-"""Role -> what the legend calls it. The names are traces' and shapes' own, too, by which the page shows and hides them."""
+"""Role -> name in the legend. Traces and shapes have these names too, by which the page shows and hides them."""
 
 MARKS = {"finding": "Findings", "plateau": "Predicted plateau", "reference": "Reference"}
-"""The same for what only some runs have."""
+"""The same for roles that only some runs have."""
 
 NUM_RUN_COLOURS = 8
-"""Colours of runs that are compared, which the three common kinds of colour blindness tell apart."""
+"""Colours of compared runs, distinguishable with the three common kinds of colour blindness."""
 
 FONT = '-apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure of the page, or why there is none.
+    """A figure of the page, or the reason why there is none.
 
     Attributes:
         name: identifier, unique on the page.
         title: heading.
         note: one line under the heading.
-        description: what a screen reader says in place of the picture.
+        description: text for screen readers.
         plot: plotly's `data` and `layout`; `None` if there is nothing to draw.
         missing: why there is nothing to draw.
         has_scales: whether the reader can switch the y axis between linear and logarithmic.
-        choices: what a histogram can be of, by its key in the plot's `meta.histograms`; empty for other figures.
-        num_samples: moments that a histogram can be stepped through.
-        num_rows: layers that a figure has a row for, by which the page sizes it; 0 for other figures.
-        num_cells: rows, and columns, of a matrix, by which the page sizes it; 0 for other figures.
+        choices: for histograms, label by key in the plot's `meta.histograms`; empty for other figures.
+        num_samples: for histograms, number of sampled steps.
+        num_rows: number of layers with one row each, which determines the height; 0 for other figures.
+        num_cells: rows (and columns) of a matrix, which determine its size; 0 for other figures.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What is marked on the curves of a run: levels, the first NaN, the predicted plateau, findings where they arose."""
+"""Marks on the curves of a run: levels, the first NaN, the predicted plateau, and when findings appeared."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from trainability.training.record import Run
 
 
 def time_layout(run: Run) -> dict[str, Any]:
-    """Make the layout of a figure over the time of a run, its axis from 0 to a little after the last record."""
+    """Make the layout of a figure over a run's steps, from 0 to a little after the last record."""
     per_epoch = steps_per_epoch(run)
     end = 1.02 * max(*positions(run.steps), *positions(run.evaluations), 0, 0)  # room for the last marker
     across = {"showgrid": False, "showline": True, "ticks": "outside", "tickcolor": "@line", "range": [0, end or 1]}
     layout = blank_layout() | {"xaxis": axis("Step") | across, "meta": {"per_epoch": per_epoch}}
-    layout["margin"]["t"] = 36  # of the marks' names
+    layout["margin"]["t"] = 36  # for the names of the marks
     return layout
 
 
 def mark_level(layout: dict[str, Any], role: str, level: float, text: str, dash: str) -> None:
-    """Draw a level right across, and name it in the right margin, where no curve can cover the name."""
+    """Draw a horizontal level with its name in the right margin, where no curve covers it."""
     colour = "@ink" if role == "reference" else "@chance"
     line = {"color": colour, "width": 1.5, "dash": dash}
     place = {"xref": "paper", "yref": "y", "name": role}
@@ -34,14 +34,14 @@ def mark_level(layout: dict[str, Any], role: str, level: float, text: str, dash:
 
 
 def mark_nonfinite(layout: dict[str, Any], run: Run) -> None:
-    """Draw where the run had its first NaN or infinity."""
+    """Mark the step of the run's first NaN or infinity."""
     step = first_nonfinite_step(run)
     if step is not None:
         _upright(layout, "nonfinite", step, f"NaN or Inf, step {step:,}", colour="@bad", xanchor="right", yshift=14)
 
 
 def plateau_steps(run: Run) -> float | None:
-    """Read for how many steps the loss was predicted to stay at chance; infinite where it was predicted never to leave it."""
+    """Read for how many steps the loss was predicted to stay at chance level; infinite for ever."""
     probe = (run.evidence or {}).get("probe") or {}
     predicted = probe.get("plateau_steps")
     return float("inf") if predicted == "inf" else finite(predicted)
@@ -66,12 +66,12 @@ def mark_plateau(layout: dict[str, Any], run: Run) -> None:
 
 
 def finding_events(run: Run) -> list[dict[str, Any]]:
-    """List a run's findings in the order in which they arose; their numbers on the page count from 1."""
+    """List a run's findings in order of appearance; their numbers on the page count from 1."""
     return sorted(run.finding_events, key=lambda row: row["step"])
 
 
 def mark_findings(layout: dict[str, Any], run: Run) -> None:
-    """Draw where findings arose, by their numbers; those too close to be told apart share a mark."""
+    """Mark the steps at which findings appeared, by their numbers; findings close to each other share a mark."""
     apart = layout["xaxis"]["range"][1] / 30
     groups: list[list[tuple[int, dict[str, Any]]]] = []
     for number, row in enumerate(finding_events(run), start=1):
@@ -100,10 +100,10 @@ def _upright(layout: dict[str, Any], role: str, step: float, text: str, *, colou
 
 
 def in_words(run: Run, references: Sequence[str] = ()) -> str:
-    """Say what is marked, for those who do not see it."""
+    """Describe the marks in words."""
     parts = [*references]
     if (step := first_nonfinite_step(run)) is not None:
         parts.append(f"The first NaN or infinity was at step {step:,}.")
     if run.finding_events:
-        parts.append(f"{len(run.finding_events)} findings are marked where they arose.")
+        parts.append(f"{len(run.finding_events)} findings are marked at the step of their first appearance.")
     return " ".join(parts)

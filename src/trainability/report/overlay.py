@@ -1,4 +1,4 @@
-"""Several runs -> the figures of their curves, one over the other, each run in a colour of its own."""
+"""Draw the curves of several runs in one figure per quantity, each run in its own colour."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from trainability.report.series import (
 from trainability.training.record import Run
 
 MOST_POINTS = 4 * MAX_POINTS
-"""Points of a figure, shared by its runs, so that a page of many runs opens as fast as one of few."""
+"""Most points of a figure, divided among its runs, so that a page of many runs opens as fast as one of few."""
 
 Overlaid = Sequence[tuple[str, str, Run]]
-"""Role of its colour, name, and run, each."""
+"""Role of the colour, name, and run."""
 
 
 def all_figures(runs: Overlaid, reference: Reference | None = None) -> list[Figure]:
-    """Make the figures of runs that are compared, in the order of the page."""
+    """Make the figures of compared runs, in the order of the page."""
     metrics = [_metric_figure(runs, name, reference) for name in METRICS]
     return [*metrics, _quantity_figure(runs, NORM, "norm", is_log=True), _quantity_figure(runs, RATE, "rate", is_log=False)]
 
@@ -123,7 +123,7 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
 
 
 SYMBOLS = ("diamond", "circle", "square", "triangle-up")
-"""Of the validation's points: runs after the last colour have the first colours again, and another symbol."""
+"""Symbol of the validation points: when colours repeat, another symbol distinguishes the runs."""
 
 
 def _style(number: int, role: str, label: str, run: Run) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _style(number: int, role: str, label: str, run: Run) -> dict[str, Any]:
 
 
 def _layout(runs: Overlaid) -> dict[str, Any]:
-    """Make the layout over the time of the longest run; where a run's epoch is of unknown length, time is steps."""
+    """Make the layout over the longest run, in epochs, or in steps if a run's epoch length is unknown."""
     lengths = [max([*positions(run.steps), *positions(run.evaluations), 0]) for _, _, run in runs]
     epochs = [steps_per_epoch(run) for _, _, run in runs]
     across = {"showgrid": False, "showline": True, "ticks": "outside", "tickcolor": "@line"}

@@ -1,7 +1,7 @@
-"""A template and its values -> one HTML file that needs no network, in the reader's colour scheme.
+"""Render a template to one HTML file that needs no network and follows the reader's colour scheme.
 
-Every page is `templates/page.jinja` with a title, a header and a main part, built from the macros of `templates/parts.jinja`;
-`report.css` styles it, and `report.js` draws each figure that `parts.drawn` put there.
+Every page extends `templates/page.jinja` with a title, a header and a main part, built from the macros of
+`templates/parts.jinja`; `report.css` styles it, and `report.js` draws each figure that `parts.drawn` inserted.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from trainability.disk import whole
 from trainability.report import look
 
 
 def render(template: str, *, state: str | None = None, **values: Any) -> str:
-    """Make a page.
+    """Render a page.
 
     Args:
         template: name of a template that extends `page.jinja`.
-        state: of a page that is served, what it compares with its server's /state; `None` for a page that fetches nothing.
-        values: what it shows. Text is escaped, whatever it holds.
+        state: for a served page, the value to compare with its server's /state; `None` for a page that fetches nothing.
+        values: of the template. All text is escaped.
     """
     script, plotly = _source("report.js"), get_plotlyjs()
     refresh = None if state is None else _source("refresh.js")
@@ -48,17 +49,12 @@ def render(template: str, *, state: str | None = None, **values: Any) -> str:
 
 
 def write(path: Path, page: str) -> Path:
-    """Write a page in one rename, so that whoever opens it sees the old one or the new one.
+    """Write a page atomically, so that a reader sees either the old or the new one.
 
     Raises:
-        ValueError: it cannot be written.
+        OSError: it cannot be written; the one that was there before is as it was.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from None
+    whole.write(path, page.encode())
     return path
 
 
@@ -83,7 +79,7 @@ def _source(name: str) -> str:
 
 
 def _policy(*scripts: str) -> str:
-    """Let the browser run these scripts and no other, whatever a class name holds, and fetch nothing at all."""
+    """Allow the browser only these scripts, whatever text a class name contains, and no requests."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"

@@ -1,6 +1,6 @@
-"""Records of a run -> series of numbers, with gaps where a record has no finite number.
+"""Extract series of numbers from a run's records, with gaps if a record has no finite number.
 
-A record of an older version may lack a field: that is a gap, too.
+A field that an older version did not record is a gap too.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ Series = tuple[list[float], list[float | None]]
 
 
 def column(rows: Sequence[dict[str, Any]], key: str, scale: float = 1) -> list[float | None]:
-    """Take a field of every row, times the scale."""
+    """Read a field of every row, times the scale."""
     return [finite(row.get(key), scale) for row in rows]
 
 
 def rounded(values: Iterable[float | None]) -> list[float | None]:
-    """Keep five digits, which is more than a figure shows: a page of many points is half as large."""
+    """Round to five significant digits, more than a figure shows, which halves the size of large pages."""
     return [None if value is None else float(f"{value:.5g}") for value in values]
 
 
 def downsample(xs: Sequence[float], ys: Sequence[float | None], max_points: int = MAX_POINTS) -> Series:
-    """Thin a curve out bucket by bucket, so that no peak and no dip of it is lost.
+    """Reduce a curve bucket by bucket, keeping every peak and dip.
 
     Args:
         xs: ascending.
-        ys: as many; `None` where the curve has a gap.
-        max_points: a curve of at most so many is returned as it is.
+        ys: as many; `None` is a gap.
+        max_points: shorter curves are returned unchanged.
 
     Returns:
-        Of every bucket its first minimum, its first maximum and its first gap, in order, and the curve's two ends.
+        The first minimum, maximum and gap of every bucket, in order, and both ends of the curve.
     """
     if len(xs) <= max_points:
         return list(xs), list(ys)
@@ -55,7 +55,7 @@ def downsample(xs: Sequence[float], ys: Sequence[float | None], max_points: int 
 
 
 def bucket_means(xs: Sequence[float], ys: Sequence[float | None], max_points: int = MAX_POINTS) -> Series:
-    """Average a curve bucket by bucket, for smoothing: the extremes that `downsample` keeps would be no fair sample of it.
+    """Average a curve bucket by bucket, for smoothing; the extremes that `downsample` keeps would bias it.
 
     Args:
         xs: ascending.
@@ -77,20 +77,20 @@ def _buckets(num: int, num_buckets: int) -> list[range]:
 
 
 def evenly(num: int, most: int) -> list[int]:
-    """Choose at most so many of `num` places, evenly spaced, the first and the last among them."""
+    """Choose at most so many of `num` positions, evenly spaced, including the first and the last."""
     if num <= most:
         return list(range(num))
     return [round(place * (num - 1) / (most - 1)) for place in range(most)]
 
 
 def chance_levels(run: Run) -> Errors | None:
-    """Say what guessing scores on the run's classes; `None` while the run has not said how many there are."""
+    """Return the metrics of guessing on the run's classes; `None` if their number is not recorded yet."""
     names = run.data.get("class_names")
     return chance(len(names)) if names else None
 
 
 def steps_per_epoch(run: Run) -> int | None:
-    """Count the steps of an epoch; `None` while the run has said neither how many images there are nor finished one."""
+    """Count the steps of an epoch; `None` if the number of images is not recorded and no epoch is finished."""
     if run.data.get("num_train"):
         return num_steps(run.data["num_train"], run.config.optim.batch_size)
     if run.evaluations and run.evaluations[0].get("epoch"):
@@ -101,25 +101,25 @@ def steps_per_epoch(run: Run) -> int | None:
 def first_nonfinite_step(run: Run) -> int | None:
     """Find the first step whose loss or gradient norm was NaN or infinite."""
     for row in run.steps:
-        loss, norm = row.get("loss", 0.0), row.get("gradient_norm", 0.0)  # a field that was never recorded was not infinite
+        loss, norm = row.get("loss", 0.0), row.get("gradient_norm", 0.0)  # an unrecorded field counts as finite
         if loss is None or norm is None or not (math.isfinite(loss) and math.isfinite(norm)):
             return row["step"]
     return None
 
 
 def positions(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """Place rows on the axis of steps."""
+    """Return the steps of rows."""
     return [row["step"] for row in rows]
 
 
 def epoch_middles(run: Run) -> list[float]:
-    """Place the means of the finished epochs: the weights changed all through an epoch, so its mean belongs to its middle."""
+    """Return the middle step of every finished epoch: the weights change during an epoch, so its mean belongs there."""
     half = (steps_per_epoch(run) or 0) / 2
     return [row["step"] - half for row in run.evaluations]
 
 
 def epoch_means(run: Run, values: Sequence[float | None]) -> Series:
-    """Average the finite values of each epoch, at the middle of the steps that it has so far."""
+    """Average the finite values of each epoch, at the middle of its recorded steps."""
     groups: dict[int, list[tuple[float, float]]] = {}
     for row, value in zip(run.steps, values, strict=True):
         if value is not None and "epoch" in row:
@@ -128,6 +128,6 @@ def epoch_means(run: Run, values: Sequence[float | None]) -> Series:
 
 
 def spans_decades(values: Iterable[float | None], ratio: float = 100) -> bool:
-    """Tell whether the positive values differ by at least this ratio, so that a logarithmic axis shows more of them."""
+    """Whether the positive values differ by at least this ratio, so that a log axis shows more."""
     positive = [value for value in values if value is not None and value > 0]
     return bool(positive) and max(positive) / min(positive) >= ratio

@@ -1,10 +1,11 @@
-"""`trainability report RUN --serve`: the report under an address of this machine, made anew when the run has gone on."""
+"""`trainability report RUN --serve`: serve the report on this machine, and update it while the run is in progress."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import html
+import signal
 import threading
 from functools import partial
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from trainability.report.html import REPORT, render
 from trainability.training.record import read_run
 
 ADDRESS = "127.0.0.1"
-# The page itself carries a policy that lets its own scripts run and no other; this is what only a header can say.
+# The page itself contains a policy that allows only its own scripts; these policies are possible only as headers.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -25,21 +26,21 @@ _HEADERS = {
 }
 _UNREADABLE = """<!DOCTYPE html>
 <meta charset="utf-8"><meta http-equiv="refresh" content="5"><meta name="color-scheme" content="light dark">
-<title>No report</title><p>{problem}</p><p>This page looks again every five seconds.</p>
+<title>No report</title><p>{problem}</p><p>This page retries every five seconds.</p>
 """
 
 
 class Page:
-    """The report of a run as of now; made again only when a file of the run has changed."""
+    """The current report of a run; made again only when a file of the run has changed."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a run directory."""
+        """Begin with no page."""
         self.folder = folder
         self.lock = threading.Lock()
         self.made: tuple[str, bytes] | None = None
 
     def state(self) -> str:
-        """Name the state that the run's files are in: names, sizes and times of change. Reports are not the run's."""
+        """Return a digest of the run's files: names, sizes and modification times, without reports."""
         facts = []
         for path in sorted(self.folder.iterdir()):
             try:
@@ -51,32 +52,32 @@ class Page:
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
     def html(self) -> bytes:
-        """Make the page, or return the one that was made of the same state.
+        """Make the page, or return the one made for the same state.
 
         Raises:
             ValueError: the run cannot be read, or a file in it is damaged.
-            OSError: a file was replaced while it was read.
+            OSError: a file was replaced while it was being read.
         """
-        # Several readers wait for one page instead of making several.
+        # Simultaneous requests wait for one page instead of making several.
         with self.lock:
-            state = self.state()  # before reading: what changes meanwhile is a new state
+            state = self.state()  # before reading: a change meanwhile gives a new state
             if self.made is None or self.made[0] != state:
                 self.made = (state, render(read_run(self.folder), state=state).encode())
             return self.made[1]
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD of two paths, to whoever calls this machine by its own name."""
+    """Handles GET and HEAD of two paths, for requests that address this machine by its local names."""
 
-    timeout = 30  # seconds that a silent caller is waited for
+    timeout = 30  # seconds to wait for a silent client
 
     def __init__(self, page: Page, *rest: object) -> None:
         self.page = page
         super().__init__(*rest)  # pyright: ignore[reportArgumentType]
 
     def do_GET(self) -> None:
-        # A page of another site can be under a name that leads here, and would then be allowed to read the answer; its
-        # requests carry that name.
+        # DNS rebinding: a page of another site can have a host name that resolves to this machine, and could then read the
+        # response; its requests have that name in the Host header.
         port = self.connection.getsockname()[1]
         hosts = [
             f"{name}{end}" for name in (ADDRESS, "localhost") for end in ([f":{port}", ""] if port == 80 else [f":{port}"])
@@ -122,26 +123,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(data)
-        except (BrokenPipeError, ConnectionResetError):  # the reader has left
+        except (BrokenPipeError, ConnectionResetError):  # the client has closed the connection
             self.close_connection = True
 
     def version_string(self) -> str:
-        """Name the server, without versions."""
+        """Return the server's name without versions."""
         return "trainability"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a page that refreshes would fill the terminal."""
+        """Log nothing: the page's requests would fill the terminal."""
 
 
 def make_server(folder: Path, *, port: int | None) -> ThreadingHTTPServer:
-    """Make a server of a run's report that listens, on this machine's own address only.
+    """Make a server for a run's report that listens only on this machine's loopback address.
 
     Args:
         folder: run directory.
         port: `None` takes a free one.
 
     Raises:
-        ValueError: it is no run directory, or the port cannot be used.
+        ValueError: it is not a run directory, or the port cannot be used.
     """
     read_run(folder)
     if port is not None and not 1 <= port <= 65535:
@@ -154,11 +155,13 @@ def make_server(folder: Path, *, port: int | None) -> ThreadingHTTPServer:
 
 
 def serve_report(folder: Path, *, port: int | None) -> None:
-    """Serve the report of a run until Ctrl-C, and print where it is.
+    """Serve the report of a run until Ctrl-C, and print its address.
 
     Raises:
         ValueError: as `make_server`.
     """
     with make_server(folder, port=port) as server:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script begins in the background ignores it
         print(f"report of {folder}: http://{ADDRESS}:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
         server.serve_forever()

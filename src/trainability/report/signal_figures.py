@@ -1,4 +1,4 @@
-"""The probe of a run -> what the closed form predicted against what was measured, before the first step."""
+"""Draw the probe of a run: predicted against measured, before the first step."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from trainability.report.series import rounded
 from trainability.training.record import Run
 
 GAIN_NOTE = (
-    "From layer to layer, poolings and padding between them included; the first against the input. Above 1 the signal grows,"
-    " below it fades."
+    "From layer to layer, including pooling and padding; for the first layer, from the input. Above 1 the signal grows, below 1"
+    " it fades."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A gain budget on its scale; `place` in percent of the scale's width."""
+    """A gain budget on the scale; `place` is in percent of the scale's width."""
 
     text: str
     place: float
@@ -35,14 +35,14 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetScale:
-    """Gain budgets on a scale from dead over trainable to exploding.
+    """Gain budgets on a scale: dead, trainable, exploding.
 
     Attributes:
         marks: the budgets.
-        low: where the trainable band begins, in percent of the width.
-        high: where it ends.
+        low: lower end of the trainable band, in percent of the width.
+        high: upper end, in percent of the width.
         limits: both ends of the band, in words.
-        description: what a screen reader says in place of the picture.
+        description: text for screen readers.
     """
 
     marks: tuple[Mark, ...]
@@ -53,13 +53,13 @@ class BudgetScale:
 
 
 def total_budget(run: Run) -> float | None:
-    """Gain budget with the input's scale in it, as the doctor counts it; `None` where the start was not probed."""
+    """Gain budget including the input's scale, as the doctor computes it; `None` if there was no probe."""
     probe = (run.evidence or {}).get("probe")
     return None if probe is None else reading.total_budget(probe)
 
 
 def budget_scale(budgets: Sequence[tuple[str, str, float]]) -> BudgetScale | None:
-    """Place gain budgets, the input's scale in them, on their scale.
+    """Place gain budgets, which include the input's scale, on the scale.
 
     Args:
         budgets: label ("" for none), role of its colour, and budget, each.
@@ -86,12 +86,12 @@ def budget_scale(budgets: Sequence[tuple[str, str, float]]) -> BudgetScale | Non
 
 
 def zone(total: float) -> str:
-    """Name the part of the scale that a budget is in."""
+    """Return the part of the scale that a budget is in: dead, trainable or exploding."""
     return "dead" if total < BUDGET_LOW else "exploding" if total > BUDGET_HIGH else "trainable"
 
 
 def signal_figures(run: Run) -> list[Figure]:
-    """Draw gains, signal and gradient, predicted against measured; an empty list where the start was not probed."""
+    """Draw gains, signal and gradient, predicted against measured; an empty list if there was no probe."""
     probe = (run.evidence or {}).get("probe") or {}
     layers = probe.get("layers") or []
     if not layers:
@@ -106,7 +106,7 @@ def signal_figures(run: Run) -> list[Figure]:
     square = finite(probe.get("input_mean_square"))
     gains = [_gains(sizes, square) for sizes in forwards]
     output, gradient = (layer_column(key).name.capitalize() for key in ("activation_rms", "output_gradient_rms"))
-    note = "Solid: measured on one batch before the first step. Dashed: predicted from the weights' standard deviations alone."
+    note = "Solid: measured on one batch before the first step. Dashed: predicted from the standard deviations of the weights."
     return [
         _pair("gain", "Gain of each layer", "Mean square, output over input", names, *gains, note=GAIN_NOTE),
         _pair("forwards", f"{output} of each layer", "Rms of the output", names, *forwards, note=note),
@@ -115,7 +115,7 @@ def signal_figures(run: Run) -> list[Figure]:
 
 
 def _gains(sizes: Sequence[float | None], input_square: float | None) -> list[float | None]:
-    """Divide the mean square of each layer's output by that of the layer before it, the first one's by the input's."""
+    """Divide the mean square of each layer's output by that of the layer before, or, for the first, of the input."""
     before = [None if input_square is None else math.sqrt(input_square), *sizes[:-1]]
     return [_ratio(size, earlier) for size, earlier in zip(sizes, before, strict=True)]
 
@@ -182,12 +182,12 @@ def _line(
 
 
 def _describe(title: str, names: list[str], predicted: list[float | None], measured: list[float | None]) -> str:
-    """Say in words what the picture shows: both ends, and where prediction and measurement differ most."""
+    """Describe the figure in words: both ends, and the largest difference between prediction and measurement."""
     parts = [f"{title}, {len(names)} layers."]
     both = [(name, p, m) for name, p, m in zip(names, predicted, measured, strict=True) if p and m and p > 0 and m > 0]
     for name, p, m in both[:1] + both[1:][-1:]:
         parts.append(f"{name}: predicted {p:.3g}, measured {m:.3g}.")
     if both:
         name, p, m = max(both, key=lambda row: abs(math.log(row[2] / row[1])))
-        parts.append(f"They differ most at {name}, by a factor of {max(m / p, p / m):.2g}.")
+        parts.append(f"Largest difference at {name}: a factor of {max(m / p, p / m):.2g}.")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""A run -> the words and numbers that its page says."""
+"""Summarise a run in words and numbers for its page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainability.training.record import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How the run stands: `kind` is what the page colours it by, `label` and `text` what it says."""
+    """Status of a run: `kind` selects the colour, `label` and `text` are shown."""
 
     kind: str
     label: str
@@ -26,7 +26,7 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A number of the summary, with lines that say which number it is."""
+    """A number of the summary with explaining lines."""
 
     label: str
     value: str
@@ -35,7 +35,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class InitRow:
-    """A row of the table of starting weights; `start` and `length` place the bar of its gain, in percent of the cell."""
+    """A row of the initialisation table; `start` and `length` place the bar of its gain, in percent of the cell."""
 
     cells: tuple[str, ...]
     start: float
@@ -43,12 +43,12 @@ class InitRow:
 
 
 def title(run: Run) -> str:
-    """Name network and data."""
+    """Return network and data set."""
     return f"VGG-{run.config.model.config} on {run.config.data.name}"
 
 
 def status(run: Run) -> Status:
-    """Say how the run ended, or that it has not."""
+    """Return how the run ended, or that no end is recorded."""
     step = run.steps[-1]["step"] if run.steps else 0
     if run.result is None:
         return Status(kind="open", label="No end recorded", text=f"Still running, or killed. Last recorded step: {step:,}.")
@@ -65,21 +65,21 @@ def status(run: Run) -> Status:
 
 
 def missing(run: Run) -> list[str]:
-    """List what the run directory does not have, and what the page therefore does not show."""
+    """List what is missing in the run directory and therefore on the page."""
     checks = [
-        (run.data, "Images: neither their number nor the classes are recorded (no data.json), so no chance level is drawn."),
-        (run.init, "Starting weights: not recorded (no init.json)."),
+        (run.data, "Data: number of images and classes are not recorded (no data.json), so there is no chance level."),
+        (run.init, "Initialisation: not recorded (no init.json)."),
         (run.environment, "Machine and versions: not recorded (no environment.json)."),
         (run.steps, "Training: no step is recorded yet."),
         (run.evaluations, "Validation: no epoch has ended yet."),
-        (run.layers, "Layers over time: no step was looked at (no layers.jsonl)."),
-        (run.evidence, "Predictions: the start was not probed and the run not watched (no evidence.json)."),
+        (run.layers, "Layers over time: no step was sampled (no layers.jsonl)."),
+        (run.evidence, "Closed form: the run was neither probed nor monitored (no evidence.json)."),
     ]
     return [text for present, text in checks if not present]
 
 
 def headline(run: Run, name: str) -> Tile:
-    """Sum up a validation error: the best, the last, and of how many images."""
+    """Summarise a validation error: the best, the last, and the number of images."""
     metric, levels = METRICS[name], chance_levels(run)
     label = f"Validation {metric.title.lower()}"
     if levels and getattr(levels, metric.key) is None:
@@ -109,9 +109,9 @@ def headline(run: Run, name: str) -> Tile:
 
 
 def tiles(run: Run) -> list[Tile]:
-    """Sum up the rest: how far, how fast, how large, where."""
+    """Summarise progress, speed, size and device."""
     per_epoch, seconds = steps_per_epoch(run), train_seconds(run)
-    # Every convolution and linear layer of a VGG has a bias per output.
+    # Every convolution and linear layer of VGG has one bias per output.
     parameters = sum(math.prod(row["shape"]) + row["shape"][0] for row in run.init)
     machine = run.environment
     device_type = str(machine.get("device_type", NONE))
@@ -137,19 +137,19 @@ def tiles(run: Run) -> list[Tile]:
 
 
 def speed(run: Run) -> float | None:
-    """Find the images per second of training, without evaluation and saving, of the call that ended, or of the last read."""
+    """Return the training speed in images per second, of the finished call, or else of the last read."""
     if run.result and (ended := finite(run.result.get("images_per_second"))) is not None:
         return ended
     return next((finite(row["images_per_second"]) for row in reversed(run.steps) if "images_per_second" in row), None)
 
 
 def train_seconds(run: Run) -> float:
-    """Add up the time of training, without evaluation and saving, over all finished epochs, whichever call made them."""
+    """Sum the training time, without evaluation and saving, over all finished epochs, including those before a resume."""
     return sum(finite(row.get("train_seconds")) or 0 for row in run.evaluations)
 
 
 def epoch_rows(run: Run) -> list[list[str]]:
-    """Write the evaluations as a table: the figures' numbers for those who do not see them."""
+    """Make the table of evaluations: the numbers of the figures as text."""
     kinds = [(key, number if key == "loss" else percent) for key in ("loss", "top1_error", "top5_error")]
     return [
         [
@@ -162,7 +162,7 @@ def epoch_rows(run: Run) -> list[list[str]]:
 
 
 def init_table(run: Run) -> tuple[list[InitRow], str]:
-    """Write the table of starting weights.
+    """Make the initialisation table.
 
     Returns:
         Its rows, and the gain budget: the sum of the logarithms of the gains.
@@ -183,7 +183,7 @@ def init_table(run: Run) -> tuple[list[InitRow], str]:
 
 
 def settings(run: Run) -> dict[str, list[tuple[str, str]]]:
-    """Write the configuration by section, each field under the name of its flag."""
+    """List the configuration by section, each field by the name of its flag."""
     return {
         section: [(flag, written(getattr(getattr(run.config, section), name))) for flag, name in names.items()]
         for section, names in configuration.field_flags().items()
@@ -191,7 +191,7 @@ def settings(run: Run) -> dict[str, list[tuple[str, str]]]:
 
 
 def written(value: Any) -> str:
-    """Write a field of the configuration."""
+    """Write a value of the configuration."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     if isinstance(value, bool):
@@ -200,7 +200,7 @@ def written(value: Any) -> str:
 
 
 def data_facts(run: Run) -> list[tuple[str, str]]:
-    """Describe what the run learned from; the class names are apart."""
+    """Describe the data, without class names."""
     if not run.data:
         return []
     data = run.data
@@ -219,7 +219,7 @@ def data_facts(run: Run) -> list[tuple[str, str]]:
 
 
 def machine(run: Run) -> list[tuple[str, str]]:
-    """Describe what the run ran on."""
+    """Describe software and hardware."""
     facts = run.environment
     if not facts:
         return []
@@ -239,15 +239,15 @@ def machine(run: Run) -> list[tuple[str, str]]:
 
 
 def commands(run: Run) -> list[tuple[str, str]]:
-    """Say how to run it again, and, where the run has not ended, how to go on with it."""
+    """Return the command that repeats the run, and, if the run has not ended, the one that continues it."""
     folder = run.folder
     recipe, new = shlex.quote(str(folder / "config.toml")), shlex.quote(f"{folder}-again")
     found = [("The same run, into a new directory", f"trainability train --recipe {recipe} --run.dir {new}")]
     if run.result is None or run.result.get("status") == "interrupted":
-        found.append(("Go on from the last checkpoint", f"trainability train --resume {shlex.quote(str(folder))}"))
+        found.append(("Continue from the last checkpoint", f"trainability train --resume {shlex.quote(str(folder))}"))
     return found
 
 
 def evaluate_command(run: Run) -> str:
-    """Say how the answers for the validation images are kept with the run."""
+    """Return the command that saves the predictions for the validation images."""
     return f"trainability evaluate {shlex.quote(str(run.folder))}"

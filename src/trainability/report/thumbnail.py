@@ -1,4 +1,4 @@
-"""Pixels -> an image inside a page."""
+"""Encode pixels as an image inside a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Write an image as the address of a PNG that is in the address itself.
+    """Encode an image as the data URI of a PNG.
 
     Args:
         pixels: (height, width, 3) uint8.

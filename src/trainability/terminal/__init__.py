@@ -1,1 +1,1 @@
-"""What a run and a diagnosis look like in a terminal."""
+"""Display runs and diagnoses in a terminal."""

@@ -1,4 +1,4 @@
-"""The console that everything is printed to."""
+"""The console for all output."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from rich.console import Console
 
 
 def plain_console() -> Console:
-    """Open the terminal for text that stands as it is: a class or a run called "[red]" is no markup, ":warning:" no picture."""
+    """Open a console that prints text literally: "[red]" in a name is not markup, and ":warning:" is not an emoji."""
     return Console(markup=False, emoji=False)

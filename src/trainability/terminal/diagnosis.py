@@ -1,4 +1,4 @@
-"""A diagnosis in a terminal: verdict, causes with their numbers and what to change, layers, what was not checked."""
+"""Print a diagnosis: verdict, findings with their numbers and remedies, layers, what was not checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROW_STYLES = {"change": "bold", "source": "dim", "more": "dim"}
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
-    """Print a diagnosis: verdict first, then causes, layers, and what was not checked."""
+    """Print a diagnosis: verdict, findings, layers, and what was not checked."""
     shown = diagnosis_view(diagnosis)
     console.print(_verdict(shown))
     for finding in shown.findings:
@@ -41,7 +41,7 @@ def _verdict(shown: DiagnosisView) -> RenderableType:
 
 
 def finding_block(finding: Finding | FindingView) -> RenderableType:
-    """Draw one finding: severity, rule and cause, then a row for each of its parts."""
+    """Draw a finding: severity, rule and cause, then a row for each of its parts."""
     shown = finding_view(finding) if isinstance(finding, Finding) else finding
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style="dim", min_width=8)

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: progress bars where there is one, one line per epoch where there is not."""
+"""Display a run: progress bars in a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainability import formats
 from trainability.doctor.layer_table import INIT_COLUMNS, init_budget, init_cells, power
 from trainability.doctor.view import finding_view
 
-# They import torch, and `watch`, which prints the same lines, answers at once without it.
+# These import torch; `watch`, which prints the same lines, must start at once.
 if TYPE_CHECKING:
     from trainability.doctor.diagnosis import Diagnosis
     from trainability.doctor.finding import Finding
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from trainability.training.logbook import Outcome, RunOverview
 
 UNDEFINED = "not defined"
-"""Stands for the error of a task that does not have it: top-5 of five classes or fewer."""
+"""Written for an error that is not defined: top-5 for fewer than five classes."""
 
 
 def percent(fraction: float | None) -> str:
-    """Write an error in percent, where a table's dash would stand in the middle of a line."""
+    """Write an error in percent, in the middle of a line of text."""
     return formats.percent(fraction, missing=UNDEFINED)
 
 
 class _Numbers(ProgressColumn):
-    """The text that a task carries: loss, error, speed."""
+    """Column with the text of a task: loss, error, speed."""
 
     def render(self, task: Any) -> Text:
         return Text(task.fields.get("numbers", ""), style="cyan")
 
 
 class TerminalDisplay:
-    """Shows a run on a console; the loop calls it (see `training.logbook.Display`)."""
+    """Shows a run on a console; implements `training.logbook.Display`."""
 
     def __init__(self, console: Console) -> None:
-        """Take the console; bars are drawn only if it is a terminal."""
+        """Use a console; bars are drawn only if it is a terminal."""
         self.console = console
         self.progress: Progress | None = None
         self.begin: RunOverview | None = None
 
     def start(self, start: RunOverview) -> None:
-        """Print what is trained on what, the initialisation table, and start the bars."""
+        """Print network, data, settings and initialisation table, and start the bars."""
         self.begin = start
         for line in describe(start):
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -70,7 +70,7 @@ class TerminalDisplay:
             _Numbers(),
             console=self.console,
             transient=True,
-            # Drawing takes a share of the cores that train: few times a second is smooth enough.
+            # Drawing takes processor time from training: a few times a second is smooth enough.
             refresh_per_second=4,
         )
         self.epoch_bar = self.progress.add_task("epoch", total=start.steps_per_epoch)
@@ -79,7 +79,7 @@ class TerminalDisplay:
         self.progress.start()
 
     def step(self, position: Position) -> None:
-        """Move the bars."""
+        """Advance the bars."""
         if self.progress:
             epochs = self.begin.config.optim.epochs if self.begin else 0
             self._update(self.epoch_bar, completed=position.step_in_epoch, description=f"epoch {position.epoch + 1}/{epochs}")
@@ -103,7 +103,7 @@ class TerminalDisplay:
         self.console.print(epoch_line(row, epochs), highlight=False, soft_wrap=True)
 
     def diagnosed(self, diagnosis: Diagnosis, new: list[Finding]) -> None:
-        """Print the verdict of the check, and every finding when it arises; hints in one line."""
+        """Print the verdict of the check, and every finding when it appears; hints in one line."""
         from trainability.terminal.diagnosis import finding_block
 
         if not diagnosis.evidence.steps:
@@ -117,17 +117,17 @@ class TerminalDisplay:
                 self.console.print(finding_block(finding))
 
     def close(self) -> None:
-        """Take the bars away, whatever happened."""
+        """Remove the bars."""
         if self.progress:
             self.progress.stop()
             self.progress = None
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """Write a row of `evaluations.jsonl` as a line.
+    """Format a row of `evaluations.jsonl` as a line.
 
     Args:
-        row: as the loop made it, or as it was read back: what was not finite is `None` then.
+        row: from the loop, or from the file, where numbers that are not finite are `None`.
         epochs: planned.
     """
     losses = [f"{math.nan if row[key] is None else row[key]:.3f}" for key in ("train_loss", "val_loss")]
@@ -142,7 +142,7 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 
 def describe(start: RunOverview) -> list[str]:
-    """Say in three lines what is trained, on what, and how."""
+    """Describe network, data and settings in three lines."""
     config, engine = start.config, start.engine
     model, data, optim = config.model, config.data, config.optim
     where = f"{engine.device.type}, {config.run.precision}"
@@ -163,7 +163,7 @@ def describe(start: RunOverview) -> list[str]:
 
 
 def init_table(rows: Sequence[LayerInit]) -> Table:
-    """Draw the table of starting weights, and the gain budget below it."""
+    """Draw the initialisation table, and the gain budget below it."""
     budget = init_budget(rows)
     said = "not finite" if budget is None else power(budget)
     table = Table(title=None, caption=f"gain budget: sum of log10 gain = {said}", caption_justify="left")
@@ -175,7 +175,7 @@ def init_table(rows: Sequence[LayerInit]) -> Table:
 
 
 def result_table(start: RunOverview, outcome: Outcome, report: Path) -> Table:
-    """Draw what came out, and where the report is."""
+    """Draw the results and the path of the report."""
     table = Table(show_header=False, title=f"{start.folder}: {outcome.status}", title_justify="left")
     table.add_column("what", no_wrap=True)
     table.add_column("value", overflow="fold")

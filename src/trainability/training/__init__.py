@@ -1,1 +1,1 @@
-"""The loop, and what it stands on: engine, schedule, checkpoints, the run directory."""
+"""The training loop, with engine, schedule, checkpoints and the run directory."""

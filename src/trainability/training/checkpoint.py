@@ -1,8 +1,9 @@
-"""Checkpoints that a kill cannot tear, and what is left of a run when one has been torn all the same.
+"""Write checkpoints atomically, and read the newest intact one.
 
-A checkpoint is written under another name, flushed to the disk, and renamed: a name that counts is always whole. It carries
-the checksum of all its bytes, and which run and step it is of, so that a damaged, renamed or foreign one is not taken. All
-random draws are functions of (seed, epoch, position) (`keyed`), so a checkpoint holds weights, momentum, and where the run is.
+A checkpoint is written under a temporary name, flushed to the disk, and renamed, so that a killed process leaves no incomplete
+one. It contains the checksum of its bytes, its run and its step, so that a damaged or renamed one, or one of another run, is
+not loaded. All random draws are functions of (seed, epoch, position) (`keyed`), so a checkpoint holds only weights, momentum
+and the run's position.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ NUM_KEPT = 2
 
 @dataclass(frozen=True, kw_only=True)
 class EpochSums:
-    """Training sums of the epoch so far; see `tally.StepSums`."""
+    """Sums over the training examples of the epoch so far; see `tally.StepSums`."""
 
     loss_sum: float = 0.0
     top1_correct: float = 0.0
@@ -41,14 +42,14 @@ class EpochSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where a run is.
+    """How far a run is.
 
     Attributes:
         step: updates done.
-        epoch: epochs done, evaluation included.
-        step_in_epoch: updates done in the epoch that is under way.
-        plateau: what the schedule remembers.
-        sums: of the epoch that is under way.
+        epoch: epochs done, including their evaluation.
+        step_in_epoch: updates done in the current epoch.
+        plateau: state of the schedule.
+        sums: of the current epoch.
     """
 
     step: int = 0
@@ -66,21 +67,21 @@ def save(
     engine: Engine,
     identity: Mapping[str, str],
 ) -> Path | None:
-    """Write a checkpoint, and delete older ones but for the last two and the best.
+    """Write a checkpoint, and delete all older ones except the last two and the best.
 
     Args:
         folder: the run's `checkpoints/`.
-        position: where the run is.
+        position: of the run.
         model: on any device, not wrapped.
         optimizer: of its parameters.
-        engine: only the main process writes, or all of them where the network is sharded.
+        engine: the main process writes, or, if the network is sharded, all processes.
         identity: of the run (`same_run.identity`).
 
     Returns:
-        The checkpoint; `None` in processes that do not write.
+        Path of the checkpoint; `None` in processes that do not write.
 
     Raises:
-        OSError: it cannot be written; the older ones are as they were.
+        OSError: it cannot be written; the older ones are unchanged.
     """
     name = f"step-{position.step:09d}"
     facts = {"position": dataclasses.asdict(position), "identity": dict(identity)}
@@ -106,7 +107,7 @@ def _save_whole(path: Path, state: dict[str, Any]) -> None:
             torch.save(state, sealing)  # type: ignore[arg-type]  # all that it asks for is `write`
             sealing.seal()
     except RuntimeError as error:
-        # torch says "unexpected pos" to a write that failed; why it failed, the system has said before.
+        # For a failed write torch raises "unexpected pos"; the reason is in the system's error before it.
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
@@ -115,7 +116,7 @@ def _save_whole(path: Path, state: dict[str, Any]) -> None:
 def _save_sharded(
     path: Path, facts: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, engine: Engine
 ) -> None:
-    partial = path.with_name(path.name + whole.PARTIAL)  # of all processes together
+    partial = path.with_name(path.name + whole.PARTIAL)  # the same in all processes
     weights, moments = get_state_dict(model, optimizer)
     if engine.is_main:
         shutil.rmtree(partial, ignore_errors=True)
@@ -136,7 +137,7 @@ def _prune(folder: Path, *, best_step: int) -> None:
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """List a run's checkpoints, whole but perhaps damaged later, as (step, path), the newest first."""
+    """List a run's checkpoints as (step, path), the newest first; they are complete, but may have been damaged later."""
     if not folder.is_dir():
         return []
     found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
@@ -145,10 +146,10 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A checkpoint that was read.
+    """A loaded checkpoint.
 
     Attributes:
-        position: where the run was.
+        position: of the run.
         path: of the checkpoint.
         skipped: one line per newer checkpoint that could not be read.
     """
@@ -161,20 +162,20 @@ class Loaded:
 def load_latest(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, engine: Engine, identity: Mapping[str, str]
 ) -> Loaded | None:
-    """Restore the newest checkpoint that can be read and is the run's own; every process reads it.
+    """Restore the newest readable checkpoint of this run; every process reads it.
 
     Args:
         folder: the run's `checkpoints/`.
         model: restored in place, not wrapped.
         optimizer: restored in place.
-        engine: decides the form.
+        engine: decides the format.
         identity: of the run (`same_run.identity`).
 
     Returns:
-        What was read; `None` where there is no checkpoint yet.
+        The checkpoint; `None` if there is none yet.
 
     Raises:
-        ValueError: there are checkpoints and none can be read.
+        ValueError: there are checkpoints, but none can be read.
     """
     skipped: list[str] = []
     for step, path in checkpoints(folder):
@@ -182,7 +183,7 @@ def load_latest(
             load = _load_sharded if path.is_dir() else _load_whole
             position = load(path, step, model, optimizer, engine, identity)
             return Loaded(position=position, path=path, skipped=skipped)
-        except Exception as error:  # torch raises a dozen kinds for a damaged file; each means the same here
+        except Exception as error:  # torch raises many types for damaged files; all are handled alike
             skipped.append(f"{path.name} cannot be read ({_reason(error)})")
     if skipped:
         raise ValueError(f"{folder}: no checkpoint can be read: " + "; ".join(skipped))
@@ -204,7 +205,7 @@ def _load_whole(
     state = _read(path, engine.device)
     position = _checked(state, step, identity)
     model.load_state_dict(state["model"])
-    # How an update is computed belongs to this process, not to the one that wrote the file: a fused kernel takes no shares.
+    # How to compute an update is this process's choice, not the checkpoint's: a fused kernel does not take sharded tensors.
     fused = optimizer.defaults.get("fused")
     optimizer.load_state_dict(state["optimizer"])
     for group in optimizer.param_groups:
@@ -213,10 +214,10 @@ def _load_whole(
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint file whose every byte is as it was written.
+    """Read a checkpoint file after verifying its checksum.
 
     Raises:
-        ValueError: the checksum is wrong, or there is none. torch does not look at the checksums that it writes.
+        ValueError: the checksum is wrong or missing. torch does not verify the checksums that it writes.
     """
     seal.check_seal(path)
     return torch.load(path, map_location=device, weights_only=True)
@@ -244,10 +245,10 @@ def _load_sharded(
 
 
 def _checked(facts: Mapping[str, Any], step: int, identity: Mapping[str, str]) -> Position:
-    """Take a checkpoint's position, if it is of the run and of the step that its name says.
+    """Return a checkpoint's position after checking that run and step match.
 
     Raises:
-        ValueError: it is not.
+        ValueError: they do not match.
     """
     state = facts["position"]
     if state["step"] != step:
@@ -261,12 +262,12 @@ def _checked(facts: Mapping[str, Any], step: int, identity: Mapping[str, str]) -
 
 
 def load_weights(folder: Path, identity: Mapping[str, str], *, step: int | None = None) -> dict[str, torch.Tensor]:
-    """Read the weights of a run on the CPU, without its optimizer.
+    """Read the weights of a run to the CPU, without the optimizer's state.
 
     Args:
         folder: the run's `checkpoints/`.
         identity: of the run (`same_run.identity`).
-        step: which checkpoint; the newest by default.
+        step: of the checkpoint; the newest by default.
 
     Raises:
         ValueError: there is none, it is damaged, or of another run.
@@ -276,26 +277,26 @@ def load_weights(folder: Path, identity: Mapping[str, str], *, step: int | None 
             try:
                 return _weights(path, number, identity)
             except Exception as error:  # as in `load_latest`
-                raise ValueError(f"{path} cannot be read ({_reason(error)}); resume its run to write it anew") from None
-    raise ValueError(f"{folder}: no checkpoint" + ("" if step is None else f" of step {step}") + " to take weights from")
+                raise ValueError(f"{path} cannot be read ({_reason(error)}); resume its run to write it again") from None
+    raise ValueError(f"{folder}: no checkpoint" + ("" if step is None else f" of step {step}") + " to load weights from")
 
 
 def _weights(path: Path, step: int, identity: Mapping[str, str], *, only: str | None = None) -> dict[str, torch.Tensor]:
-    """Read the weights of a checkpoint, or one of them."""
+    """Read the weights of a checkpoint, or only one tensor."""
     if path.is_dir():
         values = shards.read(path)
         _checked(values["facts"], step, identity)
         shards.check_files(path, values)
         return shards.weights(path, values, only=only)
     seal.check_seal(path)
-    # Mapped, not read: where one tensor of a gigabyte is wanted, the others take no memory.
+    # Memory-mapped: to load one tensor of a file of gigabytes, the others take no memory.
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     _checked(state, step, identity)
     return {name: tensor.clone() for name, tensor in state["model"].items() if only in (None, name)}
 
 
 def load_tensor(folder: Path, name: str, identity: Mapping[str, str]) -> tuple[int, torch.Tensor]:
-    """Read one tensor of a run's weights, from the newest checkpoint that can be read.
+    """Read one tensor of a run's weights from the newest readable checkpoint.
 
     Args:
         folder: the run's `checkpoints/`.
@@ -303,10 +304,10 @@ def load_tensor(folder: Path, name: str, identity: Mapping[str, str]) -> tuple[i
         identity: of the run (`same_run.identity`).
 
     Returns:
-        Updates that the checkpoint has, and the tensor on the CPU.
+        Step of the checkpoint, and the tensor on the CPU.
 
     Raises:
-        ValueError: there is no checkpoint that can be read, or it has no such tensor.
+        ValueError: there is no readable checkpoint, or it has no such tensor.
     """
     found = checkpoints(folder)
     if not found:
@@ -316,4 +317,4 @@ def load_tensor(folder: Path, name: str, identity: Mapping[str, str]) -> tuple[i
             return step, _weights(path, step, identity, only=name)[name]
         except Exception:  # as in `load_latest`
             continue
-    raise ValueError(f"{folder}: no checkpoint can be read that has {name}")
+    raise ValueError(f"{folder}: no readable checkpoint has {name}")

@@ -1,7 +1,7 @@
-"""Device, precision, processes: the only file that knows them.
+"""Device, precision and processes of training; no other file depends on them.
 
-`torchrun --nproc-per-node N -m trainability train …` starts N of these; without it there is one, and every collective here
-is the identity.
+`torchrun --nproc-per-node N -m trainability train …` starts N processes, each with one engine; without it there is one process,
+and every collective operation here is the identity.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from trainability.config import RunSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """Where this process computes, and with whom.
+    """Device and precision of this process, and its place among the processes.
 
     Attributes:
         device: of this process.
         precision: "fp32", or "bf16" for autocast.
-        rank: of this process among all.
+        rank: of this process.
         world_size: number of processes.
         parallel: "ddp" or "sharded".
         compile: whether networks are compiled.
@@ -47,28 +47,28 @@ class Engine:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that prints and writes."""
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
     @property
     def is_sharded(self) -> bool:
-        """Whether every process holds only a share of the network."""
+        """Whether every process holds only a shard of the network."""
         return self.parallel == "sharded" and self.world_size > 1
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device and make it one network over all processes.
+        """Move a model to the device, and wrap it for training by all processes.
 
         Args:
-            model: changed in place; it keeps the parameters, under their own names.
+            model: changed in place; its parameters keep their names.
 
         Returns:
-            What the loop calls: the model itself, compiled or wrapped.
+            The module that the loop calls: the model itself, compiled or wrapped.
         """
         model.to(self.device)
         if self.is_sharded:
-            # It warns of layers that return views, lest they be changed in place; ours are not (see vgg.VGG).
+            # It warns that layers return views, which must not be changed in place; VGG's are not.
             warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning)
-            # Shares must be contiguous, so the weights keep torch's layout; the images' layout decides the kernel all the same.
+            # Shards must be contiguous, so weights keep torch's memory format; that of the images selects the kernels anyway.
             for module in list(model.modules()):
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     fully_shard(module)
@@ -76,7 +76,7 @@ class Engine:
             network = model
         else:
             for module in model.modules():
-                # The layout that CPU and GPU kernels work in; fully-connected layers are matrix products and stay as they are.
+                # The memory format of the fast CPU and GPU kernels; fully-connected layers are matrix products and keep theirs.
                 if type(module) is nn.Conv2d:
                     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             network = model
@@ -87,11 +87,11 @@ class Engine:
         return network
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Enter the precision of the run for a forward pass."""
+        """Return the context manager with the run's precision for a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def accumulating(self, network: nn.Module, *, is_last: bool) -> AbstractContextManager[Any]:
-        """Hold back communication until the last micro-batch of a step, so that a step communicates once."""
+        """Delay communication until the last micro-batch of a step, so that a step communicates once."""
         if isinstance(network, FSDPModule):
             network.set_requires_gradient_sync(is_last)
         elif isinstance(network, DistributedDataParallel) and not is_last:
@@ -99,13 +99,13 @@ class Engine:
         return contextlib.nullcontext()
 
     def total(self, values: Tensor) -> Tensor:
-        """Add a tensor up over all processes, in place."""
+        """Sum a tensor over all processes, in place."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def any(self, flag: bool) -> bool:
-        """Say whether a flag is up in any process."""
+        """Return whether a flag is set in any process."""
         return flag if self.world_size == 1 else bool(self.total(torch.tensor([float(flag)], device=self.device)).item())
 
     def gathered(self, value: Any) -> list[Any]:
@@ -123,21 +123,21 @@ class Engine:
 
 
 def full_tensor(values: Tensor) -> Tensor:
-    """Return a tensor with all its shares; all processes of a sharded network must call."""
+    """Return the full tensor of a sharded one; all processes must call this."""
     return values.full_tensor() if isinstance(values, DTensor) else values
 
 
 def local_tensor(values: Tensor) -> Tensor:
-    """Return this process's share of a tensor; the tensor itself where it is not sharded."""
+    """Return this process's shard of a tensor; the tensor itself if it is not sharded."""
     return values.to_local() if isinstance(values, DTensor) else values
 
 
 @contextlib.contextmanager
 def start(settings: RunSettings) -> Iterator[Engine]:
-    """Take the device, join the other processes of `torchrun`, and leave them again at the end.
+    """Set up the device and the process group of `torchrun`; at the end, destroy the process group.
 
     Raises:
-        ValueError: a GPU is asked for and there is none.
+        ValueError: `run.device` is cuda, and there is no GPU.
     """
     world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -153,7 +153,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic_before = torch.are_deterministic_algorithms_enabled()
-    if settings.deterministic != deterministic_before:  # setting it imports the compiler, a second
+    if settings.deterministic != deterministic_before:  # setting it imports the compiler, which takes a second
         torch.use_deterministic_algorithms(settings.deterministic)
     if world_size > 1:
         is_cuda = device.type == "cuda"
@@ -171,6 +171,6 @@ def start(settings: RunSettings) -> Iterator[Engine]:
         if settings.deterministic != deterministic_before:
             torch.use_deterministic_algorithms(deterministic_before)
         if world_size > 1:
-            # A network that is freed after its process group can wait for it for ever.
+            # Freeing a network after its process group can block for ever.
             gc.collect()
             dist.destroy_process_group()

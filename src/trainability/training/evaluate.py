@@ -1,4 +1,4 @@
-"""Finished runs, or published weights, asked again: any protocol, any scales, one network or an ensemble."""
+"""Evaluate runs or published weights: any protocol, any scales, one network or an ensemble."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainability.training.record import Run, read_run
 from trainability.training.same_run import identity
 
 NUM_COMPARED = 64
-"""Images by which two validation sets are told apart."""
+"""Number of images by which two validation sets are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,9 @@ class Evaluation:
         names: of the runs, or of the file of weights.
         configs: their configurations.
         data_name: the data set.
-        protocol: as it was asked for.
+        protocol: as given.
         scales: smaller sides in pixels, ascending.
-        described: protocol, scales, mirror images and number of runs in words.
+        described: protocol, scales, flips and number of runs in words.
         errors: over the validation set.
         predictions: per image.
     """
@@ -57,12 +57,12 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """How networks are asked.
+    """How to evaluate networks.
 
     Attributes:
         protocol: a key of `protocols.PROTOCOLS`, or several joined by "+".
-        scales: smaller sides in pixels; `None` takes the paper's single one for each run: S, or the middle of its range.
-        flip: whether mirror images are asked too, where the protocol has them; `None` does as the run was trained.
+        scales: smaller sides in pixels; `None` takes the paper's single scale for each run: S, or the middle of its range.
+        flip: whether to evaluate flipped images too, if the protocol has them; `None` takes the run's `data.flip`.
         batch_size: most views in one forward pass.
     """
 
@@ -80,21 +80,21 @@ def evaluate_runs(
     step: int | None = None,
     advance: Callable[[int], object] = lambda num_images: None,
 ) -> Evaluation:
-    """Ask trained runs about their validation set; the softmaxes of several are averaged.
+    """Evaluate trained runs on their validation set; the softmax probabilities of several are averaged.
 
-    One run's answers are kept with it, as `predictions.npz`, for the error analysis, and small copies of the images that the
-    analysis lists, as `thumbnails.npz`, for the report.
+    The predictions of a single run are saved in its directory as `predictions.npz`, for the error analysis, and small copies of
+    the images that the analysis lists as `thumbnails.npz`, for the report.
 
     Args:
         folders: run directories, at least one.
         options: protocol and scales.
-        engine: where.
-        step: which checkpoint, of every run; the newest by default.
-        advance: told how many more images are done.
+        engine: device, precision, processes.
+        step: of the checkpoint, for every run; the newest by default.
+        advance: called with the number of images just done.
 
     Raises:
-        ValueError: a folder is no run or has no weights, the runs differ in classes or validation images, or the protocol
-            or a scale does not fit.
+        ValueError: a folder is not a run or has no weights, the runs differ in classes or validation images, or the
+            protocol or a scale does not fit.
     """
     runs = [read_run(folder) for folder in folders]
     class_names = _class_names(runs[0])
@@ -121,19 +121,18 @@ def evaluate_weights(
     input: str = "torchvision",
     advance: Callable[[int], object] = lambda num_images: None,
 ) -> Evaluation:
-    """Ask a network with published weights about a data set's validation images.
+    """Evaluate a network with published weights on a data set's validation images.
 
     Args:
         path: see `weights.load_published`.
-        config: complete; of it, only the data and the seed count.
+        config: complete; only its data and seed are used.
         options: protocol and scales.
-        engine: where.
+        engine: device, precision, processes.
         input: see `weights.load_published`.
-        advance: told how many more images are done.
+        advance: called with the number of images just done.
 
     Raises:
-        ValueError: the weights cannot be loaded or are for another number of classes, or the protocol or a scale does not
-            fit.
+        ValueError: the weights cannot be loaded or have another number of classes, or the protocol or a scale does not fit.
     """
     published = weights.load_published(path, input=input)
     data = _load(config)
@@ -153,7 +152,7 @@ def evaluate_weights(
 
 
 def _keep(folder: Path, answers: Predictions, images: ValImages) -> None:
-    """Keep a run's answers with it, and thumbnails of the images that the error analysis lists."""
+    """Save a run's predictions in its directory, and thumbnails of the images that the error analysis lists."""
     analysis = error_analysis(answers)
     listed = (image.position for image in (*analysis.worst, *analysis.most_confident))
     predictions.save(answers, folder / predictions.FILE)
@@ -194,8 +193,8 @@ def _evaluate(
 
 
 def _prepared(model: VGG, engine: Engine) -> nn.Module:
-    # Every process keeps the whole network: each asks about images of its own, and nothing needs to be exchanged.
-    # Not compiled: dense asks about as many shapes as the set has.
+    # Every process has the whole network and its own images, so nothing needs to be exchanged.
+    # Not compiled: dense evaluates as many input shapes as the set has.
     return replace(engine, rank=0, world_size=1, compile=False).prepare(model)
 
 
@@ -209,7 +208,7 @@ def _validation_images(config: RunConfig) -> ValImages:
 
 def _class_names(run: Run) -> tuple[str, ...]:
     if not run.data:
-        raise ValueError(f"{run.folder} has no data.json: its run ended before it had loaded its data")
+        raise ValueError(f"{run.folder} has no data.json: the run ended before it had loaded its data")
     names = tuple(run.data["class_names"])
     outputs = run.config.model.num_outputs or len(names)
     return names + tuple(f"output {number}, no class" for number in range(len(names), outputs))
@@ -217,7 +216,7 @@ def _class_names(run: Run) -> tuple[str, ...]:
 
 def _member(run: Run, images: ValImages, options: EvaluationOptions, engine: Engine, step: int | None) -> Member:
     config = run.config
-    # A linear classifier takes images of the crop only; as a convolution it has the same numbers and takes any.
+    # A linear classifier takes only images of the crop size; as a convolution, with the same weights, it takes any.
     config = replace(config, model=replace(config.model, classifier="conv"))
     model = build_model(config, num_classes=len(run.data["class_names"]))
     state = checkpoint.load_weights(run.folder / "checkpoints", identity(run.config), step=step)
@@ -236,24 +235,24 @@ def _member(run: Run, images: ValImages, options: EvaluationOptions, engine: Eng
 
 
 def _check_same_images(first: Run, other: Run, images: ValImages, others: ValImages) -> None:
-    """Refuse an ensemble in which one run has trained on what another holds out.
+    """Refuse an ensemble in which one run trained on images that another holds out.
 
     Raises:
         ValueError: the validation images differ.
     """
     if first.config.data.size != other.config.data.size:
-        # Stored at another size, images can only be compared after loading them at the same.
+        # Images stored at different sizes can only be compared after loading both at the same size.
         data = replace(other.config.data, size=first.config.data.size, crop=first.config.data.crop, jitter=None)
         others = _validation_images(replace(other.config, data=data))
     if _digest(images) != _digest(others):
         raise ValueError(
-            f"{other.folder} has other validation images than {first.folder}, and may have trained on them;"
+            f"{other.folder} has other validation images than {first.folder}, and may have trained on those of {first.folder};"
             " an ensemble needs runs with the same data and, where the split is drawn, the same run.seed"
         )
 
 
 def _digest(images: ValImages) -> str:
-    """Hash the number of images and a sample of them, evenly spread."""
+    """Hash the number of images and an evenly spaced sample of them."""
     hashed = hashlib.sha256(str(len(images)).encode())
     for place in range(min(NUM_COMPARED, len(images))):
         image, label = images[place * len(images) // min(NUM_COMPARED, len(images))]

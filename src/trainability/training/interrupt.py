@@ -1,4 +1,4 @@
-"""Ctrl-C and the scheduler's terminate signal, turned into a question that the loop asks between steps."""
+"""Turn Ctrl-C and SIGTERM into a flag that the loop reads between steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import FrameType, TracebackType
 
 
 class StopSignal:
-    """While entered, remembers the first Ctrl-C or SIGTERM; the second Ctrl-C interrupts at once, as always."""
+    """Context manager that records the first Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once."""
 
     def __init__(self) -> None:
-        """Start with nothing received."""
+        """Begin with no signal received."""
         self.received = False
         self._before: dict[int, signal._HANDLER] = {}
 
@@ -21,13 +21,13 @@ class StopSignal:
         self.received = True
 
     def __enter__(self) -> StopSignal:
-        """Take the signals over; only the main thread may, elsewhere they keep their meaning."""
+        """Install the signal handlers; only the main thread can, in others the signals keep their handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

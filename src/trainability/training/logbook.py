@@ -1,4 +1,4 @@
-"""Everything that the loop says: rows to the run directory and the sinks, progress to the display, and how it ended."""
+"""Record what the loop does: rows for the run directory and the sinks, progress for the display, and the outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainability.training.tally import StepSums
 
 @dataclass(frozen=True, kw_only=True)
 class RunOverview:
-    """What a display is told when training begins.
+    """What a display receives when training starts.
 
     Attributes:
         config: complete.
@@ -37,10 +37,10 @@ class RunOverview:
         num_val: validation images.
         num_classes: logits.
         steps_per_epoch: updates.
-        position: where the run is; not at step 0 when it was resumed.
+        position: of the run; not step 0 if it was resumed.
         table: initialisation table.
-        notes: lines that a person should read.
-        engine: where it computes.
+        notes: lines to show to the user.
+        engine: device, precision, processes.
     """
 
     config: RunConfig
@@ -57,14 +57,14 @@ class RunOverview:
 
 
 class Display(Protocol):
-    """Shows a run to a person; called in the main process only."""
+    """Shows a run to the user; called only in the main process."""
 
     def start(self, start: RunOverview) -> None:
         """Training begins."""
         ...
 
     def step(self, position: Position) -> None:
-        """A step was issued. Called every step: it must be quick and must not touch the device."""
+        """A step was issued. Called every step: it must be fast and must not wait for the device."""
         ...
 
     def rows(self, rows: list[dict[str, Any]]) -> None:
@@ -76,7 +76,7 @@ class Display(Protocol):
         ...
 
     def diagnosed(self, diagnosis: Diagnosis, new: list[Finding]) -> None:
-        """The check before the first step was made, or findings arose that had not been told."""
+        """The check before the first step is done, or there are new findings."""
         ...
 
 
@@ -86,10 +86,10 @@ class Outcome:
 
     Attributes:
         status: "finished", "interrupted", "stopped" (`--run.stop-on`) or "non-finite".
-        position: where the run is now.
-        evaluation: row of the run's last evaluation, if there was one.
-        message: what happened, for a run that did not finish.
-        images_per_second: mean over the training of this call; `None` if it read no step.
+        position: of the run.
+        evaluation: row of the run's last evaluation, if any.
+        message: for a run that did not finish, what happened.
+        images_per_second: mean over this call's training time; `None` if it read no step.
     """
 
     status: str
@@ -101,7 +101,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class _Issued:
-    """A step that the device has been given and the host has not read."""
+    """A step that was issued to the device and not read yet."""
 
     step: int
     num_examples: int
@@ -109,7 +109,7 @@ class _Issued:
 
 
 class Logbook:
-    """Keeps what happened since the last read, and writes it down when it is known."""
+    """Collects the steps since the last read, and records them when their results are read."""
 
     def __init__(
         self,
@@ -120,9 +120,9 @@ class Logbook:
         loader: Loader,
         start: RunOverview,
     ) -> None:
-        """Open the sinks and tell the display that training begins."""
+        """Open the sinks, and tell the display that training starts."""
         self.config, self.record, self.loader = config, record, loader
-        # The other processes compute the same and say nothing.
+        # The other processes compute the same and record nothing.
         self.writes = engine.is_main
         self.display = display if engine.is_main else None
         flat = {
@@ -135,28 +135,28 @@ class Logbook:
         recorded = read_rows(record.folder / EVALUATIONS) if engine.is_main else []
         self.last_evaluation: dict[str, Any] | None = recorded[-1] if recorded else None
         self.num_examples, self.seconds = 0, 0.0
-        # A resumed run tells again what it still suffers from; the file has each finding where it first arose.
-        told = read_rows(record.folder / FINDING_EVENTS) if self.writes else []
-        self.told_findings = {(row["rule"], row["severity"]) for row in told}
+        # A resumed run shows its open findings again; the file has each finding once, at its first step.
+        known = read_rows(record.folder / FINDING_EVENTS) if self.writes else []
+        self.known_findings = {(row["rule"], row["severity"]) for row in known}
         if self.display:
             self.display.start(start)
         self.clock = time.perf_counter()
 
     def issued(self, position: Position, num_examples: int, lr: float) -> None:
-        """Note a step whose results the device still owes."""
+        """Note a step whose results have not been read."""
         self.pending.append(_Issued(step=position.step, num_examples=num_examples, lr=lr))
         if self.display:
             self.display.step(position)
 
     def read(self, position: Position, sums: list[StepSums]) -> Position:
-        """Write the steps since the last read down, and add them to the sums of the epoch.
+        """Record the steps since the last read, and add them to the sums of the epoch.
 
         Args:
             position: after the last of them.
             sums: as read from the device, one per issued step.
 
         Returns:
-            The position with its sums; steps from the first non-finite one on are not counted.
+            The position with updated sums; the first non-finite step and those after it do not count.
         """
         now = time.perf_counter()
         elapsed, self.clock = now - self.clock, now
@@ -205,7 +205,7 @@ class Logbook:
         }
 
     def layers(self, step: int, layers: tuple[LayerStats, ...]) -> None:
-        """Write down what a sampled step showed inside the network."""
+        """Record the layers of a sampled step."""
         kept = [{key: value for key, value in to_plain(layer).items() if value is not None} for layer in layers]
         self.record.append(LAYERS, [{"step": step, **row} for row in kept])
         for sink in self.sinks:
@@ -218,11 +218,11 @@ class Logbook:
                         sink.histogram(step, f"{kind}/{layer.name}", shares)
 
     def diagnosed(self, step: int, diagnosis: Diagnosis, new: list[Finding]) -> None:
-        """Write a diagnosis down, and show the findings that are new."""
+        """Record a diagnosis, and show its new findings."""
         self.record.write_findings(step=step, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
-        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.told_findings]
+        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.known_findings]
         self.record.append(FINDING_EVENTS, [{"step": step, **to_plain(finding)} for finding in unwritten])
-        self.told_findings |= {(finding.rule, finding.severity) for finding in unwritten}
+        self.known_findings |= {(finding.rule, finding.severity) for finding in unwritten}
         for sink in self.sinks:
             for finding in new:
                 sink.text(step, f"finding/{finding.rule}", f"{finding.severity}: {finding.seen}. {finding.remedy}")
@@ -230,7 +230,7 @@ class Logbook:
             self.display.diagnosed(diagnosis, new)
 
     def epoch(self, position: Position, measured: Errors) -> Position:
-        """Write the end of an epoch down.
+        """Record the end of an epoch.
 
         Args:
             position: after its last step, with its sums.
@@ -265,11 +265,11 @@ class Logbook:
         return Position(step=position.step, epoch=position.epoch + 1, plateau=plateau)
 
     def restart_clock(self) -> None:
-        """Leave evaluation and saving out of the speed of training."""
+        """Exclude evaluation and saving from the training speed."""
         self.clock = time.perf_counter()
 
     def end(self, position: Position, status: str, message: str | None) -> Outcome:
-        """Write how the run ended."""
+        """Record how the run ended."""
         speed = self.num_examples / self.seconds if self.seconds else None
         if self.writes:
             self.record.write_result(

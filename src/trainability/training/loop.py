@@ -1,4 +1,4 @@
-"""fit(): the one visible training loop, and how a run begins or is continued."""
+"""fit(): the training loop, and how a run starts or continues."""
 
 from __future__ import annotations
 
@@ -29,31 +29,33 @@ from trainability.training.tally import StepSums
 def fit(
     config: RunConfig, parts: TrainingParts, record: RunWriter, *, engine: Engine, display: Display | None = None
 ) -> Outcome:
-    """Train from where the run directory is to the end of the configured epochs.
+    """Train from the position of the run directory to the last configured epoch.
+
+    The loop is one long function on purpose: it reads from top to bottom.
 
     Args:
         config: complete (`RunConfig.completed`), equal to the run directory's.
         parts: of `assemble`, with the starting weights.
-        record: the run directory; if it has a checkpoint, the run goes on exactly from there.
+        record: the run directory; if it has a checkpoint, the run continues exactly from it.
         engine: device, precision, processes.
         display: shows progress; in the main process only.
 
     Returns:
-        How it ended.
+        How the run ended.
 
     Raises:
-        ValueError: what the run directory holds is damaged, or none of its checkpoints can be read; it is left as it was.
+        ValueError: a file of the run directory is damaged, or none of its checkpoints can be read; nothing is changed.
     """
     optim, settings = config.optim, config.run
     model, network, loader = parts.model, parts.network, parts.loader
     position, notes = restore_or_begin(config, record, parts, engine)
     logbook = Logbook(config, record, engine, display, loader, overview_of(config, record, parts, engine, position, notes))
     step_once = parts.step(parts.optimizer, optim.clip, engine.device)
-    tally = parts.tally(engine, min(settings.log_every_steps, loader.steps_per_epoch))  # the end of an epoch is read too
+    tally = parts.tally(engine, min(settings.log_every_steps, loader.steps_per_epoch))  # an epoch's last step is always read
     due = Due(settings.log_every_steps, settings.checkpoint_every_steps)
     monitor = RunMonitor(config, parts, record, engine, logbook, position)
     if engine.any(monitor.doomed is not None):
-        return logbook.end(position, "stopped", f"{monitor.doomed}; it was not begun, so there is nothing to keep")
+        return logbook.end(position, "stopped", f"{monitor.doomed}; training did not start, so there is nothing to save")
 
     with StopSignal() as stop, monitor:
         while position.epoch < optim.epochs:
@@ -64,8 +66,8 @@ def fit(
                 for micro in micro_batches:
                     with engine.accumulating(network, is_last=micro.is_last):
                         losses, logits = forward(network, model, micro, engine)
-                        # Processes average their gradients: times their number that is the sum, and the loss is the mean
-                        # over the step's examples, whatever the split.
+                        # DDP averages gradients over processes. Times their number, that is the sum, so the loss is the mean
+                        # over the step's examples for any number of processes and micro-batches.
                         (losses.sum() * (engine.world_size / num_examples)).backward()
                     tally.add(losses, logits, micro.labels, micro.weights)
                     monitor.after_backward(tally, micro, position)
@@ -76,7 +78,7 @@ def fit(
 
                 ends_epoch = position.step_in_epoch == loader.steps_per_epoch
                 saves = due.checkpoint(position.step) and not ends_epoch
-                # Alone, a stop is known at once; several processes can only agree where they meet anyway, at a read.
+                # A single process can stop at any step; several can only agree at a read, where they communicate.
                 stops = stop.received and engine.world_size == 1
                 if due.read(position.step) or ends_epoch or saves or stops:
                     sums = tally.read()  # note: waits for the device
@@ -105,16 +107,16 @@ def fit(
 
 
 def forward(network: nn.Module, model: nn.Module, micro: MicroBatch, engine: Engine) -> tuple[Tensor, Tensor]:
-    """Pass a micro-batch forward.
+    """Run a micro-batch forward.
 
     Returns:
-        (batch,) float32 cross-entropy per example, 0 where it does not count, and (batch, classes) logits.
+        (batch,) float32 cross-entropy per example, 0 for fillers, and (batch, classes) logits.
     """
     set_dropout_keys(model, micro.keys)
     with engine.autocast():
         logits = network(micro.images)
     losses = F.cross_entropy(logits.float(), micro.labels, reduction="none")
-    # A filler's loss is cut off, not multiplied by 0: 0 times an overflow would be NaN.
+    # A filler's loss is replaced, not multiplied by 0: 0 times Inf is NaN.
     return torch.where(micro.weights > 0, losses, 0.0), logits
 
 
@@ -122,7 +124,7 @@ def measure(parts: TrainingParts, config: RunConfig, engine: Engine) -> Errors:
     """Evaluate on the whole validation set."""
     batch_size = config.optim.micro_batch_size or max(1, config.optim.batch_size // engine.world_size)
     return parts.evaluate(
-        parts.model,  # not the wrapped network: nothing needs to be exchanged
+        parts.model,  # not the wrapped network: evaluation needs no communication
         parts.loader.validation(batch_size),
         num_classes=parts.loader.num_classes,
         device=engine.device,
@@ -134,20 +136,20 @@ def measure(parts: TrainingParts, config: RunConfig, engine: Engine) -> Errors:
 def locate_nonfinite(
     config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine, position: Position, sums: list[StepSums]
 ) -> tuple[Position, str]:
-    """Find the layer that a NaN or Inf came from, and save the weights from before it.
+    """Find the layer in which a NaN or Inf first appeared, and save the weights from before that step.
 
-    The guard has left the weights as they were before the bad step, and every draw of that step can be made again.
+    The guard has skipped the bad step's update, and every random draw of that step can be repeated.
 
     Args:
         config: of the run.
         record: run directory.
         parts: the network and its optimizer.
-        engine: where.
-        position: after the steps that were read.
-        sums: of these steps; the last of them is bad.
+        engine: device, precision, processes.
+        position: after the steps just read.
+        sums: of these steps; the last is the bad one.
 
     Returns:
-        The position before the bad step, and one line that names step and layer.
+        The position before the bad step, and one line with step and layer.
     """
     num_lost = sum(not step.is_finite for step in sums)
     before = replace(position, step=position.step - num_lost, step_in_epoch=position.step_in_epoch - num_lost)
@@ -155,26 +157,26 @@ def locate_nonfinite(
     def passes() -> None:
         num_examples = parts.loader.num_examples(before.step_in_epoch)
         for micro in next(parts.loader.steps(before.epoch, first=before.step_in_epoch)):
-            # On the model without its wrapper, processes exchange nothing: each looks at its own part of the batch.
+            # The unwrapped model needs no communication: each process repeats its own part of the batch.
             losses, _ = forward(parts.model, parts.model, micro, engine)
             (losses.sum() * (engine.world_size / num_examples)).backward()
 
     parts.optimizer.zero_grad()
     places = engine.gathered(first_nonfinite(parts.model, passes))
     parts.optimizer.zero_grad()
-    where = next((place for place in places if place), "every layer is finite by itself; their gradient norm is not")
+    where = next((place for place in places if place), "every layer is finite, but the gradient norm is not")
     if before.step > 0:
         save(config, record, before, parts, engine)
         what = f"the weights from before it are in {record.checkpoints / f'step-{before.step:09d}'}*"
     else:
-        what = "there is nothing to keep, it is the first step"
+        what = "there is nothing to save, it is the first step"
     return before, f"loss or gradient is not finite at step {before.step + 1}: {where}; {what}"
 
 
 def overview_of(
     config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine, position: Position, notes: list[str]
 ) -> RunOverview:
-    """Gather what a display shows at the start."""
+    """Collect what a display shows at the start."""
     return RunOverview(
         config=config,
         folder=record.folder,
@@ -191,15 +193,15 @@ def overview_of(
 
 
 def restore_or_begin(config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine) -> tuple[Position, list[str]]:
-    """Restore the newest readable checkpoint of a run, or begin it.
+    """Restore the newest readable checkpoint of a run, or start the run.
 
-    A run whose epochs are all done is taken up too: it may have been killed before it had written how it ended.
+    A run whose epochs are all done is restored too: it may have been killed before it recorded how it ended.
 
     Returns:
-        Where the run is, and notes about checkpoints that could not be read.
+        The position of the run, and notes about checkpoints that could not be read.
 
     Raises:
-        ValueError: none of its checkpoints can be read, they are gone, or a record is damaged. Nothing has been written then.
+        ValueError: its checkpoints are unreadable or missing, or a record is damaged. Nothing has been written then.
     """
     loaded = parts.load_latest(record.checkpoints, parts.model, parts.optimizer, engine, identity(config))
     position = loaded.position if loaded else Position()
@@ -217,7 +219,7 @@ def restore_or_begin(config: RunConfig, record: RunWriter, parts: TrainingParts,
     if problem := engine.gathered(problem)[0]:
         raise ValueError(problem)
     if engine.is_main:
-        record.write_config(config)  # with the larger number of epochs, if that was asked for
+        record.write_config(config)  # the number of epochs may be larger now
         record.write_environment(device=engine.device, world_size=engine.world_size)
         record.write_data(parts.data)
         record.write_init(parts.table)
@@ -225,14 +227,14 @@ def restore_or_begin(config: RunConfig, record: RunWriter, parts: TrainingParts,
 
 
 def save(config: RunConfig, record: RunWriter, position: Position, parts: TrainingParts, engine: Engine) -> None:
-    """Write a checkpoint that the records on the disk agree with."""
+    """Flush the records to the disk, then write a checkpoint."""
     if engine.is_main:
         record.sync()
     checkpoint.save(record.checkpoints, position, parts.model, parts.optimizer, engine, identity(config))
 
 
 def kept(record: RunWriter, position: Position) -> str:
-    """Say where the weights of a run that is ended early are."""
+    """Write where the weights of a run that ends early are saved."""
     return f"the weights after step {position.step} are in {record.checkpoints / f'step-{position.step:09d}'}*"
 
 
@@ -243,7 +245,7 @@ def next_step(position: Position) -> Position:
 
 @dataclass(frozen=True)
 class Due:
-    """Which steps, counted from 1 over the run, are read and saved."""
+    """At which steps, counted from 1 over the run, the device is read and a checkpoint is written."""
 
     read_every: int
     checkpoint_every: int | None
@@ -253,5 +255,5 @@ class Due:
         return step % self.read_every == 0
 
     def checkpoint(self, step: int) -> bool:
-        """Whether a checkpoint follows this step."""
+        """Whether a checkpoint is written after this step."""
         return self.checkpoint_every is not None and step % self.checkpoint_every == 0

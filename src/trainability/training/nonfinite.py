@@ -1,4 +1,4 @@
-"""Which layer the first NaN or Inf of a step came from."""
+"""Find the layer in which the first NaN or Inf of a step appeared."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trainability.training.engine import local_tensor
 
 
 def first_nonfinite(model: nn.Module, forward_and_backward: Callable[[], object]) -> str | None:
-    """Repeat a step with every layer's output and gradient looked at.
+    """Repeat a step, and check the outputs and gradients of every layer.
 
     Args:
         model: with the weights from before the step.
-        forward_and_backward: the passes of the step; leaves gradients, which the caller clears.
+        forward_and_backward: both passes of the step; leaves gradients, which the caller clears.
 
     Returns:
-        A phrase such as "features.7 gave Inf in the forward pass"; `None` where everything was finite.
+        A phrase such as "features.7 gave Inf in the forward pass"; `None` if everything was finite.
     """
     for name, parameter in model.named_parameters():
         if (what := _what(parameter)) is not None:

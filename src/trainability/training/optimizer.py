@@ -1,4 +1,4 @@
-"""Stochastic gradient descent whose step is left out, on the device, once anything is not finite."""
+"""Stochastic gradient descent that skips updates, on the device, once the loss or the gradient is not finite."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trainability.training.engine import full_tensor
 
 
 def build_optimizer(model: nn.Module, optim: OptimConfig, *, fused: bool) -> torch.optim.SGD:
-    """Build SGD over all parameters of a model, biases included.
+    """Build SGD over all parameters of a model, including biases.
 
     Args:
         model: on its device.
         optim: momentum, Nesterov, weight decay.
-        fused: one kernel over all parameters; not for sharded ones.
+        fused: use one kernel for all parameters; not possible for sharded ones.
     """
     return torch.optim.SGD(
         model.parameters(),
@@ -28,14 +28,14 @@ def build_optimizer(model: nn.Module, optim: OptimConfig, *, fused: bool) -> tor
 
 
 class GuardedStep:
-    """Clips and steps, and from the first non-finite loss or gradient norm on leaves the weights as they are.
+    """Clips and steps; from the first non-finite loss or gradient norm on, it leaves the weights unchanged.
 
-    The guard is a flag on the device that the fused kernel reads itself, so that no step waits for it. When the host reads
-    the record some steps later, the weights are still those before the bad step, and the step can be looked at again.
+    The guard is a flag on the device that the fused kernel reads, so that no step waits for it. When the host reads the results
+    some steps later, the weights are still those before the bad step, and the step can be repeated.
     """
 
     def __init__(self, optimizer: torch.optim.SGD, clip: float | None, device: torch.device) -> None:
-        """Guard an optimizer.
+        """Wrap an optimizer.
 
         Args:
             optimizer: of `build_optimizer`.
@@ -48,12 +48,12 @@ class GuardedStep:
         self.bad = torch.zeros((), device=device)
 
     def __call__(self, lr: float, loss_sum: Tensor) -> Tensor:
-        """Make one step and clear the gradients.
+        """Make one update and clear the gradients.
 
         Args:
             lr: learning rate of this step.
-            loss_sum: () float, this process's loss; only whether it is finite matters, and the gradients, which all
-                processes share, tell that too.
+            loss_sum: () float, this process's loss; only whether it is finite matters. A non-finite loss in another process
+                shows in the gradients, which are summed over all.
 
         Returns:
             () float32: the norm of the gradient before clipping, on the device.
@@ -66,11 +66,11 @@ class GuardedStep:
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm, foreach=True)
         if self.is_fused:
-            # The attribute that torch's own gradient scaler sets; the kernel skips the update where it is 1.
+            # The attribute that torch's gradient scaler sets; the kernel skips the update if it is 1.
             self.optimizer.found_inf = self.bad  # type: ignore[attr-defined]
             self.optimizer.step()
         elif not self.bad.item():
-            # Sharded parameters have no fused kernel: here the host must know, and waits for the device every step.
+            # There is no fused kernel for sharded parameters, so the host waits for the device every step.
             self.optimizer.step()
         self.optimizer.zero_grad()
         return norm

@@ -1,4 +1,4 @@
-"""What a run trains with, put together from its configuration: data, network, starting weights, optimizer."""
+"""Build from a configuration what a run trains with: data, network, initialisation, optimizer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from trainability.config.period import check_period
 from trainability.data import dataset
 from trainability.data.dataset import DataSet
 from trainability.data.loader import Loader
+from trainability.data.memory import check_fits
 from trainability.data.streaming import make_loader
 from trainability.evaluation.metrics import Errors
 from trainability.evaluation.protocols import evaluate
 from trainability.extras import require
 from trainability.initialization import InitPlan, LayerInit
-from trainability.models.vgg import VGG, build_vgg, count_parameters
+from trainability.models.vgg import CHANNELS, VGG, build_vgg, count_parameters
 from trainability.training import checkpoint
 from trainability.training.engine import Engine
 from trainability.training.optimizer import GuardedStep, build_optimizer
@@ -31,7 +32,7 @@ from trainability.training.tally import Tally
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """Everything that a run trains with; the last ones are what `faults` exchanges."""
+    """Everything that a run trains with; `faults` replaces some of it."""
 
     model: VGG
     network: nn.Module
@@ -47,16 +48,16 @@ class TrainingParts:
 
 
 def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) -> TrainingParts:
-    """Build data, network with its starting weights, and optimizer.
+    """Build data, initialised network and optimizer.
 
     Args:
         config: complete.
-        engine: where.
-        data: in place of the whole set that the configuration names.
+        engine: device, precision, processes.
+        data: used instead of the configuration's whole data set.
 
     Raises:
-        ValueError: the plan does not fit the network, the batch is larger than the set, the run to copy from has other
-            shapes, a technique is younger than `run.period`. Nothing has been written then.
+        ValueError: the plan does not fit the network, the batch is larger than the training set, the run of `init.from` has
+            other shapes, a technique is newer than `run.period`, or the memory is too small. Nothing has been written then.
         MissingExtra: a sink is not installed. Nothing has been written then.
     """
     for sink in config.run.sinks:
@@ -73,13 +74,14 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
         rank=engine.rank,
         world_size=engine.world_size,
     )
-    with torch.device("meta"):  # torch's own drawing of weights would take as long as ours: seconds at full width
+    with torch.device("meta"):  # skips torch's default initialisation, which takes seconds at full width
         model = build_model(config, num_classes=loader.num_classes)
+    num_parameters = count_parameters(model)
+    _check_fits(config, num_parameters, engine)
     model = model.to_empty(device="cpu")
     table = initialization.apply(InitPlan.parse(config.init.plan), model, seed=config.run.seed)
     if config.init.from_ is not None:
         table = initialization.copy_shallower(trained_model(config.init.from_), model, table)
-    num_parameters = count_parameters(model)
     network = engine.prepare(model)
     optimizer = build_optimizer(model, config.optim, fused=not engine.is_sharded)
     return TrainingParts(
@@ -93,11 +95,24 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
     )
 
 
+def _check_fits(config: RunConfig, num_parameters: int, engine: Engine) -> None:
+    """Refuse a network or a batch that the device cannot hold; less is counted than is needed, so what fits is taken."""
+    assert config.data.crop is not None
+    assert config.model.width is not None
+    num_shares = engine.world_size if engine.is_sharded else 1
+    states = 12 * num_parameters / num_shares  # weight, gradient and momentum in float32
+    check_fits(states, f"a network of {num_parameters:,} parameters, with gradients and momentum,", engine.device)
+    batch = min(config.optim.batch_size // engine.world_size, config.optim.micro_batch_size or config.optim.batch_size)
+    channels = 3 + max(1, round(CHANNELS[0] * config.model.width))  # the images, and the first layer's outputs
+    what = f"the first layer with {batch:,} images of data.crop {config.data.crop} (optim.micro-batch-size is how many at once)"
+    check_fits(4.0 * batch * config.data.crop**2 * channels, what, engine.device)
+
+
 def build_model(config: RunConfig, *, num_classes: int) -> VGG:
-    """Build the network that a complete configuration names, with torch's default weights.
+    """Build the network of a complete configuration, with PyTorch's default weights.
 
     Raises:
-        ValueError: it would have fewer outputs than there are classes.
+        ValueError: it has fewer outputs than there are classes.
     """
     assert config.model.width is not None
     assert config.data.crop is not None
@@ -119,7 +134,7 @@ def trained_model(folder: Path) -> VGG:
     """Load the newest weights of a run.
 
     Raises:
-        ValueError: it is no run directory, or has no checkpoint.
+        ValueError: it is not a run directory, or has no checkpoint.
     """
     run = read_run(folder)
     model = build_model(run.config, num_classes=len(run.data["class_names"]))

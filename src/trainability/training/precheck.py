@@ -1,4 +1,4 @@
-"""What is looked at before the first step: a probe of the net, the images as the loop will get them, and the metric."""
+"""The check before the first step: a probe of the network, audits of the images as the loop gets them and of the metric."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ DOOMED = ("dead", "unstable")
 
 
 def evidence_before(parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int) -> Evidence:
-    """Collect what can be known before the first step; the network, its gradients and random state stay as they are.
+    """Collect evidence before the first step; network, gradients and random state are restored.
 
     Args:
         parts: of `assemble`, with the starting weights.
         config: complete.
-        engine: where.
+        engine: device, precision, processes.
         planned_steps: updates of the whole run.
 
     Returns:
-        Evidence of probe and audits. What fails in here is named in it and stops nothing.
+        Evidence of probe and audits. An error in here is recorded as a problem and does not stop the run.
     """
     problems = []
     shape = (3, parts.model.crop, parts.model.crop)
@@ -52,15 +52,15 @@ def evidence_before(parts: TrainingParts, config: RunConfig, engine: Engine, *, 
         "metric": lambda: audit_metric(lambda pairs: _metric(parts, pairs), num_classes=max(10, parts.loader.num_classes)),
     }
     if not len(parts.loader.val_labels):
-        problems.append("validation: data.val-fraction leaves no image for it, so train will refuse this")
+        problems.append("validation: data.val-fraction leaves no validation image, so train refuses this configuration")
     if engine.is_sharded:
         del looks["probe"]
-        problems.append("the start: a sharded network is not probed; trainability check does it in one process")
+        problems.append("probe: not done for a sharded network; trainability check does it in one process")
     for name, look in looks.items():
         try:
             found[name] = look()
-        except Exception as error:  # the doctor never turns a run that works into one that fails
-            problems.append(f"{name}: the check itself failed ({type(error).__name__}: {error})")
+        except Exception as error:  # an error of the doctor never stops a run
+            problems.append(f"{name}: the check failed ({type(error).__name__}: {error})")
     return Evidence(num_classes=parts.loader.num_classes, problems=tuple(problems), **found)  # type: ignore[arg-type]
 
 
@@ -70,7 +70,7 @@ def _is_augmented(config: RunConfig) -> bool:
 
 
 def _train_batches(parts: TrainingParts, *, epoch: int) -> Iterator[MicroBatch]:
-    """The images of the first epoch in their order, with the random draws of `epoch`."""
+    """The images of the first epoch in their order, augmented with the random draws of `epoch`."""
     return itertools.chain.from_iterable(parts.loader.steps(0, draws_of=epoch))
 
 
@@ -79,7 +79,7 @@ def _pairs(batches: Iterator[MicroBatch]) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def first_images(parts: TrainingParts, num: int) -> tuple[Tensor, Tensor]:
-    """Cut the first `num` training images and labels, as the loop gets them."""
+    """Return the first `num` training images and labels, as the loop gets them."""
     images, labels, count = [], [], 0
     for micro in _train_batches(parts, epoch=0):
         images.append(micro.images[: num - count])
@@ -95,12 +95,12 @@ def _probe(parts: TrainingParts, config: RunConfig, engine: Engine, planned_step
     images, labels = first_images(parts, size)
     set_dropout_keys(parts.model, None)
     settings = optimizer_settings(parts.optimizer, parts.model, clip=config.optim.clip, planned_steps=planned_steps)
-    # The rate of the first step may be that of a warm-up; the plateau is about the rate that the run will have.
+    # The first step's learning rate may be that of a warm-up; the plateau depends on the full learning rate.
     settings = dataclasses.replace(settings, lr=config.optim.lr)
     return probe(parts.model, F.cross_entropy, images, labels, optimizer=settings)
 
 
 def _metric(parts: TrainingParts, pairs: list[tuple[Tensor, Tensor]]) -> float:
-    """Top-1 error of known logits, by what the loop evaluates with."""
+    """Top-1 error of known logits, by the function that the loop evaluates with."""
     batches = ((logits, labels, torch.ones(len(labels))) for logits, labels in pairs)
     return parts.evaluate(nn.Identity(), batches, num_classes=pairs[0][0].shape[1], device=torch.device("cpu")).top1_error

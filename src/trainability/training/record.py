@@ -1,17 +1,19 @@
-"""The run directory: what a run writes, and how it is read back.
+"""Write and read the run directory.
 
-Plain files. JSON-line files are only appended to, so a kill can tear nothing but their last line, which the reader leaves out;
-all others are written under another name and renamed. One process at a time writes them (`RunWriter.held`).
+All files are plain. JSON-lines files are only appended to, so a kill can leave at most an incomplete last line, which the
+reader drops; all others are written under a temporary name and renamed. Only one process at a time writes (`RunWriter.held`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -26,7 +28,7 @@ from trainability.config import RunConfig
 from trainability.disk import lock, whole
 from trainability.training.rows import read_json, read_rows
 
-# Reading a run needs no torch, and `watch` answers at once without it.
+# Reading a run does not need torch, so that `watch` starts at once.
 if TYPE_CHECKING:
     import torch
 
@@ -38,20 +40,20 @@ FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidenc
 
 
 class RunWriter:
-    """Writes a run directory. Only the main process has one that writes."""
+    """Writes a run directory; only in the main process."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a run directory that `create` made."""
+        """Open a run directory that `create` made."""
         self.folder = folder
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints are."""
+        """Folder of the checkpoints."""
         return self.folder / "checkpoints"
 
     @classmethod
     def create(cls, folder: Path, config: RunConfig) -> RunWriter:
-        """Make a new run directory with its complete configuration.
+        """Create a run directory with its complete configuration.
 
         Raises:
             ValueError: the directory already holds a run, or cannot be written.
@@ -68,11 +70,11 @@ class RunWriter:
         return cls(folder)
 
     def write_config(self, config: RunConfig) -> None:
-        """Write the complete configuration, which `--recipe` and `--resume` read."""
+        """Write the complete configuration, for `--recipe` and `--resume`."""
         whole.write(self.folder / "config.toml", configuration.to_toml(config).encode())
 
     def write_environment(self, *, device: torch.device, world_size: int) -> None:
-        """Write what the run ran on: versions, device, commit, command."""
+        """Write versions, device, commit and command of the run."""
         write_json(self.folder / "environment.json", environment(device=device, world_size=world_size))
 
     def write_init(self, table: list[LayerInit]) -> None:
@@ -80,7 +82,7 @@ class RunWriter:
         write_json(self.folder / "init.json", [dataclasses.asdict(row) for row in table])
 
     def write_data(self, data: DataSet) -> None:
-        """Write what the run learns from, without the images: names, counts, moments."""
+        """Write a description of the data: names, counts, moments."""
         write_json(
             self.folder / "data.json",
             {
@@ -94,26 +96,26 @@ class RunWriter:
         )
 
     def write_result(self, **result: Any) -> None:
-        """Write how the run ended; a run under way, or killed, has no such file."""
+        """Write how the run ended; a run in progress, or killed, has no such file."""
         write_json(self.folder / "result.json", result)
 
     def write_findings(self, *, step: int, **diagnosis: Any) -> None:
-        """Write what the doctor says after a step; the evidence has a file of its own."""
+        """Write the diagnosis after a step, without the evidence, which has its own file."""
         del diagnosis["evidence"]
         write_json(self.folder / FINDINGS, {"step": step, **diagnosis})
 
     def write_evidence(self, evidence: dict[str, Any]) -> None:
-        """Write what the doctor has seen, for `trainability diagnose` and for a resume."""
+        """Write the evidence, for `trainability diagnose` and for a resume."""
         write_json(self.folder / EVIDENCE, evidence)
 
     def append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows to a JSON-lines file, in one write."""
+        """Append rows to a JSON-lines file with one write."""
         text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
         with (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
     def sync(self) -> None:
-        """Bring the rows to the disk, before a checkpoint that counts on them."""
+        """Flush the rows to the disk, before a checkpoint that relies on them."""
         for name in (STEPS, LAYERS, EVALUATIONS, FINDING_EVENTS):
             if (self.folder / name).exists():
                 with (self.folder / name).open("rb") as file:
@@ -121,10 +123,10 @@ class RunWriter:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the run directory alone, as its run must, and make it if need be; what a killed run left half written goes.
+        """Lock the run directory, creating it if it is missing, and remove incomplete files of a killed run.
 
         Raises:
-            ValueError: another process holds it, or it cannot be written.
+            ValueError: another process holds the lock, or the directory cannot be written.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -137,13 +139,13 @@ class RunWriter:
             yield
 
     def rewind(self, *, step: int, epoch: int) -> None:
-        """Drop the rows that were written after the checkpoint that the run goes on from, and a torn last line.
+        """Drop the rows written after the checkpoint from which the run continues, and an incomplete last line.
 
-        Everything is read before anything is written: a directory that cannot be continued stays as it is.
+        Everything is read before anything is written: a directory that cannot be continued is left unchanged.
 
         Args:
-            step: updates that the checkpoint has.
-            epoch: epochs that it has.
+            step: updates done at the checkpoint.
+            epoch: epochs done at the checkpoint.
 
         Raises:
             ValueError: a file is damaged.
@@ -159,35 +161,44 @@ class RunWriter:
         self.checkpoints.mkdir(exist_ok=True)
 
     def check_unsaved(self) -> None:
-        """Refuse to begin a run anew whose checkpoints are gone: its records would go with them.
+        """Refuse to restart a run whose checkpoints are missing, because that would delete its records.
 
         Raises:
-            ValueError: the records go further than a run without a checkpoint can.
+            ValueError: the records go further than those of a run before its first checkpoint.
         """
         result = read_json(self.folder / "result.json", None)
-        # The first checkpoint is written right after the first epoch's row; whatever ends a run by itself writes one too.
+        # The first checkpoint follows the first epoch's row; a run that ends earlier writes one too.
         if len(read_rows(self.folder / EVALUATIONS)) > 1 or (result is not None and result["step"] > 0):
             raise ValueError(
-                f"{self.folder} cannot be continued: {self.checkpoints} holds no checkpoint, and the records go on after the"
-                f" first; begin again with --recipe {self.folder / 'config.toml'}"
+                f"{self.folder} cannot be continued: {self.checkpoints} has no checkpoint, and the records go beyond the first"
+                f" one; start again with --recipe {self.folder / 'config.toml'}"
             )
 
 
 def next_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
-    """Name the next free run directory: runs/digits-B-001, and so on."""
+    """Make the next free run directory: runs/digits-B-001, and so on; of two processes that ask at once, each gets its own.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     stem = f"{config.data.name}-{config.model.config}-"
-    taken = [path.name.removeprefix(stem) for path in root.glob(f"{stem}*")]
-    number = max((int(name) for name in taken if name.isdigit()), default=0) + 1
-    return root / f"{stem}{number:03d}"
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [match[1] for path in root.glob(f"{stem}*") if (match := re.fullmatch(r"(\d{1,9})", path.name.removeprefix(stem)))]
+    for number in itertools.count(max(map(int, taken), default=0) + 1):
+        folder = root / f"{stem}{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a file of strict JSON, whole or not at all; NaN and infinities become null."""
+    """Write a strict JSON file atomically; NaN and infinities become null."""
     whole.write(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def _finite(value: Any) -> Any:
-    """Replace NaN and infinities by null, which every JSON reader knows; the result says what was not finite."""
+    """Replace NaN and infinities by null, which every JSON reader accepts."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
@@ -198,14 +209,14 @@ def _finite(value: Any) -> Any:
 
 
 def environment(*, device: torch.device, world_size: int) -> dict[str, Any]:
-    """Describe what a run runs on."""
+    """Describe the software and hardware of a run."""
     import torch
 
     packages: dict[str, str | None] = {}
     for name in ("trainability", "torch", "numpy"):
         try:
             packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a source tree that was not installed
+        except metadata.PackageNotFoundError:  # run from a source tree that is not installed
             packages[name] = None
     is_cuda = device.type == "cuda"
     return {
@@ -233,7 +244,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the source tree that this package runs from, if it runs from one, and whether that tree was changed."""
+    """Commit of the package's source tree, if there is one, and whether the tree has uncommitted changes."""
     here = Path(__file__).resolve().parent
     try:
         described = subprocess.run(
@@ -251,7 +262,7 @@ def _commit() -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run directory says. Lists are empty and the result is `None` where the run has not got so far.
+    """The contents of a run directory. Lists are empty, and the result is `None`, if the run has not got so far.
 
     Attributes:
         folder: the directory.
@@ -263,9 +274,9 @@ class Run:
         layers: a row per layer and sampled step.
         evaluations: a row per epoch.
         findings: the last diagnosis: verdict, reason, findings, what was not checked.
-        finding_events: a row per finding, with the step after which it was first made, or first at its severity.
-        evidence: what it rests on.
-        result: how it ended.
+        finding_events: a row per finding, with the step after which it first appeared, or first had its severity.
+        evidence: of the diagnosis.
+        result: how the run ended.
     """
 
     folder: Path
@@ -283,16 +294,16 @@ class Run:
 
 
 def check_is_run(folder: Path | str) -> None:
-    """Raise the one-line `ValueError` of a folder that is no run directory."""
+    """Raise a one-line `ValueError` if a folder is not a run directory."""
     if not (Path(folder) / "config.toml").is_file():
         raise ValueError(f"{folder} is not a run directory: it has no config.toml")
 
 
 def read_run(folder: Path | str) -> Run:
-    """Read a run directory, whatever state its run left it in.
+    """Read a run directory in any state: finished, in progress or killed.
 
     Raises:
-        ValueError: it is no run directory, or a file in it is damaged.
+        ValueError: it is not a run directory, or a file in it is damaged.
     """
     check_is_run(folder)
     folder = Path(folder)

@@ -1,7 +1,7 @@
-"""Reading JSON that a run wrote, and that somebody may have changed, or a disk damaged, since.
+"""Read JSON files of runs, which may have been changed or damaged since they were written.
 
-A row is a dict whose missing keys are a `ValueError` that names file, place and key, wherever in the program they are missed:
-so no reader of a run needs to look whether what it asks for is there, and none ends in a traceback.
+A row is a dict in which a missing key raises a `ValueError` with file, line and key. So code that reads runs need not check for
+keys, and a damaged file never causes a traceback.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Row(dict[str, Any]):
     where = ""
 
     def __missing__(self, key: str) -> Any:
-        """Say what is missing, and where."""
+        """Raise the `ValueError` of a missing key."""
         raise ValueError(f"{self.where} has no {key}; {CHANGED}")
 
 
-# What a run's files hold, where they hold it. A number may be missing (null) where it was not finite.
+# Types of the fields, if present. A number that was not finite is null.
 _KINDS: dict[str, tuple[type, ...]] = {
     "step": (int,),
     "epoch": (int,),
@@ -50,15 +50,15 @@ _NUMBERS = {
     *(f"{split}_{name}" for split in ("train", "val") for name in ("loss", "top1_error", "top5_error")),
 }
 _LARGEST = 2**63
-# Fields by the names that older versions gave them.
+# Names of fields in older versions.
 _OLDER_NAMES = {"grad_norm": "gradient_norm"}
 
 
 def parse(text: bytes, where: str) -> Any:
-    """Parse strict JSON; its objects become rows.
+    """Parse strict JSON; objects become rows.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not JSON.
     """
     try:
         return json.loads(text.decode("utf-8"), object_hook=lambda values: _row(values, where))
@@ -73,10 +73,10 @@ def _row(values: dict[str, Any], where: str) -> Row:
 
 
 def check(row: Any, where: str) -> Row:
-    """Check that a value is an object, and the kinds of what it holds.
+    """Check that a value is an object, and the types of its fields.
 
     Raises:
-        ValueError: the first thing that is wrong.
+        ValueError: gives the first wrong field.
     """
     if not isinstance(row, Row):
         raise ValueError(f"{where} is {_said(row)}, not an object; {CHANGED}")
@@ -101,10 +101,10 @@ def _said(value: Any) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines file; a torn last line, which a kill leaves, is left out.
+    """Read a JSON-lines file without an incomplete last line, which a kill leaves.
 
     Raises:
-        ValueError: a line that is not the last cannot be read, or is no record.
+        ValueError: a line other than the last cannot be read, or is not a record.
     """
     data = _bytes(path)
     if data is None:
@@ -124,10 +124,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path, default: Any) -> Any:
-    """Read a JSON file; `default`, which says of what kind it is, where there is none.
+    """Read a JSON file; if there is none, return `default`, which also gives the expected type.
 
     Raises:
-        ValueError: it is damaged, or of another kind.
+        ValueError: it is damaged, or has another type.
     """
     data = _bytes(path)
     if data is None:

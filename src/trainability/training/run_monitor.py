@@ -1,4 +1,4 @@
-"""The doctor in a run of ours: checks before the first step, watches the loop, says what it finds, and may end the run."""
+"""The doctor in a training run: checks before the first step, monitors the loop, reports findings, and may end the run."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 
 class RunMonitor:
-    """Context manager around the loop. It computes in the main process only, and changes no number of the run.
+    """Context manager around the loop. It computes only in the main process, and does not change the run's numbers.
 
     Attributes:
-        doomed: one line that says why the run is to end, once it is, and `--run.stop-on doomed` was asked for.
+        doomed: with `--run.stop-on doomed`, one line that says why the run must end, else `None`.
     """
 
     def __init__(
         self, config: RunConfig, parts: TrainingParts, record: RunWriter, engine: Engine, logbook: Logbook, position: Position
     ) -> None:
-        """Check before the first step, or take up what an interrupted run had seen."""
+        """Check before the first step, or restore the evidence of an interrupted run."""
         self.config, self.parts, self.record, self.engine, self.logbook = config, parts, record, engine, logbook
         self.doomed: str | None = None
         self.monitor: Monitor | None = None
         self.before = Evidence(num_classes=parts.loader.num_classes)
         self.first_diagnosis: Diagnosis | None = None
-        self.told: dict[str, int] = {}
+        self.reported: dict[str, int] = {}
         self.last_sample = position.step
         self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
         self.plateau = Plateau()
@@ -71,14 +71,14 @@ class RunMonitor:
             )
 
     def __enter__(self) -> RunMonitor:
-        """Attach to the optimizer, and to the network at every sampled step."""
+        """Attach to the optimizer, and at every sampled step to the network."""
         if self.monitor is not None:
             self.monitor.__enter__()
         self.logbook.restart_clock()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Detach, and write down what was seen."""
+        """Detach, and write the evidence."""
         if self.monitor is not None:
             self.monitor.__exit__(kind, error, trace)
         if self.is_on:
@@ -86,12 +86,12 @@ class RunMonitor:
 
     @property
     def is_on(self) -> bool:
-        """Whether this run is looked at at all, by this process."""
+        """Whether this process monitors the run."""
         settings = self.config.run
         return self.engine.is_main and (settings.check == "on" or settings.monitor_every_steps is not None)
 
     def after_backward(self, tally: Tally, micro: MicroBatch, position: Position) -> None:
-        """Note a micro-batch: the loss as it is logged, and the rate that the schedule gives. Waits for nothing."""
+        """Note a micro-batch: the loss as logged, and the schedule's learning rate. Does not wait for the device."""
         if self.monitor is None:
             return
         logged = tally.loss_sum.clone()
@@ -102,7 +102,7 @@ class RunMonitor:
         self.monitor.after_backward(loss, expected_lr=expected, is_last=micro.is_last)
 
     def evaluated(self, position: Position, row: dict[str, Any] | None) -> None:
-        """Note the end of an epoch, by its row of `evaluations.jsonl`."""
+        """Note the end of an epoch, with its row of `evaluations.jsonl`."""
         assert row is not None
         self.plateau = _after_row(self.plateau, self.config, row)
         if self.monitor is not None:
@@ -113,13 +113,13 @@ class RunMonitor:
             self.record.write_evidence(without_histograms(self.evidence()).to_dict())
 
     def evidence(self) -> Evidence:
-        """Everything that was seen, before and in this call."""
+        """All evidence, from before and from this call."""
         if self.monitor is None:
             return self.before
         return self.before.merge(self.monitor.evidence())
 
     def look(self, position: Position) -> None:
-        """Where the device was just read: write new layer records down, and diagnose if there are any."""
+        """Called after a read of the device: write new layer records, and diagnose if there are any."""
         if self.monitor is None:
             return
         new = [sample for sample in self.monitor.evidence().samples if sample.step > self.last_sample]
@@ -130,11 +130,11 @@ class RunMonitor:
             self._guarded(self._look, position)
 
     def _guarded(self, action: Callable[[Position], None], position: Position) -> None:
-        """Never turn a run that works into one that fails: an error in here is kept in the evidence and named once."""
+        """Keep an error of the doctor from stopping the run: it is recorded in the evidence and shown once."""
         try:
             action(position)
         except Exception as error:
-            line = f"the doctor itself failed ({type(error).__name__}: {error})"
+            line = f"the doctor failed ({type(error).__name__}: {error})"
             if line not in self.before.problems:
                 self.before = dataclasses.replace(self.before, problems=(*self.before.problems, line))
                 warnings.warn(line, RuntimeWarning, stacklevel=2)
@@ -151,16 +151,16 @@ class RunMonitor:
             diagnosis = keep_prescriptions(diagnosis, self.first_diagnosis)
         new = [finding for finding in diagnosis.findings if self._is_news(finding)]
         self.logbook.diagnosed(position.step, diagnosis, new)
-        self.told |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
+        self.reported |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
         if self.config.run.stop_on == "doomed" and diagnosis.verdict in DOOMED:
             self.doomed = f"{diagnosis.verdict}: {diagnosis.reason}"
 
     def _is_news(self, finding: Finding) -> bool:
-        return SEVERITIES.index(finding.severity) > self.told.get(finding.rule, -1)
+        return SEVERITIES.index(finding.severity) > self.reported.get(finding.rule, -1)
 
 
 def _replayed(folder: Path, config: RunConfig) -> Plateau:
-    """The schedule's state after the recorded evaluations, to compare a resume with."""
+    """Compute the schedule's state after the recorded evaluations, to compare with a resumed run."""
     plateau = Plateau()
     for row in read_rows(folder / EVALUATIONS):
         plateau = _after_row(plateau, config, row)
@@ -174,7 +174,7 @@ def _after_row(plateau: Plateau, config: RunConfig, row: dict[str, Any]) -> Plat
 
 
 def without_histograms(evidence: Evidence) -> Evidence:
-    """Leave out what `layers.jsonl` has and no rule reads."""
+    """Drop what `layers.jsonl` has and no rule reads."""
     empty = dict.fromkeys(("weight_histogram", "gradient_histogram", "activation_histogram"))
     samples = tuple(
         dataclasses.replace(sample, layers=tuple(dataclasses.replace(layer, **empty) for layer in sample.layers))
@@ -184,7 +184,7 @@ def without_histograms(evidence: Evidence) -> Evidence:
 
 
 def until(evidence: Evidence, step: int) -> Evidence:
-    """Forget what came after a step."""
+    """Drop the evidence after a step."""
     return dataclasses.replace(
         evidence,
         steps=tuple(record for record in evidence.steps if record.step <= step),
@@ -194,7 +194,7 @@ def until(evidence: Evidence, step: int) -> Evidence:
 
 
 def read_evidence(run: Run) -> Evidence:
-    """What a run wrote for the doctor, or, where it wrote none, what its steps and evaluations tell.
+    """Read a run's evidence, or, if it wrote none, make it from its steps and evaluations.
 
     Raises:
         ValueError: the file was changed or damaged.
@@ -202,7 +202,7 @@ def read_evidence(run: Run) -> Evidence:
     optim = run.config.optim
     if run.evidence is not None:
         kept = Evidence.from_dict(run.evidence)
-        # It is written at the end of every epoch: a killed run went on for a while, and its steps tell.
+        # Evidence is written at the end of every epoch; for a killed run, the steps since then are added.
         last = kept.steps[-1].step if kept.steps else 0
         later = (_step(row, run) for row in run.steps if row["step"] > last)
         return dataclasses.replace(kept, steps=(*kept.steps, *later))
@@ -222,7 +222,7 @@ def read_evidence(run: Run) -> Evidence:
 
 def _step(row: dict, run: Run) -> StepRecord:
     norm, optim = row["gradient_norm"], run.config.optim
-    # A run of an older version did not record how many micro-batches a step took: as many as its configuration says.
+    # Older versions did not record the number of micro-batches of a step; take the configuration's.
     of_process = math.ceil(optim.batch_size / run.environment.get("world_size", 1))
     usual = math.ceil(of_process / (optim.micro_batch_size or of_process))
     ratio = min(1.0, optim.clip / norm) if optim.clip is not None and norm else None
@@ -238,9 +238,9 @@ def _step(row: dict, run: Run) -> StepRecord:
 
 
 def diagnose_run(folder: Path) -> Diagnosis:
-    """Diagnose a run from what it wrote.
+    """Diagnose a run from its directory.
 
     Raises:
-        ValueError: it is no run directory, or a file in it is damaged.
+        ValueError: it is not a run directory, or a file in it is damaged.
     """
     return diagnose(read_evidence(read_run(folder)))

@@ -1,21 +1,21 @@
-"""What makes a run the same run when it is continued, and what may differ."""
+"""Which fields may change when a run is continued, and which identify it."""
 
 from __future__ import annotations
 
 from trainability import config as configuration
 from trainability.config import RunConfig
 
-# What may differ when a run is continued: it says where and how, and does not change the result.
+# Fields that may change when a run is continued: they do not change the result.
 FREE = {"run.dir", "run.device", "run.compile", "run.deterministic", "run.sinks", "run.log-every-steps"}
 FREE |= {"run.checkpoint-every-steps", "data.workers", "data.cache", "data.resident-gib"}
 FREE |= {"run.check", "run.monitor-every-steps", "run.stop-on", "run.period"}
 
-# Beside these, a run may be given more epochs, and its data may be moved.
+# In addition, the number of epochs may grow, and the data may be moved.
 _NOT_IDENTITY = FREE | {"optim.epochs", "data.path", "init.from"}
 
 
 def identity(config: RunConfig) -> dict[str, str]:
-    """Say what a checkpoint must be of to be this run's: every field that decides the result, as text.
+    """Return the identity of a run, which its checkpoints carry: every field that decides the result, as text.
 
     Args:
         config: complete.

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step, and of what the validation errors were."""
+"""The learning rate as a pure function of the step and of the past validation errors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trainability.config import OptimConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """What the plateau schedule remembers.
+    """State of the plateau schedule.
 
     Attributes:
         best_error: lowest top-1 validation error so far, in [0, 1].
         best_step: steps done when it was measured.
         best_watched: best value so far of the error that the schedule watches (`optim.plateau_metric`), in [0, 1].
         epochs_since: evaluations since the best one or the last drop.
-        num_drops: times that the rate was dropped.
+        num_drops: drops of the learning rate so far.
     """
 
     best_error: float = math.inf
@@ -30,17 +30,17 @@ class Plateau:
 def after_evaluation(
     plateau: Plateau, optim: OptimConfig, *, error: float, top5_error: float | None = None, step: int
 ) -> Plateau:
-    """Take an epoch's validation error into account.
+    """Update the state with an epoch's validation error.
 
     Args:
-        plateau: as it was.
+        plateau: state before.
         optim: with `plateau_metric`, `plateau_threshold`, `patience_epochs` and `max_drops`.
         error: top-1 validation error in [0, 1].
         top5_error: likewise; `None` below five classes, where the top-1 error is watched instead.
         step: steps done.
 
     Returns:
-        As it is now; the best error is kept under every schedule.
+        The new state; every schedule records the best error.
     """
     watched = top5_error if optim.plateau_metric == "top5" and top5_error is not None else error
     if error < plateau.best_error:
@@ -55,13 +55,13 @@ def after_evaluation(
 
 
 def learning_rate(optim: OptimConfig, *, step: int, steps_per_epoch: int, plateau: Plateau) -> float:
-    """Give the learning rate of a step.
+    """Return the learning rate of a step.
 
     Args:
-        optim: rate and schedule.
+        optim: learning rate and schedule.
         step: counted from 0 over the run.
         steps_per_epoch: to convert epochs.
-        plateau: of the last evaluation.
+        plateau: state after the last evaluation.
     """
     if step < optim.warmup_steps:
         return optim.lr * (step + 1) / optim.warmup_steps

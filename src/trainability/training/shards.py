@@ -1,16 +1,14 @@
-"""Checkpoints of a sharded network: a folder, of which each process writes its share.
+"""Checkpoints of a sharded network: a folder into which each process writes its shard.
 
-torch describes such a folder in `.metadata`, a pickle that its own reader executes. Ours is never read: `checkpoint.json` says
-where each tensor lies, in plain JSON, with the SHA-256 of every file and of itself. Values that are no tensors are read with
-`weights_only=True`, so no code in a folder from elsewhere is ever run.
+torch describes such a folder in `.metadata`, a pickle that torch's reader executes. This module never reads it:
+`checkpoint.json` gives the location of each tensor as plain JSON, with the SHA-256 of every file and of itself. Values other
+than tensors are read with `weights_only=True`, so that code in a checkpoint from elsewhere is never run.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
-import json
 import math
 import warnings
 from pathlib import Path
@@ -35,7 +33,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 from torch.distributed.checkpoint.storage import WriteResult
 
-from trainability.disk import whole
+from trainability.disk import stamped
 from trainability.training.engine import Engine
 
 FILE = "checkpoint.json"
@@ -44,24 +42,24 @@ _DTYPES = {str(dtype): dtype for dtype in (torch.float64, torch.float32, torch.b
 
 
 class _Writer(FileSystemWriter):
-    """Keeps what torch's writer knows of the tensors, in the main process."""
+    """Keeps the tensor descriptions of torch's writer, in the main process."""
 
     index: dict[str, Any]
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """Write torch's own description too, for its tools, and keep ours."""
+        """Write torch's description too, for its tools, and keep a copy."""
         super().finish(metadata, results)
         self.index = _index_of(metadata)
 
 
 def save(folder: Path, state: dict[str, Any], facts: dict[str, Any], engine: Engine) -> None:
-    """Write a checkpoint's shares, and what it is; every process calls it.
+    """Write the shards of a checkpoint and its description; every process calls this.
 
     Args:
-        folder: new; the caller renames it when it is whole.
+        folder: new; the caller renames it when it is complete.
         state: of `get_state_dict`.
-        facts: what else a checkpoint holds, in plain containers; what the main process gives counts.
-        engine: whose share is whose.
+        facts: the other contents of the checkpoint, in plain containers; those of the main process are written.
+        engine: the processes.
 
     Raises:
         OSError: it cannot be written.
@@ -69,41 +67,38 @@ def save(folder: Path, state: dict[str, Any], facts: dict[str, Any], engine: Eng
     writer = _Writer(folder)
     save_shards(state, storage_writer=writer)
     names = sorted(path.name for path in folder.glob(f"__{engine.rank}_*"))
-    own = {name: _stamp(folder / name) for name in [*names, *([_TORCH_S_OWN] if engine.is_main else [])]}
+    own = {name: stamped.stamp(folder / name) for name in [*names, *([_TORCH_S_OWN] if engine.is_main else [])]}
     files = {name: stamp for share in engine.gathered(own) for name, stamp in share.items()}
     if engine.is_main:
         values = {"facts": facts, "files": files, "index": writer.index}
-        whole.write(folder / FILE, json.dumps({"sha256": _digest(values), **values}).encode())
+        stamped.write(folder / FILE, values)
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Read `checkpoint.json`: "facts", as `save` was given them, "files" and "index".
+    """Read `checkpoint.json`: "facts" (as passed to `save`), "files" and "index".
 
     Raises:
-        ValueError: there is none, or it was changed or damaged.
+        ValueError: it is missing, changed or damaged.
     """
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if values.pop("sha256") == _digest(values):
-            return values
+        return stamped.read(folder / FILE)
     except FileNotFoundError:
-        raise ValueError(f"it has no {FILE}: it is cut off, or of an older version") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        pass
-    raise ValueError(f"{FILE} was changed or damaged")
+        raise ValueError(f"it has no {FILE}: it is incomplete, or of an older version") from None
+    except OSError as error:
+        raise ValueError(f"{FILE} cannot be read ({error.strerror})") from None
 
 
 def check_files(folder: Path, values: dict[str, Any], engine: Engine | None = None) -> None:
-    """Read every file of a checkpoint, and compare it with its checksum; several processes share the work.
+    """Verify the checksum of every file of a checkpoint; several processes divide the work.
 
     Raises:
-        ValueError: one is missing or damaged; in every process.
+        ValueError: one is missing or damaged; raised in every process.
     """
     rank, world_size = (engine.rank, engine.world_size) if engine else (0, 1)
     problem = None
     for name in sorted(values["files"])[rank::world_size]:
         try:
-            if _stamp(folder / _plain(name)) != values["files"][name]:
+            if stamped.stamp(folder / _plain(name)) != values["files"][name]:
                 problem = f"the checksum of {name} is wrong"
         except OSError as error:
             problem = f"{name} cannot be read ({error.strerror})"
@@ -113,24 +108,24 @@ def check_files(folder: Path, values: dict[str, Any], engine: Engine | None = No
 
 
 def load(folder: Path, state: dict[str, Any], values: dict[str, Any]) -> None:
-    """Load a checkpoint whose files were checked into a state of `get_state_dict`, in place; every process calls it.
+    """Load a verified checkpoint into a state of `get_state_dict`, in place; every process calls this.
 
     Raises:
-        ValueError: it does not hold what the state asks for; in every process.
+        ValueError: it lacks values of the state; raised in every process.
     """
     _load(folder, state, values)
 
 
 def weights(folder: Path, values: dict[str, Any], *, only: str | None = None) -> dict[str, torch.Tensor]:
-    """Load the weights of a checkpoint whose files were checked, whole, in one process on the CPU.
+    """Load the full weights of a verified checkpoint in one process, on the CPU.
 
     Args:
         folder: of the checkpoint.
-        values: of `read`.
-        only: name of the one that is wanted; `None` loads all.
+        values: from `read`.
+        only: name of the only tensor to load; `None` loads all.
 
     Raises:
-        ValueError: they are not as the description says.
+        ValueError: they do not match the description.
     """
     state: dict[str, Any] = {"model": {}}
     for key, entry in _metadata_of(values).state_dict_metadata.items():
@@ -139,7 +134,7 @@ def weights(folder: Path, values: dict[str, Any], *, only: str | None = None) ->
         if key.startswith("model.") and isinstance(entry, TensorStorageMetadata):
             state["model"][key.removeprefix("model.")] = torch.empty(entry.size, dtype=entry.properties.dtype)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # it is: this is for one process
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as intended: this runs in one process
         _load(folder, state, values, no_dist=True)
     return state["model"]
 
@@ -147,34 +142,34 @@ def weights(folder: Path, values: dict[str, Any], *, only: str | None = None) ->
 def _load(folder: Path, state: dict[str, Any], values: dict[str, Any], *, no_dist: bool = False) -> None:
     try:
         load_shards(state, storage_reader=_Reader(folder, values), planner=_Planner(), no_dist=no_dist)
-    except CheckpointException as error:  # a BaseException, of what went wrong in each process
+    except CheckpointException as error:  # a BaseException with the errors of each process
         failed, _ = next(iter(error.failures.values()))
         raise ValueError(str(failed).partition("\n")[0] or type(failed).__name__) from None
 
 
 class _Reader(FileSystemReader):
-    """Takes the description of the tensors from us."""
+    """Reads shards with the given description of the tensors."""
 
     def __init__(self, folder: Path, values: dict[str, Any]) -> None:
         super().__init__(folder)
         self.values = values
 
     def read_metadata(self) -> Metadata:
-        """Return the description; torch's own is a pickle."""
+        """Return the given description; torch's is a pickle."""
         return _metadata_of(self.values)
 
 
 class _Planner(DefaultLoadPlanner):
-    """Reads values that are no tensors without running code from them."""
+    """Reads values other than tensors without running code from them."""
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
-        """Load a learning rate and the like; torch's own unpickles whatever is there."""
+        """Load a value such as a learning rate; torch's method unpickles anything."""
         plain = torch.load(value, weights_only=True)
         set_element(self.original_state_dict, self.mappings[read_item.dest_index.fqn], plain)
 
 
 def _index_of(metadata: Metadata) -> dict[str, Any]:
-    """Turn torch's description into plain containers."""
+    """Convert torch's description to plain containers."""
     entries: dict[str, Any] = {}
     for key, entry in metadata.state_dict_metadata.items():
         if isinstance(entry, TensorStorageMetadata):
@@ -190,10 +185,10 @@ def _index_of(metadata: Metadata) -> dict[str, Any]:
 
 
 def _metadata_of(values: dict[str, Any]) -> Metadata:
-    """Turn a description back, and refuse one that points out of the folder, or claims more than its files hold.
+    """Convert a description back; refuse one that points outside the folder or claims more than its files hold.
 
     Raises:
-        ValueError: likewise, or it lacks something.
+        ValueError: it is refused or incomplete.
     """
     try:
         entries: dict[str, Any] = {}
@@ -221,17 +216,7 @@ def _metadata_of(values: dict[str, Any]) -> Metadata:
 
 
 def _plain(name: str) -> str:
-    """Return the name of a file in the folder itself."""
+    """Check that a file name lies in the folder itself, and return it."""
     if Path(name).name != name:
-        raise ValueError(f"{FILE} names {name}, which is not in its folder")
+        raise ValueError(f"{FILE} lists {name}, which is not in its folder")
     return name
-
-
-def _stamp(path: Path) -> list[Any]:
-    """Say how long a file is, and its SHA-256."""
-    with path.open("rb") as file:
-        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
-
-
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

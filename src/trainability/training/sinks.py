@@ -1,4 +1,4 @@
-"""Where scalars and histograms also go: TensorBoard, wandb. Each is an extra; JSON lines are written whatever happens."""
+"""Write scalars and histograms to TensorBoard or wandb too. Each is an extra; JSON lines are always written."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from trainability.doctor.evidence import LogHistogram
 
 
 class Sink(Protocol):
-    """Takes what a run measures."""
+    """Receives the measurements of a run."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Take named numbers of a step."""
+        """Record named numbers of a step."""
         ...
 
     def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
-        """Take a tensor's shares of elements by magnitude."""
+        """Record a tensor's histogram: fractions of elements by magnitude."""
         ...
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Take a finding."""
+        """Record a finding."""
         ...
 
     def close(self) -> None:
-        """Bring everything to where it belongs."""
+        """Write everything that is buffered, and close."""
         ...
 
 
 def _occupied(histogram: LogHistogram) -> tuple[list[float], list[float]]:
-    """Cut empty bins off both ends: shares, and edges of magnitude of which there is one more. Zeros are in a bin from 0."""
+    """Cut empty bins off both ends. Returns fractions and one more bin edge; zeros are in a bin that starts at 0."""
     shares = [histogram.zero_fraction, *histogram.fractions]
     lowest = histogram.lowest_exponent
     edges = [0.0, *(2.0**exponent for exponent in range(lowest, lowest + len(shares)))]
@@ -51,12 +51,12 @@ class TensorBoardSink:
         self.writer = SummaryWriter(str(folder / "tensorboard"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Take named numbers of a step."""
+        """Record named numbers of a step."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
     def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
-        """Take a tensor's shares of elements by magnitude."""
+        """Record a tensor's histogram: fractions of elements by magnitude."""
         occupied, edges = _occupied(shares)
         centres = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
         self.writer.add_histogram_raw(
@@ -72,7 +72,7 @@ class TensorBoardSink:
         )
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Take a finding."""
+        """Record a finding."""
         self.writer.add_text(name, text, step)
 
     def close(self) -> None:
@@ -81,15 +81,15 @@ class TensorBoardSink:
 
 
 class WandbSink:
-    """Writes to wandb, by its own environment variables: `WANDB_MODE=offline` needs neither network nor key."""
+    """Writes to wandb, configured by its environment variables: `WANDB_MODE=offline` needs neither network nor key."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Start or continue the wandb run of a run directory."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of its dependencies, not of ours
+            warnings.simplefilter("ignore", DeprecationWarning)  # from wandb's dependencies
             import wandb
         self.wandb = wandb
-        # The id is kept, so that a resumed run goes on in the same curve.
+        # The id is stored, so that a resumed run continues the same curve.
         id_file = folder / "wandb-id.txt"
         run_id = id_file.read_text().strip() if id_file.exists() else uuid.uuid4().hex[:8]
         id_file.write_text(run_id)
@@ -98,18 +98,18 @@ class WandbSink:
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Take named numbers of a step."""
+        """Record named numbers of a step."""
         self.run.log({**values, "step": step})
 
     def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
-        """Take a tensor's shares of elements by magnitude."""
+        """Record a tensor's histogram: fractions of elements by magnitude."""
         import numpy as np
 
         occupied, edges = _occupied(shares)
         self.run.log({name: self.wandb.Histogram(np_histogram=(np.array(occupied), np.array(edges))), "step": step})
 
     def text(self, step: int, name: str, text: str) -> None:
-        """Take a finding."""
+        """Record a finding."""
         self.run.log({name: text, "step": step})
 
     def close(self) -> None:

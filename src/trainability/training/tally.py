@@ -1,4 +1,4 @@
-"""Sums over the examples of each step, kept on the device and read in one copy per log interval."""
+"""Sums over the examples of each step, held on the device and read with one copy per log interval."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LOSS, _TOP1, _TOP5, _NORM, _BAD = range(5)
 
 @dataclass(frozen=True, kw_only=True)
 class StepSums:
-    """What one step summed over its examples, all processes together.
+    """Sums over the examples of one step, over all processes.
 
     Attributes:
         loss_sum: cross-entropy in nats.
-        top1_correct: examples whose true class is the first.
-        top5_correct: examples whose true class is among the first five.
+        top1_correct: examples whose true class has the largest logit.
+        top5_correct: examples whose true class is among the five largest logits.
         gradient_norm: of the mean loss's gradient, before clipping.
         is_finite: whether loss and norm were finite in this and all earlier steps.
-        micro_batches: backward passes that fed the step, in this process.
+        micro_batches: backward passes of the step, in this process.
     """
 
     loss_sum: float
@@ -35,14 +35,14 @@ class StepSums:
 
 
 class Tally:
-    """A device-side table, one row per step since the last read."""
+    """A table on the device, one row per step since the last read."""
 
     def __init__(self, engine: Engine, capacity: int) -> None:
         """Make an empty table.
 
         Args:
-            engine: where, and with whom the sums are shared.
-            capacity: steps between two reads at the most.
+            engine: device and processes.
+            capacity: most steps between two reads.
         """
         self.engine = engine
         self.rows = torch.zeros(capacity, 5, dtype=torch.float64, device=engine.device)
@@ -51,7 +51,7 @@ class Tally:
 
     @torch.no_grad()
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Add a micro-batch to the step that is under way.
+        """Add a micro-batch to the current step.
 
         Args:
             losses: (batch,) float, weighted.
@@ -66,11 +66,11 @@ class Tally:
 
     @property
     def loss_sum(self) -> Tensor:
-        """Loss of the step that is under way, this process's part, on the device."""
+        """This process's part of the current step's loss, on the device."""
         return self.rows[self.num_steps, _LOSS]
 
     def close_step(self, norm: Tensor, bad: Tensor) -> None:
-        """End a step: its gradient norm, and the guard's flag."""
+        """Close a step with its gradient norm and the guard's flag."""
         self.rows[self.num_steps, _NORM] = norm
         self.rows[self.num_steps, _BAD] = bad
         self.num_steps += 1
@@ -86,7 +86,7 @@ class Tally:
                 loss_sum=row[_LOSS],
                 top1_correct=row[_TOP1],
                 top5_correct=row[_TOP5],
-                gradient_norm=row[_NORM] / world_size,  # every process has the norm of the whole
+                gradient_norm=row[_NORM] / world_size,  # every process has the norm of the full gradient
                 is_finite=row[_BAD] == 0,
                 micro_batches=micro_batches,
             )

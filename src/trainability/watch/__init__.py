@@ -1,1 +1,1 @@
-"""Views of a run in progress, made from its files alone: in a terminal, and as a page that refreshes by itself."""
+"""Views of a run in progress in a terminal, made only from its files."""

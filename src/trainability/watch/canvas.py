@@ -1,4 +1,4 @@
-"""Curves of braille characters: eight dots in every character, each character in one colour."""
+"""Draw curves with braille characters: eight dots per character, one colour per character."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-# The bit of each dot of a character, by row and column. Unicode numbers the upper six column by column, the lowest two after.
+# The bit of each dot of a character, by row and column. Unicode numbers the upper six by column, then the lowest two.
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _BLANK = 0x2800
-# A canvas of this height has some 30 dots: on a linear axis, a thirtieth of the largest value is no longer told from 0.
+# A canvas of this height has some 30 dots: on a linear axis, a thirtieth of the largest value looks like 0.
 _LOG_RATIO = 30
 
 
 class Canvas:
-    """A grid of dots, two columns and four rows of them in every character."""
+    """A grid of dots, two columns and four rows per character."""
 
     def __init__(self, columns: int, rows: int) -> None:
-        """Make an empty canvas of so many characters."""
+        """Make an empty canvas, sized in characters."""
         self.columns, self.rows = columns, rows
         self.cells = [[0] * columns for _ in range(rows)]
         self.styles = [[""] * columns for _ in range(rows)]
 
     def dot(self, x: int, y: int, style: str = "") -> None:
-        """Set a dot, counted from the upper left; the character takes the style of the last one. Outside, nothing is set."""
+        """Set a dot, counted from the upper left; its character takes this style. Dots outside are ignored."""
         if 0 <= x < 2 * self.columns and 0 <= y < 4 * self.rows:
             self.cells[y // 4][x // 2] |= _BITS[y % 4][x % 2]
             self.styles[y // 4][x // 2] = style
 
     def line(self, start: tuple[int, int], end: tuple[int, int], style: str = "") -> None:
-        """Set the dots from one to another."""
+        """Draw a line between two dots."""
         length = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
         for i in range(length + 1):
             share = i / length if length else 0
             self.dot(round(start[0] + share * (end[0] - start[0])), round(start[1] + share * (end[1] - start[1])), style)
 
     def text(self) -> list[Text]:
-        """Give the rows from the top."""
+        """Return the rows from the top."""
         rows = []
         for cells, styles in zip(self.cells, self.styles, strict=True):
             row = Text(no_wrap=True)
@@ -50,10 +50,10 @@ class Canvas:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Points joined by lines, but for gaps.
+    """Points joined by lines, except at gaps.
 
     Attributes:
-        points: x ascending; y is `None` where the curve has a gap.
+        points: x ascending; y is `None` at a gap.
         style: colour.
     """
 
@@ -63,12 +63,12 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """From values to dots.
+    """Mapping from values to dots.
 
     Attributes:
         low: value at the lower end.
         high: value at the upper end.
-        is_log: the dots stand for powers.
+        is_log: whether the axis is logarithmic.
     """
 
     low: float
@@ -76,13 +76,13 @@ class Axis:
     is_log: bool = False
 
     def place(self, value: float, num_dots: int) -> int:
-        """Say which dot a value is, counted from the lower end; values beyond an end are on it."""
+        """Return the dot of a value, counted from the lower end; values beyond an end are clipped to it."""
         low, high = self._scaled(self.low), self._scaled(self.high)
         share = (self._scaled(value) - low) / (high - low)
         return round(min(max(share, 0), 1) * (num_dots - 1))
 
     def value(self, share: float) -> float:
-        """Say which value stands at a share of the way up."""
+        """Return the value at a fraction of the height."""
         if self.is_log:
             return self.low * (self.high / self.low) ** share
         return self.low + share * (self.high - self.low)
@@ -92,10 +92,10 @@ class Axis:
 
 
 def value_axis(values: Sequence[float]) -> Axis:
-    """Choose the axis of values that are not negative: from 0, or logarithmic where it shows more.
+    """Choose the axis of non-negative values: from 0, or logarithmic if that shows more.
 
-    A linear axis that began elsewhere would make much of a curve that does not move. On a logarithmic one, a 0 is at the lower
-    end.
+    A linear axis always starts at 0, because another start would exaggerate small changes. On a logarithmic one, 0 is at the
+    lower end.
     """
     positive = [value for value in values if value > 0]
     if not positive:
@@ -115,16 +115,16 @@ def plot(
     level_style: str,
     label: Callable[[float], str],
 ) -> list[Text]:
-    """Draw curves with labels on the left.
+    """Draw curves with axis labels on the left.
 
     Args:
-        curves: a later one is drawn over an earlier one.
-        width: in characters, labels included.
+        curves: later ones are drawn over earlier ones.
+        width: in characters, including labels.
         height: in characters.
         last_x: value at the right end; the left end is 0.
         level: value of a dashed line; `None` for none.
         level_style: its colour.
-        label: writes a value, in at most 7 characters.
+        label: formats a value with at most 7 characters.
 
     Returns:
         `height` rows of `width` characters.
@@ -151,7 +151,7 @@ def plot(
             before = here
     rows = canvas.text()
     middle = (len(rows) - 1) // 2
-    # The ends stand for their outermost dots, the middle for the centre of its character.
+    # The labels at the ends are for the outermost dots, that in the middle for the centre of its character.
     shares = {middle: 1 - (4 * middle + 1.5) / (num_rows - 1), len(rows) - 1: 0.0, 0: 1.0} if values else {}
     marks = {row: label(axis.value(share)) for row, share in shares.items()}
     return [

@@ -1,4 +1,4 @@
-"""The layers of the newest sampled step, a line each: sizes of output, gradient and update with small bars."""
+"""The layers of the newest sampled step, one line each: sizes of output, gradient and update with small bars."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _VALUE_WIDTH = 8
 
 
 def layer_lines(rows: Sequence[dict[str, Any]], styles: Mapping[str, str], *, width: int, height: int) -> list[Text]:
-    """Draw the layers below a heading.
+    """Draw a heading and the layers.
 
     Args:
         rows: of `layers.jsonl`, of one step, in forward order.
-        styles: colours of layers that findings name.
+        styles: colours of layers that have findings.
         width: in characters.
-        height: at most so many lines. Where the layers do not fit, those with a style come first, then both ends, then as
-            many as fit of those between.
+        height: most lines. If the layers do not fit, those with a style come first, then the first and last layers, then as
+            many of the others as fit.
 
     Returns:
-        As many lines as there is something for; none if there are no rows, or room for the heading only.
+        The lines; none if there are no rows, or room only for the heading.
     """
     if not rows or height < 2:
         return []
     shown = _choose(rows, styles, height - 1)
     name_width = min(max(len(row["name"]) for row in rows), 24, max(width // 4, 6))
-    # Name, then per column a gap of two, the value, a gap of one, and the bar.
+    # Name, then for every column a gap of two, the value, a gap of one, and the bar.
     bar_width = min(max((width - name_width) // len(_COLUMNS) - _VALUE_WIDTH - 3, 0), 12)
     column_width = _VALUE_WIDTH + 1 + bar_width
     count = "" if len(shown) == len(rows) else f" ({len(shown)} of {len(rows)})"
@@ -66,7 +66,7 @@ def _shortened(name: str, width: int) -> str:
 
 
 def _cell(cell: Cell, found: Column, width: int) -> Text:
-    """Write a value, and how far between two powers of ten, or of the whole, it is; a dash where there is none."""
+    """Write a value with a bar for its position between two powers of ten, or for a fraction; a dash if there is none."""
     if cell.is_nonfinite:
         return Text(f"{cell.text:>{_VALUE_WIDTH}} {'':<{width}}", style="bold red")
     if cell.value is None:
@@ -79,7 +79,7 @@ def _cell(cell: Cell, found: Column, width: int) -> Text:
 
 
 def _bar(fraction: float, width: int) -> Text:
-    """Draw a bar, an eighth of a character fine."""
+    """Draw a bar with a resolution of an eighth of a character."""
     eighths = round(min(max(fraction, 0), 1) * 8 * width)
     full = _EIGHTHS[8] * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
     return Text(full[:width], style="bright_black").append("·" * (width - len(full)), "bright_black dim")

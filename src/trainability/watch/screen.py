@@ -1,4 +1,4 @@
-"""`trainability watch`: a screen that is drawn again and again in a terminal, and a line per event elsewhere."""
+"""`trainability watch`: a screen that refreshes in a terminal, one line per event elsewhere."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from trainability.watch.state import LiveRun
 from trainability.watch.view import ending, findings, is_silent, view
 
 _RESIZE_SECONDS = 0.2
-_TOLD = ("seen", "change", "more")  # parts of a finding that a line has room for
+_TOLD = ("seen", "change", "more")  # parts of a finding that fit into a line
 
 
 def watch_run(folder: Path, *, every: float, once: bool) -> None:
-    """Show a run until it ends; it is only read.
+    """Show a run until it ends; its files are only read.
 
     Args:
         folder: run directory.
-        every: seconds between two looks.
-        once: draw it as it is now, and return.
+        every: seconds between two reads.
+        once: draw it once, and return.
 
     Raises:
-        ValueError: it is no run directory, or the seconds cannot be used.
+        ValueError: it is not a run directory, or `every` is out of range.
     """
     if not 0.1 <= every <= 3600:
         raise ValueError(f"every is {every:g}; accepted: 0.1 to 3600 seconds")
     run, console = LiveRun(folder), plain_console()
     if once:
-        # The prompt comes below.
+        # Print the prompt below.
         console.print(view(run, width=console.width, height=console.height - 1))
     elif console.is_terminal and not console.is_dumb_terminal:
         _draw(run, console, every)
@@ -57,30 +57,30 @@ def _draw(run: LiveRun, console: Console, every: float) -> None:
             while time.monotonic() < until and console.size == size:
                 time.sleep(_RESIZE_SECONDS)
             run.poll()
-    # The screen has gone with the view; what it showed at last stays above the prompt.
+    # The view clears its screen at the end; print its last state, which stays above the prompt.
     console.print(view(run, width=console.width, height=console.height - 1))
 
 
 def _tell(run: LiveRun, every: float) -> None:
-    teller = Teller(run)
+    lines = EventLines(run)
     try:
         while True:
-            for line in teller.news():
+            for line in lines.news():
                 print(line, flush=True)
             if run.result is not None:
                 return
             time.sleep(every)
             run.poll()
     except BrokenPipeError:
-        # The reader has seen enough, as `head` does; nothing may be written at the exit either.
+        # The reader closed the pipe, as `head` does; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Teller:
-    """Says once what has happened since the last time."""
+class EventLines:
+    """Reports new events as lines, each once."""
 
     def __init__(self, run: LiveRun) -> None:
-        """Begin with nothing told."""
+        """Begin with nothing reported."""
         self.run = run
         self.has_begun = False
         self.epochs: list[dict[str, Any]] = []
@@ -91,7 +91,7 @@ class Teller:
         self.silence = 0.0
 
     def news(self) -> Iterator[str]:
-        """Give a line for everything that is new, the ending last."""
+        """Yield a line for every new event; the end of the run comes last."""
         run = self.run
         if not self.has_begun:
             self.has_begun = True
@@ -103,7 +103,7 @@ class Teller:
         self.problems = run.problems
         if run.num_restarts > self.num_restarts:
             self.num_restarts = run.num_restarts
-            yield "the run was continued from a checkpoint; the steps and epochs after it do not count any more"
+            yield "the run was resumed from a checkpoint; later steps and epochs are replaced"
         yield from self._findings()
         for row in run.evaluations:
             if row not in self.epochs:
@@ -133,7 +133,7 @@ class Teller:
                 yield f"{item.heading}; {parts}"
 
     def _silence(self) -> Iterator[str]:
-        """Say that nothing is written any more, and again whenever that has lasted twice as long."""
+        """Report that the run writes nothing any more, and again whenever that time has doubled."""
         if not is_silent(self.run):
             self.silence = 0.0
         elif self.run.silent_seconds >= 2 * self.silence:

@@ -1,4 +1,4 @@
-"""What is known of a run in progress: its files, folded into as much as a screen can show."""
+"""State of a run in progress, read from its files and reduced to what a screen can show."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LAYER_BYTES = 2**20  # a sample of VGG-E's 19 layers, histograms included, is ab
 
 
 class Means:
-    """Means of a series over spans of steps, all equally long: however long the run, never more than `MAX_SPANS` of them."""
+    """Means of a series over spans of equally many steps, never more than `MAX_SPANS`, however long the run is."""
 
     def __init__(self) -> None:
-        """Begin with spans of one step."""
+        """Begin with one step per span."""
         self.span = 1
         self.sums: list[float] = []
         self.counts: list[int] = []
 
     def add(self, step: int, value: float | None) -> None:
-        """Count a value in; `None` leaves the step empty."""
+        """Add a value; `None` leaves the step empty."""
         while (step - 1) // self.span >= MAX_SPANS:
             self._widen()
         place = (step - 1) // self.span
@@ -45,7 +45,7 @@ class Means:
         self.counts = [sum(self.counts[i : i + 2]) for i in range(0, len(self.counts), 2)]
 
     def points(self, max_points: int) -> list[tuple[float, float | None]]:
-        """Give the middle of every so many spans, in steps, and their mean; `None` where they have no value."""
+        """Return the middle step and the mean of groups of spans; `None` if they have no value."""
         num = math.ceil(len(self.sums) / max(max_points, 1)) or 1
         points = []
         for place in range(0, len(self.sums), num):
@@ -56,29 +56,29 @@ class Means:
 
 
 class LiveRun:
-    """A run directory, looked at again and again. It is only read.
+    """A run directory that is read repeatedly, and never written.
 
     Attributes:
         folder: run directory.
         config: complete.
-        data: `data.json`; `None` before it is written, as for the next three.
-        findings: the last diagnosis.
-        result: how the run ended.
+        data: `data.json`; `None` before it is written.
+        findings: the last diagnosis; `None` before it is written.
+        result: how the run ended; `None` before it is written.
         losses: of the training steps.
-        errors: top-1, of the training steps.
-        step: the newest step's row.
-        images_per_second: of training, the newest that was recorded.
+        errors: top-1 errors of the training steps.
+        step: the newest step's row; `None` before it is written.
+        images_per_second: newest recorded training speed.
         first_nonfinite: first step whose loss or gradient norm was NaN or infinite.
         evaluations: a row per epoch.
         layers: rows of the newest sampled step.
-        num_restarts: how often the steps were cut back, which a resume does.
+        num_restarts: how often a resume removed steps.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Look at a run directory for the first time.
+        """Read a run directory for the first time.
 
         Raises:
-            ValueError: it is none, or its configuration cannot be read.
+            ValueError: it is not a run directory, or its configuration cannot be read.
         """
         check_is_run(folder)
         self.folder = folder
@@ -97,7 +97,7 @@ class LiveRun:
         self._forget_steps()
         self.last_change: float | None = None
         self.poll()
-        # From here on by this machine's clock alone: that of a shared disk may be another.
+        # From here on, use only this machine's clock: that of a shared disk may differ.
         self.last_change = time.monotonic() - max(0.0, time.time() - self._newest())
 
     def _forget_steps(self) -> None:
@@ -107,7 +107,7 @@ class LiveRun:
         self.first_nonfinite: int | None = None
 
     def _newest(self) -> float:
-        """Say when a file was last written, in seconds since the epoch."""
+        """Return when a file was last written, in seconds since 1970."""
         times = []
         for name in (*self.tails, FINDINGS, "data.json", "config.toml"):
             with contextlib.suppress(OSError):
@@ -115,13 +115,13 @@ class LiveRun:
         return max(times, default=time.time())
 
     def poll(self) -> None:
-        """Read what is new."""
+        """Read new records."""
         before = (self.data, self.findings, self.result, self.config)
-        # First: whatever the run wrote before its end is then found below.
+        # Read first: then everything that the run wrote before its end is found below.
         self.result = read_replaced(self.folder / "result.json", self.result)
         self.findings = read_replaced(self.folder / FINDINGS, self.findings)
         self.data = read_replaced(self.folder / "data.json", self.data)
-        with contextlib.suppress(OSError, ValueError):  # a resume may have asked for more epochs
+        with contextlib.suppress(OSError, ValueError):  # a resume may have raised the number of epochs
             self.config = configuration.from_toml(self.folder / "config.toml").completed()
         num_rows = self._read(STEPS) + self._read(EVALUATIONS) + self._read(LAYERS)
         if num_rows or before != (self.data, self.findings, self.result, self.config):
@@ -157,23 +157,23 @@ class LiveRun:
 
     @property
     def problems(self) -> list[str]:
-        """Why files could not be read at the last look."""
+        """Reasons why files could not be read last time."""
         return [tail.problem for tail in self.tails.values() if tail.problem]
 
     @property
     def silent_seconds(self) -> float:
-        """How long ago the last record was written."""
+        """Seconds since the last record was written."""
         assert self.last_change is not None
         return time.monotonic() - self.last_change
 
     @property
     def num_classes(self) -> int | None:
-        """Classes of the data; `None` before the run has said."""
+        """Number of classes; `None` if it is not recorded yet."""
         return len(self.data["class_names"]) if self.data else None
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """Steps of an epoch; `None` while the run has said neither how many images there are nor finished one."""
+        """Steps per epoch; `None` if the number of images is not recorded and no epoch is finished."""
         if self.data:
             return math.ceil(self.data["num_train"] / self.config.optim.batch_size)
         return self.evaluations[0]["step"] // self.evaluations[0]["epoch"] if self.evaluations else None

@@ -1,7 +1,7 @@
-"""Reads what was added to a growing file, and only that.
+"""Read only what was added to a growing file.
 
-The file may be on a disk that several machines share: it is polled, by opening it anew, for that is when a network file system
-looks at what others have written. Nothing is taken for granted about its last bytes, its inode or its clock.
+The file may be on a shared disk. It is polled by opening it again, because a network file system updates its view of a file at
+opening. Nothing is assumed about its last bytes, its inode or its clock.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ CHUNK_BYTES = 8 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Appended:
-    """What one read found.
+    """Result of one read.
 
     Attributes:
         rows: in the order of the file.
-        is_restart: the file is not the one that was read before, only longer: these rows are its first, and those before do
-            not count any more.
+        is_restart: the file was replaced since the last read: these are its first rows, and earlier rows are obsolete.
         is_all: nothing complete is left to read.
     """
 
@@ -34,19 +33,19 @@ class Appended:
 
 
 class Tail:
-    """Reads a JSON-lines file piece by piece.
+    """Reads a JSON-lines file incrementally.
 
     Attributes:
-        problem: one line that says why the last read did not get further, if it did not.
+        problem: why the last read stopped early; `None` if it did not.
     """
 
     def __init__(self, path: Path, *, key: str, newest_bytes: int | None = None) -> None:
-        """Take a file, which need not exist yet.
+        """Begin at the start of a file, which need not exist yet.
 
         Args:
             path: of the file.
-            key: under which every row has a number from 1 on.
-            newest_bytes: where a first read finds more than so many, it leaves the older ones out.
+            key: field that numbers the rows from 1.
+            newest_bytes: the first read skips everything older than so many bytes.
         """
         self.path, self.key, self.newest_bytes = path, key, newest_bytes
         self.problem: str | None = None
@@ -57,7 +56,7 @@ class Tail:
         self.last_line = b""
 
     def read(self) -> Appended:
-        """Read the complete lines that were added since the last read, at most `CHUNK_BYTES` of them."""
+        """Read the complete lines added since the last read, at most `CHUNK_BYTES`."""
         self.problem = None
         try:
             with self.path.open("rb") as file:
@@ -69,7 +68,7 @@ class Tail:
                 file.seek(self.offset)
                 data = file.read(CHUNK_BYTES)
         except FileNotFoundError:
-            # A file that was there may come back: a shared disk can be away for a while.
+            # A missing file may come back: a shared disk can be unavailable for a while.
             self.problem = f"{self.path} is gone" if self.offset else None
             return Appended(rows=[])
         except OSError as error:
@@ -79,10 +78,10 @@ class Tail:
         return Appended(rows=rows, is_restart=is_restart, is_all=len(data) < CHUNK_BYTES or not rows)
 
     def _has_changed(self, file: Any) -> bool:
-        """Tell whether the bytes before the offset are others than were read.
+        """Whether the bytes before the offset differ from those read before.
 
-        A resume cuts the file back by replacing it, and may have made it longer than it was by the time of the next look. The
-        last line holds a step's number and numbers of 17 digits: where it stands unchanged, so does what is before it.
+        A resume replaces the file by a shorter one, which may have grown beyond the offset by the next read. The last line
+        holds a step's number and numbers of 17 digits: if it is unchanged, so is everything before it.
         """
         if os.fstat(file.fileno()).st_size < self.offset:
             return True
@@ -90,17 +89,17 @@ class Tail:
         return file.read(len(self.last_line)) != self.last_line
 
     def _skip(self, file: Any) -> None:
-        """Go to the first whole line among the newest bytes."""
+        """Move to the first complete line of the newest bytes."""
         size = os.fstat(file.fileno()).st_size
         if self.newest_bytes is not None and size > self.newest_bytes:
             file.seek(size - self.newest_bytes)
             self.offset = size - self.newest_bytes + len(file.readline())
 
     def _take(self, data: bytes) -> list[dict[str, Any]]:
-        """Parse whole lines, and move the offset behind the last that could be.
+        """Parse complete lines, and move the offset behind the last one that parsed.
 
-        A line that is whole but is no JSON is looked at again the next time: a network file system may show the length of what
-        another machine has written before its bytes.
+        A complete line that is not JSON is read again next time: on a network file system, a file's length can be visible
+        before its bytes.
         """
         rows = []
         for line in data.splitlines(keepends=True):
@@ -121,14 +120,14 @@ class Tail:
 
 
 def read_replaced(path: Path, before: Any) -> Any:
-    """Read a small file that is replaced as a whole.
+    """Read a small file that is always replaced as a whole.
 
     Args:
         path: of the file.
-        before: what it held at the last look.
+        before: its last contents.
 
     Returns:
-        What it holds; `None` if there is none; what it held before if it cannot be read just now.
+        Its contents; `None` if it does not exist; `before` if it cannot be read at the moment.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A watched run -> a screen of any size: progress and verdict, curves, findings, layers."""
+"""Draw a run on a screen of any size: progress and verdict, curves, findings, layers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from trainability.watch.canvas import Curve, plot
 from trainability.watch.layer_lines import layer_lines
 from trainability.watch.state import LiveRun, Means
 
-# Between the report's colours for light and for dark: a terminal does not say which it is.
+# Between the report's light and dark colours, because the terminal's background is unknown.
 TRAINING, VALIDATION, CHANCE = "#3a8edb", "#e0791f", "#808891"
 _STATUS_STYLES = {"finished": "green", "interrupted": "yellow"}
-_MIN_CURVES, _LOW = 10, 8  # lines of the curves where there is room for little else; in a terminal of fewer than 24 lines
-_SPACIOUS = 30  # from this height on, a blank line parts the sections
-_SIDE_BY_SIDE = 64  # from this width on, the two figures stand beside each other
+_MIN_CURVES, _LOW = 10, 8  # fewest lines of the curves; in a terminal of fewer than 24 lines
+_SPACIOUS = 30  # from this height on, blank lines separate the sections
+_SIDE_BY_SIDE = 64  # from this width on, the two figures are side by side
 
 
 def view(run: LiveRun, *, width: int, height: int) -> Group:
     """Draw a run.
 
     Args:
-        run: as of its last look.
+        run: as last read.
         width: in characters.
-        height: in lines; where not everything fits, findings are cut to a line each, then layers are left out.
+        height: in lines; if not everything fits, findings are shortened to a line each, then layers are left out.
     """
     head = [*_title(run, width), *_notes(run, width)]
     found = findings(run)
@@ -38,8 +38,8 @@ def view(run: LiveRun, *, width: int, height: int) -> Group:
     styles = {name: SEVERITY_STYLES.get(item.severity, "") for item in reversed(found) for name in item.layers}
     room = max(height - len(head), 0)
     least = _MIN_CURVES if height >= 24 else _LOW
-    # Curves come first, then a line for each of the worst findings, then layers; what is left goes to whole findings, then
-    # to higher curves.
+    # Room goes to the curves first, then to one line for each of the worst findings, then to layers; the rest to full
+    # findings, then to higher curves.
     num_kept = max(min(room - least, 3 if height < _SPACIOUS else 8), 0)
     kept = short[:num_kept]
     if 0 < num_kept < len(short):
@@ -58,7 +58,7 @@ def view(run: LiveRun, *, width: int, height: int) -> Group:
 
 
 def _title(run: LiveRun, width: int) -> list[Text]:
-    """Two lines and the verdict: what runs and how it stands, how far it is, the newest numbers."""
+    """Draw the header: network, data and status; progress and newest numbers; verdict."""
     config = run.config
     state, style = _state(run)
     name = Text(f"VGG-{config.model.config} on {config.data.name}", style="bold")
@@ -82,7 +82,7 @@ def _state(run: LiveRun) -> tuple[str, str]:
 
 
 def is_silent(run: LiveRun) -> bool:
-    """Tell whether a run that has not ended has written nothing for longer than its steps take: a minute at least."""
+    """Whether a run that has not ended has written nothing for longer than its steps take, and at least for a minute."""
     usual = 0.0
     if run.images_per_second:
         usual = run.config.run.log_every_steps * run.config.optim.batch_size / run.images_per_second
@@ -100,7 +100,7 @@ def _progress(run: LiveRun, width: int) -> Text:
         full = round(length * min(step / total, 1))
         line.append("━" * full, TRAINING).append("━" * (length - full), "bright_black dim")
         line.append(f" {math.floor(100 * step / total)} %")
-    # An epoch's mean is the steadier one; a run that has ended says its own.
+    # An epoch's mean is steadier; a run that has ended records its own.
     newest = run.result or (run.evaluations[-1] if run.evaluations else {})
     speed = finite(newest.get("images_per_second")) or run.images_per_second
     if speed:
@@ -112,7 +112,7 @@ def _progress(run: LiveRun, width: int) -> Text:
 
 
 def _verdict(run: LiveRun) -> list[Text]:
-    """Give what the doctor says now, and what its check said at the start, for a run that is looked at."""
+    """Draw the verdict with its step."""
     if not run.findings:
         return []
     verdict = str(run.findings["verdict"])
@@ -124,20 +124,20 @@ def _verdict(run: LiveRun) -> list[Text]:
 
 
 def _notes(run: LiveRun, width: int) -> list[Text]:
-    """Lines that are there only if something happened."""
+    """Draw lines for exceptional events."""
     notes = []
     if run.result is not None:
         notes += [Text(line, style=_state(run)[1]) for line in textwrap.wrap(ending(run), max(width, 20))[:3]]
     elif is_silent(run):
         notes.append(Text("still running, or killed: what the run wrote does not say which", style="yellow"))
-    if run.first_nonfinite is not None and run.result is None:  # the ending says it, too
+    if run.first_nonfinite is not None and run.result is None:  # the end of a run says so too
         notes.append(Text(f"loss or gradient is NaN or infinite at step {run.first_nonfinite:,}", style="red"))
     notes += [Text(problem, style="yellow") for problem in run.problems]
     return notes
 
 
 def ending(run: LiveRun) -> str:
-    """Say in one line how a run ended.
+    """Write in one line how a run ended.
 
     Args:
         run: with a result.
@@ -169,7 +169,7 @@ def _findings(found: list[FindingView], width: int, *, is_short: bool) -> list[T
 
 
 def _figures(run: LiveRun, width: int, height: int) -> list[Text]:
-    """Draw loss and top-1 error, beside each other where there is room."""
+    """Draw loss and top-1 error, side by side if there is room."""
     if height < 4 or width < 20:
         return []
     wide = width >= _SIDE_BY_SIDE
@@ -207,7 +207,7 @@ def _figure(run: LiveRun, key: str, means: Means, level: float | None, width: in
             heading.append(text, f"not bold {style}")
     step = run.step["step"] if run.step else run.steps_per_epoch or 1
     curves = [
-        # A point per character: the single steps of a small batch would only fill the canvas.
+        # One point per character: the noise of single steps would only fill the canvas.
         Curve(points=means.points(width), style=TRAINING),
         Curve(points=[(row["step"], finite(row[f"val_{key}"])) for row in run.evaluations], style=VALIDATION),
     ]

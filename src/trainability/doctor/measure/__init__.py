@@ -1,1 +1,1 @@
-"""What is measured: probe, monitor, audits, and the hooks and statistics under them."""
+"""Measurements: probe, monitor, audits, and the hooks and statistics that they use."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.audit_results import DataAudit, MetricAudit, MetricCase, SplitAudit
+from trainability.doctor.measure.order import OrderCounter
 
 Batches = Iterable[Any]
 _PROBE_IMAGES = 256  # fewer say nothing about a weak class signal
@@ -33,9 +34,11 @@ class _Split:
         self.features: list[Tensor] = []
         self.labels: list[Tensor] = []
         self.integer_labels = True
+        self.order = OrderCounter()
 
     def add(self, images: Tensor, labels: Any) -> None:
         x = images.detach().float().cpu()
+        is_image = images.dim() >= 4 and images.shape[-1] > 1 and images.shape[-2] > 1  # a table's row may hold one value
         x = x if x.dim() >= 3 else x.reshape(len(x), 1, -1)
         self.count += len(x)
         self.shapes[tuple(images.shape[1:])] = None
@@ -43,18 +46,21 @@ class _Split:
         finite = torch.isfinite(flat).all(dim=2).all(dim=1)
         self.nonfinite += int((~finite).sum())
         low, high = flat.amin(dim=2), flat.amax(dim=2)
-        same = low == high
+        same = (low == high) & is_image
         self.constant += int(same.sum())
         self.channels += same.numel()
         # An image is blank if every channel is constant: a colour shift with clipping leaves such uniform frames.
         self.blank += int(same.all(dim=1).sum())
-        self.hashes += _hashes(x).tolist()
+        hashes = _hashes(x).tolist()
+        self.hashes += hashes
         good = flat[finite]
         if len(good) and (images.is_floating_point() or images.dim() >= 4):  # numbers of words have no scale
             self._moments(good)
         if isinstance(labels, Tensor) and labels.dim() == 1 and len(labels) == len(x):
             self.integer_labels &= not labels.is_floating_point()
             self.labels.append(labels.detach().cpu())
+            if self.integer_labels:
+                self.order.add(self.labels[-1], hashes)
             if images.dim() == 4:
                 self.features.append(nn.functional.adaptive_avg_pool2d(x.nan_to_num(0.0, 0.0, 0.0), 4).flatten(1))
 
@@ -97,6 +103,7 @@ class _Split:
             labels_are_integers=self.integer_labels,
             label_counts=tuple(torch.bincount(indices.long()).tolist()) if indices is not None and countable else (),
             mirror_asymmetry=self._mirror_asymmetry(),
+            order=self.order.result(),
         )
 
     def _mirror_asymmetry(self) -> float | None:
@@ -186,7 +193,7 @@ def audit_data(
         train=seen.result(),
         validation=held_out.result() if held_out is not None else None,
         num_classes=num_classes,
-        overlap_fraction=_shared_fraction(held_out, seen) if held_out is not None else None,
+        overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,
         label_conflict_fraction=conflicts / seen.count if known else None,
         repeated_fraction=_shared_fraction(redrawn, seen) if redrawn is not None else None,
         shared_dataset=validation is not None and _share_transform(train, validation),
@@ -199,6 +206,13 @@ def _shared_fraction(split: _Split, other: _Split) -> float:
     """Share of a split's images that occur, value for value, in the other."""
     there = set(other.hashes)
     return sum(image in there for image in split.hashes) / split.count
+
+
+def _overlap(held_out: _Split, seen: _Split) -> float | None:
+    """Share of validation that is in training; None where rows repeat as often within training (a table of few values)."""
+    repeated = 1 - len(set(seen.hashes)) / seen.count
+    shared = _shared_fraction(held_out, seen)
+    return None if shared <= 3 * repeated else shared
 
 
 def _all_labelled(split: _Split) -> bool:
@@ -278,6 +292,7 @@ def audit_metric(metric: Any, num_classes: int = 10) -> MetricAudit:
         case("every answer right", [(right, labels)], 1.0),
         case("every answer wrong", [(wrong, labels)], 0.0),
         case("48 of 120 right", [(mixed, labels)], 0.4),
+        case("48 of 120 right, asked again", [(mixed, labels)], 0.4),
         case("48 of 120 right, shuffled", [(mixed[shuffled], labels[shuffled])], 0.4),
     ]
     if joins:
@@ -314,11 +329,16 @@ def _asker(metric: Any) -> tuple[Callable[[Sequence[tuple[Tensor, Tensor]]], tup
 
     def ask(batches: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, str | None]:
         try:
-            return float(value(batches)), None
+            return _one_number(value(batches)), None
         except Exception as error:
             return math.nan, f"the metric raised {type(error).__name__}: {error}"
 
     return ask, joins
+
+
+def _one_number(value: Any) -> float:
+    """The metric's answer; of several, as for topk=(1, 5), the first."""
+    return _one_number(value[0]) if isinstance(value, list | tuple) else float(value)
 
 
 def _computed(metric: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> Any:

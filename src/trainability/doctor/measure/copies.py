@@ -20,6 +20,10 @@ def copied(*objects: Any) -> tuple[Any, ...]:
     memo: dict[int, Any] = {}
     for model in modules(objects):
         for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                raise ValueError(
+                    "the model cannot be copied: the forward pass of a ScriptModule's copy uses the original's weights"
+                )
             for value in vars(module).values():  # weights that weight norm computed, which deepcopy refuses
                 if isinstance(value, Tensor) and not value.is_leaf:
                     memo[id(value)] = value.detach().clone()
@@ -74,6 +78,56 @@ def used_by(function: Any) -> list[Any]:
     return _stateful(reached)
 
 
+def keep_variables(*functions: Any) -> Callable[[], None]:
+    """Remembers what functions keep between calls; call what it returns to put it back.
+
+    Closed-over and global variables and attributes are bound again to what they were bound to, and a dict or list among them
+    holds what it held: a hidden state that is carried along, a count of batches. Values that are changed in place otherwise are
+    the caller's (see `put_back`).
+    """
+    restore: list[Callable[[], None]] = []
+    for function in functions:
+        while isinstance(function, functools.partial):
+            function = function.func
+        owner = getattr(function, "__self__", None)
+        function = getattr(function, "__func__", function)
+        held = vars(owner) if hasattr(owner, "__dict__") and not isinstance(owner, nn.Module) else {}
+        if held:
+            restore.append(functools.partial(held.update, dict(held)))
+        cells = [cell for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
+        restore += [functools.partial(setattr, cell, "cell_contents", cell.cell_contents) for cell in cells]
+        names = getattr(getattr(function, "__code__", None), "co_names", ())
+        seen = {name: function.__globals__[name] for name in names if name in function.__globals__}
+        if seen:
+            restore.append(functools.partial(function.__globals__.update, seen))
+        for value in [*(cell.cell_contents for cell in cells), *seen.values(), *held.values()]:
+            if type(value) is dict:
+                restore.append(functools.partial(_refill_dict, value, dict(value)))
+            elif type(value) is list:
+                restore.append(functools.partial(value.__setitem__, slice(None), list(value)))
+
+    def put_back() -> None:
+        for action in restore:
+            action()
+
+    return put_back
+
+
+@contextlib.contextmanager
+def variables_put_back(*functions: Any) -> Iterator[None]:
+    """Puts back what functions keep between calls (see `keep_variables`), also after an exception."""
+    restore = keep_variables(*functions)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _refill_dict(value: dict[Any, Any], old: dict[Any, Any]) -> None:
+    value.clear()
+    value.update(old)
+
+
 def _filled(cell: Any) -> bool:
     with contextlib.suppress(ValueError):
         return cell.cell_contents is not cell
@@ -93,7 +147,8 @@ def put_back(*objects: Any) -> Iterator[None]:
     """Puts models, optimizers and whatever else has a `state_dict` back as they were, bit for bit, also after an exception.
 
     Parameters, buffers, gradients and the tensors of an optimizer's state stay the same tensors. Their values are kept on the
-    host meanwhile, so that a second copy need not fit the device. Attributes of a module that are neither are not seen.
+    host meanwhile, so that a second copy need not fit the device. Other attributes of a module are the same objects again; what
+    changed inside them (a list that grew) is not seen.
     """
     restore = [_module_state(model) for model in modules(objects)]
     restore += [_optimizer_state(optimizer) for optimizer in optimizers(objects)]
@@ -110,22 +165,38 @@ def put_back(*objects: Any) -> Iterator[None]:
 
 
 def _module_state(model: nn.Module) -> Callable[[], None]:
-    tensors = [(t, _kept(t)) for t in (*model.parameters(), *model.buffers())]
-    gradients = [(p, p.grad, None if p.grad is None else _kept(p.grad), p.requires_grad) for p in model.parameters()]
-    holders = [(module, dict(module._buffers), module.training) for module in model.modules()]
+    tensors = [(t, _kept(t)) for t in (*model.parameters(), *model.buffers()) if not nn.parameter.is_lazy(t)]
+    parameters = list(model.parameters())
+    gradients = [(p, p.grad, None if p.grad is None else _kept(p.grad), p.requires_grad) for p in parameters]
+    modes = [(module, module.training) for module in model.modules()]
+    held = [
+        (module, dict(vars(module)), [(part, part.copy()) for part in _registries(module)])
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # its attributes are not Python's
+    ]
 
     def restore() -> None:
-        for module, buffers, training in holders:
-            module._buffers.update(buffers)
+        for module, attributes, registries in held:
+            vars(module).clear()
+            vars(module).update(attributes)  # counters and tensors that forward keeps, a mode
+            for part, entries in registries:
+                part.clear()
+                part.update(entries)
+        for module, training in modes:
             module.training = training
         _write(tensors)
         for p, gradient, values, requires in gradients:
             if gradient is not None and values is not None:
                 gradient.copy_(values)
             p.grad = gradient
-            p.requires_grad_(requires)
+            if p.requires_grad != requires:
+                p.requires_grad_(requires)
 
     return restore
+
+
+def _registries(module: nn.Module) -> list[Any]:
+    return [module._parameters, module._buffers, module._modules]
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
@@ -172,4 +243,7 @@ def _kept(tensor: Tensor) -> Tensor:
 
 def _write(tensors: Sequence[tuple[Tensor, Tensor]]) -> None:
     for tensor, value in tensors:
-        tensor.detach().copy_(value)
+        if tensor.shape == value.shape:
+            tensor.detach().copy_(value)
+        else:  # resized meanwhile
+            tensor.data = value.to(tensor.device)

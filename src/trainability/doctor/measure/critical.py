@@ -1,8 +1,8 @@
-"""The critical step: how far along the update that the optimizer makes the loss keeps falling.
+"""The critical step: how far the loss keeps falling along the optimizer's update.
 
 Along the update u that takes the parameters from w to w + u, the critical multiple is the smallest c at which the loss on the
-batch is higher at w + c u than at w. Near 1 and below, the step is too long; at 1e5, a hundred thousand such steps go where one
-could. On a quadratic of curvature h along plain gradient descent it is 2 / (lr h), so that training is stable above 1.
+batch is higher at w + c u than at w. Near 1 and below, the step is too long; at 1e5, it is a hundred thousand times shorter
+than possible. On a quadratic of curvature h, for plain gradient descent, it is 2 / (lr h), so training is stable above 1.
 
 Source: arXiv 2601.16979, "critical sharpness".
 """
@@ -99,8 +99,8 @@ def along_update(
 ) -> CriticalStep:
     """Measures the critical multiple of the update that parameters have just made.
 
-    Every forward pass starts from one and the same random state, so that dropout drops the same units. The parameters end
-    where they were when this was called, the random state too; buffers that a forward pass moves are the caller's.
+    Every forward pass starts from the same random state, so that dropout drops the same units. Parameters and random state are
+    restored; the caller restores buffers that a forward pass changes.
 
     Args:
         parameters: by name, after the update; on a copy, since they are written to.

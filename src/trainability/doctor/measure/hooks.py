@@ -1,45 +1,58 @@
 """Hooks that reduce what flows through a model's layers, on the device."""
 
-import itertools
+import contextlib
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
 
-from trainability.doctor.measure import statistics
-from trainability.doctor.theory.signal import layer_kind
-from trainability.doctor.theory.trace import RECTIFIERS, Trace
+from trainability.doctor.batches import first_tensor
+from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure.layers import Layer, layers_of
+from trainability.doctor.theory.trace import RECTIFIERS
 
 
-def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor in what a module returned; None if there is none."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (tuple, list)):
-        return next((t for item in value if (t := first_tensor(item)) is not None), None)
-    return None
+class _Hook:
+    """A module's forward hook that is left behind where the module is copied or saved: there it does nothing."""
+
+    def __init__(self, seen: Callable[[Any, Any, Any], None]) -> None:
+        self.seen = seen
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        self.seen(args, kwargs, output)
+
+    def __reduce__(self) -> Any:  # something that takes any arguments, and that any Python can load
+        return getattr, (contextlib.nullcontext(), "__exit__")
 
 
 class Watch:
-    """One forward and backward pass, per layer with weights.
+    """One forward and backward pass, per layer.
 
-    Reduces inside the hook: an in-place ReLU overwrites the layer's output a moment later.
+    Reduces inside the hook: an in-place ReLU overwrites the layer's output a moment later. The hook is PyTorch's global one,
+    which every module call passes through: nothing is written into the model, so that it can be saved, copied and scripted.
+    Compiled modules warn of it: where something was compiled, each layer has a hook of its own, and cannot be scripted then.
+    An error in a hook ends the watch on that layer and reaches nobody.
 
     Args:
         model: the plain module.
         output: what to keep of a layer's output; not a view of it.
         gradient: what to keep of the gradient of a layer's output.
-        guard: runs what a hook does; an error that it lets out ends the model's forward or backward pass.
+        on_model: called with (args, kwargs, output) of the model's own forward pass.
 
     Attributes:
+        layers: by name.
         order: layers that ran, in that order.
         forward: what `output` made of their outputs.
         dead: share of their units that are nowhere above zero.
         backward: what `gradient` made of their outputs' gradients; a layer that no gradient reached has none.
+        nodes: the `grad_fn` of their outputs, until `clear`.
+        called: layers whose module was called, whatever came out.
+        unreadable: those that returned something else than a tensor of real numbers (in `torch.func`, sparse, complex).
+        failed: what went wrong, by layer.
     """
 
     def __init__(
@@ -48,54 +61,88 @@ class Watch:
         *,
         output: Callable[[Tensor], Tensor],
         gradient: Callable[[Tensor], Tensor],
-        guard: Callable[[Callable[[], None]], None] = lambda action: action(),
+        on_model: Callable[[Any, Any, Any], None] | None = None,
     ) -> None:
-        self.layers = {name: module for name, module in model.named_modules() if layer_kind(module)}
-        self.output, self.gradient, self.guard = output, gradient, guard
+        self.model = model
+        self.output, self.gradient, self.on_model = output, gradient, on_model
+        self.layers: dict[str, Layer] = {}
         self.order: list[str] = []
         self.forward: dict[str, Tensor] = {}
         self.dead: dict[str, Tensor] = {}
         self.backward: dict[str, Tensor] = {}
+        self.nodes: dict[str, Any] = {}
+        self.called: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.failed: dict[str, str] = {}
+        self._names: dict[int, str] = {}
         self._handles: list[Any] = []
 
     def attach(self) -> None:
-        """Installs the hooks."""
-        for name, module in self.layers.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+        """Finds the layers anew and installs the hooks."""
+        self.detach()
+        self.layers = layers_of(self.model)
+        self._names = {id(layer.module): name for name, layer in self.layers.items()}
+        if not stance.has_compiled():
+            self._handles.append(module_hooks.register_module_forward_hook(self._on_module, with_kwargs=True))
+            return
+        for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model)):
+            if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
+                hook = _Hook(functools.partial(self._on_module, module))
+                self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def detach(self) -> None:
         """Removes the hooks; what they saw stays."""
         for handle in self._handles:
             handle.remove()
+            # PyTorch 2.13 forgets this entry of a global hook; while it is there, every compiled module warns.
+            getattr(module_hooks, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         self._handles.clear()
 
     def clear(self) -> None:
         """Forgets what was seen."""
         self.order.clear()
-        for seen in (self.forward, self.dead, self.backward):
+        self.called.clear()
+        self.unreadable.clear()
+        for seen in (self.forward, self.dead, self.backward, self.nodes):
             seen.clear()
 
-    def _hook(self, name: str) -> Callable:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            # The first pass with gradients counts: evaluation between steps and later micro-batches do not.
-            if name not in self.forward and torch.is_grad_enabled():
-                self.guard(lambda: self._save_output(name, first_tensor(output)))
+    def _on_module(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        name = self._names.get(id(module))
+        if (name is None and module is not self.model) or not torch.is_grad_enabled():
+            return
+        # What is traced, scripted or exported in between is not the loop's forward pass.
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+            return
+        # The first pass with gradients counts: evaluation between steps and later micro-batches do not.
+        if name is not None and name not in self.called and name not in self.failed:
+            self.called.add(name)
+            self._try(name, lambda: self._save_output(name, first_tensor(output)))
+        if module is self.model and self.on_model is not None:
+            self.on_model(args, kwargs, output)
 
-        return hook
+    def _try(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            with torch.no_grad():
+                action()
+        except Exception as error:
+            self.failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
 
     def _save_output(self, name: str, tensor: Tensor | None) -> None:
-        if tensor is None or not tensor.is_floating_point() or tensor.numel() == 0:
+        if tensor is None or not statistics.is_readable(tensor):
+            self.unreadable.add(name)
             return
-        with torch.no_grad():
-            self.forward[name] = self.output(tensor.detach())
-            self.dead[name] = statistics.dead_fraction(tensor.detach())
-            self.order.append(name)
+        if tensor.numel() == 0:  # an expert that no example was sent to
+            return
+        kept, dead = self.output(tensor.detach()), statistics.dead_fraction(tensor.detach())
+        self.forward[name], self.dead[name] = kept, dead
+        self.order.append(name)
         if tensor.requires_grad:
-            tensor.register_hook(lambda g: self.guard(lambda: self._save_gradient(name, g)))
+            self.nodes[name] = tensor.grad_fn
+            tensor.register_hook(lambda g: self._try(name, lambda: self._save_gradient(name, g)))
 
     def _save_gradient(self, name: str, gradient: Tensor) -> None:
-        if name not in self.backward:
-            self.backward[name] = self.gradient(gradient)
+        if name not in self.backward and statistics.is_readable(gradient):
+            self.backward[name] = self.gradient(gradient.detach())
 
 
 def activation_fields(values: list[float], dead: float, activation: str | None) -> dict[str, Any]:
@@ -110,15 +157,3 @@ def activation_fields(values: list[float], dead: float, activation: str | None) 
         "dead_fraction": dead if rectified else None,
         "saturated_fraction": row[f"{activation}_saturated"] if activation in ("tanh", "sigmoid") else None,
     }
-
-
-def activations_by_layer(trace: Trace | None, model: nn.Module) -> dict[str, str | None]:
-    """The activation function behind each layer: as traced, else as the next module in `named_modules()` order."""
-    if trace is not None:
-        return {op.name: trace.activation_after(op) for op in trace.ops if op.name is not None}
-    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
-    following = {}
-    for (name, module), (_, after) in itertools.pairwise(leaves):
-        if layer_kind(module):
-            following[name] = type(after).__name__.lower() if not layer_kind(after) else None
-    return following

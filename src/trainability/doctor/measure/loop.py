@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.measure.copies import keep_groups, modules, optimizers, put_back
+from trainability.doctor.measure.copies import keep_groups, keep_variables, modules, optimizers, put_back
 
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
@@ -29,7 +29,9 @@ class Loop:
         notes: what could not be measured.
         calls: of an optimizer's step, in the present body.
         norm: of the gradients that the optimizer found.
-        stale: largest norm of a gradient that was there when a backward pass began that should have found none.
+        stale: largest norm of a gradient that no backward pass since its optimizer's last step found empty or zero.
+        stale_steps: optimizers' steps with such gradients.
+        judged_steps: optimizers' steps after the first of each.
         training: mode of the model when the loop ran it.
         evaluating: modules that ran in evaluation mode and act differently there.
         output: first tensor that the model returned last.
@@ -53,6 +55,7 @@ class Loop:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.models, self.optimizers = modules(model), optimizers(optimizer)
         self.step, self.clip, self.others, self.notes = step, clip, others, []
+        self._start_variables = keep_variables(step, training_step)
         self.forward_only = training_step or (_usual_loss(loss_fn) if loss_fn is not None else None)
         prefixes = [f"{i}." if len(self.models) > 1 else "" for i in range(len(self.models))]
         if isinstance(model, dict):
@@ -65,12 +68,15 @@ class Loop:
         }
         parameter = next(iter(self.parameters.values()), None)
         self.device = parameter.device if parameter is not None else torch.device("cpu")
-        self.calls, self.norm, self.stale, self.rate = 0, None, None, None
+        self.calls, self.norm, self.rate = 0, None, None
+        self.stale, self.stale_steps, self.judged_steps = 0.0, 0, 0
         self.training: bool | None = None
         self.evaluating: dict[str, None] = {}
         self.output: Tensor | None = None
         self.reached: set[int] = set()
-        self._fresh = True  # no backward pass since the optimizer stepped
+        self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
+        self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
+        self._began: set[int] = set()  # optimizers that have stepped
         self.watching = True
 
     # ------------------------------------------------------------------------------------------------------ running
@@ -103,9 +109,17 @@ class Loop:
             self.scheduler.step()
         return _number(loss)
 
-    def loss(self, batch: Any) -> Tensor:
-        """The loss on a batch without a step; buffers, gradients and modes are as before it."""
+    def loss(self, batch: Any, *, afresh: bool = False) -> Tensor:
+        """The loss on a batch without a step; buffers, gradients, modes and variables of the body are as before it.
+
+        Args:
+            batch: any.
+            afresh: with the variables that the body had before its first step: without the hidden state that it carries.
+        """
         buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
+        restore = keep_variables(self.step, self.forward_only)
+        if afresh:
+            self._start_variables()
         self.watching = False
         try:
             if self.forward_only is None:
@@ -115,6 +129,7 @@ class Loop:
             return scalar(self.forward_only(self.model, batch)).detach()  # a loss with gradients inside (a penalty)
         finally:
             self.watching = True
+            restore()
             with torch.no_grad():
                 for buffer, old in buffers:
                     buffer.copy_(old)
@@ -178,10 +193,13 @@ class Loop:
 
     def _on_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def seen(gradient: Tensor) -> None:
-            if self.watching and self._fresh:
-                stale = 0.0 if parameter.grad is None else float(torch.linalg.vector_norm(parameter.grad))
-                self.stale = stale if self.stale is None else max(self.stale, stale)
-                self._fresh = False  # the first gradient to arrive tells
+            key, found = id(parameter), parameter.grad
+            if not self.watching or key in self._cleared:
+                return
+            if found is None or not bool(found.any()):
+                self._cleared.add(key)
+            elif key not in self._old:
+                self._old[key] = float(torch.linalg.vector_norm(found))
 
         return seen
 
@@ -192,7 +210,17 @@ class Loop:
         self.norm = norm if self.norm is None else math.hypot(self.norm, norm)
         self.rate = max(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
         self.calls += 1
-        self._fresh = True
+        self._judge({id(p) for group in optimizer.param_groups for p in group["params"]}, id(optimizer))
+
+    def _judge(self, parameters: set[int], optimizer: int) -> None:
+        old = [norm for key, norm in self._old.items() if key in parameters and key not in self._cleared]
+        if optimizer in self._began:  # the first step may find what was there before the rehearsal
+            self.judged_steps += 1
+            self.stale_steps += bool(old)
+            self.stale = max([self.stale, *old])
+        self._began.add(optimizer)
+        self._cleared -= parameters
+        self._old = {key: norm for key, norm in self._old.items() if key not in parameters}
 
 
 def _usual_loss(loss_fn: LossFn) -> TrainingStep:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -14,13 +16,18 @@ from torch import Tensor, nn
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.sampling import Block, LayerSampler, to_host
+from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, to_host
 from trainability.doctor.rules.verdict import diagnose
+from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
+_NUM_GAUGES = 8
 
 
 class Monitor:
@@ -28,15 +35,17 @@ class Monitor:
 
     Call `after_backward(loss)` after each `loss.backward()`, before clipping. The optimizer's own hooks tell where a
     step ends. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
-    brings them over in one copy. Nothing that the model computes is changed, and no random number is drawn, so weights and
-    losses are bitwise identical with and without Monitor. The exception is a compiled model: its sampled steps run the plain
-    module, which rounds differently.
+    brings them over in one copy. The model's forward is run by the loop alone, nothing that it computes is changed, nothing is
+    written into it, and no random number is drawn, so weights and losses are bitwise identical with and without Monitor. The
+    exception is a compiled model: its sampled steps run the plain module, which rounds differently.
 
-    An error inside the monitor is named once, as a warning and in the evidence, and the loop goes on unwatched.
+    An error inside the monitor is named once, as a warning and in the evidence, and the loop goes on. What cannot be watched
+    (outputs of layers that are not called as modules, or inside `torch.func`) is named in the evidence; the rest is watched.
 
     Args:
         model: the module that the loop calls; compiled, or wrapped by DistributedDataParallel, is fine.
-        optimizer: None leaves out clipping, update ratios and learning rates.
+        optimizer: one, also as Accelerate wraps it; None leaves out clipping, update ratios and learning rates. Models with an
+            optimizer each take a monitor each, one `with` inside the other.
         every: sample layers at every so many optimizer steps, beginning with the first.
         accumulation: backward passes per optimizer step.
         num_classes: of the task; for chance level.
@@ -66,29 +75,28 @@ class Monitor:
             raise ValueError(f"first_step is {first_step}; steps count from 1")
         self._before = _known(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
-        self._plain = _plain(model)
-        self._optimizer = optimizer
+        self._plain = plain_module(model)
+        self._optimizer = next(iter(optimizers(optimizer)), None)
+        self._has_optimizer = optimizer is not None
         self._every = every
         self._accumulation = accumulation
         self._num_classes = num_classes
         self._clip = clip
         seen = self._before.steps[-1].step if self._before.steps else 0
         self._num_steps = seen if first_step is None else first_step - 1
-        self._parameters = [p for p in self._plain.parameters() if p.requires_grad]
-        self._gauge = min(self._parameters, key=lambda p: (p.dim() < 2, p.numel()), default=None)
-        # Clipping scales all gradients alike, so two small tensors before and after tell the ratio. The last one is the head's
-        # bias as a rule, which still has a gradient where a dead net's weights have none.
-        self._clip_gauges = list({id(p): p for p in (self._gauge, *self._parameters[-1:]) if p is not None}.values())
-        self._sampler = LayerSampler(self._plain, self._gauge, self._guarded)
+        self._sampler = LayerSampler(self._plain, self._guarded)
+        self._next_sample = -(-self._num_steps // every) * every
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
         self._problems: list[str] = []
+        self._facts: Facts | None = None
         self._pending: list[tuple[Tensor, bool, dict[str, Any]]] = []
         self._handles: list[Any] = []
         self._is_entered = False
         self._was_called = False
         self._has_failed = False
+        self._has_unseen = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -100,14 +108,21 @@ class Monitor:
         self._is_stepping = False
 
     def __enter__(self) -> Monitor:
-        if self._optimizer is not None:
-            self._handles = [
-                self._optimizer.register_step_pre_hook(lambda *_: self._guarded(self._before_step)),
-                self._optimizer.register_step_post_hook(lambda *_: self._guarded(self._end_step)),
-            ]
         self._is_entered, self._was_called = True, False
+        if self._has_optimizer:
+            self._hook_optimizer()
         self._guarded(self._arm_if_due)
         return self
+
+    def _hook_optimizer(self) -> None:
+        """Where the optimizer has no hooks, a step is taken to end with `after_backward`, as without an optimizer."""
+        before, after = (lambda *_: self._guarded(self._before_step)), (lambda *_: self._guarded(self._end_step))
+        try:
+            assert self._optimizer is not None, "it is no torch.optim.Optimizer"
+            self._handles = [self._optimizer.register_step_pre_hook(before)]
+            self._handles.append(self._optimizer.register_step_post_hook(after))
+        except Exception as error:
+            self._note(f"clipping and updates: the optimizer takes no step hooks ({type(error).__name__}: {error})")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._micro:  # a loop that stopped between backward and step
@@ -171,12 +186,18 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
+        facts = self._facts or Facts()
+        if self._sampler.first_input is not None:
+            std, mean = self._sampler.first_input.tolist()
+            facts = replace(facts, input_std=std, input_mean=mean)
         if self._optimizer is not None:
-            settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)
+            with contextlib.suppress(KeyError, TypeError, ValueError):  # an optimizer without a learning rate
+                settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)
         seen = Evidence(
             steps=tuple(self._steps),
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
+            facts=facts if facts != Facts() else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
@@ -201,16 +222,33 @@ class Monitor:
     def _name_once(self, message: str) -> None:
         if message not in self._problems:
             self._problems.append(message)
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            with contextlib.suppress(Warning):  # where warnings are errors, the loop goes on all the same
+                warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+    def _note(self, message: str) -> None:
+        """What cannot be watched here: named in the evidence, and no reason to warn."""
+        if message not in self._problems:
+            self._problems.append(message)
 
     def _arm_if_due(self) -> None:
-        if not (self._sampler.is_armed or self._num_steps % self._every or self._has_failed):
+        if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
+            self._sampler.gauges = _gauges(self._trained())
             self._sampler.arm()
+            self._next_sample = (self._num_steps // self._every + 1) * self._every
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
+        if self._is_stepping and self._micro:
+            return  # a closure that the optimizer evaluates again; the step's loss is that of its first pass
         if grad_scale is not None and len(self._micro) >= self._accumulation:
-            self._end_step(skipped=True)  # the last step never came: the scaler found an overflow
-        device = self._gauge.device if self._gauge is not None else "cpu"
+            # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
+            self._end_step(skipped=True, arm=False)
+        parameters = self._trained()
+        device = parameters[0].device if parameters else "cpu"
+        if self._facts is None and isinstance(loss, Tensor):
+            self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
         self._micro.append(value.reshape(()).clone())
         self._expected_lr = expected_lr
@@ -219,28 +257,24 @@ class Monitor:
         if not (len(self._micro) % self._accumulation == 0 if is_last is None else is_last):
             return
         scale = 1.0 if grad_scale is None else grad_scale
-        gradients = [statistics.local(p.grad) for p in self._parameters if p.grad is not None]
+        gradients = [statistics.local(p.grad) for p in parameters if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
-        gauges = self._norm_of_gauges()
-        self._gauges_before = None if gauges is None else gauges / scale
+        before = gauge_norm(self._sampler.gauges)
+        self._gauges_before = None if before is None else before / scale
         if self._sampler.is_armed:
             self._sampler.take_gradients(scale)
-        if self._optimizer is None:
+        if not self._handles:
             self._end_step()
 
     def _before_step(self) -> None:
         self._is_stepping = True
-        after = self._norm_of_gauges()
+        after = gauge_norm(self._sampler.gauges)
         if self._gauges_before is not None and after is not None:
             # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
             self._clip_ratio = after / self._gauges_before
 
-    def _norm_of_gauges(self) -> Tensor | None:
-        gradients = [statistics.local(p.grad).float() for p in self._clip_gauges if p.grad is not None]
-        return nn.utils.get_total_norm(gradients) if gradients else None
-
-    def _end_step(self, skipped: bool = False) -> None:
+    def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
         if not self._micro:  # a step without after_backward is not counted
             if not self._was_called:
                 self._sampler.disarm()
@@ -253,7 +287,8 @@ class Monitor:
         missing = torch.full((), math.nan, device=self._micro[0].device)
         values = [torch.stack(self._micro).mean(), self._norm, self._clip_ratio]
         row = torch.stack([missing if v is None else v.to(missing.device) for v in values])
-        lr = max(float(g["lr"]) for g in self._optimizer.param_groups) if self._optimizer is not None else None
+        groups = self._optimizer.param_groups if self._optimizer is not None else []
+        lr = max((float(group["lr"]) for group in groups if "lr" in group), default=None)
         facts: dict[str, Any] = {"lr": lr, "expected_lr": self._expected_lr, "micro_batches": len(self._micro)}
         self._num_steps += 1
         self._pending.append((row, self._norm is not None, {"step": self._num_steps, "skipped": skipped, **facts}))
@@ -261,7 +296,8 @@ class Monitor:
             self._sampler.disarm()
             self._flush(sampled=True)
         self._reset_step()
-        self._arm_if_due()
+        if arm:
+            self._arm_if_due()
 
     def _flush(self, sampled: bool = False) -> None:
         blocks = []
@@ -277,6 +313,11 @@ class Monitor:
             self._samples.append(sample)
             if sample.blind:
                 self._name_once("the monitor saw no layer run: does the loop call the module that was given to Monitor?")
+            if (failed := self._sampler.failed()) is not None:
+                self._name_once(f"the monitor could not look at {failed}")
+            elif (unseen := self._sampler.unseen()) is not None and not self._has_unseen:
+                self._has_unseen = True  # named at the first sample; the later ones are alike
+                self._note(f"outputs of {unseen}; their weights and gradients are watched")
 
     def _keep_steps(self, numbers: dict[Hashable, list[float]]) -> None:
         for _, has_norm, facts in self._pending:
@@ -332,12 +373,10 @@ def _known(before: Any) -> Evidence:
     raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    """The module whose layers do the work: inside torch.compile, inside DistributedDataParallel."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
+def _gauges(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
+
+    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
+    """
+    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
+    return list({id(p): p for p in (*small, *parameters[-1:])}.values())

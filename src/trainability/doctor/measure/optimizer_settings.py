@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from trainability.doctor.evidence import OptimizerSettings
+from trainability.doctor.measure.graph import held_by_any_optimizer, managed_parameters
 
 
 def optimizer_settings(
@@ -13,12 +14,14 @@ def optimizer_settings(
     clip: float | None = None,
     planned_steps: int | None = None,
 ) -> OptimizerSettings:
-    """Reads an optimizer's groups; with the model, also which trainable parameters are in none of them."""
+    """Reads an optimizer's groups; with the model, also which trainable parameters no optimizer holds."""
     groups = optimizer.param_groups
     fastest = max(groups, key=lambda group: float(group["lr"]))
     momentum = fastest.get("momentum")
-    managed = {id(p) for group in groups for p in group["params"]}
+    managed = managed_parameters(optimizer)
     named = list(model.named_parameters()) if model is not None else []
+    missing = [(name, p) for name, p in named if p.requires_grad and id(p) not in managed]
+    elsewhere = held_by_any_optimizer() if missing else set()
     return OptimizerSettings(
         name=type(optimizer).__name__,
         lr=float(fastest["lr"]),
@@ -26,6 +29,7 @@ def optimizer_settings(
         weight_decay=max(float(group.get("weight_decay") or 0.0) for group in groups) or None,
         clip=clip,
         planned_steps=planned_steps,
-        unmanaged=tuple(name for name, p in named if p.requires_grad and id(p) not in managed),
+        unmanaged=tuple(name for name, p in missing if id(p) not in elsewhere),
+        managed=sum(id(p) in managed for _, p in named) if model is not None else None,
         frozen=tuple(name for name, p in named if not p.requires_grad),
     )

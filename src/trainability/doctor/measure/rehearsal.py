@@ -4,6 +4,7 @@ What only the loop can show is seen before training: gradients that are never cl
 other parameters, evaluation mode, a rate that dies, clipping to nothing, a loss that is not finite or does not fall.
 """
 
+import contextlib
 import itertools
 import math
 import time
@@ -13,19 +14,24 @@ from typing import Any
 
 import torch
 
-from trainability.doctor.batches import batch_size, joined, tensors, to_device
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by
+from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
+from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
+from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
-CRITICAL_STEPS = (1, 5, 15, 30, 100)
-REFERENCE_STEPS = (*range(0, 31, 5), *range(40, 101, 20), 150, 200, 300)
+CRITICAL_STEPS = (1, 5, 15, 30, 60, 100)
+REFERENCE_STEPS = (*range(0, 31, 5), *range(40, 101, 10), *range(120, 301, 20))
 # Fewer, and luck moves the best constant answer by more than a few steps move the loss.
 _REFERENCE_EXAMPLES = 128
-_LAST_SHARE = 0.8  # of the time; the step that begins beyond it is the last, so that the update of the last is measured too
+# Fewer steps than this say nothing about where the loss goes.
+_FEWEST_STEPS = 3
+_TIMED_EXAMPLES = (2, 2, 16)  # the first pass also pays for what is set up once
+_CRITICAL_FORWARDS = 8  # of one critical step: six of its search, before and after
+_STEP_FORWARDS = 3  # a forward pass and the way back, which is twice that
 
 
 def rehearse(
@@ -39,7 +45,7 @@ def rehearse(
     scheduler: Any = None,
     clip: float | None = None,
     planned_steps: int | None = None,
-    max_steps: int = 30,
+    max_steps: int = 100,
     seconds: float = 10.0,
 ) -> Rehearsal:
     """Rehearses a training loop.
@@ -74,28 +80,29 @@ def rehearse(
         reference, rest = _reference_and_rest(batches)
         reached = [*used_by(step), *used_by(training_step)]
         own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
+        others = [item for item in reached if id(item) not in own]
+        limit = max_steps if planned_steps is None else min(max_steps, planned_steps)
+        forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
+
+        def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
+            with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
+                loop = Loop(*objects, **forms, others=others)
+                with loop.instrumented():
+                    return _run(loop, reference, rest, limit, began + seconds)
+
+        objects, notes = (model, optimizer, scheduler), []
+        found: dict[str, Any] = {}
         in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
-        notes: tuple[str, ...] = ()
-        objects = (model, optimizer, scheduler)
         if not in_place:
             try:
-                objects = copied(model, optimizer, scheduler)
-            except ValueError as error:
-                in_place, notes = True, (str(error),)
-        guarded = (*reached, *(objects if in_place else ()))
-        with put_back(*guarded), torch.enable_grad():
-            others = [item for item in reached if id(item) not in own]
-            loop = Loop(*objects, loss_fn=loss_fn, training_step=training_step, step=step, clip=clip, others=others)
-            limit = max_steps if planned_steps is None else min(max_steps, planned_steps)
-            with loop.instrumented():
-                found = _run(loop, reference, rest, limit, began + seconds)
-    return Rehearsal(
-        **found,
-        planned_steps=planned_steps,
-        in_place=in_place,
-        seconds=time.monotonic() - began,
-        notes=(*notes, *loop.notes),
-    )
+                found = run(copied(*objects), tuple(reached))
+            except Exception as error:  # the copy may be at fault; what fails in place, too, is the program's own mistake
+                in_place, notes = True, [f"on a copy: {type(error).__name__}: {error}"]
+        if in_place:
+            found = run(objects, (*reached, *objects))
+    notes = [*notes, *found.pop("notes")]
+    elapsed = time.monotonic() - began
+    return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=elapsed, notes=tuple(notes))
 
 
 def _reference_and_rest(batches: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
@@ -118,41 +125,91 @@ def _reference_and_rest(batches: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
     return reference, itertools.chain(ahead, iterator, again)
 
 
+class _Budget:
+    """What the next look or step will cost, from what the last ones did, against the time that is left."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.reference_seconds = self.step_seconds = 0.0
+
+    @property
+    def critical_seconds(self) -> float:
+        return _CRITICAL_FORWARDS / _STEP_FORWARDS * self.step_seconds
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def allows(self, *, looks: int, criticals: int) -> bool:
+        """Whether there is time for these, one more step and what ends a rehearsal: a critical step and a look."""
+        ending = (1 + criticals) * self.critical_seconds + (1 + looks) * self.reference_seconds
+        return self.left() > ending + 2 * self.step_seconds
+
+
+def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _Budget:
+    """Times a few examples, so that the first step of a slow program is known to be slow before it is taken."""
+    budget = _Budget(deadline)
+    for count in _TIMED_EXAMPLES:
+        few = first_examples(reference, count)
+        if few is reference:
+            break
+        began = time.monotonic()
+        with randomness_restored(), contextlib.suppress(Exception):  # a loss that needs more examples is timed by its steps
+            loop.output = None
+            loop.loss(few, afresh=True)
+        each = (time.monotonic() - began) / count / (1 if loop.step is None else _STEP_FORWARDS)
+        budget.step_seconds = each * (size or count) * _STEP_FORWARDS
+        budget.reference_seconds = each * (batch_size(reference) or 0)
+        if _fits(budget, _FEWEST_STEPS) or each * _TIMED_EXAMPLES[-1] > 0.1 * budget.left():
+            break
+    return budget
+
+
 def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadline: float) -> dict[str, Any]:
     reference = to_device(reference, loop.device)
     state = random_state()
     start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     if loop.step is None:
         for part in loop.models:
-            part.train()
+            set_training(part, True)
+    batch = next(rest, None)
+    budget = _budget(loop, reference, batch_size(batch) if batch is not None else None, deadline)
+    if not _fits(budget, _FEWEST_STEPS):
+        reference = first_examples(reference, max(2, (batch_size(batch) or 0)))
+        needed = _FEWEST_STEPS * budget.step_seconds + budget.critical_seconds
+        if needed > budget.left():
+            loop.notes.append(f"some steps of the loop: {_FEWEST_STEPS} of them take about {needed:.0f} s (--rehearse SECONDS)")
+            return {"steps": (), "reference": (), "ended_by": "time", "notes": loop.notes}
     began = time.monotonic()
     task, observations = Task(), [_observe(loop, reference, 0, state)]
+    budget.reference_seconds = time.monotonic() - began
     if loop.output is not None:
         task = _task(loop, reference, observations[0].loss, state)
     steps: list[RehearsedStep] = []
     critical: list[tuple[int, CriticalStep]] = []
     ended_by = "steps"
-    while len(steps) < max_steps:
-        batch = next(rest, None)
-        if batch is None:
-            ended_by = "data"
-            break
+    while batch is not None:
         batch = to_device(batch, loop.device)
-        is_last = len(steps) + 1 == max_steps or time.monotonic() > began + _LAST_SHARE * (deadline - began)
         number = len(steps) + 1
-        before = [p.detach().clone() for p in loop.parameters.values()] if is_last or number in CRITICAL_STEPS else None
+        is_last = number == max_steps or not budget.allows(looks=1, criticals=0)
+        measured = is_last or (number in CRITICAL_STEPS and budget.allows(looks=1, criticals=1))
+        before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
+        began = time.monotonic()
         loss = loop.run(batch)
+        budget.step_seconds = time.monotonic() - began
         steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=loop.norm, lr=loop.rate, optimizer_steps=loop.calls))
         if before is not None and len(loop.optimizers) < 2:
             critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
         if loss is not None and not math.isfinite(loss):
             ended_by = "not finite"
             break
-        if is_last or number in REFERENCE_STEPS:
+        if is_last or (number in REFERENCE_STEPS and budget.allows(looks=1, criticals=0)):
             observations.append(_observe(loop, reference, number, state))
         if is_last:
             ended_by = "steps" if number == max_steps else "time"
             break
+        batch = next(rest, None)
+    else:
+        ended_by = "data"
     if len(loop.optimizers) > 1:
         loop.notes.append("the critical step: several optimizers step, and there is no one update")
     managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
@@ -164,17 +221,24 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         "ended_by": ended_by,
         "unmoved": tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name])),
         "without_gradient": tuple(n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached),
-        "stale_gradient": loop.stale,
+        "num_parameters": len(loop.parameters),
+        "stale_fraction": loop.stale_steps / loop.judged_steps if loop.judged_steps else None,
+        "stale_gradient": loop.stale if loop.judged_steps else None,
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),
+        "notes": loop.notes,
     }
+
+
+def _fits(budget: _Budget, steps: int) -> bool:
+    return steps * budget.step_seconds + budget.critical_seconds + 2 * budget.reference_seconds <= budget.left()
 
 
 def _observe(loop: Loop, reference: Any, step: int, state: dict[str, Any]) -> Observation:
     loop.output = None
     with randomness_restored():
         set_random_state(state)
-        loss = float(loop.loss(reference))
+        loss = float(loop.loss(reference, afresh=True))
     output = loop.output
     if output is None or not output.is_floating_point() or output.dim() == 0 or len(output) < 2:
         return Observation(step=step, loss=loss)
@@ -192,7 +256,7 @@ def _task(loop: Loop, reference: Any, loss: float, state: dict[str, Any]) -> Tas
     if loop.forward_only is not None:
         buffers = [(b, b.detach().clone()) for part in loop.models for b in part.buffers()]
         loop.watching = False
-        with randomness_restored():
+        with randomness_restored(), variables_put_back(loop.forward_only):
             set_random_state(state)
             loss = float(scalar(loop.forward_only(loop.model, reference)).detach())
         loop.watching = True

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor import batches
 from trainability.doctor.evidence import LayerStats, Sample
-from trainability.doctor.measure import statistics
-from trainability.doctor.measure.hooks import Watch, activation_fields, activations_by_layer, first_tensor
-from trainability.doctor.theory import moments, signal
-from trainability.doctor.theory.trace import Trace, trace
+from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
+from trainability.doctor.measure.hooks import Watch, activation_fields
+from trainability.doctor.theory.fans import fan_in_and_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,55 +55,45 @@ class LayerSampler:
 
     Args:
         model: the plain module.
-        gauge: the parameter whose gradient is looked at as backward begins; `None` if the model has none.
-        guard: runs what a hook does; an error that it lets out ends the model's forward or backward pass.
+        guard: runs what happens in the backward pass; an error that it lets out ends the pass.
 
     Attributes:
-        is_armed: whether hooks are on the model.
+        is_armed: whether the next forward pass is watched, or was.
+        gauges: parameters whose gradient is looked at as backward begins.
+        first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
     """
 
-    def __init__(self, model: nn.Module, gauge: nn.Parameter | None, guard: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, model: nn.Module, guard: Callable[[Callable[[], None]], None]) -> None:
         self.is_armed = False
-        self._model, self._gauge, self._guard = model, gauge, guard
-        self._watch = Watch(model, output=statistics.thin, gradient=statistics.thin, guard=guard)
-        self._roots: list[Any] = []
-        self._stance: Any = None
-        self._trace: Trace | None = None
-        self._untraceable = False
+        self.first_input: Tensor | None = None
+        self.gauges: Sequence[Tensor] = ()
+        self._model, self._guard = model, guard
+        self._watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
         self._forget()
 
     def _forget(self) -> None:
         self._watch.clear()
+        self._was_run = False
         self._training: bool | None = None
+        self._batch_size: int | None = None
         self._stale: Tensor | None = None
-        self._input: tuple[tuple[int, ...], torch.dtype] | None = None
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
 
     def arm(self) -> None:
-        """Install the hooks; what an earlier step showed is forgotten."""
+        """Install the hook; what an earlier step showed is forgotten."""
         self.is_armed = True
         self._forget()
-        # Hooks that a compiled module was not compiled with never fire: this step runs the plain one.
-        if "torch._dynamo" in sys.modules:  # nothing is compiled without it, and importing it takes seconds
-            self._stance = torch.compiler.set_stance("force_eager")
+        stance.run_plain()
         self._watch.attach()
-        self._roots = [
-            self._model.register_forward_pre_hook(self._on_input),
-            self._model.register_forward_hook(self._on_output),
-        ]
 
     def disarm(self) -> None:
-        """Remove the hooks; what they saw stays."""
-        self.is_armed = False
+        """Remove the hook; what it saw stays."""
         self._watch.detach()
-        for handle in self._roots:
-            handle.remove()
-        self._roots = []
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
+        if self.is_armed:
+            self.is_armed = False
+            stance.run_compiled()
 
     def end_first_pass(self) -> None:
         """The first micro-batch was seen; later ones and evaluations are not looked at."""
@@ -111,13 +101,15 @@ class LayerSampler:
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
-        for name, module in self._watch.layers.items():
-            if (weight := _weight(module)) is None:
-                continue
+        for name, weight in self._rows():
             self._weights[name] = statistics.thin(statistics.local(weight))
-            if weight.grad is not None:
-                gradient = statistics.thin(statistics.local(weight.grad))
-                self._gradients[name] = gradient if isinstance(scale, float) and scale == 1.0 else gradient / scale
+            gradient = None if weight.grad is None else statistics.spread(weight.grad)
+            if gradient is not None:
+                kept = statistics.thin(gradient)
+                self._gradients[name] = kept if isinstance(scale, float) and scale == 1.0 else kept / scale
+
+    def _rows(self) -> Iterable[tuple[str, Tensor]]:
+        return ((name, weight) for layer in self._watch.layers.values() for name, weight in layer.weights.items())
 
     def blocks(self, *, has_stepped: bool) -> list[Block]:
         """Reduce what the step showed, all layers together.
@@ -125,26 +117,34 @@ class LayerSampler:
         Args:
             has_stepped: the optimizer has moved the weights since `take_gradients`.
         """
-        watch, weights, gradients = self._watch, self._weights, self._gradients
+        device = next((part.device for seen in (self._weights, self._watch.forward) for part in seen.values()), None)
+
+        def together(parts: dict[str, Tensor]) -> dict[str, Tensor]:  # layers of one model may lie on several devices
+            return {name: part.to(device) for name, part in parts.items()}
+
+        watch = self._watch
+        forward, backward = together(watch.forward), together(watch.backward)
+        weights, gradients = together(self._weights), together(self._gradients)
         found = []
 
         def add(kind: str, rows: Iterable[str], values: Tensor) -> None:
             found.append(Block(kind=kind, rows=tuple(rows), values=values))
 
         if watch.order:
-            stats = statistics.in_rows(statistics.activation_stats, [watch.forward[name] for name in watch.order])
+            stats = statistics.in_rows(statistics.activation_stats, [forward[name] for name in watch.order])
             add("activation", watch.order, stats)
-            add("dead", watch.order, torch.stack([watch.dead[name] for name in watch.order]))
-        if watch.backward:
-            add("output_gradient_rms", watch.backward, statistics.in_rows(statistics.row_rms, list(watch.backward.values())))
+            add("dead", watch.order, torch.stack([watch.dead[name].to(stats.device) for name in watch.order]))
+        if backward:
+            add("output_gradient_rms", backward, statistics.in_rows(statistics.row_rms, list(backward.values())))
         if gradients:
             add("gradient", gradients, statistics.in_rows(statistics.gradient_stats, list(gradients.values())))
         if weights:
             add("weight_rms", weights, statistics.in_rows(statistics.row_rms, list(weights.values())))
         if weights and has_stepped:
-            moved = [self._now(name).float() - before.float() for name, before in weights.items()]
-            add("moved", weights, statistics.in_rows(statistics.row_rms, moved))
-        kinds = {"weight_histogram": weights, "gradient_histogram": gradients, "activation_histogram": watch.forward}
+            now = together({n: statistics.thin(statistics.local(weight)) for n, weight in self._rows() if n in weights})
+            moved = {name: value.float() - weights[name].float() for name, value in now.items()}
+            add("moved", moved, statistics.in_rows(statistics.row_rms, list(moved.values())))
+        kinds = {"weight_histogram": weights, "gradient_histogram": gradients, "activation_histogram": forward}
         if parts := [part for tensors in kinds.values() for part in tensors.values()]:
             shares = statistics.log_histograms(parts).split([len(tensors) for tensors in kinds.values()])
             for (kind, tensors), rows in zip(kinds.items(), shares, strict=True):
@@ -153,78 +153,99 @@ class LayerSampler:
             add("stale", ("gauge",), self._stale.reshape(1))
         return found
 
-    def _now(self, name: str) -> Tensor:
-        weight = _weight(self._watch.layers[name])
-        assert weight is not None
-        return statistics.thin(statistics.local(weight))
-
     def sample(self, step: int, numbers: dict[str, dict[Hashable, Any]]) -> Sample:
         """Read the blocks of this step, as `to_host` brought them over."""
-        following = self._following()
-        names = dict.fromkeys((*self._watch.order, *self._weights))
-        of_layer = {name: {kind: rows[name] for kind, rows in numbers.items() if name in rows} for name in names}
+        layers = self._watch.layers
+        own = {row: name for name, layer in layers.items() for row in layer.weights}
+        names = dict.fromkeys(row for name in self._watch.order for row in (name, *layers[name].weights))
+        names |= dict.fromkeys(self._weights)
+        of_row = {name: {kind: rows[name] for kind, rows in numbers.items() if name in rows} for name in names}
         return Sample(
             step=step,
-            layers=tuple(self._layer(name, of_layer[name], following.get(name)) for name in names),
-            batch_size=self._input[0][0] if self._input is not None else None,
+            layers=tuple(self._layer(row, own.get(row, row), of_row[row]) for row in names if of_row[row]),
+            batch_size=self._batch_size,
             training=self._training,
             gradient_norm_before_backward=numbers["stale"]["gauge"] if "stale" in numbers else None,
-            blind=not self._watch.order,
+            blind=bool(layers) and not self._was_seen(),
         )
 
-    def _layer(self, name: str, numbers: dict[str, Any], activation: str | None) -> LayerStats:
-        module = self._watch.layers[name]
-        kind = str(signal.layer_kind(module))
-        weight = _weight(module)
+    def _was_seen(self) -> bool:
+        """Whether the model ran: it or a layer of it was called, or it is scripted, which tells nobody."""
+        return self._was_run or bool(self._watch.called) or isinstance(self._model, torch.jit.ScriptModule)
+
+    def failed(self) -> str | None:
+        """Layers that could not be looked at, and the first reason; None where all could."""
+        failed = self._watch.failed
+        return f"{_listed(list(failed))}: {next(iter(failed.values()))}" if failed else None
+
+    def unseen(self) -> str | None:
+        """Layers whose outputs the last sample does not have although the model ran, and why; None where there are none."""
+        if not self._was_seen():
+            return None
+        uncalled = [name for name, layer in self._watch.layers.items() if layer.weights and name not in self._watch.called]
+        if uncalled:
+            return f"{_listed(uncalled)}: their modules are not called by themselves"
+        unreadable = [name for name in self._watch.layers if name in self._watch.unreadable]
+        return f"{_listed(unreadable)}: no tensors of real numbers (torch.func, sparse, complex)" if unreadable else None
+
+    def _layer(self, row: str, name: str, numbers: dict[str, Any]) -> LayerStats:
+        layer = self._watch.layers[name]
+        weight = layer.weights.get(row)
+        activation = self._following().get(name) if row == name else None
         fields: dict[str, Any] = {key: numbers[key] for key in ("output_gradient_rms", "weight_rms") if key in numbers}
         if "activation" in numbers:
             fields |= activation_fields(numbers["activation"], numbers["dead"], activation)
         if "gradient" in numbers:
-            row = dict(zip(statistics.GRADIENT_FIELDS, numbers["gradient"], strict=True))
-            fields |= {f"gradient_{key}": row[key] for key in ("rms", "min", "max")}
-            fields["gradient_nonfinite"] = not (math.isfinite(row["min"]) and math.isfinite(row["max"]))
+            found = dict(zip(statistics.GRADIENT_FIELDS, numbers["gradient"], strict=True))
+            fields |= {f"gradient_{key}": found[key] for key in ("rms", "min", "max")}
+            fields["gradient_nonfinite"] = not (math.isfinite(found["min"]) and math.isfinite(found["max"]))
         if "moved" in numbers and numbers["weight_rms"] > 0:
             fields["update_ratio"] = numbers["moved"] / numbers["weight_rms"]
         for key in ("weight_histogram", "gradient_histogram", "activation_histogram"):
             if key in numbers:
                 fields[key] = statistics.as_histogram(numbers[key])
-        if weight is not None and kind in ("conv", "linear", "conv_transpose"):
-            fields["fan_in"] = moments.fan_in(kind, weight.shape)
-            fields["fan_out"] = moments.fan_out(kind, weight.shape)
-            fields["num_units"] = weight.shape[1] if kind == "conv_transpose" else weight.shape[0]
-        return LayerStats(name=name, kind=kind, activation=activation, **fields)
+        if weight is not None and layer.kind in ("conv", "linear", "conv_transpose"):
+            groups = getattr(layer.module, "groups", 1) if isinstance(layer.module, nn.modules.conv._ConvNd) else 1
+            fields["fan_in"], fields["fan_out"] = fan_in_and_out(layer.kind, weight.shape, groups)
+            fields["num_units"] = weight.shape[1] if layer.kind == "conv_transpose" else weight.shape[0]
+        return LayerStats(name=row, kind=layer.kind, activation=activation, **fields)
 
     def _following(self) -> dict[str, str | None]:
-        if self._trace is None and self._input is not None and not self._untraceable:
-            try:
-                self._trace = trace(self._model, *self._input)
-            except ValueError:
-                self._untraceable = True  # the order of modules has to do
-        if self._activations is None:
-            self._activations = activations_by_layer(self._trace, self._model)
-        return self._activations
+        return self._activations if self._activations is not None else activations_by_layer(None, self._model)
 
-    def _on_input(self, module: nn.Module, args: Any) -> None:
-        tensor = first_tensor(args)
-        if torch.is_grad_enabled() and self._training is None:
-            self._training = module.training
-            if tensor is not None:
-                self._input = (tuple(tensor.shape), tensor.dtype)
+    def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
+        """Runs after each of the model's own forward passes with gradients, while armed."""
+        if not self._was_run:
+            self._was_run, self._training = True, self._model.training
+            self._guard(lambda: self._on_first_pass((args, kwargs), output))
 
-    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
-        tensor = first_tensor(output)
-        if tensor is not None and tensor.requires_grad and torch.is_grad_enabled() and self._stale is None:
-            tensor.register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
+    def _on_first_pass(self, inputs: Any, output: Any) -> None:
+        first = batches.first_tensor(inputs)
+        if self.first_input is None and first is not None and statistics.is_readable(first) and first.numel() > 1:
+            self.first_input = torch.stack(torch.std_mean(first.detach().float()))
+        self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
+        outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
+        if self._activations is None and outputs:
+            found = activations_in_graph(outputs, self._watch.nodes)
+            self._activations = {**activations_by_layer(None, self._model), **found}
+        self._watch.nodes.clear()  # they keep the graph alive
+        if outputs:
+            outputs[0].register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
 
     def _on_backward(self, gradient: Tensor) -> None:
         """Runs as backward begins, before any parameter's gradient is written."""
-        if self._gauge is not None and self._stale is None:
-            left = self._gauge.grad
-            self._stale = (
-                torch.zeros((), device=gradient.device) if left is None else statistics.rms(statistics.local(left)).detach()
-            )
+        if self._stale is None:
+            self._stale = gauge_norm(self.gauges)
+            if self._stale is None:
+                self._stale = torch.zeros((), device=gradient.device)
 
 
-def _weight(module: nn.Module) -> Tensor | None:
-    weight = getattr(module, "weight", None)
-    return weight if isinstance(weight, Tensor) else None
+def gauge_norm(parameters: Iterable[Tensor]) -> Tensor | None:
+    """Norm of the gradients of a few parameters; None where none has one."""
+    gradients = [statistics.local(p.grad).float() for p in parameters if p.grad is not None]
+    return nn.utils.get_total_norm(gradients) if gradients else None
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(name or "the model itself" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,4 +1,4 @@
-"""How many images a look takes, so that it ends within seconds."""
+"""How many images probe and audits use, so that they take seconds."""
 
 import math
 
@@ -7,9 +7,9 @@ from torch import nn
 
 from trainability.doctor.theory.trace import Trace, trace
 
-# Multiplications of one forward pass that the probe may cost: two or three seconds on two cores, with the way back.
+# Most multiplications of the probe's forward pass: with the backward pass, two or three seconds on two cores.
 PROBE_MULTIPLICATIONS = {"cpu": 4e10, "accelerator": 4e12}
-MAX_PROBE_IMAGES = 512  # behind each gradient that the predicted plateau was fitted to
+MAX_PROBE_IMAGES = 512  # the batch size of the gradients to which the predicted plateau was fitted
 AUDIT_VALUES, MAX_AUDIT_IMAGES, MIN_AUDIT_IMAGES = 5e6, 2048, 32
 
 
@@ -24,17 +24,17 @@ def multiplications(model: nn.Module, structure: Trace) -> float:
 
 
 def probe_size(model: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> int:
-    """Choose how many images to probe with: as many as a few seconds allow, two at the least.
+    """Choose how many images to probe with: as many as a few seconds allow, and at least two.
 
     Args:
         model: any.
         input_shape: of one image, without the batch.
-        device: where it will be probed.
+        device: of the probe.
     """
     try:
         structure = trace(model, (2, *input_shape))
     except ValueError:
-        return 32  # nothing is known about its cost
+        return 32  # the cost is unknown
     each = multiplications(model, structure) / 2
     return max(
         2, min(MAX_PROBE_IMAGES, int(PROBE_MULTIPLICATIONS["cpu" if device.type == "cpu" else "accelerator"] / max(each, 1)))

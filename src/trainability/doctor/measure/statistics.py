@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 
 from trainability.doctor.evidence import LogHistogram
 
@@ -19,14 +20,38 @@ GRADIENT_FIELDS = ("rms", "min", "max")
 LOWEST_EXPONENT = -40
 NUM_BINS = 60  # 2**-40 .. 2**20: from under the smallest fp16 number to far above its largest
 THIN_SIZE = 1 << 12  # elements of a thinned tensor; a share of them has standard error 0.8 % or less
+_MOST_DENSE = 1 << 24  # elements of a sparse gradient that is written out with its zeros
 _HISTOGRAM_SIZE = 1 << 10  # a bin's share has standard error 1.6 % or less: finer than a figure shows
 
 
+def is_readable(x: Tensor) -> bool:
+    """Whether a tensor holds real numbers of its own: not one of torch.func's wrappers, of a tracer, sparse or complex."""
+    return (
+        x.is_floating_point()
+        and x.layout == torch.strided
+        and not x.is_meta
+        and not is_functorch_wrapped_tensor(x)
+        and "Fake" not in type(x).__name__
+    )
+
+
 def local(x: Tensor) -> Tensor:
-    """This process's own shard of a sharded tensor (fully_shard); any other tensor as it is."""
+    """The numbers of a tensor, as real ones: this process's own shard of a sharded tensor (fully_shard), the values that a
+    sparse tensor stores, both parts of complex numbers; any other tensor as it is.
+    """
     x = x.detach()
     to_local = getattr(x, "to_local", None)
-    return x if to_local is None else to_local()
+    x = x if to_local is None else to_local()
+    if x.layout == torch.sparse_coo:
+        x = x.coalesce().values()
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def spread(x: Tensor) -> Tensor | None:
+    """As `local`, with the zeros of a sparse tensor; None where it has too many of them."""
+    if x.layout == torch.strided:
+        return local(x)
+    return local(x.detach().to_dense()) if x.numel() <= _MOST_DENSE else None
 
 
 def rms(x: Tensor) -> Tensor:
@@ -38,8 +63,9 @@ def rms(x: Tensor) -> Tensor:
 @functools.lru_cache(maxsize=1024)
 def _places(numel: int, size: int, device: torch.device) -> Tensor:
     """One place drawn from each of `size` equal stretches: even cover, in line with no shape; the same at every call."""
-    draws = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return ((torch.arange(size) + draws) * (numel / size)).long().clamp(max=numel - 1).to(device)
+    # On the host by name: somebody's default device may be another.
+    draws = torch.rand(size, generator=torch.Generator("cpu").manual_seed(0), dtype=torch.float64, device="cpu")
+    return ((torch.arange(size, device="cpu") + draws) * (numel / size)).long().clamp(max=numel - 1).to(device)
 
 
 def thin(x: Tensor, size: int = THIN_SIZE) -> Tensor:
@@ -154,9 +180,9 @@ def spectral_norm(matrix: Tensor) -> Tensor:
 @functools.lru_cache(maxsize=64)
 def _bin_places(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """What one element weighs in its tensor's shares, and where that tensor's bins begin; the same at every sampled step."""
-    counts = torch.tensor(lengths)
+    counts = torch.tensor(lengths, device="cpu")
     weight = (1.0 / counts.clamp(min=1)).repeat_interleave(counts)
-    first = (torch.arange(len(lengths)) * (1 + NUM_BINS)).repeat_interleave(counts)
+    first = (torch.arange(len(lengths), device="cpu") * (1 + NUM_BINS)).repeat_interleave(counts)
     return weight.to(device), first.to(device)
 
 

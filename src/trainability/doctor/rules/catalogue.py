@@ -10,10 +10,14 @@ from trainability.doctor.rules import (
     data,
     evaluations,
     gradients,
+    head,
+    inputs,
     layers,
     loop,
     loss,
     outputs,
+    parameters,
+    rehearsal,
     run,
     splits,
     start,
@@ -23,7 +27,23 @@ from trainability.doctor.rules.rule import Rule
 WIDTH = 110
 
 # By what their rules look at, in the order in which findings of equal severity are told: what lies upstream first.
-FILES: tuple[ModuleType, ...] = (data, splits, loss, outputs, loop, clip, start, gradients, layers, run, evaluations)
+FILES: tuple[ModuleType, ...] = (
+    data,
+    inputs,
+    splits,
+    head,
+    loss,
+    parameters,
+    rehearsal,
+    outputs,
+    loop,
+    clip,
+    start,
+    gradients,
+    layers,
+    run,
+    evaluations,
+)
 
 RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(file).values() if isinstance(rule, Rule)}
 
@@ -97,6 +117,8 @@ def _title(file: ModuleType) -> str:
 def _facts(rule: Rule) -> dict[str, str]:
     """What the rule's findings mean beside their text."""
     facts = {"Severity": ", ".join(rule.severities) + (f"; an error means: {rule.verdict}" if rule.verdict else "")}
+    if rule.predicts:
+        facts["Rank"] = "a prediction; where the rehearsed loss falls, its findings are hints"
     if rule.explains:
         facts["Suppresses"] = ", ".join(rule.explains) + "; where both fire, these are listed in this finding"
     return facts

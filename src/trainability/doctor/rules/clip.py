@@ -1,21 +1,11 @@
 """Clipping of the gradient norm: dropped too early, or always active."""
 
-import math
 import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
-
-
-def clip_remedy(evidence: Evidence) -> str:
-    """Proposes a clip threshold from the run's own distribution of gradient norms."""
-    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
-    if len(norms) < WINDOW_STEPS:
-        return "clip the gradient norm, or lower the learning rate"
-    return f"clip the gradient norm at {statistics.median(norms):.2g}, this run's median (`--optim.clip`), or lower the lr"
 
 
 @rule(
@@ -31,7 +21,7 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
     Why: the threshold is read off the clipped steps (norm times ratio, the median). Five such steps cannot be rounding. At
         chance level the clip went before it had done its work, and the next large gradient moves the net unchecked.
     What fools it: a threshold that the loop raises on purpose.
-    Fix: keep the clip on for the whole run (`--optim.clip`).
+    Fix: keep the clip on for the whole run.
     Source: own; the log's code dropped the clip below a loss of 7.0, and chance is ln 1000 = 6.9.
     """
     steps = [s for s in evidence.steps if s.clip_ratio is not None and s.gradient_norm is not None]
@@ -58,7 +48,7 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss when it stopped", value=after[0].loss, unit="nats", threshold=chance),
             ),
             cause="clipping is tied to a level of the loss that chance already meets",
-            remedy="keep the clip on for the whole run (`--optim.clip`)",
+            remedy="keep the clip on for the whole run",
             source="own; the log's code dropped it below a loss of 7.0, and ln 1000 is 6.9",
         )
     ]
@@ -79,6 +69,8 @@ def clipping(evidence: Evidence) -> list[Finding]:
     if len(ratios) < 50:
         return []
     share = sum(r < 0.999 for r in ratios) / len(ratios)
+    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None]
+    usual = statistics.median(norms) if norms else 0.0
     if share < 0.95:
         return []
     return [
@@ -88,7 +80,10 @@ def clipping(evidence: Evidence) -> list[Finding]:
             seen=f"{share:.0%} of the last {len(ratios)} steps were clipped, to {statistics.median(ratios):.2g} of their size",
             measurements=(Measurement(name="share of clipped steps", value=share, threshold=0.95),),
             cause="the clip threshold is below the usual gradient norm",
-            remedy=clip_remedy(evidence) + "; or keep it and read the lr as lr times the clip threshold",
+            remedy="clip at this run's median norm"
+            + (f", {usual:.2g}" if usual > 0 else "")
+            + "; or keep the threshold, and read "
+            "the learning rate as lr times the threshold",
             source="Pascanu et al., ICML 2013",
         )
     ]

@@ -7,7 +7,7 @@ from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
 
 def _splits(evidence: Evidence) -> list[SplitAudit]:
@@ -110,7 +110,15 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning"),
     verdict="broken data",
-    explains=("split_shift", "mirrored", "label_conflict", "shuffled_labels", "prediction_collapse", "plateau"),
+    explains=(
+        "split_shift",
+        "mirrored",
+        "label_conflict",
+        "shuffled_labels",
+        "constant_input",
+        "prediction_collapse",
+        "plateau",
+    ),
 )
 def blank_images(evidence: Evidence) -> list[Finding]:
     """Training images, or channels of them, hold one single value.
@@ -251,12 +259,32 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"))
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(
+        "exploding_gradient",
+        "not_finite",
+        "oscillation",
+        "loss_cliff",
+        "clipping",
+        "update_ratio",
+        "loss_at_start",
+        "plateau",
+        "dead_units",
+        "saturation",
+        "activation_scale",
+        "prediction_collapse",
+    ),
+)
 def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
-        normalisation follows, or where the gain budget with this input is inside the band that trains.
+        normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is within
+        a fifth of the standard deviation and that is not above 100. An error from a standard deviation or mean of 100, where a step would
+        replace a weight or the loss is not finite, nothing normalises, and a gain budget of 8 layers and more is right without
+        it.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -273,6 +301,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     elif probe is not None:
         mean = probe.input_mean
         means, stds = (mean,), (math.sqrt(max(probe.input_mean_square - mean * mean, 0.0)),)
+    elif evidence.facts is not None and evidence.facts.input_mean is not None and evidence.facts.input_std is not None:
+        means, stds = (evidence.facts.input_mean,), (evidence.facts.input_std,)
     else:
         return []
     if not means or not stds or any(not math.isfinite(v) for v in (*means, *stds)):
@@ -281,13 +311,25 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
         return []
     total = reading.total_budget(probe) if probe is not None else None
+    # The mean of one batch of images with that standard deviation is off by as much.
+    centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100
+    harmed = any((s.update_ratio or 0.0) > 1 and s.kind != "norm" for s in reading.latest_layers(evidence)) or any(
+        not math.isfinite(s.loss) and not s.skipped for s in evidence.steps
+    )
+    if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
+        # Weights of a wrong scale are not the input's fault.
+        harmed &= not BUDGET_LOW <= total <= BUDGET_HIGH and BUDGET_LOW <= (probe.log10_gain or 0.0) <= BUDGET_HIGH
     absorbed = probe is not None and (
         probe.structure == "normalised" or (total is not None and BUDGET_LOW <= total <= BUDGET_HIGH)
     )
     return [
         Finding(
             rule="input_scale",
-            severity="hint" if absorbed else "warning",
+            severity="error"
+            if harmed and max(abs(far), wide) >= 100 and (probe is None or probe.structure != "normalised")
+            else "hint"
+            if absorbed or centred
+            else "warning",
             seen=f"channel means reach {far:.3g}, standard deviations {thin:.3g} to {wide:.3g}",
             measurements=(
                 Measurement(name="largest channel mean", value=far, threshold=3.0),

@@ -4,15 +4,31 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import smaller_steps
+
+
+def _is_matrix(layer: LayerStats) -> bool:
+    """Not a scale, position table or class token: those are often zero at the start, and pass no gradient to other layers."""
+    return layer.kind not in ("norm", "parameter")
 
 
 @rule(
     severities=("error",),
     verdict="unstable",
-    explains=("not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "loss_at_start"),
+    explains=(
+        "not_finite",
+        "oscillation",
+        "loss_cliff",
+        "clipping",
+        "update_ratio",
+        "loss_at_start",
+        "dead_units",
+        "prediction_collapse",
+    ),
+    predicts=True,
 )
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
@@ -22,16 +38,16 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
     What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch.
-    Fix: divide the learning rate by the factor given, or clip the gradient norm (`--optim.clip 1`); and lower gains above 1.
+    Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
-    layers = [s for s in reading.latest_layers(evidence) if s.kind != "norm" and s.update_ratio is not None]
+    layers = [s for s in reading.latest_layers(evidence) if _is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
     if not large:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
     ratio = _finite_or_infinite(worst.update_ratio)
-    divisor = f"{10 ** math.ceil(math.log10(ratio * 100)):.0e}" if math.isfinite(ratio) else "1000"
+    divisor = 10.0 ** math.ceil(math.log10(ratio * 100)) if math.isfinite(ratio) else 1000.0
     return [
         Finding(
             rule="exploding_gradient",
@@ -39,8 +55,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
-            remedy=f"divide the learning rate by {divisor}, or clip the gradient norm (`--optim.clip 1`); and lower gains "
-            "above 1",
+            remedy=smaller_steps(evidence, divisor),
             source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
             layers=reading.names(large),
         )
@@ -52,7 +67,7 @@ def _finite_or_infinite(ratio: float | None) -> float:
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"))
+@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"), predicts=True)
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
@@ -66,7 +81,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
-    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and s.kind != "norm"]
+    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and _is_matrix(s)]
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
     if len(layers) < 2 or reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
@@ -99,7 +114,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning",), predicts=True)
 def underflow(evidence: Evidence) -> list[Finding]:
     """More than half of a layer's gradient rounds to zero in the precision it is kept in.
 
@@ -142,7 +157,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Fix: multiply the learning rate by the factor given.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
-    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
+    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)

@@ -1,14 +1,16 @@
 """Layers: their units, the scale of their outputs, and their shape."""
 
 import math
+import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import smaller_steps
 
 
-@rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"))
+@rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
@@ -41,7 +43,17 @@ def saturation(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning", "hint"),
     verdict="dead",
-    explains=("constant_output", "plateau", "vanishing_gradient"),
+    explains=(
+        "constant_output",
+        "plateau",
+        "vanishing_gradient",
+        "prediction_collapse",
+        "zero_gradient",
+        "flat_loss",
+        "unmoved_parameter",
+        "update_ratio",
+    ),
+    predicts=True,
 )
 def dead_units(evidence: Evidence) -> list[Finding]:
     """ReLU units are zero on every example of the batch.
@@ -53,7 +65,8 @@ def dead_units(evidence: Evidence) -> list[Finding]:
         layers.
     What fools it: units that answer to one class only and sleep through a batch without it, and spare units of a net that has
         learned.
-    Fix: lower the learning rate or clip (`--optim.clip 1`); start biases at zero.
+    Fix: lower the learning rate; where units were dead from the start, draw weights with std sqrt(2 / fan_in) and start biases
+        at zero.
     Source: TheDeepChecker, TOSEM 2022; own threshold by width.
     """
     if (reading.latest_batch_size(evidence) or 0) < 16:
@@ -67,21 +80,94 @@ def dead_units(evidence: Evidence) -> list[Finding]:
     if not dead:
         return []
     share, limit, worst = max(dead, key=lambda row: row[0])
+    word, cause, remedy = _why_dead(evidence, worst, limit)
     return [
         Finding(
             rule="dead_units",
+            code=f"dead_units.{word}" if word else "dead_units",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
             seen=f"{share:.0%} of the units of {worst.name} are zero on every example",
             measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
-            cause="a step that was too large pushed biases far below zero, or the layer's input has died",
-            remedy="lower the learning rate or clip (`--optim.clip 1`); start biases at zero",
+            cause=cause,
+            remedy=remedy,
             source="TheDeepChecker, TOSEM 2022; own threshold by width",
             layers=tuple(layer.name for _, _, layer in dead),
         )
     ]
 
 
-@rule(severities=("hint",))
+def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str, str, str]:
+    """A word, cause and remedy: a layer that was dead before the first step was not killed by one."""
+    biased = evidence.facts is not None and layer.name in evidence.facts.biases_dead
+    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
+    probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
+    at_start = any(s.name == layer.name and (s.dead_fraction or 0.0) > limit for s in (*first, *probed))
+    if biased:
+        return "bias", "its biases start so far below zero that nothing passes", f"start the bias of {layer.name} at zero"
+    if at_start:
+        return (
+            "start",
+            "the units were so before the first step: the weights, or the input of the layer",
+            "draw weights with std sqrt(2 / fan_in), start biases at zero, and look at the scale and sign of the input",
+        )
+    return (
+        "",
+        "a step that was too large pushed biases far below zero, or the layer's input has died",
+        smaller_steps(evidence),
+    )
+
+
+@rule(
+    severities=("warning",),
+    explains=(
+        "vanishing_gradient",
+        "plateau",
+        "constant_output",
+        "update_ratio",
+        "dead_units",
+        "prediction_collapse",
+        "activation_scale",
+    ),
+)
+def weights_decayed(evidence: Evidence) -> list[Finding]:
+    """Weight decay has shrunk the weights to a small part of what they were.
+
+    Fires: under weight decay, the typical layer's weight is below a twentieth of what it was at the first sampled step, and the
+        loss is not below chance.
+    Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every
+        layer by as much, and with it all gradients: the vanishing gradient is then what follows.
+    What fools it: nets whose layers are normalised do not care about the scale of their weights; those that learn are silent.
+    Fix: divide the weight decay by ten.
+    Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.
+    """
+    settings = evidence.optimizer
+    if settings is None or not settings.weight_decay or len(evidence.samples) < 2 or reading.has_learned(evidence):
+        return []
+    first = {s.name: s.weight_rms for s in evidence.samples[0].layers if s.kind != "norm"}
+    shrunk = [
+        (s.weight_rms or 0.0) / before
+        for s in evidence.samples[-1].layers
+        if s.weight_rms is not None and (before := first.get(s.name))
+    ]
+    if not shrunk or statistics.median(shrunk) >= 0.05:
+        return []
+    return [
+        Finding(
+            rule="weights_decayed",
+            severity="warning",
+            seen=f"the typical weight is at {statistics.median(shrunk):.1%} of its size at step {evidence.samples[0].step}",
+            measurements=(
+                Measurement(name="weight now over at first", value=statistics.median(shrunk), threshold=0.05),
+                Measurement(name="weight decay", value=settings.weight_decay),
+            ),
+            cause="weight decay pulls faster than the gradient pushes",
+            remedy=f"{settings.name}(..., weight_decay={settings.weight_decay / 10:.1g})",
+            source="own; Decoupled Weight Decay Regularization, ICLR 2019",
+        )
+    ]
+
+
+@rule(severities=("hint",), predicts=True)
 def activation_scale(evidence: Evidence) -> list[Finding]:
     """A layer's output is off its predicted scale.
 

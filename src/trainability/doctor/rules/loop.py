@@ -10,9 +10,9 @@ from trainability.doctor.rules.rule import rule
 
 @rule(severities=("error",), verdict="cannot tell")
 def blind(evidence: Evidence) -> list[Finding]:
-    """The monitor saw no layer at a sampled step, so its silence means nothing.
+    """The monitor saw nothing run at a sampled step, so its silence means nothing.
 
-    Fires: one sampled step or more at which no hook was called.
+    Fires: one sampled step or more at which neither the model nor any module with weights was called.
     Why: rules on layers stay silent without measurements, and a silent doctor reads like a healthy run.
     What fools it: nothing that is known; each sampled step either calls hooks or does not.
     Fix: give Monitor the module that the loop calls, and call it as model(images); not model.forward(images), nor a function
@@ -78,7 +78,8 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
 def wrong_mode(evidence: Evidence) -> list[Finding]:
     """The model is in eval mode while it is trained, or in train mode while it is evaluated.
 
-    Fires: at one sampled step, or in one recorded evaluation.
+    Fires: at one sampled step, or in one recorded evaluation of the validation split. Training accuracy is often counted while
+        training, in train mode.
     Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes
         the answer for one image depend on its batch.
     What fools it: fine-tuning with frozen batch norm, where eval mode is meant, and Monte-Carlo dropout, where train mode is.
@@ -88,7 +89,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     """
     seen = [s for s in evidence.samples if s.training is not None]
     off = [s for s in seen if s.training is False]
-    on = [e for e in evidence.evaluations if e.model_training]
+    on = [e for e in evidence.evaluations if e.model_training and e.split != "train"]
     if not off and not on:
         return []
     training = bool(off)
@@ -109,63 +110,6 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
-
-
-@rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit"))
-def untrained_parameter(evidence: Evidence) -> list[Finding]:
-    """Parameters are frozen, missing from the optimizer, or reached by no gradient.
-
-    Fires: a trainable parameter is in no group of the optimizer; or a layer's weight is bitwise unchanged at each of the last
-        three sampled steps. A hint where requires_grad is False, which is usually meant.
-    Why: each of the three is counted, none is estimated. One unchanged step could be a skipped one; three are a pattern.
-    What fools it: layers that another optimizer trains, experts that no example was routed to, and a learning rate of zero in
-        a warm-up.
-    Fix: pass model.parameters() to the optimizer, after the model is complete.
-    Source: Amazon SageMaker Debugger, rule UnchangedTensor; torchtest; own number of samples.
-    """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    unmanaged = settings.unmanaged if settings is not None else ()
-    frozen = settings.frozen if settings is not None else ()
-    moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples]
-    still = [
-        name
-        for name in (moved[-1] if len(moved) >= 3 else {})
-        if all(row.get(name) == 0.0 for row in moved[-3:]) and f"{name}.weight" not in (*unmanaged, *frozen)
-    ]
-    found = []
-    if unmanaged or still:
-        concerned = (*unmanaged, *still)
-        found.append(
-            Finding(
-                rule="untrained_parameter",
-                code="untrained_parameter.unmanaged" if unmanaged else "untrained_parameter.no_gradient",
-                severity="warning",
-                seen=f"{', '.join(concerned[:4])}{' and more' if len(concerned) > 4 else ''} will not be trained",
-                measurements=(
-                    Measurement(name="parameters in no group", value=float(len(unmanaged)), threshold=0.0),
-                    Measurement(name="layers unchanged over 3 samples", value=float(len(still)), threshold=0.0),
-                ),
-                cause="built before or after what the optimizer was given" if unmanaged else "no gradient reaches them",
-                remedy="pass model.parameters() to the optimizer, after the model is complete",
-                source="SageMaker Debugger; torchtest 2",
-                layers=concerned,
-            )
-        )
-    if frozen:
-        found.append(
-            Finding(
-                rule="untrained_parameter",
-                code="untrained_parameter.frozen",
-                severity="hint",
-                seen=f"{len(frozen)} parameters have requires_grad=False",
-                measurements=(Measurement(name="frozen parameters", value=float(len(frozen)), threshold=0.0),),
-                cause="frozen on purpose, or left so",
-                remedy="parameter.requires_grad_(True), unless it is meant",
-                source="SageMaker Debugger",
-                layers=frozen,
-            )
-        )
-    return found
 
 
 @rule(severities=("error",))

@@ -45,49 +45,11 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(
-    severities=("error",),
-    verdict="dead",
-    explains=("vanishing_gradient", "plateau", "constant_output", "loss_at_start", "cannot_overfit", "slow_start"),
-)
-def softmax_twice(evidence: Evidence) -> list[Finding]:
-    """The model ends in softmax, and the loss applies softmax again.
-
-    Fires: every output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits,
-        within 0.1 %.
-    Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
-        which is 1.46 with ten classes. Both halves are measured, so this is a fact and no estimate.
-    What fools it: nothing that is known. Probabilities under a loss that takes probabilities are silent.
-    Fix: remove the softmax at the end of the model; `cross_entropy` takes logits.
-    Source: docs/theory.md, section 5; Schoop et al., UMLAUT, CHI 2021.
-    """
-    probe = evidence.probe
-    if probe is None or not probe.outputs_are_probabilities or probe.cross_entropy is None or not probe.num_logits:
-        return []
-    if abs(probe.loss - probe.cross_entropy) > 1e-3 * (1 + abs(probe.loss)):
-        return []
-    floor = math.log(math.e + probe.num_logits - 1) - 1
-    return [
-        Finding(
-            rule="softmax_twice",
-            severity="error",
-            seen=f"the outputs are probabilities, and the loss takes them for logits: it cannot fall below {floor:.2f}",
-            measurements=(
-                Measurement(name="loss", value=probe.loss, unit="nats"),
-                Measurement(name="lowest possible loss", value=floor, unit="nats", threshold=0.0),
-            ),
-            cause="softmax is applied in the model and again in the loss",
-            remedy="remove the softmax at the end of the model; cross_entropy takes logits",
-            source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
-        )
-    ]
-
-
-@rule(severities=("warning",), explains=("loss_at_start",))
+@rule(severities=("warning", "hint"), explains=("loss_at_start",))
 def head_width(evidence: Evidence) -> list[Finding]:
     """The head has more outputs than the data has classes.
 
-    Fires: the number of classes is known from the caller or the data, and there are more logits.
+    Fires: the number of classes is known from the caller or the data, and there are more logits. A hint below twice as many.
     Why: the extra classes are never right. The loss starts ln(outputs / classes) too high, and the first steps go into
         unlearning them; with 1,000 outputs for 257 classes that is 1.36 nats.
     What fools it: a head that keeps room for classes to come. Fewer outputs than classes is `label_range`.
@@ -101,7 +63,7 @@ def head_width(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="head_width",
-            severity="warning",
+            severity="warning" if probe.num_logits >= 2 * known else "hint",
             seen=f"the head has {probe.num_logits} outputs for {known} classes",
             measurements=(
                 Measurement(name="outputs", value=float(probe.num_logits), threshold=float(known)),
@@ -164,24 +126,30 @@ def _factor_of(larger: float, smaller: float, tolerance: float) -> int | None:
     return factor if 2 <= factor <= 64 and abs(larger / smaller / factor - 1) < tolerance else None
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning", "hint"))
 def loss_divided(evidence: Evidence) -> list[Finding]:
     """The loss that is logged is a whole fraction of the cross-entropy.
 
     Fires: the cross-entropy of the logits is 2 to 64 times the probe's loss, within 0.5 %; or 2 to 64 times the first logged
         loss, within 5 % with a probe and 2 % without one, where ln C stands for it. Where a step takes k micro-batches: the
-        first loss is a k-th of the probe's, within 10 %, or the last 20 rest at ln C / k, within 1 %.
+        first loss is a k-th of the probe's, within 10 %, or the last 20 rest at ln C / k, within 1 %. Without a probe it is a
+        hint.
     Why: dividing by the accumulation steps for backward is right, and logging the divided value makes curves of different
         settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
-    What fools it: a loss that is weighted by 1 / k on purpose, and a net that was not untrained at the first logged step.
+    What fools it: a loss that is weighted by 1 / k on purpose, a net that was not untrained at the first logged step, and a
+        loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4. Hence the hint where ln C is all
+        that is known.
     Fix: log the loss before dividing it; divide for backward only.
     Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     seen: tuple[float, float, int] | None = None
+    guessed = False
     if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
         seen = (probe.cross_entropy, probe.loss, factor)
-    if seen is None and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
+    # A focal loss is no cross-entropy, and its first value says nothing about one.
+    plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
+    if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
         first = evidence.steps[0].loss
         if probe is not None and probe.at_start and probe.cross_entropy:
             # Another batch and dropout shift the first loss by a few percent.
@@ -191,7 +159,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
                 factor = max(2, round(probe.cross_entropy / first))
             seen = (probe.cross_entropy, first, factor) if factor else None
         elif chance is not None and first < chance and (factor := _factor_of(chance, first, 0.02)):
-            seen = (chance, first, factor)
+            seen, guessed = (chance, first, factor), True
     if seen is None and (factor := reading.loss_divisor(evidence)) > 1:
         # The probe's loss, if the first one gives the division away; chance level, if the last ones do.
         first, logged = evidence.steps[0].loss, (reading.recent_loss(evidence) or 0.0) / factor
@@ -204,7 +172,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="loss_divided",
-            severity="warning",
+            severity="hint" if guessed else "warning",
             seen=f"the loss is {logged:.3f} where the cross-entropy is {expected:.3f}: divided by {factor}",
             measurements=(
                 Measurement(name="cross-entropy over loss", value=expected / logged, threshold=1.0),

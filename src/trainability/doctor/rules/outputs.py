@@ -8,29 +8,32 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning",), explains=("plateau", "cannot_overfit", "update_ratio", "prediction_collapse"))
 def batch_leakage(evidence: Evidence) -> list[Finding]:
     """An example's output changes with its neighbours in the batch, in eval mode.
 
-    Fires: with another neighbour the first example's output changes by more than 1e-3 of the outputs' rms.
-    Why: in eval mode each example is to be computed alone. Both batches have two examples, so that even the rounding is alike;
-        an operation that mixes the batch changes outputs by much of their own size.
-    What fools it: models that compare examples on purpose (contrastive heads, retrieval in the batch). Batch norm without
-        running statistics is left out.
-    Fix: check every view, reshape, permute and dim= in the model's forward.
+    Fires: with another neighbour, before it or behind it in the batch, an example's output changes by more than 1e-3 of the
+        outputs' rms, though it does not change when the same batch is asked twice.
+    Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
+        alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
+        time leaks in one direction only.
+    What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
+        are left out, and so is batch norm without running statistics.
+    Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
-    probe = evidence.probe
-    if probe is None or probe.leakage is None or not probe.leakage > 1e-3:
+    looks = [look.leakage for look in (evidence.probe, evidence.facts) if look is not None and look.leakage is not None]
+    leakage = looks[-1] if looks else 0.0  # the facts' look asks twice, and in both directions
+    if not leakage > 1e-3:
         return []
     return [
         Finding(
             rule="batch_leakage",
             severity="warning",
             seen="one example's output changes when another example of the batch is exchanged",
-            measurements=(Measurement(name="change over rms of the output", value=probe.leakage, threshold=1e-3),),
-            cause="an operation mixes the batch dimension (a wrong reshape, transpose or softmax dimension)",
-            remedy="check every view, permute and dim= in the model's forward",
+            measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),),
+            cause="an operation mixes the batch dimension (batch_first, a wrong reshape, transpose or softmax dimension)",
+            remedy="check batch_first= of recurrent and attention layers, and every view, permute and dim= in forward",
             source="torchtest 2; own threshold",
         )
     ]
@@ -73,7 +76,7 @@ def cannot_overfit(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"))
+@rule(severities=("warning", "hint"), predicts=True)
 def constant_output(evidence: Evidence) -> list[Finding]:
     """Every example gets the same logits: the output does not depend on the input.
 

@@ -27,6 +27,8 @@ class Rule:
         verdict: what an error of it says about the run; None if nothing.
         explains: symptoms that this rule suppresses: where both fire, they are listed in this finding and not beside it.
             Symptoms of symptoms follow by themselves.
+        predicts: what it says before a run is a prediction, by theory or by a threshold on one pass. It never overrules what
+            a rehearsal showed: where the rehearsed loss falls, its findings are hints.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Rule:
     severities: tuple[Severity, ...]
     verdict: Verdict | None = None
     explains: tuple[str, ...] = ()
+    predicts: bool = False
 
     @property
     def file(self) -> str:
@@ -53,11 +56,17 @@ class Rule:
 
 
 def rule(
-    *, severities: tuple[Severity, ...], verdict: Verdict | None = None, explains: tuple[str, ...] = ()
+    *,
+    severities: tuple[Severity, ...],
+    verdict: Verdict | None = None,
+    explains: tuple[str, ...] = (),
+    predicts: bool = False,
 ) -> Callable[[Check], Rule]:
     """Makes a rule of a function, under the function's name; the arguments are the attributes of `Rule`."""
 
     def made(check: Check) -> Rule:
-        return Rule(name=check.__name__, check=check, severities=severities, verdict=verdict, explains=explains)
+        return Rule(
+            name=check.__name__, check=check, severities=severities, verdict=verdict, explains=explains, predicts=predicts
+        )
 
     return made

@@ -4,22 +4,23 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.reading import WINDOW_STEPS
-from trainability.doctor.rules.clip import clip_remedy
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import smaller_steps
 
 
-@rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "exploding_gradient"))
+@rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
 def not_finite(evidence: Evidence) -> list[Finding]:
     """The loss or the gradient is NaN or infinite.
 
-    Fires: at one step or in the probe. Names the step, the first layer, and whether it was in the forward or the backward
-        pass.
+    Fires: at one step or in the probe. Names the step; and the first layer, and whether it was in the forward or the backward
+        pass, where that step was sampled.
     Why: no weight recovers from a NaN. Steps that a loss scaler skipped are its normal business, and silent.
     What fools it: a loop that skips such steps itself without saying so to Monitor.
-    Fix: start again from the last checkpoint with a tenth of the learning rate and a clipped gradient norm.
+    Fix: normalise inputs or targets where they are large; else start again with a tenth of the learning rate. Where a layer
+        that has no large input is named, look for log(0), a division by zero or sqrt(0) there.
     Source: IEEE 754 arithmetic; big_vision stops a run in the same way; own search for the layer.
     """
     step = next(
@@ -30,32 +31,52 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
     if step is None and not at_probe:
         return []
-    layers = reading.latest_layers(evidence)
+    layers = _layers_at(evidence, step.step if step is not None else None)
     forward = next((s.name for s in layers if s.activation_nonfinite), None)
     backward = next((s.name for s in reversed(layers) if s.gradient_nonfinite), None)
-    where = f"in the output of {forward}" if forward else (f"in the gradient of {backward}" if backward else "in the loss")
+    in_backward = step is not None and math.isfinite(step.loss)
+    where = f", first in the output of {forward}" if forward else f", first in the gradient of {backward}" if backward else ""
+    where = where or (": the loss is finite, the gradient is not" if in_backward else "")
     number = step.step if step is not None else 0
     when = f"at step {number}" if step is not None else "before the first step"
     clipped = any((s.clip_ratio or 1.0) < 0.999 for s in evidence.steps)
+    at_once = step is None or step.step == 1
+    code = "not_finite.first_step" if at_once else "not_finite.clipped" if clipped else "not_finite"
+    cause = {
+        "not_finite.first_step": "no step was made yet: an input, the starting weights or the loss itself overflows",
+        "not_finite.clipped": "overflow in spite of clipping",
+        "not_finite": "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
+        if in_backward
+        else "the steps are too large, or a value overflowed",
+    }[code]
     return [
         Finding(
             rule="not_finite",
-            code="not_finite.clipped" if clipped else "not_finite",
+            code=code,
             severity="error",
-            seen=f"NaN or infinity {when}, first {where}",
+            seen=f"NaN or infinity {when}{where}",
             measurements=(
                 Measurement(name="step", value=float(number)),
                 Measurement(name="loss", value=step.loss if step is not None else (probe.loss if probe else math.nan)),
             ),
-            cause="the steps are too large, or a value overflowed" if not clipped else "overflow in spite of clipping",
-            remedy="start again from the last checkpoint with a tenth of the learning rate and `--optim.clip 1`",
+            cause=cause,
+            remedy="look at the scale of the inputs and at log, sqrt and division in the loss"
+            if at_once or in_backward
+            else "start again, and " + smaller_steps(evidence),
             source="big_vision stops a run likewise; own layer search",
             layers=(forward or backward,) if (forward or backward) else (),  # type: ignore[arg-type]
         )
     ]
 
 
-@rule(severities=("error",), verdict="unstable", explains=("plateau", "loss_cliff", "clipping"))
+def _layers_at(evidence: Evidence, step: int | None) -> tuple[LayerStats, ...]:
+    """Layers as they were at the step, or in the probe; an earlier sample does not say where it arose."""
+    if step is None:
+        return evidence.probe.layers if evidence.probe is not None else ()
+    return next((sample.layers for sample in evidence.samples if sample.step == step), ())
+
+
+@rule(severities=("error",), verdict="unstable", explains=("plateau", "loss_cliff", "prediction_collapse"))
 def oscillation(evidence: Evidence) -> list[Finding]:
     """The loss swings above chance from the start, and does not fall.
 
@@ -86,7 +107,7 @@ def oscillation(evidence: Evidence) -> list[Finding]:
                 Measurement(name="standard deviation over mean", value=spread / mean, threshold=0.1),
             ),
             cause="steps overshoot: the learning rate is too large for these gradients",
-            remedy=clip_remedy(evidence),
+            remedy=smaller_steps(evidence),
             source="AutoTrainer, ICSE 2021; own condition on the level",
         )
     ]
@@ -97,16 +118,18 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     """The loss had fallen, and jumped back.
 
     Fires: of windows of 20 steps one was below 0.8 of the level before learning, and a later one is more than twice the best
-        and above 0.9 of that level. A hint where the loss has fallen again since.
+        and above 0.9 of that level. A hint where the loss has fallen again since, and where chance is not known, unless it is
+        ten times the level that it began at.
     Why: 20 steps average the noise of single batches. A spike in the first steps is none of it, because nothing had fallen
         yet.
-    What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted.
+    What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted. Silent on losses
+        that go below zero, such as a policy's: they have no floor to fall to.
     Fix: clip the gradient norm at the run's median, or lower the learning rate.
     Source: own; the log's trial imagenet-D-fail. The factor 2 is that of PyTorch Lightning's spike detection.
     """
     windows = _windows(evidence)
     chance = reading.chance_loss(evidence)
-    if len(windows) < 3:
+    if len(windows) < 3 or min(windows) <= 0:
         return []
     level = chance if chance is not None else windows[0]
     best, worst, at = math.inf, 0.0, 0
@@ -117,11 +140,12 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     if worst == 0.0:
         return []
     recovered = windows[-1] < 0.8 * level
+    unsure = recovered or (chance is None and worst < 10 * level)
     before = min(windows[:at])
     return [
         Finding(
             rule="loss_cliff",
-            severity="hint" if recovered else "error",
+            severity="hint" if unsure else "error",
             seen=f"near step {reading.finite_steps(evidence)[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
             f"{worst:.2f}{' and fell again' if recovered else ''}",
             measurements=(
@@ -129,7 +153,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss after", value=worst, unit="nats", threshold=0.9 * level),
             ),
             cause="one step was too large for where it was taken",
-            remedy=clip_remedy(evidence),
+            remedy=smaller_steps(evidence),
             source="the log's imagenet-D-fail; Lightning's factor 2",
         )
     ]
@@ -143,7 +167,7 @@ def _windows(evidence: Evidence) -> list[float]:
 @rule(
     severities=("error", "warning"),
     verdict="dead",
-    explains=("prediction_collapse", "constant_output", "clipping", "update_ratio"),
+    explains=("prediction_collapse",),
 )
 def plateau(evidence: Evidence) -> list[Finding]:
     """The loss does not fall; the gradient's growth tells a slow start from a dead net.
@@ -155,7 +179,8 @@ def plateau(evidence: Evidence) -> list[Finding]:
         start is not on its way anywhere.
     What fools it: a warm-up of the learning rate that is longer than what was seen, and tasks that sit at chance for hundreds
         of steps before they are understood.
-    Fix: probe the model at its start: the gain budget and the predicted stay at chance name the layers.
+    Fix: what the finding names: a learning rate or clip threshold that makes steps too small or too large; else dropout, the
+        initialisation (`trainability check` before the first step) and what the labels have to do with the inputs.
     Source: own; docs/theory.md, section 7.
     """
     chance, recent = reading.chance_loss(evidence), reading.recent_loss(evidence)
@@ -176,21 +201,40 @@ def plateau(evidence: Evidence) -> list[Finding]:
     ]
     if growth is not None:
         measurements.append(Measurement(name="gradient now over at the start", value=growth, threshold=1.5))
+    word, cause, remedy = _why_flat(evidence, at_chance)
     state = "the gradient is growing: a slow start" if growing else "the gradient does not grow: nothing is on its way"
     return [
         Finding(
             rule="plateau",
-            code="plateau.at_chance" if at_chance else "plateau.above_chance",
+            code=f"plateau.{word}",
             severity="warning" if growing or num_steps < 300 else "error",
             seen=f"after {num_steps} steps the loss is {recent:.3f}, chance is {chance:.3f}; {state}"
             if at_chance
             else f"after {num_steps} steps the loss is stuck at {recent:.3f}, above chance ({chance:.3f})",
             measurements=tuple(measurements),
-            cause="a signal or a learning rate too small to leave chance" if at_chance else "steps too large or too small",
-            remedy="probe the model at its start: the gain budget and the predicted plateau name the layers",
+            cause=cause,
+            remedy=remedy,
             source="own; docs/theory.md, section 7",
         )
     ]
+
+
+def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
+    """A word, cause and remedy, by what the steps show: their size against the weights, and how they are clipped."""
+    moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
+    ratio = statistics.median(moved) if moved and evidence.samples else None
+    clipped = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
+    if ratio is not None and 0 < ratio < 1e-5:
+        if clipped and statistics.median(clipped) < 0.01:
+            return "clipped", "the clip threshold leaves nearly nothing of the gradient", "raise the clip threshold"
+        return "small_steps", "steps are too small for the weights", f"multiply the learning rate by {1e-3 / ratio:.0e}"
+    if ratio is not None and ratio > 0.1:
+        return "large_steps", "steps are too large for the weights", smaller_steps(evidence, max(10.0, ratio * 1e3))
+    return (
+        "at_chance" if at_chance else "above_chance",
+        "nothing that tells the classes apart arrives, or the learning rate does not fit",
+        "trainability check before the first step; and try a tenth and ten times the learning rate, without dropout",
+    )
 
 
 def _growth(norms: list[float]) -> float | None:

@@ -86,6 +86,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     data = evidence.data
     if data is None or data.validation is None or len(data.train.channel_means) != len(data.validation.channel_means):
         return []
+    if not data.train.channel_means:  # numbers of words have no scale
+        return []
     a, b = data.train, data.validation
     shifts = [
         abs(m - n) / max((s + t) / 2, 1e-12)
@@ -152,7 +154,7 @@ def mirrored(evidence: Evidence) -> list[Finding]:
     Why: random mirroring makes training images symmetric on average. Digits and letters are asymmetric (0.53 on handwritten
         digits), photographs are not.
     What fools it: classes that may face either way, where mirroring is what augmentation is for; hence a hint.
-    Fix: leave mirroring out where it makes another thing of the image, as of a digit (`--data.flip False`).
+    Fix: leave mirroring out where it makes another thing of the image, as of a digit.
     Source: own; the log mirrored MNIST.
     """
     data = evidence.data
@@ -172,7 +174,7 @@ def mirrored(evidence: Evidence) -> list[Finding]:
                 ),
             ),
             cause="training images are mirrored at random, though left and right differ in this data",
-            remedy="leave mirroring out where it makes another thing of the image, as of a digit (`--data.flip False`)",
+            remedy="leave mirroring out where it makes another thing of the image, as of a digit",
             source="own; the log mirrored MNIST",
         )
     ]

@@ -40,13 +40,11 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
     verb = "multiply the signal's mean square by" if high else "shrink the signal's mean square to"
     shown = ", ".join(s.name for s in blamed) or "every layer"
     remedy = (
-        f"initialise {shown} with std sqrt(2 / fan_in) (`torch.nn.init.kaiming_normal_(layer.weight)`, zero bias; "
-        f"`--init.plan he`): the budget becomes {repaired:+.1f}"
+        f"initialise {shown} with std sqrt(2 / fan_in) (`torch.nn.init.kaiming_normal_(layer.weight)`, zero "
+        f"bias): the budget becomes {repaired:+z.1f}"
     )
     if input_alone:
-        remedy = (
-            f"normalise the input to mean 0 and std 1 (`--data.input standard`): the budget becomes {total - from_input:+.1f}"
-        )
+        remedy = f"normalise the input to mean 0 and std 1: the budget becomes {total - from_input:+z.1f}"
     rule = "gain_budget_high" if high else "gain_budget_low"
     return [
         Finding(
@@ -92,7 +90,9 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
         "activation_scale",
         "input_scale",
         "prediction_collapse",
+        "unmoved_parameter",
     ),
+    predicts=True,
 )
 def gain_budget_low(evidence: Evidence) -> list[Finding]:
     """The layers' gains multiply to almost nothing, so signal and gradient die on their way.
@@ -132,6 +132,7 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         "plateau",
         "saturation",
     ),
+    predicts=True,
 )
 def gain_budget_high(evidence: Evidence) -> list[Finding]:
     """The layers' gains multiply to too much, so logits are huge and steps overshoot.
@@ -153,6 +154,7 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
     severities=("error", "warning"),
     verdict="dead",
     explains=("plateau", "vanishing_gradient", "cannot_overfit", "update_ratio", "underflow"),
+    predicts=True,
 )
 def slow_start(evidence: Evidence) -> list[Finding]:
     """The predicted stay at chance is longer than the run, or endless.
@@ -191,8 +193,8 @@ def slow_start(evidence: Evidence) -> list[Finding]:
             else f"the net will sit at chance for about {steps:,.0f} steps, more than {limit:,}",
             measurements=tuple(measurements),
             cause="layers share a signal that starts too small, and grow together too slowly",
-            remedy="initialise the layers with gain below 1 by std sqrt(2 / fan_in) (`--init.plan he`); or raise the "
-            f"learning rate (`--optim.lr`){' or drop weight decay until the loss falls' if never else ''}",
+            remedy="initialise the layers with gain below 1 by std sqrt(2 / fan_in); or raise the "
+            f"learning rate{' or drop weight decay until the loss falls' if never else ''}",
             source=PLATEAU_SOURCE,
             layers=reading.names(blamed),
         )

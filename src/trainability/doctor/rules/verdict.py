@@ -4,10 +4,21 @@ import math
 from dataclasses import replace
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.diagnosis import Diagnosis, Verdict
-from trainability.doctor.evidence import Evidence, ProbeResult
+from trainability.doctor.evidence import Evidence, Part, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.outlook import (
+    CANNOT_TELL,
+    CAPPED,
+    DEAD,
+    HAS_LEARNED,
+    TOO_SLOW,
+    UNSTABLE,
+    WILL_TRAIN,
+    Outlook,
+    judge_rehearsal,
+    sentence,
+)
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.theory.band import (
     BUDGET_HIGH,
@@ -19,14 +30,30 @@ from trainability.doctor.theory.band import (
 )
 
 # Of several errors, the verdict is that of the first kind here.
-PRECEDENCE: tuple[Verdict, ...] = ("broken data", "broken metric", "unstable", "dead", "cannot tell")
+PRECEDENCE: tuple[Verdict, ...] = (
+    "broken data",
+    "broken metric",
+    "broken loss",
+    "capped",
+    "unstable",
+    "dead",
+    "stalled",
+    "cannot tell",
+)
+# Warnings of these say that a part of the model is not trained, whatever the loss does.
+_UNTRAINED = ("unmoved_parameter", "untrained_parameter")
+# What these foretell is not so while the loss falls.
+_FORETOLD = ("unstable", "dead", "stalled")
+_FAILS = (TOO_SLOW, UNSTABLE, DEAD)
+_LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
 
 
-def diagnose(*parts: Evidence | ProbeResult | DataAudit | MetricAudit) -> Diagnosis:
+def diagnose(*parts: Part) -> Diagnosis:
     """Runs every rule, reports symptoms under their cause, and gives a verdict.
 
     Args:
-        parts: of a probe, of audits, of a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins them.
+        parts: of a probe, of audits, of a rehearsal, of a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins
+            them.
 
     Returns:
         Findings worst first. A rule that fails is named in `not_checked` and stops nothing.
@@ -42,10 +69,13 @@ def diagnose(*parts: Evidence | ProbeResult | DataAudit | MetricAudit) -> Diagno
             found.extend(rule.check(evidence))
         except Exception as error:  # the doctor never turns a run that works into one that fails
             failed.append(f"{name}: the rule itself failed ({type(error).__name__}: {error})")
-    causes = _under_causes(found)
+    rehearsal = evidence.rehearsal if not evidence.steps else None  # the run itself is the better witness
+    outlook = judge_rehearsal(rehearsal) if rehearsal is not None and rehearsal.steps else None
+    standing = _overruled(found, outlook)
+    causes = _under_causes(standing)
     order = list(RULES)
     causes.sort(key=lambda f: (-SEVERITIES.index(f.severity), order.index(f.rule)))
-    verdict, reason, remaining = _verdict(evidence, causes)
+    verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
     return Diagnosis(
         verdict=verdict,
         reason=reason,
@@ -87,50 +117,114 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
     return result
 
 
-def _verdict(evidence: Evidence, causes: list[Finding]) -> tuple[Verdict, str, float | None]:
+def _worse_than_their_causes(found: list[Finding], causes: list[Finding]) -> list[Finding]:
+    """Errors that only warnings explain: they are not listed, but the run is as bad as they say."""
+    by_errors = {symptom for cause in causes if cause.severity == "error" for symptom in cause.explains}
+    return [f for f in found if f.severity == "error" and f not in causes and f.rule not in by_errors]
+
+
+def _overruled(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
+    """Makes hints of predictions that a rehearsal whose loss falls has not borne out."""
+    if outlook is None or outlook.verdict not in _LEARNS:
+        return found
+    return [replace(f, severity="hint") if RULES[f.rule].predicts else f for f in found]
+
+
+def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None) -> tuple[Verdict, str, float | None]:
+    """Certain facts, then what was tried, then what was measured, then theory: the first that says something decides."""
     errors = [f for f in causes if f.severity == "error"]
+    certain = [f for f in errors if evidence.steps or not RULES[f.rule].predicts]
+    predicted = [f for f in errors if f not in certain]
+    if (found := _worst(certain)) is not None:
+        return _reconciled(evidence, found, outlook)
+    untrained = next((f.seen for f in causes if f.rule in _UNTRAINED and f.severity != "hint"), None)
+    if evidence.steps:
+        return _verdict_during(evidence, untrained)
+    if outlook is not None and outlook.verdict != CANNOT_TELL:
+        assert evidence.rehearsal is not None
+        if outlook.verdict in (WILL_TRAIN, HAS_LEARNED) and untrained is not None:
+            return "cannot tell", f"the loss falls, but {untrained}", None
+        # What hardly moves is too slow or dead: theory may say which of the two.
+        if outlook.verdict == TOO_SLOW and (found := _worst(predicted)) is not None and found[0] == "dead":
+            return found
+        return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
+    if (found := _worst(predicted)) is not None:
+        return found
+    return _verdict_before(evidence, outlook, untrained)
+
+
+def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: Outlook | None) -> tuple[Verdict, str, None]:
+    """What a certain fact foretells, against what was tried: the fact is beyond doubt, what follows from it is not."""
+    if outlook is None or evidence.rehearsal is None:
+        return found
+    if found[0] in _FORETOLD and outlook.verdict in (WILL_TRAIN, HAS_LEARNED):
+        return "cannot tell", f"the loss falls, but {found[1]}", None
+    if (found[0] == "unstable" and outlook.verdict == TOO_SLOW) or (found[0] == "capped" and outlook.verdict in _FAILS):
+        return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
+    return found
+
+
+def _worst(errors: list[Finding]) -> tuple[Verdict, str, None] | None:
     for wanted in PRECEDENCE:
         for finding in errors:
             if RULES[finding.rule].verdict == wanted:
                 return wanted, finding.seen, None
+    return None
+
+
+def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict, str, float | None]:
+    """Of a run that is watched: is training needs a fall that goes on."""
     plateau = evidence.probe.plateau_steps if evidence.probe is not None and evidence.probe.at_start else None
-    recent, steps = reading.recent_loss(evidence), reading.num_steps(evidence)
+    recent, steps, trend = reading.recent_loss(evidence), reading.num_steps(evidence), reading.trend(evidence)
     if reading.has_learned(evidence):
-        return "is training", f"the loss is down to {recent:.3f} after {steps} steps", None
-    if evidence.steps:
-        if plateau is not None and math.isfinite(plateau) and steps < 2 * plateau:
-            left = max(plateau - steps, 0.0)
-            return "slow start", f"{steps} steps at chance, about {plateau:,.0f} were predicted", left
-        return "cannot tell", f"{steps} steps are too few to tell, and the loss has not fallen yet", None
-    return _verdict_before(evidence, plateau)
+        assert recent is not None
+        seen = f"the loss is down to {recent:.3f} after {steps} steps"
+        if untrained is not None:
+            return "cannot tell", f"{seen}, but {untrained}", None
+        if trend == "rising":
+            return "cannot tell", f"{seen}, and rises again", None
+        if trend == "flat":
+            return _verdict_flat(evidence, recent, seen)
+        return "is training", seen, None
+    if plateau is not None and math.isfinite(plateau) and steps < 2 * plateau:
+        left = max(plateau - steps, 0.0)
+        return "slow start", f"{steps} steps at chance, about {plateau:,.0f} were predicted", left
+    if trend == "rising":
+        return "cannot tell", f"the loss rises over {steps} steps", None
+    return "cannot tell", f"{steps} steps are too few to tell, and the loss has not fallen yet", None
 
 
-def _verdict_before(evidence: Evidence, plateau: float | None) -> tuple[Verdict, str, float | None]:
+def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
+    chance = reading.chance_loss(evidence)
+    if chance is None:
+        return "cannot tell", f"{seen} and stays there; what chance costs is not known", None
+    if recent <= (1 - reading.LEARNED_SHARE) * chance:
+        return "has learned", f"{seen} and stays there", None
+    return "stalled", f"{seen} and stays there; chance is {chance:.3f}", None
+
+
+def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
+    """Without a rehearsal that says something: only the plateau formula, where it was fitted, promises anything."""
     probe = evidence.probe
+    tried = sentence(evidence.rehearsal, outlook) if evidence.rehearsal is not None and outlook is not None else None
     if probe is None:
-        return "cannot tell", "neither a probe nor a running loop was looked at", None
-    plateau = reading.plateau_ends(probe) if plateau is not None else None
+        return "cannot tell", tried or "neither a probe nor a running loop was looked at", None
+    plateau = reading.plateau_ends(probe) if probe.at_start and probe.plateau_steps is not None else None
     if plateau is not None and plateau > 100:
         return "slow start", f"the loss will stay at chance for about {plateau:,.0f} steps, then fall", plateau
+    if tried is not None:
+        return "cannot tell", tried, None
     total = reading.total_budget(probe)
     if total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH:
         return "cannot tell", _outside_the_band(evidence, probe, total, plateau), None
-    if total is not None and plateau is not None:
+    alive = math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm) and probe.gradient_norm > 0
+    if total is not None and plateau is not None and alive and untrained is None:
         return (
             "will train",
             f"gain budget {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps",
             None,
         )
-    if total is not None:
-        return "will train", f"gain budget {total:+.1f} is inside the band that trains", None
-    finite = math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm)
-    if probe.structure in ("normalised", "residual") and finite and probe.gradient_norm > 0:
-        return (
-            "will train",
-            f"the net is {probe.structure}, signal and gradient reach every layer that was measured",
-            None,
-        )
-    return "cannot tell", "the closed form could not follow this model, and nothing else speaks for or against it", None
+    return "cannot tell", "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
@@ -170,6 +264,10 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
             )
         if evidence.probe.overfit_loss is None:
             missing.append("whether one batch can be overfitted: not asked for (overfit_steps=100)")
+    if evidence.facts is not None:
+        missing.extend(evidence.facts.notes)
+    if evidence.rehearsal is not None:
+        missing.extend(evidence.rehearsal.notes)
     if not evidence.steps:
         missing.append("training steps: none watched (Monitor)")
     if evidence.data is None:

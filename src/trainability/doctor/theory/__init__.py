@@ -1,1 +1,1 @@
-"""What the closed form predicts from weights and shapes alone; docs/theory.md has the derivations."""
+"""The closed form: predictions from weights and shapes alone; docs/theory.md has the derivations."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.trace import Op
 
-# Correlations are kept at these distances in pixels, and last between two different examples.
+# Correlations are stored at these distances in pixels, and last between two different examples.
 DISTANCES = (1, 2, 4, 8, 16, 32, 64)
-# Neighbouring pixels of photographs, normalised to mean 0: pixels close by are nearly equal. They matter only to
-# pooling, which raises the mean square of a rough signal and leaves a smooth one alone.
+# Correlations in photographs, normalised to mean 0: neighbouring pixels are nearly equal. They matter only for pooling,
+# which raises the mean square of a rough signal and does not change a smooth one.
 PHOTOGRAPH = (0.95, 0.9, 0.8, 0.65, 0.45, 0.3, 0.2, 0.0)
 
 _GRID = torch.linspace(-6.0, 6.0, 96, dtype=torch.float64)  # even: no node on the kink of a ReLU
@@ -23,12 +24,12 @@ _DENSITY = _DENSITY / _DENSITY.sum()
 
 @dataclass(frozen=True, kw_only=True)
 class SignalMoments:
-    """Second moments of one value, over examples, positions, channels and random weights.
+    """Second moments of a signal, over examples, positions, channels and random weights.
 
     Attributes:
         mean_square: E[x²].
         correlations: E[x x'] / E[x²], not centred, at `DISTANCES` and then between different examples.
-        mean: E[x]; 0 behind a layer of zero-mean weights.
+        mean: E[x]; 0 after a layer with zero-mean weights.
         nonnegative: whether x >= 0 everywhere.
         log_variance: variance of ln E[x²] over draws of the weights; it grows with depth over width.
         before: moments of z where x = phi(z), and phi: max pooling needs them.
@@ -63,7 +64,7 @@ class SignalMoments:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightMoments:
-    """What the theory needs of a layer's parameters.
+    """Second moments of a layer's parameters.
 
     Attributes:
         shape: of the weight.
@@ -74,20 +75,6 @@ class WeightMoments:
     shape: tuple[int, ...]
     variance: float
     bias_mean_square: float = 0.0
-
-
-def fan_in(kind: str, shape: Sequence[int]) -> int:
-    """Inputs that feed one output unit: all of a weight's dimensions but the output's."""
-    if kind == "conv_transpose":  # (in, out / groups, *kernel)
-        return shape[0] * math.prod(shape[2:])
-    return math.prod(shape[1:])
-
-
-def fan_out(kind: str, shape: Sequence[int]) -> int:
-    """Output units that one input unit feeds, counted at stride 1."""
-    if kind == "conv_transpose":
-        return shape[1] * math.prod(shape[2:])
-    return shape[0] * math.prod(shape[2:])
 
 
 def per_dimension(value: int | Sequence[int], count: int) -> tuple[int, ...]:
@@ -104,9 +91,9 @@ def _axis_padding(op: Op, axis: int, kernel: int) -> int:
 
 @functools.lru_cache(maxsize=512)
 def _shared_taps(size: int, outputs: int, kernel: int, stride: int, padding: int, distance: int) -> float:
-    """Share of a kernel's taps that fall inside the map at an output position and at one `distance` further, averaged.
+    """Mean fraction of a kernel's taps that lie inside the map both at an output position and at one `distance` further.
 
-    At distance 0 that is the share of taps that see the map at all.
+    At distance 0 this is the fraction of taps inside the map.
     """
     pairs = max(outputs - distance, 1)
     hits = 0
@@ -130,19 +117,20 @@ def shared_taps(op: Op, shape: Sequence[int], axis: int, distance: int) -> float
 def effective_fan_in(op: Op, shape: Sequence[int]) -> float:
     """Fan-in without the taps that fall on zero padding, averaged over output positions.
 
-    A 3x3 kernel with padding 1 on a 2x2 map finds 4 of its 9 taps inside: its gain is 4/9 of what fan-in says.
+    A 3x3 kernel with padding 1 on a 2x2 map has 4 of its 9 taps inside: its gain is 4/9 of that of the full fan-in.
     """
-    if op.kind == "conv_transpose":  # each output collects what the inputs spread over it
+    fan_in, _ = fan_in_and_out(op.kind, shape, op.options["groups"])
+    if op.kind == "conv_transpose":  # each output sums what the inputs spread to it
         spread = math.prod(op.output_shape[2:]) / max(1, math.prod(op.input_shape[2:]))
-        return fan_in(op.kind, shape) / spread
-    return fan_in(op.kind, shape) * math.prod(shared_taps(op, shape, axis, 0) for axis in range(len(shape) - 2))
+        return fan_in / spread
+    return fan_in * math.prod(shared_taps(op, shape, axis, 0) for axis in range(len(shape) - 2))
 
 
 def weighted(op: Op, x: SignalMoments, weight: WeightMoments) -> SignalMoments:
     """Convolution or linear layer: mean square times fan_in Var(w).
 
-    The weights are shared between positions, so correlations stay as they are, but for the taps that one position
-    sees and its neighbour does not.
+    The weights are shared between positions, so correlations do not change, except for taps that one position uses and its
+    neighbour does not.
     """
     if op.kind == "embedding":
         flat = (0.0,) * (len(DISTANCES) + 1)
@@ -163,7 +151,7 @@ def weighted(op: Op, x: SignalMoments, weight: WeightMoments) -> SignalMoments:
 def _centred(x: SignalMoments) -> tuple[float, Tensor]:
     """Standard deviation of x and its centred correlations."""
     variance = max(x.mean_square - x.mean**2, 1e-300)
-    # Without a mean nothing is taken away, and the table stays the same to the last bit at any scale.
+    # With mean 0 nothing is subtracted, and the table is bitwise identical at any scale.
     centred = [(c * x.mean_square - x.mean**2) / variance for c in x.correlations] if x.mean else x.correlations
     return math.sqrt(variance), torch.tensor(centred, dtype=torch.float64).clamp(0.0, 1.0)
 
@@ -238,11 +226,13 @@ def width_noise(op: Op, x: SignalMoments, num_units: int) -> float:
     deviation, _ = _centred(x)
     values = op.options["apply"](x.mean + deviation * _GRID) ** 2
     square = float((values * _DENSITY).sum())
-    return (float((values**2 * _DENSITY).sum()) / max(square, 1e-300) ** 2 - 1) / num_units * x.between_examples**2
+    if square < 1e-150:  # no signal, whose square does not vary either
+        return 0.0
+    return (float((values**2 * _DENSITY).sum()) / square**2 - 1) / num_units * x.between_examples**2
 
 
 def pool_window(op: Op) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Window and stride of a pooling operation per spatial dimension; None where they cannot be told."""
+    """Window and stride of a pooling operation per spatial dimension; None if they are unknown."""
     if "dims" in op.options:
         dims = op.options["dims"]
         dims = (dims,) if isinstance(dims, int) else tuple(dims)
@@ -298,7 +288,7 @@ def max_pool(op: Op, x: SignalMoments) -> tuple[SignalMoments, float] | None:
     if (shape := pool_window(op)) is None:
         return None
     window, stride = shape
-    under, function = x.before or (x, None)  # an increasing function and a maximum may change places
+    under, function = x.before or (x, None)  # an increasing function and a maximum commute
     deviation, table = _centred(under)
     centred = replace(under, mean_square=1.0, mean=0.0, correlations=tuple(table.tolist()))
     inside = min(max(_window_correlation(centred, window, 0.0, distinct=True), 0.0), 1.0)
@@ -354,7 +344,7 @@ def _largest_of_window(
 
 
 def normalise(op: Op, x: SignalMoments | None, weight: WeightMoments | None) -> tuple[SignalMoments, float | None]:
-    """Normalisation sets the scale anew, whatever came in.
+    """Normalisation resets the scale, for any input.
 
     Returns:
         Moments of the output, and the variance it divided by (None if the input's moments are unknown).
@@ -364,7 +354,7 @@ def normalise(op: Op, x: SignalMoments | None, weight: WeightMoments | None) -> 
     if x is None:
         flat = (0.0,) * (len(DISTANCES) + 1)
         return SignalMoments(mean_square=scale + shift, correlations=flat), None
-    # Batch norm takes away each channel's mean over examples and positions; layer norm the mean over features.
+    # Batch norm subtracts each channel's mean over examples and positions; layer norm the mean over features.
     common = x.between_examples if op.function in ("batch_norm", "instance_norm") else 0.0
     if op.function in ("layer_norm", "group_norm"):
         common = min(x.mean**2 / max(x.mean_square, 1e-300), 1.0)
@@ -378,7 +368,7 @@ def local_response_factor(op: Op, x: SignalMoments) -> float:
     """Factor of local response normalisation on the mean square, (k + alpha E[x²])^-2beta.
 
     Each value is divided by (k + alpha mean x²)^beta; the mean over a few channels is taken for the expectation. A small
-    signal is divided by k^beta and not normalised: this is a gain, not a scale set anew.
+    signal is divided by k^beta and not normalised: this is a gain and does not reset the scale.
     """
     return (op.options["k"] + op.options["alpha"] * x.mean_square) ** (-2 * op.options["beta"])
 

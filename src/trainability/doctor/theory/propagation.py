@@ -1,4 +1,4 @@
-"""Runs second moments forward through a traced net and the gradient's back: predicted scale of every layer."""
+"""Propagate second moments forward through a traced net, and the gradient's backward: the predicted scale of every layer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from trainability.doctor.theory import moments
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.moments import DISTANCES, SignalMoments, WeightMoments
 from trainability.doctor.theory.signal import log10
 from trainability.doctor.theory.trace import ACTIVATIONS, Op, Trace
@@ -14,7 +15,7 @@ from trainability.doctor.theory.trace import ACTIVATIONS, Op, Trace
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPrediction:
-    """Closed form for one layer.
+    """Prediction for one layer.
 
     Attributes:
         name: as `named_modules()` gives it.
@@ -25,10 +26,10 @@ class LayerPrediction:
         num_units: output channels or features.
         kernel: spatial kernel size.
         padding: spatial padding.
-        activation: function that follows; None if none does.
+        activation: function that follows; None if there is none.
         gain: fan_in * Var(w) * (the activation's factor on the mean square); None for normalisation.
-        activation_rms: typical rms of the output; None if the theory cannot tell.
-        gradient_ratio: rms of d loss / d output over rms of d loss / d logits; None if the theory cannot tell.
+        activation_rms: typical rms of the output; None if unknown.
+        gradient_ratio: rms of d loss / d output over rms of d loss / d logits; None if unknown.
     """
 
     name: str
@@ -47,17 +48,17 @@ class LayerPrediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Closed form for a net at the start.
+    """Prediction for a net before training.
 
     Attributes:
         layers: in forward order.
         structure: "plain", "normalised", "residual" or "unknown".
         log10_gain: gain budget P over weight layers; None unless the net is plain, since otherwise gains do not
             multiply.
-        log10_input: log10 of the input's mean square, the budget's other term.
-        logit_rms: typical rms of the output; None if the theory cannot tell.
-        biased: whether the bias makes more than 1 % of the mean square of some layer's output.
-        notes: what could not be told, and why.
+        log10_input: log10 of the input's mean square, the other term of the budget.
+        logit_rms: typical rms of the output; None if unknown.
+        biased: whether the bias contributes more than 1 % of the mean square of some layer's output.
+        notes: what is unknown, and why.
     """
 
     layers: tuple[LayerPrediction, ...]
@@ -70,7 +71,7 @@ class Prediction:
 
 
 def input_moments(images: Tensor) -> SignalMoments:
-    """Mean square and correlations of a batch, at the distances that pooling will ask for.
+    """Mean square and correlations of a batch, at the distances that pooling needs.
 
     Args:
         images: (batch, ...) float; the last two dimensions are taken as positions if there are four.
@@ -93,21 +94,21 @@ def input_moments(images: Tensor) -> SignalMoments:
     each = float(x.square().sum())
     far = (summed - each) / (batch * (batch - 1)) / (each / batch) if batch > 1 else 0.0
     filled: list[float] = []
-    for value in near:  # beyond the image's edge nothing is asked for; carry the last one on
+    for value in near:  # distances beyond the image's edge are not used; repeat the last value
         filled.append(value if value is not None else (filled[-1] if filled else max(far, 0.0)))
     return SignalMoments(mean_square=square, correlations=(*filled, far))
 
 
 def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMoments | None = None) -> Prediction:
-    """Runs the second moments forward through the traced operations, and the gradient's back.
+    """Propagates second moments forward through the traced operations, and the gradient's backward.
 
     Args:
-        trace: of the model in the mode (train or eval) that is meant.
-        weights: as `weight_moments` gives them, or as an initialisation plan promises them.
+        trace: of the model in its intended mode (train or eval).
+        weights: from `weight_moments`, or from an initialisation plan.
         images: moments of the input; None for photographs of mean square 1.
 
     Returns:
-        Scales at the start; what lies behind an operation that the theory does not know is None.
+        Scales before training; None after an operation that the theory does not cover.
     """
     images = images or SignalMoments(mean_square=1.0)
     weights = {**weights, **_as_matrices(trace, weights)}
@@ -129,7 +130,7 @@ def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMo
     )
     gains = [layer.gain for layer in layers if layer.kind != "norm"]
     multiply = structure == "plain" and gains and not any(g is None for g in gains)
-    # Local response normalisation has no weights, and is a factor all the same.
+    # Local response normalisation has no weights, but is a factor of the budget too.
     divided = [op for op in trace.ops if op.kind == "local_response_norm"]
     factors = [moments.local_response_factor(op, x) for op in divided if (x := values[op.inputs[0]]) is not None]
     output = values.get(trace.output) if trace.output is not None else None
@@ -151,7 +152,7 @@ def _as_matrices(trace: Trace, weights: Mapping[str, WeightMoments]) -> dict[str
 
 
 def _bias_share(op: Op, values: Mapping[int, SignalMoments | None], weights: Mapping[str, WeightMoments]) -> float:
-    """Share of a convolution's or linear layer's output mean square that is its bias."""
+    """Fraction of the mean square of a convolution's or linear layer's output that comes from its bias."""
     out, weight = values[op.output], weights.get(op.weight or "")
     if op.kind not in ("conv", "linear", "conv_transpose") or weight is None or out is None:
         return 0.0
@@ -271,24 +272,29 @@ def _layer(
     weight = weights[op.weight]
     out, ratio = values[op.output], gradients.get(op.output)
     is_norm = op.kind == "norm"
+    groups = op.options.get("groups", 1)
+    num_units = weight.shape[-1 if op.kind == "embedding" else 0]
+    if op.kind == "conv_transpose":
+        num_units = weight.shape[1] * groups
+    fan_in, fan_out = (0, 0) if is_norm else fan_in_and_out(op.kind, weight.shape, groups)
     spatial = len(weight.shape) - 2
     padding = op.options.get("padding", 0)
     own = trace.activation_after(op)
     gain = None
     if op.kind in ("conv", "linear", "conv_transpose"):
-        # The head has no activation; it takes the net's, so that variance 2 / fan_in is gain 1 wherever it stands.
+        # The head has no activation; the net's is used, so that variance 2 / fan_in has gain 1 in every layer.
         named = own or next((a for o in reversed(trace.ops) if (a := trace.activation_after(o))), None)
-        gain = moments.fan_in(op.kind, weight.shape) * weight.variance * _activation_factor(trace, named, values)
-    # Widths above this layer scatter its gradient; those below scatter its output.
+        gain = fan_in * weight.variance * _activation_factor(trace, named, values)
+    # Finite widths above this layer make its gradient vary; those below make its output vary.
     output = values.get(trace.output) if trace.output is not None else None
     scatter = max((output.log_variance if output else 0.0) - (out.log_variance if out else 0.0), 0.0)
     return LayerPrediction(
         name=op.name or "",
         kind=op.kind,
         weight=op.weight,
-        fan_in=0 if is_norm else moments.fan_in(op.kind, weight.shape),
-        fan_out=0 if is_norm else moments.fan_out(op.kind, weight.shape),
-        num_units=weight.shape[1] if op.kind == "conv_transpose" else weight.shape[-1 if op.kind == "embedding" else 0],
+        fan_in=fan_in,
+        fan_out=fan_out,
+        num_units=num_units,
         kernel=tuple(weight.shape[2:]),
         padding=moments.per_dimension(padding, spatial) if spatial > 0 and not isinstance(padding, str) else (),
         activation=own,
@@ -299,7 +305,7 @@ def _layer(
 
 
 def _activation_factor(trace: Trace, function: str | None, values: Mapping[int, SignalMoments | None]) -> float:
-    """Factor of an activation on the mean square: 1/2 for ReLU at any scale, otherwise at the first signal it meets."""
+    """Factor of an activation on the mean square: 1/2 for ReLU at any scale, otherwise at its first occurrence's signal."""
     if function is None or function not in ACTIVATIONS:
         return 1.0
     if function == "relu":

@@ -1,4 +1,4 @@
-"""Closed form from weights alone: gain budget, loss and gradient at the start, steps spent at chance."""
+"""Predictions from weights alone: gain budget, loss and gradient before training, steps at chance level."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.theory import moments
+from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.moments import WeightMoments
 
 _SAMPLE_SIZE = 1 << 18  # elements that a large weight's variance is estimated from: standard error 0.3 %
@@ -26,11 +26,11 @@ NORMALISATIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class GainBudget:
-    """Budget from weights alone.
+    """Gain budget from weights alone.
 
     Attributes:
         gains: (layer name, gain) in the order of `named_modules()`.
-        log10_gain: sum of log10 gain; None if `reason` says why gains do not multiply.
+        log10_gain: sum of log10 gain; None if gains do not multiply, see `reason`.
         reason: why there is no budget; None if there is one.
     """
 
@@ -40,10 +40,10 @@ class GainBudget:
 
 
 def weight_moments(model: nn.Module) -> dict[str, WeightMoments]:
-    """Second moments of every weight, without data; large weights are read in part.
+    """Second moments of every weight, without data; large weights are sampled.
 
     Returns:
-        By the weight's full name; the bias of the same module is counted with it.
+        By the weight's full name, together with the bias of the same module.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     found = {}
@@ -67,11 +67,11 @@ def weight_moments(model: nn.Module) -> dict[str, WeightMoments]:
 def _thinned(parameter: Tensor) -> Tensor:
     flat = parameter.detach().flatten()
     step = max(1, flat.numel() // _SAMPLE_SIZE)
-    return flat[:: step | 1].float()  # an odd step does not fall in line with power-of-two shapes
+    return flat[:: step | 1].float()  # an odd step does not align with power-of-two shapes
 
 
 def log10(value: float) -> float:
-    """log10 with the answer that a budget wants for a dead layer."""
+    """log10, with -inf for the gain 0 of a dead layer."""
     return math.log10(value) if value > 0 else -math.inf
 
 
@@ -82,7 +82,7 @@ def gain_budget(model: nn.Module) -> GainBudget:
     taken in the order of `named_modules()`. The input's scale is not in it: add log10 of the input's mean square.
 
     Args:
-        model: with weights; normalisation anywhere in it makes a budget meaningless, and the result says so.
+        model: with weights; if it contains normalisation, there is no budget, and `reason` says so.
 
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, section 2.2; the band that trains: own pilot of 175 runs.
     """
@@ -102,9 +102,10 @@ def gain_budget(model: nn.Module) -> GainBudget:
             gains.append((name, module.k ** (-2 * module.beta)))
         if kind in ("conv", "linear", "conv_transpose") and full in weights:
             weight = weights[full]
-            gains.append((name, moments.fan_in(kind, weight.shape) * weight.variance * factor))
+            fan_in, _ = fan_in_and_out(kind, weight.shape, getattr(module, "groups", 1))
+            gains.append((name, fan_in * weight.variance * factor))
     if any(isinstance(module, NORMALISATIONS) for module in model.modules()):
-        return GainBudget(gains=tuple(gains), log10_gain=None, reason="normalisation sets the signal's scale anew")
+        return GainBudget(gains=tuple(gains), log10_gain=None, reason="normalisation resets the signal's scale")
     if not gains:
         return GainBudget(gains=(), log10_gain=None, reason="the model has no convolution or linear layer")
     return GainBudget(gains=tuple(gains), log10_gain=sum(log10(gain) for _, gain in gains))
@@ -181,9 +182,9 @@ def plateau_steps(
     """Optimizer steps until the mean of the last 20 losses falls below 0.9 ln C, for SGD on a plain ReLU net.
 
     T = 1 / (lr / (1 - momentum) * sum of s(g_l) / s(W_l)), s() the largest singular value; the loss falls at step
-    50 + 0.8 T. Within a factor 2 in 95 % of 105 runs of VGG-A, B, D. Clipping shrinks every step by clip / norm while
-    the norm is above the threshold. Weight decay pulls every weight down by lr / (1 - momentum) * decay per step, and
-    where that is faster than 1 / T nothing grows.
+    50 + 0.8 T. Within a factor 2 in 95 % of 105 runs of VGG-A, B, D. Clipping scales every step by clip / norm while the
+    norm is above the threshold. Weight decay shrinks every weight by lr / (1 - momentum) * decay per step; if that is
+    faster than 1 / T, nothing grows.
 
     Args:
         relative_growth: s(g_l) / s(W_l) per layer, g at the start on `batch_size` images with dropout off.
@@ -192,12 +193,12 @@ def plateau_steps(
         weight_decay: per step, coupled (as torch.optim.SGD has it).
         clip: gradient-norm threshold; None for none.
         gradient_norm: over all parameters at the start; needed with `clip`.
-        batch_size: images behind the gradient. The formula was fitted at 512; a smaller batch shows more noise, which
-            does not add up over steps, and is corrected for.
-        num_classes: C; a class's share of the gradient falls as 1 / sqrt(C) while the noise does not.
+        batch_size: of the gradient. The formula was fitted at 512; a smaller batch has more noise, which does not add up
+            over steps, and is corrected for.
+        num_classes: C; a class's part of the gradient falls as 1 / sqrt(C) while the noise does not.
 
     Returns:
-        Steps; infinite if weight decay wins or nothing moves.
+        Steps; infinite if weight decay is faster than growth, or if nothing changes.
 
     Raises:
         ValueError: momentum outside [0, 1), or clip without gradient_norm.
@@ -207,7 +208,7 @@ def plateau_steps(
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum is {momentum}; the formula needs 0 <= momentum < 1")
     if clip is not None and gradient_norm is None:
-        raise ValueError("a clip threshold was given without the gradient norm that it would cut")
+        raise ValueError("clip needs gradient_norm")
     speed = lr / (1 - momentum)
     images = _NOISE_IMAGES_PER_CLASS * num_classes
     fitted = 1 + _NOISE_IMAGES_PER_CLASS * _FITTED_CLASSES / _FITTED_BATCH

@@ -1,6 +1,6 @@
-"""A model's forward pass as a list of operations on shapes, recorded on the meta device: no data, no arithmetic."""
+"""Record a model's forward pass as a list of operations with shapes, on the meta device, without data or arithmetic."""
 
-import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from trainability.doctor.measure.randomness import randomness_restored
 
 # Elementwise functions of one tensor, under every name PyTorch calls them by (in-place forms carry an underscore).
 ACTIVATIONS = frozenset(
@@ -24,6 +26,7 @@ _SUMS = frozenset(["add", "iadd", "radd", "sub", "isub"])
 _SCALES = frozenset(["mul", "imul", "rmul", "div", "truediv", "itruediv", "true_divide"])
 _POOLS = {"max_pool": "max_pool", "avg_pool": "avg_pool", "adaptive_avg_pool": "avg_pool", "adaptive_max": "max_pool"}
 _WEIGHTED = {"conv": "conv", "conv_transpose": "conv_transpose", "linear": "linear", "embedding": "embedding"}
+_WEIGHTED_DEFAULTS = {"stride": 1, "padding": 0, "groups": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class Op:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Operations in the order they ran.
+    """Operations in the order of execution.
 
     Attributes:
         ops: the operations; each reads values that earlier ones made.
@@ -71,7 +74,7 @@ class Trace:
     output_shape: tuple[int, ...]
 
     def activation_after(self, op: Op) -> str | None:
-        """Name of the activation function that alone reads an operation's output, through reshapes and dropout."""
+        """Name of the activation function that is the only reader of an operation's output, through reshapes and dropout."""
         value = op.output
         while True:
             readers = [reader for reader in self.ops if value in reader.inputs]
@@ -86,7 +89,7 @@ class Trace:
 
 
 class _Recorder(TorchFunctionMode):
-    """Sees every call of the PyTorch API, module or functional, without touching the model.
+    """Intercepts every call of the PyTorch API, module or functional, without changing the model.
 
     `torch.fx` would need a model without data-dependent Python; the function mode only needs one that runs.
     """
@@ -102,7 +105,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         sources = [t for t in _tensors([*args, *kwargs.values()]) if id(t) in self.value_of]
-        # Read before the call: an in-place operation puts a new value under the same tensor.
+        # Read before the call: an in-place operation stores a new value in the same tensor.
         values = tuple(self.value_of[id(t)] for t in sources)
         shape = tuple(sources[0].shape) if sources else ()
         result = func(*args, **kwargs)
@@ -110,7 +113,7 @@ class _Recorder(TorchFunctionMode):
             for tensor in _tensors([result]):
                 self._record(func, args, kwargs, values, shape, tensor)
         elif _function_name(func) in _RESHAPES and args and id(args[0]) in self.parameter_names:
-            # A convolution's weight used as a matrix is still that weight.
+            # A reshaped convolution weight, used as a matrix, is still that weight.
             self.alive_parameters.append(result)
             self.parameter_names[id(result)] = self.parameter_names[id(args[0])]
         return result
@@ -153,12 +156,13 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _classify(function: str, func: Callable, args: tuple, kwargs: dict, num_inputs: int) -> tuple[str, dict[str, Any]]:
-    """Kind of an operation and the options that its signal theory needs."""
+    """Kind of an operation, and the options that the theory needs."""
     stem = function.rstrip("123d")  # conv2d -> conv, max_pool2d -> max_pool
     if stem in _WEIGHTED:
-        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        names = ("input", "weight", "bias", "stride", "padding")
+        names += ("output_padding", "groups", "dilation") if stem == "conv_transpose" else ("dilation", "groups")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        return _WEIGHTED[stem], {"stride": given.get("stride", 1), "padding": given.get("padding", 0)}
+        return _WEIGHTED[stem], {option: given.get(option, default) for option, default in _WEIGHTED_DEFAULTS.items()}
     if function in ACTIVATIONS:
         rest, options = args[1:], {k: v for k, v in kwargs.items() if k not in ("inplace", "input", "training")}
         plain = getattr(torch.nn.functional, function, func) if func.__name__.endswith("_") else func
@@ -200,26 +204,60 @@ def _keeps_everything(index: Any) -> bool:
     return all(part is None or part is Ellipsis or part == slice(None) for part in parts)
 
 
-@contextlib.contextmanager
-def without_compilation(model: nn.Module) -> Iterator[nn.Module]:
-    """The plain module inside a compiled one: what is compiled cannot be watched."""
-    plain = getattr(model, "_orig_mod", model)
-    compiled = [(m, m._compiled_call_impl) for m in plain.modules() if getattr(m, "_compiled_call_impl", None)]
-    for module, _ in compiled:
-        module._compiled_call_impl = None
+def plain_module(model: nn.Module) -> nn.Module:
+    """The module whose layers do the work: inside torch.compile, inside DistributedDataParallel."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+def skeleton(model: nn.Module) -> nn.Module:
+    """A copy of a model with its parameters, buffers and cached tensors on the meta device; no value is copied.
+
+    Forward hooks come along only where they are PyTorch's own (spectral norm): another's would see tensors without values.
+    A weight that two layers share is two stand-ins, so that each layer's operation carries that layer's name.
+
+    Raises:
+        ValueError: the model is sharded, has lazy layers that never ran, or cannot be copied.
+    """
+    parameters = list(model.parameters())
+    if any(hasattr(p, "to_local") for p in parameters):
+        raise ValueError("cannot follow a sharded model without data; trace it before fully_shard")
+    if any(nn.parameter.is_lazy(t) for t in (*parameters, *model.buffers())):
+        raise ValueError("cannot follow lazy layers before their first forward pass")
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):
+            if isinstance(value, nn.Parameter):
+                memo[id(value)] = nn.Parameter(torch.empty_like(value, device="meta"), requires_grad=False)
+            elif isinstance(value, Tensor):
+                memo[id(value)] = torch.empty_like(value, device="meta", requires_grad=False)
     try:
-        yield plain
-    finally:
-        for module, implementation in compiled:
-            module._compiled_call_impl = implementation
+        twin = copy.deepcopy(model, memo)
+    except Exception as error:
+        raise ValueError(f"cannot follow a model that cannot be copied: {_reason(error)}") from error
+    seen: set[int] = set()
+    for module in twin.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and id(parameter) in seen:
+                module._parameters[name] = nn.Parameter(torch.empty_like(parameter), requires_grad=False)
+            seen.add(id(parameter))
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key in [key for key, hook in hooks.items() if not getattr(hook, "__module__", "").startswith("torch.")]:
+                del hooks[key]
+    return twin
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Trace:
     """Records the operations of one forward pass on the meta device: milliseconds, whatever the model's size.
 
     Args:
-        model: any module that takes one tensor. Its weights may themselves be on the meta device. It is not changed;
-            forward hooks of its own see meta tensors.
+        model: any module that takes one tensor. Its weights may themselves be on the meta device. What runs is a `skeleton`
+            of it, so that whatever its forward changes is changed there. Random state is put back.
         input_shape: shape of a batch, (batch, channels, height, width) for images.
         dtype: of the input; None for the model's own floating-point type.
 
@@ -227,26 +265,27 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype | N
         The operations that depend on the input.
 
     Raises:
-        ValueError: the model cannot run without values (control flow on data, or an operation that the meta device
-            lacks), or is sharded; the message says why.
+        ValueError: the model cannot be copied, or cannot run without values (control flow on data, or an operation that the
+            meta device lacks), or is sharded; the message says why.
     """
-    with without_compilation(model) as plain:
-        parameters = dict(plain.named_parameters(remove_duplicate=False))
-        if any(hasattr(p, "to_local") for p in parameters.values()):
-            # fully_shard's own hooks gather the weights; stand-ins in their place would leave it half gathered.
-            raise ValueError("cannot follow a sharded model without data; trace it before fully_shard")
-        stand_ins = {name: torch.empty_like(p, device="meta", requires_grad=False) for name, p in parameters.items()}
-        buffers = {name: torch.empty_like(b, device="meta") for name, b in plain.named_buffers()}
-        floating = [p.dtype for p in parameters.values() if p.is_floating_point()]
-        dtype = dtype or (floating[0] if floating else torch.get_default_dtype())
-        model_input = torch.empty(input_shape, dtype=dtype, device="meta")
-        recorder = _Recorder(model_input, {id(tensor): name for name, tensor in stand_ins.items()})
-        try:
-            with torch.no_grad(), recorder:
-                output = torch.func.functional_call(plain, {**stand_ins, **buffers}, (model_input,), tie_weights=False)
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else "no message"
-            raise ValueError(f"cannot follow the model without data: {type(error).__name__}: {reason}") from error
+    twin = skeleton(plain_module(model))
+    parameters = dict(twin.named_parameters(remove_duplicate=False))
+    floating = [p.dtype for p in parameters.values() if p.is_floating_point()]
+    dtype = dtype or (floating[0] if floating else torch.get_default_dtype())
+    model_input = torch.empty(input_shape, dtype=dtype, device="meta")
+    names: dict[int, str] = {}
+    for name, parameter in parameters.items():
+        names.setdefault(id(parameter), name)
+    recorder = _Recorder(model_input, names)
+    try:
+        with randomness_restored(), torch.no_grad(), recorder:
+            output = twin(model_input)
+    except Exception as error:
+        raise ValueError(f"cannot follow the model without data: {_reason(error)}") from error
     if not isinstance(output, Tensor) or id(output) not in recorder.value_of:
         return Trace(ops=tuple(recorder.ops), output=None, output_shape=())
     return Trace(ops=tuple(recorder.ops), output=recorder.value_of[id(output)], output_shape=tuple(output.shape))
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

@@ -1,5 +1,5 @@
 "use strict";
-// In a served page only: asks whether the run directory has changed, and then loads the page anew as the reader has left it.
+// Only in a served page: polls whether the run directory has changed, and then reloads the page in the state that the reader has set.
 (() => {
   const INTERVAL_MS = 5000;
   const state = document.currentScript.dataset.state;
@@ -24,7 +24,7 @@
     for (const div of plots()) {
       for (const name of axes(div)) {
         const axis = div.layout[name];
-        // A range is one of the axis's own type: the logarithms, where that is logarithmic.
+        // A range is in axis coordinates: logarithms on a log axis.
         if (axis.autorange === false) zooms[div.closest("figure").id + " " + name] = [axis.type, ...axis.range];
       }
     }
@@ -37,7 +37,7 @@
     const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
     sessionStorage.removeItem(key);
     if (!kept) return;
-    // First what was pressed: of several that exclude each other, that lets go of the others.
+    // Pressed buttons first: in an exclusive group, pressing one releases the others.
     for (const wanted of ["true", "false"]) {
       for (const button of buttons()) {
         if (kept.pressed[idOf(button)] === wanted && button.getAttribute("aria-pressed") !== wanted) button.click();
@@ -56,7 +56,7 @@
   }
 
   async function look() {
-    // A page that nobody sees can wait, and one that is being dragged or marked must not be taken away.
+    // Do not reload a hidden page, nor one in which the reader drags or selects.
     if (document.hidden || isHeld || !getSelection().isCollapsed) return;
     let now;
     try {

@@ -1,8 +1,8 @@
 "use strict";
-/* Draws every figure of the page, and answers to its controls. A figure is a `.plot` that is followed by its plotly JSON. */
+/* Draws every figure of the page, and handles its controls. A figure is a `.plot` followed by its plotly JSON. */
 (() => {
   const isDark = matchMedia("(prefers-color-scheme: dark)");
-  // A finger that pans the page must not be caught by a plot that zooms.
+  // On touch screens, panning the page must not zoom a plot.
   const isTouch = matchMedia("(pointer: coarse)").matches;
   const hidden = new Set([...document.querySelectorAll('[data-role][aria-pressed="false"]')].map((button) => button.dataset.role));
   const scales = {};
@@ -11,7 +11,7 @@
     div, figure: div.closest("figure"), name: div.closest("figure").id, source: div.nextElementSibling.textContent,
   }));
 
-  /** Parse a figure, each "@role" replaced by the colour that the role has now. */
+  /** Parse a figure, and replace each "@role" by the role's current colour. */
   function themed(source) {
     const style = getComputedStyle(document.documentElement);
     const colours = {};
@@ -22,7 +22,7 @@
   const axis = (layout, reference) => layout[reference.replace("y", "yaxis")];
   const isTime = (layout) => layout.meta?.per_epoch !== undefined;
 
-  /** Average exponentially over about so many steps, corrected for the start; gaps are left out, and spacing may vary. */
+  /** Exponential moving average over about so many steps, with bias correction; skips gaps, and spacing may vary. */
   function smoothed(xs, ys, steps) {
     let sum = 0, weight = 0, before = null;
     return ys.map((y, i) => {
@@ -35,7 +35,7 @@
     });
   }
 
-  /** Add the smoothed curve of each trace that has one to be smoothed, and let the raw one step back. */
+  /** Add the smoothed curve of each trace that can be smoothed, and fade the raw one. */
   function withSmoothing(data) {
     if (!smoothingSteps) return data;
     return data.flatMap((trace) => {
@@ -48,13 +48,13 @@
     });
   }
 
-  /** Put everything that counts in steps on the axis of the reader's choice. */
+  /** Convert everything that counts in steps to the axis that the reader has chosen. */
   function onTimeAxis(data, layout) {
     const { per_epoch: common, ends } = layout.meta, inEpochs = timeAxis === "epoch" && Boolean(common);
     const per = inEpochs ? common : 1;
     const place = inEpochs ? "epoch %{x:.4~g}" : "step %{x:,.6~r}";
     data.forEach((trace) => {
-      // Runs that are compared may have epochs of different lengths.
+      // Compared runs may have epochs of different lengths.
       const own = inEpochs ? trace.meta?.per_epoch ?? common : 1;
       trace.x = trace.x.map((x) => x / own);
       trace.hovertemplate = trace.hovertemplate.replace("{position}", place);
@@ -67,7 +67,7 @@
     layout.annotations.filter((note) => note.xref === "x").forEach((note) => { note.x /= per; });
   }
 
-  /** Draw the histograms of every layer, one above the other, at the chosen moment, and dashed at the first. */
+  /** Draw the histograms of every layer, one above the other, at the selected step, and dashed at the first. */
   function histograms(figure, layout) {
     const kind = figure.querySelector("[data-choice]").value, at = sample(figure);
     const { lowest, shares, zeros } = layout.meta.histograms[kind], names = layout.meta.names;
@@ -101,7 +101,7 @@
     figure.querySelector("[data-sample]")?.setAttribute("aria-valuetext", words);
   }
 
-  /** How plotly is told to show all of an axis; it changes the layout that it is given. */
+  /** Settings that make plotly show the whole axis; plotly changes the layout that it is given. */
   function whole(layout, name) {
     const { range, autorange } = layout[name];
     return range ? { [`${name}.range`]: [...range] } : { [`${name}.autorange`]: autorange ?? true };
@@ -116,7 +116,7 @@
     }
     scales[name] ??= layout.yaxis.type;
     layout.yaxis.type = scales[name];
-    // Zoom outlives a change of colours, not one of scale.
+    // Zoom is kept when colours change, not when the scale changes.
     layout.uirevision = "same";
     layout.yaxis.uirevision = scales[name];
     layout.dragmode = isTouch ? false : "zoom";
@@ -140,7 +140,7 @@
     });
   }
 
-  /** Zoom about the middle of a figure by a factor, and move it by a share of its width; 0 and 0 show all of it. */
+  /** Zoom by a factor about the middle of a figure, and move by a fraction of its width; 0 and 0 reset. */
   function look({ div, home }, factor, shift) {
     const [from, to] = div._fullLayout.xaxis.range, half = (to - from) / 2 * factor;
     const middle = (from + to) / 2 + shift * (to - from);
@@ -148,7 +148,7 @@
   }
   const KEYS = { "+": [0.5, 0], "=": [0.5, 0], "-": [2, 0], ArrowLeft: [1, -0.25], ArrowRight: [1, 0.25], 0: [0, 0] };
 
-  // Drawn at once, hundreds of figures would keep the browser busy for seconds: of so many, each is drawn when it comes near.
+  // Drawing hundreds of figures at once blocks the browser for seconds: with so many, each is drawn when it is near the window.
   const isLong = plots.length > 24;
   const drawn = new Set();
   const drawAll = () => plots.filter((plot) => drawn.has(plot)).forEach(draw);
@@ -191,7 +191,7 @@
     look(plot, ...KEYS[event.key]);
   }));
   isDark.addEventListener("change", drawAll);
-  // Plotly's own `responsive` hears the window only, not a container that changes.
+  // plotly's `responsive` only follows the window, not a container that changes size.
   const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => Plotly.Plots.resize(target)));
   function drawFirst(plot) {
     if (drawn.has(plot)) return;

@@ -1,0 +1,137 @@
+"""What is certain of a program before its first step: counted or exact, never estimated. Data only; no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreached:
+    """A trainable parameter that the loss does not depend on, as far as gradients know.
+
+    Attributes:
+        name: as `named_parameters()` gives it.
+        reason: "unused": nothing uses it; "dropped": its module runs, and neither the loss nor what the model returns changes
+            with it; "not in the loss": the model returns what it makes, and the loss does not use that; "detached": the loss
+            changes with it, and something between cuts the gradient off; "unknown": the loss does not repeat.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossGraph:
+    """What the graph of the backward pass shows, from the loss down.
+
+    Attributes:
+        takes: what the loss applies to the model's outputs first: "log_softmax", "sigmoid" (inside
+            `binary_cross_entropy_with_logits`), "nll", "distance" (a mean squared or absolute difference); None if it is
+            none of these.
+        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax";
+            None if it is none of these.
+        num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.
+        unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
+        unregistered_untrained: how many of them no optimizer holds.
+        outside: the model's trainable parameters that are not in the graph.
+        has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
+            is not in it.
+    """
+
+    takes: str | None = None
+    made_by: str | None = None
+    num_outputs: int | None = None
+    unregistered: tuple[str, ...] = ()
+    unregistered_untrained: int = 0
+    outside: tuple[str, ...] = ()
+    has_opaque_parts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stacked:
+    """Two weight layers with nothing between them.
+
+    Attributes:
+        first: name of the first layer.
+        second: name of the one that reads its output.
+        widths: features into the first, between the two, and out of the second.
+    """
+
+    first: str
+    second: str
+    widths: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What one forward pass and its graph show of a program. A field that was not looked at is None or empty.
+
+    Attributes:
+        output_shape: of the first tensor that the model returns.
+        target_shape: of the tensor that the loss sets against it.
+        broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
+        graph: of the backward pass.
+        unreached: trainable parameters that no gradient reaches, each with its reason.
+        zero_gradient: trainable parameters whose gradient is exactly zero.
+        num_gradients: trainable parameters that have a gradient.
+        no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
+        identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
+        constant_output: whether the outputs for all examples are the same, though the inputs differ.
+        single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
+        constant_inputs: layers that get one constant from outside as input.
+        numbers_for_words: span of integers that go into a layer as they are; None if there are none.
+        number_layer: the layer that gets them.
+        input_mean: of the model's first input, where it is floating-point.
+        input_std: of the same.
+        output_rms: of the output, before the first step.
+        target_rms: of the target, where it is floating-point.
+        target_mean: of the target, where it is floating-point.
+        target_below_zero: share of the target's values below 0.
+        target_outside_unit: share of the target's values outside [0, 1].
+        leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
+            rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
+        future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
+            unless the targets are an input shifted by one.
+        stacked: weight layers with nothing between them.
+        has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
+        loss: value of the loss.
+        negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
+        task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
+        task_form: see `rehearsed.Task.form`.
+        low_precision: the format of the parameters, where it is float16 or bfloat16.
+        eps: of the optimizer; None if it has none.
+        biases_dead: layers all of whose biases are so far below zero that the ReLU behind them passes nothing, at the start.
+        notes: what was not looked at, and why.
+    """
+
+    output_shape: tuple[int, ...] = ()
+    target_shape: tuple[int, ...] = ()
+    broadcast_shape: tuple[int, ...] | None = None
+    graph: LossGraph | None = None
+    unreached: tuple[Unreached, ...] = ()
+    zero_gradient: tuple[str, ...] = ()
+    num_gradients: int | None = None
+    no_weight_moves: bool = False
+    identical_units: tuple[str, ...] = ()
+    constant_output: bool = False
+    single_output_softmax: bool = False
+    constant_inputs: tuple[str, ...] = ()
+    numbers_for_words: float | None = None
+    number_layer: str | None = None
+    input_mean: float | None = None
+    input_std: float | None = None
+    output_rms: float | None = None
+    target_rms: float | None = None
+    target_mean: float | None = None
+    target_below_zero: float | None = None
+    target_outside_unit: float | None = None
+    leakage: float | None = None
+    future: float | None = None
+    stacked: tuple[Stacked, ...] = ()
+    has_nonlinearity: bool | None = None
+    loss: float | None = None
+    negated_task: str | None = None
+    task_loss: str | None = None
+    task_form: str | None = None
+    low_precision: str | None = None
+    eps: float | None = None
+    biases_dead: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

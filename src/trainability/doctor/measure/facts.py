@@ -1,0 +1,267 @@
+"""What is certain of a program, from one forward pass on one batch and its graph: see `doctor.facts.Facts`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import first_tensor
+from trainability.doctor.facts import Facts, Stacked, Unreached
+from trainability.doctor.measure.following import activations_by_layer
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
+from trainability.doctor.measure.influence import leakage, sees_later
+from trainability.doctor.measure.workspace import set_training, workspace
+from trainability.doctor.rehearsed import Task
+from trainability.doctor.tasks import recognise
+from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
+
+Forward = Callable[[Any, Any], Tensor]
+_AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
+_MOST_ASKED = 12  # parameters whose reason is found out, a forward pass each
+_SAME = 1e-4
+
+
+def look(
+    model: nn.Module, batch: Any, forward: Forward, *, optimizer: torch.optim.Optimizer | None = None, at_start: bool = True
+) -> Facts:
+    """Looks at a model, a batch and a loss before training, and leaves weights, gradients and random state as they are.
+
+    Args:
+        model: runs in train mode with dropout off. A compiled one is run plain.
+        batch: of any structure, on the model's device, as the loop draws it.
+        forward: of (model, batch), the loss: one number.
+        optimizer: over its parameters; None leaves out what is about it.
+        at_start: whether the weights are as initialised.
+
+    Returns:
+        The facts; `diagnose(Evidence(facts=...))` reads them. What fails is named in their `notes`.
+    """
+    with workspace(model, forward, batch) as place:
+        plain, forward, batch = place.model, place.loss_fn, place.batch
+        set_training(plain, True)
+        for module in plain.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.training = False
+        seen = ForwardPass(plain, batch)
+        with torch.enable_grad(), seen:
+            loss = forward(plain, batch).sum()
+        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
+        looks: dict[str, Callable[[], dict[str, Any]]] = {
+            "the graph of the loss": lambda: {"graph": loss_graph(loss, plain, optimizer, original=plain_module(model))},
+            "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
+            "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
+            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
+            "layers with nothing between": lambda: _stacked(plain, seen),
+            "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
+            "tokens that see later ones": lambda: {"future": _future(plain, seen)},
+        }
+        managed = _managed(model, optimizer)
+        notes = list(place.notes)
+        for name, question in looks.items():
+            try:
+                facts = replace(facts, **question())
+            except Exception as error:  # one question that fails leaves the others
+                notes.append(f"{name}: {type(error).__name__}: {error}")
+    return replace(facts, notes=tuple(notes))
+
+
+def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:
+    formats = {p.dtype for p in model.parameters() if p.requires_grad}
+    low = next((dtype for dtype in (torch.float16, torch.bfloat16) if formats == {dtype}), None)
+    eps = [float(group["eps"]) for group in optimizer.param_groups if group.get("eps")] if optimizer is not None else []
+    return {
+        "low_precision": str(low).removeprefix("torch.") if low is not None else None,
+        "eps": min(eps) if eps else None,
+    }
+
+
+def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
+    targets = seen.batch[::-1]
+    targets.sort(key=lambda item: "label" not in item[0])
+    task = recognise(seen.output, targets, loss)
+    negated = recognise(seen.output, targets, -loss) if task.kind == Task().kind and abs(loss) > 1e-3 else Task()
+    form, output = task.form, seen.output
+    if task.loss == "nll_loss" and output is not None:
+        # Log-probabilities have many makers: log_softmax, the logarithm of a softmax, x - logsumexp(x).
+        sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
+        form = "log_probabilities" if float(sums.min()) < 0.05 else form
+    return {"task_loss": task.loss, "task_form": form, "negated_task": negated.loss if negated.loss != "nll_loss" else None}
+
+
+def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True, retain_graph=True)
+    zero, weights_with, moving, twins = [], 0, False, []
+    for (name, p), gradient in zip(named, gradients, strict=True):
+        if gradient is None or gradient.is_sparse:
+            moving |= gradient is not None
+            continue
+        is_zero = not bool(gradient.any())
+        if is_zero:
+            zero.append(name)
+        if p.dim() > 1:
+            weights_with += 1
+            moving |= not is_zero
+            if len(p) > 1 and _rows_alike(p.detach()) and _rows_alike(gradient):
+                twins.append((name, is_zero and not bool(p.detach().any())))
+    no_move = weights_with > 0 and not moving
+    output, first = seen.output, first_tensor(seen.inputs)
+    spread = None
+    if output is not None and output.dim() > 0 and len(output) > 3 and output.is_floating_point():
+        spread = float((output.detach() - output.detach()[:1]).abs().max())
+    differ = first is not None and first.dim() > 0 and len(first) > 1 and bool((first != first[:1]).any())
+    makes = type(output.grad_fn).__name__ if output is not None and output.grad_fn is not None else ""
+    return {
+        "zero_gradient": tuple(zero),
+        "num_gradients": sum(gradient is not None for gradient in gradients),
+        "no_weight_moves": no_move,
+        # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
+        "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
+        "constant_output": spread == 0.0 and differ,
+        "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
+        and output is not None
+        and output.shape[-1] == 1,
+        "biases_dead": _biases_dead(model, seen) if at_start else (),
+    }
+
+
+def _rows_alike(tensor: Tensor) -> bool:
+    rows = tensor.flatten(1).float()
+    return bool(((rows - rows[:1]).abs() <= _SAME * rows.abs().amax()).all())
+
+
+def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
+    """Layers whose biases alone hold every unit below zero: with zero biases the same pass would let something through."""
+    following = activations_by_layer(_traced(model, seen), model)
+    names = [name for name, after in following.items() if after in RECTIFIERS and name in seen.called]
+    dead: list[str] = []
+
+    def hook(name: str) -> Callable[..., None]:
+        def look_at(module: nn.Module, args: Any, output: Any) -> None:
+            bias = getattr(module, "bias", None)
+            if isinstance(output, Tensor) and isinstance(bias, Tensor) and float(output.max()) <= 0 < -float(bias.max()):
+                dead.append(name)
+
+        return look_at
+
+    handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in names]
+    try:
+        with torch.no_grad():
+            model(*seen.inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(dead)
+
+
+def _traced(model: nn.Module, seen: ForwardPass) -> Trace | None:
+    if len(seen.inputs) != 1 or not isinstance(seen.inputs[0], Tensor):
+        return None
+    try:
+        return trace(model, tuple(seen.inputs[0].shape), seen.inputs[0].dtype)
+    except ValueError:
+        return None
+
+
+def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
+    structure = _traced(model, seen)
+    if structure is None or structure.output is None:
+        return {}
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
+    found = []
+    bent = any(op.kind not in _AFFINE for op in structure.ops)
+    kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
+    for first, second in itertools.product(structure.ops, structure.ops):
+        if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
+            continue
+        readers = [op for op in structure.ops if first.output in op.inputs]
+        while len(readers) == 1 and readers[0].kind == "dropout":
+            value = readers[0].output
+            readers = [op for op in structure.ops if value in op.inputs]
+        if len(readers) == 1 and readers[0] is second and first.weight in shapes and second.weight in shapes:
+            inner, outer = shapes[first.weight], shapes[second.weight]
+            found.append(
+                Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
+            )
+    return {"stacked": tuple(found), "has_nonlinearity": bent}
+
+
+def _future(model: nn.Module, seen: ForwardPass) -> float | None:
+    """Only where a tensor of the batch is an input shifted by one: then the task is to say what comes next."""
+    for position, given in enumerate(seen.inputs):
+        if not isinstance(given, Tensor) or given.dim() < 2 or given.shape[1] < 4:
+            continue
+        for _, target in seen.batch:
+            if target.shape == given.shape and target is not given and torch.equal(target[:, :-1], given[:, 1:]):
+                return sees_later(model, seen.inputs, position)
+    return None
+
+
+def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:
+    """Names of the parameters in the optimizer's groups; what is looked at is a copy, whose parameters are others."""
+    if optimizer is None:
+        return None
+    ids = managed_parameters(optimizer)
+    return {name for name, p in plain_module(model).named_parameters() if id(p) in ids}
+
+
+def _unreached(
+    model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass, managed: set[str] | None
+) -> dict[str, Any]:
+    reached, opaque = leaves_of(loss)
+    missing = {
+        name: p
+        for name, p in model.named_parameters()
+        if p.requires_grad and id(p) not in reached and (not managed or name in managed)
+    }
+    if opaque or not missing or len(missing) == sum(p.requires_grad for p in model.parameters()):
+        return {}
+    returned: set[int] = set()
+    for tensor in seen.returned:
+        if tensor.grad_fn is not None:
+            returned |= leaves_of(tensor)[0]
+
+    def ask() -> float:
+        with torch.no_grad(), torch.random.fork_rng(devices=[loss.device] if loss.is_cuda else []):
+            torch.manual_seed(0)
+            return float(forward(model, batch).sum())
+
+    before = ask()
+    repeats = before == ask()
+    found = []
+    for name, p in list(missing.items())[:_MOST_ASKED]:
+        if not repeats:
+            reason = "unknown"
+        elif id(p) in returned:
+            reason = "not in the loss"
+        elif _changes_loss(p, ask, before):
+            reason = "detached"
+        else:
+            reason = "dropped" if _was_computed(model, name, seen) else "unused"
+        found.append(Unreached(name=name, reason=reason))
+    return {"unreached": tuple(found)}
+
+
+def _changes_loss(parameter: Tensor, ask: Callable[[], float], before: float) -> bool:
+    kept = parameter.detach().clone()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[parameter.device] if parameter.is_cuda else []):
+            torch.manual_seed(1)
+            parameter.add_(torch.randn_like(parameter) * (1.0 + kept.abs().mean()))
+        return ask() != before
+    finally:
+        with torch.no_grad():
+            parameter.copy_(kept)
+
+
+def _was_computed(model: nn.Module, name: str, seen: ForwardPass) -> bool:
+    """Whether the module that owns the parameter ran; a parameter of a module with others inside is asked for by hand."""
+    owner = name.rpartition(".")[0]
+    return owner in seen.called

@@ -1,0 +1,214 @@
+"""The graph of the backward pass, read from the loss: what made the outputs, and which parameters the loss depends on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.facts import LossGraph
+
+_TAKES = {
+    "LogSoftmaxBackward": "log_softmax",
+    "BinaryCrossEntropyWithLogitsBackward": "sigmoid",
+    "LogSigmoidBackward": "sigmoid",
+    "NllLossBackward": "nll",
+    "NllLoss2DBackward": "nll",
+    "MseLossBackward": "distance",
+    "L1LossBackward": "distance",
+    "SmoothL1LossBackward": "distance",
+    "HuberLossBackward": "distance",
+}
+_MAKES = {
+    "SoftmaxBackward": "softmax",
+    "SigmoidBackward": "sigmoid",
+    "ReluBackward": "relu",
+    "TanhBackward": "tanh",
+    "LogSoftmaxBackward": "log_softmax",
+}
+# Nodes that hand values on as they are.
+_SAME_VALUES = (
+    "View",
+    "UnsafeView",
+    "Squeeze",
+    "Unsqueeze",
+    "Reshape",
+    "Transpose",
+    "Permute",
+    "T",
+    "Clone",
+    "Select",
+    "Slice",
+    "ToCopy",
+    "Index",
+    "Alias",
+)
+# Where a layer's own arithmetic begins: nothing behind these belongs to the loss.
+_LAYERS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "MkldnnRnnLayer", "CudnnRnn", "NativeLayerNorm", "Matmul")
+_MAX_NODES_OF_LOSS = 500
+
+
+def loss_graph(
+    loss: Tensor,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    original: nn.Module | None = None,
+) -> LossGraph | None:
+    """Reads the graph of one loss. Nothing is computed: nodes outlive `backward`, what they saved does not.
+
+    Args:
+        loss: one number, with its graph.
+        model: the plain module.
+        optimizer: over its parameters.
+        original: the module that `model` is a copy of, whose parameters the optimizer holds; None if it is no copy.
+
+    Returns:
+        What the graph shows; None where the loss has none (a number, or detached).
+    """
+    if loss.grad_fn is None:
+        return None
+    takes, made_by, width = _head(loss.grad_fn)
+    own = {id(p): name for name, p in model.named_parameters()}
+    leaves, opaque = _leaves(loss.grad_fn)
+    strangers = {id(leaf): leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in own}
+    held = _hidden_in_attributes(model) if strangers and not _is_sharded(model) else {}
+    unregistered = {key: held[key] for key in strangers if key in held}
+    managed = managed_parameters(optimizer) | (held_by_any_optimizer() if unregistered else set())
+    originals = {name: key for key, name in _hidden_in_attributes(original or model).items()} if unregistered else {}
+    reached = {id(leaf) for leaf in leaves}
+    return LossGraph(
+        takes=takes,
+        made_by=made_by,
+        num_outputs=width,
+        unregistered=tuple(unregistered.values()),
+        unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
+        outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
+        has_opaque_parts=opaque,
+    )
+
+
+def leaves_of(loss: Tensor) -> tuple[set[int], bool]:
+    """Ids of the leaves that a loss depends on, and whether part of the graph is hidden."""
+    leaves, opaque = _leaves(loss.grad_fn)
+    return {id(leaf) for leaf in leaves}, opaque
+
+
+def managed_parameters(optimizer: torch.optim.Optimizer | None) -> set[int]:
+    """Ids of the parameters in an optimizer's groups."""
+    return set() if optimizer is None else {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def held_by_any_optimizer() -> set[int]:
+    """Ids of the parameters that any optimizer of this process holds: a GAN has two, and Monitor is given one."""
+    found: set[int] = set()
+    for item in gc.get_objects():
+        if issubclass(type(item), torch.optim.Optimizer):  # isinstance would ask a proxy's __class__, which may compute
+            found |= managed_parameters(item)
+    return found
+
+
+def _is_sharded(model: nn.Module) -> bool:
+    return any(hasattr(p, "to_local") for p in model.parameters())
+
+
+def _name(node: Any) -> str:
+    return type(node).__name__.rstrip("0123456789")
+
+
+def _above(node: Any) -> list[Any]:
+    return [above for above, _ in node.next_functions if above is not None]
+
+
+def _is_same_values(node: Any) -> bool:
+    return _name(node).removesuffix("Backward") in _SAME_VALUES
+
+
+def _head(root: Any) -> tuple[str | None, str | None, int | None]:
+    """The first function of the loss on the outputs that something bounded made, else the first that is known at all."""
+    found: list[tuple[str, str | None, int | None]] = []
+    for node in _nodes_of_loss(root):
+        takes = _TAKES.get(_name(node))
+        if takes is None:
+            continue
+        for above in _above(node):
+            while _is_same_values(above) and _above(above):
+                above = _above(above)[0]
+            made_by = _MAKES.get(_name(above))
+            found.append((takes, made_by, _width(node) or _width(above)))
+    if not found:
+        return None, None, None
+    return min(found, key=lambda row: (row[1] is None, row[0] == "nll" and row[1] == "log_softmax"))
+
+
+def _nodes_of_loss(root: Any) -> Iterator[Any]:
+    seen, todo = {id(root)}, [root]
+    keep = [root]  # a node's Python object lives only while something refers to it, and so does its id
+    while todo and len(seen) < _MAX_NODES_OF_LOSS:
+        node = todo.pop(0)
+        yield node
+        if _name(node).removesuffix("Backward") in _LAYERS or (_name(node) in _MAKES and _name(node) not in _TAKES):
+            continue
+        for above in _above(node):
+            if id(above) not in seen:
+                seen.add(id(above))
+                keep.append(above)
+                todo.append(above)
+
+
+def _width(node: Any) -> int | None:
+    """Size of the dimension that a softmax runs over, as its node remembers it."""
+    metadata = getattr(node, "_input_metadata", None)
+    dim = getattr(node, "_saved_dim", None)
+    if not metadata or dim is None or "oftmax" not in _name(node):
+        return None
+    shape = tuple(metadata[0].shape)
+    dim = dim - 2**64 if dim >= 2**63 else dim  # nodes keep it unsigned
+    return int(shape[dim]) if -len(shape) <= dim < len(shape) else None
+
+
+def _leaves(root: Any) -> tuple[list[Tensor], bool]:
+    leaves, opaque = [], False
+    seen: dict[Any, None] = {root: None}
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if hasattr(node, "variable"):
+            leaves.append(node.variable)
+        # Reentrant checkpoints and functions of a user's own may use parameters that their node does not list.
+        opaque |= isinstance(node, torch.autograd.function.BackwardCFunction)
+        for above in _above(node):
+            if above not in seen:
+                seen[above] = None
+                todo.append(above)
+    return leaves, opaque
+
+
+def _hidden_in_attributes(model: nn.Module) -> dict[int, str]:
+    """Parameters in plain lists, tuples, sets and dicts that are attributes of modules, where PyTorch does not see them."""
+    found: dict[int, str] = {}
+    for prefix, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_") and attribute.endswith(("parameters", "buffers", "modules", "hooks")):
+                continue
+            for name, parameter in _inside(value, f"{prefix}.{attribute}".lstrip("."), depth=0):
+                found.setdefault(id(parameter), name)
+    return found
+
+
+def _inside(value: Any, name: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+    if depth > 3 or (isinstance(value, nn.Module) and depth == 0):
+        return
+    if isinstance(value, nn.Module):
+        yield from ((f"{name}.{inner}", p) for inner, p in value.named_parameters())
+    elif isinstance(value, Tensor) and depth > 0:
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _inside(item, f"{name}[{key!r}]", depth + 1)
+    elif isinstance(value, list | tuple | set):
+        for index, item in enumerate(value):
+            yield from _inside(item, f"{name}[{index}]", depth + 1)

@@ -1,0 +1,245 @@
+"""Between the model's outputs and the loss: shapes, functions that are applied twice, ranges, signs."""
+
+import math
+
+from trainability.doctor.evidence import Evidence, ProbeResult
+from trainability.doctor.facts import Facts
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+_NOTHING_LEARNED = (
+    "plateau",
+    "constant_output",
+    "loss_at_start",
+    "cannot_overfit",
+    "slow_start",
+    "vanishing_gradient",
+    "update_ratio",
+    "prediction_collapse",
+)
+
+
+def _facts(evidence: Evidence) -> Facts:
+    return evidence.facts or Facts()
+
+
+@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
+def target_broadcast(evidence: Evidence) -> list[Finding]:
+    """The loss sets every output against every target, because their shapes are broadcast.
+
+    Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
+        elements each, and makes more of them: (64, 64).
+    Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
+        all where the loss is written by hand. Shapes are read, so this is certain.
+    What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes.
+    Fix: target.unsqueeze(1), or output.squeeze(1), so that both have one shape.
+    Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
+    """
+    facts = _facts(evidence)
+    if facts.broadcast_shape is None:
+        return []
+    terms, own = math.prod(facts.broadcast_shape), math.prod(facts.output_shape)
+    squeezed = len(facts.output_shape) > len(facts.target_shape)
+    return [
+        Finding(
+            rule="target_broadcast",
+            severity="error",
+            seen=f"outputs have shape {facts.output_shape}, targets {facts.target_shape}: the loss is over "
+            f"{facts.broadcast_shape}, every output against every target",
+            measurements=(Measurement(name="terms of the loss", value=float(terms), threshold=float(own)),),
+            cause="two shapes with as many elements are broadcast against each other",
+            remedy="target.unsqueeze(-1) in the loss, or output.squeeze(-1)" if squeezed else "target.squeeze(-1) in the loss",
+            source="PyTorch, Broadcasting semantics",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="capped", explains=(*_NOTHING_LEARNED, "loss_divided", "saturation", "capped_loss"))
+def softmax_twice(evidence: Evidence) -> list[Finding]:
+    """The model ends in softmax or sigmoid, and the loss applies softmax or sigmoid again.
+
+    Fires: in the graph of the loss a softmax or sigmoid is the direct input of log-softmax, or of the sigmoid inside binary
+        cross-entropy with logits; from Monitor alone, too, where it is given the loss with its graph. Or, without a graph,
+        every output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits,
+        within 0.1 %.
+    Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
+        which is 1.46 with ten classes; with one logit, not below 0.31 for ones and 0.69 for zeros. The net learns, capped.
+    What fools it: outputs between 0 and 1 that are meant as logits, such as cosine similarities with a temperature behind.
+    Fix: remove the softmax or sigmoid at the end of the model; `cross_entropy` and `binary_cross_entropy_with_logits` take
+        logits.
+    Source: docs/theory.md, section 5; Schoop et al., UMLAUT, CHI 2021.
+    """
+    probe, graph = evidence.probe, _facts(evidence).graph
+    classes = probe.num_logits if probe is not None and probe.num_logits else None
+    made, loss_of = "softmax", "softmax"
+    if graph is not None and graph.takes in ("log_softmax", "sigmoid") and graph.made_by in ("softmax", "sigmoid"):
+        made, loss_of = graph.made_by, "softmax" if graph.takes == "log_softmax" else "sigmoid"
+        classes = graph.num_outputs or classes
+    elif probe is None or not _takes_probabilities(probe):
+        return []
+    floor = math.log(math.e + classes - 1) - 1 if loss_of == "softmax" and classes else math.log1p(math.exp(-1))
+    loss = evidence.steps[-1].loss if evidence.steps else probe.loss if probe is not None else _facts(evidence).loss
+    return [
+        Finding(
+            rule="softmax_twice",
+            code="softmax_twice" if made == loss_of == "softmax" else f"softmax_twice.{made}",
+            severity="error",
+            seen=f"the model applies {made}, and the loss applies {loss_of} to the result: it cannot fall below {floor:.2f}",
+            measurements=(
+                Measurement(name="lowest possible loss", value=floor, unit="nats", threshold=0.0),
+                *((Measurement(name="loss", value=loss, unit="nats"),) if loss is not None else ()),
+            ),
+            cause=f"{made} is applied in the model and {loss_of} again in the loss",
+            remedy=f"remove the {made} at the end of the model; this loss takes logits",
+            source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
+        )
+    ]
+
+
+def _takes_probabilities(probe: ProbeResult) -> bool:
+    """Whether the loss is the cross-entropy of probabilities taken as logits."""
+    entropy = probe.cross_entropy
+    if not probe.outputs_are_probabilities or entropy is None or not probe.num_logits:
+        return False
+    return abs(probe.loss - entropy) <= 1e-3 * (1 + abs(probe.loss))
+
+
+@rule(severities=("error", "warning"), verdict="capped", explains=(*_NOTHING_LEARNED, "capped_loss"))
+def clamped_logits(evidence: Evidence) -> list[Finding]:
+    """The logits come out of a ReLU or tanh, and cannot take the values that they need.
+
+    Fires: in the graph of the loss a ReLU or tanh is the direct input of log-softmax or of the sigmoid inside binary
+        cross-entropy with logits. An error for a ReLU before a sigmoid.
+    Why: a logit that cannot be negative cannot say no: behind a ReLU a sigmoid is 0.5 at least, and the loss of a zero ln 2.
+        Behind softmax such a net may still learn, but an output that is zero for all examples has no gradient left. A tanh
+        bounds the difference of two logits by 2.
+    What fools it: a bounded logit that is multiplied by a temperature behind the loss's first function; none is known.
+    Fix: remove the activation behind the last layer.
+    Source: PyTorch, `torch.nn.CrossEntropyLoss`: input is expected to contain the unnormalized logits.
+    """
+    graph = _facts(evidence).graph
+    if graph is None or graph.takes not in ("log_softmax", "sigmoid") or graph.made_by not in ("relu", "tanh"):
+        return []
+    halved = graph.takes == "sigmoid" and graph.made_by == "relu"
+    return [
+        Finding(
+            rule="clamped_logits",
+            code=f"clamped_logits.{graph.made_by}",
+            severity="error" if halved else "warning",
+            seen=f"the logits come out of a {graph.made_by}" + (": no probability below 0.5 can be said" if halved else ""),
+            measurements=(
+                Measurement(
+                    name="lowest possible logit", value=0.0 if graph.made_by == "relu" else -1.0, threshold=float("-inf")
+                ),
+            ),
+            cause="the last layer has an activation, as the hidden ones do",
+            remedy=f"remove the {graph.made_by} behind the last layer",
+            source="PyTorch, torch.nn.CrossEntropyLoss",
+        )
+    ]
+
+
+@rule(severities=("error", "warning"), verdict="capped", explains=(*_NOTHING_LEARNED, "capped_loss"))
+def unreachable_target(evidence: Evidence) -> list[Finding]:
+    """Targets lie where the model's last function cannot go.
+
+    Fires: the loss is a squared or absolute difference, its outputs come out of a ReLU, sigmoid or softmax, and 5 % or more
+        of the targets are below 0, or outside [0, 1]. An error from a quarter.
+    Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
+        of their values below 0.
+    What fools it: targets with noise around the range, of which a few lie outside.
+    Fix: remove the last activation, or bring the targets into its range.
+    Source: own; the ranges of the functions.
+    """
+    facts = _facts(evidence)
+    if facts.graph is None or facts.graph.takes != "distance":
+        return []
+    made = facts.graph.made_by
+    share = facts.target_below_zero if made == "relu" else facts.target_outside_unit if made in ("sigmoid", "softmax") else None
+    if share is None or share < 0.05:
+        return []
+    return [
+        Finding(
+            rule="unreachable_target",
+            code=f"unreachable_target.{made}",
+            severity="error" if share >= 0.25 else "warning",
+            seen=f"{share:.0%} of the targets are outside the range of the {made} that makes the outputs",
+            measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.05),),
+            cause=f"the model ends in {made}, and the targets are not scaled to its range",
+            remedy=f"remove the {made} behind the last layer, or scale the targets into its range",
+            source="own",
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="broken loss",
+    explains=(*_NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient", "loss_below_floor"),
+)
+def wrong_sign(evidence: Evidence) -> list[Finding]:
+    """The loss has no floor: it falls as the answers get worse, or without end.
+
+    Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
+        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities.
+    Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
+        of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
+    What fools it: gradient ascent on purpose, such as an adversarial example or an adversary's loss.
+    Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
+    Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.
+    """
+    facts = _facts(evidence)
+    raw = facts.task_loss == "nll_loss" and facts.task_form in ("probabilities", "values", "nonnegative", "tanh")
+    if facts.negated_task is None and not raw:
+        return []
+    words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.nll" if raw else "wrong_sign",
+            severity="error",
+            seen=f"nll_loss is given {words}; it takes log-probabilities"
+            if raw
+            else f"the loss is minus the {facts.negated_task} of output and target",
+            measurements=(Measurement(name="loss", value=facts.loss or 0.0, threshold=0.0),),
+            cause="log_softmax is missing before nll_loss" if raw else "the sign of the loss is wrong",
+            remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place"
+            if raw
+            else "remove the minus sign",
+            source="PyTorch, torch.nn.NLLLoss" if raw else "own",
+        )
+    ]
+
+
+@rule(severities=("warning", "hint"), explains=_NOTHING_LEARNED)
+def linear_stack(evidence: Evidence) -> list[Finding]:
+    """Linear layers follow each other with nothing between, so that together they are one.
+
+    Fires: in the traced model a linear layer alone reads another's output; a convolution, where nothing at all is nonlinear. A
+        warning where no operation of the whole model is nonlinear and the width between the two narrows nothing; else a hint.
+    Why: the product of two matrices is a matrix: without a nonlinear function no depth makes a straight boundary bend, and XOR
+        stays at ln 2. Operations are read, so this is certain.
+    What fools it: a factorisation on purpose, which narrows between the two and stays a hint; a linear model written as two
+        layers.
+    Fix: an activation between the two, such as torch.nn.ReLU().
+    Source: Minsky and Papert, Perceptrons, 1969, for XOR; own check.
+    """
+    facts = _facts(evidence)
+    wide = [pair for pair in facts.stacked if pair.widths[1] >= min(pair.widths[0], pair.widths[2])]
+    if not facts.stacked:
+        return []
+    first = (wide or facts.stacked)[0]
+    whole = bool(wide) and facts.has_nonlinearity is False
+    return [
+        Finding(
+            rule="linear_stack",
+            severity="warning" if whole else "hint",
+            seen=f"{first.second} reads {first.first} with nothing between: the two are one linear layer"
+            + ("; nothing in the model is nonlinear" if whole else ""),
+            measurements=(Measurement(name="such pairs", value=float(len(facts.stacked)), threshold=0.0),),
+            cause="an activation is missing between the layers",
+            remedy=f"an activation between {first.first} and {first.second}, such as torch.nn.ReLU()",
+            source="own; XOR: Minsky and Papert, 1969",
+            layers=tuple(dict.fromkeys(name for pair in facts.stacked for name in (pair.first, pair.second))),
+        )
+    ]

@@ -1,0 +1,241 @@
+"""Inputs and targets of the batch, and their order: what the model is given to learn from."""
+
+import math
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+_SYMPTOMS = (
+    "plateau",
+    "oscillation",
+    "loss_cliff",
+    "prediction_collapse",
+    "cannot_overfit",
+    "update_ratio",
+    "constant_output",
+    "vanishing_gradient",
+    "unmoved_parameter",
+)
+
+
+def _facts(evidence: Evidence) -> Facts:
+    return evidence.facts or Facts()
+
+
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(*_SYMPTOMS, "class_imbalance", "dead_units", "overfit", "exploding_gradient", "shuffled_labels"),
+)
+def class_order(evidence: Evidence) -> list[Finding]:
+    """The training loader yields examples in the order of their class.
+
+    Fires: half of the batches read or more, of 8 or more examples and at least two of them, hold one class each. An error
+        where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
+        a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
+    Why: such batches teach to name the class of the moment. With ten balanced classes two batches of 8 are of one class by
+        chance once in 10^14; labels are counted, so this is certain.
+    What fools it: data of which nearly all is one class (silent from nine in ten); batches of one class each that are meant (a
+        sampler for metric learning), and a series whose label lasts long.
+    Fix: DataLoader(..., shuffle=True).
+    Source: Bottou, Stochastic Gradient Descent Tricks, 2012, section 4.1 (shuffle the examples).
+    """
+    order = evidence.data.train.order if evidence.data is not None else None
+    if order is None or order.num_batches < 2 or (reading.num_classes(evidence) or 2) < 2:
+        return []
+    rare = 1 - order.expected_changes / max(order.num_examples - 1, 1)  # chance that two labels agree
+    pure = (
+        order.batch_size >= 8 and (rare < 0.8 or order.num_classes == 1) and order.one_class_batches >= 0.5 * order.num_batches
+    )
+    only = order.num_classes == 1
+    sorted_ = order.num_examples >= 64 and order.num_classes > 1 and order.changes <= 0.2 * order.expected_changes
+    if not pure and not sorted_:
+        return []
+    enough = order.num_examples >= 256 and order.num_batches >= 10
+    severity = ("warning" if enough else "hint") if only else "error" if pure else "warning"
+    return [
+        Finding(
+            rule="class_order",
+            code="class_order.one_class" if only else "class_order",
+            severity=severity,
+            seen=f"all {order.num_examples} labels read are of one class"
+            if only
+            else f"{order.one_class_batches} of {order.num_batches} batches hold one class each; labels change "
+            f"{order.changes} times in {order.num_examples} examples",
+            measurements=(
+                Measurement(
+                    name="batches of one class", value=float(order.one_class_batches), threshold=0.5 * order.num_batches
+                ),
+                Measurement(name="changes of the label", value=float(order.changes), threshold=0.2 * order.expected_changes),
+                Measurement(name="examples read", value=float(order.num_examples)),
+            ),
+            cause="examples are stored by class, and the loader does not shuffle them",
+            remedy="DataLoader(..., shuffle=True)",
+            source="Bottou, Stochastic Gradient Descent Tricks, 2012",
+        )
+    ]
+
+
+@rule(severities=("error", "hint"), verdict="broken data", explains=(*_SYMPTOMS, "overfit", "label_conflict"))
+def repeated_batch(evidence: Evidence) -> list[Finding]:
+    """The training loader yields the same batch again and again.
+
+    Fires: three or more batches, each with the examples of the one before, value for value and in the same order. An error
+        where the validation data is larger than the batch; else a hint, because training on all data at once looks the same.
+    Why: the net sees a handful of examples, memorises them, and learns nothing else. Values are compared, so this is certain.
+    What fools it: a loader that yields the whole of a small data set at every step, on purpose.
+    Fix: draw the batch inside the loop: for batch in loader, not next(iter(loader)) at every step.
+    Source: own; next(iter(loader)) in the loop, with a loader that is not shuffled, begins anew every time.
+    """
+    data = evidence.data
+    order = data.train.order if data is not None else None
+    if data is None or order is None or order.repeated_batches < 2 or order.repeated_batches < order.num_batches - 1:
+        return []
+    larger = data.validation is not None and data.validation.num_images > order.batch_size
+    return [
+        Finding(
+            rule="repeated_batch",
+            severity="error" if larger else "hint",
+            seen=f"{order.repeated_batches + 1} batches in a row hold the same {order.batch_size} examples",
+            measurements=(
+                Measurement(name="batches equal to the one before", value=float(order.repeated_batches), threshold=2.0),
+            ),
+            cause="the loop or the loader begins anew for every batch",
+            remedy="for batch in loader, not next(iter(loader)) at every step",
+            source="own",
+        )
+    ]
+
+
+@rule(severities=("warning",), explains=(*_SYMPTOMS, "input_scale", "saturation", "dead_units"))
+def numbers_for_words(evidence: Evidence) -> list[Finding]:
+    """Numbers of words or categories go into a layer as if they were quantities.
+
+    Fires: a tensor of the batch holds whole numbers that are not negative, per example and position, over a span above 256 that
+        at least half of the positions share; the model makes floats of it, and looks nothing up by it (embedding, one-hot,
+        indexing). Floating-point tensors count before recurrent and attention layers only.
+    Why: word 7,000 is not a thousand times word 7. As a number it drowns every other input and saturates the layer behind it.
+    What fools it: integers that are quantities, all of one range, such as counts per hour.
+    Fix: torch.nn.Embedding(number of words, width) as the first layer, on integers.
+    Source: PyTorch, `torch.nn.Embedding`; own check.
+    """
+    facts = _facts(evidence)
+    if facts.numbers_for_words is None:
+        return []
+    layer = facts.number_layer or "the first layer"
+    return [
+        Finding(
+            rule="numbers_for_words",
+            severity="warning",
+            seen=f"integers over a span of {facts.numbers_for_words:,.0f} go into {layer} as quantities",
+            measurements=(Measurement(name="span of the integers", value=facts.numbers_for_words, threshold=256.0),),
+            cause="numbers of words or categories, without an embedding",
+            remedy=f"torch.nn.Embedding({facts.numbers_for_words + 1:.0f}, 64) before {layer}",
+            source="PyTorch, torch.nn.Embedding",
+            layers=(facts.number_layer,) if facts.number_layer else (),
+        )
+    ]
+
+
+@rule(severities=("error", "warning"), verdict="broken data", explains=(*_SYMPTOMS, "unreached_parameter", "input_scale"))
+def constant_input(evidence: Evidence) -> list[Finding]:
+    """A layer gets one and the same number everywhere as its input.
+
+    Fires: in every call of a layer with weights its input, which no parameter had a part in making, is a single value over all
+        examples and features. An error where the value leaves the layer's weight without gradient, as zeros do.
+    Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
+        from its positions alone.
+    What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch.
+    Fix: look at what the loop hands to the layer that is named; for a decoder, the target shifted by one.
+    Source: own; Vaswani et al., Attention Is All You Need, 2017, section 3.1, for the shifted target.
+    """
+    facts = _facts(evidence)
+    if not facts.constant_inputs:
+        return []
+    name = facts.constant_inputs[0]
+    dead = f"{name}.weight" in facts.zero_gradient
+    return [
+        Finding(
+            rule="constant_input",
+            severity="error" if dead else "warning",
+            seen=f"the input of {name or 'the model'} is one value everywhere"
+            + (", and its weight has no gradient" if dead else ""),
+            measurements=(
+                Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
+            ),
+            cause="a placeholder, such as zeros_like, is handed over in place of the data",
+            remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
+            source="own",
+            layers=facts.constant_inputs,
+        )
+    ]
+
+
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(*_SYMPTOMS, "exploding_gradient", "not_finite", "clipping", "loss_at_start", "gain_budget_high"),
+)
+def target_scale(evidence: Evidence) -> list[Finding]:
+    """Targets are far larger than anything that the model puts out.
+
+    Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
+        difference. A warning from 1,000 times, an error from 10,000 times.
+    Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
+        error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
+    What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
+    Fix: train on (target - mean) / std, both of the training set, and undo it where predictions are read.
+    Source: LeCun et al., Efficient BackProp, 1998, section 4.5; own limits.
+    """
+    facts = _facts(evidence)
+    if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
+        return []
+    ratio = facts.target_rms / max(facts.output_rms, 1.0)
+    if not ratio >= 100 or math.isinf(ratio):
+        return []
+    return [
+        Finding(
+            rule="target_scale",
+            severity="error" if ratio >= 1e4 else "warning" if ratio >= 1e3 else "hint",
+            seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
+            measurements=(
+                Measurement(name="rms of targets over outputs", value=ratio, threshold=100.0),
+                Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
+            ),
+            cause="targets are not normalised",
+            remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
+            source="Efficient BackProp, 1998; own limits",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="broken data", explains=("overfit",))
+def sees_future(evidence: Evidence) -> list[Finding]:
+    """The output for a token depends on later tokens, which are the targets.
+
+    Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
+        their rms when later tokens are exchanged, though they do not change when the same is asked twice.
+    Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
+        is no later token to copy. Exchanged and compared, so this is certain.
+    What fools it: a model whose mask is set outside, by an argument that only the loop passes.
+    Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
+        layers.
+    Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
+    """
+    future = _facts(evidence).future
+    if future is None or not future > 1e-4:
+        return []
+    return [
+        Finding(
+            rule="sees_future",
+            severity="error",
+            seen="outputs for earlier tokens change when later tokens are exchanged, and those are the targets",
+            measurements=(Measurement(name="change over rms of the output", value=future, threshold=1e-4),),
+            cause="attention without a causal mask, or another operation over all positions",
+            remedy="a causal mask (is_causal=True), and no bidirectional layers",
+            source="Attention Is All You Need, 2017, section 3.2.3",
+        )
+    ]

@@ -1,0 +1,351 @@
+"""Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
+
+from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rules.rule import rule
+
+_SYMPTOMS = (
+    "plateau",
+    "cannot_overfit",
+    "slow_start",
+    "update_ratio",
+    "vanishing_gradient",
+    "prediction_collapse",
+    "constant_output",
+)
+
+
+def _facts(evidence: Evidence) -> Facts:
+    return evidence.facts or Facts()
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=(
+        *_SYMPTOMS,
+        "missing_zero_grad",
+        "stale_gradients",
+        "never_steps",
+        "unmoved_parameter",
+        "zero_gradient",
+        "untrained_parameter",
+        "oscillation",
+        "loss_cliff",
+        "exploding_gradient",
+    ),
+)
+def foreign_optimizer(evidence: Evidence) -> list[Finding]:
+    """The optimizer holds none of the model's parameters.
+
+    Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the
+        process holds them.
+    Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
+        of the parameters that the optimizer holds. Counted, so this is certain.
+    What fools it: parameters that are updated by hand, without an optimizer. Silent where Monitor saw no layer run, because
+        then it watches another model than the loop trains.
+    Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
+    Source: PyTorch, `torch.optim`, Constructing it; own check.
+    """
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
+        return []
+    return [
+        Finding(
+            rule="foreign_optimizer",
+            severity="error",
+            seen=f"the {settings.name} optimizer holds none of the model's {len(settings.unmanaged)} trainable parameters",
+            measurements=(
+                Measurement(name="the model's parameters in the optimizer", value=0.0, threshold=1.0),
+                Measurement(name="trainable parameters", value=float(len(settings.unmanaged))),
+            ),
+            cause="the model was built anew, copied or replaced after the optimizer was made",
+            remedy=f"make the optimizer after the model: torch.optim.{settings.name}(model.parameters(), lr={settings.lr:g})",
+            source="PyTorch, torch.optim",
+            layers=settings.unmanaged,
+        )
+    ]
+
+
+@rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low"))
+def unregistered_layers(evidence: Evidence) -> list[Finding]:
+    """Layers stand in a plain list or dict, and the model does not know their weights.
+
+    Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
+        tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.
+    Why: `parameters()`, `to()`, `state_dict()` and `train()` see only what is registered. Such layers keep their random weights
+        while the rest is trained. Read from the graph of the loss, so this is certain.
+    What fools it: a network that is wrapped in a list to keep it out of the model, and meant to stay as it is without
+        requires_grad_(False).
+    Fix: torch.nn.ModuleList(layers) in place of the list (ModuleDict, ParameterList), before the optimizer is made.
+    Source: PyTorch, `torch.nn.ModuleList`.
+    """
+    graph = _facts(evidence).graph or LossGraph()
+    if not graph.unregistered:
+        return []
+    trained = not graph.unregistered_untrained
+    holder = graph.unregistered[0].partition("[")[0]
+    return [
+        Finding(
+            rule="unregistered_layers",
+            severity="hint" if trained else "error",
+            seen=f"{len(graph.unregistered)} parameters in {holder} take part in the loss, and the model does not know them",
+            measurements=(
+                Measurement(name="parameters in no module", value=float(len(graph.unregistered)), threshold=0.0),
+                Measurement(name="of these in no optimizer", value=float(graph.unregistered_untrained), threshold=0.0),
+            ),
+            cause=f"{holder} is a plain Python container",
+            remedy=f"{holder} = torch.nn.ModuleList(...), before the optimizer is made from model.parameters()",
+            source="PyTorch, torch.nn.ModuleList",
+            layers=graph.unregistered,
+        )
+    ]
+
+
+@rule(severities=("error", "warning", "hint"), verdict="dead", explains=("plateau", "cannot_overfit", "update_ratio"))
+def untrained_parameter(evidence: Evidence) -> list[Finding]:
+    """Parameters are frozen, in no optimizer, or do not move.
+
+    Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
+        three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False or a
+        part in no optimizer runs under no_grad, which is usually meant, and where no gradient reaches a layer that may be
+        spare.
+    Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
+        rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
+        three are a pattern.
+    What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
+    Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
+        between backward and step.
+    Source: Amazon SageMaker Debugger, rule UnchangedTensor; torchtest; own number of samples.
+    """
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    unmanaged = settings.unmanaged if settings is not None else ()
+    frozen = settings.frozen if settings is not None else ()
+    found = []
+    graph = _facts(evidence).graph or LossGraph()
+    if unmanaged:
+        found.append(
+            _untrained(
+                "unmanaged",
+                unmanaged,
+                len(unmanaged),
+                cause="built before or after what the optimizer was given",
+                remedy="pass model.parameters() to the optimizer, after the model is complete",
+                # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
+                severity="hint" if set(unmanaged) <= set(graph.outside) else "warning",
+            )
+        )
+    elif still := _unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in _facts(evidence).unreached))):
+        word, cause, remedy = _why_unmoved(evidence, still[0])
+        moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
+        severe = word in ("lr_zero", "gradient_lost") and not moving
+        names = tuple(layer.name for layer in still)
+        # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
+        spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
+        severity = "error" if severe else "hint" if spare else "warning"
+        found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity))
+    if frozen:
+        found.append(
+            _untrained(
+                "frozen",
+                frozen,
+                len(frozen),
+                cause="frozen on purpose, or left so (requires_grad=False)",
+                remedy="parameter.requires_grad_(True), unless it is meant",
+                severity="hint",
+            )
+        )
+    return found
+
+
+def _untrained(
+    word: str, names: tuple[str, ...], count: int, *, cause: str, remedy: str, severity: Severity = "warning"
+) -> Finding:
+    unit = "sampled steps without a change" if word not in ("unmanaged", "frozen") else "such parameters"
+    return Finding(
+        rule="untrained_parameter",
+        code=f"untrained_parameter.{word}",
+        severity=severity,
+        seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} will not be trained",
+        measurements=(Measurement(name=unit, value=float(count), threshold=0.0),),
+        cause=cause,
+        remedy=remedy,
+        source="SageMaker Debugger; torchtest 2",
+        layers=names,
+    )
+
+
+def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
+    """Layers whose weight is the same at each of the last three sampled steps."""
+    if len(evidence.samples) < 3:
+        return []
+    moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples[-3:]]
+    last = evidence.samples[-1].layers
+    return [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+
+
+def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
+    """A word, cause and remedy, by what arrived at the layer at the last sampled step."""
+    if layer.gradient_rms is None:
+        return "no_gradient", "the loss does not depend on it", f"use the result of {layer.name} in forward, or delete it"
+    if layer.gradient_rms == 0.0:
+        if layer.output_gradient_rms:
+            return "zero_input", "the input of the layer is zero", f"look at what goes into {layer.name}"
+        return "zero_gradient", "nothing comes back through what follows", f"look at what follows {layer.name}"
+    if evidence.steps and evidence.steps[-1].lr == 0.0:
+        return "lr_zero", "the learning rate is 0", "a schedule that does not end at 0 before the run does"
+    return (
+        "gradient_lost",
+        "the gradient is there after backward and gone, or too small for the number format, at the step",
+        "no zero_grad and no clipping to nothing between backward and step; weights in float32",
+    )
+
+
+@rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter"))
+def unreached_parameter(evidence: Evidence) -> list[Finding]:
+    """A parameter of the optimizer is reached by no gradient, with the reason.
+
+    Fires: a trainable parameter is not in the graph of the loss. A warning where its module runs, or should, and what it makes
+        is dropped inside the model, and where the loss changes with it and the gradient is cut off; a hint where nothing calls
+        its module, and where the model returns what it makes and the loss does not use that.
+    Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
+        numbers.
+    What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
+    Fix: use the module's result (add the positions to the embeddings), or take away detach(), .data, no_grad() or argmax
+        between the parameter and the loss.
+    Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.
+    """
+    found = _facts(evidence).unreached
+    if not found:
+        return []
+    for reason in ("detached", "dropped", "not in the loss", "unused", "unknown"):
+        names = tuple(p.name for p in found if p.reason == reason)
+        if names:
+            break
+    told = {
+        "detached": ("the loss changes with it, and no gradient comes back", "detach(), .data, no_grad() or argmax in between"),
+        "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
+        "not in the loss": ("the model returns its result, and the loss does not use it", "an output is left out of the loss"),
+        "unused": ("forward does not use it", "forward does not call its module"),
+        "unknown": ("no gradient reaches it", "not known: the loss does not repeat"),
+    }[reason]
+    shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
+    return [
+        Finding(
+            rule="unreached_parameter",
+            code=f"unreached_parameter.{reason.split()[0]}",
+            severity="warning" if reason in ("detached", "dropped") else "hint",
+            seen=f"{shown}: {told[0]}",
+            measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
+            cause=told[1],
+            remedy="take the cut away between parameter and loss"
+            if reason == "detached"
+            else "use it in forward, or delete it",
+            source="own; torchtest 2 names such parameters, without the reason",
+            layers=names,
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=(*_SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
+)
+def identical_units(evidence: Evidence) -> list[Finding]:
+    """All units of a layer have the same weights and gradients, so they stay the same.
+
+    Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
+        weight of the model has a gradient.
+    Why: equal units get equal updates for ever: a layer of 100 is a layer of one. The gradient is compared too, because a zero
+        or constant last layer is told apart by its labels, and is healthy.
+    What fools it: nothing that is known at the start; a layer of which a regulariser wants equal units.
+    Fix: draw the weights at random: torch.nn.init.kaiming_normal_(layer.weight).
+    Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (initial parameters must break symmetry).
+    """
+    names = _facts(evidence).identical_units
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="identical_units",
+            severity="error",
+            seen=f"all units of {names[0]} have the same weights and the same gradient",
+            measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
+            cause="weights start at one constant",
+            remedy=f"draw them at random: torch.nn.init.kaiming_normal_(model.{names[0]}.weight)",
+            source="Goodfellow et al., Deep Learning, section 8.4",
+            layers=names,
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=(*_SYMPTOMS, "untrained_parameter", "loss_at_start", "saturation", "unmoved_parameter", "zero_gradient"),
+)
+def flat_loss(evidence: Evidence) -> list[Finding]:
+    """The gradient of every weight is exactly zero before the first step.
+
+    Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero.
+    Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
+        dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
+    What fools it: a loss with a margin that is met on the whole batch.
+    Fix: for one output use sigmoid with binary cross-entropy; else look at what stands between the last layer and the loss.
+    Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
+    """
+    facts = _facts(evidence)
+    single = facts.single_output_softmax
+    if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
+        return []
+    constant = facts.constant_output
+    return [
+        Finding(
+            rule="flat_loss",
+            code="flat_loss.softmax_of_one" if single else "flat_loss.constant_output" if constant else "flat_loss",
+            severity="error",
+            seen="softmax runs over a dimension of size 1, so every output is 1"
+            if single
+            else "the gradient of every weight is exactly zero" + (", and all outputs are equal" if constant else ""),
+            measurements=(
+                Measurement(name="parameters with a gradient of exactly zero", value=float(len(facts.zero_gradient))),
+                Measurement(name="parameters with a gradient", value=float(facts.num_gradients or 0)),
+            ),
+            cause="an activation that does not fit the width of the output"
+            if single
+            else "between weights and loss stands something that does not change with them",
+            remedy="sigmoid and binary cross-entropy for one output"
+            if single
+            else "look at what stands between the last layer and the loss; draw weights at random where they are zero",
+            source="own",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="unstable", explains=("not_finite", "underflow", "plateau", "exploding_gradient"))
+def eps_underflow(evidence: Evidence) -> list[Finding]:
+    """The optimizer's eps is zero in the number format of the parameters.
+
+    Fires: all trainable parameters are float16, and eps is positive and below 3e-8, the half of the smallest float16.
+    Why: Adam divides by sqrt(v) + eps in the parameters' own format. Squares of gradients below 2.4e-4 are zero there, and so
+        is an eps of 1e-8: zero over zero is NaN at the first step.
+    What fools it: an optimizer that keeps its state in float32 by itself.
+    Fix: keep parameters in float32 and use torch.autocast with GradScaler; or eps=1e-4.
+    Source: IEEE 754 binary16; Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1.
+    """
+    facts = _facts(evidence)
+    if facts.low_precision != "float16" or facts.eps is None or not 0 < facts.eps < 2.0**-25:
+        return []
+    return [
+        Finding(
+            rule="eps_underflow",
+            severity="error",
+            seen=f"eps = {facts.eps:g} rounds to zero in {facts.low_precision}, the format of the parameters",
+            measurements=(Measurement(name="eps", value=facts.eps, threshold=2.0**-25),),
+            cause="parameters are in half precision, and the optimizer's eps is made for float32",
+            remedy="parameters in float32 with torch.autocast and GradScaler; or eps=1e-4",
+            source="IEEE 754 binary16; Mixed Precision Training, ICLR 2018",
+        )
+    ]

@@ -1,0 +1,321 @@
+"""The rehearsal: what some steps of the loop's own body on a copy show for certain."""
+
+import math
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rules.rule import rule
+
+# Gradients may be accumulated over this many batches before an optimizer steps.
+LONGEST_ACCUMULATION = 16
+DEAD_RATE = 1e-3
+CAPPED_SHARE = 0.1
+_SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
+
+
+def _stepped(evidence: Evidence) -> Rehearsal | None:
+    """The rehearsal, where some optimizer stepped."""
+    rehearsal = evidence.rehearsal
+    return rehearsal if rehearsal is not None and any(step.optimizer_steps for step in rehearsal.steps) else None
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=("unmoved_parameter", "untrained_parameter", "plateau", "cannot_overfit", "slow_start", "vanishing_gradient"),
+)
+def never_steps(evidence: Evidence) -> list[Finding]:
+    """The loop never calls the optimizer's step, so no weight changes.
+
+    Fires: at 16 rehearsed steps or more, no optimizer stepped and no parameter changed.
+    Why: both are counted. Gradients that are accumulated over fewer than 16 batches show a step within that many.
+    What fools it: accumulation over more than 16 batches. A loop that moves weights without an optimizer is not mistaken.
+    Fix: call optimizer.step() after loss.backward(), on the optimizer that check was given.
+    Source: PyTorch, `torch.optim.Optimizer.step`; own count.
+    """
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or len(rehearsal.steps) < LONGEST_ACCUMULATION or _stepped(evidence) is not None:
+        return []
+    if len(rehearsal.unmoved) < rehearsal.num_parameters:
+        return []
+    return [
+        Finding(
+            rule="never_steps",
+            severity="error",
+            seen=f"{len(rehearsal.steps)} rehearsed steps, and no optimizer stepped",
+            measurements=(
+                Measurement(name="calls of optimizer.step", value=0.0, threshold=1.0),
+                Measurement(name="unchanged parameters", value=float(len(rehearsal.unmoved)), threshold=0.0),
+            ),
+            cause="optimizer.step() is missing, or another optimizer steps",
+            remedy="call optimizer.step() after loss.backward()",
+            source="own; counted in the rehearsal",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="unstable", explains=("missing_zero_grad", "gain_budget_high", *_SYMPTOMS))
+def stale_gradients(evidence: Evidence) -> list[Finding]:
+    """Gradients are not cleared between steps, so each step follows their sum.
+
+    Fires: at more than half of the rehearsed optimizer steps after the first, some gradient held values from before the
+        previous step.
+    Why: `backward` adds to `.grad`. It is counted at every backward pass whether the gradient was empty or zero before it.
+    What fools it: gradients that are carried over on purpose. Accumulation over batches and two optimizers that clear each
+        other's gradients are not mistaken for it.
+    Fix: call optimizer.zero_grad() once per optimizer step, before loss.backward().
+    Source: PyTorch, `torch.optim.Optimizer.zero_grad`; own count.
+    """
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or rehearsal.stale_fraction is None or not rehearsal.stale_fraction > 0.5:
+        return []
+    return [
+        Finding(
+            rule="stale_gradients",
+            severity="error",
+            seen="gradients of earlier steps are still there when backward begins, so they add up",
+            measurements=(
+                Measurement(name="steps with old gradients", value=rehearsal.stale_fraction, threshold=0.5),
+                Measurement(name="norm of an old gradient", value=rehearsal.stale_gradient or 0.0, threshold=0.0),
+            ),
+            cause="optimizer.zero_grad() is missing",
+            remedy="call optimizer.zero_grad() once per step, before loss.backward()",
+            source="own; counted in the rehearsal",
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=("unmoved_parameter", "plateau", "cannot_overfit", "vanishing_gradient", "slow_start"),
+)
+def zero_gradient(evidence: Evidence) -> list[Finding]:
+    """The optimizer finds no gradient, or one that is exactly zero, at every step.
+
+    Fires: at every rehearsed step of an optimizer, three at least, the norm over all gradients was 0.
+    Why: no rounding makes a gradient of a loss exactly zero in every parameter. It was cleared after backward, or no path leads
+        from the loss to the weights, or every path is cut (all units dead).
+    What fools it: the first step of some penalties; hence three steps.
+    Fix: call zero_grad() before backward() and not between backward() and step(); look for .detach(), .item(), argmax or
+        torch.no_grad() between the model and the loss.
+    Source: own count.
+    """
+    rehearsal = _stepped(evidence)
+    norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps] if rehearsal is not None else []
+    if len(norms) < 3 or any(norms):
+        return []
+    return [
+        Finding(
+            rule="zero_gradient",
+            severity="error",
+            seen=f"the gradient is exactly zero at each of {len(norms)} rehearsed steps",
+            measurements=(Measurement(name="largest gradient norm", value=0.0, threshold=0.0),),
+            cause="gradients are cleared between backward and step, or no path leads from the loss to the weights",
+            remedy="call zero_grad() before backward(), not after it; look for .detach() or no_grad() before the loss",
+            source="own; counted in the rehearsal",
+        )
+    ]
+
+
+# Cause and remedy of weights that did not move, by what is known of them.
+_UNMOVED = {
+    "without_gradient": (
+        "no gradient reaches them: forward does not use them, or their output is cut off",
+        "use them in forward, or remove them",
+    ),
+    "rounding": (
+        "their steps are smaller than their number format resolves",
+        "raise the learning rate, or start from weights whose gradients do not vanish",
+    ),
+    "with_gradient": (
+        "the optimizers that step do not hold them, or the steps are too small for their number format",
+        "give model.parameters() to the optimizer, after the model is complete",
+    ),
+}
+
+
+@rule(severities=("error", "warning", "hint"), verdict="dead", explains=("plateau", "cannot_overfit"))
+def unmoved_parameter(evidence: Evidence) -> list[Finding]:
+    """Weights hold, bit for bit, what they held before the rehearsal.
+
+    Fires: a trainable parameter other than a bias is unchanged after 3 optimizer steps or more at a learning rate above zero.
+        An error where no parameter changed, a hint where some did and the steps of the others round to nothing.
+    Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
+        pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
+        smaller than its number format resolves; a gradient that vanishes does that. Code `with_gradient`: it had one, and
+        whether the optimizer holds it is not known.
+    What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
+        is left out; so is what untrained_parameter names.
+    Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete; where
+        steps round to nothing, a larger learning rate, or a start whose gradients do not vanish.
+    Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
+    """
+    rehearsal = _stepped(evidence)
+    if rehearsal is None or sum(step.optimizer_steps for step in rehearsal.steps) < 3:
+        return []
+    if not any(step.lr for step in rehearsal.steps):
+        return []
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    named = settings.unmanaged if settings is not None else ()
+    nothing = len(rehearsal.unmoved) == rehearsal.num_parameters
+    still = [name for name in rehearsal.unmoved if not name.endswith("bias") and (nothing or name not in named)]
+    if not still:
+        return []
+    lost = [name for name in still if name in rehearsal.without_gradient]
+    concerned = tuple(lost or still)
+    is_held = settings is not None and not set(concerned) & set(named)
+    reason = "without_gradient" if lost else "rounding" if is_held else "with_gradient"
+    cause, remedy = _UNMOVED[reason]
+    return [
+        Finding(
+            rule="unmoved_parameter",
+            code=f"unmoved_parameter.{reason}",
+            severity="error" if nothing else "hint" if reason == "rounding" else "warning",
+            seen=f"{', '.join(concerned[:4])}{' and more' if len(concerned) > 4 else ''} did not change at all "
+            f"in {len(rehearsal.steps)} steps",
+            measurements=(
+                Measurement(name="unchanged parameters", value=float(len(still)), threshold=0.0),
+                Measurement(name="of them without a gradient", value=float(len(lost)), threshold=0.0),
+                Measurement(name="parameters", value=float(rehearsal.num_parameters)),
+            ),
+            cause=cause,
+            remedy=remedy,
+            source="SageMaker Debugger; own, counted in the rehearsal",
+            layers=concerned,
+        )
+    ]
+
+
+@rule(severities=("warning", "hint"), explains=("wrong_mode", "overfit"))
+def evaluation_mode(evidence: Evidence) -> list[Finding]:
+    """The loop runs dropout or batch norm in evaluation mode while it trains.
+
+    Fires: a module that acts differently in training ran in evaluation mode with gradients on. A hint where the model itself is
+        in training mode and only some of its modules are not.
+    Why: model.eval() turns dropout off and freezes batch norm's statistics at what they were, mean 0 and variance 1 at first.
+    What fools it: fine-tuning with frozen batch norm, where this is meant.
+    Fix: call model.train() at the start of every epoch, and after every evaluation.
+    Source: PyTorch, `torch.nn.Module.eval`; own count.
+    """
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.in_evaluation_mode:
+        return []
+    names = rehearsal.in_evaluation_mode
+    return [
+        Finding(
+            rule="evaluation_mode",
+            severity="hint" if rehearsal.training else "warning",
+            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} ran in evaluation mode in a training step",
+            measurements=(Measurement(name="modules in evaluation mode", value=float(len(names)), threshold=0.0),),
+            cause="model.eval() was not followed by model.train()",
+            remedy="call model.train() at the start of every epoch",
+            source="own; counted in the rehearsal",
+            layers=names,
+        )
+    ]
+
+
+@rule(severities=("error", "warning"), verdict="stalled", explains=("plateau", "slow_start", "update_ratio"))
+def rate_dies(evidence: Evidence) -> list[Finding]:
+    """The scheduler takes the learning rate to almost nothing within the first steps.
+
+    Fires: at the end of the rehearsal the rate is below 1e-3 of its largest, and less than half of the planned steps are done.
+        A warning where the length of the run is not known.
+    Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
+    What fools it: a cyclic schedule at its lowest point.
+    Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.
+    Source: PyTorch, `torch.optim.lr_scheduler`; own threshold.
+    """
+    rehearsal = _stepped(evidence)
+    rates = [step.lr for step in rehearsal.steps if step.lr is not None] if rehearsal is not None else []
+    if rehearsal is None or not rates or not rates[-1] < DEAD_RATE * max(rates):
+        return []
+    if rehearsal.planned_steps is not None and len(rehearsal.steps) > rehearsal.planned_steps / 2:
+        return []
+    return [
+        Finding(
+            rule="rate_dies",
+            severity="error" if rehearsal.planned_steps is not None else "warning",
+            seen=f"after {len(rehearsal.steps)} steps the learning rate is {rates[-1]:.2g}, from {max(rates):.2g}",
+            measurements=(
+                Measurement(name="learning rate over its largest", value=rates[-1] / max(rates), threshold=DEAD_RATE),
+                Measurement(name="steps", value=float(len(rehearsal.steps)), unit="steps", threshold=rehearsal.planned_steps),
+            ),
+            cause="the scheduler decays per step what was meant per epoch",
+            remedy="step the scheduler once per epoch, or give it the run's number of steps",
+            source="own; read in the rehearsal",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="broken loss", explains=("loss_at_start", "cannot_overfit"))
+def loss_below_floor(evidence: Evidence) -> list[Finding]:
+    """The loss has no lowest value, or fell below the lowest that it can have.
+
+    Fires: `nll_loss` is computed from outputs that are no log-probabilities (code `unbounded`); or the reference loss is below
+        the least that the recognised loss can reach on these targets (code `impossible`).
+    Why: minus an output that nothing limits falls without end, and what falls is its scale, not the error.
+    What fools it: nothing that is known; the loss is recognised by computing it anew from outputs and targets.
+    Fix: end the model in log_softmax, or use cross_entropy on the outputs.
+    Source: PyTorch, `torch.nn.NLLLoss`; own computation.
+    """
+    rehearsal = evidence.rehearsal
+    floor = rehearsal.task.floor if rehearsal is not None else None
+    if rehearsal is None or floor is None or not rehearsal.reference:
+        return []
+    lowest = min((seen.loss for seen in rehearsal.reference if math.isfinite(seen.loss)), default=math.inf)
+    unbounded = floor == -math.inf
+    if not unbounded and not lowest < floor - 1e-3 * (1 + abs(floor)):
+        return []
+    return [
+        Finding(
+            rule="loss_below_floor",
+            code="loss_below_floor." + ("unbounded" if unbounded else "impossible"),
+            severity="error",
+            seen=f"{rehearsal.task.loss} of outputs that are no log-probabilities has no lowest value"
+            if unbounded
+            else f"the loss reached {lowest:.3g}; the lowest possible is {floor:.3g}",
+            measurements=(Measurement(name="lowest loss", value=lowest, threshold=None if unbounded else floor),),
+            cause="the loss takes log-probabilities and gets something else",
+            remedy="end the model in log_softmax, or use cross_entropy on its outputs",
+            source="PyTorch, torch.nn.NLLLoss; own computation",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="capped", explains=("plateau", "cannot_overfit", "loss_at_start"))
+def capped_loss(evidence: Evidence) -> list[Finding]:
+    """The model's last function limits its outputs, so that the loss cannot come near zero.
+
+    Fires: the outputs come from a softmax, sigmoid, tanh or ReLU, and the lowest loss that such outputs can reach on these
+        targets is more than a tenth of what the best constant answer costs.
+    Why: both are computed: the floor from the range of the outputs, the other from the targets. The function is read off the
+        graph of the backward pass, the loss is recognised by computing it anew.
+    What fools it: targets that a bounded output is meant to clip.
+    Fix: remove the last activation (losses named `with_logits` and cross_entropy take logits), or scale the targets into its
+        range.
+    Source: docs/theory.md, section 5; own computation.
+    """
+    rehearsal = evidence.rehearsal
+    task = rehearsal.task if rehearsal is not None else None
+    if task is None or task.floor is None or task.chance is None or task.form == "values":
+        return []
+    if not (math.isfinite(task.floor) and task.chance > 0 and task.floor > CAPPED_SHARE * task.chance):
+        return []
+    return [
+        Finding(
+            rule="capped_loss",
+            severity="error",
+            seen=f"outputs are {task.form.replace('_', '-')}: the loss cannot fall below {task.floor:.3g}; "
+            f"the best constant answer costs {task.chance:.3g}",
+            measurements=(
+                Measurement(name="lowest possible loss", value=task.floor, threshold=CAPPED_SHARE * task.chance),
+                Measurement(name="loss of the best constant answer", value=task.chance),
+            ),
+            cause=f"the last function of the model limits what {task.loss} gets",
+            remedy="remove the last activation of the model, or scale the targets into its range",
+            source="docs/theory.md, section 5; computed in the rehearsal",
+        )
+    ]

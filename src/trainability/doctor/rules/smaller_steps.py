@@ -1,0 +1,25 @@
+"""Remedies for steps that are too large, in the words of the loop's own optimizer. No rule of its own."""
+
+import math
+import statistics
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.reading import WINDOW_STEPS
+
+
+def smaller_steps(evidence: Evidence, divisor: float = 10.0) -> str:
+    """Proposes a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
+
+    Adam and its kin divide by the gradient's own size, so that clipping changes nothing for them.
+    """
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    if settings is None:
+        return f"divide the learning rate by {divisor:g}"
+    rate = f"lower the learning rate: {settings.name}(..., lr={settings.lr / divisor:.1g})"
+    if reading.is_adaptive(evidence) or settings.clip is not None:
+        return rate
+    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
+    usual = statistics.median(norms) if len(norms) >= WINDOW_STEPS else 0.0
+    limit = f"{usual:.2g}, this run's median" if usual > 0 else "1"
+    return rate + f"; or torch.nn.utils.clip_grad_norm_ at {limit}, between backward and step"
