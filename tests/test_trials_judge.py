@@ -49,7 +49,7 @@ def test_a_number_in_its_range(bounds: dict[str, Any], value: float | None, answ
     [
         (200.0, False, True),  # it should have left chance by now, and has not
         (401.0, None, None),  # it was to leave later
-        (None, None, True),  # above the band: what was expected, and what a longer run does was not measured
+        (None, None, None),  # nothing was predicted
         (math.inf, None, True),
     ],
 )
@@ -61,6 +61,10 @@ def test_a_run_that_is_shorter_than_its_predicted_stay_tells_nothing(
     assert is_met(expect("fails", high=1.5), numbers) is no_gain
     assert is_met(expect("phenomenon", metric="left_chance_step", never=True), numbers) is no_gain
     assert is_met(expect("phenomenon", metric="two_classes_share", low=0.5), numbers) is no_gain
+    # Above the band nothing else was expected, at any size; what a longer run does was not measured.
+    above = {**at_chance(1.0, predicted=None), "budget": 3.0}
+    assert is_met(expect("holds", low=2), above) is None
+    assert is_met(expect("fails", high=1.5), above) is True
     # What was learned all the same counts, and so does what has nothing to do with learning.
     assert is_met(expect("holds", low=2), at_chance(3.0, predicted=predicted)) is True
     assert is_met(expect("fails", metric="budget", low=2.7), {**numbers, "budget": 3.0}) is True
@@ -110,3 +114,19 @@ def test_an_event_that_never_came_is_an_answer() -> None:
     trial = trial_of(expect("phenomenon", metric="nan_step", low=1), seeds=(0, 1, 2))
     some: dict[Any, Any] = {("repaired", seed): {"nan_step": 3.0 if seed == 0 else None} for seed in (0, 1, 2)}
     assert judge(trial, some).seen == "no"
+
+
+def test_as_many_runs_for_as_against_tell_nothing() -> None:
+    trial = trial_of(expect("holds", low=2), seeds=(0, 1))
+    assert judge(trial, {**numbers(3.0, 0), **numbers(1.0, 1)}).judged[0].answer == "open"
+
+
+def test_a_plan_of_our_choice_that_does_not_show_it_says_nothing_of_the_logs() -> None:
+    trial = TRIALS["imagenet-D-fail-1"]
+    assert trial.settings["init.plan"].source == "our choice"
+    still = {"early_swing": 0.01, "budget": -3.0}
+    verdict = judge(trial, {("as-run", 0): still, ("repaired", 0): still})
+    assert (verdict.seen, verdict.holds) == ("open", "open")
+    swings = {"early_swing": 5.0, "budget": 7.0}
+    verdict = judge(trial, {("as-run", 0): swings, ("repaired", 0): swings})
+    assert (verdict.seen, verdict.holds) == ("yes", "no")

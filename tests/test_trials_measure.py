@@ -56,6 +56,9 @@ def test_a_run_that_learns(learned: Path) -> None:
     assert found["times_constant"] == pytest.approx((1 - answers.errors.top1_error) * len(answers) / max(counts))
     assert found["nan_step"] is None
     assert found["budget"] == pytest.approx(0, abs=0.5)
+    assert found["first_fall"] == pytest.approx(0.02 * seen.run.steps[0]["gradient_norm"] ** 2)  # not clipped
+    assert found["num_steps"] == len(seen.run.steps)
+    assert found["late_gradient"] is None  # of another size than the log's
     assert found["loss_gap"] is None
     assert measure(learned, learned)["loss_gap"] == 0
     assert found["shown_top1_error"] == min(row["val_top1_error"] for row in seen.run.evaluations)

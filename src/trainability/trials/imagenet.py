@@ -130,7 +130,7 @@ B_SUCCESS = _more_xavier(
 C_SUCCESS = _more_xavier(
     "C",
     11,
-    (0, 1),
+    (0, 1, 2),
     (*BUGS, "padded-pointwise"),
     "Eleven of thirteen convolutions by Xavier: a budget of -4.5, just inside the band. Its 1x1 convolutions were padded by 1, "
     "so that the final map was 8x8 and config C was not config C. " + DESTROYED,
@@ -187,9 +187,8 @@ D_SUCCESS = Trial(
     data="imagenet",
     reports="With a lower clip the oscillation shrinks and D trains (9 epochs).",
     explanation="Clipping keeps a step from jumping off a cliff.",
-    reading="Eleven Xavier layers put D at -3.5, inside the band, and Nesterov's momentum came with the clip. Its "
-    "gradients start "
-    "below the clip. " + DESTROYED,
+    reading="Eleven Xavier layers put D at -3.5, inside the band, and Nesterov's momentum came with the clip. What "
+    "the same start does without them, imagenet-D-fail-3 shows. " + DESTROYED,
     settings={
         **settings_of("D", plan_of(11, 0.1, note="by the comment of the commit; its file has 12, a budget of -5.2")),
         "optim.clip": Value(value=0.7, source="its code"),
@@ -201,14 +200,8 @@ D_SUCCESS = Trial(
         learned("phenomenon", "it trains", "as-run"),
         learned("holds", "with the lower clip it learns"),
         not_learned("fails", "with the lower clip it learns nothing"),
-        Expectation(
-            metric="clipped_at_start",
-            text="the first gradient is below the clip, so that it changes nothing there",
-            role="fails",
-            high=1.0,
-        ),
     ),
-    seeds=(0, 1),
+    seeds=(0, 1, 2),
     steps=450,
     sessions=2,
     not_at_pocket=IMAGENET_ERRORS + RESUMED,

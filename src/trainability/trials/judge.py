@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from trainability.doctor.theory.band import BUDGET_HIGH
 from trainability.trials.trial import EVENTS, GAINS, LEARNING, Answer, Expectation, Role, Trial, Variant
 
 Numbers = Mapping[str, float | None]
@@ -18,7 +20,8 @@ class JudgedExpectation:
     Attributes:
         expectation: of the trial.
         values: one per seed, in the trial's order; `None` where the run has no such number, or was not made.
-        answer: "yes" or "no" as in more than half of the runs that can tell; "open" if none can; "none" if none was made.
+        answer: "yes" or "no" as in more than half of the runs that can tell; "open" if none can, or as many say the one as the
+            other; "none" if none was made.
     """
 
     expectation: Expectation
@@ -60,12 +63,13 @@ def judge(trial: Trial, runs: Mapping[tuple[Variant, int], Numbers]) -> Verdict:
 
     if not runs:
         return Verdict(seen="none", holds="none", judged=judged)
-    against = "yes" in answers("fails")
-    return Verdict(
-        seen=_all_of(answers("phenomenon")),
-        holds="no" if against else "yes" if _all_of(answers("holds")) == "yes" else "open",
-        judged=judged,
-    )
+    seen, against = _all_of(answers("phenomenon")), "yes" in answers("fails")
+    holds: Answer = "no" if against else "yes" if _all_of(answers("holds")) == "yes" else "open"
+    plan = trial.settings.get("init.plan")
+    if seen == "no" and plan is not None and plan.source == "our choice":
+        # Where the log names no plan, that one of ours does not show what it saw says nothing of the log's.
+        seen = holds = "open"
+    return Verdict(seen=seen, holds=holds, judged=judged)
 
 
 def _all_of(answers: Iterable[Answer]) -> Answer:
@@ -83,7 +87,7 @@ def _judge(expectation: Expectation, trial: Trial, runs: Mapping[tuple[Variant, 
     met = [is_met(expectation, numbers) for numbers in made if numbers is not None]
     known = [answer for answer in met if answer is not None]
     answer: Answer = "open" if met else "none"
-    if known:
+    if 2 * sum(known) != len(known):
         answer = "yes" if 2 * sum(known) > len(known) else "no"
     return JudgedExpectation(expectation=expectation, values=values, answer=answer)
 
@@ -116,10 +120,11 @@ def stays_at_chance(numbers: Numbers) -> bool:
 def _is_too_short(numbers: Numbers, *, is_gain: bool) -> bool:
     """Tell whether a run that is still at chance is too short to say what it would have learned.
 
-    A prediction that it leaves chance later makes every answer worthless. Without one, as above the band, or with one of
-    never, a run that has learned nothing is what was expected of it; that a longer one would learn nothing was not measured.
+    A prediction that it leaves chance later makes every answer worthless, and so does having none. Above the band, or with a
+    prediction of never, a run that has learned nothing is what was expected of it, at any size; that a longer one would learn
+    nothing was not measured.
     """
-    predicted, num_steps = numbers.get("plateau_steps"), numbers.get("num_steps")
-    if predicted is None or num_steps is None or predicted == float("inf"):
+    predicted, num_steps, budget = (numbers.get(name) for name in ("plateau_steps", "num_steps", "budget"))
+    if (budget is not None and budget > BUDGET_HIGH) or (predicted is not None and math.isinf(predicted)):
         return is_gain
-    return predicted > num_steps
+    return predicted is None or num_steps is None or predicted > num_steps

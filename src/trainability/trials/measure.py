@@ -22,6 +22,15 @@ from trainability.training.record import Run, read_run
 
 EARLY_STEPS = 200
 
+LOG_CROP = 224
+"""Side of the log's crops, in pixels."""
+
+LARGEST_FALL = 0.4
+"""Nats that a first step may ask for: starts whose first step asked for less all left chance (docs/theory.md, section 8)."""
+
+SOUND_BLANKS = 0.05
+"""Share of blank training images up to which a stay at chance can be predicted."""
+
 
 class Measured:
     """A run's records, and what several metrics share."""
@@ -161,10 +170,29 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def _first_fall(seen: Measured) -> float | None:
+    """Nats by which the first step would lower the loss if it were a plane: learning rate · min(norm, clip) · norm."""
+    optim, norm = seen.run.config.optim, seen.run.steps[0]["gradient_norm"] if seen.run.steps else None
+    if norm is None:
+        return None
+    return optim.lr * norm * (norm if optim.clip is None else min(norm, optim.clip))
+
+
+def _blank_fraction(seen: Measured) -> float | None:
+    train = ((seen.run.evidence or {}).get("data") or {}).get("train") or {}
+    return _number(train.get("blank_fraction"))
+
+
 def _plateau_steps(seen: Measured) -> float | None:
-    """The prediction is of nets that start at chance: above the band a net starts far above it."""
-    budget = _budget(seen)
-    return None if budget is not None and budget > BUDGET_HIGH else _number(seen.probe.get("plateau_steps"))
+    """Predicted steps at chance, where the prediction is good for the run.
+
+    It is of nets that start at chance: above the band a net starts far above it. It supposes steps that do not overshoot, and
+    images that can be told apart.
+    """
+    budget, fall, blanks = _budget(seen), _first_fall(seen), _blank_fraction(seen)
+    if budget is None or budget > BUDGET_HIGH or (fall or 0.0) > LARGEST_FALL or (blanks or 0.0) > SOUND_BLANKS:
+        return None
+    return _number(seen.probe.get("plateau_steps"))
 
 
 def _last_convolution_rms(seen: Measured) -> float | None:
@@ -174,7 +202,9 @@ def _last_convolution_rms(seen: Measured) -> float | None:
 
 
 def _largest_gradient_late(seen: Measured) -> float | None:
-    if not seen.run.layers:
+    """At the log's own size only: gradients depend on the images' size, the classes and the width."""
+    data = seen.run.config.data
+    if not seen.run.layers or data.crop is None or data.crop < LOG_CROP:
         return None
     last = seen.run.layers[-1]["step"]
     ends = [largest_gradient(row) for row in seen.run.layers if row["step"] == last]
@@ -189,11 +219,6 @@ def _unclipped_steps(seen: Measured) -> float | None:
     steps = seen.run.evidence.get("steps") or []
     over = [row for row in steps if row.get("gradient_norm") is not None and float(row["gradient_norm"]) > 1.01 * clip]
     return float(sum(float(row["clip_ratio"]) > 0.999 for row in over if row.get("clip_ratio") is not None))
-
-
-def _clipped_at_start(seen: Measured) -> float | None:
-    clip, norm = seen.run.config.optim.clip, _number(seen.probe.get("gradient_norm"))
-    return norm / clip if clip is not None and norm is not None else None
 
 
 METRICS: dict[str, Metric] = {
@@ -218,7 +243,8 @@ METRICS: dict[str, Metric] = {
     "last_gradient": Metric(title="largest gradient of the last layer", unit="", of=lambda seen: seen.largest_gradient(-1)),
     "late_gradient": Metric(title="largest gradient at the end", unit="", of=_largest_gradient_late),
     "last_convolution_rms": Metric(title="rms behind the last convolution at the start", unit="", of=_last_convolution_rms),
-    "clipped_at_start": Metric(title="first gradient norm over the clip", unit="", of=_clipped_at_start),
+    "first_fall": Metric(title="fall that the first step asks for", unit="nats", of=_first_fall),
+    "blank_fraction": Metric(title="blank training images", unit="%", of=_blank_fraction),
     "num_steps": Metric(title="steps", unit="steps", of=lambda seen: float(len(seen.run.steps))),
     "unclipped_steps": Metric(title="steps over the clip threshold, not clipped", unit="steps", of=_unclipped_steps),
     "loss_gap": Metric(title="largest difference of the losses", unit="nats", of=lambda seen: None),

@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import first_tensor, tensors
+from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import Facts, Stacked, Unreached
-from trainability.doctor.measure import statistics
 from trainability.doctor.measure.following import activations_by_layer
+from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
 from trainability.doctor.measure.influence import leakage, sees_later
 from trainability.doctor.measure.workspace import set_training, workspace
@@ -24,19 +23,7 @@ from trainability.doctor.tasks import recognise
 from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
-# Functions that look something up: integers that they get are names, not numbers.
-_LOOKUPS = frozenset(
-    {"embedding", "embedding_bag", "one_hot", "getitem", "index_select", "gather", "take", "scatter", "scatter_", "index_put_"}
-    | {"take_along_dim", "bincount", "isin", "eq", "ne"}
-)
-_CASTS = frozenset({"float", "to", "type", "half", "double", "bfloat16", "type_as"})
-_ELEMENTWISE = frozenset(
-    {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
-    | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
-)
-WORDS_SPAN = 256  # grey levels are integers, too
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _MOST_ASKED = 12  # parameters whose reason is found out, a forward pass each
 _SAME = 1e-4
 
@@ -62,7 +49,7 @@ def look(
         for module in plain.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.training = False
-        seen = _Pass(plain, batch)
+        seen = ForwardPass(plain, batch)
         with torch.enable_grad(), seen:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
@@ -85,152 +72,6 @@ def look(
     return replace(facts, notes=tuple(notes))
 
 
-class _Pass(TorchFunctionMode):
-    """One forward pass and loss, watched: what goes into the model and its layers, and what the loss sets against what.
-
-    Attributes:
-        inputs: positional arguments of the model's first call.
-        output: first tensor that it returned.
-        returned: all tensors that it returned.
-        called: names of modules that ran.
-    """
-
-    def __init__(self, model: nn.Module, batch: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.batch = list(tensors(batch))
-        self.inputs: tuple[Any, ...] = ()
-        self.output: Tensor | None = None
-        self.returned: list[Tensor] = []
-        self.called: dict[str, None] = {}
-        self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
-        self._words: set[int] = {id(tensor) for _, tensor in self.batch if _may_be_words(tensor, model)}
-        self._span = max((float(t.max() - t.min()) for _, t in self.batch if id(t) in self._words), default=None)
-        self._was_cast = self._was_looked_up = False
-        self._pair: tuple[Tensor, Tensor] | None = None
-        self._constant: dict[str, bool] = {}
-        self._handles: list[Any] = []
-
-    def __enter__(self) -> _Pass:
-        self._handles = [self.model.register_forward_hook(self._on_output)]
-        for name, module in self.model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._on_layer(name)))
-        super().__enter__()
-        return self
-
-    def __exit__(self, *details: Any) -> None:
-        super().__exit__(*details)
-        for handle in self._handles:
-            handle.remove()
-
-    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self.output is None:
-            self.inputs, self.output = args, first_tensor(output)
-            self.returned = [tensor for _, tensor in tensors(output)]
-
-    def _on_layer(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def seen(module: nn.Module, args: Any) -> None:
-            self.called[name] = None
-            own = any(p.dim() > 1 for p in module.parameters(recurse=False))
-            if not args or not own or isinstance(module, (*_RECURRENT, nn.Embedding, nn.EmbeddingBag)):
-                return
-            given = args[0]
-            if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
-                plain = given.detach()
-                constant = not given.requires_grad and bool(plain.amin() == plain.amax())
-                self._constant[name] = self._constant.get(name, True) and constant
-
-        return seen
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").strip("_")
-        if self._words:
-            self._follow_words(name, args, kwargs)
-        if self.output is not None and self._pair is None and name in _ELEMENTWISE:
-            self._compare(args)
-        result = func(*args, **kwargs)
-        is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
-        if is_words and (not result.is_floating_point() or name not in _CASTS):
-            self._words.add(id(result))
-            self._alive.append(result)
-        return result
-
-    def _follow_words(self, name: str, args: tuple, kwargs: dict) -> None:
-        given = [*args, *kwargs.values()]
-        indices = given[1:] if name == "getitem" else given
-        flat = [part for item in indices for part in (item if isinstance(item, tuple | list) else [item])]
-        if any(id(part) in self._words for part in flat) and self.output is None:
-            self._was_looked_up |= name in _LOOKUPS
-            self._was_cast |= name in (*_CASTS, "linear", "rnn_tanh", "rnn_relu", "lstm", "gru", "conv1d", "matmul", "cat")
-
-    def _compare(self, args: tuple) -> None:
-        a, b = (*(item for item in args if isinstance(item, Tensor)), None, None)[:2]
-        if a is None or b is None or a.shape == b.shape or a.numel() != b.numel() or a.numel() < 2:
-            return
-        assert self.output is not None
-        targets = [tensor.shape for _, tensor in self.batch]
-        for output, target in ((a, b), (b, a)):
-            if output.shape == self.output.shape and target.shape in targets:
-                self._pair = (output, target)
-
-    def target(self) -> Tensor | None:
-        """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
-        if self._pair is not None:
-            return self._pair[1]
-        found = self.batch[::-1]
-        found.sort(key=lambda item: "label" not in item[0])
-        return found[0][1] if len(found) > 1 else None
-
-    def facts(self) -> dict[str, Any]:
-        """The fields that need nothing but the pass."""
-        target, broadcast = self.target(), None
-        if self._pair is not None:
-            shape = tuple(torch.broadcast_shapes(self._pair[0].shape, self._pair[1].shape))
-            broadcast = shape if torch.Size(shape).numel() > self._pair[0].numel() else None
-        words = self._span if self._was_cast and not self._was_looked_up else None
-        weighted = (name for name in self.called if any(p.dim() > 1 for p in _own(self.model, name)))
-        facts = {
-            "output_shape": tuple(self.output.shape) if self.output is not None else (),
-            "target_shape": tuple(target.shape) if target is not None else (),
-            "broadcast_shape": broadcast,
-            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
-            "numbers_for_words": words,
-            "number_layer": next(weighted, None) if words is not None else None,
-        }
-        given = first_tensor(self.inputs)
-        if given is not None and given.is_floating_point() and given.numel() > 1:
-            facts |= {"input_mean": float(given.detach().mean()), "input_std": float(given.detach().float().std())}
-        if self.output is not None and self.output.is_floating_point():
-            facts["output_rms"] = float(statistics.rms(self.output.detach().float()))
-        if target is not None and target.is_floating_point() and target.numel() > 0:
-            values = target.detach().float()
-            facts |= {
-                "target_rms": float(statistics.rms(values)),
-                "target_mean": float(values.mean()),
-                "target_below_zero": float((values < 0).float().mean()),
-                "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
-            }
-        return facts
-
-
-def _own(model: nn.Module, name: str) -> list[nn.Parameter]:
-    return list(model.get_submodule(name).parameters(recurse=False))
-
-
-def _may_be_words(tensor: Tensor, model: nn.Module) -> bool:
-    """Whole numbers per example and position, of a wide range that all positions share; floats only before a sequence model."""
-    if tensor.dim() != 2 or tensor.shape[1] < 2 or tensor.numel() < 8 or tensor.is_complex() or tensor.dtype == torch.bool:
-        return False
-    values = tensor.detach().double()
-    sequence = any(isinstance(m, (*_RECURRENT, nn.TransformerEncoder, nn.Conv1d)) for m in model.modules())
-    if tensor.is_floating_point() and not (sequence and bool((values == values.round()).all())):
-        return False
-    span = float(values.max() - values.min())
-    columns = values.amax(dim=0) - values.amin(dim=0)
-    return float(values.min()) >= -1 and span > WORDS_SPAN and float(columns.median()) > span / 4
-
-
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:
     formats = {p.dtype for p in model.parameters() if p.requires_grad}
     low = next((dtype for dtype in (torch.float16, torch.bfloat16) if formats == {dtype}), None)
@@ -241,7 +82,7 @@ def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     }
 
 
-def _task_facts(seen: _Pass, loss: float) -> dict[str, Any]:
+def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
     targets = seen.batch[::-1]
     targets.sort(key=lambda item: "label" not in item[0])
     task = recognise(seen.output, targets, loss)
@@ -254,7 +95,7 @@ def _task_facts(seen: _Pass, loss: float) -> dict[str, Any]:
     return {"task_loss": task.loss, "task_form": form, "negated_task": negated.loss if negated.loss != "nll_loss" else None}
 
 
-def _gradient_facts(model: nn.Module, loss: Tensor, seen: _Pass, at_start: bool) -> dict[str, Any]:
+def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True, retain_graph=True)
     zero, weights_with, moving, twins = [], 0, False, []
@@ -296,7 +137,7 @@ def _rows_alike(tensor: Tensor) -> bool:
     return bool(((rows - rows[:1]).abs() <= _SAME * rows.abs().amax()).all())
 
 
-def _biases_dead(model: nn.Module, seen: _Pass) -> tuple[str, ...]:
+def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
     """Layers whose biases alone hold every unit below zero: with zero biases the same pass would let something through."""
     following = activations_by_layer(_traced(model, seen), model)
     names = [name for name, after in following.items() if after in RECTIFIERS and name in seen.called]
@@ -320,7 +161,7 @@ def _biases_dead(model: nn.Module, seen: _Pass) -> tuple[str, ...]:
     return tuple(dead)
 
 
-def _traced(model: nn.Module, seen: _Pass) -> Trace | None:
+def _traced(model: nn.Module, seen: ForwardPass) -> Trace | None:
     if len(seen.inputs) != 1 or not isinstance(seen.inputs[0], Tensor):
         return None
     try:
@@ -329,7 +170,7 @@ def _traced(model: nn.Module, seen: _Pass) -> Trace | None:
         return None
 
 
-def _stacked(model: nn.Module, seen: _Pass) -> dict[str, Any]:
+def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     structure = _traced(model, seen)
     if structure is None or structure.output is None:
         return {}
@@ -352,7 +193,7 @@ def _stacked(model: nn.Module, seen: _Pass) -> dict[str, Any]:
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
-def _future(model: nn.Module, seen: _Pass) -> float | None:
+def _future(model: nn.Module, seen: ForwardPass) -> float | None:
     """Only where a tensor of the batch is an input shifted by one: then the task is to say what comes next."""
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2 or given.shape[1] < 4:
@@ -372,7 +213,7 @@ def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[s
 
 
 def _unreached(
-    model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: _Pass, managed: set[str] | None
+    model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass, managed: set[str] | None
 ) -> dict[str, Any]:
     reached, opaque = leaves_of(loss)
     missing = {
@@ -420,7 +261,7 @@ def _changes_loss(parameter: Tensor, ask: Callable[[], float], before: float) ->
             parameter.copy_(kept)
 
 
-def _was_computed(model: nn.Module, name: str, seen: _Pass) -> bool:
+def _was_computed(model: nn.Module, name: str, seen: ForwardPass) -> bool:
     """Whether the module that owns the parameter ran; a parameter of a module with others inside is asked for by hand."""
     owner = name.rpartition(".")[0]
     return owner in seen.called

@@ -72,10 +72,11 @@ def diagnose(*parts: Part) -> Diagnosis:
             failed.append(f"{name}: the rule itself failed ({type(error).__name__}: {error})")
     rehearsal = evidence.rehearsal if not evidence.steps else None  # the run itself is the better witness
     outlook = judge_rehearsal(rehearsal) if rehearsal is not None and rehearsal.steps else None
-    causes = _under_causes(_overruled(found, outlook))
+    standing = _overruled(found, outlook)
+    causes = _under_causes(standing)
     order = list(RULES)
     causes.sort(key=lambda f: (-SEVERITIES.index(f.severity), order.index(f.rule)))
-    verdict, reason, remaining = _verdict(evidence, causes, outlook)
+    verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
     return Diagnosis(
         verdict=verdict,
         reason=reason,
@@ -115,6 +116,12 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
                 todo.extend(explained.get(symptom, ()))
         result.append(replace(finding, explains=tuple(sorted(chain))))
     return result
+
+
+def _worse_than_their_causes(found: list[Finding], causes: list[Finding]) -> list[Finding]:
+    """Errors that only warnings explain: they are not listed, but the run is as bad as they say."""
+    by_errors = {symptom for cause in causes if cause.severity == "error" for symptom in cause.explains}
+    return [f for f in found if f.severity == "error" and f not in causes and f.rule not in by_errors]
 
 
 def _overruled(found: list[Finding], outlook: Outlook | None) -> list[Finding]:

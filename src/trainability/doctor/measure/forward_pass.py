@@ -1,0 +1,172 @@
+"""One forward pass and loss, watched: what goes into the model and its layers, and what the loss compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from trainability.doctor.batches import first_tensor, tensors
+from trainability.doctor.measure import statistics
+
+# Functions that look something up: integers that they get are names, not numbers.
+_LOOKUPS = frozenset(
+    {"embedding", "embedding_bag", "one_hot", "getitem", "index_select", "gather", "take", "scatter", "scatter_", "index_put_"}
+    | {"take_along_dim", "bincount", "isin", "eq", "ne"}
+)
+_CASTS = frozenset({"float", "to", "type", "half", "double", "bfloat16", "type_as"})
+_ELEMENTWISE = frozenset(
+    {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
+    | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
+)
+WORDS_SPAN = 256  # grey levels are integers, too
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+
+
+class ForwardPass(TorchFunctionMode):
+    """One forward pass and loss, watched: what goes into the model and its layers, and what the loss sets against what.
+
+    Attributes:
+        inputs: positional arguments of the model's first call.
+        output: first tensor that it returned.
+        returned: all tensors that it returned.
+        called: names of modules that ran.
+    """
+
+    def __init__(self, model: nn.Module, batch: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.batch = list(tensors(batch))
+        self.inputs: tuple[Any, ...] = ()
+        self.output: Tensor | None = None
+        self.returned: list[Tensor] = []
+        self.called: dict[str, None] = {}
+        self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
+        self._words: set[int] = {id(tensor) for _, tensor in self.batch if _may_be_words(tensor, model)}
+        self._span = max((float(t.max() - t.min()) for _, t in self.batch if id(t) in self._words), default=None)
+        self._was_cast = self._was_looked_up = False
+        self._pair: tuple[Tensor, Tensor] | None = None
+        self._constant: dict[str, bool] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> ForwardPass:
+        self._handles = [self.model.register_forward_hook(self._on_output)]
+        for name, module in self.model.named_modules():
+            self._handles.append(module.register_forward_pre_hook(self._on_layer(name)))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        super().__exit__(*details)
+        for handle in self._handles:
+            handle.remove()
+
+    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self.output is None:
+            self.inputs, self.output = args, first_tensor(output)
+            self.returned = [tensor for _, tensor in tensors(output)]
+
+    def _on_layer(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def seen(module: nn.Module, args: Any) -> None:
+            self.called[name] = None
+            own = any(p.dim() > 1 for p in module.parameters(recurse=False))
+            if not args or not own or isinstance(module, (*RECURRENT, nn.Embedding, nn.EmbeddingBag)):
+                return
+            given = args[0]
+            if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
+                plain = given.detach()
+                constant = not given.requires_grad and bool(plain.amin() == plain.amax())
+                self._constant[name] = self._constant.get(name, True) and constant
+
+        return seen
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").strip("_")
+        if self._words:
+            self._follow_words(name, args, kwargs)
+        if self.output is not None and self._pair is None and name in _ELEMENTWISE:
+            self._compare(args)
+        result = func(*args, **kwargs)
+        is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
+        if is_words and (not result.is_floating_point() or name not in _CASTS):
+            self._words.add(id(result))
+            self._alive.append(result)
+        return result
+
+    def _follow_words(self, name: str, args: tuple, kwargs: dict) -> None:
+        given = [*args, *kwargs.values()]
+        indices = given[1:] if name == "getitem" else given
+        flat = [part for item in indices for part in (item if isinstance(item, tuple | list) else [item])]
+        if any(id(part) in self._words for part in flat) and self.output is None:
+            self._was_looked_up |= name in _LOOKUPS
+            self._was_cast |= name in (*_CASTS, "linear", "rnn_tanh", "rnn_relu", "lstm", "gru", "conv1d", "matmul", "cat")
+
+    def _compare(self, args: tuple) -> None:
+        a, b = (*(item for item in args if isinstance(item, Tensor)), None, None)[:2]
+        if a is None or b is None or a.shape == b.shape or a.numel() != b.numel() or a.numel() < 2:
+            return
+        assert self.output is not None
+        targets = [tensor.shape for _, tensor in self.batch]
+        for output, target in ((a, b), (b, a)):
+            if output.shape == self.output.shape and target.shape in targets:
+                self._pair = (output, target)
+
+    def target(self) -> Tensor | None:
+        """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
+        if self._pair is not None:
+            return self._pair[1]
+        found = self.batch[::-1]
+        found.sort(key=lambda item: "label" not in item[0])
+        return found[0][1] if len(found) > 1 else None
+
+    def facts(self) -> dict[str, Any]:
+        """The fields that need nothing but the pass."""
+        target, broadcast = self.target(), None
+        if self._pair is not None:
+            shape = tuple(torch.broadcast_shapes(self._pair[0].shape, self._pair[1].shape))
+            broadcast = shape if torch.Size(shape).numel() > self._pair[0].numel() else None
+        words = self._span if self._was_cast and not self._was_looked_up else None
+        weighted = (name for name in self.called if any(p.dim() > 1 for p in own_parameters(self.model, name)))
+        facts = {
+            "output_shape": tuple(self.output.shape) if self.output is not None else (),
+            "target_shape": tuple(target.shape) if target is not None else (),
+            "broadcast_shape": broadcast,
+            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
+            "numbers_for_words": words,
+            "number_layer": next(weighted, None) if words is not None else None,
+        }
+        given = first_tensor(self.inputs)
+        if given is not None and given.is_floating_point() and given.numel() > 1:
+            facts |= {"input_mean": float(given.detach().mean()), "input_std": float(given.detach().float().std())}
+        if self.output is not None and self.output.is_floating_point():
+            facts["output_rms"] = float(statistics.rms(self.output.detach().float()))
+        if target is not None and target.is_floating_point() and target.numel() > 0:
+            values = target.detach().float()
+            facts |= {
+                "target_rms": float(statistics.rms(values)),
+                "target_mean": float(values.mean()),
+                "target_below_zero": float((values < 0).float().mean()),
+                "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
+            }
+        return facts
+
+
+def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:
+    return list(model.get_submodule(name).parameters(recurse=False))
+
+
+def _may_be_words(tensor: Tensor, model: nn.Module) -> bool:
+    """Whole numbers per example and position, of a wide range that all positions share; floats only before a sequence model."""
+    if tensor.dim() != 2 or tensor.shape[1] < 2 or tensor.numel() < 8 or tensor.is_complex() or tensor.dtype == torch.bool:
+        return False
+    values = tensor.detach().double()
+    sequence = any(isinstance(m, (*RECURRENT, nn.TransformerEncoder, nn.Conv1d)) for m in model.modules())
+    if tensor.is_floating_point() and not (sequence and bool((values == values.round()).all())):
+        return False
+    span = float(values.max() - values.min())
+    columns = values.amax(dim=0) - values.amin(dim=0)
+    return float(values.min()) >= -1 and span > WORDS_SPAN and float(columns.median()) > span / 4
