@@ -138,7 +138,7 @@ PROGRAMS = {
 
 
 # Without a rehearsal, only the predicted stay at chance can promise anything: of plain ReLU nets under SGD, with zero biases.
-TOLD_BY_THE_CLOSED_FORM = {"vgg-b he clipped", "vgg-b xavier", "vgg-d he", "mlp"}
+TOLD_BY_THE_CLOSED_FORM = {"vgg-a he", "vgg-b he clipped", "vgg-b xavier", "vgg-d he", "mlp"}
 
 
 @pytest.mark.slow
@@ -166,6 +166,6 @@ def test_healthy_program_gets_no_finding_above_a_hint(name):
     assert not any("watching" in line or "look at" in line for line in seen.problems)
     after = diagnose(Evidence(**{**vars(seen), "probe": report}))
     assert not after.worse_than_hint, str(after)
-    assert after.verdict == "is training", str(after)
+    assert after.verdict in ("is training", "has learned"), str(after)
     last = sum(record.loss for record in seen.steps[-10:]) / 10
     assert last < 0.9 * math.log(CLASSES)
