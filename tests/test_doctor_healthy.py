@@ -137,9 +137,8 @@ PROGRAMS = {
 }
 
 
-# What the probe says before the first step. PyTorch's default initialisation trains under Adam, but its budget of -6 lies
-# outside the band, which was found under SGD with zero biases, so the closed form cannot tell.
-VERDICTS_BEFORE = dict.fromkeys(PROGRAMS, "will train") | {"default init, adam": "cannot tell"}
+# Without a rehearsal, only the predicted stay at chance can promise anything: of plain ReLU nets under SGD, with zero biases.
+TOLD_BY_THE_CLOSED_FORM = {"vgg-b he clipped", "vgg-b xavier", "vgg-d he", "mlp"}
 
 
 @pytest.mark.slow
@@ -153,7 +152,7 @@ def test_healthy_program_gets_no_finding_above_a_hint(name):
     report = probe(net, F.cross_entropy, images, labels, optimizer=optimizer, clip=clip, planned_steps=num_steps)
     before = diagnose(Evidence(probe=report, data=audit_data(batches(8, 64), batches(2, 64, seed=2)), num_classes=CLASSES))
     assert not before.worse_than_hint, str(before)
-    assert before.verdict == VERDICTS_BEFORE[name], str(before)
+    assert before.verdict == ("will train" if name in TOLD_BY_THE_CLOSED_FORM else "cannot tell"), str(before)
     with Monitor(net, optimizer, every=20, num_classes=CLASSES) as monitor:
         for images, labels in batches(num_steps, 32):
             loss = F.cross_entropy(net(images), labels)

@@ -187,7 +187,7 @@ def test_plateau_steps():
     assert plateau_steps([4.0], lr=0.01, batch_size=8) == pytest.approx(plateau_steps([1.0], lr=0.01), rel=0.05)
     with pytest.raises(ValueError, match=r"momentum is 1\.0"):
         plateau_steps([1.0], lr=0.1, momentum=1.0)
-    with pytest.raises(ValueError, match="gradient norm"):
+    with pytest.raises(ValueError, match="gradient_norm"):
         plateau_steps([1.0], lr=0.1, clip=1.0)
 
 

@@ -18,9 +18,11 @@ from trainability.data import dataset
 from trainability.evaluation import predictions, reference, thumbnails
 from trainability.evaluation.error_analysis import error_analysis
 from trainability.models.vgg import build_vgg
+from trainability.training import evaluate
 from trainability.training.engine import Engine
 from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
 from trainability.training.record import read_run
+from trainability.training.same_run import identity
 
 ENGINE = Engine(device=torch.device("cpu"))
 
@@ -150,7 +152,9 @@ def test_a_linear_classifier_is_asked_about_whole_images(run: Path, tmp_path: Pa
     assert ask(linear, protocol="dense", scales=(64,)).errors == ask(run, protocol="dense", scales=(64,)).errors
 
 
-def test_jitter_is_asked_at_the_middle_of_its_range(run: Path, tmp_path: Path) -> None:
+def test_jitter_is_asked_at_the_middle_of_its_range(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whose = identity(read_run(run).config)  # the weights of a run without jitter, which is quicker to train
+    monkeypatch.setattr(evaluate, "identity", lambda config: whose)
     jittered = tmp_path / "jittered"
     jittered.mkdir()
     for name in ("data.json", "checkpoints"):

@@ -161,7 +161,7 @@ def test_a_bomb_between_pillows_warning_and_its_error_is_refused_too() -> None:
     jpeg = bytearray(file_of(Image.new("RGB", (64, 64)), "JPEG"))
     start = jpeg.index(b"\xff\xc0") + 5
     jpeg[start : start + 4] = struct.pack(">HH", side, side)
-    with pytest.raises(BrokenImage, match="million"):
+    with pytest.raises(BrokenImage, match=f"{side * side:,}"):
         decode(bytes(jpeg))
 
 
@@ -198,4 +198,4 @@ def test_rescaling_shrinks_without_aliases() -> None:
 
 def test_a_packed_jpeg_is_close_to_its_pixels() -> None:
     smooth = rescale(PIXELS, 64)
-    assert np.abs(images.decode_plain_jpeg(encode_jpeg(smooth)).astype(int) - smooth).mean() < 2
+    assert np.abs(images.decode_plain_jpeg(encode_jpeg(smooth), shape=smooth.shape[:2]).astype(int) - smooth).mean() < 2

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import config_of, flags_of, hear_ctrl_c
+from rich.console import Console
 from runs_on_disk import FINDING, begin, diagnosed, end, epoch, steps
 
 from trainability.watch import screen as watching
@@ -211,8 +212,8 @@ def test_a_terminal_that_changes_its_size_is_drawn_anew_at_once(tmp_path: Path, 
         return ""
 
     with open(os.devnull, "w") as file:
-        console = watching.Console(width=80, height=24, force_terminal=True, file=file)
-        monkeypatch.setattr(watching, "Console", lambda: console)
+        console = Console(width=80, height=24, force_terminal=True, file=file)
+        monkeypatch.setattr(watching, "plain_console", lambda: console)
         monkeypatch.setattr(watching, "view", draw)
         watch_run(tmp_path / "run", every=3600, once=False)
     assert sizes[:2] == [(80, 24), (100, 24)]

@@ -381,10 +381,8 @@ class Evidence:
 
 
 Part = Evidence | ProbeResult | DataAudit | MetricAudit | Rehearsal
-_PARTS = (
-    "ProbeResult, DataAudit, MetricAudit, Rehearsal, "
-    "Evidence (of a Monitor: monitor.evidence(); of a Diagnosis: diagnosis.evidence)"
-)
+_FIELDS = {ProbeResult: "probe", DataAudit: "data", MetricAudit: "metric", Rehearsal: "rehearsal"}
+_PARTS = f"{', '.join(kind.__name__ for kind in _FIELDS)}, Evidence (monitor.evidence(), diagnosis.evidence)"
 
 
 def _named(value: Any) -> str:
@@ -394,12 +392,6 @@ def _named(value: Any) -> str:
 def _as_evidence(part: Any) -> Evidence:
     if isinstance(part, Evidence):
         return part
-    if isinstance(part, ProbeResult):
-        return Evidence(probe=part)
-    if isinstance(part, DataAudit):
-        return Evidence(data=part)
-    if isinstance(part, MetricAudit):
-        return Evidence(metric=part)
-    if isinstance(part, Rehearsal):
-        return Evidence(rehearsal=part)
-    raise ValueError(f"cannot diagnose {_named(part)}; expected {_PARTS}")
+    if type(part) not in _FIELDS:
+        raise ValueError(f"cannot diagnose {_named(part)}; expected {_PARTS}")
+    return Evidence(**{_FIELDS[type(part)]: part})

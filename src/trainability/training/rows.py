@@ -29,7 +29,6 @@ class Row(dict[str, Any]):
 _KINDS: dict[str, tuple[type, ...]] = {
     "step": (int,),
     "epoch": (int,),
-    "lr": (int, float),
     "clipped": (bool,),
     "name": (str,),
     "rule": (str,),
@@ -46,7 +45,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "micro_batches": (int,),
 }
 _NUMBERS = {
-    *("loss", "top1_error", "top5_error", "gradient_norm", "images_per_second", "train_seconds", "best_top1_error"),
+    *("lr", "loss", "top1_error", "top5_error", "gradient_norm", "images_per_second", "train_seconds", "best_top1_error"),
     *(f"{split}_{name}" for split in ("train", "val") for name in ("loss", "top1_error", "top5_error")),
 }
 _LARGEST = 2**63

@@ -281,10 +281,10 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
-        normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is within
-        a fifth of the standard deviation and that is not above 100. An error from a standard deviation or mean of 100, where a step would
-        replace a weight or the loss is not finite, nothing normalises, and a gain budget of 8 layers and more is right without
-        it.
+        normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is
+        within a fifth of the standard deviation and that is not above 100. An error from a standard deviation or mean of 100,
+        where a step would replace a weight or the loss is not finite, nothing normalises, and a gain budget of 8 layers and
+        more is right without it.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are

@@ -261,7 +261,7 @@ def _describe(metric: figures.Metric, runs: Sequence[TrialRun], level: float | N
 
 
 def watched_layers(names: Sequence[str]) -> dict[str, str]:
-    """Find the layers that the seed watched among a net's weight layers, by the seed's names for them.
+    """Find the layers that the log watched among a net's weight layers, by the log's names for them.
 
     Its extractor counts a convolution and its ReLU as two places and a pooling apart, in our reading: 16 and 18 are the ninth
     and the tenth convolution. A has only eight.
