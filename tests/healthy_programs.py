@@ -311,7 +311,8 @@ def character_gpt() -> Program:
     matrices, others = ([p for p in model.parameters() if (p.dim() > 1) is big] for big in (True, False))
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], 3e-3)
     batches = loader(tokens()[:, :-1], tokens()[:, 1:], batch=32)
-    return Program({"model": model, "train_loader": batches, "loss_fn": next_token, "optimizer": optimizer, "clip": 1.0})
+    setup = {"model": model, "train_loader": batches, "loss_fn": next_token, "optimizer": optimizer, "clip": 1.0}
+    return Program(setup, sure=False)  # after a hundred steps, a twelfth of the way below chance
 
 
 @program

@@ -11,6 +11,7 @@ from torch import nn
 
 from trainability import Diagnosis, Monitor, check
 from trainability.checking.certain import facts_of
+from trainability.doctor.outlook import judge_rehearsal
 
 BEFORE = {
     "mean_of_pairs": "target_broadcast",
@@ -103,6 +104,16 @@ def test_the_sound_form_is_left_alone(name: str) -> None:
     before = looked_at(program)
     assert causes(before) == []
     assert causes(trained(program, 120, before=before)) == []
+
+
+def test_a_slow_start_under_a_cap_is_capped() -> None:
+    program = made("softmax_twice", bad=True)
+    for group in program.optimizer.param_groups:
+        group["lr"] *= 1e-3
+    diagnosis = looked_at(program)
+    assert diagnosis.evidence.rehearsal is not None
+    assert judge_rehearsal(diagnosis.evidence.rehearsal).verdict == "too slow"
+    assert diagnosis.verdict == "capped"
 
 
 def test_looking_changes_nothing() -> None:

@@ -37,9 +37,19 @@ def rehearsal(losses: list[float], *, multiple: float | None = 30.0, spread: flo
 
 
 STEP = RehearsedStep(step=1, loss=2.3, gradient_norm=None, optimizer_steps=0)
+WARMING = tuple(RehearsedStep(step=i, loss=2.3, gradient_norm=1.0, lr=1e-5 * i, optimizer_steps=1) for i in range(1, 31))
 CASES: dict[str, tuple[Rehearsal, str]] = {
     "learns": (rehearsal([2.4, 2.1, 1.9]), "will train"),
     "far too slow": (rehearsal([2.4, 2.39999, 2.39998], multiple=1e5), "too slow"),
+    "a plateau in a long plan": (rehearsal([2.4, 2.31, 2.309], multiple=2500.0, planned_steps=6000), "cannot tell"),
+    "the same in a short plan": (rehearsal([2.4, 2.31, 2.309], multiple=2500.0, planned_steps=300), "too slow"),
+    "a plateau, plan unknown": (rehearsal([2.4, 2.31, 2.309], multiple=4000.0, planned_steps=None), "cannot tell"),
+    "far too slow, plan unknown": (rehearsal([2.4, 2.39999, 2.39998], multiple=1e5, planned_steps=None), "too slow"),
+    "the rate warms up from a head of zeros": (
+        rehearsal([2.4, 2.39999, 2.39998], multiple=1e5, spread=1e-6, steps=WARMING),
+        "cannot tell",
+    ),
+    "the rate warms up": (rehearsal([2.4, 2.39999, 2.39998], multiple=1e5, steps=WARMING), "cannot tell"),
     "never steps": (rehearsal([2.4, 2.4, 2.4], steps=(STEP,)), "dead"),
     "no update": (rehearsal([2.4, 2.4, 2.4], critical=((1, critical(None, update_norm=0.0)),)), "dead"),
     "collapsed": (rehearsal([2.4, 2.31, 2.31], spread=1e-6), "dead"),

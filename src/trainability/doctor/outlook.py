@@ -31,6 +31,10 @@ COLLAPSED = 1e-3  # spread of the outputs over their size: below, no answer depe
 SLOW_SHARE, SLOW_MULTIPLE = 0.15, 170.0  # projected share below the one with multiples above the other: orders of magnitude
 FALLING = 0.04  # fall of the loss where chance is unknown; pilot of DESIGN: 19 of 23 that train fell by 4 % in 30 steps
 SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # pilot of DESIGN: healthy nets 1 to 1,000
+# Both were set on runs of 300 steps. A plateau that ends within a longer plan has larger multiples: exclusive or with sigmoids,
+# 730 to 2,500 for a plateau of some thousand steps. Of a plan of unknown length, only what lies far above them is too slow.
+SET_ON_STEPS, UNKNOWN_PLAN_STEPS = 300, 3000
+WARMING = 1.5  # a rate that grew by this within the rehearsal: what it will do is not seen yet
 TOO_LONG = 2.0  # a step with a multiple near 1 or below was too long
 DEAD_RATE = 1e-3  # a learning rate that fell below this share of its largest within the rehearsal
 
@@ -159,7 +163,9 @@ def _judge(rehearsal: Rehearsal, share: float | None, projected: float | None, n
     last_multiple = rehearsal.critical[-1][1].multiple if rehearsal.critical else None
     if share < min(shares[0], 0.0) - 0.5 and last_multiple is not None and last_multiple < SMALL_MULTIPLE:
         return UNSTABLE, "rising"
-    if (collapsed := _collapsed(rehearsal, share, projected, multiple)) is not None:
+    warms_up = bool(rates) and rates[-1] > WARMING * rates[0]
+    collapsed = _collapsed(rehearsal, share, projected, multiple)
+    if collapsed is not None and not (warms_up and collapsed[0] == TOO_SLOW):
         return collapsed
     enough = projected >= PROMISED_SHARE if projected is not None else _in_ten_times(rehearsal) >= PROMISED_SHARE
     if share >= LEARNING_SHARE:
@@ -170,10 +176,13 @@ def _judge(rehearsal: Rehearsal, share: float | None, projected: float | None, n
         return CANNOT_TELL, "near_the_plan"
     if share >= BEGUN_SHARE and enough and shares[len(shares) // 2] > 0:  # a fall from above chance may end at chance
         return WILL_TRAIN, "pace"
-    if multiple is not None and multiple > LARGE_MULTIPLE:
+    if warms_up:
+        return CANNOT_TELL, "warms_up"
+    longer = max((rehearsal.planned_steps or UNKNOWN_PLAN_STEPS) / SET_ON_STEPS, 1.0)
+    if multiple is not None and multiple > LARGE_MULTIPLE * longer:
         return TOO_SLOW, "pace"
     falls = needed is not None and math.isfinite(needed)
-    if falls and projected is not None and projected < SLOW_SHARE and (multiple or 0.0) > SLOW_MULTIPLE:
+    if falls and projected is not None and projected < SLOW_SHARE and (multiple or 0.0) > SLOW_MULTIPLE * longer:
         return TOO_SLOW, "pace"
     return CANNOT_TELL, "no_fall"
 
@@ -238,6 +247,7 @@ _BECAUSE = {
     "constant": "; the outputs do not depend on the input",
     "no_update": "; no update was made",
     "uphill": "; the steps go uphill",
+    "warms_up": "; the learning rate still rises, so its pace is not known",
     "at_start": "; the weights know the task already",
     "near_the_plan": "; whether the planned steps suffice is open",
     "chance_unknown": "; what chance costs is not known",

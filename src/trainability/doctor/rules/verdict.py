@@ -44,7 +44,8 @@ PRECEDENCE: tuple[Verdict, ...] = (
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter")
 # What these foretell is not so while the loss falls.
 _FORETOLD = ("unstable", "dead", "stalled")
-_FAILS = (TOO_SLOW, UNSTABLE, DEAD)
+# These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
+_FAILS = (UNSTABLE, DEAD)
 _LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
 
 
