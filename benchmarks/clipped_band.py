@@ -62,22 +62,23 @@ class Arm:
 
 
 ARMS: tuple[Arm, ...] = (
-    *(Arm(budget=budget, clip=clip) for budget in (0.0, -2.0) for clip in (1.0, 0.1)),
-    *(Arm(budget=4.0, clip=clip, width=0.25, steps=1000) for clip in (0.1, 1.0)),
-    *(Arm(budget=0.0, clip=clip, width=0.25, steps=1000) for clip in (0.1, 1.0)),
-    *(Arm(budget=4.0, clip=clip) for clip in (0.1, 0.03, 1.0)),
+    *(Arm(budget=budget, clip=clip, seed=s) for s in (0, 1) for budget in (-2.0, 0.0, 2.0, 4.0) for clip in (0.1, 1.0)),
+    *(Arm(budget=3.0, clip=clip) for clip in (0.1, 1.0)),
     *(Arm(budget=budget, clip=None) for budget in (-2.0, 0.0, 2.0, 3.0)),
+    Arm(budget=4.0, clip=0.03),
     # Is it the decay that lets a net in?
     *(Arm(budget=4.0, clip=clip, weight_decay=5e-3) for clip in (0.1, 1.0)),
-    *(Arm(budget=budget, clip=clip) for budget in (2.0, 3.0) for clip in (0.1, 1.0)),
-    *(Arm(budget=budget, clip=clip, seed=1) for budget in (-2.0, 0.0, 2.0, 4.0) for clip in (0.1, 1.0)),
-    # The same first-order fall in a step, by another rate.
-    *(Arm(budget=2.0, clip=1.0, lr=lr, seed=seed) for lr in (1e-3, 3e-3) for seed in (0, 1)),
-    *(Arm(budget=0.0, clip=0.1, lr=lr) for lr in (0.03, 0.1)),
-    *(Arm(budget=budget, clip=0.3) for budget in (0.0, 1.0, 2.0)),
-    *(Arm(budget=4.0, clip=0.03, seed=seed, steps=3000) for seed in (0, 1)),
+    # Wider nets.
+    *(Arm(budget=budget, clip=clip, width=0.25, steps=1000) for budget in (4.0, 0.0) for clip in (0.1, 1.0)),
+    Arm(budget=2.0, clip=1.0, width=0.25, steps=1000),
+    Arm(budget=1.0, clip=1.0, width=0.25, steps=1000),
+    Arm(budget=2.0, clip=1.0, width=0.5, steps=800),
+    # The same fall in a step, by another rate.
+    Arm(budget=2.0, clip=1.0, lr=1e-3),
+    Arm(budget=0.0, clip=0.1, lr=0.1),
+    # Longer, where the loss had begun to fall.
+    Arm(budget=4.0, clip=0.03, steps=3000),
     Arm(budget=4.0, clip=0.1, steps=4000),
-    *(Arm(budget=budget, clip=clip, width=0.25) for budget, clip in ((2.0, 1.0), (2.0, 0.1), (1.0, 1.0), (1.0, 0.3))),
 )
 
 
