@@ -192,7 +192,7 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
         return "slow start", f"{steps} steps at chance, about {plateau:,.0f} were predicted", left
     if trend == "rising":
         return "cannot tell", f"the loss rises over {steps} steps", None
-    return "cannot tell", f"{steps} steps are too few to tell, and the loss has not fallen yet", None
+    return "cannot tell", f"{steps:,} {'step' if steps == 1 else 'steps'}, and the loss has not fallen yet", None
 
 
 def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
