@@ -264,7 +264,7 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
                 "given the optimizer"
             )
         if evidence.probe.overfit_loss is None:
-            missing.append("whether one batch can be overfitted: not asked for (overfit_steps=100)")
+            missing.append("whether one batch can be overfitted: not asked for (probe(..., overfit_steps=100))")
     if evidence.facts is not None:
         missing.extend(evidence.facts.notes)
     if evidence.rehearsal is not None:
