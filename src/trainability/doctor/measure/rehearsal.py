@@ -179,9 +179,7 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         reference = first_examples(reference, max(2, (batch_size(batch) or 0)))
         needed = _FEWEST_STEPS * budget.step_seconds + budget.critical_seconds
         if needed > budget.left():
-            loop.notes.append(
-                f"some steps of the loop: {_FEWEST_STEPS} of them take about {needed:.0f} s (rehearse_seconds, or check --rehearse SECONDS)"
-            )
+            loop.notes.append(f"some steps of the loop: {_FEWEST_STEPS} of them take about {needed:.0f} s (rehearse_seconds)")
             return {"steps": (), "reference": (), "ended_by": "time", "notes": loop.notes}
     began = time.monotonic()
     task, observations = Task(), [_observe(loop, reference, 0, state)]
