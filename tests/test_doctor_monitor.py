@@ -564,3 +564,24 @@ def test_a_net_that_learns_is_training_however_its_loss_is_logged() -> None:
     for divided in (True, False):
         diagnosis = diagnose(accumulated(dying_net(), first_scale=0.0, learns=True, divided=divided))
         assert diagnosis.verdict == "is training"
+
+
+@pytest.mark.parametrize("steps", ["never", "at times", "another"])
+def test_a_loop_that_never_steps_is_named(steps: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer, other = (torch.optim.SGD(model.parameters(), lr=0.01) for _ in range(2))
+    with Monitor(model, optimizer, every=10, num_classes=3) as monitor:
+        for number in range(20):
+            inputs = torch.randn(16, 8)
+            loss = F.cross_entropy(model(inputs), inputs[:, :3].argmax(dim=1))
+            loss.backward()
+            monitor.after_backward(loss)
+            if steps == "at times" and number % 5 == 0:
+                optimizer.step()
+            if steps == "another":
+                other.step()
+            optimizer.zero_grad()
+    found = monitor.diagnose()
+    assert ("never_steps" in [finding.code for finding in found.findings]) == (steps == "never")
+    assert (found.verdict == "dead") == (steps == "never")

@@ -326,7 +326,8 @@ def test_time_that_ends() -> None:
     model, optimizer, loader = program()
     found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=10**6, seconds=0.5)
     assert found.ended_by == "time"
-    assert found.critical[-1][0] == len(found.steps)
+    assert 0 <= len(found.steps) < 10**6
+    assert not found.critical or found.critical[-1][0] == len(found.steps)  # on a busy machine there may be no time for one
 
 
 def test_no_form_and_no_data_are_errors() -> None:

@@ -136,7 +136,8 @@ def tone(verdict: str) -> Tone:
 def verdict_title(verdict: str, remaining_steps: Any = None) -> str:
     """Write a verdict, and for how many steps it will hold where that is predicted: "slow start, about 40 more steps"."""
     remaining = number_of(remaining_steps)
-    return verdict if remaining is None or not math.isfinite(remaining) else f"{verdict}, about {remaining:,.0f} more steps"
+    is_known = remaining is not None and math.isfinite(remaining) and remaining >= 1
+    return f"{verdict}, about {remaining:,.0f} more steps" if is_known else verdict
 
 
 def plateau_text(evidence: Evidence) -> str | None:

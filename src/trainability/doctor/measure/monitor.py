@@ -86,6 +86,7 @@ class Monitor:
         self._num_steps = seen if first_step is None else first_step - 1
         self._sampler = LayerSampler(self._plain, self._guarded)
         self._next_sample = -(-self._num_steps // every) * every
+        self._first_writes: int | None = None
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
@@ -126,7 +127,7 @@ class Monitor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._micro:  # a loop that stopped between backward and step
-            self._guarded(self._end_step)
+            self._guarded(lambda: self._end_step(skipped=self._num_writes() == self._first_writes))
         self._sampler.disarm()
         for handle in self._handles:
             handle.remove()
@@ -249,6 +250,8 @@ class Monitor:
         device = parameters[0].device if parameters else "cpu"
         if self._facts is None and isinstance(loss, Tensor):
             self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
+        if self._first_writes is None:
+            self._first_writes = self._num_writes()
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
         self._micro.append(value.reshape(()).clone())
         self._expected_lr = expected_lr
@@ -266,6 +269,10 @@ class Monitor:
             self._sampler.take_gradients(scale)
         if not self._handles:
             self._end_step()
+
+    def _num_writes(self) -> int:
+        """How often parameters were written, by PyTorch's own count: what it was before means that nothing moved them."""
+        return sum(parameter._version for parameter in self._trained())
 
     def _before_step(self) -> None:
         self._is_stepping = True

@@ -28,29 +28,35 @@ def _stepped(evidence: Evidence) -> Rehearsal | None:
 def never_steps(evidence: Evidence) -> list[Finding]:
     """The loop never calls the optimizer's step, so no weight changes.
 
-    Fires: at 16 rehearsed steps or more, no optimizer stepped and no parameter changed.
-    Why: both are counted. Gradients that are accumulated over fewer than 16 batches show a step within that many.
+    Fires: at 16 rehearsed steps or more, no optimizer stepped and no parameter changed; or Monitor saw 16 backward passes or
+        more, its optimizer never stepped, and nothing wrote to the weights.
+    Why: these are counted. Gradients that are accumulated over fewer than 16 batches show a step within that many.
     What fools it: accumulation over more than 16 batches. A loop that moves weights without an optimizer is not mistaken.
     Fix: call optimizer.step() after loss.backward(), on the optimizer that check was given.
     Source: PyTorch, `torch.optim.Optimizer.step`; own count.
     """
     rehearsal = evidence.rehearsal
-    if rehearsal is None or len(rehearsal.steps) < LONGEST_ACCUMULATION or _stepped(evidence) is not None:
+    if evidence.steps:
+        passes = 0 if any(not step.skipped for step in evidence.steps) else sum(step.micro_batches for step in evidence.steps)
+        seen = Measurement(name="backward passes", value=float(passes), threshold=float(LONGEST_ACCUMULATION))
+        said = f"{passes} backward passes, and the optimizer that Monitor was given never stepped"
+    elif rehearsal is not None and _stepped(evidence) is None and len(rehearsal.unmoved) == rehearsal.num_parameters:
+        passes = len(rehearsal.steps)
+        seen = Measurement(name="unchanged parameters", value=float(len(rehearsal.unmoved)), threshold=0.0)
+        said = f"{passes} rehearsed steps, and no optimizer stepped"
+    else:
         return []
-    if len(rehearsal.unmoved) < rehearsal.num_parameters:
+    if passes < LONGEST_ACCUMULATION:
         return []
     return [
         Finding(
             rule="never_steps",
             severity="error",
-            seen=f"{len(rehearsal.steps)} rehearsed steps, and no optimizer stepped",
-            measurements=(
-                Measurement(name="calls of optimizer.step", value=0.0, threshold=1.0),
-                Measurement(name="unchanged parameters", value=float(len(rehearsal.unmoved)), threshold=0.0),
-            ),
+            seen=said,
+            measurements=(Measurement(name="calls of optimizer.step", value=0.0, threshold=1.0), seen),
             cause="optimizer.step() is missing, or another optimizer steps",
             remedy="call optimizer.step() after loss.backward()",
-            source="own; counted in the rehearsal",
+            source="own; counted",
         )
     ]
 

@@ -192,7 +192,7 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
         return "slow start", f"{steps} steps at chance, about {plateau:,.0f} were predicted", left
     if trend == "rising":
         return "cannot tell", f"the loss rises over {steps} steps", None
-    return "cannot tell", f"{steps} steps are too few to tell, and the loss has not fallen yet", None
+    return "cannot tell", f"{steps:,} {'step' if steps == 1 else 'steps'}, and the loss has not fallen yet", None
 
 
 def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
@@ -264,7 +264,7 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
                 "given the optimizer"
             )
         if evidence.probe.overfit_loss is None:
-            missing.append("whether one batch can be overfitted: not asked for (overfit_steps=100)")
+            missing.append("whether one batch can be overfitted: not asked for (probe(..., overfit_steps=100))")
     if evidence.facts is not None:
         missing.extend(evidence.facts.notes)
     if evidence.rehearsal is not None:
