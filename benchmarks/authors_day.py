@@ -47,7 +47,7 @@ def config_of(trial: str, num_classes: int) -> RunConfig:
     """A state at the log's own size, on generated photographs."""
     config = configure(TRIALS[trial], "full", "as-run", 0)
     data = DataConfig(
-        name="synthetic", crop=224, size=256, num_classes=num_classes, num_images=5 * num_classes, input="standard"
+        name="synthetic", crop=224, size=256, num_classes=num_classes, num_images=max(500, 5 * num_classes), input="standard"
     )
     optim = dataclasses.replace(config.optim, batch_size=64, micro_batch_size=None)
     return dataclasses.replace(config, data=data, optim=optim).completed()

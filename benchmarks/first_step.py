@@ -1,6 +1,6 @@
 """How much the log's first steps ask for, at the log's own size: the loss's first-order fall in one clipped step.
 
-    OMP_NUM_THREADS=1 nice -n 15 python benchmarks/first_step.py --photographs DATA/imagenet-1000    # half an hour of one core
+    OMP_NUM_THREADS=1 python benchmarks/first_step.py --photographs DATA/imagenet-1000    # five minutes of one core a state
     python benchmarks/first_step.py --table
 
 A step of length lr * min(|g|, clip) along the gradient lowers the loss by lr * min(|g|, clip) * |g|, if the loss were a plane.

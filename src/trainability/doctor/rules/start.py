@@ -141,11 +141,13 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
         learned. A hint in nets of fewer than 8 weight layers.
     Why: the logits' mean square is 2 * 10^budget, so at 2.7 their rms is 32 and the loss starts at many times ln C. Of 12 runs
         above 2.7 none trained, while between -5 and 2.7 it was 52 of 80.
-    What fools it: weights that are not random. Normalisation and residual sums have no budget, and no finding.
+    What fools it: weights that are not random; and clipping, which moves the edge, since it is one of steps that overshoot: a
+        VGG-B with budget +2 stayed at chance under clip 1.0 and left it under 0.1. Normalisation and residual sums have no
+        budget, and no finding.
     Fix: initialise the layers that are named with std sqrt(2 / fan_in); or normalise the input, where its scale alone is the
         cause, as with images of 0 to 255.
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own pilot of 175 runs of VGG-A to E
-        (docs/theory.md, section 4).
+        (docs/theory.md, section 4); own runs under clipping (section 8).
     """
     return _budget_finding(evidence, high=True)
 
