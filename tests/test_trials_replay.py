@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import config_of
+from sources_on_disk import mnist_idx
 
 from trainability.config import RunConfig
 from trainability.training.record import read_run
@@ -141,3 +142,12 @@ def test_the_probe_of_another_plan_is_named_and_not_judged(tmp_path: Path) -> No
     problems: list[str] = []
     assert result_of(TRIALS["conclusion-2"], "pocket", tmp_path, problems).probes == {}
     assert "another plan" in problems[0]
+
+
+def test_real_sets_are_packed_before_the_runs_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINABILITY_CACHE", str(tmp_path / "cache"))
+    places = {"mnist": mnist_idx(tmp_path / "mnist", zipped=True)}
+    jobs = jobs_of([TRIALS["mnist-fail"]], "desk", ["as-run", "repaired"], places=places)
+    done = trial_runs.replay(jobs, tmp_path, num_processes=2, keep_weights=False, on_finished=lambda job: None)
+    # The set was read, by processes that can start none to pack it: so small a one has no batch of 64.
+    assert [row.problem for row in done] == ["optim.batch-size is 64; the training set of mnist has 40 images"] * 2

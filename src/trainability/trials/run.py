@@ -37,6 +37,7 @@ from trainability.trials.cost import run_seconds
 from trainability.trials.judge import Numbers, Verdict, judge
 from trainability.trials.measure import measure, measure_probe
 from trainability.trials.photographs import photographs_among, probed_on_photographs
+from trainability.trials.real_sets import pack_sets
 from trainability.trials.scales import DESK_SETS, PERIOD, Scale, configure, in_sessions, scales_of
 from trainability.trials.trial import Plan, Trial, Variant
 
@@ -154,6 +155,7 @@ def replay(
     """
     if num_processes is None:
         num_processes = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    pack_sets(_config_of(job).data for job in jobs if job.scale != "pocket" and not _has_ended(job.place(root)))
     work = [(job, root, keep_weights) for job in jobs]
     done = []
     # Spawned: a process that has used threads or a GPU cannot be forked safely.
@@ -204,8 +206,7 @@ def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
         found = (diagnosis or check_config(probe_config(plan))).to_dict()
         write_json(place, {"plan": asdict(plan), "environment": made_on, **found})
         return False
-    assert job.variant is not None
-    config = configure(trial, job.scale, job.variant, job.seed, places=job.places)
+    config = _config_of(job)
     if _has_ended(place):
         _check_same(place, config)
         return True
@@ -217,6 +218,11 @@ def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
         # The book shows records; its weights would take gigabytes.
         shutil.rmtree(place / "checkpoints")
     return False
+
+
+def _config_of(job: Job) -> RunConfig:
+    assert job.variant is not None
+    return configure(TRIALS[job.trial], job.scale, job.variant, job.seed, places=job.places)
 
 
 def _has_ended(place: Path) -> bool:
