@@ -128,9 +128,14 @@ FAULTS = {
         "untrained_parameter.unmanaged unmoved_parameter foreign_optimizer",
         trained=_critic_twice,
     ),
-    "generator is asked to be found out": fault(GAN, "target 0 for made points in the generator's loss", "wrong_sign", body=plays(goal=0.0)),
+    "generator is asked to be found out": fault(
+        GAN, "target 0 for made points in the generator's loss", "wrong_sign", body=plays(goal=0.0)
+    ),
     "gan at rate 1": fault(
-        GAN, "lr=1 under Adam", "exploding_gradient update_ratio.large plateau.large_steps oscillation loss_cliff", options={"lr": 1.0}
+        GAN,
+        "lr=1 under Adam",
+        "exploding_gradient update_ratio.large plateau.large_steps oscillation loss_cliff",
+        options={"lr": 1.0},
     ),
     "gan at rate 1e-8": fault(
         GAN, "lr=1e-8 under Adam", "update_ratio.small plateau.small_steps unmoved_parameter.rounding", options={"lr": 1e-8}

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.material import Data, digits, raw_digits
-from programs.program import Program, but, fault, makes_no_step
+from programs.program import Program, but, fault
 
 
 class Auto(nn.Module):
@@ -103,7 +103,12 @@ AUTO = Program(
     steps=300,
 )
 UNIT = but(
-    AUTO, model=lambda: Auto(last=nn.Sigmoid()), train=lambda: unit_rows(True), held_out=lambda: unit_rows(False), loss=F.binary_cross_entropy, steps=500
+    AUTO,
+    model=lambda: Auto(last=nn.Sigmoid()),
+    train=lambda: unit_rows(True),
+    held_out=lambda: unit_rows(False),
+    loss=F.binary_cross_entropy,
+    steps=500,
 )
 VAE = but(AUTO, model=Variational, loss=None, training_step=_elbo(0.5))
 
@@ -111,23 +116,34 @@ SOUND = {"autoencoder": AUTO, "autoencoder of unit pixels": UNIT, "tied autoenco
 
 FAULTS = {
     "relu on standardised pixels": fault(
-        but(AUTO, steps=500), "nn.ReLU ends a decoder of standardised pixels", "unreachable_target capped_loss clamped_logits", model=lambda: Auto(last=nn.ReLU())
+        but(AUTO, steps=500),
+        "nn.ReLU ends a decoder of standardised pixels",
+        "unreachable_target capped_loss clamped_logits",
+        model=lambda: Auto(last=nn.ReLU()),
     ),
     "bytes under binary cross-entropy": fault(
-        UNIT, "targets of 0 to 255 under binary cross-entropy with logits", "target_scale label_range unreachable_target wrong_sign loss_below_floor", model=Auto, loss=F.binary_cross_entropy_with_logits, train=lambda: _bytes(True)
+        UNIT,
+        "targets of 0 to 255 under binary cross-entropy with logits",
+        "target_scale label_range unreachable_target wrong_sign loss_below_floor",
+        model=Auto,
+        loss=F.binary_cross_entropy_with_logits,
+        train=lambda: _bytes(True),
     ),
-    "code detached": fault(AUTO, "code.detach() before the decoder", "unreached_parameter.detached", model=lambda: Auto(cut=True)),
+    "code detached": fault(
+        AUTO, "code.detach() before the decoder", "unreached_parameter.detached", model=lambda: Auto(cut=True)
+    ),
     "decoder not in the optimizer": fault(
-        AUTO, "the optimizer gets the encoder alone", "untrained_parameter unmoved_parameter", trained=lambda m: m.encoder.parameters()
+        AUTO,
+        "the optimizer gets the encoder alone",
+        "untrained_parameter unmoved_parameter",
+        trained=lambda m: m.encoder.parameters(),
     ),
-    "divergence weighed by 500": fault(VAE, "the divergence weighs 500 times too much", "loss_terms posterior_collapse", training_step=_elbo(500.0)),
+    "divergence weighed by 500": fault(
+        VAE, "the divergence weighs 500 times too much", "loss_terms posterior_collapse", training_step=_elbo(500.0)
+    ),
     "divergence of the wrong sign": fault(VAE, "minus the divergence", "wrong_sign", training_step=_elbo(0.5, -1.0)),
     "no backward": fault(AUTO, "loss.backward() is missing", "zero_gradient no_backward", body=_no_backward),
-    "autoencoder without step": fault(AUTO, "optimizer.step() is missing", "never_steps", body=makes_no_step),
     "autoencoder at rate 2": fault(
         AUTO, "lr=2 under Adam", "exploding_gradient update_ratio.large plateau.large_steps oscillation", options={"lr": 2.0}
-    ),
-    "autoencoder at rate 1e-7": fault(
-        AUTO, "lr=1e-7 under Adam", "update_ratio.small plateau.small_steps unmoved_parameter.rounding", options={"lr": 1e-7}
     ),
 }

@@ -234,11 +234,19 @@ def _share_of_last(pairs: list[tuple[Tensor, Tensor]]) -> float:
 
 
 def _focal(output: Tensor, target: Tensor) -> Tensor:
-    return ((1 - torch.softmax(output, dim=1).gather(1, target[:, None])[:, 0]) ** 2 * F.cross_entropy(output, target, reduction="none")).mean()
+    return (
+        (1 - torch.softmax(output, dim=1).gather(1, target[:, None])[:, 0]) ** 2
+        * F.cross_entropy(output, target, reduction="none")
+    ).mean()
 
 
 CNN = Program(
-    model=cnn, train=lambda: digits(True), held_out=lambda: digits(False), score=class_score, loss=F.cross_entropy, metric=accuracy
+    model=cnn,
+    train=lambda: digits(True),
+    held_out=lambda: digits(False),
+    score=class_score,
+    loss=F.cross_entropy,
+    metric=accuracy,
 )
 MLP = but(CNN, model=mlp, train=lambda: flat_digits(True), held_out=lambda: flat_digits(False))
 SGD = but(MLP, optimizer=torch.optim.SGD, options={"lr": 0.05, "momentum": 0.9})
@@ -260,12 +268,8 @@ SOUND = {
     "adadelta": but(CNN, optimizer=torch.optim.Adadelta, options={"lr": 1.0}),
     "adagrad": but(MLP, optimizer=torch.optim.Adagrad, options={"lr": 0.03}),
     "rmsprop": but(MLP, optimizer=torch.optim.RMSprop, options={"lr": 1e-3}),
-    "lbfgs": but(
-        MLP, optimizer=torch.optim.LBFGS, options={"lr": 0.5, "max_iter": 4}, body=in_closure, batch=512, steps=25
-    ),
-    "dropout": but(
-        MLP, model=lambda: nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
-    ),
+    "lbfgs": but(MLP, optimizer=torch.optim.LBFGS, options={"lr": 0.5, "max_iter": 4}, body=in_closure, batch=512, steps=25),
+    "dropout": but(MLP, model=lambda: nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))),
     "large head": but(MLP, model=lambda: nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 1000))),
     "bf16": but(CNN, body=in_bf16),
     "warmup and cosine": but(
@@ -284,7 +288,9 @@ SOUND = {
         steps=400,
     ),
     "pixels divided by 16": but(
-        CNN, train=lambda: (raw_digits(True)[0] / 16, raw_digits(True)[1]), held_out=lambda: (raw_digits(False)[0] / 16, raw_digits(False)[1])
+        CNN,
+        train=lambda: (raw_digits(True)[0] / 16, raw_digits(True)[1]),
+        held_out=lambda: (raw_digits(False)[0] / 16, raw_digits(False)[1]),
     ),
     "log softmax and nll": but(MLP, model=ending(mlp, nn.LogSoftmax(dim=1)), loss=F.nll_loss),
     "strong decay under adamw": but(MLP, optimizer=torch.optim.AdamW, options={"lr": 2e-3, "weight_decay": 0.1}),
@@ -299,7 +305,12 @@ def _frozen() -> nn.Module:
 
 FAULTS = {
     "softmax under cross-entropy": fault(
-        CNN, "nn.Softmax ends the model", "softmax_twice capped_loss", model=ending(cnn, nn.Softmax(dim=1)), optimizer=torch.optim.SGD, options={"lr": 0.05}
+        CNN,
+        "nn.Softmax ends the model",
+        "softmax_twice capped_loss",
+        model=ending(cnn, nn.Softmax(dim=1)),
+        optimizer=torch.optim.SGD,
+        options={"lr": 0.05},
     ),
     "relu on the logits": fault(
         DEEP, "nn.ReLU ends the model", "clamped_logits capped_loss", model=ending(DEEP.model, nn.ReLU())
@@ -307,22 +318,34 @@ FAULTS = {
     "adam rate 0.3": fault(
         CNN, "lr=0.3 under Adam", "exploding_gradient update_ratio.large plateau.large_steps oscillation", options={"lr": 0.3}
     ),
-    "sgd rate 5": fault(SGD, "lr=5 under SGD with momentum", "exploding_gradient update_ratio.large plateau.large_steps oscillation", options={"lr": 5.0, "momentum": 0.9}),
+    "sgd rate 5": fault(
+        SGD,
+        "lr=5 under SGD with momentum",
+        "exploding_gradient update_ratio.large plateau.large_steps oscillation",
+        options={"lr": 5.0, "momentum": 0.9},
+    ),
     "sgd rate 1e-6": fault(
-        SGD, "lr=1e-6 under SGD", "update_ratio.small plateau.small_steps slow_start unmoved_parameter.rounding", options={"lr": 1e-6, "momentum": 0.9}
+        SGD,
+        "lr=1e-6 under SGD",
+        "update_ratio.small plateau.small_steps slow_start unmoved_parameter.rounding",
+        options={"lr": 1e-6, "momentum": 0.9},
     ),
     "deep sigmoid": fault(
-        DEEP, "ten sigmoid layers with default weights", "vanishing_gradient saturation", model=lambda: mlp(10, activation=nn.Sigmoid)
+        DEEP,
+        "ten sigmoid layers with default weights",
+        "vanishing_gradient saturation",
+        model=lambda: mlp(10, activation=nn.Sigmoid),
     ),
     "all weights zero": fault(
-        DEEP, "weights and biases start at zero", "flat_loss identical_units gain_budget_low", model=drawn(lambda: mlp(10), all_constant(0.0))
+        DEEP,
+        "weights and biases start at zero",
+        "flat_loss identical_units gain_budget_low",
+        model=drawn(lambda: mlp(10), all_constant(0.0)),
     ),
     "all weights alike": fault(
         MLP, "weights and biases start at 0.05", "identical_units", model=drawn(mlp, all_constant(0.05))
     ),
-    "weights too large": fault(
-        DEEP, "N(0, 1) in ten layers", "gain_budget_high", model=drawn(lambda: mlp(10), gaussian(1.0))
-    ),
+    "weights too large": fault(DEEP, "N(0, 1) in ten layers", "gain_budget_high", model=drawn(lambda: mlp(10), gaussian(1.0))),
     "weights too small": fault(
         DEEP, "N(0, 0.02) in ten layers", "gain_budget_low slow_start", model=drawn(lambda: mlp(10), gaussian(0.02))
     ),
@@ -380,7 +403,10 @@ FAULTS = {
         SGD, "momentum 0.9999", "momentum exploding_gradient oscillation loss_cliff", options={"lr": 0.05, "momentum": 0.9999}
     ),
     "decay 0.5": fault(
-        SGD, "weight_decay=0.5 under SGD", "weights_decayed slow_start", options={"lr": 0.05, "momentum": 0.9, "weight_decay": 0.5}
+        SGD,
+        "weight_decay=0.5 under SGD",
+        "weights_decayed slow_start",
+        options={"lr": 0.05, "momentum": 0.9, "weight_decay": 0.5},
     ),
     "clip at 1e-5": fault(SGD, "max_norm=1e-5", "plateau.clipped clipping", clip=1e-5),
     "schedule stepped per step": fault(
@@ -400,7 +426,10 @@ FAULTS = {
     "nll of logits": fault(MLP, "nll_loss without log_softmax", "wrong_sign loss_below_floor", loss=F.nll_loss),
     "nan in the data": fault(MLP, "some pixels are NaN", "not_finite_data", train=lambda: _some_nan(True)),
     "colours shifted after normalisation": fault(
-        CNN, "a shift of up to 20 of images with std 1, then clamp(0, 1)", "blank_images", train=lambda: _shifted_and_clipped(True)
+        CNN,
+        "a shift of up to 20 of images with std 1, then clamp(0, 1)",
+        "blank_images",
+        train=lambda: _shifted_and_clipped(True),
     ),
     "layers in a list": fault(
         but(MLP, model=lambda: Listed(nn.ModuleList), options={"lr": 5e-3}),
@@ -409,7 +438,10 @@ FAULTS = {
         model=Listed,
     ),
     "features detached": fault(
-        but(MLP, model=Halves), "features.detach() before the head", "unreached_parameter.detached", model=lambda: Halves(cut=True)
+        but(MLP, model=Halves),
+        "features.detach() before the head",
+        "unreached_parameter.detached",
+        model=lambda: Halves(cut=True),
     ),
     "validation not normalised": fault(
         CNN, "validation images of 0 to 255", "split_shift", validation=lambda: _validation_not_normalised(False)
@@ -426,11 +458,14 @@ FAULTS = {
     "pixels of different images mixed": fault(
         MLP, "x.T.reshape(n, 64): every row holds pixels of many images", "shuffled_labels", train=lambda: _columns_mixed(True)
     ),
-    "half precision under adam": fault(
-        MLP, "model.half() with Adam's eps of 1e-8", "eps_underflow", dtype=torch.float16
-    ),
+    "half precision under adam": fault(MLP, "model.half() with Adam's eps of 1e-8", "eps_underflow", dtype=torch.float16),
     "sum of the losses": fault(
-        SGD, "reduction='sum'", "sum_for_mean", loss=lambda o, t: F.cross_entropy(o, t, reduction="sum"), options={"lr": 0.3, "momentum": 0.9}, batch=64
+        SGD,
+        "reduction='sum'",
+        "sum_for_mean",
+        loss=lambda o, t: F.cross_entropy(o, t, reduction="sum"),
+        options={"lr": 0.3, "momentum": 0.9},
+        batch=64,
     ),
     "arg-max over the batch": fault(CNN, "argmax(dim=0) in the metric", "metric_wrong", metric=_wrong_dimension),
     "correct of the last batch": fault(CNN, "the last batch's count over all examples", "metric_wrong", metric=_share_of_last),

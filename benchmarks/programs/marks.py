@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.material import Data, flat_digits
-from programs.program import Program, but, ending, fault, keeps_gradients
+from programs.program import Program, but, ending, fault
 
 
 def marks(train: bool) -> Data:
@@ -60,18 +60,14 @@ FAULTS = {
         score=lambda m, d: agreement(m, d, 0.5),
     ),
     "marks through sigmoid twice": fault(
-        BITS, "nn.Sigmoid under the loss with logits", "softmax_twice capped_loss", model=ending(net, nn.Sigmoid()), optimizer=torch.optim.SGD, options={"lr": 0.1}
+        BITS,
+        "nn.Sigmoid under the loss with logits",
+        "softmax_twice capped_loss",
+        model=ending(net, nn.Sigmoid()),
+        optimizer=torch.optim.SGD,
+        options={"lr": 0.1},
     ),
     "outputs and targets exchanged": fault(
         BITS, "loss(target, output)", "wrong_sign swapped_arguments loss_below_floor", loss=_swapped
-    ),
-    "marks without zero_grad": fault(
-        but(BITS, optimizer=torch.optim.SGD, options={"lr": 0.5, "momentum": 0.9}), "zero_grad is missing", "stale_gradients missing_zero_grad", body=keeps_gradients
-    ),
-    "marks at rate 1e-5": fault(
-        but(BITS, optimizer=torch.optim.SGD, options={"lr": 0.5, "momentum": 0.9}),
-        "lr=1e-5 under SGD",
-        "update_ratio.small plateau.small_steps unmoved_parameter.rounding",
-        options={"lr": 1e-5},
     ),
 }

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.material import Data, first_sign, walks, waves
-from programs.program import Program, accuracy, but, class_score, ending, explained, fault, keeps_gradients
+from programs.program import Program, accuracy, but, class_score, ending, explained, fault
 
 
 class Classifier(nn.Module):
@@ -91,10 +91,25 @@ LSTM = Program(
     steps=200,
 )
 FORECAST = Program(
-    model=Forecast, train=lambda: waves(True), held_out=lambda: waves(False), score=explained, loss=F.mse_loss, options={"lr": 0.01}
+    model=Forecast,
+    train=lambda: waves(True),
+    held_out=lambda: waves(False),
+    score=explained,
+    loss=F.mse_loss,
+    options={"lr": 0.01},
 )
-MEMORY = but(LSTM, model=_loud(lambda: Classifier(2, kind=nn.RNN), 1.0), train=lambda: first_sign(True), held_out=lambda: first_sign(False), clip=1.0, options={"lr": 2e-3}, steps=400)
-COPY = but(FORECAST, model=lambda: Decoder(of_zeros=False), train=lambda: _series_itself(True), held_out=lambda: _series_itself(False))
+MEMORY = but(
+    LSTM,
+    model=_loud(lambda: Classifier(2, kind=nn.RNN), 1.0),
+    train=lambda: first_sign(True),
+    held_out=lambda: first_sign(False),
+    clip=1.0,
+    options={"lr": 2e-3},
+    steps=400,
+)
+COPY = but(
+    FORECAST, model=lambda: Decoder(of_zeros=False), train=lambda: _series_itself(True), held_out=lambda: _series_itself(False)
+)
 
 SOUND = {
     "lstm": LSTM,
@@ -110,7 +125,12 @@ FAULTS = {
         LSTM, "batch_first is not given", "batch_leakage", model=lambda: Classifier(4, batch_first=False)
     ),
     "lstm into softmax": fault(
-        LSTM, "softmax under cross_entropy", "softmax_twice capped_loss", model=ending(lambda: Classifier(4), nn.Softmax(dim=1)), optimizer=torch.optim.SGD, options={"lr": 0.1}
+        LSTM,
+        "softmax under cross_entropy",
+        "softmax_twice capped_loss",
+        model=ending(lambda: Classifier(4), nn.Softmax(dim=1)),
+        optimizer=torch.optim.SGD,
+        options={"lr": 0.1},
     ),
     "first output in place of the last": fault(
         LSTM, "output[:, 0] is read", "ignored_input unused_input", model=lambda: Classifier(4, reads=0)
@@ -134,13 +154,18 @@ FAULTS = {
         LSTM, "lr=3 under Adam", "exploding_gradient update_ratio.large plateau.large_steps oscillation", options={"lr": 3.0}
     ),
     "lstm at rate 1e-4 under sgd": fault(
-        LSTM, "lr=1e-4 under SGD", "update_ratio.small plateau.small_steps too_slow unmoved_parameter.rounding", optimizer=torch.optim.SGD, options={"lr": 1e-4}
+        LSTM,
+        "lr=1e-4 under SGD",
+        "update_ratio.small plateau.small_steps too_slow unmoved_parameter.rounding",
+        optimizer=torch.optim.SGD,
+        options={"lr": 1e-4},
     ),
     "kilowatts as they are": fault(
-        FORECAST, "series and targets around 40,000", "target_scale input_scale", train=lambda: _kilowatts(True), held_out=lambda: _kilowatts(False)
-    ),
-    "forecast without a column": fault(
-        FORECAST, "outputs (n, 1) against targets (n,)", "target_broadcast", train=lambda: _targets_without_column(True)
+        FORECAST,
+        "series and targets around 40,000",
+        "target_scale input_scale",
+        train=lambda: _kilowatts(True),
+        held_out=lambda: _kilowatts(False),
     ),
     "forecast of zeros": fault(
         FORECAST, "zeros_like(x) goes into the LSTM", "constant_input", model=lambda: Forecast(placeholder=True)
@@ -148,10 +173,10 @@ FAULTS = {
     "decoder of zeros": fault(
         COPY, "zeros in place of the shifted series", "constant_input", model=lambda: Decoder(of_zeros=True)
     ),
-    "forecast without zero_grad": fault(
-        but(FORECAST, optimizer=torch.optim.SGD, options={"lr": 0.2, "momentum": 0.9}), "zero_grad is missing", "stale_gradients missing_zero_grad", body=keeps_gradients
-    ),
     "clip at 1e-4 in an lstm": fault(
-        but(LSTM, optimizer=torch.optim.SGD, options={"lr": 0.3, "momentum": 0.9}, clip=1.0), "max_norm=1e-4", "plateau.clipped clipping", clip=1e-4
+        but(LSTM, optimizer=torch.optim.SGD, options={"lr": 0.3, "momentum": 0.9}, clip=1.0),
+        "max_norm=1e-4",
+        "plateau.clipped clipping",
+        clip=1e-4,
     ),
 }

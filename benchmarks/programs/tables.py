@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.material import Data, moons, table
-from programs.program import Program, but, climbs, ending, explained, fault
+from programs.program import Program, but, ending, explained, fault
 
 
 def net(inputs: int = 8, outputs: int = 1, width: int = 48) -> nn.Sequential:
@@ -128,7 +128,12 @@ BINARY = Program(
 )
 XOR = but(BINARY, train=lambda: _corners(True), held_out=lambda: _corners(False))
 CATEGORIES = but(
-    REGRESSION, model=lambda: Mixed(True), train=lambda: _categories(True), held_out=lambda: _categories(False), options={"lr": 0.02}, batch=64
+    REGRESSION,
+    model=lambda: Mixed(True),
+    train=lambda: _categories(True),
+    held_out=lambda: _categories(False),
+    options={"lr": 0.02},
+    batch=64,
 )
 
 SOUND = {
@@ -137,7 +142,13 @@ SOUND = {
     "huber": but(REGRESSION, loss=F.smooth_l1_loss),
     "median regression": but(REGRESSION, loss=_pinball),
     "yes or no": BINARY,
-    "yes or no by sigmoid and bce": but(BINARY, model=ending(BINARY.model, nn.Sigmoid()), loss=F.binary_cross_entropy, score=lambda m, d: yes_or_no(lambda x: m(x) - 0.5, d), metric=None),
+    "yes or no by sigmoid and bce": but(
+        BINARY,
+        model=ending(BINARY.model, nn.Sigmoid()),
+        loss=F.binary_cross_entropy,
+        score=lambda m, d: yes_or_no(lambda x: m(x) - 0.5, d),
+        metric=None,
+    ),
     "exclusive or": XOR,
     "categories looked up": CATEGORIES,
 }
@@ -148,19 +159,38 @@ FAULTS = {
         REGRESSION, "outputs (n, 1) against targets (n,)", "target_broadcast", train=lambda: _flat_targets(True)
     ),
     "prices as they are": fault(
-        REGRESSION, "targets of 250,000 give or take 80,000", "target_scale", train=lambda: _prices(True), held_out=lambda: _prices(False)
+        REGRESSION,
+        "targets of 250,000 give or take 80,000",
+        "target_scale",
+        train=lambda: _prices(True),
+        held_out=lambda: _prices(False),
     ),
     "prices under sgd": fault(
-        PLAIN, "targets of 250,000 give or take 80,000", "target_scale", train=lambda: _prices(True), held_out=lambda: _prices(False)
+        PLAIN,
+        "targets of 250,000 give or take 80,000",
+        "target_scale",
+        train=lambda: _prices(True),
+        held_out=lambda: _prices(False),
     ),
     "relu on a signed output": fault(
-        REGRESSION, "nn.ReLU ends a model whose targets are negative too", "unreachable_target capped_loss clamped_logits", model=ending(net, nn.ReLU())
+        REGRESSION,
+        "nn.ReLU ends a model whose targets are negative too",
+        "unreachable_target capped_loss clamped_logits",
+        model=ending(net, nn.ReLU()),
     ),
     "sigmoid on a signed output": fault(
-        REGRESSION, "nn.Sigmoid ends a regression", "unreachable_target capped_loss clamped_logits", model=ending(net, nn.Sigmoid())
+        REGRESSION,
+        "nn.Sigmoid ends a regression",
+        "unreachable_target capped_loss clamped_logits",
+        model=ending(net, nn.Sigmoid()),
     ),
     "columns in their own units": fault(
-        PLAIN, "columns from 0.001 to 90,000", "input_scale", train=lambda: _units(True), held_out=lambda: _units(False), options={"lr": 0.01, "momentum": 0.9}
+        PLAIN,
+        "columns from 0.001 to 90,000",
+        "input_scale",
+        train=lambda: _units(True),
+        held_out=lambda: _units(False),
+        options={"lr": 0.01, "momentum": 0.9},
     ),
     "features all zero": fault(
         REGRESSION, "a wrong scaler leaves zeros", "constant_input blank_images", train=lambda: _zeroed(True)
@@ -169,21 +199,36 @@ FAULTS = {
     "category as a quantity": fault(
         CATEGORIES, "the number of the category goes into a linear layer", "numbers_for_words", model=lambda: Mixed(False)
     ),
-    "rows out of step": fault(REGRESSION, "targets belong to other rows", "shuffled_labels shuffled_targets", train=lambda: _shuffled(True)),
-    "sgd rate 3 in regression": fault(PLAIN, "lr=3", RATE, options={"lr": 3.0, "momentum": 0.9}),
+    "rows out of step": fault(
+        REGRESSION, "targets belong to other rows", "shuffled_labels shuffled_targets", train=lambda: _shuffled(True)
+    ),
     "adam rate 1 in regression": fault(REGRESSION, "lr=1 under Adam", RATE, options={"lr": 1.0}),
     "adam rate 1e-7": fault(
-        REGRESSION, "lr=1e-7 under Adam", "update_ratio.small plateau.small_steps unmoved_parameter.rounding too_slow", options={"lr": 1e-7}
+        REGRESSION,
+        "lr=1e-7 under Adam",
+        "update_ratio.small plateau.small_steps unmoved_parameter.rounding too_slow",
+        options={"lr": 1e-7},
     ),
-    "gradient ascent in regression": fault(REGRESSION, "the sign of the loss is turned in backward", "wrong_sign", body=climbs),
     "sigmoid twice": fault(
-        BINARY, "nn.Sigmoid under binary_cross_entropy_with_logits", "softmax_twice capped_loss", model=ending(BINARY.model, nn.Sigmoid()), score=lambda m, d: yes_or_no(lambda x: m(x) - 0.5, d), metric=None
+        BINARY,
+        "nn.Sigmoid under binary_cross_entropy_with_logits",
+        "softmax_twice capped_loss",
+        model=ending(BINARY.model, nn.Sigmoid()),
+        score=lambda m, d: yes_or_no(lambda x: m(x) - 0.5, d),
+        metric=None,
     ),
     "labels of plus and minus one": fault(
-        BINARY, "targets -1 and 1 under binary cross-entropy", "label_range unreachable_target wrong_sign loss_below_floor", train=lambda: _plus_and_minus(True), steps=600
+        BINARY,
+        "targets -1 and 1 under binary cross-entropy",
+        "label_range unreachable_target wrong_sign loss_below_floor",
+        train=lambda: _plus_and_minus(True),
+        steps=600,
     ),
     "cross-entropy of one output": fault(
-        BINARY, "cross_entropy on one logit: always zero", "flat_loss constant_loss zero_gradient one_class_softmax", loss=F.cross_entropy
+        BINARY,
+        "cross_entropy on one logit: always zero",
+        "flat_loss constant_loss zero_gradient one_class_softmax",
+        loss=F.cross_entropy,
     ),
     "softmax over one output": fault(
         BINARY,
@@ -195,7 +240,9 @@ FAULTS = {
     "no activation": fault(
         XOR, "linear on linear", "linear_stack", model=lambda: nn.Sequential(nn.Linear(2, 32), nn.Linear(32, 1))
     ),
-    "arg-max of one logit": fault(BINARY, "argmax(dim=1) in the metric of one logit", "metric_wrong", metric=_accuracy_of_argmax),
+    "arg-max of one logit": fault(
+        BINARY, "argmax(dim=1) in the metric of one logit", "metric_wrong", metric=_accuracy_of_argmax
+    ),
     "log of zero": fault(
         BINARY,
         "log(sigmoid) by hand, inputs a hundred times too large",
