@@ -116,7 +116,7 @@ def train(built: Built, *, watch: bool = False) -> tuple[list[float], float | No
     monitors = [
         Monitor(m, o, _SAMPLED_EVERY, clip=program.clip) for m, o in zip(built.models(), built.optimizers(), strict=True)
     ]
-    seen: Callable[[Tensor], None] = _tells(monitors) if watch else nobody
+    seen = _tells(built, monitors) if watch else nobody
     loop = Loop(loss_of=program.loss_of, clip=program.clip, seen=seen)
     losses: list[float] = []
     reported: float | None = None
@@ -139,10 +139,11 @@ def train(built: Built, *, watch: bool = False) -> tuple[list[float], float | No
     return losses, reported, [monitor.evidence() for monitor in monitors] if watch else []
 
 
-def _tells(monitors: list[Monitor]) -> Callable[[Tensor], None]:
-    def seen(loss: Tensor) -> None:
-        for monitor in monitors:
-            monitor.after_backward(loss)
+def _tells(built: Built, monitors: list[Monitor]) -> Callable[..., None]:
+    named = dict(zip(built.model, monitors, strict=True)) if isinstance(built.model, dict) else {"": monitors[0]}
+
+    def seen(loss: Tensor, model: str = "") -> None:
+        named[model].after_backward(loss)
 
     return seen
 

@@ -439,6 +439,13 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(logit_spread=1.1e-3)),
     ),
     # loop
+    "long_momentum": Example(
+        {
+            "warning": Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9951)),
+            "hint": Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9951), **LEARNED),
+        },
+        near=Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9949)),
+    ),
     "blind": Example(
         {"error": Evidence(samples=(sample(), sample(layers=(), blind=True)))}, near=Evidence(samples=(sample(), sample()))
     ),
@@ -516,6 +523,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=seen((layer(dead_fraction=0.68),)),
     ),
+    "heavy_dropout": Example({"warning": fact(heavy_dropout=("drop",), dropout=0.95)}, near=fact()),
     "weights_decayed": Example({"warning": shrunk(0.049)}, near=shrunk(0.051)),
     "activation_scale": Example(
         {"hint": Evidence(probe=probed((layer(activation_rms=4.5),)))},

@@ -34,7 +34,7 @@ def _critic_loss(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(critic(real), ones) + F.binary_cross_entropy_with_logits(critic(made), zeros)
 
 
-def plays(*, cut: bool = False, clears: bool = True, goal: float = 1.0, critic_steps: bool = True):
+def plays(*, cut: bool = False, clears: bool = True, goal: float = 1.0):
     """The body of the loop, sound unless asked otherwise."""
 
     def body(model, optimizer, batch, loop: Loop) -> Tensor:
@@ -44,14 +44,14 @@ def plays(*, cut: bool = False, clears: bool = True, goal: float = 1.0, critic_s
             optimizer["critic"].zero_grad()
         loss = _critic_loss(model["critic"], real, made.detach())
         loss.backward()
-        loop.seen(loss)
-        if critic_steps:
-            optimizer["critic"].step()
+        loop.seen(loss, "critic")
+        optimizer["critic"].step()
         if clears:
             optimizer["generator"].zero_grad()
         answer = model["critic"](made.detach() if cut else made)
         fooled = F.binary_cross_entropy_with_logits(answer, torch.full_like(answer, goal))
         fooled.backward()
+        loop.seen(fooled, "generator")
         optimizer["generator"].step()
         return loss
 
@@ -67,13 +67,15 @@ def wasserstein(model, optimizer, batch, loop: Loop) -> Tensor:
         optimizer["critic"].zero_grad()
         loss = model["critic"](made).mean() - model["critic"](real).mean()
         loss.backward()
-        loop.seen(loss)
+        loop.seen(loss, "critic")
         optimizer["critic"].step()
         with torch.no_grad():
             for parameter in model["critic"].parameters():
                 parameter.clamp_(-0.1, 0.1)
     optimizer["generator"].zero_grad()
-    (-model["critic"](model["generator"](torch.randn(len(real), 4))).mean()).backward()
+    fooled = -model["critic"](model["generator"](torch.randn(len(real), 4))).mean()
+    fooled.backward()
+    loop.seen(fooled, "generator")
     optimizer["generator"].step()
     return loss
 

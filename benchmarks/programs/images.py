@@ -393,14 +393,14 @@ FAULTS = {
     "dropout 0.99": fault(
         MLP,
         "nn.Dropout is given the share to keep",
-        "dropout",
+        "heavy_dropout",
         model=lambda: nn.Sequential(
             *(nn.Linear(64, 48), nn.ReLU(), nn.Dropout(0.99), nn.Linear(48, 48), nn.ReLU(), nn.Dropout(0.99), nn.Linear(48, 10))
         ),
     ),
     "biases at -10": fault(CNN, "biases of convolutions start at -10", "dead_units.bias", model=drawn(cnn, sunk_biases)),
     "momentum 0.9999": fault(
-        SGD, "momentum 0.9999", "momentum exploding_gradient oscillation loss_cliff", options={"lr": 0.05, "momentum": 0.9999}
+        SGD, "momentum 0.9999", "long_momentum exploding_gradient oscillation loss_cliff", options={"lr": 0.05, "momentum": 0.9999}
     ),
     "decay 0.5": fault(
         SGD,

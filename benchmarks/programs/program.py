@@ -14,7 +14,7 @@ from torch.nn import functional as F
 Data = tuple[Tensor, ...]
 
 
-def nobody(loss: Tensor) -> None:
+def nobody(loss: Tensor, model: str = "") -> None:
     """Nobody watches."""
 
 
@@ -25,12 +25,12 @@ class Loop:
     Attributes:
         loss_of: (model, batch) -> loss.
         clip: gradient-norm threshold; None for no clipping.
-        seen: called with the loss after backward, as `Monitor.after_backward` is.
+        seen: called with the loss after backward, as `Monitor.after_backward` is, and of several models with the one's name.
     """
 
     loss_of: Callable[[Any, Any], Tensor]
     clip: float | None = None
-    seen: Callable[[Tensor], None] = nobody
+    seen: Callable[..., None] = nobody
 
 
 Body = Callable[[Any, Any, Any, Loop], Tensor]

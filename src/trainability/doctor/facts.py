@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unreached:
@@ -90,6 +92,10 @@ class Facts:
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one.
+        unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
+            depend on later ones: what comes next is asked of nothing.
+        heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
+        dropout: the largest probability among them.
         stacked: weight layers with nothing between them.
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
@@ -125,6 +131,9 @@ class Facts:
     target_outside_unit: float | None = None
     leakage: float | None = None
     future: float | None = None
+    unshifted: bool = False
+    heavy_dropout: tuple[str, ...] = ()
+    dropout: float | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None
     loss: float | None = None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import Facts, Stacked, Unreached
+from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
@@ -52,7 +53,7 @@ def look(
         seen = ForwardPass(plain, batch)
         with torch.enable_grad(), seen:
             loss = forward(plain, batch).sum()
-        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
+        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "the graph of the loss": lambda: {"graph": loss_graph(loss, plain, optimizer, original=plain_module(model))},
             "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
@@ -60,7 +61,7 @@ def look(
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
             "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
-            "tokens that see later ones": lambda: {"future": _future(plain, seen)},
+            "tokens that see later ones": lambda: _tokens(plain, seen),
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
@@ -193,15 +194,19 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
-def _future(model: nn.Module, seen: ForwardPass) -> float | None:
-    """Only where a tensor of the batch is an input shifted by one: then the task is to say what comes next."""
+def _tokens(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
+    """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2 or given.shape[1] < 4:
             continue
         for _, target in seen.batch:
-            if target.shape == given.shape and target is not given and torch.equal(target[:, :-1], given[:, 1:]):
-                return sees_later(model, seen.inputs, position)
-    return None
+            if target.shape != given.shape or target is given:
+                continue
+            if torch.equal(target[:, :-1], given[:, 1:]):
+                return {"future": sees_later(model, seen.inputs, position)}
+            if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
+                return {"unshifted": sees_later(model, seen.inputs, position) == 0.0}
+    return {}
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

@@ -19,7 +19,8 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
-from trainability.doctor.measure.graph import loss_graph
+from trainability.doctor.measure.dropout import dropout_facts
+from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, to_host
 from trainability.doctor.rules.verdict import diagnose
@@ -233,12 +234,17 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = _gauges(self._trained())
+            self._sampler.gauges = _gauges(self._stepped())
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
+
+    def _stepped(self) -> list[nn.Parameter]:
+        """What the optimizer clears and clips; what it does not hold keeps its gradients."""
+        held = managed_parameters(self._optimizer)
+        return [p for p in self._trained() if self._optimizer is None or id(p) in held]
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._micro:
@@ -249,7 +255,8 @@ class Monitor:
         parameters = self._trained()
         device = parameters[0].device if parameters else "cpu"
         if self._facts is None and isinstance(loss, Tensor):
-            self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
+            graph = loss_graph(loss, self._plain, self._optimizer)  # the first loss tells
+            self._facts = Facts(graph=graph, **dropout_facts(self._plain))
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)

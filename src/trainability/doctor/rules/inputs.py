@@ -217,7 +217,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     """The output for a token depends on later tokens, which are the targets.
 
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
-        their rms when later tokens are exchanged, though they do not change when the same is asked twice.
+        their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
+        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
@@ -226,6 +227,19 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
     """
     future = _facts(evidence).future
+    if _facts(evidence).unshifted:
+        return [
+            Finding(
+                rule="sees_future",
+                code="sees_future.unshifted",
+                severity="error",
+                seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself",
+                measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
+                cause="the targets are not shifted by one",
+                remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]",
+                source="own; compared value for value",
+            )
+        ]
     if future is None or not future > 1e-4:
         return []
     return [
