@@ -506,7 +506,13 @@ EXAMPLES: dict[str, Example] = {
         {"warning": Evidence(probe=probed((layer(underflow_fraction=0.51),), precision="float16"))},
         near=Evidence(probe=probed((layer(underflow_fraction=0.5),), precision="float16")),
     ),
-    "update_ratio": Example({"hint": seen((layer(update_ratio=0.9e-5),))}, near=seen((layer(update_ratio=1.1e-5),))),
+    "update_ratio": Example(
+        {
+            "warning": Evidence(samples=(sample(layers=(layer(update_ratio=0.9e-5),)),), steps=steps(FLAT[:100])),
+            "hint": seen((layer(update_ratio=0.9e-5),)),
+        },
+        near=seen((layer(update_ratio=1.1e-5),)),
+    ),
     # layers
     "saturation": Example(
         {

@@ -135,6 +135,7 @@ CODES = {
     "rate_dies.zero": rehearsed(rates=(0.0,) * 30),
     "flat_loss.softmax_of_one": fact(graph=LossGraph(takes="log_softmax", num_outputs=1)),
     "unreachable_target.binary": graph("sigmoid", target_outside_unit=0.01),
+    "unreachable_target.exclusive": fact(rows_off_one=0.05),
     "sees_future.unshifted": fact(unshifted=True),
     "wrong_sign.uphill": rehearsed(
         reference=(Observation(step=0, loss=2.3), Observation(step=30, loss=9.0)),
@@ -156,6 +157,7 @@ def test_a_rule_that_tells_causes_apart_names_them(code):
         ("rate_dies", rehearsed(9, rates=(0.0,) * 9)),  # a warm-up may begin at 0
         ("flat_loss", fact(graph=LossGraph(takes="log_softmax", num_outputs=2))),
         ("unreachable_target", graph("sigmoid", target_outside_unit=0.0)),
+        ("unreachable_target", fact(rows_off_one=0.04)),
         (
             "wrong_sign",  # along one update of two the loss falls
             rehearsed(

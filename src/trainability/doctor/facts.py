@@ -88,6 +88,8 @@ class Facts:
         target_mean: of the target, where it is floating-point.
         target_below_zero: share of the target's values below 0.
         target_outside_unit: share of the target's values outside [0, 1].
+        rows_off_one: share of the examples whose targets do not sum to 1, where the outputs are probabilities that do, and the
+            loss is binary cross-entropy of them; None elsewhere.
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
@@ -129,6 +131,7 @@ class Facts:
     target_mean: float | None = None
     target_below_zero: float | None = None
     target_outside_unit: float | None = None
+    rows_off_one: float | None = None
     leakage: float | None = None
     future: float | None = None
     unshifted: bool = False

@@ -93,7 +93,22 @@ def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
         # Log-probabilities have many makers: log_softmax, the logarithm of a softmax, x - logsumexp(x).
         sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
         form = "log_probabilities" if float(sums.min()) < 0.05 else form
-    return {"task_loss": task.loss, "task_form": form, "negated_task": negated.loss if negated.loss != "nll_loss" else None}
+    return {
+        "rows_off_one": _rows_off_one(seen, task.loss),
+        "task_loss": task.loss,
+        "task_form": form,
+        "negated_task": negated.loss if negated.loss != "nll_loss" else None,
+    }
+
+
+def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
+    """Share of rows whose targets are not one mark in all, though the outputs of a row sum to 1."""
+    output, target = seen.output, seen.target()
+    if loss != "binary_cross_entropy" or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
+        return None
+    if output.shape != target.shape or bool(((output.detach().float().sum(dim=1) - 1).abs() > 1e-3).any()):
+        return None
+    return float(((target.float().sum(dim=1) - 1).abs() > 1e-3).float().mean())
 
 
 def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class ForwardPass(TorchFunctionMode):
     def __enter__(self) -> ForwardPass:
         self._handles = [self.model.register_forward_hook(self._on_output)]
         for name, module in self.model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._on_layer(name)))
+            self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
         super().__enter__()
         return self
 
@@ -69,11 +69,13 @@ class ForwardPass(TorchFunctionMode):
             self.inputs, self.output = args, first_tensor(output)
             self.returned = [tensor for _, tensor in tensors(output)]
 
-    def _on_layer(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def seen(module: nn.Module, args: Any) -> None:
+    def _on_layer(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
             own = any(p.dim() > 1 for p in module.parameters(recurse=False))
-            if not args or not own or isinstance(module, (*RECURRENT, nn.Embedding, nn.EmbeddingBag)):
+            # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
+            has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
+            if not args or not own or has_state or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 return
             given = args[0]
             if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:

@@ -352,4 +352,5 @@ def _largest_update(evidence: Evidence) -> float:
     first = evidence.samples[0].layers if evidence.samples else ()
     probed = evidence.probe.layers if evidence.probe is not None else ()
     layers = (*probed, *first, *reading.latest_layers(evidence))
-    return max((s.update_ratio for s in layers if s.update_ratio is not None and s.kind != "norm"), default=0.0)
+    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and s.kind != "norm"]
+    return max((ratio if math.isfinite(ratio) else math.inf for ratio in ratios), default=0.0)

@@ -33,7 +33,8 @@ def _is_matrix(layer: LayerStats) -> bool:
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
-    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation.
+    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. Of a run whose loss has
+        not fallen the first sampled step and what was seen before it count, too.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -41,7 +42,9 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
-    layers = [s for s in reading.latest_layers(evidence) if _is_matrix(s) and s.update_ratio is not None]
+    # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
+    began = () if not evidence.steps or reading.has_learned(evidence) else _at_the_beginning(evidence)
+    layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
     if not large:
         return []
@@ -57,9 +60,15 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             cause="the gradient is too large for this learning rate",
             remedy=smaller_steps(evidence, divisor),
             source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
-            layers=reading.names(large),
+            layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
+
+
+def _at_the_beginning(evidence: Evidence) -> tuple[LayerStats, ...]:
+    """Layers at the first sampled step, if that was the first step, and in the probe."""
+    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
+    return (*first, *(evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()))
 
 
 def _finite_or_infinite(ratio: float | None) -> float:
@@ -146,11 +155,12 @@ def underflow(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("hint",))
+@rule(severities=("warning", "hint"), explains=("prediction_collapse",))
 def update_ratio(evidence: Evidence) -> list[Finding]:
     """The typical update is far from 1e-3 of the weight.
 
-    Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1.
+    Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
+        where it is below 1e-5, was so at the first step, and the loss has fallen by less than 2 % in 100 steps and more.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -163,11 +173,12 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     middle = statistics.median(ratios)
     if 1e-5 <= middle <= 1e-1:
         return []
+    stands = middle < 1e-5 and _never_moved(evidence)
     return [
         Finding(
             rule="update_ratio",
             code="update_ratio.small" if middle < 1e-5 else "update_ratio.large",
-            severity="hint",
+            severity="warning" if stands else "hint",
             seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
             measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
             cause="the learning rate is far from what the gradients ask for",
@@ -175,3 +186,13 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
+
+
+def _never_moved(evidence: Evidence) -> bool:
+    """Whether steps were tiny from the first one on, and the loss is where it began."""
+    steps, recent = reading.finite_steps(evidence), reading.recent_loss(evidence)
+    if recent is None or len(steps) < 100 or not reading.started_at_zero(evidence) or evidence.samples[0].step != 1:
+        return False
+    ratios = [s.update_ratio for s in evidence.samples[0].layers if s.update_ratio is not None and _is_matrix(s)]
+    before = statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
+    return bool(ratios) and statistics.median(ratios) < 1e-5 and abs(recent - before) < 0.02 * abs(before)

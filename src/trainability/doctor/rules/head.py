@@ -150,7 +150,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss is a squared or absolute difference, its outputs come out of a ReLU, sigmoid or softmax, and 5 % or more
         of the targets are below 0, or outside [0, 1]. An error from a quarter. Under `binary_cross_entropy_with_logits` one
-        target outside [0, 1] is an error (code `binary`).
+        target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that sum to 1 under the binary loss, where
+        5 % or more of the examples have no mark or several.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -160,6 +161,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     facts = _facts(evidence)
     if facts.graph is not None and facts.graph.takes == "sigmoid" and facts.target_outside_unit:
         return [_no_probabilities(facts, facts.target_outside_unit)]
+    if facts.rows_off_one is not None and facts.rows_off_one >= 0.05:
+        return [_not_exclusive(facts.rows_off_one)]
     if facts.graph is None or facts.graph.takes != "distance":
         return []
     made = facts.graph.made_by
@@ -178,6 +181,20 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _not_exclusive(share: float) -> Finding:
+    """Softmax over answers of which several may be right, or none."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.exclusive",
+        severity="error",
+        seen=f"the outputs of an example sum to 1, and {share:.0%} of the examples have no mark or several",
+        measurements=(Measurement(name="share of the examples with other than one mark", value=share, threshold=0.05),),
+        cause="softmax makes the answers exclude each other, and the targets do not",
+        remedy="sigmoid in place of softmax; or no activation, and binary_cross_entropy_with_logits",
+        source="PyTorch, torch.nn.BCELoss",
+    )
 
 
 def _no_probabilities(facts: Facts, share: float) -> Finding:

@@ -156,7 +156,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     if not facts.constant_inputs:
         return []
     name = facts.constant_inputs[0]
-    dead = f"{name}.weight" in facts.zero_gradient
+    dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
         Finding(
             rule="constant_input",
