@@ -102,7 +102,9 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
     """
     later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
     stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
-    if not stale or len(stale) < len(later):
+    # Before the first step there was no gradient to clear: one that is seen there is of this very pass.
+    unsure = any(s.step == 1 and s.gradient_norm_before_backward for s in evidence.samples)
+    if not stale or len(stale) < len(later) or unsure:
         return []
     return [
         Finding(

@@ -15,8 +15,8 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 def not_finite(evidence: Evidence) -> list[Finding]:
     """The loss or the gradient is NaN or infinite.
 
-    Fires: at one step or in the probe. Names the step; and the first layer, and whether it was in the forward or the backward
-        pass, where that step was sampled.
+    Fires: at one step, in the probe or in the rehearsal. Names the step; and the first layer, and whether it was in the
+        forward or the backward pass, where that step was sampled.
     Why: no weight recovers from a NaN. Steps that a loss scaler skipped are its normal business, and silent.
     What fools it: a loop that skips such steps itself without saying so to Monitor.
     Fix: normalise inputs or targets where they are large; else start again with a tenth of the learning rate. Where a layer
@@ -30,7 +30,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     probe = evidence.probe
     at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
     if step is None and not at_probe:
-        return []
+        return _in_rehearsal(evidence)
     layers = _layers_at(evidence, step.step if step is not None else None)
     forward = next((s.name for s in layers if s.activation_nonfinite), None)
     backward = next((s.name for s in reversed(layers) if s.gradient_nonfinite), None)
@@ -65,6 +65,31 @@ def not_finite(evidence: Evidence) -> list[Finding]:
             else "start again, and " + smaller_steps(evidence),
             source="big_vision stops a run likewise; own layer search",
             layers=(forward or backward,) if (forward or backward) else (),  # type: ignore[arg-type]
+        )
+    ]
+
+
+def _in_rehearsal(evidence: Evidence) -> list[Finding]:
+    """A loss that is not finite at a rehearsed step, where no step of the run was watched."""
+    rehearsal = evidence.rehearsal if not evidence.steps else None
+    step = next((s for s in rehearsal.steps if s.loss is not None and not math.isfinite(s.loss)), None) if rehearsal else None
+    if rehearsal is None or step is None or step.loss is None:
+        return []
+    at_once = step.step == 1
+    return [
+        Finding(
+            rule="not_finite",
+            code="not_finite.first_step" if at_once else "not_finite",
+            severity="error",
+            seen=f"the loss is {step.loss} at step {step.step} of the rehearsal",
+            measurements=(Measurement(name="step", value=float(step.step)), Measurement(name="loss", value=step.loss)),
+            cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
+            if at_once
+            else "the steps are too large, or a value overflowed",
+            remedy="look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
+            if at_once
+            else "start again, and " + smaller_steps(evidence),
+            source="own; seen in the rehearsal",
         )
     ]
 
