@@ -4,8 +4,8 @@
 
 VGG-D and VGG-E at a quarter of their width, and a plain net of 34 layers (33 convolutions of 3x3 and a linear layer, at 16 to
 64 channels), on the built-in digits at 32 pixels, standardised: SGD, learning rate as proposed (0.01 to begin with), momentum
-0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01) everywhere. A net has trained at the step at which the
-mean of its last 20 losses falls below half of ln 10; one that has not within the limit has not.
+0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01) everywhere. A net has trained at the step at
+which the mean of its last 20 losses falls below half of ln 10; one that has not within the limit has not.
 """
 
 import argparse
