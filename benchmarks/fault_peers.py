@@ -31,7 +31,10 @@ ANSWERS = RESULTS / "faults-peers.jsonl"
 LARGE = "exploding_gradient update_ratio.large plateau.large_steps oscillation loss_cliff"
 SMALL = "update_ratio.small plateau.small_steps"
 _UNTRAINED = "untrained_parameter unmoved_parameter foreign_optimizer unregistered_layers unreached_parameter never_steps"
-_NOT_TRAINED = r"never (changed|updated|received)|not (changed|updated|trained|in the optimizer)|no grad|unused|frozen|did not change|missing from"
+_NOT_TRAINED = (
+    r"never (changed|updated|received)|not (changed|updated|trained|in the optimizer)|no grad|unused|frozen|did not change"
+    r"|missing from"
+)
 READS: tuple[tuple[str, str], ...] = (
     (r"nan|inf\b|infinite|non-?finite", "not_finite not_finite_data eps_underflow"),
     (r"zero_grad|accumulat", "stale_gradients missing_zero_grad"),

@@ -26,6 +26,7 @@ LOOKS = {
     "activation_scale",
     "label_conflict",
     "not_finite_data",
+    "untrained_parameter.zero_input",
 }
 
 
@@ -54,7 +55,7 @@ def _by_number(program: Program, words: str) -> Program | None:
         return _with_option(program, "weight_decay", float(found[1]))
     if found := re.search(rf"momentum={_NUMBER}", words):
         return _with_option(program, "momentum", float(found[1]))
-    if found := re.search(rf"[( ]lr={_NUMBER}", words):
+    if found := re.search(rf"\(\.\.\., lr={_NUMBER}", words):
         return _with_option(program, "lr", float(found[1]))
     if found := re.search(rf"multiply the learning rate by {_NUMBER}", words):
         return _with_option(program, "lr", program.options["lr"] * float(found[1]))

@@ -89,7 +89,7 @@ def mended(name: str, runs: dict[str, dict[str, Any]], tried: dict[str, dict[str
     if not row["follows"]:
         return None
     twin = outcome_of_twin(name, runs)
-    told = row["reported"] is None or twin["reported"] is None or abs(row["reported"] - twin["reported"]) <= 0.05
+    told = happened(name, runs) != "misreported" or abs(row["reported"] - twin["reported"]) <= 0.05
     return bool(row["score"] >= 0.9 * twin["score"]) and told
 
 

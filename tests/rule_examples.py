@@ -187,8 +187,8 @@ def fact(**fields) -> Evidence:
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
 
 
-def graph(takes: str | None = None, made_by: str | None = None, **fields) -> Evidence:
-    return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10), **fields)
+def graph(takes: str | None = None, made_by: str | None = None, *, swapped: bool = False, **fields) -> Evidence:
+    return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10, swapped=swapped), **fields)
 
 
 def hidden(num_untrained: int) -> Evidence:
@@ -339,12 +339,15 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
+    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact()),
     "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
     # head
     "target_broadcast": Example(
         {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
         near=fact(output_shape=(64, 1), target_shape=(64, 1)),
     ),
+    "misread_logits": Example({"error": fact(misread_logits=True)}, near=fact()),
+    "swapped_arguments": Example({"error": graph("sigmoid", swapped=True)}, near=graph("sigmoid")),
     "clamped_logits": Example(
         {"error": graph("sigmoid", "relu"), "warning": graph("log_softmax", "relu")}, near=graph("distance", "relu")
     ),

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.material import Data, states
-from programs.program import Program, but, fault
+from programs.program import LARGE_STEPS, Program, but, fault
 
 
 def policy() -> nn.Sequential:
@@ -133,7 +133,7 @@ FAULTS = {
     "policy at rate 3": fault(
         BANDIT,
         "lr=3 under Adam",
-        "exploding_gradient update_ratio.large plateau.large_steps oscillation loss_cliff",
+        LARGE_STEPS,
         options={"lr": 3.0},
     ),
     "rewards of a million": fault(

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from programs.images import mlp
 from programs.material import Data, flat_digits
-from programs.program import Program, but, fault
+from programs.program import LARGE_STEPS, Program, but, fault
 
 
 def embedder() -> nn.Module:
@@ -133,7 +133,7 @@ FAULTS = {
     "kinds taken for each other": fault(
         COUPLES,
         "1 means different in the loss and alike in the data",
-        "wrong_sign swapped_labels",
+        "wrong_sign",
         training_step=contrastive(same=0.0),
     ),
     "root of zero": fault(
@@ -142,9 +142,7 @@ FAULTS = {
         "not_finite",
         training_step=_root_of_zero,
     ),
-    "triplet turned": fault(
-        TRIPLETS, "positive and negative are exchanged", "wrong_sign swapped_arguments", training_step=_triplet_turned
-    ),
+    "triplet turned": fault(TRIPLETS, "positive and negative are exchanged", "wrong_sign", training_step=_triplet_turned),
     "temperature 500": fault(
         VIEWS,
         "temperature 500 in place of 0.2",
@@ -160,7 +158,7 @@ FAULTS = {
     "couples at rate 2": fault(
         COUPLES,
         "lr=2 under Adam",
-        "exploding_gradient update_ratio.large plateau.large_steps oscillation loss_cliff",
+        LARGE_STEPS,
         options={"lr": 2.0},
     ),
 }

@@ -13,6 +13,10 @@ from torch.nn import functional as F
 
 Data = tuple[Tensor, ...]
 
+# What names a rate that is too large, and one that is too small.
+LARGE_STEPS = "exploding_gradient update_ratio.large plateau.large_steps oscillation loss_cliff dead_units.large_step"
+SMALL_STEPS = "update_ratio.small plateau.small_steps unmoved_parameter.rounding slow_start"
+
 
 def nobody(loss: Tensor, model: str = "") -> None:
     """Nobody watches."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.material import Data, first_sign, walks, waves
-from programs.program import Program, accuracy, but, class_score, ending, explained, fault
+from programs.program import LARGE_STEPS, SMALL_STEPS, Program, accuracy, but, class_score, ending, explained, fault
 
 
 class Classifier(nn.Module):
@@ -133,7 +133,7 @@ FAULTS = {
         options={"lr": 0.1},
     ),
     "first output in place of the last": fault(
-        LSTM, "output[:, 0] is read", "ignored_input unused_input", model=lambda: Classifier(4, reads=0)
+        LSTM, "output[:, 0] is read", "ignored_end", model=lambda: Classifier(4, reads=0)
     ),
     "recurrence of gain 3": fault(
         MEMORY,
@@ -147,16 +147,14 @@ FAULTS = {
     "memory that fades": fault(
         MEMORY,
         "a plain RNN with default weights over 60 steps",
-        "vanishing_gradient fading_memory",
+        "vanishing_gradient",
         model=lambda: Classifier(2, kind=nn.RNN),
     ),
-    "lstm at rate 3": fault(
-        LSTM, "lr=3 under Adam", "exploding_gradient update_ratio.large plateau.large_steps oscillation", options={"lr": 3.0}
-    ),
+    "lstm at rate 3": fault(LSTM, "lr=3 under Adam", LARGE_STEPS, options={"lr": 3.0}),
     "lstm at rate 1e-4 under sgd": fault(
         LSTM,
         "lr=1e-4 under SGD",
-        "update_ratio.small plateau.small_steps too_slow unmoved_parameter.rounding",
+        SMALL_STEPS,
         optimizer=torch.optim.SGD,
         options={"lr": 1e-4},
     ),

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.material import Data, chain, reviews
-from programs.program import Program, accuracy, but, class_score, fault
+from programs.program import LARGE_STEPS, SMALL_STEPS, Program, accuracy, but, class_score, fault
 
 SYMBOLS, LENGTH, WIDTH = 12, 20, 32
 
@@ -125,21 +125,17 @@ SOUND = {
 
 FAULTS = {
     "no causal mask": fault(GPT, "the mask is not given to the layers", "sees_future", model=lambda: Language(causal=False)),
-    "targets not shifted": fault(
-        GPT, "the targets are the inputs", "target_is_input sees_future", train=lambda: _unshifted(True)
-    ),
+    "targets not shifted": fault(GPT, "the targets are the inputs", "sees_future", train=lambda: _unshifted(True)),
     "logits viewed for a transpose": fault(
-        GPT, "view(n, classes, length) in place of transpose(1, 2)", "loss_layout logits_layout", loss=_viewed
+        GPT, "view(n, classes, length) in place of transpose(1, 2)", "misread_logits", loss=_viewed
     ),
     "language model at rate 0.5": fault(
         GPT,
         "lr=0.5 under Adam",
-        "exploding_gradient update_ratio.large plateau.large_steps oscillation loss_cliff",
+        LARGE_STEPS,
         options={"lr": 0.5},
     ),
-    "language model at rate 1e-8": fault(
-        GPT, "lr=1e-8 under Adam", "update_ratio.small plateau.small_steps unmoved_parameter.rounding", options={"lr": 1e-8}
-    ),
+    "language model at rate 1e-8": fault(GPT, "lr=1e-8 under Adam", SMALL_STEPS, options={"lr": 1e-8}),
     "tied weights of N(0, 8)": fault(
         but(GPT, model=lambda: Language(tied=True)),
         "the tied embedding starts eight times too large",
@@ -148,8 +144,9 @@ FAULTS = {
     ),
     "every word masked": fault(
         but(READER, model=lambda: Reader(attends=True), options={"lr": 3e-3}, steps=400),
+        # In train mode torch 2.13 makes zeros of a row without keys, which reach the projection; in eval mode NaN.
         "the padding mask is inverted: every key is ignored",
-        "not_finite",
+        "not_finite untrained_parameter.zero_input",
         model=lambda: Reader(attends=True, masks_all=True),
     ),
     "words as quantities": fault(

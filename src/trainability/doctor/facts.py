@@ -34,6 +34,7 @@ class LossGraph:
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
         outside: the model's trainable parameters that are not in the graph.
+        swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -44,6 +45,7 @@ class LossGraph:
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
+    swapped: bool = False
     has_opaque_parts: bool = False
 
 
@@ -94,6 +96,9 @@ class Facts:
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one.
+        ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
+        misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
+            classes, length), and not transposed.
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
             depend on later ones: what comes next is asked of nothing.
         heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
@@ -134,6 +139,8 @@ class Facts:
     rows_off_one: float | None = None
     leakage: float | None = None
     future: float | None = None
+    ignores_end: bool = False
+    misread_logits: bool = False
     unshifted: bool = False
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None

@@ -17,6 +17,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
+from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import leakage, sees_later
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
@@ -61,6 +62,7 @@ def look(
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
             "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
+            "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
             "tokens that see later ones": lambda: _tokens(plain, seen),
         }
         managed = _managed(model, optimizer)
@@ -94,11 +96,24 @@ def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
         sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
         form = "log_probabilities" if float(sums.min()) < 0.05 else form
     return {
+        "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
         "rows_off_one": _rows_off_one(seen, task.loss),
-        "task_loss": task.loss,
+        "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
         "task_form": form,
         "negated_task": negated.loss if negated.loss != "nll_loss" else None,
     }
+
+
+def _is_misread(seen: ForwardPass, loss: float) -> bool:
+    """Whether the loss is the cross-entropy of (batch, length, classes) viewed as (batch, classes, length)."""
+    output, target = seen.output, seen.target()
+    if output is None or target is None or output.dim() != 3 or target.is_floating_point() or target.shape != output.shape[:2]:
+        return False
+    length, classes = output.shape[1:]
+    if target.numel() == 0 or int(target.min()) < 0 or int(target.max()) >= classes or min(length, classes) < 2:
+        return False
+    viewed = output.detach().double().reshape(len(output), classes, length)
+    return math.isclose(float(nn.functional.cross_entropy(viewed, target.long())), loss, rel_tol=1e-4)
 
 
 def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:

@@ -7,8 +7,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import smaller_steps
-
+from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, smaller_steps
 
 # Update over weight of the worst layer, after the remedy: the typical layer is then near 1e-3 to 1e-2. Embeddings that start at
 # 0.02 have 0.15 under Adam at 3e-3, and train.
@@ -85,6 +84,8 @@ def _nothing_learned(evidence: Evidence) -> bool:
         return True
     now = [s.gradient_rms for s in reading.latest_layers(evidence) if s.gradient_rms is not None]
     stopped = len(evidence.samples) >= 3 and bool(now) and not any(now)
+    if any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps):
+        return True
     seen = len(reading.finite_steps(evidence)) >= 2 * reading.WINDOW_STEPS
     return stopped or (seen and not reading.has_learned(evidence))
 
@@ -200,10 +201,16 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
             measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
             cause="the learning rate is far from what the gradients ask for",
-            remedy=f"multiply the learning rate by {1e-3 / middle:.0e}" if middle > 0 else "check the learning rate",
+            remedy=_toward_usual(evidence, middle),
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
+
+
+def _toward_usual(evidence: Evidence, ratio: float) -> str:
+    if ratio == 0:
+        return "check the learning rate"
+    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else f"multiply the learning rate by {USUAL_RATIO / ratio:.0e}"
 
 
 def _never_moved(evidence: Evidence) -> bool:

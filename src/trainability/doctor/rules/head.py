@@ -55,6 +55,60 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     ]
 
 
+@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
+def misread_logits(evidence: Evidence) -> list[Finding]:
+    """The loss reads the logits of a sequence in another layout than the model writes them.
+
+    Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
+        length), which is no transpose.
+    Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
+        logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
+    What fools it: nothing that is known.
+    Fix: output.transpose(1, 2), or output.flatten(0, 1) with target.flatten().
+    Source: PyTorch, `torch.nn.CrossEntropyLoss` (shape) and `torch.Tensor.view`; own check.
+    """
+    facts = _facts(evidence)
+    if not facts.misread_logits:
+        return []
+    return [
+        Finding(
+            rule="misread_logits",
+            severity="error",
+            seen=f"outputs of shape {facts.output_shape} are viewed as (batch, classes, length), which does not transpose them",
+            measurements=(Measurement(name="loss", value=facts.loss or 0.0, unit="nats"),),
+            cause="view or reshape in place of transpose",
+            remedy="cross_entropy(output.transpose(1, 2), target), or output.flatten(0, 1) with target.flatten()",
+            source="PyTorch, torch.nn.CrossEntropyLoss",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "unreachable_target", "exploding_gradient"))
+def swapped_arguments(evidence: Evidence) -> list[Finding]:
+    """Binary cross-entropy gets the targets as outputs and the outputs as targets.
+
+    Fires: in the graph of the loss the first argument of binary cross-entropy has no gradient and the second has one.
+    Why: the loss is linear in its second argument, so what is in its place runs off to where the loss is lowest, without end.
+    What fools it: a teacher whose outputs are meant as targets and are not detached.
+    Fix: loss(output, target), in this order.
+    Source: PyTorch, `torch.nn.functional.binary_cross_entropy_with_logits(input, target)`.
+    """
+    graph = _facts(evidence).graph
+    if graph is None or not graph.swapped:
+        return []
+    return [
+        Finding(
+            rule="swapped_arguments",
+            severity="error",
+            seen="the gradient goes to the second argument of binary cross-entropy, which is the target",
+            measurements=(Measurement(name="losses whose target has a gradient", value=1.0, threshold=0.0),),
+            cause="output and target are exchanged in the call of the loss",
+            remedy="loss(output, target), in this order",
+            source="PyTorch, torch.nn.functional.binary_cross_entropy_with_logits",
+        )
+    ]
+
+
 @rule(severities=("error",), verdict="capped", explains=(*_NOTHING_LEARNED, "loss_divided", "saturation", "capped_loss"))
 def softmax_twice(evidence: Evidence) -> list[Finding]:
     """The model ends in softmax or sigmoid, and the loss applies softmax or sigmoid again.

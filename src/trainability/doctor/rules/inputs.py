@@ -174,6 +174,33 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     ]
 
 
+@rule(severities=("warning",), explains=(*_SYMPTOMS, "shuffled_labels"))
+def ignored_end(evidence: Evidence) -> list[Finding]:
+    """A recurrent model's answer for a sequence does not depend on the second half of it.
+
+    Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
+        second halves are exchanged between sequences, and change when the first halves are.
+    Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone.
+        Exchanged and compared, so this is certain.
+    What fools it: sequences whose second half is padding in every example that was looked at.
+    Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
+    Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
+    """
+    if not _facts(evidence).ignores_end:
+        return []
+    return [
+        Finding(
+            rule="ignored_end",
+            severity="warning",
+            seen="the outputs stay the same when the second halves of the sequences are exchanged",
+            measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
+            cause="the output of an early step is read, which has not seen the later ones",
+            remedy="read the last step: output[:, -1]",
+            source="own; exchanged and compared",
+        )
+    ]
+
+
 @rule(
     severities=("error", "warning", "hint"),
     verdict="broken data",

@@ -85,7 +85,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="dead_units",
-            code=f"dead_units.{word}" if word else "dead_units",
+            code=f"dead_units.{word}",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
             seen=f"{share:.0%} of the units of {worst.name} are zero on every example",
             measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
@@ -112,7 +112,7 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
             "draw weights with std sqrt(2 / fan_in), start biases at zero, and look at the scale and sign of the input",
         )
     return (
-        "",
+        "large_step",
         "a step that was too large pushed biases far below zero, or the layer's input has died",
         smaller_steps(evidence),
     )
