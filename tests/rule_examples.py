@@ -114,8 +114,8 @@ def data(train=None, validation=None, **fields) -> DataAudit:
     return DataAudit(train=train or split(), validation=validation or split("validation"), **{**healthy, **fields})
 
 
-def metric(got: float = 0.4) -> MetricAudit:
-    return MetricAudit(cases=(MetricCase(name="batches of 32, the last of 4", expected=0.4, got=got),))
+def metric(got: float = 0.4, **fields) -> MetricAudit:
+    return MetricAudit(cases=(MetricCase(name="batches of 32, the last of 4", expected=0.4, got=got),), **fields)
 
 
 def evaluations(gap_growth: float, collapse: float = 1.0) -> tuple[Evaluation, ...]:
@@ -401,7 +401,14 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(data=data(split(mirror_asymmetry=0.21), split("validation", mirror_asymmetry=0.41))),
     ),
     # loss
-    "metric_wrong": Example({"error": Evidence(metric=metric(0.4002))}, near=Evidence(metric=metric(0.40009))),
+    "metric_wrong": Example(
+        {
+            "error": Evidence(metric=metric(0.4002)),
+            "warning": Evidence(metric=metric(0.4002, measure="unknown")),
+            "hint": Evidence(metric=metric(0.4, asked_as="as classes")),
+        },
+        near=Evidence(metric=metric(0.40009, asked_as="as classes", raises=True)),
+    ),
     "softmax_twice": Example(
         {"error": Evidence(probe=probed(outputs_are_probabilities=True, loss=2.301, cross_entropy=2.3))},
         near=Evidence(probe=probed(outputs_are_probabilities=True, loss=2.304, cross_entropy=2.3)),

@@ -101,6 +101,26 @@ class DataAudit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerForm:
+    """Shape of a model's outputs and targets, in which a metric is asked.
+
+    Attributes:
+        kind: "classification", "token_classification" (classes in the last dimension), "pixel_classification" (classes in
+            dimension 1), "binary" (one answer an example), "multilabel", "pixel_binary", or "regression".
+        output: shape of one example's output, without the batch: (10,), (1,), () for a number.
+        target: shape of one example's target.
+        float_target: whether targets are floating-point.
+        probabilities: whether outputs lie in [0, 1].
+    """
+
+    kind: str = "classification"
+    output: tuple[int, ...] = (10,)
+    target: tuple[int, ...] = ()
+    float_target: bool = False
+    probabilities: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetricCase:
     """One known answer put to the metric.
 
@@ -119,15 +139,29 @@ class MetricCase:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricAudit:
-    """What the metric says to logits whose right value is known.
+    """What the metric says to outputs whose right value is known.
 
     Attributes:
         cases: every question, answer and right answer.
-        is_error: the metric counts what is wrong (an error) rather than what is right (an accuracy); it was found out
-            from its answers.
-        constant_score: what a predictor that always names the most common class scores.
+        is_error: the metric is lower where more is right; it was found out from its answers.
+        constant_score: what a predictor that always names the most common class scores; None where that has no meaning.
+        measure: what the metric computes, found out from its answers: "accuracy", "error", "cross_entropy", "mse", "rmse",
+            "mae", "r2", or "unknown": then `expected` is what it said itself of the same answers in one batch.
+        form: of the outputs and targets that it was asked in.
+        asked_as: how they were brought to the metric: "as they are", "squeezed", "flattened", "with ten classes", "as
+            probabilities", or "as classes" (the arg-max).
+        raises: it raises when it is given them as they are.
     """
 
     cases: tuple[MetricCase, ...]
     is_error: bool = False
     constant_score: float | None = None
+    measure: str = "accuracy"
+    form: AnswerForm = AnswerForm()
+    asked_as: str = "as they are"
+    raises: bool = False
+
+    @property
+    def wrong(self) -> tuple[MetricCase, ...]:
+        """Questions answered wrong by 1e-4 or more of the right value, or of 1 where that is larger."""
+        return tuple(case for case in self.cases if not abs(case.got - case.expected) < 1e-4 * max(1.0, abs(case.expected)))

@@ -1,14 +1,13 @@
-"""Audits: the data exactly as the loop will see it, and the metric against answers that are known."""
+"""The audit of the data, exactly as the loop will see it."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.audit_results import DataAudit, MetricAudit, MetricCase, SplitAudit
+from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.measure.order import OrderCounter
 
 Batches = Iterable[Any]
@@ -253,106 +252,3 @@ def _class_signal(split: _Split) -> tuple[float, float] | None:
     accuracy = float(((x[test] @ weights).argmax(dim=1) == y[test]).double().mean())
     chance = float(torch.bincount(y[test]).max()) / len(test)
     return (accuracy - chance) / math.sqrt(max(chance * (1 - chance), 1e-9) / len(test)), accuracy
-
-
-def audit_metric(metric: Any, num_classes: int = 10) -> MetricAudit:
-    """Asks the metric questions whose answers are known.
-
-    Args:
-        metric: one of: a function of a list of (logits, labels) batches, the way the loop evaluates a whole set; an
-            object with `update(logits, labels)`, `compute()` and perhaps `reset()`; or a function of one
-            (logits, labels). The last cannot show how batches are joined, and is asked about one batch only. Top-k
-            accuracy or error, in [0, 1] or percent.
-        num_classes: C of the logits, at least 2 (more than k for a top-k metric).
-
-    Returns:
-        The audit; `diagnose(Evidence(metric=...))` reads it. A metric that raises is a wrong answer, not an error.
-
-    Raises:
-        ValueError: num_classes below 2, or a metric that is none of the above.
-    """
-    if num_classes < 2:
-        raise ValueError(f"num_classes is {num_classes}; a metric needs at least 2")
-    ask, joins = _asker(metric)
-    size = 120  # not 100: a count of hits must not pass for percent
-    labels = torch.arange(size) % num_classes
-    right, wrong = _logits(labels, num_classes, size), _logits(labels, num_classes, 0)
-    perfect, nothing = ask([(right, labels)]), ask([(wrong, labels)])
-    is_error = perfect[0] < nothing[0]
-    scale = 100.0 if max(perfect[0], nothing[0]) > 1.5 else 1.0
-
-    def case(name: str, batches: Sequence[tuple[Tensor, Tensor]], correct: float) -> MetricCase:
-        got, error = ask(batches)
-        return MetricCase(name=name, expected=1 - correct if is_error else correct, got=got / scale, error=error)
-
-    # The last 48 are right and the others wrong: a mean of batch means, or the last batch alone, differs from 0.4.
-    mixed = _logits(labels, num_classes, 48)
-    shuffled = torch.randperm(size, generator=torch.Generator().manual_seed(0))
-    cases = [
-        case("every answer right", [(right, labels)], 1.0),
-        case("every answer wrong", [(wrong, labels)], 0.0),
-        case("48 of 120 right", [(mixed, labels)], 0.4),
-        case("48 of 120 right, asked again", [(mixed, labels)], 0.4),
-        case("48 of 120 right, shuffled", [(mixed[shuffled], labels[shuffled])], 0.4),
-    ]
-    if joins:
-        for batch in (64, 32, 7, 1):
-            pairs = list(zip(mixed.split(batch), labels.split(batch), strict=True))
-            cases.append(case(f"batches of {batch}, the last of {size % batch or batch}", pairs, 0.4))
-    same = torch.zeros(size, num_classes)
-    same[:, 0] = 1.0
-    constant, _ = ask([(same, labels)])
-    return MetricAudit(
-        cases=tuple(cases), is_error=is_error, constant_score=constant / scale if math.isfinite(constant) else None
-    )
-
-
-def _logits(labels: Tensor, num_classes: int, num_right: int) -> Tensor:
-    """Logits that rank the label first in the last `num_right` examples, and last in the others."""
-    logits = torch.linspace(0.0, 0.5, num_classes).repeat(len(labels), 1)
-    rows = torch.arange(len(labels))
-    logits[rows, labels] = torch.where(rows >= len(labels) - num_right, 2.0, -2.0)
-    return logits
-
-
-def _asker(metric: Any) -> tuple[Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[float, str | None]], bool]:
-    """A function from batches to (value, error text), and whether the metric joins batches by itself."""
-    stateful = callable(getattr(metric, "update", None)) and callable(getattr(metric, "compute", None))
-    if not stateful and not callable(metric):
-        raise ValueError(f"the metric is a {type(metric).__name__}; expected a function, or update() and compute()")
-    joins = stateful or _num_required(metric) < 2
-
-    def value(batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
-        if stateful:
-            return _computed(metric, batches)
-        return metric(list(batches)) if joins else metric(*batches[0])
-
-    def ask(batches: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, str | None]:
-        try:
-            return _one_number(value(batches)), None
-        except Exception as error:
-            return math.nan, f"the metric raised {type(error).__name__}: {error}"
-
-    return ask, joins
-
-
-def _one_number(value: Any) -> float:
-    """The metric's answer; of several, as for topk=(1, 5), the first."""
-    return _one_number(value[0]) if isinstance(value, list | tuple) else float(value)
-
-
-def _computed(metric: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
-    if callable(getattr(metric, "reset", None)):
-        metric.reset()
-    for logits, labels in batches:
-        metric.update(logits, labels)
-    return metric.compute()
-
-
-def _num_required(function: Any) -> int:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return 2  # a builtin without a signature: taken as metric(logits, labels)
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
