@@ -138,9 +138,7 @@ def _metric(
     width = (looked.num_logits if looked is not None else None) or setup.num_classes
     form = answer_form(facts, rehearsal.task if rehearsal is not None else None, width)
     if form is None:
-        problems.append(
-            "metric: what the model's outputs mean is not known; audit_metric(metric, form=trainability.doctor.AnswerForm(...)) asks it"
-        )
+        problems.append("metric: what the outputs mean is not known (audit_metric, form=trainability.doctor.AnswerForm(...))")
         return None
     return audit_metric(setup.metric, form=form)
 
@@ -229,7 +227,7 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
     audited = min(MAX_AUDIT_IMAGES, audit_size(tuple(first[0].shape[1:])))
     try:
-        return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited)
+        return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited, redraw=True)
     except Exception as error:
         if setup.training_step or setup.step:
             problems.append(f"data: {one_line(error)}")

@@ -273,8 +273,8 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         missing.append("training steps: none watched (Monitor)")
     if evidence.data is None:
         missing.append("data: no audit (audit_data)")
-    elif evidence.data.class_signal_z is None:
-        missing.append("labels against images: too few images per class for a linear probe")
+    else:
+        missing.extend(evidence.data.notes)
     if evidence.metric is None:
         missing.append("metric: no audit (audit_metric)")
     if evidence.steps and not evidence.evaluations:
