@@ -15,7 +15,7 @@ _TASK_LOSSES = ("cross_entropy", "nll_loss")
 
 @rule(severities=("error", "warning", "hint"), verdict="broken metric", explains=("overfit", "evaluation_path"))
 def evaluation_told(evidence: Evidence) -> list[Finding]:
-    """An evaluation's error contradicts the predictions and labels, or the loss, that are handed over with it.
+    """An evaluation's error contradicts the predictions, labels or loss recorded with it.
 
     Fires: the error that `record_evaluation` is told differs from the one counted from its predictions and labels. An error
         (code `count`) above 0.01 and four standard errors of a sample of that size, else a hint; code `accuracy` where what is
@@ -97,7 +97,7 @@ def _one_label(evidence: Evidence) -> bool:
 
 @rule(severities=("warning",), explains=("overfit", "no_better_than_constant", "prediction_collapse"))
 def evaluation_path(evidence: Evidence) -> list[Finding]:
-    """The training loss is low, and the evaluation does not show it: the metric or the way to it is at fault.
+    """The training loss is low, and the evaluation does not show it.
 
     Fires: the watched loss is below a quarter of what class frequencies cost, and the last two evaluations say otherwise: the
         error on training examples is twice what that loss allows, plus 0.1 (code `train_error`), or their loss three times the
@@ -303,7 +303,7 @@ def _run_at_constant(evidence: Evidence) -> _Found | None:
     constant, recent, num_steps = _best_constant(evidence), reading.recent_loss(evidence), reading.num_steps(evidence)
     if constant is None or recent is None or num_steps < 100 or not constant[0] > 0 or recent < 0.95 * constant[0]:
         return None
-    if reading.trend(evidence) == "falling":
+    if _still_falls([s.loss for s in reading.finite_steps(evidence)]):
         return None
     norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
     growing = len(norms) >= 2 * WINDOW_STEPS and statistics.median(norms[-WINDOW_STEPS:]) > 1.5 * statistics.median(
@@ -312,6 +312,17 @@ def _run_at_constant(evidence: Evidence) -> _Found | None:
     code = "regression" if evidence.rehearsal is not None and evidence.rehearsal.task.kind == "regression" else "frequencies"
     severity = "hint" if growing or num_steps < _FEWEST_STEPS else "warning"
     return code, severity, constant[1], recent, constant[0]
+
+
+def _still_falls(losses: list[float]) -> bool:
+    """Whether the last fifth is below the one before, by two standard errors and 0.2 %."""
+    window = max(WINDOW_STEPS, len(losses) // 5)
+    before, last = losses[-2 * window : -window], losses[-window:]
+    if len(before) < window:
+        return True
+    error = math.sqrt((statistics.pvariance(before) + statistics.pvariance(last)) / window)
+    now = statistics.fmean(last)
+    return statistics.fmean(before) - now > max(2 * error, 0.002 * abs(now))
 
 
 def _rehearsal_at_constant(evidence: Evidence) -> _Found | None:

@@ -46,7 +46,7 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",), explains=("overfit", "evaluation_path", "no_better_than_constant", "prediction_collapse"))
 def validation_labels(evidence: Evidence) -> list[Finding]:
-    """Validation calls the classes by other numbers than training, or its labels do not belong to its images.
+    """Validation numbers its classes otherwise than training, or its labels are shuffled.
 
     Fires: a linear classifier of simple features, fitted on training, is right on training examples that it has not seen (8
         standard errors above chance), and not on validation. Code `renamed`: a one-to-one renaming of the classes, found on
