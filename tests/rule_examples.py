@@ -596,7 +596,7 @@ EXAMPLES: dict[str, Example] = {
         {"error": told(0.9925, 0.9), "warning": told(12.5, 0.125), "hint": told(0.13, 0.125)}, near=told(0.1253, 0.125)
     ),
     "evaluation_path": Example({"warning": low_loss(0.26)}, near=low_loss(0.24)),
-    "no_better_than_constant": Example(
+    "constant_as_good": Example(
         {"warning": beside_the_mean(1.91, 300), "hint": beside_the_mean(1.91, 299)}, near=beside_the_mean(1.89, 300)
     ),
     "prediction_collapse": Example(

@@ -95,7 +95,7 @@ def _one_label(evidence: Evidence) -> bool:
     )
 
 
-@rule(severities=("warning",), explains=("overfit", "no_better_than_constant", "prediction_collapse"))
+@rule(severities=("warning",), explains=("overfit", "constant_as_good", "prediction_collapse"))
 def evaluation_path(evidence: Evidence) -> list[Finding]:
     """The training loss is low, and the evaluation does not show it.
 
@@ -242,7 +242,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
 
 
 @rule(severities=("warning", "hint"))
-def no_better_than_constant(evidence: Evidence) -> list[Finding]:
+def constant_as_good(evidence: Evidence) -> list[Finding]:
     """The answers cost as much as one constant answer for every example.
 
     Fires: the loss stands still at 0.95 of the cost of the best constant answer or above. Of a run, after 100 steps: a warning
@@ -264,8 +264,8 @@ def no_better_than_constant(evidence: Evidence) -> list[Finding]:
     code, severity, name, value, cost = found
     return [
         Finding(
-            rule="no_better_than_constant",
-            code=f"no_better_than_constant.{code}",
+            rule="constant_as_good",
+            code=f"constant_as_good.{code}",
             severity=severity,
             seen=f"{'the error' if code == 'evaluation' else 'the loss'} is {value:.4g}; {name}, whatever the input, "
             f"{'has' if code == 'evaluation' else 'costs'} {cost:.4g}",

@@ -44,7 +44,7 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",), explains=("overfit", "evaluation_path", "no_better_than_constant", "prediction_collapse"))
+@rule(severities=("warning",), explains=("overfit", "evaluation_path", "constant_as_good", "prediction_collapse"))
 def validation_labels(evidence: Evidence) -> list[Finding]:
     """Validation numbers its classes otherwise than training, or its labels are shuffled.
 
