@@ -23,7 +23,9 @@ class Noisy(Dataset):
         noise = {"own": self.own.random, "torch": lambda: float(torch.rand(())), "python": random.random, "none": float}[
             self.how
         ]()
-        return torch.full((1, 4, 4), float(index)) + noise, index % 4
+        return torch.full((1, 4, 4), index / 64) + noise * torch.arange(4.0) / 4 + torch.arange(16.0).view(
+            1, 4, 4
+        ) / 16, index % 4
 
 
 def fixed_seed(worker: int) -> None:
@@ -78,7 +80,7 @@ class Once(Dataset):
 
     def __init__(self, every_time: bool) -> None:
         self.transform = RandomShift()
-        images = [torch.full((1, 4, 4), float(i)) for i in range(40)]
+        images = [torch.arange(16.0).view(1, 4, 4) / 16 + i / 40 for i in range(40)]
         self.every_time, self.images = every_time, images if every_time else [self.transform(image) for image in images]
 
     def __len__(self) -> int:
@@ -110,7 +112,7 @@ class Stream(IterableDataset):
         worker = get_worker_info() if self.shares else None
         step, first = (worker.num_workers, worker.id) if worker else (1, 0)
         for i in range(first, 200, step):
-            yield torch.full((3,), float(i)), i % 4
+            yield torch.full((3,), i / 100), i % 4
 
 
 @pytest.mark.parametrize("shares", [True, False])
