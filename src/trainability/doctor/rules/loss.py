@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
+_FEW_OUTPUTS = 8  # unused ones that cost little and are soon unlearned
 _TOLD_BY_METRIC = {
     "raised": ("", "a function of a list of (output, target), or of one; it is given the model's own outputs"),
     "batching": (
@@ -95,7 +96,8 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
 def head_width(evidence: Evidence) -> list[Finding]:
     """The head has more outputs than the data has classes.
 
-    Fires: the number of classes is known from the caller or the data, and there are more logits. A hint below twice as many.
+    Fires: the number of classes is known from the caller or the data, and there are more logits. A hint below twice as many,
+        and for fewer than eight unused outputs.
     Why: the extra classes are never right. The loss starts ln(outputs / classes) too high, and the first steps go into
         unlearning them; with 1,000 outputs for 257 classes that is 1.36 nats.
     What fools it: a head that keeps room for classes to come. Fewer outputs than classes is `label_range`.
@@ -109,7 +111,7 @@ def head_width(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="head_width",
-            severity="warning" if probe.num_logits >= 2 * known else "hint",
+            severity="warning" if probe.num_logits >= max(2 * known, known + _FEW_OUTPUTS) else "hint",
             seen=f"the head has {probe.num_logits} outputs for {known} classes",
             measurements=(
                 Measurement(name="outputs", value=float(probe.num_logits), threshold=float(known)),
@@ -184,7 +186,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
         settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
     What fools it: a loss that is weighted by 1 / k on purpose, a net that was not untrained at the first logged step, and a
         loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4. Hence the hint where ln C is all
-        that is known.
+        that is known, and for two classes and a power of two.
     Fix: log the loss before dividing it; divide for backward only.
     Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
     """
@@ -193,6 +195,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     guessed = False
     if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
         seen = (probe.cross_entropy, probe.loss, factor)
+        # A focal loss on two classes starts at ln 2 / 2**gamma, exactly so where the logits are zero.
+        guessed = chance == math.log(2) and factor & (factor - 1) == 0 and probe.cross_entropy > 0.9 * chance
     # A focal loss is no cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
     if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
