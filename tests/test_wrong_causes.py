@@ -63,7 +63,7 @@ class Gauged(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Linear(64, 10, bias=False)
-        self.zeros = nn.ParameterList([nn.Parameter(torch.ones(1)) for _ in range(9)])
+        self.zeros = nn.ParameterList([nn.Parameter(torch.ones(1, 1)) for _ in range(9)])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x) + 0 * sum(self.zeros)
