@@ -41,7 +41,7 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "cannot tell",
 )
 # Warnings of these say that a part of the model is not trained, whatever the loss does.
-_UNTRAINED = ("unmoved_parameter", "untrained_parameter")
+_UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # What these foretell is not so while the loss falls.
 _FORETOLD = ("unstable", "dead", "stalled")
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
