@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from small_programs import batches, digits
+from torch import nn
 from torch.nn import functional as F
 
+from trainability import check
 from trainability.doctor import AnswerForm, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.facts import Facts
@@ -169,3 +172,24 @@ def test_the_form_is_that_of_the_program(facts, form):
 def test_a_rehearsal_alone_tells_the_classes():
     assert answer_form(None, Task(kind="classification", loss="cross_entropy", num_classes=3), None) == THREE
     assert answer_form(None, Task(kind="token_classification", loss="cross_entropy", num_classes=3), None) is None
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_check_asks_in_the_shape_of_the_model(right):
+    x, y = digits()
+    labels = (y % 2).float()[:, None]
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))
+    metric = positive if right else WRONG["arg-max of one logit"][1]
+    diagnosis = check(model, batches(x, labels), F.binary_cross_entropy_with_logits, metric=metric)
+    assert diagnosis.evidence.metric is not None
+    assert diagnosis.evidence.metric.form == BINARY
+    assert [f.code for f in diagnosis.findings if f.severity != "hint"] == ([] if right else ["metric_wrong.value"])
+
+
+def test_what_cannot_be_asked_is_said():
+    x, y = digits()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    batch = batches(x, y.float()[:, None])
+    diagnosis = check(model, batch, training_step=lambda m, b: (m(b[0]) - b[1]).abs().sqrt().mean(), metric=positive)
+    assert diagnosis.evidence.metric is None
+    assert any(line.startswith("metric: what the outputs mean") for line in diagnosis.not_checked)
