@@ -35,8 +35,8 @@ class ForwardPass(TorchFunctionMode):
         output: first tensor that it returned.
         returned: all tensors that it returned.
         called: names of modules that ran.
-        distance: the first function of `torch.nn.functional` that took the difference of something with a gradient and something
-            without, of one shape; its name, and the two.
+        distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
+            without, of the same shape; its name, and the two.
     """
 
     def __init__(self, model: nn.Module, batch: Any) -> None:

@@ -215,9 +215,7 @@ class LayerSampler:
 
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""
-        for _, tensor in batches.tensors(output):  # backward may begin at any of them
-            if tensor.requires_grad:
-                tensor.register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
+        self._guard(lambda: self._look_at_gradients_before(output))
         if not self._was_run:
             self._was_run, self._training = True, self._model.training
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
@@ -233,10 +231,15 @@ class LayerSampler:
             self._activations = {**activations_by_layer(None, self._model), **found}
         self._watch.nodes.clear()  # they keep the graph alive
 
-    def _on_backward(self, gradient: Tensor) -> None:
-        """Runs as a backward pass begins, before the gradient of a parameter behind this output is written.
+    def _look_at_gradients_before(self, output: Any) -> None:
+        for _, tensor in batches.tensors(output):  # backward may begin at any of them
+            if tensor.requires_grad:
+                tensor.register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
 
-        The least counts: the loss of a generator goes back through the critic, too, before the critic's gradients are cleared.
+    def _on_backward(self, gradient: Tensor) -> None:
+        """Runs as backward begins, before the gradient of a parameter behind this output is written.
+
+        The least of all passes counts: a GAN's other phase goes back through this model, too, before its gradients are cleared.
         """
         norm = gauge_norm(self.gauges)
         norm = torch.zeros((), device=gradient.device) if norm is None else norm

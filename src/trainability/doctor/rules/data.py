@@ -282,10 +282,11 @@ def input_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
         normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is
-        within a fifth of the standard deviation and that is not above 100, and where a table is looked up beside other inputs.
-        An error where a step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the
-        step is small enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8
-        layers and more is right without it.
+        within a fifth of the standard deviation and that is not above 100, and where a table is looked up beside other inputs;
+        silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
+        step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
+        enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
+        right without it.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -326,6 +327,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     absorbed = probe is not None and (
         probe.structure == "normalised" or (total is not None and BUDGET_LOW <= total <= BUDGET_HIGH)
     )
+    if centred and absorbed and not harmed:
+        return []
     return [
         Finding(
             rule="input_scale",

@@ -41,7 +41,7 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "cannot tell",
 )
 # Warnings of these say that a part of the model is not trained, whatever the loss does.
-_UNTRAINED = ("unmoved_parameter", "untrained_parameter")
+_UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # What these foretell is not so while the loss falls.
 _FORETOLD = ("unstable", "dead", "stalled")
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
@@ -273,8 +273,8 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         missing.append("training steps: none watched (Monitor)")
     if evidence.data is None:
         missing.append("data: no audit (audit_data)")
-    elif evidence.data.class_signal_z is None:
-        missing.append("labels against images: too few images per class for a linear probe")
+    else:
+        missing.extend(evidence.data.notes)
     if evidence.metric is None:
         missing.append("metric: no audit (audit_metric)")
     if evidence.steps and not evidence.evaluations:
