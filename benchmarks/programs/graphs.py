@@ -102,7 +102,7 @@ FAULTS = {
     "sixteen layers of averages": fault(
         GROUPS,
         "sixteen graph convolutions: all nodes alike",
-        "constant_output vanishing_gradient gain_budget_low oversmoothing",
+        "constant_output vanishing_gradient gain_budget_low",
         model=lambda: Graph(depth=16),
     ),
     "nothing marked": fault(GROUPS, "the mask of training nodes is empty", "not_finite", training_step=_nothing_marked),
