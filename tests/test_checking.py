@@ -1,9 +1,13 @@
 """`check`: on a configuration, on a stranger's model, and as one call from a stranger's code."""
 
+import dataclasses
+import inspect
 import json
 import math
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -337,3 +341,55 @@ def test_a_model_with_computed_weights_is_checked(recwarn: pytest.WarningsRecord
     model = deep(std=0.01)
     nn.utils.parametrizations.weight_norm(model[1])
     trainability.check(model, batches(), num_classes=4)
+
+
+def test_check_takes_what_a_setup_has_with_the_same_defaults() -> None:
+    fields = {
+        field.name: inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        for field in dataclasses.fields(trainability.Setup)
+    }
+    taken = {name: parameter.default for name, parameter in inspect.signature(trainability.check).parameters.items()}
+    assert taken == fields
+
+
+class Bare(nn.Module):
+    """A weight that belongs to the model itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.eye(12))
+        self.last = nn.Linear(12, 10)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.last(inputs @ self.scale)
+
+
+@pytest.mark.parametrize(("make", "names"), [(Bare, {"scale", "last"}), (lambda: nn.Linear(12, 10), {"weight"})])
+def test_the_model_s_own_weight_has_a_name_in_the_table_of_layers(make: Callable[[], nn.Module], names: set[str]) -> None:
+    torch.manual_seed(0)
+    loader = [(torch.randn(32, 12), torch.randint(10, (32,))) for _ in range(4)]
+    model = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    report = trainability.check(model, loader, optimizer=optimizer)
+    assert report.evidence.probe is not None
+    made = {layer.name: layer.update_ratio for layer in report.evidence.probe.layers}
+    assert made.keys() == names
+    assert None not in made.values()
+    with trainability.Monitor(model, optimizer, every=1) as monitor:
+        for inputs, labels in loader:
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert {layer.name for layer in monitor.evidence().samples[-1].layers} == names
+
+
+def test_what_was_not_checked_is_told_by_what_the_user_of_check_passes() -> None:
+    loader = [(torch.randn(32, 12), torch.randint(10, (32,))) for _ in range(4)]
+    model = nn.Linear(12, 10)
+    report = trainability.check(model, loader, rehearse_seconds=None)
+    arguments = set(re.findall(r"(\w+)=", " ".join(report.not_checked)))
+    assert {"metric", "val_loader", "rehearse_seconds"} <= arguments
+    assert arguments - {"overfit_steps"} <= set(inspect.signature(trainability.check).parameters)
+    assert not {"audit_metric", "audit_data"} & set(re.findall(r"\w+", " ".join(report.not_checked)))

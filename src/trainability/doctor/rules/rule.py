@@ -40,7 +40,7 @@ class Rule:
 
     @property
     def file(self) -> str:
-        """Name of the file that the rule stands in, which is what it looks at."""
+        """Name of the file that the rule is in, which is what it looks at."""
         return self.check.__module__.rpartition(".")[2]
 
     @property
