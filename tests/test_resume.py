@@ -114,7 +114,7 @@ def test_a_torn_newest_checkpoint_costs_steps_but_not_the_result(tmp_path: Path)
     train(tmp_path / "torn", config, display=listener)
     assert len(listener.notes) == 1
     assert newest.name in listener.notes[0]
-    assert "continuing from step-000000010.pt" in listener.notes[0]
+    assert "step-000000010.pt" in listener.notes[0]
     assert_equal_runs(tmp_path / "whole", tmp_path / "torn")
 
 
@@ -205,12 +205,12 @@ def test_a_refused_resume_has_written_nothing(tmp_path: Path, name: str) -> None
         file.write('{"step": 13}\n')
     (tmp_path / "r" / name).write_text('nothing\n{"step": 1, "epoch": 1}\n')
     before = files(tmp_path / "r")
-    with pytest.raises(ValueError, match="changed or damaged"):
+    with pytest.raises(ValueError, match=name):
         train(tmp_path / "r", config_of(optim__epochs=2))
     assert files(tmp_path / "r") == before
 
 
-@pytest.mark.parametrize(("change", "words"), [("renamed", "written after step 12, and renamed"), ("seed", "run.seed is 1")])
+@pytest.mark.parametrize(("change", "words"), [("renamed", "step 12,"), ("seed", "run.seed is 1")])
 def test_a_checkpoint_of_another_step_or_run_is_not_taken(tmp_path: Path, change: str, words: str) -> None:
     train(tmp_path / "r", config_of(optim__epochs=1))
     folder = tmp_path / "r" / "checkpoints"

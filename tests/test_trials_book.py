@@ -39,7 +39,7 @@ def test_names_are_found_by_id_chapter_and_all_and_others_refused() -> None:
     assert [trial.id for trial in select(("cliffs",))] == list(CHAPTERS["cliffs"])
     assert select(("all",)) == list(TRIALS.values())
     assert not set(CHAPTERS) & set(TRIALS)
-    with pytest.raises(ValueError, match="no trial or chapter 'caltech-9'; did you mean caltech-"):
+    with pytest.raises(ValueError, match=r"'caltech-9'.*caltech-"):
         select(("caltech-9",))
 
 
