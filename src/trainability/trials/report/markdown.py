@@ -54,12 +54,25 @@ def markdown(results: Sequence[Result], desk: Sequence[Result], full: Sequence[R
         lines += [line for result in full for line in _full_lines(result)]
     lines += ["", "## What speaks for and against each explanation", ""]
     for result in results:
-        lines += [f"### {result.trial.id}", "", f"The log: {result.trial.explanation}", "", result.trial.reading, ""]
+        lines += [f"### {result.trial.id}", "", plan_line(result.trial), ""]
+        lines += [f"The log: {result.trial.explanation}", "", result.trial.reading, ""]
         for judged in result.verdict.judged:
             role = ROLE_WORDS[judged.expectation.role]
             lines.append(f"- {role}: {expectation_text(judged)}: **{MET_WORDS[judged.answer]}**")
         lines.append("")
     return "\n".join(lines)
+
+
+def plan_line(trial: Trial) -> str:
+    """Write the plans of starting weights of a trial, at the log's own width, with who gives each."""
+    if trial.plans:
+        plans = [(plan.label, plan.plan, plan.source) for plan in trial.plans]
+    else:
+        of_variant = (("", trial.settings), ("as run", trial.as_run), ("as told", trial.as_told))
+        given = [(label, values["init.plan"]) for label, values in of_variant if values and "init.plan" in values]
+        plans = [(label, str(value.value), value.source) for label, value in given]
+    said = "; ".join(f"{label}: `{plan}` ({source})".removeprefix(": ") for label, plan, source in plans)
+    return f"Plan at full width: {said}"
 
 
 def counted(results: Sequence[Result]) -> str:
