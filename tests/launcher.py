@@ -1,4 +1,4 @@
-"""Starts `trainability` again and again out of one process that has loaded it: a fork each time instead of seconds of imports."""
+"""Starts `trainability` again and again out of one process that has loaded it: a fork each time in place of imports."""
 
 from __future__ import annotations
 
