@@ -64,7 +64,7 @@ class Diagnosis:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Diagnosis":
-        """Reads what `to_dict` wrote.
+        """Read what `to_dict` wrote.
 
         Raises:
             ValueError: naming the field that does not fit.

@@ -61,7 +61,7 @@ class Outlook:
 
 
 def judge_rehearsal(rehearsal: Rehearsal) -> Outlook:
-    """Proposes a verdict.
+    """Propose a verdict.
 
     Args:
         rehearsal: with a reference loss; `task.chance` and `planned_steps` where they are known.

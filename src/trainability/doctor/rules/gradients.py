@@ -63,7 +63,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _finite_or_infinite(ratio: float | None) -> float:
-    """Reads NaN as infinity, so that it sorts as the worst ratio."""
+    """Read NaN as infinity, so that it sorts as the worst ratio."""
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
@@ -178,7 +178,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
 
 
 def _usual_rate(ratio: float) -> str:
-    """Proposes the rate at which updates have the usual size."""
+    """Propose the rate at which updates have the usual size."""
     if ratio <= 0:
         return "check the learning rate"
     return larger_rate(1e-3 / ratio) if ratio < 1e-3 else f"divide the learning rate by {ratio / 1e-3:.0f}"

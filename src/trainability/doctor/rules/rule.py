@@ -62,7 +62,7 @@ def rule(
     explains: tuple[str, ...] = (),
     predicts: bool = False,
 ) -> Callable[[Check], Rule]:
-    """Makes a rule of a function, under the function's name; the arguments are the attributes of `Rule`."""
+    """Make a rule of a function, under the function's name; the arguments are the attributes of `Rule`."""
 
     def made(check: Check) -> Rule:
         return Rule(

@@ -12,7 +12,7 @@ MOST_AT_ONCE = 100.0
 
 
 def larger_rate(factor: float) -> str:
-    """Proposes a higher learning rate: by the factor that is needed, or by `MOST_AT_ONCE` where that is more."""
+    """Propose a higher learning rate: by the factor that is needed, or by `MOST_AT_ONCE` where that is more."""
     if factor <= MOST_AT_ONCE:
         return f"multiply the learning rate by {factor:.0f}"
     return (
@@ -21,7 +21,7 @@ def larger_rate(factor: float) -> str:
 
 
 def smaller_steps(evidence: Evidence, divisor: float = 10.0) -> str:
-    """Proposes a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
+    """Propose a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
 
     Adam and its kin divide by the gradient's own size, so that clipping changes nothing for them.
     """

@@ -50,7 +50,7 @@ _LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
 
 
 def diagnose(*parts: Part) -> Diagnosis:
-    """Runs every rule, reports symptoms under their cause, and gives a verdict.
+    """Run every rule, report symptoms under their cause, and give a verdict.
 
     Args:
         parts: of a probe, of audits, of a rehearsal, of a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins
@@ -88,7 +88,7 @@ def diagnose(*parts: Part) -> Diagnosis:
 
 
 def _under_causes(found: list[Finding]) -> list[Finding]:
-    """Takes away what another finding explains; a cause must be at least a warning, or as severe as its symptom."""
+    """Take away what another finding explains; a cause must be at least a warning, or as severe as its symptom."""
     present = {f.rule: f for f in found}
     explained: dict[str, set[str]] = {}
     absorbed: set[str] = set()
@@ -125,7 +125,7 @@ def _worse_than_their_causes(found: list[Finding], causes: list[Finding]) -> lis
 
 
 def _weighed(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
-    """Weighs predictions by the rehearsal: where its loss falls they are hints, where it went as they say they are errors."""
+    """Weigh predictions by the rehearsal: where its loss falls they are hints, where it went as they say they are errors."""
     if outlook is None:
         return found
     if outlook.verdict in _LEARNS:
