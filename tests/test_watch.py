@@ -121,7 +121,7 @@ def test_once_draws_the_screen_without_a_terminal_too(command, tmp_path: Path) -
 def test_no_run_is_one_line_and_exit_code_2(command) -> None:
     answer = command("watch", "nowhere")
     assert answer.returncode == 2
-    assert re.fullmatch("trainability: nowhere .*\n", answer.stderr)
+    assert re.fullmatch(r"trainability: nowhere\b.*\n", answer.stderr)
 
 
 def watch(folder: Path, **more: object) -> subprocess.Popen[str]:
