@@ -44,6 +44,8 @@ class Watch:
         on_model: called with (args, kwargs, output) of the model's own forward pass.
 
     Attributes:
+        wrapper: a module around the model; None without one.
+        on_wrapper: called when it has run.
         layers: by name.
         order: layers that ran, in that order.
         forward: what `output` made of their outputs.
@@ -65,6 +67,8 @@ class Watch:
     ) -> None:
         self.model = model
         self.output, self.gradient, self.on_model = output, gradient, on_model
+        self.wrapper: nn.Module | None = None
+        self.on_wrapper: Callable[[], None] = lambda: None
         self.layers: dict[str, Layer] = {}
         self.order: list[str] = []
         self.forward: dict[str, Tensor] = {}
@@ -85,8 +89,8 @@ class Watch:
         if not stance.has_compiled():
             self._handles.append(module_hooks.register_module_forward_hook(self._on_module, with_kwargs=True))
             return
-        for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model)):
-            if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
+        for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model, self.wrapper)):
+            if module is not None and not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
                 hook = _Hook(functools.partial(self._on_module, module))
                 self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
@@ -107,6 +111,8 @@ class Watch:
             seen.clear()
 
     def _on_module(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if module is self.wrapper and torch.is_grad_enabled():
+            self.on_wrapper()
         name = self._names.get(id(module))
         if (name is None and module is not self.model) or not torch.is_grad_enabled():
             return

@@ -277,6 +277,11 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         missing.append("labels against images: too few images per class for a linear probe")
     if evidence.metric is None:
         missing.append("metric: no audit (audit_metric)")
+    if (others := evidence.processes) is not None:
+        if others.missing:
+            missing.append(f"processes {', '.join(map(str, others.missing))}: they told of no step (a Monitor in every process)")
+        if others.lost is not None:
+            missing.append(f"other processes: the comparison ended ({others.lost})")
     if evidence.steps and not evidence.evaluations:
         missing.append("evaluations: none recorded (Monitor.record_evaluation)")
     return tuple(missing)
