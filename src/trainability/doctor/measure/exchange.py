@@ -95,8 +95,8 @@ class Exchange:
         self._write("last", ended=True)
 
     def end(self) -> None:
-        """As `stop`, and wait for what the others still have to tell of the last step: some seconds at most, and only for
-        those whose monitor runs.
+        """As `stop`, and wait for what others have to tell of the last step: two seconds at most, and only for those whose
+        monitor runs; the others wait for the first rank's answer, a second longer.
         """
         if self._rank == self._ranks[0]:
             self._wait(self._have_all_told, _MOST_SECONDS)
@@ -118,10 +118,11 @@ class Exchange:
         return all(told.ended or any(p.step >= last for p in told.posts) for told in self._posts("last").values())
 
     def _is_compared(self) -> bool:
-        """Whether this process's last step was compared, or will not be: the first rank has ended, or runs no monitor."""
+        """Whether this process's last step was compared, or will not be, because the first rank has ended."""
         last = self._last[-1].step
         first = self._posts("last").get(self._ranks[0])
-        return first is None or first.ended or any(row.step == last and len(row.ranks) > 1 for row in self.comparisons)
+        is_over = first is not None and first.ended
+        return is_over or any(row.step == last and len(row.ranks) > 1 for row in self.comparisons)
 
     def _posts(self, which: str) -> dict[int, Posts]:
         """What the other processes have written, of those that have."""

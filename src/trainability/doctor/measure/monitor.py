@@ -271,7 +271,7 @@ class Monitor:
         gradients = [statistics.local(p.grad) for p in parameters if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
-        if len(gradients) < len(parameters) and (line := self._processes.without_gradient()) is not None:
+        if (len(gradients) < len(parameters) or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
             self._name_once(line)
         before = gauge_norm(self._sampler.gauges)
         self._gauges_before = None if before is None else before / scale

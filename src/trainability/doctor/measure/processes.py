@@ -14,7 +14,7 @@ from trainability.doctor import batches
 from trainability.doctor.evidence import StepRecord
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.exchange import Exchange, short
-from trainability.doctor.measure.parallel import Layout, compared_parameters, layout_of, outside_of
+from trainability.doctor.measure.parallel import Layout, compared_parameters, layout_of, num_gone, outside_of
 from trainability.doctor.measure.sampling import Block
 from trainability.doctor.processes import Post, Processes
 
@@ -40,7 +40,7 @@ class ProcessWatch:
         self._lost: str | None = None
         self._looks = 0
         self._num_told = 0
-        self._is_wrapper_used = False
+        self._is_wrapper_used = self._has_named = False
         self._unreduced: tuple[str, ...] = ()
         self._outside: tuple[str, ...] = ()
         self._forget()
@@ -72,20 +72,30 @@ class ProcessWatch:
         """A backward pass of a sampled step is over; `is_last` where the step's gradients are complete."""
         self._try(self._take_gradients if is_last else self._watch_between)
 
-    def without_gradient(self) -> str | None:
-        """A line that names parameters without a gradient for which the wrapper waits; None where there are none, or once said."""
-        names: tuple[str, ...] = ()
+    def waited_for(self) -> str | None:
+        """A line that names what the wrapper waits for and what gets no gradient; None where there is nothing, or once said."""
+        lines: list[str] = []
+        if self._is_wrapper_used and not self._has_named:
+            self._try(lambda: lines.extend(self._waited_for()))
+        self._has_named = self._has_named or bool(lines)
+        return lines[0] if lines else None
+
+    def _waited_for(self) -> list[str]:
         layout = self._layout
-        if layout is not None and layout.needs_every_gradient and layout.synced and not self._unreduced:
-            outside = set(outside_of(layout, parameters := compared_parameters(layout, self._plain)))
-            names = tuple(name for name, p in parameters.items() if p.grad is None and name not in outside)
-        if not names or not self._is_wrapper_used:
-            return None
-        self._unreduced = names
-        return (
-            f"{_listed(names)}: no gradient, and DistributedDataParallel waits for one: gradients are not reduced in this step, and "
-            "its next forward pass stops with an error; use it in forward, freeze it, or find_unused_parameters=True"
-        )
+        if layout is None or not (layout.needs_every_gradient and layout.synced):
+            return []
+        parameters = compared_parameters(layout, self._plain)
+        outside = set(outside_of(layout, parameters))
+        self._unreduced = tuple(name for name, p in parameters.items() if p.grad is None and name not in outside)
+        what = f"{_listed(self._unreduced)}: no gradient" if self._unreduced else ""
+        if not what and (gone := num_gone(layout, self._plain)):
+            what = f"{gone} parameters are no longer in the model that was wrapped"
+        if not what:
+            return []
+        return [
+            f"{what}, and DistributedDataParallel waits for their gradients: in this step the gradients are not all reduced, and its "
+            "next forward pass stops with an error"
+        ]
 
     def before_step(self, clip_ratio: Tensor | None) -> None:
         """The optimizer is about to step."""

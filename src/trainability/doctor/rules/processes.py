@@ -49,14 +49,14 @@ def unreduced_parameter(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "hint"))
+@rule(severities=("error", "warning", "hint"))
 def unsynchronised(evidence: Evidence) -> list[Finding]:
     """The processes of a data-parallel run do not train the same weights, with what is not synchronised.
 
     Fires: at a sampled step the weights of two processes differ by more than 1e-4 of their norm, what the step adds to them by
         1 % of its norm, the gradients that the optimizer gets by 0.1 % in norm, what clipping leaves of them by 2 %, or the
-        learning rates by 0.1 %. A hint where the model is in no wrapper and nothing reduces gradients: then separate models
-        may be meant.
+        learning rates by 0.1 %. A warning where the wrapper does not know a parameter and no step was compared; a hint where
+        the model is in no wrapper and nothing reduces gradients: then separate models may be meant.
     Why: data-parallel training computes one step in many pieces, so every process must hold the same weights and take the same
         step. Processes that do not train models of their own, and which of them is saved depends on the rank. The
         cause is read off in this order: parameters that the wrapper does not know, a wrapper that was not called, a last
@@ -70,17 +70,16 @@ def unsynchronised(evidence: Evidence) -> list[Finding]:
     processes = evidence.processes
     if processes is None or processes.hook in _HOOKS_THAT_DIFFER_ON_PURPOSE:
         return []
+    if processes.outside and not processes.comparisons:
+        return [_outside(processes)]
     bad = next((row for row in processes.comparisons if _is_unequal(row)), None)
-    if bad is None:
+    word = _cause_of(bad, processes) if bad is not None else None
+    if bad is None or word is None:
         return []
-    word = _cause_of(bad, processes)
-    if word is None:
-        return []
-    cause, remedy = _TOLD[word]
-    if word == "outside":
-        cause, remedy = _TOLD[f"outside {processes.wrapper}"]
+    cause, remedy = _TOLD[f"outside {processes.wrapper}" if word == "outside" else word]
     severity: Severity = "hint" if word == "alone" else "error"
-    names = bad.differing if word in ("outside", "start", "optimizer") and len(bad.differing) < bad.num_compared else ()
+    is_part = word in ("start", "optimizer") and len(bad.differing) < bad.num_compared
+    names = processes.outside if word == "outside" else bad.differing if is_part else ()
     return [
         Finding(
             rule="unsynchronised",
@@ -94,6 +93,23 @@ def unsynchronised(evidence: Evidence) -> list[Finding]:
             layers=names,
         )
     ]
+
+
+def _outside(processes: Processes) -> Finding:
+    """Nothing was compared, and the wrapper cannot reduce what it does not know."""
+    cause, remedy = _TOLD[f"outside {processes.wrapper}"]
+    names = processes.outside
+    return Finding(
+        rule="unsynchronised",
+        code="unsynchronised.outside",
+        severity="warning",
+        seen=f"{processes.wrapper} does not know {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}",
+        measurements=(Measurement(name="parameters unknown to the wrapper", value=float(len(names)), threshold=0.0),),
+        cause=cause,
+        remedy=remedy,
+        source=_SOURCE,
+        layers=names,
+    )
 
 
 _TOLD = {
