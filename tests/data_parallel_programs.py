@@ -23,9 +23,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel as DDP
+from torch.nn.parallel import DistributedDataParallel as DDP  # noqa: N817
 
-from trainability.doctor import Monitor, diagnose
+from trainability.doctor import Evidence, Monitor, diagnose
 
 STEPS = 3
 
@@ -53,6 +53,7 @@ class Loop:
         self.losses: list[float] = []
         self.monitor: Monitor | None = None
         self.said: list[str] = []
+        self.stopped = False
 
     @contextlib.contextmanager
     def watch(self, model: nn.Module, optimizer: torch.optim.Optimizer, every: int = 2, **more: Any) -> Iterator[Loop]:
@@ -241,8 +242,10 @@ def unused_parameter(loop: Loop) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.body(x)
 
-    with contextlib.suppress(RuntimeError):  # "Expected to have finished reduction in the prior iteration"
+    try:
         loop.usual(DDP(Two()))
+    except RuntimeError as error:
+        loop.stopped = "Expected to have finished reduction in the prior iteration" in str(error)
 
 
 def root_not_sharded(loop: Loop) -> None:
@@ -495,7 +498,7 @@ def _answer(program: Callable[[Loop], None], rank: int, *, alone_too: bool) -> d
     if loop.monitor is None:
         return {"same": states[0] == states[-1]}
     evidence = loop.monitor.evidence()
-    assert type(evidence).from_dict(json.loads(json.dumps(evidence.to_dict()))).processes is not None or "group" in program.__name__
+    assert Evidence.from_dict(json.loads(json.dumps(evidence.to_dict()))).processes is not None or program is ddp_group
     diagnosis = diagnose(evidence)
     return {
         "same": states[0] == states[-1],
@@ -505,8 +508,32 @@ def _answer(program: Callable[[Loop], None], rank: int, *, alone_too: bool) -> d
         "lost": evidence.processes.lost if evidence.processes else None,
         "problems": list(evidence.problems),
         "said": loop.said,
+        "stopped": loop.stopped,
         "failed": [line for line in diagnosis.not_checked if "rule itself failed" in line],
     }
+
+
+def after_the_group(rank: int) -> dict[str, Any]:
+    """The group ends inside the block, and with the first process the store that it holds; the second one trains on."""
+    loop = Loop(rank, watched=True)
+    model = net()
+    ddp = DDP(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with loop.watch(ddp, optimizer, every=1):
+        for i, (x, y) in enumerate(batches(rank, 6)):
+            loop.backward(F.cross_entropy((ddp if i < 3 else model)(x), y))
+            optimizer.step()
+            optimizer.zero_grad()
+            if i == 2:
+                dist.destroy_process_group()
+                if rank == 0:
+                    os._exit(0)
+                time.sleep(1.0)
+    assert loop.monitor is not None
+    evidence = loop.monitor.evidence()
+    assert evidence.processes is not None
+    codes = [finding.code for finding in diagnose(evidence).findings if finding.severity != "hint"]
+    return {"steps": len(evidence.steps), "samples": len(evidence.samples), "lost": evidence.processes.lost, "codes": codes}
 
 
 def main(rank: int, folder: Path) -> None:
@@ -523,7 +550,7 @@ def main(rank: int, folder: Path) -> None:
         answers[name]["seconds"] = round(time.monotonic() - begun, 2)
         dist.barrier()
     (folder / f"{rank}.json").write_text(json.dumps(answers))
-    dist.destroy_process_group()
+    (folder / f"{rank}-after.json").write_text(json.dumps(after_the_group(rank)))
 
 
 def run_two(script: Path, folder: Path, *arguments: str) -> list[subprocess.CompletedProcess[str]]:

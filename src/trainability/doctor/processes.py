@@ -18,7 +18,8 @@ class Post:
     Attributes:
         rank: of the process.
         step: counts from 1.
-        layout: names the compared parameters, in short: those of which every process holds a whole copy. Shards are not compared.
+        layout: names the compared parameters, in short: those of which every process holds a whole copy. Shards are not
+            compared.
         before: weights before the step.
         after: weights after it; () where nothing tells when the step ends.
         squares: sums of the squares of the same elements, before the step.

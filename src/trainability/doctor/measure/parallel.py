@@ -17,11 +17,13 @@ class Layout:
     """How a model is spread over processes.
 
     Attributes:
+        rank: of this process.
         ranks: global ranks of the processes that share the batch; () where that cannot be told, so that nothing is compared.
         wrapper: "DistributedDataParallel", "fully_shard" or None.
         ddp: the wrapper's object under DistributedDataParallel.
     """
 
+    rank: int
     ranks: tuple[int, ...]
     wrapper: str | None = None
     ddp: DistributedDataParallel | None = None
@@ -55,17 +57,19 @@ def layout_of(called: nn.Module, plain: nn.Module) -> Layout | None:
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() < 2:
         return None
+    rank = dist.get_rank()
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in called.modules()):
-        return Layout(ranks=())  # the older one: its parameters are flat, and no two processes hold the same
+        return Layout(rank=rank, ranks=())  # the older one: its parameters are flat, and no two processes hold the same
     if any(_is_sharded(p) for p in plain.parameters()):
         ranks = _ranks_of_shards(plain)
-        return Layout(ranks=ranks, wrapper="fully_shard") if ranks else Layout(ranks=())
+        return Layout(rank=rank, ranks=ranks, wrapper="fully_shard" if ranks else None)
     ddp = next((module for module in called.modules() if isinstance(module, DistributedDataParallel)), None) or _around(plain)
     if ddp is None:
-        return Layout(ranks=tuple(range(dist.get_world_size())))
-    return Layout(
-        ranks=tuple(dist.get_process_group_ranks(ddp.process_group)), wrapper="DistributedDataParallel", ddp=ddp
-    )
+        return Layout(rank=rank, ranks=tuple(range(dist.get_world_size())))
+    ranks = tuple(dist.get_process_group_ranks(ddp.process_group))
+    if len(ranks) < 2:
+        return None
+    return Layout(rank=rank, ranks=ranks, wrapper="DistributedDataParallel", ddp=ddp)
 
 
 def compared_parameters(layout: Layout, plain: nn.Module) -> dict[str, nn.Parameter]:

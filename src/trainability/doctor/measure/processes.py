@@ -93,8 +93,8 @@ class ProcessWatch:
         if not what:
             return []
         return [
-            f"{what}, and DistributedDataParallel waits for their gradients: in this step the gradients are not all reduced, and its "
-            "next forward pass stops with an error"
+            f"{what}, and DistributedDataParallel waits for their gradients: in this step not all gradients are reduced, and "
+            "its next forward pass stops with an error"
         ]
 
     def before_step(self, clip_ratio: Tensor | None) -> None:
@@ -121,7 +121,7 @@ class ProcessWatch:
 
     def end(self, *, has_failed: bool) -> None:
         """The loop is over; after an error in it nobody is waited for."""
-        if (exchange := self._exchange) is not None:
+        if (exchange := self._exchange) is not None and dist.is_initialized():
             self._try(exchange.stop if has_failed else exchange.end)
 
     def processes(self) -> Processes | None:
@@ -129,7 +129,7 @@ class ProcessWatch:
         layout, exchange = self._layout, self._exchange
         if layout is None or not layout.ranks:
             return None
-        if exchange is not None:
+        if exchange is not None and dist.is_initialized():
             self._try(exchange.read)
         return Processes(
             ranks=layout.ranks,
@@ -158,21 +158,22 @@ class ProcessWatch:
             self._looks += 1
             self._layout = layout_of(self._called, self._plain)
         layout = self._layout
-        if layout is None or not layout.ranks or dist.get_rank() not in layout.ranks:
+        if layout is None or layout.rank not in layout.ranks:
             return
         self._was_called = None if layout.ddp is None else False
         self._parameters = compared_parameters(layout, self._plain)
         self._outside = outside_of(layout, self._parameters)
         if self._exchange is None:
             shapes = [(name, tuple(p.shape)) for name, p in self._plain.named_parameters()]
-            self._exchange = Exchange(dist.get_rank(), layout.ranks, tuple(self._parameters), str(shapes))
+            self._exchange = Exchange(layout.rank, layout.ranks, tuple(self._parameters), str(shapes))
 
     def _take_inputs(self, inputs: Any) -> None:
         if self._exchange is None:
             return
-        found = [tensor for _, tensor in batches.tensors(inputs) if statistics.has_values(tensor) and tensor.numel()][:_MOST_INPUTS]
+        found = [tensor for _, tensor in batches.tensors(inputs) if statistics.has_values(tensor) and tensor.numel()]
         if not found:
             return
+        found = found[:_MOST_INPUTS]
         device = found[0].device
         thinned = [statistics.thin(statistics.local(x), _SIZE).float().to(device) for x in found]
         weights = torch.arange(1, len(thinned) + 1, device=device)
@@ -209,12 +210,15 @@ class ProcessWatch:
     def _tell(self, record: StepRecord, numbers: dict[str, dict[Hashable, Any]]) -> None:
         if self._exchange is None or self._layout is None or record.skipped:
             return
+        if not dist.is_initialized():  # its store goes with the process that holds it
+            self._lost = "the process group was destroyed"
+            return
         rows = {kind.removeprefix("process "): row["all"] for kind, row in numbers.items() if kind.startswith("process ")}
         one: dict[str, float] = {kind: row[0] for kind, row in rows.items() if len(row) == 1}
         weights = {kind: tuple(map(_rounded, rows[kind])) for kind in ("before", "after", "squares") if kind in rows}
         inputs = rows.get("inputs")
         post = Post(
-            rank=dist.get_rank(),
+            rank=self._layout.rank,
             step=record.step,
             layout=short(str(tuple(self._parameters))),
             **weights,

@@ -31,9 +31,7 @@ def is_readable(x: Tensor) -> bool:
 
 def has_values(x: Tensor) -> bool:
     """Whether a tensor holds numbers of its own, one for each element."""
-    return (
-        x.layout == torch.strided and not x.is_meta and not is_functorch_wrapped_tensor(x) and "Fake" not in type(x).__name__
-    )
+    return x.layout == torch.strided and not x.is_meta and not is_functorch_wrapped_tensor(x) and "Fake" not in type(x).__name__
 
 
 def local(x: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def unreduced_parameter(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "warning", "hint"))
 def unsynchronised(evidence: Evidence) -> list[Finding]:
-    """The processes of a data-parallel run do not train the same weights, with what is not synchronised.
+    """The processes of a data-parallel run do not train the same weights.
 
     Fires: at a sampled step the weights of two processes differ by more than 1e-4 of their norm, what the step adds to them by
         1 % of its norm, the gradients that the optimizer gets by 0.1 % in norm, what clipping leaves of them by 2 %, or the
@@ -278,8 +278,8 @@ def same_batches(evidence: Evidence) -> list[Finding]:
     Why: a step of N processes then sees the examples of fewer, and costs N times as much as it has to. Usual without a
         DistributedSampler, with one that was given the local rank on several machines, or with generated data and the
         same seed everywhere.
-    What fools it: inputs that are the same on purpose, such as fixed coordinates. Inputs without any tensor, or of one constant,
-        are not compared.
+    What fools it: inputs that are the same on purpose, such as fixed coordinates. Inputs without any tensor, or of one
+        constant, are not compared.
     Fix: DistributedSampler(dataset, num_replicas=world_size, rank=rank) as the loader's sampler, and its set_epoch every epoch;
         another seed in each process for data that are drawn.
     Source: PyTorch, `torch.utils.data.distributed.DistributedSampler`; own check.
@@ -299,7 +299,7 @@ def same_batches(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="same_batches",
             severity="warning" if len(rows) > 1 else "hint",
-            seen=f"{_ranks(largest)} read the same batch" + (f" at each of {len(rows)} compared steps" if len(rows) > 1 else ""),
+            seen=f"{_ranks(largest)} read the same batch at every compared step ({len(rows)})",
             measurements=(
                 Measurement(name="processes with one batch", value=float(len(largest)), threshold=1.0),
                 Measurement(name="compared steps", value=float(len(rows)), unit="steps"),

@@ -279,7 +279,8 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         missing.append("metric: no audit (audit_metric)")
     if (others := evidence.processes) is not None:
         if others.missing:
-            missing.append(f"processes {', '.join(map(str, others.missing))}: they told of no step (a Monitor in every process)")
+            ranks = ", ".join(map(str, others.missing))
+            missing.append(f"processes {ranks}: they told of no step (a Monitor in every process, with the same every)")
         if others.lost is not None:
             missing.append(f"other processes: the comparison ended ({others.lost})")
     if evidence.steps and not evidence.evaluations:
