@@ -52,14 +52,6 @@ class Post:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posts:
-    """The last posts of a process, and whether its monitor has ended."""
-
-    posts: tuple[Post, ...] = ()
-    ended: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One sampled step, side by side. Tuples are in the order of `ranks`; a number that a process lacks is NaN.
 

@@ -12,11 +12,12 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch.distributed.distributed_c10d import _get_default_store
 
-from trainability.doctor.processes import Comparison, Post, Posts, compared
+from trainability.doctor.processes import Comparison, Post, compared
 from trainability.doctor.serial import from_plain, to_plain
 
 # Steps that a process keeps for the others. The first rank reads a step when it has taken the next one; processes that nothing
@@ -25,6 +26,25 @@ _FIRST_TOLD, _LAST_TOLD = 2, 2
 _FIRST, _RECENT = 4, 8
 _MOST_SECONDS = 2.0
 _entered: Counter[str] = Counter()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a process has written: some of its steps, and whether its monitor has ended."""
+
+    posts: tuple[Post, ...]
+    ended: bool
+
+    def text(self) -> bytes:
+        """As JSON; numbers that are not finite are written as Python reads them."""
+        return json.dumps({"posts": [vars(post) for post in self.posts], "ended": self.ended}).encode()
+
+    @classmethod
+    def of(cls, text: bytes) -> Told:
+        """Read what `text` gave."""
+        value = json.loads(text)
+        rows = ({key: tuple(item) if isinstance(item, list) else item for key, item in row.items()} for row in value["posts"])
+        return cls(posts=tuple(Post(**row) for row in rows), ended=value["ended"])
 
 
 class Exchange:
@@ -52,6 +72,7 @@ class Exchange:
         self._first: list[Post] = []
         self._last: list[Post] = []
         self._told: dict[int, set[int]] = {}
+        self._result = b""
         self._write("last", ended=False)
 
     @property
@@ -72,8 +93,10 @@ class Exchange:
     def read(self) -> None:
         """Compare what others have told, on the first rank; fetch the comparisons, on the others."""
         if self._rank != self._ranks[0]:
-            for told in self._values(["result"]).values():
-                self.comparisons = tuple(from_plain(Comparison, row) for row in told)
+            text = self._values(["result"]).get("result", b"")
+            if text != self._result:
+                self._result = text
+                self.comparisons = tuple(from_plain(Comparison, row) for row in json.loads(text))
             return
         posts = [post for told in self._posts("last").values() for post in told.posts]
         if any(self._told.get(own.step, set()) < set(self._others) for own in self._first):
@@ -124,12 +147,12 @@ class Exchange:
         is_over = first is not None and first.ended
         return is_over or any(row.step == last and len(row.ranks) > 1 for row in self.comparisons)
 
-    def _posts(self, which: str) -> dict[int, Posts]:
+    def _posts(self, which: str) -> dict[int, Told]:
         """What the other processes have written, of those that have."""
         told = self._values([f"{rank}/{which}" for rank in self._others])
-        return {int(name.partition("/")[0]): from_plain(Posts, value) for name, value in told.items()}
+        return {int(name.partition("/")[0]): Told.of(text) for name, text in told.items()}
 
-    def _values(self, names: list[str]) -> dict[str, Any]:
+    def _values(self, names: list[str]) -> dict[str, bytes]:
         """The values of those keys that are there: two requests if all are."""
         store, keys = self._store, {name: self._key(name) for name in names}
         if not store.check(list(keys.values())):
@@ -137,14 +160,14 @@ class Exchange:
         if not keys:
             return {}
         found = store.multi_get(list(keys.values())) if store.has_extended_api() else map(store.get, keys.values())
-        return {name: json.loads(value) for name, value in zip(keys, found, strict=True)}
+        return dict(zip(keys, found, strict=True))
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"
 
     def _write(self, which: str, *, ended: bool) -> None:
-        told = Posts(posts=tuple(self._first if which == "first" else self._last), ended=ended)
-        self._store.set(self._key(f"{self._rank}/{which}"), json.dumps(to_plain(told)).encode())
+        told = Told(posts=tuple(self._first if which == "first" else self._last), ended=ended)
+        self._store.set(self._key(f"{self._rank}/{which}"), told.text())
 
 
 def short(text: str) -> str:
