@@ -162,6 +162,19 @@ def test_a_process_that_is_stuck_is_waited_for_some_seconds_only(
     assert exchanges[0].comparisons == ()
 
 
+def test_what_earlier_monitors_told_is_emptied(exchanges: list[Exchange], monkeypatch: pytest.MonkeyPatch) -> None:
+    store = exchanges[0]._store
+    exchanges[0].tell(post(0, 1))
+    kept = store.get("trainability/" + exchanges[0]._prefix.split("/")[1] + "/0/0/last")
+    assert b"gradient_norm" in kept
+    again = [Exchange(0, (0, 1, 2), ("a", "b"), "model") for _ in range(3)]  # the counter is that of the last process made
+    assert [each._prefix.rpartition("/")[2] for each in again] == ["1", "2", "3"]
+    assert store.get(exchanges[0]._key("0/last")) == b""
+    exchanges[1].tell(post(1, 1))
+    exchanges[0].read()
+    assert exchanges[0].comparisons[0].ranks == (0, 1)
+
+
 def test_one_process_alone_has_nothing_to_compare() -> None:
     model = torch.nn.Linear(2, 2)
     with Monitor(model, every=1) as monitor:

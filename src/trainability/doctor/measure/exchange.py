@@ -67,8 +67,13 @@ class Exchange:
         self._others = [other for other in self._ranks if other != rank]
         self._store: Any = _get_default_store()
         digest = short(f"{signature} {self._ranks}")
-        self._prefix = f"trainability/{digest}/{_entered[digest]}"
+        number = _entered[digest]
         _entered[digest] += 1
+        if number >= 2:  # a monitor for every epoch: what the one before the last has told is read by now
+            self._prefix = f"trainability/{digest}/{number - 2}"
+            for name in (f"{rank}/first", f"{rank}/last", *(["result"] if rank == self._ranks[0] else [])):
+                self._store.set(self._key(name), b"")  # not deleted: a reader would wait for it
+        self._prefix = f"trainability/{digest}/{number}"
         self._first: list[Post] = []
         self._last: list[Post] = []
         self._told: dict[int, set[int]] = {}
@@ -153,14 +158,14 @@ class Exchange:
         return {int(name.partition("/")[0]): Told.of(text) for name, text in told.items()}
 
     def _values(self, names: list[str]) -> dict[str, bytes]:
-        """The values of those keys that are there: two requests if all are."""
+        """The values of those keys that are there and not emptied: two requests if all are there."""
         store, keys = self._store, {name: self._key(name) for name in names}
         if not store.check(list(keys.values())):
             keys = {name: key for name, key in keys.items() if store.check([key])}
         if not keys:
             return {}
         found = store.multi_get(list(keys.values())) if store.has_extended_api() else map(store.get, keys.values())
-        return dict(zip(keys, found, strict=True))
+        return {name: value for name, value in zip(keys, found, strict=True) if value}
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"

@@ -25,6 +25,14 @@ class _Hook:
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         self.seen(args, kwargs, output)
 
+    @property
+    def __name__(self) -> str:
+        """What `torch.jit.script` asks for, which cannot compile it."""
+        raise AttributeError(
+            "Monitor watches this layer in this step by a hook of its own, as something was compiled, and torch.jit.script "
+            "takes no such hook; script the model in a step that is not sampled"
+        )
+
     def __reduce__(self) -> Any:  # something that takes any arguments, and that any Python can load
         return getattr, (contextlib.nullcontext(), "__exit__")
 

@@ -55,8 +55,8 @@ def unsynchronised(evidence: Evidence) -> list[Finding]:
 
     Fires: at a sampled step the weights of two processes differ by more than 1e-4 of their norm, what the step adds to them by
         1 % of its norm, the gradients that the optimizer gets by 0.1 % in norm, what clipping leaves of them by 2 %, or the
-        learning rates by 0.1 %. A warning where the wrapper does not know a parameter and no step was compared; a hint where
-        the model is in no wrapper and nothing reduces gradients: then separate models may be meant.
+        learning rates by 0.1 %. A warning where DistributedDataParallel does not know a parameter and no step was compared; a
+        hint where the model is in no wrapper and nothing reduces gradients: then separate models may be meant.
     Why: data-parallel training computes one step in many pieces, so every process must hold the same weights and take the same
         step. Processes that do not train models of their own, and which of them is saved depends on the rank. The
         cause is read off in this order: parameters that the wrapper does not know, a wrapper that was not called, a last
@@ -70,7 +70,7 @@ def unsynchronised(evidence: Evidence) -> list[Finding]:
     processes = evidence.processes
     if processes is None or processes.hook in _HOOKS_THAT_DIFFER_ON_PURPOSE:
         return []
-    if processes.outside and not processes.comparisons:
+    if processes.outside and processes.wrapper == "DistributedDataParallel" and not processes.comparisons:
         return [_outside(processes)]
     bad = next((row for row in processes.comparisons if _is_unequal(row)), None)
     word = _cause_of(bad, processes) if bad is not None else None
