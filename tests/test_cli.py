@@ -218,3 +218,19 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path: Path, number: int) -> Non
     assert "Traceback" not in err
     done = len(read_run(tmp_path / "r").steps)
     assert list((tmp_path / "r" / "checkpoints").glob(f"step-{done:09d}.pt"))
+
+
+@pytest.mark.parametrize("module", ["tyro", "trainability.cli.train"])
+def test_ctrl_c_during_the_imports_is_one_line(module: str) -> None:
+    script = f"""
+import builtins, runpy
+real = builtins.__import__
+def imported(name, *rest, **named):
+    if name == {module!r}:
+        raise KeyboardInterrupt
+    return real(name, *rest, **named)
+builtins.__import__ = imported
+runpy.run_module("trainability", run_name="__main__")
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (130, "", "trainability: interrupted\n")

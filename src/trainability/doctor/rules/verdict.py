@@ -288,6 +288,12 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
             add("labels against images", "too few images per class for a linear probe")
     if evidence.metric is None:
         add("metric", "none given (check(..., metric=...))")
+    if (others := evidence.processes) is not None:
+        if others.missing:
+            ranks = ", ".join(map(str, others.missing))
+            add(f"processes {ranks}", "they told of no step (a Monitor in every process, with the same every)")
+        if others.lost is not None:
+            add("other processes", f"the comparison ended ({others.lost})")
     if evidence.steps and not evidence.evaluations:
         add("evaluations", "none recorded (Monitor.record_evaluation)")
     return tuple(missing)
