@@ -160,7 +160,7 @@ def _hashes(images: Tensor) -> Tensor:
     bits = rows.view(torch.int64) if rows.shape[1] % 2 == 0 else rows.view(torch.int32).long()
     generator = torch.Generator().manual_seed(0)
     weights = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator) | 1  # odd: no bit is lost
-    bits = bits ^ (bits >> 32)  # what differs in the upper halves only reaches the lower ones
+    bits = bits ^ (bits >> 32)  # a difference in the upper halves alone reaches the lower ones
     return (bits * weights).sum(dim=1)  # wraps around, which is what a hash wants
 
 
