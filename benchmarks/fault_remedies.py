@@ -57,6 +57,8 @@ def _by_number(program: Program, words: str) -> Program | None:
         return _with_option(program, "momentum", float(found[1]))
     if found := re.search(rf"\(\.\.\., lr={_NUMBER}", words):
         return _with_option(program, "lr", float(found[1]))
+    if found := re.search(rf"look again; {_NUMBER} in all", words):  # looked again, each time as far as it says
+        return _with_option(program, "lr", program.options["lr"] * float(found[1]))
     if found := re.search(rf"multiply the learning rate by {_NUMBER}", words):
         return _with_option(program, "lr", program.options["lr"] * float(found[1]))
     if found := re.search(rf"divide the learning rate by {_NUMBER}", words):

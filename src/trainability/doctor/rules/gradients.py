@@ -91,7 +91,7 @@ def _nothing_learned(evidence: Evidence) -> bool:
 
 
 def _finite_or_infinite(ratio: float | None) -> float:
-    """Reads NaN as infinity, so that it sorts as the worst ratio."""
+    """Read NaN as infinity, so that it sorts as the worst ratio."""
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
@@ -183,7 +183,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
-    Fix: multiply the learning rate by the factor given.
+    Fix: multiply the learning rate by the factor given, at most by 100 at once, and look again.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
     ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
@@ -210,7 +210,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
 def _toward_usual(evidence: Evidence, ratio: float) -> str:
     if ratio == 0:
         return "check the learning rate"
-    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else f"multiply the learning rate by {USUAL_RATIO / ratio:.0e}"
+    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else f"divide the learning rate by {ratio / USUAL_RATIO:.0f}"
 
 
 def _never_moved(evidence: Evidence) -> bool:

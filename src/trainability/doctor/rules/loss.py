@@ -167,7 +167,7 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
 
 
 def _factor_of(larger: float, smaller: float, tolerance: float) -> int | None:
-    """Returns the whole number from 2 to 64 that one is of the other; None if none is near."""
+    """Return the whole number from 2 to 64 that one is of the other; None if none is near."""
     if not smaller > 0 or not math.isfinite(larger / smaller):
         return None
     factor = round(larger / smaller)
@@ -196,7 +196,9 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
         seen = (probe.cross_entropy, probe.loss, factor)
         # A focal loss on two classes starts at ln 2 / 2**gamma, exactly so where the logits are zero.
-        guessed = chance == math.log(2) and factor & (factor - 1) == 0 and probe.cross_entropy > 0.9 * chance
+        guessed = (
+            chance is not None and chance == math.log(2) and factor & (factor - 1) == 0 and probe.cross_entropy > 0.9 * chance
+        )
     # A focal loss is no cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
     if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):

@@ -8,10 +8,21 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.reading import WINDOW_STEPS
 
 USUAL_RATIO, LARGEST_RATIO = 1e-3, 1e-2  # update over weight: usual in nets that learn, and the most that is proposed
+MOST_AT_ONCE = 100.0
+"""Largest factor by which a learning rate is proposed to be raised at once: beyond it nothing is known of the loss."""
+
+
+def larger_rate(factor: float) -> str:
+    """Propose a higher learning rate: by the factor that is needed, or by `MOST_AT_ONCE` where that is more."""
+    if factor <= MOST_AT_ONCE:
+        return f"multiply the learning rate by {factor:.0f}"
+    return (
+        f"multiply the learning rate by {MOST_AT_ONCE:.0f} and look again; {factor:.0e} in all brings updates to the usual size"
+    )
 
 
 def smaller_steps(evidence: Evidence, divisor: float = 10.0) -> str:
-    """Proposes a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
+    """Propose a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
 
     Adam and its kin divide by the gradient's own size, so that clipping changes nothing for them.
     """
@@ -28,7 +39,7 @@ def smaller_steps(evidence: Evidence, divisor: float = 10.0) -> str:
 
 
 def larger_steps(evidence: Evidence, ratio: float) -> str:
-    """Proposes a higher learning rate, by the update over weight that was measured.
+    """Propose a higher learning rate, by the update over weight that was measured.
 
     About 1e-3 is usual. A run of a few hundred steps needs more: the sum of its steps must reach the size of a weight, here
     three times it, up to a ratio of 1e-2.
@@ -36,4 +47,4 @@ def larger_steps(evidence: Evidence, ratio: float) -> str:
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
     planned = (settings.planned_steps if settings is not None else None) or reading.num_steps(evidence)
     wanted = min(max(USUAL_RATIO, 3 / planned), LARGEST_RATIO) if planned else USUAL_RATIO
-    return f"multiply the learning rate by {wanted / ratio:.0e}"
+    return larger_rate(wanted / ratio)
