@@ -40,7 +40,7 @@ def followed(program: Program, finding: Finding, fault: Fault) -> Program | None
     words = finding.remedy
     if edited := _by_number(program, words):
         return edited
-    if (edit := _EDITS.get(finding.code) or _EDITS.get(finding.rule)) is not None:
+    if (edit := _EDITS.get(finding.code)) is not None:
         return edit(program)
     if names_cause(finding, fault):
         return None if finding.code in LOOKS else fault.sound
@@ -141,8 +141,10 @@ _EDITS: dict[str, Callable[[Program], Program]] = {
     "gain_budget_low": _he,
     "identical_units": _he,
     "flat_loss": _he,
+    "flat_loss.constant_output": _he,
     "constant_output": _he,
-    "vanishing_gradient": _he,
+    "vanishing_gradient.everywhere": _he,
+    "vanishing_gradient.first_layers": _he,
     "dead_units.start": _he,
     "dead_units.bias": _zero_biases,
     "saturation": _xavier,

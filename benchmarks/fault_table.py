@@ -50,6 +50,7 @@ def said_of(name: str, evidence: Path) -> dict[str, Said]:
     # The prescribed plan of a finding is written by `check`, which has the model.
     plans = {f["rule"]: f["remedy"] for f in (kept["before"] or {"findings": []})["findings"] if "init_(" in f["remedy"]}
     told["both"] = _joined([diagnose(before.merge(e)) for e in seen]) if before is not None else told["during"]
+    told["both"] = replace(told["both"], refused=told["before"].refused)
     return {way: _with_plans(said, plans) for way, said in told.items()}
 
 
