@@ -364,7 +364,7 @@ class Evidence:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Evidence:
-        """Reads what `to_dict` wrote, now or in an older version of this package.
+        """Read what `to_dict` wrote, now or in an older version of this package.
 
         Raises:
             ValueError: naming the field that does not fit, or a version that is not known.

@@ -160,7 +160,7 @@ def audit_data(
     max_images: int = 2048,
     again: Batches | None = None,
 ) -> DataAudit:
-    """Looks at batches exactly as the loop will get them: after decoding, augmentation and normalisation.
+    """Look at batches exactly as the loop will get them: after decoding, augmentation and normalisation.
 
     Every image is judged by itself: a third of blank images hardly moves a batch's mean. Random state is put back, so
     that the run draws what it would have drawn.
@@ -256,7 +256,7 @@ def _class_signal(split: _Split) -> tuple[float, float] | None:
 
 
 def audit_metric(metric: Any, num_classes: int = 10) -> MetricAudit:
-    """Asks the metric questions whose answers are known.
+    """Ask the metric questions whose answers are known.
 
     Args:
         metric: one of: a function of a list of (logits, labels) batches, the way the loop evaluates a whole set; an

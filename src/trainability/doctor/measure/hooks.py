@@ -90,7 +90,7 @@ class Watch:
         self._handles: list[Any] = []
 
     def attach(self) -> None:
-        """Finds the layers anew and installs the hooks."""
+        """Find the layers anew and install the hooks."""
         self.detach()
         self.layers = layers_of(self.model)
         self._names = {id(layer.module): name for name, layer in self.layers.items()}
@@ -103,7 +103,7 @@ class Watch:
                 self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def detach(self) -> None:
-        """Removes the hooks; what they saw stays."""
+        """Remove the hooks; what they saw stays."""
         for handle in self._handles:
             handle.remove()
             # PyTorch 2.13 forgets this entry of a global hook; while it is there, every compiled module warns.
@@ -111,7 +111,7 @@ class Watch:
         self._handles.clear()
 
     def clear(self) -> None:
-        """Forgets what was seen."""
+        """Forget what was seen."""
         self.order.clear()
         self.called.clear()
         self.unreadable.clear()

@@ -146,7 +146,7 @@ class Monitor:
         expected_lr: float | None = None,
         is_last: bool | None = None,
     ) -> None:
-        """Records one backward pass. Call it before clipping.
+        """Record one backward pass. Call it before clipping.
 
         Args:
             loss: what is logged; one number, not scaled by a loss scaler.
@@ -174,7 +174,7 @@ class Monitor:
         labels: Tensor | None = None,
         model_training: bool | None = None,
     ) -> None:
-        """Records one evaluation; inside the `with` block or after it.
+        """Record one evaluation; inside the `with` block or after it.
 
         Args:
             split: "train" or "validation".
@@ -215,7 +215,7 @@ class Monitor:
         return diagnosis if self._diagnosis_before is None else keep_prescriptions(diagnosis, self._diagnosis_before)
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """Runs a piece of the monitor; an error in it is named once and never reaches the loop."""
+        """Run a piece of the monitor; an error in it is named once and never reaches the loop."""
         try:
             with torch.no_grad():
                 action()

@@ -15,6 +15,7 @@ from trainability.doctor.evidence import LayerStats, Sample
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
+from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.theory.fans import fan_in_and_out
 
 _NUM_GAUGES = 8
@@ -213,7 +214,7 @@ class LayerSampler:
             groups = getattr(layer.module, "groups", 1) if isinstance(layer.module, nn.modules.conv._ConvNd) else 1
             fields["fan_in"], fields["fan_out"] = fan_in_and_out(layer.kind, weight.shape, groups)
             fields["num_units"] = weight.shape[1] if layer.kind == "conv_transpose" else weight.shape[0]
-        return LayerStats(name=row, kind=layer.kind, activation=activation, **fields)
+        return LayerStats(name=shown_name(row, layer), kind=layer.kind, activation=activation, **fields)
 
     def _following(self) -> dict[str, str | None]:
         return self._activations if self._activations is not None else activations_by_layer(None, self._model)
