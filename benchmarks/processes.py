@@ -23,7 +23,7 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 from overhead import small_vgg
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -167,7 +167,7 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start_processes(work, (port, options), nprocs=2, start_method="spawn")
+    spawn(work, (port, options), nprocs=2)
 
 
 if __name__ == "__main__":

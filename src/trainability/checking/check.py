@@ -11,7 +11,8 @@ from torch import Tensor
 
 from trainability.checking.certain import facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
-from trainability.doctor.audit_results import DataAudit
+from trainability.doctor.answer_form import answer_form
+from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.audits import unpacked
@@ -107,11 +108,12 @@ def _checked(setup: Setup) -> Diagnosis:
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
     rehearsal = _rehearsed(setup, train, problems)
-    metric = audit_metric(setup.metric, max(10, (looked.num_logits if looked else None) or 0)) if setup.metric else None
+    facts = _facts(setup, first)
+    metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
-        facts=_facts(setup, first),
+        facts=facts,
         metric=metric,
         num_classes=setup.num_classes,
         optimizer=_settings(setup) if looked is None else None,
@@ -129,6 +131,17 @@ def _facts(setup: Setup, first: Any) -> Facts | None:
         return None
     optimizer = setup.single_optimizer
     return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer)
+
+
+def _metric(
+    setup: Setup, looked: ProbeResult | None, facts: Facts | None, rehearsal: Rehearsal | None, problems: list[str]
+) -> MetricAudit | None:
+    width = (looked.num_logits if looked is not None else None) or setup.num_classes
+    form = answer_form(facts, rehearsal.task if rehearsal is not None else None, width)
+    if form is None:
+        problems.append("metric: what the outputs mean is not known (audit_metric, form=trainability.doctor.AnswerForm(...))")
+        return None
+    return audit_metric(setup.metric, form=form)
 
 
 def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | None) -> ProbeResult | None:
@@ -225,7 +238,7 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
     audited = min(MAX_AUDIT_IMAGES, audit_size(tuple(first[0].shape[1:])))
     try:
-        return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited)
+        return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited, redraw=True)
     except Exception as error:
         problems.append(_note_or_raise(setup, "data", "a loader failed", error))
         return None

@@ -265,6 +265,12 @@ class Evaluation:
         label_entropy: nats, over the split's labels.
         most_predicted_class: the class predicted most often.
         most_predicted_fraction: the share of examples predicted as that class.
+        counted_error: share of the predictions that differ from the labels; None where these were not handed over.
+        largest_label: the most frequent class of the labels.
+        largest_label_fraction: its share, which is the accuracy of always naming it.
+        num_examples: predictions that were handed over.
+        r_squared: of predicted values: 1 - squared error over the variance of the targets, 0 for always naming their mean.
+        target_variance: of the targets: the squared error of always naming their mean.
     """
 
     step: int
@@ -276,6 +282,12 @@ class Evaluation:
     label_entropy: float | None = None
     most_predicted_class: int | None = None
     most_predicted_fraction: float | None = None
+    counted_error: float | None = None
+    largest_label: int | None = None
+    largest_label_fraction: float | None = None
+    num_examples: int | None = None
+    r_squared: float | None = None
+    target_variance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

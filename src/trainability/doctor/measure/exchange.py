@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,10 @@ class Told:
     def of(cls, text: bytes) -> Told:
         """Read what `text` gave."""
         value = json.loads(text)
-        rows: list[dict[str, Any]] = value["posts"]
-        lists = [{key: tuple(item) for key, item in row.items() if isinstance(item, list)} for row in rows]
-        posts = (Post(**{**row, **own}) for row, own in zip(rows, lists, strict=True))
-        return cls(posts=tuple(posts), ended=value["ended"])
+        rows: Iterator[dict[str, Any]] = (
+            {key: tuple(item) if isinstance(item, list) else item for key, item in row.items()} for row in value["posts"]
+        )
+        return cls(posts=tuple(Post(**row) for row in rows), ended=value["ended"])
 
 
 class Exchange:

@@ -19,6 +19,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.processes import ProcessWatch
@@ -180,8 +181,8 @@ class Monitor:
             split: "train" or "validation".
             loss: mean cross-entropy.
             top1_error: in [0, 1].
-            predictions: (examples,) arg-max classes, for collapse.
-            labels: (examples,) true classes.
+            predictions: (examples,) arg-max classes or (examples, classes) logits, counted anew; of a regression, values.
+            labels: (examples,) true classes or values.
             model_training: `model.training` during the evaluation.
         """
         self._guarded(lambda: self._record_evaluation(split, loss, top1_error, predictions, labels, model_training))
@@ -367,17 +368,7 @@ class Monitor:
         labels: Tensor | None,
         model_training: bool | None,
     ) -> None:
-        fields: dict[str, Any] = {}
-        if predictions is not None and labels is not None and len(predictions):
-            width = int(max(predictions.max(), labels.max())) + 1
-            share = torch.bincount(predictions.flatten(), minlength=width).double() / predictions.numel()
-            true = torch.bincount(labels.flatten(), minlength=width).double() / labels.numel()
-            fields = {
-                "predicted_class_entropy": float(-torch.special.xlogy(share, share).sum()),
-                "label_entropy": float(-torch.special.xlogy(true, true).sum()),
-                "most_predicted_class": int(share.argmax()),
-                "most_predicted_fraction": float(share.max()),
-            }
+        fields = evaluated(predictions, labels)
         self._evaluations.append(
             Evaluation(
                 step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields

@@ -221,6 +221,7 @@ class LayerSampler:
 
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""
+        self._guard(lambda: self._look_at_gradients_before(output))
         if not self._was_run:
             self._was_run, self._training = True, self._model.training
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
@@ -236,15 +237,21 @@ class LayerSampler:
             found = activations_in_graph(outputs, self.watch.nodes)
             self._activations = {**activations_by_layer(None, self._model), **found}
         self.watch.nodes.clear()  # they keep the graph alive
-        if outputs:
-            outputs[0].register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
+
+    def _look_at_gradients_before(self, output: Any) -> None:
+        for _, tensor in batches.tensors(output):
+            if tensor.requires_grad:
+                tensor.register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
+                return
 
     def _on_backward(self, gradient: Tensor) -> None:
-        """Runs as backward begins, before any parameter's gradient is written."""
-        if self._stale is None:
-            self._stale = gauge_norm(self.gauges)
-            if self._stale is None:
-                self._stale = torch.zeros((), device=gradient.device)
+        """Runs as backward begins, before any parameter's gradient is written.
+
+        The least of all passes counts: a GAN's other phase goes back through this model, too, before its gradients are cleared.
+        """
+        norm = gauge_norm(self.gauges)
+        norm = torch.zeros((), device=gradient.device) if norm is None else norm
+        self._stale = norm if self._stale is None else torch.minimum(self._stale, norm)
 
 
 def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

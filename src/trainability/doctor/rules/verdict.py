@@ -41,7 +41,7 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "cannot tell",
 )
 # Warnings of these say that a part of the model is not trained, whatever the loss does.
-_UNTRAINED = ("unmoved_parameter", "untrained_parameter")
+_UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
@@ -284,8 +284,7 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
     else:
         if evidence.data.validation is None:
             add("validation data", "none given (val_loader=)")
-        if evidence.data.class_signal_z is None:
-            add("labels against images", "too few images per class for a linear probe")
+        missing.extend(evidence.data.notes)
     if evidence.metric is None:
         add("metric", "none given (check(..., metric=...))")
     if (others := evidence.processes) is not None:
