@@ -20,7 +20,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.evaluated import evaluated
-from trainability.doctor.measure.graph import loss_graph
+from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, to_host
 from trainability.doctor.rules.verdict import diagnose
@@ -234,7 +234,9 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = _gauges(self._trained())
+            held = managed_parameters(self._optimizer)
+            # Gradients of parameters that this optimizer does not hold are cleared by another one, or by none.
+            self._sampler.gauges = _gauges([p for p in self._trained() if not held or id(p) in held] or self._trained())
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 

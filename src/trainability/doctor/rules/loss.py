@@ -196,7 +196,12 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
         seen = (probe.cross_entropy, probe.loss, factor)
         # A focal loss on two classes starts at ln 2 / 2**gamma, exactly so where the logits are zero.
-        guessed = chance == math.log(2) and factor & (factor - 1) == 0 and probe.cross_entropy > 0.9 * chance
+        guessed = (
+            chance is not None
+            and math.isclose(chance, math.log(2))
+            and factor & (factor - 1) == 0
+            and probe.cross_entropy > 0.9 * chance
+        )
     # A focal loss is no cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
     if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
