@@ -31,8 +31,8 @@ class ForwardPass(TorchFunctionMode):
     """One forward pass and loss, watched: what goes into the model and its layers, and what the loss sets against what.
 
     Attributes:
-        inputs: positional arguments of the model's first call; where there are none, those by name, without labels that it can do
-            without.
+        inputs: positional arguments of the model's first call; where there are none, those by name, without labels that it
+            can do without.
         names: of the latter; empty for positional ones.
         output: first tensor that it returned.
         returned: all tensors that it returned.
