@@ -24,6 +24,7 @@ from trainability.doctor.evidence import (
 )
 from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
+from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
@@ -274,6 +275,30 @@ SOFTMAX = Task(kind="classification", loss="cross_entropy", form="probabilities"
 NLL = Task(kind="classification", loss="nll_loss", num_classes=10, chance=2.3, floor=-math.inf)
 AT_CHANCE = (Observation(step=0, loss=2.3),)
 
+
+def processes(*rows: Comparison, **fields) -> Evidence:
+    return Evidence(processes=Processes(ranks=(0, 1), comparisons=rows, **{"wrapper": "DistributedDataParallel", **fields}))
+
+
+def beside(step: int = 1, **fields) -> Comparison:
+    """A step that is the same in two processes, but for the fields."""
+    same = {
+        "losses": (2.2, 2.3),
+        "lrs": (0.1, 0.1),
+        "gradient_norms": (1.0, 1.0),
+        "step_gradient_norms": (1.0, 1.0),
+        "clip_ratios": (1.0, 1.0),
+        "weights_distance": 0.0,
+        "update_distance": 0.0,
+        "num_compared": 2,
+        "inputs_compared": 2,
+    }
+    return Comparison(step=step, ranks=(0, 1), **{**same, **fields})
+
+
+APART = {"gradient_norms": (1.0, 0.9), "step_gradient_norms": (1.0, 0.9), "differing": ("body", "head"), "update_distance": 0.1}
+BOTH = {"same_inputs": ((0, 1),)}
+
 EXAMPLES: dict[str, Example] = {
     # rehearsal
     "never_steps": Example(
@@ -521,6 +546,32 @@ EXAMPLES: dict[str, Example] = {
     "accumulation": Example(
         {"warning": Evidence(steps=(*steps(FALLING[:1], micro_batches=3), *steps(FALLING, micro_batches=2)[1:]))},
         near=Evidence(steps=(*steps(FALLING[:1], micro_batches=1), *steps(FALLING, micro_batches=2)[1:])),
+    ),
+    # processes
+    "unreduced_parameter": Example({"error": processes(unreduced=("spare.weight",))}, near=processes(beside())),
+    "unsynchronised": Example(
+        {
+            "error": processes(beside(lrs=(0.1, 0.1002))),
+            "warning": processes(outside=("head.weight",)),
+            "hint": processes(beside(**APART), wrapper=None),
+        },
+        near=processes(
+            beside(
+                lrs=(0.1, 0.10009),
+                gradient_norms=(1.0, 0.9991),
+                step_gradient_norms=(1.0, 0.9991),
+                clip_ratios=(0.5, 0.491),
+                weights_distance=0.9e-4,
+                update_distance=0.9e-2,
+            )
+        ),
+    ),
+    "local_clipping": Example(
+        {"warning": processes(beside(between_ratios=(0.5, 0.52)))}, near=processes(beside(between_ratios=(0.5, 0.509)))
+    ),
+    "same_batches": Example(
+        {"warning": processes(beside(1, **BOTH), beside(3, **BOTH)), "hint": processes(beside(1, **BOTH))},
+        near=processes(beside(1, **BOTH), beside(3)),
     ),
     # clip
     "clip_dropped": Example({"error": clipped_then_not(5), "warning": clipped_then_not(5, loss=1.0)}, near=clipped_then_not(4)),

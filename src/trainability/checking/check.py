@@ -58,7 +58,8 @@ def check(
             predicted plateau.
         scheduler: stepped after each step where `step` does not do that itself.
         val_loader: as `train_loader`; `None` if there is none.
-        metric: see `audit_metric`; `None` skips its audit.
+        metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
+            (logits, labels); it is asked questions whose answers are known. `None` leaves it out.
         num_classes: number of classes.
         clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
@@ -149,7 +150,7 @@ def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | No
         return looked
     made = dict(rehearsal.critical[0][1].update_ratios)
     layers = tuple(
-        dataclasses.replace(layer, update_ratio=made[name]) if (name := f"{layer.name}.weight") in made else layer
+        dataclasses.replace(layer, update_ratio=made.get(f"{layer.name}.weight", made.get(layer.name, layer.update_ratio)))
         for layer in looked.layers
     )
     return dataclasses.replace(looked, layers=layers)
@@ -213,12 +214,22 @@ def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult 
     try:
         return probe(model, loss_fn, images, labels, optimizer=optimizer, clip=clip, planned_steps=planned), images
     except Exception as error:
-        if setup.training_step or setup.step:  # the loop runs them as it likes
-            problems.append(f"the start, layer by layer: {one_line(error)}")
-            return None, None
-        if isinstance(error, ValueError):
-            raise
-        raise ValueError(f"model(images) failed on images of shape {tuple(images.shape)}: {one_line(error)}") from error
+        what = f"model(images) failed on images of shape {tuple(images.shape)}"
+        problems.append(_note_or_raise(setup, "the start, layer by layer", what, error))
+        return None, None
+
+
+def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str:
+    """The line that says what could not be looked at, where a function of the user's own runs model and batches as it likes.
+
+    Raises:
+        ValueError: where none does: the loop would fail as well.
+    """
+    if setup.training_step or setup.step:
+        return f"{topic}: {one_line(error)}"
+    if isinstance(error, ValueError):
+        raise error
+    raise ValueError(f"{what}: {one_line(error)}") from error
 
 
 def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]) -> DataAudit | None:
@@ -229,12 +240,8 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
     try:
         return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited, redraw=True)
     except Exception as error:
-        if setup.training_step or setup.step:
-            problems.append(f"data: {one_line(error)}")
-            return None
-        if isinstance(error, ValueError):
-            raise
-        raise ValueError(f"a loader failed: {one_line(error)}") from error
+        problems.append(_note_or_raise(setup, "data", "a loader failed", error))
+        return None
 
 
 def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehearsal | None:

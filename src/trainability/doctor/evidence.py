@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trainability.doctor import joining
 from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.facts import Facts
-from trainability.doctor.joining import joined_evaluations, joined_facts, joined_samples, joined_settings, joined_steps
+from trainability.doctor.processes import Processes
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
 
@@ -305,6 +306,7 @@ class Evidence:
         optimizer: settings of the optimizer.
         problems: what the doctor could not watch and what went wrong inside it, each named once.
         rehearsal: some steps of the loop's own body on a copy.
+        processes: sampled steps side by side, where several processes train one model.
     """
 
     probe: ProbeResult | None = None
@@ -318,6 +320,7 @@ class Evidence:
     optimizer: OptimizerSettings | None = None
     problems: tuple[str, ...] = ()
     rehearsal: Rehearsal | None = None
+    processes: Processes | None = None
 
     @classmethod
     def of(cls, *parts: Part) -> Evidence:
@@ -350,16 +353,17 @@ class Evidence:
             raise ValueError(f"merge takes an Evidence, got {_named(other)}")
         return Evidence(
             probe=other.probe or self.probe,
-            steps=joined_steps(self.steps, other.steps),
-            samples=joined_samples(self.samples, other.samples),
-            evaluations=joined_evaluations(self.evaluations, other.evaluations),
+            steps=joining.joined_steps(self.steps, other.steps),
+            samples=joining.joined_samples(self.samples, other.samples),
+            evaluations=joining.joined_evaluations(self.evaluations, other.evaluations),
             data=other.data or self.data,
             metric=other.metric or self.metric,
-            facts=joined_facts(self.facts, other.facts),
+            facts=joining.joined_facts(self.facts, other.facts),
             num_classes=self.num_classes if other.num_classes is None else other.num_classes,
-            optimizer=joined_settings(self._settings, other.optimizer),
+            optimizer=joining.joined_settings(self._settings, other.optimizer),
             problems=tuple(dict.fromkeys((*self.problems, *other.problems))),
             rehearsal=other.rehearsal or self.rehearsal,
+            processes=joining.joined_processes(self.processes, other.processes),
         )
 
     @property
@@ -372,7 +376,7 @@ class Evidence:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Evidence:
-        """Reads what `to_dict` wrote, now or in an older version of this package.
+        """Read what `to_dict` wrote, now or in an older version of this package.
 
         Raises:
             ValueError: naming the field that does not fit, or a version that is not known.

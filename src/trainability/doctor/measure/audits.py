@@ -199,7 +199,7 @@ def audit_data(
     again: Batches | None = None,
     redraw: bool = False,
 ) -> DataAudit:
-    """Looks at batches exactly as the loop will get them: after decoding, augmentation and normalisation.
+    """Look at batches exactly as the loop will get them: after decoding, augmentation and normalisation.
 
     Every image is judged by itself: a third of blank images hardly moves a batch's mean. Random state is put back, so
     that the run draws what it would have drawn.

@@ -31,7 +31,7 @@ _SAME = 1e-4
 def look(
     model: nn.Module, batch: Any, forward: Forward, *, optimizer: torch.optim.Optimizer | None = None, at_start: bool = True
 ) -> Facts:
-    """Looks at a model, a batch and a loss before training, and leaves weights, gradients and random state as they are.
+    """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
     Args:
         model: runs in train mode with dropout off. A compiled one is run plain.

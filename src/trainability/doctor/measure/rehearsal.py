@@ -48,7 +48,7 @@ def rehearse(
     max_steps: int = 100,
     seconds: float = 10.0,
 ) -> Rehearsal:
-    """Rehearses a training loop.
+    """Rehearse a training loop.
 
     One of three forms says what a step is; `step` goes before `training_step`, and that before `loss_fn`.
 

@@ -5,7 +5,7 @@ import math
 from trainability.doctor import reading
 from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
@@ -325,14 +325,13 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     )
     if centred and absorbed and not harmed:
         return []
+    severity: Severity = "hint" if absorbed or centred else "warning"
+    if harmed and max(abs(far), wide) >= 100 and (probe is None or probe.structure != "normalised"):
+        severity = "error"
     return [
         Finding(
             rule="input_scale",
-            severity="error"
-            if harmed and max(abs(far), wide) >= 100 and (probe is None or probe.structure != "normalised")
-            else "hint"
-            if absorbed or centred
-            else "warning",
+            severity=severity,
             seen=f"channel means reach {far:.3g}, standard deviations {thin:.3g} to {wide:.3g}",
             measurements=(
                 Measurement(name="largest channel mean", value=far, threshold=3.0),

@@ -182,7 +182,7 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
         one class for nearly everything.
     What fools it: an evaluation on a subset with another mix of classes, and a net that is on its way (it learns some classes
         first).
-    Fix: check labels against images (`audit_data`), then the learning rate.
+    Fix: check labels against images (`trainability.audit_data`), then the learning rate.
     Source: own; the log's trials caltech-1 to -4.
     """
     seen = [e for e in evidence.evaluations if e.predicted_class_entropy is not None and e.label_entropy and e.step >= 100]
@@ -203,7 +203,7 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
             f"{math.exp(last.label_entropy or 0.0):.1f}{most}",
             measurements=(Measurement(name="entropy of predictions over labels", value=share, threshold=0.5),),
             cause="not learned yet, imbalanced labels, or labels that do not belong to their images",
-            remedy="check labels against images (audit_data), then the learning rate",
+            remedy="check labels against images (trainability.audit_data), then the learning rate",
             source="own; the log's trials caltech-1 to -4",
         )
     ]

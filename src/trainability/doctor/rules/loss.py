@@ -167,7 +167,7 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
 
 
 def _factor_of(larger: float, smaller: float, tolerance: float) -> int | None:
-    """Returns the whole number from 2 to 64 that one is of the other; None if none is near."""
+    """Return the whole number from 2 to 64 that one is of the other; None if none is near."""
     if not smaller > 0 or not math.isfinite(larger / smaller):
         return None
     factor = round(larger / smaller)

@@ -70,7 +70,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers stand in a plain list or dict, and the model does not know their weights.
+    """Layers are in a plain list or dict, and the model does not know their weights.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
         tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.

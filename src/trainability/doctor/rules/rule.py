@@ -43,7 +43,7 @@ class Rule:
 
     @property
     def file(self) -> str:
-        """Name of the file that the rule stands in, which is what it looks at."""
+        """Name of the file that the rule is in, which is what it looks at."""
         return self.check.__module__.rpartition(".")[2]
 
     @property
@@ -65,7 +65,7 @@ def rule(
     explains: tuple[str, ...] = (),
     predicts: bool = False,
 ) -> Callable[[Check], Rule]:
-    """Makes a rule of a function, under the function's name; the arguments are the attributes of `Rule`."""
+    """Make a rule of a function, under the function's name; the arguments are the attributes of `Rule`."""
     symptoms = tuple(dict.fromkeys((*explains, *(alike for symptom in explains for alike in _ALIKE.get(symptom, ())))))
 
     def made(check: Check) -> Rule:
