@@ -59,9 +59,9 @@ def look(
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
-            "answers that change by themselves": lambda: evaluation_noise(plain, seen.inputs) if seen.inputs else {},
-            "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
-            "tokens that see later ones": lambda: {"future": _future(plain, seen)},
+            "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
+            "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
+            "tokens that see later ones": lambda: {"future": _future(seen)},
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
@@ -155,7 +155,7 @@ def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
     handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in names]
     try:
         with torch.no_grad():
-            model(*seen.inputs)
+            seen.callable_model()(*seen.inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -194,7 +194,7 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
-def _future(model: nn.Module, seen: ForwardPass) -> float | None:
+def _future(seen: ForwardPass) -> float | None:
     """Only where a tensor of the batch is an input shifted by one: then the task is to say what comes next."""
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
@@ -205,7 +205,7 @@ def _future(model: nn.Module, seen: ForwardPass) -> float | None:
             for time in (1, 0):
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return sees_later(model, seen.inputs, position, time=time)
+                    return sees_later(seen.callable_model(), seen.inputs, position, time=time)
     return None
 
 

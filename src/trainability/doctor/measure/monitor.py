@@ -20,7 +20,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.evaluated import evaluated
-from trainability.doctor.measure.graph import loss_graph
+from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.processes import ProcessWatch
 from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, gauges_of, to_host
@@ -238,7 +238,9 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = gauges_of(self._trained())
+            held = managed_parameters(self._optimizer)
+            # Gradients of parameters that this optimizer does not hold are cleared by another one, or by none.
+            self._sampler.gauges = gauges_of([p for p in self._trained() if not held or id(p) in held] or self._trained())
             self._processes.arm()
             self._sampler.watch.wrapper = self._processes.wrapper
             self._sampler.arm()
