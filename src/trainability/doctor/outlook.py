@@ -5,8 +5,23 @@ verdict is right.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from trainability.doctor.other_rates import (
+    COLLAPSED,
+    FAILED,
+    FAILED_TOKENS,
+    HINTED,
+    MARGIN,
+    TRAINED_TOKENS,
+    TURBULENT,
+    forecast,
+    learns,
+    next_scale,
+    plan_scale,
+    shares_of,
+    trials,
+)
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal
 
 WILL_TRAIN = "will train"
@@ -27,7 +42,8 @@ BEGUN_SHARE = 0.03  # below it, a fall is one towards chance, and may end there
 PROMISED_SHARE = 0.4  # projected by what was seen, before "will train" is said: the pace slackens
 LEARNED_SHARE = 0.5  # at the start: weights that know the task
 LOST_SHARE = 0.1  # of what had been learned, and is gone
-COLLAPSED = 1e-3  # spread of the outputs over their size: below, no answer depends on the input
+STILL, FAINT = 0.05, 0.02  # a share that is chance; a spread of the outputs over their size that is nearly none
+RISING, RISING_SHARE = 0.02, 0.2  # in the second half of a forecast, and of all that it rose: it is on its way
 SLOW_SHARE, SLOW_MULTIPLE = 0.15, 170.0  # projected share below the one with multiples above the other: orders of magnitude
 FALLING = 0.04  # fall of the loss where chance is unknown; pilot of DESIGN: 19 of 23 that train fell by 4 % in 30 steps
 SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # pilot of DESIGN: healthy nets 1 to 1,000
@@ -81,6 +97,8 @@ def judge_rehearsal(rehearsal: Rehearsal) -> Outlook:
         needed = last_step + max(TRAINED_SHARE - share, 0.0) / pace if pace > 0 else math.inf
         needed = float(last_step) if share >= TRAINED_SHARE else needed
     verdict, cause = _judge(rehearsal, share, projected, needed)
+    if rehearsal.other_rates and _is_open(verdict, cause) and trials(rehearsal):
+        verdict, cause = _by_trial(rehearsal, verdict, cause, projected)
     return Outlook(
         verdict=verdict,
         cause=cause,
@@ -131,10 +149,7 @@ def _typical_multiple(rehearsal: Rehearsal) -> float | None:
 
 def _shares(rehearsal: Rehearsal) -> list[tuple[int, float]]:
     """Steps and shares learned; empty where chance or floor are unknown."""
-    task = rehearsal.task
-    if task.chance is None or task.floor is None or not math.isfinite(task.floor) or not task.chance > task.floor:
-        return []
-    return [(seen.step, (task.chance - seen.loss) / (task.chance - task.floor)) for seen in rehearsal.reference]
+    return shares_of(rehearsal, rehearsal.reference)
 
 
 def _pace(rehearsal: Rehearsal) -> tuple[float | None, float | None]:
@@ -169,9 +184,10 @@ def _judge(rehearsal: Rehearsal, share: float | None, projected: float | None, n
         return collapsed
     enough = projected >= PROMISED_SHARE if projected is not None else _in_ten_times(rehearsal) >= PROMISED_SHARE
     if share >= LEARNING_SHARE:
-        if rehearsal.task.form != "values" and (rehearsal.task.floor or 0.0) > 0.1 * (rehearsal.task.chance or 0.0):
+        if _is_bounded(rehearsal):
             return CAPPED, rehearsal.task.form
-        if enough or (kept and (max(shares) > share + LOST_SHARE or (projected or 0.0) >= TRAINED_SHARE)):
+        stays = share >= TRAINED_SHARE and share > max(shares) - MARGIN
+        if enough or stays or (kept and (max(shares) > share + LOST_SHARE or (projected or 0.0) >= TRAINED_SHARE)):
             return WILL_TRAIN, "learning"
         return CANNOT_TELL, "near_the_plan"
     if share >= BEGUN_SHARE and enough and shares[len(shares) // 2] > 0:  # a fall from above chance may end at chance
@@ -218,6 +234,66 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
     if _fall(rehearsal.reference) > FALLING and SMALL_MULTIPLE <= multiple <= LARGE_MULTIPLE:
         return WILL_TRAIN, "falling"
     return CANNOT_TELL, "chance_unknown"
+
+
+def _is_open(verdict: str, cause: str) -> bool:
+    """Whether other rates may say more."""
+    return verdict in (TOO_SLOW, UNSTABLE, DEAD, STALLED, CANNOT_TELL) and cause != "rate_dies"
+
+
+def wanted_scale(rehearsal: Rehearsal) -> float | None:
+    """The learning rate to rehearse next, over the loop's own; None where none would tell more."""
+    multiple = _typical_multiple(rehearsal)
+    own = judge_rehearsal(replace(rehearsal, other_rates=()))
+    if multiple is None or _certain(rehearsal) is not None or not _is_open(own.verdict, own.cause) or not trials(rehearsal):
+        return None
+    smallest = min(step.multiple for _, step in rehearsal.critical if step.multiple is not None)
+    return next_scale(rehearsal, multiple, 0.0 if own.verdict == UNSTABLE else min(smallest, multiple))
+
+
+def _by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | None) -> tuple[str, str]:
+    """A verdict from what other rates did, where the rehearsal alone says: this one, or none."""
+    multiple, (own, *others), plan = _typical_multiple(rehearsal), trials(rehearsal), plan_scale(rehearsal)
+    seen = forecast(rehearsal, multiple)
+    is_text = rehearsal.task.kind == "token_classification"
+    if seen is not None and seen.end >= (FAILED_TOKENS if is_text else FAILED):
+        if seen.end < (TRAINED_TOKENS if is_text else TRAINED_SHARE) + MARGIN:
+            return CANNOT_TELL, "near_the_plan"
+        return (CAPPED, rehearsal.task.form) if _is_bounded(rehearsal) else (WILL_TRAIN, "forecast")
+    than = seen or own
+    up = any(learns(trial, than) for trial in others if trial.scale > plan)
+    downs = [trial for trial in others if trial.scale < plan]
+    down = any(learns(trial, than) for trial in downs)
+    turbulent = multiple is not None and multiple < TURBULENT
+    if seen is None:
+        flat = own.end < LEARNING_SHARE and (projected or 0.0) < SLOW_SHARE
+        if verdict == UNSTABLE:
+            return (DEAD, "no_rate") if cause == "collapsed" and downs and not up and not down else (verdict, cause)
+        if not flat and verdict == CANNOT_TELL:
+            return verdict, cause
+        if down and (turbulent or not up):
+            return UNSTABLE, "smaller_rate"
+        return (TOO_SLOW, "larger_rate") if up and not turbulent else (verdict, cause)
+    if max(*own.shares, *seen.shares) > max(seen.end, 0.0) + LOST_SHARE:
+        return UNSTABLE, "lost"
+    if up and not (down and turbulent):
+        return TOO_SLOW, "larger_rate"
+    if down:
+        return UNSTABLE, "smaller_rate"
+    if not downs:
+        return verdict, cause
+    rise = seen.end - seen.at(seen.steps[-1] / 2)
+    went_on = any(math.isfinite(trial.end) for trial in others if trial.scale > plan)  # and did not get further
+    if not went_on and not seen.is_constant and rise > max(RISING, RISING_SHARE * (seen.end - seen.shares[0])):
+        return TOO_SLOW, "forecast"
+    hinted = any(trial.end > max(than.end, 0.0) + HINTED for trial in others)
+    faint = seen.spread is None or seen.spread < FAINT
+    return (DEAD, "no_rate") if seen.is_constant or (seen.end < STILL and faint and not hinted) else (STALLED, "no_rate")
+
+
+def _is_bounded(rehearsal: Rehearsal) -> bool:
+    task = rehearsal.task
+    return task.form != "values" and (task.floor or 0.0) > 0.1 * (task.chance or 0.0)
 
 
 def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
