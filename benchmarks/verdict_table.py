@@ -56,7 +56,7 @@ def outcome(row: dict[str, Any]) -> str:
     for lr, share in others:
         if share > LEARNED:
             return "too slow" if lr > spec["lr"] else "unstable"
-    if all(spread < 1e-3 * rms for _, rms, spread in curve.values()) and abs(end) < LEARNED:
+    if all(spread <= 1e-3 * rms for _, rms, spread in curve.values()) and abs(end) < LEARNED:
         return "dead"
     before = [share for step, share in zip(steps, shares, strict=True) if step <= STEPS - 60]
     if end < min(start, 0.0) - _STILL or max(before) > max(end, 0.0) + _FURTHER:

@@ -12,15 +12,17 @@ import argparse
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from random_programs import USUAL_LR, Program, build, draw, train_step
-from verdict_rehearsals import STEPS, rehearsal_of, seen_at_start
+from verdict_rehearsals import STEPS, other_rate, rehearsal_of, seen_at_start
 
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.other_rates import schedule_steps
 from trainability.doctor.outlook import wanted_scale
 
 RUNS = Path(__file__).parent / "results" / "verdicts-runs.jsonl"
@@ -173,11 +175,11 @@ def _apart(rates: list[float], least: float, most: float, middle: float) -> list
     return kept
 
 
-def rehearsed_at(spec: dict[str, Any], scale: float, steps: int) -> dict[str, Any]:
-    """Rehearses a program at so many times its rate, its schedule stepped as often as the plan is longer than the rehearsal."""
+def rehearsed_at(spec: dict[str, Any], scale: float, speed: int, steps: int) -> dict[str, Any]:
+    """Rehearses a program at so many times its rate, its scheduler stepped so often for each step."""
     program = build(spec | {"lr": spec["lr"] * scale}, steps=STEPS)
     curve: dict[int, list[float | None]] = {}
-    speed, ended_by = round(STEPS / steps), "steps"
+    ended_by = "steps"
     for step in range(steps + 1):
         if step in _LOOKS:
             curve[step] = [_short(value, 6) for value in observe(program)]
@@ -196,8 +198,10 @@ def tried(spec: dict[str, Any], row: dict[str, Any]) -> list[dict[str, Any]]:
     """The rehearsals at other rates that the doctor asks for, one after the other."""
     had = {rate["scale"]: rate for rate in row.get("tried", ())}
     found: list[dict[str, Any]] = []
-    while (scale := wanted_scale(rehearsal_of(row | {"spec": spec, "tried": found}, WATCHED))) is not None:
-        found.append(had.get(scale) or rehearsed_at(spec, scale, WATCHED))
+    rehearsal = rehearsal_of(row | {"spec": spec, "tried": []}, WATCHED)
+    while (scale := wanted_scale(rehearsal)) is not None:
+        found.append(had.get(scale) or rehearsed_at(spec, scale, schedule_steps(rehearsal, scale), WATCHED))
+        rehearsal = replace(rehearsal, other_rates=(*rehearsal.other_rates, other_rate(found[-1])))
     return found
 
 

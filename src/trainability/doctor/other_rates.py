@@ -8,7 +8,7 @@ the rehearsal proper, show whether it may be believed. Thresholds are set as tho
 import math
 from dataclasses import dataclass
 
-from trainability.doctor.rehearsed import Observation, OtherRate, Rehearsal
+from trainability.doctor.rehearsed import Observation, OtherRate, Rehearsal, Task
 
 # Shares are of the way from chance to the floor of the loss, as in `outlook`.
 TRAINED, MARGIN = 0.25, 0.03  # what the plan's end promises, and what a forecast may be off
@@ -19,7 +19,9 @@ BETTER, HINTED = 0.1, 0.03  # another rate does better by this share, or seems t
 AGREES, AGREES_TRAVELLED = 0.02, 0.2  # two ways to one step may differ by this, and by this of what the second half brought
 DECADE = 10.0
 UNKNOWN_PLAN = 10.0  # a plan of unknown length is asked for this many times the rehearsal
-WHOLE = 1.05  # a plan that is longer than the rehearsal by less was rehearsed as a whole
+SHORTEST = 1.4  # a look ahead that is longer than the rehearsal by less is not worth its time
+LEAST_BETWEEN = 3.0  # rates up to so many times the loop's own are no larger rates
+HIGHEST = 2.5  # a larger rate is not tried above so many critical multiples
 FREE = 5.0  # a scale has to stay below the critical multiple by this, or the steps overshoot
 FAR = 8.0  # a larger rate is tried this far below the critical multiple
 TURBULENT = 4.0  # a critical multiple below it: the steps nearly overshoot
@@ -95,25 +97,61 @@ def trials(rehearsal: Rehearsal) -> list[Trial]:
     return found
 
 
+def trained_share(task: Task) -> float:
+    """What the plan's end promises."""
+    return TRAINED_TOKENS if task.kind == "token_classification" else TRAINED
+
+
+def failed_share(task: Task) -> float:
+    """What a forecast has to stay below to fall short."""
+    return FAILED_TOKENS if task.kind == "token_classification" else FAILED
+
+
 def plan_scale(rehearsal: Rehearsal) -> float:
     """How many times the rehearsal the plan is."""
     taken = max(len(rehearsal.steps), 1)
     return max(rehearsal.planned_steps / taken, 1.0) if rehearsal.planned_steps is not None else UNKNOWN_PLAN
 
 
-def forecast(rehearsal: Rehearsal, multiple: float | None) -> Trial | None:
-    """The trial that shows the plan's end, if it may be believed."""
-    found = trials(rehearsal)
-    if not found or multiple is None:
-        return None
-    own, scale = found[0], plan_scale(rehearsal)
-    if scale < WHOLE:
-        return own
-    for trial in found[1:]:
-        covers = trial.scale * trial.steps[-1] >= 0.9 * scale * own.steps[-1]
-        if covers and trial.scale <= 1.1 * scale and multiple >= FREE * trial.scale and _agrees(own, trial):
-            return trial
-    return None
+def schedule_steps(rehearsal: Rehearsal, scale: float) -> int:
+    """Steps of a scheduler for each of the loop's, so that it goes as far as the rate does, or as the plan."""
+    plan = plan_scale(rehearsal)
+    return max(round(plan if scale < 1 else min(plan, scale)), 1)
+
+
+def reach(rehearsal: Rehearsal, multiple: float) -> float:
+    """The scale that looks furthest into the plan without steps that overshoot; 1 where there is none."""
+    scale = plan_scale(rehearsal)
+    while scale > multiple / FREE and scale > 1:
+        scale /= 2
+    return scale if scale >= SHORTEST else 1.0
+
+
+def _between(rehearsal: Rehearsal, multiple: float) -> float:
+    """Scales above it are larger rates; those below 1 smaller ones; what lies between looks ahead."""
+    return max(reach(rehearsal, multiple), min(plan_scale(rehearsal), LEAST_BETWEEN))
+
+
+def larger(rehearsal: Rehearsal, multiple: float) -> list[Trial]:
+    """Trials at larger rates."""
+    return [trial for trial in trials(rehearsal) if trial.scale > _between(rehearsal, multiple)]
+
+
+def smaller(rehearsal: Rehearsal) -> list[Trial]:
+    """Trials at smaller rates."""
+    return [trial for trial in trials(rehearsal) if trial.scale < 1]
+
+
+def looks_ahead(rehearsal: Rehearsal, multiple: float) -> tuple[Trial | None, bool]:
+    """The trial that looks furthest into the plan, if it may be believed, and whether it shows the plan's end."""
+    own, *others = trials(rehearsal)
+    plan, scale = plan_scale(rehearsal), reach(rehearsal, multiple)
+    if plan < SHORTEST:
+        return own, True
+    for trial in others:
+        if trial.scale == scale > 1 and _agrees(own, trial):
+            return trial, trial.scale * trial.steps[-1] >= 0.9 * plan * own.steps[-1]
+    return None, False
 
 
 def _agrees(own: Trial, other: Trial) -> bool:
@@ -141,23 +179,23 @@ def next_scale(rehearsal: Rehearsal, multiple: float, smallest: float) -> float 
         The scale; None where no other rate would tell more.
     """
     own, *others = trials(rehearsal)
-    plan, tried = plan_scale(rehearsal), [trial.scale for trial in others]
-    if plan >= WHOLE and plan not in tried:
-        return plan
-    seen = forecast(rehearsal, multiple)
-    if seen is not None and seen.end >= FAILED:
+    ahead, tried = reach(rehearsal, multiple), [trial.scale for trial in others]
+    if ahead > 1 and ahead not in tried:
+        return ahead
+    seen, is_end = looks_ahead(rehearsal, multiple)
+    if seen is not None and seen.end >= (failed_share if is_end else trained_share)(rehearsal.task):
         return None
-    ups = [trial for trial in others if trial.scale > plan]
-    downs = [trial for trial in others if trial.scale < plan]
+    ups, downs, between = larger(rehearsal, multiple), smaller(rehearsal), _between(rehearsal, multiple)
     if any(learns(trial, seen or own) for trial in (*ups, *downs)):
         return None
-    far = [plan * DECADE**k for k in range(1, 7) if plan * DECADE**k <= multiple / FAR]
-    if not ups and (far or plan * DECADE <= max(multiple, DECADE * plan)):
-        return far[-1] if far else plan * DECADE
+    far = [between * DECADE**k for k in range(1, 7) if between * DECADE**k <= multiple / FAR]
+    if not ups and (far or between * DECADE <= HIGHEST * multiple):
+        return far[-1] if far else between * DECADE
     if len(ups) == 1:
         second = ups[0].scale * (1 / DECADE if ups[0].is_constant or not math.isfinite(ups[0].end) else DECADE)
-        if plan < second <= multiple and second not in tried:
+        if between < second <= multiple and second not in tried:
             return second
+    below = min(between, LEAST_BETWEEN) / DECADE
     if not downs:
-        return plan / DECADE
-    return plan / DECADE**2 if len(downs) == 1 and smallest < TURBULENT else None
+        return below
+    return below / DECADE if len(downs) == 1 and smallest < TURBULENT else None

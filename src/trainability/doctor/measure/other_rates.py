@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from trainability.doctor.measure.rehearsal import rehearse
-from trainability.doctor.other_rates import plan_scale
+from trainability.doctor.other_rates import schedule_steps
 from trainability.doctor.outlook import wanted_scale
 from trainability.doctor.rehearsed import OtherRate, Rehearsal
 
@@ -38,7 +38,7 @@ def rehearse_with_other_rates(
         if left < rehearsal.seconds:  # critical steps are left out, so it takes less than that
             note = f"learning rates other than the loop's: each takes about {rehearsal.seconds:.0f} s more (rehearse_seconds)"
             return replace(rehearsal, notes=(*rehearsal.notes, note))
-        form = loop | {"max_steps": len(rehearsal.steps), "scale": scale, "schedule_steps": round(plan_scale(rehearsal))}
+        form = loop | {"max_steps": len(rehearsal.steps), "scale": scale, "schedule_steps": schedule_steps(rehearsal, scale)}
         try:
             found = rehearse(model, optimizer, batches, seconds=left, **form)
         except Exception as error:  # a program may stop at a loss that its own rate never shows it
