@@ -115,10 +115,13 @@ def _steps_needed(rehearsal: Rehearsal, share: float | None, pace: float | None)
     multiple, (own, *others), wanted = _typical_multiple(rehearsal) or 0.0, trials(rehearsal), trained_share(rehearsal.task)
     if share >= wanted:
         return own.reaches(wanted)
+    if multiple < TURBULENT:
+        return None
     if looks_ahead(rehearsal, multiple)[0] is not None:
         for trial in sorted(others, key=lambda trial: trial.scale):
-            if 1 < trial.scale <= multiple / FREE and math.isfinite(trial.reaches(wanted)):
-                return trial.scale * trial.reaches(wanted)
+            step = trial.reaches(wanted)
+            if 1 < trial.scale <= multiple / FREE and trial.steps[1] < step < math.inf:  # not at once: between two looks
+                return trial.scale * step
     middle = own.at(own.steps[-1] / 2)
     before, after = middle - own.shares[0], share - middle
     is_steady = after > 0 and 1 / STEADY <= before / after <= STEADY
