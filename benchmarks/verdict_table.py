@@ -1,20 +1,24 @@
 """How often each verdict of a rehearsal is right, on the runs of `verdicts.py`.
 
-python benchmarks/verdict_table.py                  # thresholds were set on the even seeds; the table is of the odd ones
+python benchmarks/verdict_table.py                  # thresholds were set on the seeds below 1000; the table is of the others
+python benchmarks/verdict_table.py --of set         # of those that they were set on
 
-What happened to a program is told by its run alone, and by the same program's runs at other learning rates where it did not
-train. The share is of the way from chance to the floor, the end is the median of the last fifth.
+What happened to a program is told by its run alone, and by the same program's runs of the same length at other learning rates
+where it did not train. The share is of the way from what the best constant answer costs on the reference batch to the floor of
+the task, or of its bounded outputs; the end is the median of the last fifth.
 
 - trained: the share is above a quarter at the end.
-- capped: it is a quarter of the way to what its bounded outputs allow, and they allow a tenth less than the task does; or they
-  do not allow a quarter of the way.
-- too slow: it did not train, and a larger rate trains it, or brings it a tenth of the way further; or it is still on its way.
-- unstable: it did not train, and a smaller rate trains it or brings it a tenth further; or it ends above where it began and
-  above chance, or not finite; or it had been a tenth of the way further than it ends.
-- unmoved: it stays within three thousandths of the way from where it began, and none of the above: too slow and dead alike.
+- too slow: it did not train, and a larger rate trains it, or comes a tenth of the way further than it and than chance; or it is
+  still on its way: the second half brought a fifth of what the whole did, or of what it lacked to chance.
+- unstable: it did not train, and a smaller rate does as much; or it ends above where it began and above chance, or not finite;
+  or it had been a tenth of the way further than it ends.
 - collapsed: its outputs depended on the input at the start (by 1 % of their size) and do not at the end (0.1 %).
-- dead: it stays within a twentieth of the way from chance, and no other rate that was tried does better.
+- unmoved: it stays within three thousandths of the way from where it began, and none of the above: too slow and dead alike.
+- dead: its share ends below a twentieth, or no output ever depends on the input, and no other rate that was tried does better.
 - stalled: none of these.
+
+Beside that, a program is capped if its last function keeps its loss above a tenth of chance. What is capped may be said to be
+capped while it is neither dead nor unstable, or to be too slow, and not to train.
 """
 
 import argparse
@@ -29,6 +33,7 @@ from verdicts import LEARNED, RUNS, end_loss, rows, share_learned
 from trainability.doctor.outlook import VERDICTS, Outlook, judge_rehearsal
 from trainability.doctor.rules.verdict import diagnose
 
+FRESH = 1000  # seeds from here on were drawn after the thresholds were set
 _STILL, _FURTHER, _UNMOVED = 0.05, 0.1, 0.003  # of the way from chance to the floor
 RIGHT = {
     # verdict: what may have happened
@@ -158,14 +163,14 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", type=Path, default=RUNS)
-    parser.add_argument("--half", choices=["even", "odd", "both"], default="odd")
+    parser.add_argument("--of", choices=["set", "fresh"], default="fresh", help="seeds below 1000, or the others")
     parser.add_argument("--steps", type=int, nargs="+", default=[30, 100])
     parser.add_argument("--wrong", action="store_true", help="also list the wrong ones")
     arguments = parser.parse_args()
-    parity = {"even": {0}, "odd": {1}, "both": {0, 1}}[arguments.half]
     for steps in arguments.steps:
-        found = [item for item in judged(arguments.path, steps) if item[0]["spec"]["seed"] % 2 in parity]
-        print(f"{arguments.half} seeds: " + "\n".join(table(found, steps)) + "\n")
+        fresh = arguments.of == "fresh"
+        found = [item for item in judged(arguments.path, steps) if (item[0]["spec"]["seed"] >= FRESH) == fresh]
+        print("\n".join(table(found, steps)) + "\n")
         for row, happened, outlook in found if arguments.wrong else ():
             if not is_right(outlook.verdict, happened, row):
                 print(row["spec"]["seed"], happened, outlook)
