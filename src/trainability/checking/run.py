@@ -10,7 +10,7 @@ from trainability.data import dataset
 from trainability.data.loader import num_steps
 from trainability.data.packed import Progress
 from trainability.doctor import Diagnosis, diagnose
-from trainability.doctor.measure.sizes import audit_size
+from trainability.doctor.measure.sizes import ENOUGH_IMAGES, audit_size
 from trainability.prescribe.remedies import prescribed
 from trainability.training import engine as engines
 from trainability.training.parts import assemble
@@ -30,9 +30,8 @@ def check_config(config: RunConfig, *, progress: Progress | None = None) -> Diag
     assert config.data.crop is not None
     shape = (3, config.data.crop, config.data.crop)
     audited = audit_size(shape)
-    data, num_train = dataset.sample(
-        config.data, seed=config.run.seed, num_train=audited, num_val=max(8, audited // 4), progress=progress
-    )
+    num_val = max(audited // 4, min(audited, ENOUGH_IMAGES))
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=audited, num_val=num_val, progress=progress)
     if config.optim.batch_size > num_train:
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"

@@ -48,8 +48,8 @@ STILL, FAINT = 0.05, 0.02  # a share that is chance; a spread of the outputs ove
 STEADY = 1.5  # what the two halves of a rehearsal brought differs by less: the loss falls on a straight line
 RISING, RISING_SHARE = 0.02, 0.2  # in the second half of a forecast, and of all that it rose: it is on its way
 SLOW_SHARE, SLOW_MULTIPLE = 0.15, 170.0  # projected share below the one with multiples above the other: orders of magnitude
-FALLING = 0.04  # fall of the loss where chance is unknown; pilot of DESIGN: 19 of 23 that train fell by 4 % in 30 steps
-SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # pilot of DESIGN: healthy nets 1 to 1,000
+FALLING = 0.04  # fall of the loss where chance is unknown; own: 19 of 23 programs that train fell by 4 % in 30 steps
+SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # own, 43 small programs: healthy ones 1 to 1,000
 # Both were set on runs of 300 steps. A plateau that ends within a longer plan has larger multiples: exclusive or with sigmoids,
 # 730 to 2,500 for a plateau of some thousand steps. Of a plan of unknown length, only what lies far above them is too slow.
 SET_ON_STEPS, UNKNOWN_PLAN_STEPS = 300, 3000
@@ -80,7 +80,7 @@ class Outlook:
 
 
 def judge_rehearsal(rehearsal: Rehearsal) -> Outlook:
-    """Proposes a verdict.
+    """Propose a verdict.
 
     Args:
         rehearsal: with a reference loss; `task.chance` and `planned_steps` where they are known.
