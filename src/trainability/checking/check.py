@@ -18,9 +18,9 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.other_rates import rehearse_with_other_rates
 from trainability.doctor.measure.probe import probe
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
-from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
@@ -252,7 +252,7 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
         problems.append("some steps of the loop: no optimizer was given (optimizer=)")
         return None
     try:
-        return rehearse(
+        return rehearse_with_other_rates(
             setup.model,
             setup.optimizer,
             train,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.copies import keep_groups, keep_variables, modules, optimizers, put_back
@@ -38,6 +39,8 @@ class Loop:
         rate: largest learning rate of the optimizer that stepped last.
         watching: whether what runs now is the loop's own.
         reached: ids of parameters that had a gradient when an optimizer stepped.
+        scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
+        schedule_steps: steps of the scheduler for each that the body makes.
     """
 
     def __init__(
@@ -51,8 +54,12 @@ class Loop:
         step: Step | None,
         clip: float | None,
         others: Sequence[Any] = (),
+        scale: float = 1.0,
+        schedule_steps: int = 1,
     ) -> None:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.scale, self.schedule_steps = scale, schedule_steps
+        self._own_rates: dict[int, list[Any]] = {}  # of an optimizer, while it steps
         self.models, self.optimizers = modules(model), optimizers(optimizer)
         self.step, self.clip, self.others, self.notes = step, clip, others, []
         self._start_variables = keep_variables(step, training_step)
@@ -84,6 +91,18 @@ class Loop:
     def run(self, batch: Any) -> float | None:
         """One pass through the body; returns its loss."""
         self.calls, self.norm = 0, None
+        schedulers = [
+            item for item in (self.scheduler, *self.others) if isinstance(item, LRScheduler) and self.schedule_steps > 1
+        ]
+        epochs = [scheduler.last_epoch for scheduler in schedulers]
+        loss = self._body(batch)
+        for scheduler, epoch in zip(schedulers, epochs, strict=True):
+            if scheduler.last_epoch != epoch and not isinstance(scheduler, ReduceLROnPlateau):
+                for _ in range(self.schedule_steps - 1):
+                    scheduler.step()
+        return loss
+
+    def _body(self, batch: Any) -> float | None:
         if self.step is not None:
             return _number(self.step(self.model, self.optimizer, batch))
         assert self.forward_only is not None
@@ -173,6 +192,9 @@ class Loop:
         handles += [p.register_hook(self._on_gradient(p)) for p in self.parameters.values()]
         for optimizer in self.optimizers:
             handles.append(optimizer.register_step_pre_hook(self._on_step))
+            if self.scale != 1.0:
+                handles.append(optimizer.register_step_pre_hook(self._scale_rates))
+                handles.append(optimizer.register_step_post_hook(self._own_rates_back))
         try:
             yield
         finally:
@@ -211,6 +233,17 @@ class Loop:
         self.rate = max(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
         self.calls += 1
         self._judge({id(p) for group in optimizer.param_groups for p in group["params"]}, id(optimizer))
+
+    def _scale_rates(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._own_rates[id(optimizer)] = [group.get("lr") for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            if group.get("lr") is not None:
+                group["lr"] = self.scale * group["lr"]
+
+    def _own_rates_back(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, self._own_rates.pop(id(optimizer), ()), strict=True):
+            if rate is not None:
+                group["lr"] = rate
 
     def _judge(self, parameters: set[int], optimizer: int) -> None:
         old = [norm for key, norm in self._old.items() if key in parameters and key not in self._cleared]

@@ -47,6 +47,8 @@ def rehearse(
     planned_steps: int | None = None,
     max_steps: int = 100,
     seconds: float = 10.0,
+    scale: float = 1.0,
+    schedule_steps: int = 1,
 ) -> Rehearsal:
     """Rehearse a training loop.
 
@@ -65,6 +67,8 @@ def rehearse(
         planned_steps: length of the run.
         max_steps: at most as many steps, and no more than planned.
         seconds: at most about as long.
+        scale: learning rates are multiplied by it; at another than 1, critical steps are not measured.
+        schedule_steps: steps of the scheduler for each that the loop makes.
 
     Returns:
         What was seen. Models, optimizers, scheduler and random state are as before, bit for bit.
@@ -83,6 +87,7 @@ def rehearse(
         others = [item for item in reached if id(item) not in own]
         limit = max_steps if planned_steps is None else min(max_steps, planned_steps)
         forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
+        forms |= {"scale": scale, "schedule_steps": schedule_steps}
 
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
@@ -194,6 +199,7 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         number = len(steps) + 1
         is_last = number == max_steps or not budget.allows(looks=1, criticals=0)
         measured = is_last or (number in CRITICAL_STEPS and budget.allows(looks=1, criticals=1))
+        measured = measured and loop.scale == 1.0
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
         began = time.monotonic()
         loss = loop.run(batch)

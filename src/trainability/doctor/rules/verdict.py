@@ -148,8 +148,9 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         assert evidence.rehearsal is not None
         if outlook.verdict in (WILL_TRAIN, HAS_LEARNED) and untrained is not None:
             return "cannot tell", f"the loss falls, but {untrained}", None
-        # What hardly moves is too slow or dead: theory may say which of the two.
-        if outlook.verdict == TOO_SLOW and (found := _worst(predicted)) is not None and found[0] == "dead":
+        # What hardly moves is too slow or dead: where no other rate was tried, theory may say which of the two.
+        found = _worst(predicted) if outlook.verdict == TOO_SLOW and outlook.cause == "pace" else None
+        if found is not None and found[0] == "dead":
             return found
         return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
     if (found := _worst(predicted)) is not None:
