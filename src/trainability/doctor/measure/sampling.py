@@ -59,7 +59,7 @@ class LayerSampler:
 
     Attributes:
         is_armed: whether the next forward pass is watched, or was.
-        gauges: parameters whose gradient is looked at as backward begins.
+        gauges: parameters whose gradient is looked at before backward writes to it.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
     """
 
@@ -67,6 +67,7 @@ class LayerSampler:
         self.is_armed = False
         self.first_input: Tensor | None = None
         self.gauges: Sequence[Tensor] = ()
+        self._gauge_handles: list[Any] = []
         self._model, self._guard = model, guard
         self._watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
@@ -77,7 +78,7 @@ class LayerSampler:
         self._was_run = False
         self._training: bool | None = None
         self._batch_size: int | None = None
-        self._stale: Tensor | None = None
+        self._stale: dict[int, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
 
@@ -87,10 +88,11 @@ class LayerSampler:
         self._forget()
         stance.run_plain()
         self._watch.attach()
+        self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self.gauges if p.requires_grad]
 
     def disarm(self) -> None:
         """Remove the hook; what it saw stays."""
-        self._watch.detach()
+        self.end_first_pass()
         if self.is_armed:
             self.is_armed = False
             stance.run_compiled()
@@ -98,6 +100,9 @@ class LayerSampler:
     def end_first_pass(self) -> None:
         """The first micro-batch was seen; later ones and evaluations are not looked at."""
         self._watch.detach()
+        for handle in self._gauge_handles:
+            handle.remove()
+        self._gauge_handles = []
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
@@ -149,8 +154,10 @@ class LayerSampler:
             shares = statistics.log_histograms(parts).split([len(tensors) for tensors in kinds.values()])
             for (kind, tensors), rows in zip(kinds.items(), shares, strict=True):
                 add(kind, tensors, rows)
-        if self._stale is not None:
-            add("stale", ("gauge",), self._stale.reshape(1))
+        if self._stale:
+            device = device or next(iter(self._stale.values())).device
+            stale = torch.stack([norm.to(device) for norm in self._stale.values()])
+            add("stale", ("gauge",), torch.linalg.vector_norm(stale).reshape(1))
         return found
 
     def sample(self, step: int, numbers: dict[str, dict[Hashable, Any]]) -> Sample:
@@ -229,15 +236,26 @@ class LayerSampler:
             found = activations_in_graph(outputs, self._watch.nodes)
             self._activations = {**activations_by_layer(None, self._model), **found}
         self._watch.nodes.clear()  # they keep the graph alive
-        if outputs:
-            outputs[0].register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
+        # Sharded parameters call no hooks: for them, what they hold as backward reaches the outputs counts.
+        for output in outputs:
+            output.register_hook(lambda _: self._guard(self._before_backward))
 
-    def _on_backward(self, gradient: Tensor) -> None:
-        """Runs as backward begins, before any parameter's gradient is written."""
-        if self._stale is None:
-            self._stale = gauge_norm(self.gauges)
-            if self._stale is None:
-                self._stale = torch.zeros((), device=gradient.device)
+    def _before_backward(self) -> None:
+        for gauge in self.gauges:
+            self._look_at_gauge(gauge)
+
+    def _before_gauge(self, gauge: Tensor) -> Callable[[Tensor], None]:
+        return lambda _: self._guard(lambda: self._look_at_gauge(gauge))
+
+    def _look_at_gauge(self, gauge: Tensor) -> None:
+        """Keeps the least that a parameter's gradient was when a backward pass came.
+
+        The other model of a pair may run a backward pass through this one, whose gradients are cleared only after that.
+        """
+        found = gauge.grad
+        norm = torch.zeros((), device=gauge.device) if found is None else torch.linalg.vector_norm(statistics.local(found).float())
+        old = self._stale.get(id(gauge))
+        self._stale[id(gauge)] = norm if old is None else torch.minimum(old, norm)
 
 
 def gauge_norm(parameters: Iterable[Tensor]) -> Tensor | None:
