@@ -228,9 +228,7 @@ def experts() -> Program:
         return loss
 
     batches = loader(flat(), digits()[1])
-    return Program(
-        {"model": model, "train_loader": batches, "step": step, "optimizer": optimizer}, sure=False, watch=watch
-    )
+    return Program({"model": model, "train_loader": batches, "step": step, "optimizer": optimizer}, sure=False, watch=watch)
 
 
 @program

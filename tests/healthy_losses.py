@@ -115,7 +115,9 @@ def mixture_density() -> Program:
         return -torch.logsumexp(F.log_softmax(weight, dim=1) + each, dim=1).mean()
 
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    return Program({"model": model, "train_loader": loader(x, y), "loss_fn": nll, "optimizer": optimizer}, sure=False, steps=400)
+    return Program(
+        {"model": model, "train_loader": loader(x, y), "loss_fn": nll, "optimizer": optimizer}, sure=False, steps=400
+    )
 
 
 @program

@@ -2,8 +2,8 @@
 
 import functools
 
-import healthy_losses
 import healthy_loops
+import healthy_losses
 import healthy_programs
 import pytest
 import torch

@@ -26,7 +26,8 @@ def check(
 ) -> int:
     """Predict in seconds whether training will work, before it starts, and what to change.
 
-    Examines one forward and backward pass, the training and validation images, and the metric. Writes nothing.
+    Examines one forward and backward pass, the training and validation images, and the metric, and rehearses: takes the first
+    steps on a copy. Writes nothing.
 
     Exit code: 0 nothing worse than a hint, 1 something to change, 2 an unusable value.
 
@@ -35,8 +36,8 @@ def check(
         target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no other flags but
             --rehearse and --json.
         recipe: TOML file with the same names, as for train.
-        rehearse: seconds for some steps of your own loop on a copy, 0 for none; without it, what the Setup says (10). Runs of
-            train are not rehearsed.
+        rehearse: most seconds for some steps of the loop on a copy, 0 for none; without it, what the Setup or
+            --run.rehearse-seconds says (10).
         json: print JSON with all measurements instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):
@@ -45,7 +46,7 @@ def check(
         from trainability.checking.run import check_config
 
         if rehearse is not None:
-            raise ValueError("--rehearse is for MODULE:FUNCTION; the runs of train are not rehearsed")
+            config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
         return _show(check_config(config.completed()), as_json=json)
     from trainability.checking.check import check_setup
     from trainability.checking.target import load_setup

@@ -221,7 +221,7 @@ class Loop:
         owner = {id(p): id(each) for each in self.optimizers for group in each.param_groups for p in group["params"]}
         for p in self.parameters.values():
             if id(p) in owner:
-                yield p.register_hook(lambda _, key=owner[id(p)]: self._came_through(key))
+                yield p.register_hook(functools.partial(self._came_through, owner[id(p)]))
         for part in self.models:
             for module in part.modules():
                 for key in {owner[id(p)] for p in module.parameters(recurse=False) if id(p) in owner}:
@@ -230,9 +230,9 @@ class Loop:
     def _on_part(self, key: int, module: nn.Module, args: Any, output: Any) -> None:
         found = first_tensor(output)
         if self.watching and found is not None and found.requires_grad:
-            found.register_hook(lambda _: self._came_through(key))
+            found.register_hook(functools.partial(self._came_through, key))
 
-    def _came_through(self, key: int) -> None:
+    def _came_through(self, key: int, gradient: Tensor) -> None:
         if self.watching:
             self.opposed |= bool(self._waiting)
             self._waiting.clear()

@@ -151,7 +151,7 @@ def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _B
             loop.output = None
             loop.loss(few, afresh=True)
         # The fastest counts: what else runs on the machine only slows a pass down.
-        each = fastest = min(fastest, (time.monotonic() - began) / count / (1 if loop.step is None else _STEP_FORWARDS))
+        each = fastest = min(fastest, (time.monotonic() - began) / count / (_STEP_FORWARDS if loop.forward_only is None else 1))
         budget.step_seconds = each * (size or count) * _STEP_FORWARDS
         budget.reference_seconds = each * (batch_size(reference) or 0)
         is_slow = number > 0 and each * _TIMED_EXAMPLES[-1] > 0.1 * budget.left()
@@ -165,7 +165,6 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
     reference = to_device(kept[0] if together is None else together, loop.device)
     ahead = kept[1:] if together is None else []
     state = random_state()
-    start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     batch = next(rest, None) if not ahead else ahead.pop(0)
     budget = _budget(loop, reference, batch_size(batch) if batch is not None else None, deadline)
     if not _fits(budget, _FEWEST_STEPS):
@@ -174,6 +173,7 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
         if needed > budget.left():
             loop.notes.append(f"some steps of the loop: {_FEWEST_STEPS} of them take about {needed:.0f} s (rehearse_seconds)")
             return {"steps": (), "reference": (), "ended_by": "time", "notes": loop.notes}
+    start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     began = time.monotonic()
     task = Task()
     try:
