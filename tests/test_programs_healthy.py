@@ -12,10 +12,10 @@ from healthy_parts import PROGRAMS, Program
 import trainability
 from trainability import Diagnosis
 
-assert healthy_programs and healthy_losses and healthy_loops  # each adds its programs to the table
+FILES = (healthy_programs, healthy_losses, healthy_loops)  # each adds its programs to the table
 # Verdicts that a healthy program may get before its first step, and from its own loop.
 BEFORE = {"will train", "cannot tell", "slow start"}
-DURING = {"is training", "has learned", "cannot tell", "slow start"}
+DURING = {"is training", "has learned", *BEFORE}  # those from before stand until an optimizer has stepped
 # More than a hundred steps take, so that what is rehearsed does not depend on the machine.
 SECONDS = 600.0
 MOMENTS = (1, 3, 10, 30, 100, 300, 1000)

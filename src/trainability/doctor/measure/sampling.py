@@ -253,9 +253,9 @@ class LayerSampler:
         The other model of a pair may run a backward pass through this one, whose gradients are cleared only after that.
         """
         found = gauge.grad
-        norm = (
-            torch.zeros((), device=gauge.device) if found is None else torch.linalg.vector_norm(statistics.local(found).float())
-        )
+        norm = torch.zeros((), device=gauge.device)
+        if found is not None:
+            norm = torch.linalg.vector_norm(statistics.local(found).float())
         old = self._stale.get(id(gauge))
         self._stale[id(gauge)] = norm if old is None else torch.minimum(old, norm)
 

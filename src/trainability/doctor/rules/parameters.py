@@ -110,8 +110,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
         three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False or a
-        part in no optimizer runs under no_grad, which is usually meant, where no gradient reaches a layer that may be spare, and
-        where a run that has learned comes to rest.
+        part in no optimizer runs under no_grad, which is usually meant, where no gradient reaches a layer that may be spare,
+        and where a run that has learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern.
