@@ -30,6 +30,71 @@ def float16_with_a_scaler() -> Program:
     return Program({"model": model, "train_loader": loader(*digits()), "step": step, "optimizer": optimizer}, watch=watch)
 
 
+class Wrapped(torch.optim.Optimizer):
+    """An optimizer as Accelerate wraps it: by type one, its constructor never called, steps only where gradients are synced."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer, self.syncs = optimizer, True
+
+    @property
+    def state(self) -> Any:  # type: ignore[override]
+        return self.optimizer.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.optimizer.state = state
+
+    @property
+    def param_groups(self) -> Any:  # type: ignore[override]
+        return self.optimizer.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: Any) -> None:
+        self.optimizer.param_groups = groups
+
+    @property
+    def defaults(self) -> Any:  # type: ignore[override]
+        return self.optimizer.defaults
+
+    @defaults.setter
+    def defaults(self, defaults: Any) -> None:
+        self.optimizer.defaults = defaults
+
+    def state_dict(self) -> Any:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        self.optimizer.load_state_dict(state_dict)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        if self.syncs:
+            self.optimizer.zero_grad(set_to_none)
+
+    def step(self, closure: Any = None) -> Any:
+        if self.syncs:
+            self.optimizer.step(closure)
+
+
+@program
+def wrapped_optimizer() -> Program:
+    """Accumulates over four batches; the wrapper steps at every fourth."""
+    model, watch, count = mlp(64, 64, 10), Watch(), {"batches": 0}
+    optimizer = Wrapped(torch.optim.AdamW(model.parameters(), 3e-3))
+
+    def step(model: nn.Module, optimizer: Wrapped, batch: list[Tensor]) -> Tensor:
+        count["batches"] += 1
+        optimizer.syncs = count["batches"] % 4 == 0
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        (loss / 4).backward()
+        watch(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    setup = {"model": model, "train_loader": loader(*digits(), batch=16), "step": step, "optimizer": optimizer}
+    return Program(setup, sure=False, watch=watch, monitor={"accumulation": 4}, steps=300)
+
+
 @program
 def moving_average() -> Program:
     model, watch = mlp(64, 64, 10), Watch()
