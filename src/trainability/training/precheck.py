@@ -31,7 +31,7 @@ LOOK_SECONDS = 15.0
 
 
 def evidence_before(
-    parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int, began: float | None = None
+    parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int, not_rehearsed: str | None = None
 ) -> Evidence:
     """Collect evidence before the first step; network, optimizer, gradients and random state are restored.
 
@@ -40,14 +40,14 @@ def evidence_before(
         config: complete.
         engine: device, precision, processes.
         planned_steps: updates of the whole run.
-        began: when the check began, by `time.monotonic`; `None` for now.
+        not_rehearsed: why the first steps are not rehearsed, if they are not.
 
     Returns:
         Evidence of probe, audits and rehearsal. An error in here is recorded as a problem and does not stop the run.
     """
     problems = []
     seconds = config.run.rehearse_seconds or 0.0
-    deadline = (time.monotonic() if began is None else began) + LOOK_SECONDS + seconds
+    deadline = time.monotonic() + LOOK_SECONDS + seconds
     shape = (3, parts.model.crop, parts.model.crop)
     found: dict[str, object] = {}
     looks = {
@@ -74,11 +74,12 @@ def evidence_before(
         del looks["probe"]
         problems.append("probe: not done for a sharded network; trainability check does it in one process")
     if not seconds:
-        del looks["rehearsal"]
-        problems.append("the first steps: not rehearsed (--run.rehearse-seconds 10)")
+        not_rehearsed = "--run.rehearse-seconds 10"
     elif engine.world_size > 1:
+        not_rehearsed = "several processes; trainability check does it in one"
+    if not_rehearsed is not None:
         del looks["rehearsal"]
-        problems.append("the first steps: not rehearsed with several processes; trainability check does it in one")
+        problems.append(f"the first steps: not rehearsed ({not_rehearsed})")
     for name, look in looks.items():
         try:
             found[name] = look()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trainability.initialization import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
+ENVIRONMENT = "environment.json"
 FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
 
 
@@ -75,7 +76,7 @@ class RunWriter:
 
     def write_environment(self, *, device: torch.device, world_size: int) -> None:
         """Write versions, device, commit and command of the run."""
-        write_json(self.folder / "environment.json", environment(device=device, world_size=world_size))
+        write_json(self.folder / ENVIRONMENT, environment(device=device, world_size=world_size))
 
     def write_init(self, table: list[LayerInit]) -> None:
         """Write the initialisation table."""
@@ -310,7 +311,7 @@ def read_run(folder: Path | str) -> Run:
     return Run(
         folder=folder,
         config=configuration.from_toml(folder / "config.toml"),
-        environment=read_json(folder / "environment.json", {}),
+        environment=read_json(folder / ENVIRONMENT, {}),
         data=read_json(folder / "data.json", {}),
         init=read_json(folder / "init.json", []),
         steps=read_rows(folder / STEPS),
