@@ -356,6 +356,26 @@ def masked_tokens() -> Program:
 
 
 @program
+def flattened_labels() -> Program:
+    """Labels of all tokens in one row, longer than the batch, as the data set has them."""
+
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.cells = nn.Embedding(12, 24), nn.RNN(24, 32, batch_first=True, bidirectional=True)
+            self.head = nn.Linear(64, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cells(self.embed(x))[0]).flatten(0, 1)
+
+    text = tokens()[:, :12]
+    batches = [(part, (part % 3).flatten()) for part in text.split(64)]
+    model = Tagger()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    return Program({"model": model, "train_loader": batches, "loss_fn": nn.CrossEntropyLoss(), "optimizer": optimizer})
+
+
+@program
 def vision_transformer() -> Program:
     class ViT(nn.Module):
         def __init__(self) -> None:

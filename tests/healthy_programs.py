@@ -53,7 +53,9 @@ def regression() -> Program:
     y = torch.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:3] + 0.7 * x[:, 3:4]
     model = mlp(8, 64, 64, 1)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    return Program({"model": model, "train_loader": loader(x, y), "loss_fn": F.mse_loss, "optimizer": optimizer})
+    batches, held_out = loader(x[:896], y[:896]), loader(x[896:], y[896:])
+    setup = {"model": model, "train_loader": batches, "loss_fn": F.mse_loss, "optimizer": optimizer}
+    return Program({**setup, "val_loader": held_out})
 
 
 @program
@@ -234,8 +236,10 @@ def character_gpt() -> Program:
     model = GPT()
     matrices, others = ([p for p in model.parameters() if (p.dim() > 1) is big] for big in (True, False))
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], 3e-3)
-    batches = loader(tokens()[:, :-1], tokens()[:, 1:], batch=32)
+    text = tokens()
+    batches, held_out = (loader(part[:, :-1], part[:, 1:], batch=32) for part in (text[:896], text[896:]))
     setup = {"model": model, "train_loader": batches, "loss_fn": next_token, "optimizer": optimizer, "clip": 1.0}
+    setup = {**setup, "val_loader": held_out}
     return Program(setup, sure=False)  # after a hundred steps, a twelfth of the way below chance
 
 

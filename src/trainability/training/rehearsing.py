@@ -82,7 +82,7 @@ def rehearse_run(parts: TrainingParts, config: RunConfig, engine: Engine, *, pla
         for number, share in enumerate(divided, start=1):
             micro = _micro(batch, share.start, share.stop, is_last=number == len(divided))
             losses, logits = forward(model, model, micro, engine)
-            (losses.sum() / batch.divisor).backward()
+            (losses.sum() * (engine.world_size / batch.divisor)).backward()
             tally.add(losses, logits, micro.labels, micro.weights)
         norm = step_once(lr, tally.loss_sum)
         tally.close_step(norm, step_once.bad)

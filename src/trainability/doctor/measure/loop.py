@@ -306,4 +306,4 @@ def scalar(value: Any) -> Tensor:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(scalar(value).detach())
+    return float(value) if isinstance(value, int | float) else None if value is None else float(scalar(value).detach())
