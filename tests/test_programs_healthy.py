@@ -23,8 +23,15 @@ MOMENTS = (1, 3, 10, 30, 100, 300, 1000)
 
 @functools.cache
 def checked(name: str) -> tuple[Program, Diagnosis]:
+    """A program that has not begun and what `check` says of it, which leaves it so."""
     program = PROGRAMS[name]()
-    return program, trainability.check(**program.setup, rehearse_seconds=SECONDS)
+    before = {key: value.clone() for model in program.models for key, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    diagnosis = trainability.check(**program.setup, rehearse_seconds=SECONDS)
+    after = {key: value for model in program.models for key, value in model.state_dict().items()}
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    assert torch.equal(state, torch.get_rng_state())
+    return program, diagnosis
 
 
 def alarms(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
@@ -35,18 +42,12 @@ def alarms(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_nothing_above_a_hint_before_the_first_step(name: str) -> None:
-    program = PROGRAMS[name]()
-    before = {key: value.clone() for model in program.models for key, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    diagnosis = trainability.check(**program.setup, rehearse_seconds=SECONDS)
+    program, diagnosis = checked(name)
     assert alarms(diagnosis) == []
     assert diagnosis.verdict in BEFORE, diagnosis.reason
     assert diagnosis.verdict == "will train" or not program.sure, diagnosis.reason
     assert diagnosis.evidence.rehearsal is not None
     assert diagnosis.evidence.rehearsal.steps
-    after = {key: value for model in program.models for key, value in model.state_dict().items()}
-    assert all(torch.equal(value, after[key]) for key, value in before.items())
-    assert torch.equal(state, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -120,9 +120,10 @@ def probe_step(
         def run() -> tuple[Any, Tensor]:
             loss = scalar(place.loss_fn(plain, batch))
             _check_reached(loss)
-            return call.output, loss
+            output, call.output = call.output, None  # nothing keeps the graph
+            return output, loss
 
-        with _FirstCall(plain) as call, randomness_restored(), torch.no_grad():
+        with _FirstCall(plain) as call, randomness_restored():
             place.loss_fn(plain, batch)  # gives lazy layers their weights, too
         if call.inputs is None:
             raise ValueError("training_step does not call the model itself, as model(...); its layers are not followed")
