@@ -13,7 +13,7 @@ from trainability.data import dataset
 from trainability.data.loader import num_steps
 from trainability.data.packed import Progress
 from trainability.doctor import Diagnosis, diagnose
-from trainability.doctor.measure.sizes import PROBE_MULTIPLICATIONS, audit_size, multiplications
+from trainability.doctor.measure.sizes import ENOUGH_IMAGES, PROBE_MULTIPLICATIONS, audit_size, multiplications
 from trainability.doctor.theory.trace import trace
 from trainability.prescribe.remedies import prescribed
 from trainability.training import engine as engines
@@ -38,13 +38,9 @@ def check_config(config: RunConfig, *, progress: Progress | None = None) -> Diag
     assert config.data.crop is not None
     shape = (3, config.data.crop, config.data.crop)
     audited, (rehearsed, too_slow) = audit_size(shape), _rehearsed_images(config)
-    data, num_train = dataset.sample(
-        config.data,
-        seed=config.run.seed,
-        num_train=max(audited, rehearsed),
-        num_val=max(8, audited // 4),
-        progress=progress,
-    )
+    num_val = max(audited // 4, min(audited, ENOUGH_IMAGES))
+    wanted = max(audited, rehearsed)
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=wanted, num_val=num_val, progress=progress)
     if config.optim.batch_size > num_train:
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"

@@ -11,6 +11,7 @@ from trainability.doctor.serial import to_plain
 if TYPE_CHECKING:
     from trainability.doctor.evidence import Evaluation, OptimizerSettings, ProbeResult, Sample, StepRecord
     from trainability.doctor.facts import Facts
+    from trainability.doctor.processes import Processes
     from trainability.doctor.rehearsed import Rehearsal
 
 T = TypeVar("T")
@@ -58,6 +59,13 @@ def joined_facts(earlier: Facts | None, later: Facts | None) -> Facts | None:
     return replace(earlier, **{name: value for name, value in asked.items() if value is not False})
 
 
+def joined_processes(earlier: Processes | None, later: Processes | None) -> Processes | None:
+    """The later look at the processes, with the steps that the earlier one compared."""
+    if earlier is None or later is None:
+        return later or earlier
+    return replace(later, comparisons=_joined(earlier.comparisons, later.comparisons, key=lambda row: row.step))
+
+
 def _content(record: Any) -> str:
     """A record's fields as text, in which one NaN equals another."""
     return str(to_plain(record))
@@ -75,7 +83,7 @@ def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | No
         return looked
     made = dict(rehearsal.critical[0][1].update_ratios)
     layers = tuple(
-        replace(layer, update_ratio=made[name]) if (name := f"{layer.name}.weight") in made else layer
+        replace(layer, update_ratio=made.get(f"{layer.name}.weight", made.get(layer.name, layer.update_ratio)))
         for layer in looked.layers
     )
     return replace(looked, layers=layers)
