@@ -118,7 +118,8 @@ def probe_step(
         _start(plain)
 
         def run() -> tuple[Any, Tensor]:
-            loss = scalar(place.loss_fn(plain, batch))
+            with call:
+                loss = scalar(place.loss_fn(plain, batch))
             _check_reached(loss)
             output, call.output = call.output, None  # nothing keeps the graph
             return output, loss
@@ -127,11 +128,9 @@ def probe_step(
             place.loss_fn(plain, batch)  # gives lazy layers their weights, too
         if call.inputs is None:
             raise ValueError("training_step does not call the model itself, as model(...); its layers are not followed")
-        with call:
-            # In a tuple, an output is believed to be logits only where a cross-entropy of them is the loss.
-            known = lambda output, loss: answers((output,), batch, loss)  # noqa: E731
-            found = _measured(place, call.inputs, run, known, None, settings, precision)
-        return replace(found, at_start=at_start)
+        # In a tuple, an output is believed to be logits only where a cross-entropy of them is the loss.
+        known = lambda output, loss: answers((output,), batch, loss)  # noqa: E731
+        return replace(_measured(place, call.inputs, run, known, None, settings, precision), at_start=at_start)
 
 
 class _FirstCall:
