@@ -252,6 +252,8 @@ def _collapsed(rehearsal: Rehearsal, share: float, projected: float | None, mult
 
 def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, str]:
     """Only that the loss falls, and by how much."""
+    if rehearsal.opposed:
+        return CANNOT_TELL, "opposed"
     if len(rehearsal.reference) < 2 or multiple is None:
         return CANNOT_TELL, "no_loss"
     if _fall(rehearsal.reference) > FALLING and SMALL_MULTIPLE <= multiple <= LARGE_MULTIPLE:
@@ -375,4 +377,6 @@ _BECAUSE = {
     "at_start": "; the weights know the task already",
     "near_the_plan": "; whether the planned steps suffice is open",
     "chance_unknown": "; what chance costs is not known",
+    "opposed": "; models with losses against each other are not judged by a loss: gradients, updates and whether everything is "
+    "finite were checked",
 }

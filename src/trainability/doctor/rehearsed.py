@@ -135,6 +135,8 @@ class Rehearsal:
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
+        opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
+            and whether the returned loss falls says nothing.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -155,6 +157,7 @@ class Rehearsal:
     stale_gradient: float | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
+    opposed: bool = False
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

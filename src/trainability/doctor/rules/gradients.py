@@ -16,7 +16,7 @@ def _is_matrix(layer: LayerStats) -> bool:
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "hint"),
     verdict="unstable",
     explains=(
         "not_finite",
@@ -33,11 +33,13 @@ def _is_matrix(layer: LayerStats) -> bool:
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
-    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation.
+    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. A hint in a run whose
+        loss is below its first since, or of which one step was watched.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
-    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch.
+    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a search along a
+        line (LBFGS), and models of one layer, for which the picture holds at any distance. There the loss falls.
     Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
@@ -51,7 +53,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="exploding_gradient",
-            severity="error",
+            severity="hint" if _stood(evidence) else "error",
             seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
@@ -60,6 +62,15 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             layers=reading.names(large),
         )
     ]
+
+
+def _stood(evidence: Evidence) -> bool:
+    """Whether a run's loss is below its first in spite of its steps; with one step alone that is not known yet."""
+    losses = [step.loss for step in evidence.steps if not step.skipped]
+    if len(losses) < 2:
+        return bool(losses) and math.isfinite(losses[0])
+    recent = statistics.median(losses[1:][-5:])
+    return all(map(math.isfinite, losses)) and recent < losses[0] and reading.trend(evidence) != "rising"
 
 
 def _finite_or_infinite(ratio: float | None) -> float:

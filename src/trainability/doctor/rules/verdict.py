@@ -217,7 +217,10 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     plateau = reading.plateau_ends(probe) if probe.at_start and probe.plateau_steps is not None else None
     if plateau is not None and plateau > 100:
         return "slow start", f"the loss will stay at chance for about {plateau:,.0f} steps, then fall", plateau
-    if tried is not None:
+    # A rehearsal that ends inside the predicted plateau speaks neither for nor against it.
+    steps = len(evidence.rehearsal.steps) if evidence.rehearsal is not None else 0
+    is_early = outlook is not None and outlook.cause == "no_fall" and plateau is not None and steps < 2 * plateau
+    if tried is not None and not is_early:
         return "cannot tell", tried, None
     total = reading.total_budget(probe)
     if total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH:
@@ -226,10 +229,11 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     if total is not None and plateau is not None and alive and untrained is None:
         return (
             "will train",
-            f"gain budget with the input {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps",
+            f"gain budget with the input {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps"
+            + (f"; {steps} rehearsed steps say nothing against it" if is_early else ""),
             None,
         )
-    return "cannot tell", "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
+    return "cannot tell", tried or "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
