@@ -186,10 +186,11 @@ def rehearsed_at(spec: dict[str, Any], scale: float, speed: int, steps: int) -> 
         if step == steps:
             break
         loss = float(train_step(program, next(program.batches)))
-        for _ in range(speed - 1 if program.scheduler is not None else 0):
-            program.scheduler.step()
+        if program.scheduler is not None:
+            for _ in range(speed - 1):
+                program.scheduler.step()
         if not math.isfinite(loss):
-            curve[step + 1], ended_by = [math.nan] * 3, "not finite"
+            curve[step + 1], ended_by = [None, None, None], "not finite"
             break
     return {"scale": scale, "schedule_steps": speed, "steps": steps, "curve": curve, "ended_by": ended_by}
 
