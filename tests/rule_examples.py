@@ -356,7 +356,10 @@ EXAMPLES: dict[str, Example] = {
         {"warning": Evidence(data=data(class_signal_z=1.9))}, near=Evidence(data=data(class_signal_z=2.0))
     ),
     "label_conflict": Example(
-        {"warning": Evidence(data=data(label_conflict_fraction=0.011))},
+        {
+            "warning": Evidence(data=data(label_conflict_fraction=0.011)),
+            "hint": Evidence(data=data(split(shapes=((63,),)), label_conflict_fraction=0.011)),
+        },
         near=Evidence(data=data(label_conflict_fraction=0.01)),
     ),
     "class_imbalance": Example(
@@ -607,7 +610,13 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(plateau_steps=2000.0)),
     ),
     # gradients
-    "exploding_gradient": Example({"error": seen((layer(update_ratio=1.1),))}, near=seen((layer(update_ratio=0.9),))),
+    "exploding_gradient": Example(
+        {
+            "error": seen((layer(update_ratio=1.1),), steps=steps(FLAT[:30])),
+            "hint": seen((layer(update_ratio=1.1),), steps=steps(FALLING[:30])),
+        },
+        near=seen((layer(update_ratio=0.9),), steps=steps(FLAT[:30])),
+    ),
     "vanishing_gradient": Example(
         {"warning": seen(faint(0.9e-6)), "hint": seen(faint(0.9e-6), optimizer=ADAM)}, near=seen(faint(1.1e-6))
     ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainability.doctor.measure.monitor import Monitor as Monitor
     from trainability.doctor.measure.optimizer_settings import optimizer_settings as optimizer_settings
     from trainability.doctor.measure.probe import probe as probe
+    from trainability.doctor.measure.probe import probe_step as probe_step
     from trainability.doctor.rules.catalogue import RULES as RULES
     from trainability.doctor.rules.catalogue import explain as explain
     from trainability.doctor.rules.verdict import diagnose as diagnose
@@ -60,6 +61,7 @@ _PUBLIC = {
     "plateau_steps": "theory.signal",
     "predict": "theory.propagation",
     "probe": "measure.probe",
+    "probe_step": "measure.probe",
     "trace": "theory.trace",
     "weight_moments": "theory.signal",
 }

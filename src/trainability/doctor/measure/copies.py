@@ -169,19 +169,10 @@ def _module_state(model: nn.Module) -> Callable[[], None]:
     parameters = list(model.parameters())
     gradients = [(p, p.grad, None if p.grad is None else _kept(p.grad), p.requires_grad) for p in parameters]
     modes = [(module, module.training) for module in model.modules()]
-    held = [
-        (module, dict(vars(module)), [(part, part.copy()) for part in _registries(module)])
-        for module in model.modules()
-        if not isinstance(module, torch.jit.ScriptModule)  # its attributes are not Python's
-    ]
+    put_attributes_back = keep_attributes(model)
 
     def restore() -> None:
-        for module, attributes, registries in held:
-            vars(module).clear()
-            vars(module).update(attributes)  # counters and tensors that forward keeps, a mode
-            for part, entries in registries:
-                part.clear()
-                part.update(entries)
+        put_attributes_back()
         for module, training in modes:
             module.training = training
         _write(tensors)
@@ -191,6 +182,30 @@ def _module_state(model: nn.Module) -> Callable[[], None]:
             p.grad = gradient
             if p.requires_grad != requires:
                 p.requires_grad_(requires)
+
+    return restore
+
+
+def keep_attributes(model: nn.Module) -> Callable[[], None]:
+    """Remembers the attributes of a model's modules (a hidden state, a count); call what it returns to put them back.
+
+    The values of parameters and buffers are not among them.
+    """
+    held = [
+        (module, type(module), dict(vars(module)), [(part, part.copy()) for part in _registries(module)])
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # its attributes are not Python's
+    ]
+
+    def restore() -> None:
+        for module, kind, attributes, registries in held:
+            if type(module) is not kind:  # a lazy module that got its weights
+                continue
+            vars(module).clear()
+            vars(module).update(attributes)
+            for part, entries in registries:
+                part.clear()
+                part.update(entries)
 
     return restore
 

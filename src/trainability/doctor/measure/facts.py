@@ -61,10 +61,10 @@ def look(
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
-            "answers that change by themselves": lambda: evaluation_noise(plain, seen.inputs) if seen.inputs else {},
-            "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
+            "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
+            "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: _tokens(plain, seen),
+            "tokens that see later ones": lambda: _tokens(seen),
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
@@ -186,7 +186,7 @@ def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
     handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in names]
     try:
         with torch.no_grad():
-            model(*seen.inputs)
+            seen.callable_model()(*seen.inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -225,7 +225,7 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
-def _tokens(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
+def _tokens(seen: ForwardPass) -> dict[str, Any]:
     """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
@@ -236,9 +236,9 @@ def _tokens(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
             for time in (1, 0):
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return {"future": sees_later(model, seen.inputs, position, time=time)}
+                    return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
             if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
-                return {"unshifted": sees_later(model, seen.inputs, position) == 0.0}
+                return {"unshifted": sees_later(seen.callable_model(), seen.inputs, position) == 0.0}
     return {}
 
 

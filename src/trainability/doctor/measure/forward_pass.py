@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,9 @@ class ForwardPass(TorchFunctionMode):
     """One forward pass and loss, watched: what goes into the model and its layers, and what the loss sets against what.
 
     Attributes:
-        inputs: positional arguments of the model's first call.
+        inputs: positional arguments of the model's first call; where there are none, those by name, without labels that it
+            can do without.
+        names: of the latter; empty for positional ones.
         output: first tensor that it returned.
         returned: all tensors that it returned.
         called: names of modules that ran.
@@ -44,6 +47,7 @@ class ForwardPass(TorchFunctionMode):
         self.model = model
         self.batch = list(tensors(batch))
         self.inputs: tuple[Any, ...] = ()
+        self.names: tuple[str, ...] = ()
         self.output: Tensor | None = None
         self.returned: list[Tensor] = []
         self.called: dict[str, None] = {}
@@ -57,7 +61,7 @@ class ForwardPass(TorchFunctionMode):
         self._handles: list[Any] = []
 
     def __enter__(self) -> ForwardPass:
-        self._handles = [self.model.register_forward_hook(self._on_output)]
+        self._handles = [self.model.register_forward_hook(self._on_output, with_kwargs=True)]
         for name, module in self.model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
         super().__enter__()
@@ -68,9 +72,11 @@ class ForwardPass(TorchFunctionMode):
         for handle in self._handles:
             handle.remove()
 
-    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _on_output(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self.output is None:
-            self.inputs, self.output = args, first_tensor(output)
+            self.names = () if args else tuple(name for name in kwargs if "label" not in name or _is_needed(module, name))
+            self.inputs = args or tuple(kwargs[name] for name in self.names)
+            self.output = first_tensor(output)
             self.returned = [tensor for _, tensor in tensors(output)]
 
     def _on_layer(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -134,6 +140,10 @@ class ForwardPass(TorchFunctionMode):
             if column or (output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
+    def callable_model(self) -> nn.Module:
+        """The model, to be called with `inputs` in their order."""
+        return _ByName(self.model, self.names) if self.names else self.model
+
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
         if self._pair is not None:
@@ -177,6 +187,22 @@ class ForwardPass(TorchFunctionMode):
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
         return facts
+
+
+class _ByName(nn.Module):
+    """A model whose arguments are given by name, called with their values in order."""
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *values: Any) -> Any:
+        return self.model(**dict(zip(self.names, values, strict=True)))
+
+
+def _is_needed(model: nn.Module, name: str) -> bool:
+    taken = inspect.signature(model.forward).parameters.get(name)
+    return taken is not None and taken.default is inspect.Parameter.empty
 
 
 def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:

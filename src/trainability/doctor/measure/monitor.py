@@ -239,7 +239,9 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = gauges_of(self._stepped())
+            held = managed_parameters(self._optimizer)
+            # Gradients of parameters that this optimizer does not hold are cleared by another one, or by none.
+            self._sampler.gauges = gauges_of([p for p in self._trained() if not held or id(p) in held] or self._trained())
             self._processes.arm()
             self._sampler.watch.wrapper = self._processes.wrapper
             self._sampler.arm()
@@ -247,11 +249,6 @@ class Monitor:
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
-
-    def _stepped(self) -> list[nn.Parameter]:
-        """What the optimizer clears and clips; what it does not hold keeps its gradients."""
-        held = managed_parameters(self._optimizer)
-        return [p for p in self._trained() if self._optimizer is None or id(p) in held]
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._micro:

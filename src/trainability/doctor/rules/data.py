@@ -3,7 +3,7 @@
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import SplitAudit
+from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
@@ -197,11 +197,12 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning", "hint"))
 def label_conflict(evidence: Evidence) -> list[Finding]:
     """The same training image occurs with different labels.
 
-    Fires: more than 1 % of the training images read occur again, value for value, with another label.
+    Fires: more than 1 % of the training images read occur again, value for value, with another label. A hint where they hold
+        fewer than 64 values: a few words, or columns of a table, occur again by themselves.
     Why: each such pair keeps the mean loss of its two images at ln 2 or above. Large data sets hold a few; more than one in a
         hundred points at how the labels were made or read.
     What fools it: an image that truly has several labels, and images so small or so blank that equal values mean nothing.
@@ -215,7 +216,7 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="label_conflict",
-            severity="warning",
+            severity="warning" if evidence.data is None or _num_values(evidence.data) >= 64 else "hint",
             seen=f"{share:.1%} of the training images occur again, value for value, with another label",
             measurements=(Measurement(name="images with two labels", value=share, threshold=0.01),),
             cause="duplicates labelled by different hands, or labels read in another order than images",
@@ -223,6 +224,11 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _num_values(data: DataAudit) -> int:
+    """Values of one training example; the most where they differ."""
+    return max((math.prod(shape) for shape in data.train.shapes), default=0)
 
 
 @rule(severities=("warning",), explains=("prediction_collapse",))

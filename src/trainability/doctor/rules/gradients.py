@@ -20,7 +20,7 @@ def _is_matrix(layer: LayerStats) -> bool:
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "hint"),
     verdict="unstable",
     explains=(
         "not_finite",
@@ -38,11 +38,13 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
     Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. Of a run whose loss has
-        not fallen the first sampled step and what was seen before it count, too.
+        not fallen the first sampled step and what was seen before it count, too. A hint in a run whose loss is below its first
+        since, unless its gradients are all zero now, or of which one step was watched.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
-    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch.
+    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a search along a
+        line (LBFGS), and models of one layer, for which the picture holds at any distance. There the loss falls.
     Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
@@ -58,7 +60,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="exploding_gradient",
-            severity="error",
+            severity="hint" if _stood(evidence) and not _stopped(evidence) else "error",
             seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
@@ -82,12 +84,25 @@ def _nothing_learned(evidence: Evidence) -> bool:
     """Whether the loss has not fallen in what was watched; or every gradient is exactly zero now: nothing can be learned."""
     if not evidence.steps:
         return True
-    now = [s.gradient_rms for s in reading.latest_layers(evidence) if s.gradient_rms is not None]
-    stopped = len(evidence.samples) >= 3 and bool(now) and not any(now)
     if any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps):
         return True
     seen = len(reading.finite_steps(evidence)) >= 2 * reading.WINDOW_STEPS
-    return stopped or (seen and not reading.has_learned(evidence))
+    return _stopped(evidence) or (seen and not reading.has_learned(evidence))
+
+
+def _stopped(evidence: Evidence) -> bool:
+    """Whether every gradient is exactly zero at the last of three sampled steps or more."""
+    now = [s.gradient_rms for s in reading.latest_layers(evidence) if s.gradient_rms is not None]
+    return len(evidence.samples) >= 3 and bool(now) and not any(now)
+
+
+def _stood(evidence: Evidence) -> bool:
+    """Whether a run's loss is below its first in spite of its steps; with one step alone that is not known yet."""
+    losses = [step.loss for step in evidence.steps if not step.skipped]
+    if len(losses) < 2:
+        return bool(losses) and math.isfinite(losses[0])
+    recent = statistics.median(losses[1:][-5:])
+    return all(map(math.isfinite, losses)) and recent < losses[0] and reading.trend(evidence) != "rising"
 
 
 def _finite_or_infinite(ratio: float | None) -> float:

@@ -15,7 +15,8 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
-    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance.
+    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, and of a
+        sigmoid behind the last layer: a probability near 0 or 1 is an answer.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
@@ -23,14 +24,16 @@ def saturation(evidence: Evidence) -> list[Finding]:
     Source: Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks, AISTATS 2010;
         threshold: TheDeepChecker, TOSEM 2022.
     """
-    full = [s for s in reading.latest_layers(evidence) if (s.saturated_fraction or 0.0) > 0.5]
+    layers = reading.latest_layers(evidence)
+    full = [s for s in layers if (s.saturated_fraction or 0.0) > 0.5]
     if not full:
         return []
+    is_answer = full == [layers[-1]] and full[0].activation == "sigmoid"
     worst = max(full, key=lambda s: s.saturated_fraction or 0.0)
     return [
         Finding(
             rule="saturation",
-            severity="hint" if reading.has_learned(evidence) else "warning",
+            severity="hint" if is_answer or reading.has_learned(evidence) else "warning",
             seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {worst.name} are saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),
             cause="weights or inputs too large for the activation",

@@ -165,7 +165,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "hint"),
     verdict="dead",
-    explains=("plateau", "update_ratio", "unmoved_parameter", "cannot_overfit", "slow_start"),
+    explains=("plateau", "update_ratio", "unmoved_parameter", "untrained_parameter", "cannot_overfit", "slow_start"),
 )
 def zero_rate(evidence: Evidence) -> list[Finding]:
     """The learning rate is zero.

@@ -1,5 +1,6 @@
 """Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
@@ -109,8 +110,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
         three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False or a
-        part in no optimizer runs under no_grad, which is usually meant, and where no gradient reaches a layer that may be
-        spare.
+        part in no optimizer runs under no_grad, which is usually meant, where no gradient reaches a layer that may be spare,
+        and where a run that has learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern.
@@ -143,7 +144,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
-        severity = "error" if severe else "hint" if spare else "warning"
+        arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
+        severity = "hint" if spare or arrived else "error" if severe else "warning"
         found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity))
     if frozen:
         found.append(
