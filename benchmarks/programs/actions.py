@@ -88,7 +88,7 @@ def values(scale: float = 1.0):
 
 
 def _spread(r: Tensor) -> Tensor:
-    return (r - r.mean()) / r.std()
+    return (r - r.mean()) / (r.std() + 1e-6)
 
 
 def _always_one(r: Tensor) -> Tensor:
