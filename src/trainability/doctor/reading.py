@@ -111,6 +111,12 @@ def trend(evidence: Evidence) -> Literal["falling", "flat", "rising"] | None:
     return "flat" if change < 2 * error and change < 0.01 * fall else "falling"
 
 
+def clipped_to_nothing(evidence: Evidence) -> bool:
+    """Whether clipping leaves less than a hundredth of the typical gradient of the last 200 steps."""
+    ratios = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
+    return bool(ratios) and statistics.median(ratios) < 0.01
+
+
 def probe_at_start(evidence: Evidence) -> ProbeResult | None:
     """The probe, if it looked at initialised weights and nothing was learned since."""
     probe = evidence.probe

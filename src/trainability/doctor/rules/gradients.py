@@ -194,7 +194,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     """The typical update is far from 1e-3 of the weight.
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
-        where it is below 1e-5, was so at the first step, and the loss has fallen by less than 2 % in 100 steps and more.
+        where it is below 1e-5, was so at the first step, clipping leaves more than a hundredth, and the loss has fallen by less
+        than 2 % in 100 steps and more.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -207,7 +208,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     middle = statistics.median(ratios)
     if 1e-5 <= middle <= 1e-1:
         return []
-    stands = middle < 1e-5 and _never_moved(evidence)
+    # Clipped to nothing is the cause of such steps, and not the rate: the rule plateau tells.
+    stands = middle < 1e-5 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
     return [
         Finding(
             rule="update_ratio",

@@ -248,13 +248,13 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     """A word, cause and remedy, by what the steps show: their size against the weights, and how they are clipped."""
     moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
     ratio = statistics.median(moved) if moved and evidence.samples else None
-    clipped = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
-    if ratio is not None and 0 < ratio < 1e-5:
-        if clipped and statistics.median(clipped) < 0.01:
+    if ratio is not None and 0 < ratio < 1e-4:
+        if reading.clipped_to_nothing(evidence):
             norms = [s.gradient_norm for s in reading.finite_steps(evidence) if s.gradient_norm]
             usual = f" to this run's median norm, {statistics.median(norms):.2g}" if norms else ""
             return "clipped", "the clip threshold leaves nearly nothing of the gradient", "raise the clip threshold" + usual
-        return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
+        if ratio < 1e-5:
+            return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:
         return "large_steps", "steps are too large for the weights", smaller_steps(evidence, max(10.0, ratio * 1e3))
     return (
