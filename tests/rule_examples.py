@@ -196,8 +196,8 @@ def fact(**fields) -> Evidence:
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
 
 
-def graph(takes: str | None = None, made_by: str | None = None, **fields) -> Evidence:
-    return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10), **fields)
+def graph(takes: str | None = None, made_by: str | None = None, *, swapped: bool = False, **fields) -> Evidence:
+    return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10, swapped=swapped), **fields)
 
 
 def hidden(num_untrained: int) -> Evidence:
@@ -407,12 +407,15 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
+    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact()),
     "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
     # head
     "target_broadcast": Example(
         {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
         near=fact(output_shape=(64, 1), target_shape=(64, 1)),
     ),
+    "misread_logits": Example({"error": fact(misread_logits=True)}, near=fact()),
+    "swapped_arguments": Example({"error": graph("sigmoid", swapped=True)}, near=graph("sigmoid")),
     "clamped_logits": Example(
         {"error": graph("sigmoid", "relu"), "warning": graph("log_softmax", "relu")}, near=graph("distance", "relu")
     ),
@@ -518,6 +521,13 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(logit_spread=1.1e-3)),
     ),
     # loop
+    "long_momentum": Example(
+        {
+            "warning": Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9951)),
+            "hint": Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9951), **LEARNED),
+        },
+        near=Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9949)),
+    ),
     "blind": Example(
         {"error": Evidence(samples=(sample(), sample(layers=(), blind=True)))}, near=Evidence(samples=(sample(), sample()))
     ),
@@ -614,7 +624,13 @@ EXAMPLES: dict[str, Example] = {
         {"warning": Evidence(probe=probed((layer(underflow_fraction=0.51),), precision="float16"))},
         near=Evidence(probe=probed((layer(underflow_fraction=0.5),), precision="float16")),
     ),
-    "update_ratio": Example({"hint": seen((layer(update_ratio=0.9e-5),))}, near=seen((layer(update_ratio=1.1e-5),))),
+    "update_ratio": Example(
+        {
+            "warning": Evidence(samples=(sample(layers=(layer(update_ratio=0.9e-5),)),), steps=steps(FLAT[:100])),
+            "hint": seen((layer(update_ratio=0.9e-5),)),
+        },
+        near=seen((layer(update_ratio=1.1e-5),)),
+    ),
     # layers
     "saturation": Example(
         {
@@ -631,6 +647,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=seen((layer(dead_fraction=0.68),)),
     ),
+    "heavy_dropout": Example({"warning": fact(heavy_dropout=("drop",), dropout=0.95)}, near=fact()),
     "weights_decayed": Example({"warning": shrunk(0.049)}, near=shrunk(0.051)),
     "activation_scale": Example(
         {"hint": Evidence(probe=probed((layer(activation_rms=4.5),)))},

@@ -143,9 +143,15 @@ def _certain(rehearsal: Rehearsal) -> tuple[str, str] | None:
         return DEAD, "no_update"
     if floor is not None and any(seen.loss < floor - 1e-3 * (abs(floor) + 1) for seen in reference):
         return BROKEN_LOSS, "below_floor"
-    if rehearsal.critical and all(_uphill(step) for _, step in rehearsal.critical) and _fall(reference) < 0:
+    if goes_uphill(rehearsal):
         return BROKEN_LOSS, "uphill"
     return None
+
+
+def goes_uphill(rehearsal: Rehearsal) -> bool:
+    """Whether the loss has risen, and rises along each update that was followed, however short the step."""
+    followed = [step for _, step in rehearsal.critical]
+    return bool(followed) and all(map(_uphill, followed)) and bool(rehearsal.reference) and _fall(rehearsal.reference) < 0
 
 
 def _uphill(step: CriticalStep) -> bool:

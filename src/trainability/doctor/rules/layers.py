@@ -5,6 +5,7 @@ import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.facts import HEAVY_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
@@ -87,7 +88,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="dead_units",
-            code=f"dead_units.{word}" if word else "dead_units",
+            code=f"dead_units.{word}",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
             seen=f"{share:.0%} of the units of {worst.name} are zero on every example",
             measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
@@ -114,10 +115,50 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
             "draw weights with std sqrt(2 / fan_in), start biases at zero, and look at the scale and sign of the input",
         )
     return (
-        "",
+        "large_step",
         "a step that was too large pushed biases far below zero, or the layer's input has died",
         smaller_steps(evidence),
     )
+
+
+@rule(
+    severities=("warning",),
+    explains=(
+        "plateau",
+        "prediction_collapse",
+        "dead_units",
+        "exploding_gradient",
+        "oscillation",
+        "vanishing_gradient",
+        "update_ratio",
+        "cannot_overfit",
+    ),
+)
+def heavy_dropout(evidence: Evidence) -> list[Finding]:
+    """Dropout leaves almost no unit.
+
+    Fires: a dropout module has a probability of 0.95 or more.
+    Why: `torch.nn.Dropout(p)` takes the share to drop, and other libraries and papers name the share to keep: a p of 0.99 that
+        was meant as the share to keep leaves one unit in a hundred, and ten times the spread in what it hands on.
+    What fools it: input masks of masked training that are drawn by a dropout module.
+    Fix: torch.nn.Dropout(1 - p).
+    Source: Srivastava et al., Dropout, JMLR 2014 (p is the share to keep); `torch.nn.Dropout` (p is the share to drop).
+    """
+    facts = evidence.facts
+    if facts is None or facts.dropout is None:
+        return []
+    return [
+        Finding(
+            rule="heavy_dropout",
+            severity="warning",
+            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {facts.dropout:.1%} of what it gets",
+            measurements=(Measurement(name="share that is dropped", value=facts.dropout, threshold=HEAVY_DROPOUT),),
+            cause="the share to keep was given where torch takes the share to drop",
+            remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
+            source="Dropout, JMLR 2014; torch.nn.Dropout",
+            layers=facts.heavy_dropout,
+        )
+    ]
 
 
 @rule(

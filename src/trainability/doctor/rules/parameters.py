@@ -294,7 +294,8 @@ def identical_units(evidence: Evidence) -> list[Finding]:
 def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.
 
-    Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero.
+    Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
+        model or in cross-entropy, runs over a dimension of size 1.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
     What fools it: a loss with a margin that is met on the whole batch.
@@ -302,7 +303,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
     """
     facts = _facts(evidence)
-    single = facts.single_output_softmax
+    graph = facts.graph or LossGraph()
+    single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
         return []
     constant = facts.constant_output
@@ -311,7 +313,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.softmax_of_one" if single else "flat_loss.constant_output" if constant else "flat_loss",
             severity="error",
-            seen="softmax runs over a dimension of size 1, so every output is 1"
+            seen="softmax runs over a dimension of size 1, so every probability is 1 and the loss never changes"
             if single
             else "the gradient of every weight is exactly zero" + (", and all outputs are equal" if constant else ""),
             measurements=(
@@ -321,7 +323,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
             cause="an activation that does not fit the width of the output"
             if single
             else "between weights and loss stands something that does not change with them",
-            remedy="sigmoid and binary cross-entropy for one output"
+            remedy="binary_cross_entropy_with_logits for one output, without softmax; or two outputs and cross_entropy"
             if single
             else "look at what stands between the last layer and the loss; draw weights at random where they are zero",
             source="own",
