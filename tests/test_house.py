@@ -60,7 +60,8 @@ ALLOWED = {
         "watch",
     },
     "__main__": {"cli"},
-    "__init__": {"checking", "config", "doctor", "initialization", "models", "prescribe", "training"},
+    "loops": {"doctor", "extras", "training"},
+    "__init__": {"checking", "config", "doctor", "initialization", "loops", "models", "prescribe", "training"},
 }
 
 for room in ("data", "evaluation", "training", "report", "trials", "cli"):  # what asks for an extra that is not installed

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from trainability.doctor import Diagnosis as Diagnosis
     from trainability.doctor import Evidence as Evidence
     from trainability.doctor import Finding as Finding
-    from trainability.doctor import Monitor as Monitor
     from trainability.doctor import audit_data as audit_data
     from trainability.doctor import audit_metric as audit_metric
     from trainability.doctor import diagnose as diagnose
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from trainability.doctor.setup import Setup as Setup
     from trainability.initialization import InitPlan as InitPlan
     from trainability.initialization import init_ as init_
+    from trainability.loops.monitor import Monitor as Monitor
     from trainability.models.vgg import build_vgg as build_vgg
     from trainability.prescribe.plans import recommend_init as recommend_init
     from trainability.training.loop import fit as fit
@@ -30,7 +30,7 @@ _PUBLIC = {
     "Evidence": "trainability.doctor",
     "Finding": "trainability.doctor",
     "InitPlan": "trainability.initialization",
-    "Monitor": "trainability.doctor",
+    "Monitor": "trainability.loops.monitor",
     "RunConfig": "trainability.config",
     "Setup": "trainability.doctor.setup",
     "audit_data": "trainability.doctor",

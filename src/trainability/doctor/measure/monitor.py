@@ -325,8 +325,10 @@ class Monitor:
             elif (unseen := self._sampler.unseen()) is not None and not self._has_unseen:
                 self._has_unseen = True  # named at the first sample; the later ones are alike
                 self._note(f"outputs of {unseen}; their weights and gradients are watched")
+            self._kept(sample)
 
     def _keep_steps(self, numbers: dict[Hashable, list[float]]) -> None:
+        first = len(self._steps)
         for _, has_norm, facts in self._pending:
             loss, norm, ratio = numbers[facts["step"]]
             self._steps.append(
@@ -338,6 +340,7 @@ class Monitor:
                 )
             )
         self._pending.clear()
+        self._kept(self._steps[first:])
         if len(self._steps) > _FIRST_STEPS + 2 * _RECENT_STEPS:
             del self._steps[_FIRST_STEPS:-_RECENT_STEPS]
         if len(self._samples) > 2 * _RECENT_SAMPLES:
@@ -368,6 +371,10 @@ class Monitor:
                 step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields
             )
         )
+        self._kept(self._evaluations[-1])
+
+    def _kept(self, news: list[StepRecord] | Sample | Evaluation) -> None:
+        """Called with what was just read, for a subclass that writes it down."""
 
 
 def _known(before: Any) -> Evidence:
