@@ -61,7 +61,8 @@ ALLOWED = {
     },
     "__main__": {"cli"},
     "loops": {"doctor", "extras", "training"},
-    "__init__": {"checking", "config", "doctor", "initialization", "loops", "models", "prescribe", "training"},
+    "integrations": {"checking", "doctor", "extras", "loops"},
+    "__init__": {"checking", "config", "doctor", "initialization", "integrations", "loops", "models", "prescribe", "training"},
 }
 
 for room in ("data", "evaluation", "training", "report", "trials", "cli"):  # what asks for an extra that is not installed

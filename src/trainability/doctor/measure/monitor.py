@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.continuing import keep_prescriptions
+from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
@@ -21,13 +21,12 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, to_host
+from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, gauges_of, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
-_NUM_GAUGES = 8
 
 
 class Monitor:
@@ -73,7 +72,7 @@ class Monitor:
             raise ValueError(f"every is {every} and accumulation {accumulation}; both must be at least 1")
         if first_step is not None and first_step < 1:
             raise ValueError(f"first_step is {first_step}; steps count from 1")
-        self._before = _known(before)
+        self._before = known_before(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = plain_module(model)
         self._optimizer = next(iter(optimizers(optimizer)), None)
@@ -107,6 +106,7 @@ class Monitor:
         self._clip_ratio: Tensor | None = None
         self._expected_lr: float | None = None
         self._is_stepping = False
+        self._num_complete, self._clips_later = 0, False
 
     def __enter__(self) -> Monitor:
         self._is_entered, self._was_called = True, False
@@ -160,6 +160,17 @@ class Monitor:
             )
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
+
+    def gradients_complete(self, *, grad_scale: Tensor | float | None = None) -> None:
+        """Says that the step's gradients are complete and not clipped yet, where only the loop's end of accumulation tells.
+
+        Call it after `after_backward(loss, is_last=False)` for each backward pass.
+
+        Args:
+            grad_scale: as for `after_backward`.
+        """
+        self._clips_later = self._is_stepping  # inside the optimizer's closure, where clipping follows
+        self._guarded(lambda: self._complete(grad_scale))
 
     def record_evaluation(
         self,
@@ -233,7 +244,7 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = _gauges(self._trained())
+            self._sampler.gauges = gauges_of(self._trained())
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
@@ -241,13 +252,13 @@ class Monitor:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
-        if self._is_stepping and self._micro:
+        if self._is_stepping and self._num_complete:
             return  # a closure that the optimizer evaluates again; the step's loss is that of its first pass
-        if grad_scale is not None and len(self._micro) >= self._accumulation:
+        if (grad_scale is not None and len(self._micro) >= self._accumulation) or (is_last is False and self._num_complete):
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
-        parameters = self._trained()
-        device = parameters[0].device if parameters else "cpu"
+        parameter = next(iter(self._trained()), None)
+        device = parameter.device if parameter is not None else "cpu"
         if self._facts is None and isinstance(loss, Tensor):
             self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
         if self._first_writes is None:
@@ -257,10 +268,15 @@ class Monitor:
         self._expected_lr = expected_lr
         if self._sampler.is_armed:
             self._sampler.end_first_pass()
-        if not (len(self._micro) % self._accumulation == 0 if is_last is None else is_last):
+        if len(self._micro) % self._accumulation == 0 if is_last is None else is_last:
+            self._complete(grad_scale)
+
+    def _complete(self, grad_scale: Any) -> None:
+        self._num_complete += 1
+        if self._is_stepping and self._num_complete > 1:
             return
         scale = 1.0 if grad_scale is None else grad_scale
-        gradients = [statistics.local(p.grad) for p in parameters if p.grad is not None]
+        gradients = [statistics.local(p.grad) for p in self._trained() if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
         before = gauge_norm(self._sampler.gauges)
@@ -276,6 +292,9 @@ class Monitor:
 
     def _before_step(self) -> None:
         self._is_stepping = True
+        self._compare_gauges()
+
+    def _compare_gauges(self) -> None:
         after = gauge_norm(self._sampler.gauges)
         if self._gauges_before is not None and after is not None:
             # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
@@ -291,6 +310,8 @@ class Monitor:
                 )
             self._is_stepping = False
             return
+        if self._clips_later and self._num_complete == 1:
+            self._compare_gauges()
         missing = torch.full((), math.nan, device=self._micro[0].device)
         values = [torch.stack(self._micro).mean(), self._norm, self._clip_ratio]
         row = torch.stack([missing if v is None else v.to(missing.device) for v in values])
@@ -375,22 +396,3 @@ class Monitor:
 
     def _kept(self, news: list[StepRecord] | Sample | Evaluation) -> None:
         """Called with what was just read, for a subclass that writes it down."""
-
-
-def _known(before: Any) -> Evidence:
-    if before is None:
-        return Evidence()
-    if isinstance(before, Diagnosis):
-        return before.evidence
-    if isinstance(before, (Evidence, ProbeResult)):
-        return Evidence.of(before)
-    raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")
-
-
-def _gauges(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
-    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
-
-    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
-    """
-    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
-    return list({id(p): p for p in (*small, *parameters[-1:])}.values())

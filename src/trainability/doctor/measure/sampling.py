@@ -17,6 +17,8 @@ from trainability.doctor.measure.following import activations_by_layer, activati
 from trainability.doctor.measure.hooks import Watch, activation_fields
 from trainability.doctor.theory.fans import fan_in_and_out
 
+_NUM_GAUGES = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
@@ -238,6 +240,15 @@ class LayerSampler:
             self._stale = gauge_norm(self.gauges)
             if self._stale is None:
                 self._stale = torch.zeros((), device=gradient.device)
+
+
+def gauges_of(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
+
+    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
+    """
+    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
+    return list({id(p): p for p in (*small, *parameters[-1:])}.values())
 
 
 def gauge_norm(parameters: Iterable[Tensor]) -> Tensor | None:

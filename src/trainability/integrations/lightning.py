@@ -1,0 +1,119 @@
+"""The doctor in Lightning's Trainer, of `lightning` or of `pytorch_lightning`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.extras import require
+from trainability.integrations.watching import StopOn, Watching
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+elif "lightning.pytorch" not in sys.modules and "pytorch_lightning" in sys.modules:
+    from pytorch_lightning import Callback
+else:
+    require("lightning")
+    from lightning.pytorch import Callback
+
+
+class LightningMonitor(Callback):
+    """Watches a `Trainer.fit`: `Trainer(callbacks=[LightningMonitor()])`.
+
+    Sees the loss before it is divided for accumulation, gradients unscaled and before clipping, several optimizers
+    (also with manual optimisation), and validation metrics. Findings are printed to the standard error stream as they
+    arise, and a line with the verdict at the end. Weights are bitwise identical with and without it.
+
+    Args:
+        every: sample layers at every so many optimizer steps.
+        stop_on: "doomed" stops the fit (`trainer.should_stop`) once the verdict is "dead" or "unstable".
+        run: directory for `trainability watch` and `report`; with several optimizers, one for each below it.
+        config: what the run's page shows; `None` takes the module's hyperparameters (`save_hyperparameters`).
+        num_classes: of the task; for chance level.
+        before: of `check`, to be read together with what the fit shows.
+
+    Raises:
+        ValueError: `stop_on` is something else.
+    """
+
+    def __init__(
+        self,
+        every: int = 50,
+        stop_on: StopOn | None = None,
+        *,
+        run: str | Path | None = None,
+        config: Mapping[str, Any] | None = None,
+        num_classes: int | None = None,
+        before: Diagnosis | None = None,
+    ) -> None:
+        super().__init__()
+        settings = {"run": run, "config": config, "num_classes": num_classes, "before": before}
+        self.watching = Watching(every, stop_on, settings)
+        self._has_config = config is not None or run is None
+        self._factor = 1.0
+        self._loss: Tensor | None = None
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is known so far; with several optimizers, of the part that fares worst."""
+        return self.watching.diagnosis
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Attach."""
+        facts: dict[str, Any] = {"clip": trainer.gradient_clip_val}
+        if not self._has_config:
+            facts["config"] = dict(pl_module.hparams)
+        planned = trainer.estimated_stepping_batches
+        if isinstance(planned, int) or math.isfinite(planned):
+            facts["planned_steps"] = int(planned)
+        if len(trainer.optimizers) == 1:
+            facts["first_step"] = trainer.global_step + 1
+        self._factor = float(trainer.accumulate_grad_batches) if pl_module.automatic_optimization else 1.0
+        self.watching.begin(pl_module, trainer.optimizers, **facts)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count epochs."""
+        self.watching.begin_epoch(trainer.current_epoch + 1)
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Keep the loss, which a loss scaler has scaled by now."""
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        scale = scaler._scale if scaler is not None else None
+        self._loss = loss if scale is None else loss / scale
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A backward pass is over."""
+        if self._loss is not None:
+            self.watching.follower.backward(self._loss)
+            self._loss = None
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients are complete, unscaled, and not clipped by the Trainer yet."""
+        self.watching.follower.complete(optimizer, factor=self._factor)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask the Trainer to stop, where that is asked for."""
+        if self.watching.must_stop:
+            trainer.should_stop = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the validation metrics."""
+        if not trainer.sanity_checking:
+            self.watching.evaluated(trainer.callback_metrics)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Detach."""
+        self.watching.end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Detach."""
+        self.watching.end(exception)
