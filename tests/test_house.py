@@ -53,6 +53,7 @@ ALLOWED = {
         "evaluation",
         "faults",
         "formats",
+        "loops",
         "report",
         "terminal",
         "training",

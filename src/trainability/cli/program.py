@@ -22,6 +22,7 @@ from trainability.cli.explain import explain
 from trainability.cli.pack import pack
 from trainability.cli.parsing import Command, parse, value_of
 from trainability.cli.report import report, watch
+from trainability.cli.run import run, with_one_command
 from trainability.cli.train import train
 from trainability.cli.trials import list_trials, report_trials, run_trials
 from trainability.extras import MissingExtra
@@ -41,6 +42,7 @@ TRIALS_COMMANDS: dict[str, Command] = {"list": list_trials, "run": run_trials, "
 COMMANDS: dict[str, Command] = {
     "train": train,
     "check": check,
+    "run": run,
     "diagnose": diagnose,
     "explain": explain,
     "watch": watch,
@@ -53,7 +55,9 @@ COMMANDS: dict[str, Command] = {
 
 
 def _expand(arguments: list[str]) -> list[str]:
-    """Put the flags of `--resume` and `--recipe` before the user's own."""
+    """Put the flags of `--resume` and `--recipe` before the user's own, and join a script with its own arguments."""
+    if arguments and arguments[0] == "run":
+        return with_one_command(arguments)
     if not arguments or arguments[0] not in ("train", "check"):
         return arguments
     expanded: list[str] = []

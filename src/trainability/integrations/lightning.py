@@ -59,6 +59,7 @@ class LightningMonitor(Callback):
         self._has_config = config is not None or run is None
         self._factor = 1.0
         self._loss: Tensor | None = None
+        self._scaler: Any = None
 
     @property
     def diagnosis(self) -> Diagnosis:
@@ -84,14 +85,14 @@ class LightningMonitor(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Keep the loss, which a loss scaler has scaled by now."""
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
-        scale = scaler._scale if scaler is not None else None
+        self._scaler = getattr(trainer.precision_plugin, "scaler", None)
+        scale = self._scaler._scale if self._scaler is not None else None
         self._loss = loss if scale is None else loss / scale
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A backward pass is over."""
         if self._loss is not None:
-            self.watching.follower.backward(self._loss)
+            self.watching.follower.backward(self._loss, self._scaler)
             self._loss = None
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer) -> None:

@@ -30,6 +30,8 @@ class Watching:
             directory below `run`.
 
     Attributes:
+        is_on: whether a training is under way.
+        most_steps: ask the trainer to stop after so many optimizer steps; `None` never does.
         monitors: by part of the model; "model" where there is one optimizer.
         follower: tells the monitors what the trainer does.
 
@@ -43,7 +45,8 @@ class Watching:
         self.monitors: dict[str, Monitor] = {}
         self.follower = Follower()
         self._every, self._stop_on, self._settings = every, stop_on, settings
-        self._is_on = False
+        self.is_on = False
+        self.most_steps: int | None = None
 
     def begin(self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], **facts: Any) -> None:
         """Attach a monitor to each optimizer; what an earlier fit showed is forgotten."""
@@ -60,13 +63,13 @@ class Watching:
             monitor.__enter__()
             self.monitors[key] = monitor
             self.follower.monitors[id(optimizer)] = monitor
-        self._is_on = True
+        self.is_on = True
 
     def end(self, error: BaseException | None = None) -> None:
         """Detach; says the verdict."""
-        if not self._is_on:
+        if not self.is_on:
             return
-        self._is_on = False
+        self.is_on = False
         for key, monitor in self.monitors.items():
             monitor.__exit__(type(error) if error is not None else None, error, None)
             say_verdict(key if len(self.monitors) > 1 else "", monitor.diagnose())
@@ -86,6 +89,8 @@ class Watching:
     @property
     def must_stop(self) -> bool:
         """Whether the trainer is to be asked to stop."""
+        if self.most_steps is not None and any(m.num_steps >= self.most_steps for m in self.monitors.values()):
+            return True
         return self._stop_on == "doomed" and any(monitor.doomed is not None for monitor in self.monitors.values())
 
     @property

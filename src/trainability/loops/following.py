@@ -19,48 +19,76 @@ class Follower:
     Attributes:
         monitors: by `id` of the optimizer.
         num_steps: completed sets of gradients.
+        scaler: the loss scaler through which the last loss went, if any.
     """
 
     def __init__(self) -> None:
         self.monitors: dict[int, Monitor] = {}
         self.num_steps = 0
+        self.scaler: Any = None
+        self._is_divided = False
+        self._completed: set[int] = set()  # optimizers whose gradients are complete, and that have not stepped since
         self._losses: list[Tensor] = []
         self._last: list[Tensor] = []
+
+    @property
+    def num_waiting(self) -> int:
+        """Losses whose step has not come."""
+        return len(self._losses)
 
     @property
     def is_waiting(self) -> bool:
         """Whether there are losses whose step has not come."""
         return bool(self._losses)
 
-    def backward(self, loss: Tensor) -> None:
-        """A backward pass is over."""
+    def backward(self, loss: Tensor, scaler: Any = None) -> None:
+        """A backward pass is over.
+
+        Args:
+            loss: not scaled.
+            scaler: `torch.amp.GradScaler` that scaled it for the pass.
+        """
+        self.scaler = scaler
+        self._is_divided = type(loss.grad_fn).__name__.startswith(("Div", "Mul"))
+        self._completed.clear()
         # The graph of the first loss tells how the model was used; the later ones would only keep memory.
         self._losses.append(loss if self.num_steps == 0 and not self._losses else loss.detach())
 
-    def complete(
-        self, optimizer: Any, *, factor: float | None = None, grad_scale: Tensor | float | None = None
-    ) -> Monitor | None:
+    def complete(self, optimizer: Any, *, factor: float | None = None) -> None:
         """The gradients of an optimizer's step are complete, and not clipped yet.
 
         Args:
             optimizer: whose step follows, or is under way and runs its closure.
-            factor: by which each loss was divided; `None` takes the number of backward passes: a sum over them is the mean.
-            grad_scale: factor of a loss scaler that is still on the gradients.
-
-        Returns:
-            Its monitor; `None` if it has none, or no backward pass has been seen.
+            factor: by which each loss was divided. `None` takes the number of backward passes where a loss ends in a division
+                or a product, as accumulation does it, and 1 elsewhere.
         """
         monitor = self.monitors.get(id(optimizer))
         losses = self._losses or self._last
         if monitor is None or not losses:
-            return None
-        by = len(losses) if factor is None else factor
+            return
+        by = (len(losses) if self._is_divided else 1) if factor is None else factor
+        scale = _scale_on(optimizer, self.scaler)
         for loss in losses:
-            monitor.after_backward(loss if by == 1 else loss * by, is_last=False)
-        monitor.gradients_complete(grad_scale=grad_scale)
+            monitor.after_backward(loss if by == 1 else loss * by, is_last=False, grad_scale=scale)
+        monitor.gradients_complete(grad_scale=scale)
         self._last, self._losses = [loss.detach() for loss in losses], []
+        self._completed.add(id(optimizer))
         self.num_steps += 1
-        return monitor
+
+    def stepping(self, optimizer: Any, *, factor: float | None = None) -> None:
+        """An optimizer begins its step; what was complete before it stays as it was then."""
+        if id(optimizer) not in self._completed:
+            self.complete(optimizer, factor=factor)
+        self._completed.discard(id(optimizer))
+
+
+def _scale_on(optimizer: Any, scaler: Any) -> Tensor | float | None:
+    """Factor that a loss scaler has put on an optimizer's gradients and not taken off; `None` without a scaler."""
+    if scaler is None:
+        return None
+    stage = scaler._per_optimizer_states[id(optimizer)]["stage"]
+    scale = scaler._scale if stage.name == "READY" else None
+    return 1.0 if scale is None else scale.clone()
 
 
 def parts_of(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> list[tuple[str, nn.Module]]:

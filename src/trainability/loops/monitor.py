@@ -122,6 +122,20 @@ class Monitor(Watcher):
         if self._recorder is not None:
             self._recorder.end(self._num_steps, *self._ending(error))
 
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimizer that is watched, unwrapped."""
+        return self._optimizer
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that are done."""
+        return self._num_steps
+
+    def sample_next(self) -> None:
+        """Samples the next step, whatever its number."""
+        self._next_sample = self._num_steps
+
     def begin_epoch(self, epoch: int) -> None:
         """Tells the run directory that the next step is the first of an epoch.
 

@@ -254,7 +254,8 @@ class Monitor:
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._num_complete:
             return  # a closure that the optimizer evaluates again; the step's loss is that of its first pass
-        if (grad_scale is not None and len(self._micro) >= self._accumulation) or (is_last is False and self._num_complete):
+        was_complete = self._num_complete > 0 if is_last is False else len(self._micro) >= self._accumulation
+        if grad_scale is not None and was_complete:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
         parameter = next(iter(self._trained()), None)
