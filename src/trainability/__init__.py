@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainability.initialization import InitPlan as InitPlan
     from trainability.initialization import init_ as init_
     from trainability.loops.monitor import Monitor as Monitor
+    from trainability.loops.script_watch import follow as follow
     from trainability.models.vgg import build_vgg as build_vgg
     from trainability.prescribe.plans import recommend_init as recommend_init
     from trainability.training.loop import fit as fit
@@ -40,6 +41,7 @@ _PUBLIC = {
     "diagnose": "trainability.doctor",
     "explain": "trainability.doctor",
     "fit": "trainability.training.loop",
+    "follow": "trainability.loops.script_watch",
     "init_": "trainability.initialization",
     "probe": "trainability.doctor",
     "read_run": "trainability.training.record",
@@ -61,6 +63,7 @@ __all__ = [
     "diagnose",
     "explain",
     "fit",
+    "follow",
     "init_",
     "probe",
     "read_run",
@@ -72,6 +75,8 @@ def __getattr__(name: str) -> Any:
     # Public names are imported on first access, so that `--help` does not wait for torch.
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name == "integrations":  # a package, so that `trainability.integrations.LightningMonitor` needs no import of its own
+        return import_module("trainability.integrations")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

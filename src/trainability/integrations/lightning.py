@@ -102,7 +102,7 @@ class LightningMonitor(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Ask the Trainer to stop, where that is asked for."""
+        """A batch is done: ask the Trainer to stop, where that is asked for."""
         if self.watching.must_stop:
             trainer.should_stop = True
 

@@ -81,7 +81,7 @@ class Watching:
 
     def evaluated(self, metrics: Mapping[str, Any], *, model_training: bool | None = None) -> None:
         """The trainer evaluated: what its metrics say of loss and error on the validation set."""
-        numbers = validation_numbers(metrics)
+        numbers: dict[str, Any] = dict(validation_numbers(metrics))
         if numbers:
             for monitor in self.monitors.values():
                 monitor.record_evaluation("validation", model_training=model_training, **numbers)

@@ -27,6 +27,8 @@ class Follower:
         self.num_steps = 0
         self.scaler: Any = None
         self._is_divided = False
+        self._sharing: set[int] = set()  # optimizers that have stepped on a loss on which another had
+        self._begun: set[int] = set()
         self._completed: set[int] = set()  # optimizers whose gradients are complete, and that have not stepped since
         self._losses: list[Tensor] = []
         self._last: list[Tensor] = []
@@ -64,6 +66,8 @@ class Follower:
         """
         monitor = self.monitors.get(id(optimizer))
         losses = self._losses or self._last
+        if not self._losses:
+            self._sharing.add(id(optimizer))
         if monitor is None or not losses:
             return
         by = (len(losses) if self._is_divided else 1) if factor is None else factor
@@ -73,6 +77,7 @@ class Follower:
         monitor.gradients_complete(grad_scale=scale)
         self._last, self._losses = [loss.detach() for loss in losses], []
         self._completed.add(id(optimizer))
+        self._begun.add(id(optimizer))
         self.num_steps += 1
 
     def stepping(self, optimizer: Any, *, factor: float | None = None) -> None:
@@ -80,6 +85,12 @@ class Follower:
         if id(optimizer) not in self._completed:
             self.complete(optimizer, factor=factor)
         self._completed.discard(id(optimizer))
+
+    def stepped(self, optimizer: Any) -> None:
+        """An optimizer's step is over: its loss may have gone through other networks (a GAN's critic), and is not theirs."""
+        for key, monitor in self.monitors.items():
+            if key != id(optimizer) and key in self._begun and key not in self._sharing:
+                monitor.forget_other_step()
 
 
 def _scale_on(optimizer: Any, scaler: Any) -> Tensor | float | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
-from torch.optim import optimizer as optimizer_hooks
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
@@ -49,14 +52,14 @@ class ScriptWatch:
         self._in_closure: torch.optim.Optimizer | None = None
         self._hook: Any = None
         self._stack = contextlib.ExitStack()
-        self._has_failed = False
+        self._has_failed, self._has_ended = False, False
 
     def begin(self) -> None:
         """Install the hooks."""
         self._stack.enter_context(listening(self))
         for handle in (
-            optimizer_hooks.register_optimizer_step_pre_hook(self._before_step),
-            optimizer_hooks.register_optimizer_step_post_hook(self._after_step),
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
         ):
             self._stack.callback(handle.remove)
         original = torch.optim.Optimizer.__init__
@@ -79,23 +82,34 @@ class ScriptWatch:
         Returns:
             Whether a finding is worse than a hint.
         """
+        if self._has_ended:
+            return any(diagnosis.worse_than_hint for diagnosis in self.diagnoses.values())
+        self._has_ended = True
         self._stop_looking()
         self._stack.close()
-        diagnoses = []
-        for name, monitor in self._monitors.items():
+        for monitor in self._monitors.values():
             monitor.__exit__(type(error) if error is not None else None, error, None)
-            diagnoses.append(monitor.diagnose())
-            say_verdict(name if len(self._monitors) > 1 else "", diagnoses[-1])
         for callback in self._callbacks:
             callback.watching.end(error)
-            diagnoses += [monitor.diagnose() for monitor in callback.watching.monitors.values()]
+        diagnoses = self.diagnoses
+        for name in self._monitors:
+            say_verdict(name if len(self._monitors) > 1 else "", diagnoses[name])
         if not diagnoses:
             say("no optimizer of PyTorch stepped on a module of it: nothing was watched")
         elif self._monitors:
             say("not seen: validation; a script's own metrics are plain numbers (monitor.record_evaluation tells them)")
         if diagnoses and self._folder is not None:
             say(f"trainability report {self._folder}")
-        return any(diagnosis.worse_than_hint for diagnosis in diagnoses)
+        return any(diagnosis.worse_than_hint for diagnosis in diagnoses.values())
+
+    @property
+    def diagnoses(self) -> dict[str, Diagnosis]:
+        """What is known so far, by the class of the model; a number follows where several are of one class."""
+        found = {name: monitor.diagnose() for name, monitor in self._monitors.items()}
+        for number, callback in enumerate(self._callbacks, start=1):
+            for part, monitor in callback.watching.monitors.items():
+                found[part if part not in found else f"{part}-{number}"] = monitor.diagnose()
+        return found
 
     # --------------------------------------------------------------------------------------------------- the trainers
 
@@ -248,11 +262,31 @@ class ScriptWatch:
         if self._is_handled:
             return
         self._in_closure = None
+        self._follower.stepped(optimizer)
         steps = self._steps[id(optimizer)] = self._steps.get(id(optimizer), 0) + 1
         if steps == 1 and id(optimizer) in self._waiting and not self._has_failed:
             self._attach_shared(optimizer)
         if self._most_steps is not None and steps >= self._most_steps:
             raise Enough
+
+
+def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
+    """Watch everything that this program trains from here on, as `trainability run` watches a script, until it ends.
+
+    Call it before models and optimizers are made. The loop needs no other line, however many networks it trains.
+
+    Args:
+        every: sample layers at every so many optimizer steps.
+        run: directory to write, with one below it for each optimizer where there are several; `None` writes none.
+
+    Returns:
+        The watch: `diagnoses`, and `end(None)` to stop earlier.
+    """
+    place = None if run is None else Path(run).resolve
+    watch = ScriptWatch(Path(sys.argv[0] or "python"), every=every, most_steps=None, place=place)
+    watch.begin()
+    atexit.register(watch.end, None)
+    return watch
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

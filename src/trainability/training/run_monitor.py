@@ -230,8 +230,8 @@ def _step(row: dict, run: Run) -> StepRecord:
     if run.config is None:
         # A number that is missing is unknown; null was not finite.
         names = ("loss", "gradient_norm", "clip_ratio", "lr", "micro_batches", "skipped")
-        known: dict[str, Any] = {name: nan if row[name] is None else row[name] for name in names if name in row}
-        return StepRecord(step=row["step"], **({"loss": nan} | known))
+        known: dict[str, Any] = {"loss": nan} | {name: nan if row[name] is None else row[name] for name in names if name in row}
+        return StepRecord(step=row["step"], **known)
     norm, optim = row["gradient_norm"], run.config.optim
     # Older versions did not record the number of micro-batches of a step; take the configuration's.
     of_process = math.ceil(optim.batch_size / run.environment.get("world_size", 1))

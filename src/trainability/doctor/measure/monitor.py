@@ -18,8 +18,9 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.answers import prediction_fields
 from trainability.doctor.measure.copies import optimizers
-from trainability.doctor.measure.graph import loss_graph
+from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, gauges_of, to_host
 from trainability.doctor.rules.verdict import diagnose
@@ -86,6 +87,7 @@ class Monitor:
         self._sampler = LayerSampler(self._plain, self._guarded)
         self._next_sample = -(-self._num_steps // every) * every
         self._first_writes: int | None = None
+        self._managed: set[int] = set()
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
@@ -172,6 +174,11 @@ class Monitor:
         self._clips_later = self._is_stepping  # inside the optimizer's closure, where clipping follows
         self._guarded(lambda: self._complete(grad_scale))
 
+    def forget_other_step(self) -> None:
+        """Says that a step of another optimizer is over: its backward pass through this model is forgotten."""
+        if self._sampler.is_armed and self._sampler.has_backward and not self._micro:
+            self._guarded(self._sampler.arm)
+
     def record_evaluation(
         self,
         split: str,
@@ -244,12 +251,18 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = gauges_of(self._trained())
+            self._managed = managed_parameters(self._optimizer)
+            self._sampler.gauges = gauges_of(self._stepped())
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
+
+    def _stepped(self) -> list[nn.Parameter]:
+        """What the optimizer moves: nobody clears the gradients of the others, which may grow for ever and harm nothing."""
+        trained = self._trained()
+        return [p for p in trained if id(p) in self._managed] or trained
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._num_complete:
@@ -277,7 +290,7 @@ class Monitor:
         if self._is_stepping and self._num_complete > 1:
             return
         scale = 1.0 if grad_scale is None else grad_scale
-        gradients = [statistics.local(p.grad) for p in self._trained() if p.grad is not None]
+        gradients = [statistics.local(p.grad) for p in self._stepped() if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
         before = gauge_norm(self._sampler.gauges)
@@ -377,17 +390,8 @@ class Monitor:
         labels: Tensor | None,
         model_training: bool | None,
     ) -> None:
-        fields: dict[str, Any] = {}
-        if predictions is not None and labels is not None and len(predictions):
-            width = int(max(predictions.max(), labels.max())) + 1
-            share = torch.bincount(predictions.flatten(), minlength=width).double() / predictions.numel()
-            true = torch.bincount(labels.flatten(), minlength=width).double() / labels.numel()
-            fields = {
-                "predicted_class_entropy": float(-torch.special.xlogy(share, share).sum()),
-                "label_entropy": float(-torch.special.xlogy(true, true).sum()),
-                "most_predicted_class": int(share.argmax()),
-                "most_predicted_fraction": float(share.max()),
-            }
+        has_answers = predictions is not None and labels is not None and len(predictions)
+        fields = prediction_fields(predictions, labels) if has_answers else {}
         self._evaluations.append(
             Evaluation(
                 step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields
