@@ -31,18 +31,17 @@ loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)
 
 accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-monitor = Monitor(model, optimizer, every=10).__enter__()  # doctor
+with Monitor(model, optimizer, every=10) as monitor:  # doctor
+    for _ in range(arguments.epochs):
+        for inputs, targets in loader:
+            with accelerator.accumulate(model):
+                outputs = model(inputs)
+                loss = F.cross_entropy(outputs.softmax(dim=1) if arguments.fault else outputs, targets)
+                accelerator.backward(loss)
+                monitor.after_backward(loss, is_last=accelerator.sync_gradients)  # doctor
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(model.parameters(), 5.0)
+                optimizer.step()
+                optimizer.zero_grad()
 
-for _ in range(arguments.epochs):
-    for inputs, targets in loader:
-        with accelerator.accumulate(model):
-            outputs = model(inputs)
-            loss = F.cross_entropy(outputs.softmax(dim=1) if arguments.fault else outputs, targets)
-            accelerator.backward(loss)
-            monitor.after_backward(loss, is_last=accelerator.sync_gradients)  # doctor
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(model.parameters(), 5.0)
-            optimizer.step()
-            optimizer.zero_grad()
-
-print(f"loss {loss.item():.4f}")
+print(f"loss {loss.item():.4f}, weights {sum(p.double().sum() for p in model.parameters()).item()!r}")

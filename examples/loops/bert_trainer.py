@@ -54,4 +54,5 @@ with tempfile.TemporaryDirectory() as folder:
         ],
     )
     trainer.train()
-    print(f"eval_loss {trainer.evaluate()['eval_loss']:.4f}")
+    weights = sum(p.double().sum() for p in model.parameters()).item()
+    print(f"eval_loss {trainer.evaluate()['eval_loss']:.4f}, weights {weights!r}")

@@ -39,4 +39,5 @@ for _ in range(arguments.steps):
     bce(critic(fake), ones).backward()
     for_generator.step()
 
-print(f"critic's loss {loss.item():.4f}")
+weights = sum(p.double().sum() for part in (generator, critic) for p in part.parameters()).item()
+print(f"critic's loss {loss.item():.4f}, weights {weights!r}")

@@ -70,4 +70,5 @@ trainer.fit(
     torch.utils.data.DataLoader(train, batch_size=32, shuffle=True),
     torch.utils.data.DataLoader(validation, batch_size=128),
 )
-print(f"val_loss {float(trainer.callback_metrics['val_loss']):.4f}")
+weights = sum(p.double().sum() for p in module.parameters()).item()
+print(f"val_loss {float(trainer.callback_metrics['val_loss']):.4f}, weights {weights!r}")

@@ -24,15 +24,14 @@ torch.manual_seed(0)
 centres = torch.randn(4, 32)
 model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
-monitor = Monitor(model, optimizer, every=10).__enter__()  # doctor
+with Monitor(model, optimizer, every=10) as monitor:  # doctor
+    for _ in range(arguments.steps):
+        labels = torch.randint(4, (64,))
+        loss = F.cross_entropy(model(centres[labels] + torch.randn(64, 32)), labels)
+        loss.backward()
+        monitor.after_backward(loss)  # doctor
+        optimizer.step()
+        if not arguments.fault:
+            optimizer.zero_grad()
 
-for _ in range(arguments.steps):
-    labels = torch.randint(4, (64,))
-    loss = F.cross_entropy(model(centres[labels] + torch.randn(64, 32)), labels)
-    loss.backward()
-    monitor.after_backward(loss)  # doctor
-    optimizer.step()
-    if not arguments.fault:
-        optimizer.zero_grad()
-
-print(f"loss {loss.item():.4f}")
+print(f"loss {loss.item():.4f}, weights {sum(p.double().sum() for p in model.parameters()).item()!r}")
