@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +13,94 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from trainability.checking.check import check as check_any
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.measure.randomness import randomness_restored
 from trainability.extras import require
 from trainability.integrations.watching import StopOn, Watching
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 elif "lightning.pytorch" not in sys.modules and "pytorch_lightning" in sys.modules:
-    from pytorch_lightning import Callback
+    from pytorch_lightning import Callback, LightningDataModule
 else:
     require("lightning")
-    from lightning.pytorch import Callback
+    from lightning.pytorch import Callback, LightningDataModule
+
+
+def check(
+    module: LightningModule,
+    datamodule: Any,
+    *,
+    clip: float | None = None,
+    num_classes: int | None = None,
+    planned_steps: int | None = None,
+    rehearse_seconds: float | None = 10.0,
+) -> Diagnosis:
+    """`trainability.check` on a module's own `training_step` and `configure_optimizers`, before `Trainer.fit`.
+
+    Args:
+        module: with automatic optimisation and one optimizer; it is as before afterwards.
+        datamodule: a `LightningDataModule`, or a loader of training batches.
+        clip: the Trainer's `gradient_clip_val`.
+        num_classes: of the task.
+        planned_steps: updates of the whole fit.
+        rehearse_seconds: see `trainability.check`.
+
+    Returns:
+        The diagnosis; print it, or pass it to `LightningMonitor(before=...)`.
+
+    Raises:
+        ValueError: several optimizers, or it cannot be looked at; one line.
+    """
+    with randomness_restored(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # self.log warns that there is no Trainer
+        train_loader, val_loader = _loaders(datamodule)
+        optimizer = _only_optimizer(module.configure_optimizers())
+        num_arguments = len(inspect.signature(module.training_step).parameters)
+
+        def training_step(model: Any, batch: Any) -> Any:
+            return model.training_step(*(batch, 0)[:num_arguments])
+
+        return check_any(
+            module,
+            train_loader,
+            training_step=training_step,
+            optimizer=optimizer,
+            val_loader=val_loader,
+            clip=clip,
+            num_classes=num_classes,
+            planned_steps=planned_steps,
+            rehearse_seconds=rehearse_seconds,
+        )
+
+
+def _loaders(datamodule: Any) -> tuple[Any, Any]:
+    """Loaders of training and validation batches; the latter may be missing."""
+    if not hasattr(datamodule, "train_dataloader"):
+        return datamodule, None
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    # Asked of a module that defines none, Lightning raises an error of its own.
+    has_validation = type(datamodule).val_dataloader is not LightningDataModule.val_dataloader
+    return datamodule.train_dataloader(), datamodule.val_dataloader() if has_validation else None
+
+
+def _only_optimizer(configured: Any) -> torch.optim.Optimizer:
+    """The optimizer in what `configure_optimizers` returned, in any of its forms."""
+    given = configured
+    if isinstance(given, Mapping):
+        given = given.get("optimizer")
+    if isinstance(given, tuple | list) and given and isinstance(given[0], tuple | list):
+        given = given[0]  # ([optimizers], [schedulers])
+    if isinstance(given, tuple | list) and len(given) == 1:
+        given = given[0]["optimizer"] if isinstance(given[0], Mapping) else given[0]
+    if not isinstance(given, torch.optim.Optimizer):
+        raise ValueError(
+            f"configure_optimizers returned {type(configured).__name__}; check takes one optimizer. For several, give"
+            " trainability.check the whole step: check(models, loader, step=..., optimizer=...)"
+        )
+    return given
 
 
 class LightningMonitor(Callback):

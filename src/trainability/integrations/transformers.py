@@ -9,15 +9,54 @@ from typing import Any
 
 from torch import Tensor
 
+from trainability.checking.check import check as check_any
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.randomness import randomness_restored
 from trainability.extras import require
 from trainability.integrations.watching import StopOn, Watching
 from trainability.loops.events import listening, parameters_of
 
 require("transformers")
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: E402
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: E402
+
+
+def check(trainer: Trainer, *, num_classes: int | None = None, rehearse_seconds: float | None = 10.0) -> Diagnosis:
+    """`trainability.check` on what a Trainer would do: its model, batches, loss, optimizer and clipping, before `train()`.
+
+    Args:
+        trainer: as it is before `train()`, and afterwards.
+        num_classes: of the task.
+        rehearse_seconds: see `trainability.check`.
+
+    Returns:
+        The diagnosis; print it, or pass it to `TransformersMonitor(before=...)`.
+
+    Raises:
+        ValueError: it cannot be looked at; one line.
+    """
+    kept = trainer.optimizer
+    with randomness_restored():
+        try:
+            optimizer = next(iter(optimizers(trainer.create_optimizer())))
+        finally:
+            trainer.optimizer = kept
+
+        def training_step(model: Any, batch: Any) -> Any:
+            return trainer.compute_loss(model, trainer._prepare_inputs(batch))
+
+        return check_any(
+            trainer.model,
+            trainer.get_train_dataloader(),
+            training_step=training_step,
+            optimizer=optimizer,
+            val_loader=trainer.get_eval_dataloader() if trainer.eval_dataset is not None else None,
+            clip=trainer.args.max_grad_norm or None,
+            num_classes=num_classes,
+            planned_steps=trainer.args.max_steps if trainer.args.max_steps > 0 else None,
+            rehearse_seconds=rehearse_seconds,
+        )
 
 
 class TransformersMonitor(TrainerCallback):

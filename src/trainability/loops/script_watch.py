@@ -132,6 +132,7 @@ class ScriptWatch:
                 trainer.add_callback(callback)
 
         module.Trainer.__init__ = made
+        self._stack.callback(setattr, module.Trainer, "__init__", original)
 
     @functools.cached_property
     def _folder(self) -> Path | None:
