@@ -47,6 +47,7 @@ class Watching:
         self._every, self._stop_on, self._settings = every, stop_on, settings
         self.is_on = False
         self.most_steps: int | None = None
+        self._handles: list[Any] = []
 
     def begin(self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], **facts: Any) -> None:
         """Attach a monitor to each optimizer; what an earlier fit showed is forgotten."""
@@ -63,6 +64,8 @@ class Watching:
             monitor.__enter__()
             self.monitors[key] = monitor
             self.follower.monitors[id(optimizer)] = monitor
+            if len(given) > 1:
+                self._handles.append(optimizer.register_step_post_hook(lambda stepped, *_: self.follower.stepped(stepped)))
         self.is_on = True
 
     def end(self, error: BaseException | None = None) -> None:
@@ -70,6 +73,9 @@ class Watching:
         if not self.is_on:
             return
         self.is_on = False
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
         for key, monitor in self.monitors.items():
             monitor.__exit__(type(error) if error is not None else None, error, None)
             say_verdict(key if len(self.monitors) > 1 else "", monitor.diagnose())
