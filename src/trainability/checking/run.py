@@ -8,19 +8,21 @@ from trainability import faults
 from trainability.config import RunConfig
 from trainability.data import dataset
 from trainability.data.loader import num_steps
+from trainability.data.packed import Progress
 from trainability.doctor import Diagnosis, diagnose
-from trainability.doctor.measure.sizes import audit_size
+from trainability.doctor.measure.sizes import ENOUGH_IMAGES, audit_size
 from trainability.prescribe.remedies import prescribed
 from trainability.training import engine as engines
 from trainability.training.parts import assemble
 from trainability.training.precheck import evidence_before, first_images
 
 
-def check_config(config: RunConfig) -> Diagnosis:
+def check_config(config: RunConfig, *, progress: Progress | None = None) -> Diagnosis:
     """Check a run before it starts: its data, network, initialisation, optimizer and metric. Nothing is written.
 
     Args:
         config: complete. Only the generated images that are looked at are generated.
+        progress: called with the progress of packing, if the data set has to be packed first.
 
     Raises:
         ValueError: `train` would refuse the configuration too.
@@ -28,7 +30,8 @@ def check_config(config: RunConfig) -> Diagnosis:
     assert config.data.crop is not None
     shape = (3, config.data.crop, config.data.crop)
     audited = audit_size(shape)
-    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=audited, num_val=max(8, audited // 4))
+    num_val = max(audited // 4, min(audited, ENOUGH_IMAGES))
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=audited, num_val=num_val, progress=progress)
     if config.optim.batch_size > num_train:
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"

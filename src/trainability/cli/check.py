@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from trainability.cli.exit_codes import FAILED
 from trainability.config import RunConfig
+from trainability.training.run_list import find_run
 
 if TYPE_CHECKING:
     from trainability.doctor import Diagnosis
@@ -43,10 +44,14 @@ def check(
         raise ValueError(f"check {target} examines what your function returns; it takes no --recipe and no flags of train")
     if target is None:
         from trainability.checking.run import check_config
+        from trainability.cli.progress import progress_of
+        from trainability.terminal.console import plain_console
 
         if rehearse is not None:
             raise ValueError("--rehearse is for MODULE:FUNCTION; the runs of train are not rehearsed")
-        return _show(check_config(config.completed()), as_json=json)
+        with progress_of(plain_console()) as progress:
+            diagnosis = check_config(config.completed(), progress=progress)
+        return _show(diagnosis, as_json=json)
     from trainability.checking.check import check_setup
     from trainability.checking.target import load_setup
 
@@ -61,12 +66,12 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
     Exit code: 0 nothing worse than a hint, 1 something to change, 2 no readable run.
 
     Args:
-        run: run directory.
+        run: run directory, or its name below runs.
         json: print JSON with all measurements instead.
     """
     from trainability.training.run_monitor import diagnose_run
 
-    return _show(diagnose_run(run), as_json=json)
+    return _show(diagnose_run(find_run(run)), as_json=json)
 
 
 def _show(diagnosis: Diagnosis, *, as_json: bool) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from trainability.config import DataConfig, RunConfig, RunSettings, in_range
+from trainability.training.run_list import find_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,7 @@ def evaluate(
     Softmax probabilities are averaged over crops, scales, flips and runs.
 
     Args:
-        runs: run directories; the predictions of several are averaged.
+        runs: run directories, or their names below runs; the predictions of several are averaged.
         protocol: centre, ten-crop, dense or multi-crop, or several joined by "+".
         scales: smaller sides of the test images in pixels, as in 224,256,288. None takes the run's size.
         flip: evaluate flipped images too, if the protocol has them. None takes the run's data.flip.
@@ -59,9 +60,10 @@ def evaluate(
         json: print JSON instead of tables.
     """
     _check_sources(runs, weights, data, step)
+    runs = tuple(map(find_run, runs))
     in_range("batch-size", batch_size, at_least=1)
 
-    from trainability.cli.progress import counter, progress_bars
+    from trainability.cli.progress import progress_of
     from trainability.evaluation.protocols import parse_protocol, parse_scales
     from trainability.terminal.console import plain_console
     from trainability.training import engine as engines
@@ -73,9 +75,15 @@ def evaluate(
     )
     settings = RunSettings(device=device, precision=precision)
     console = plain_console()
-    bars = progress_bars(console)
-    with engines.start(settings) as engine, bars:
-        advance = counter(bars, "images") if engine.is_main and console.is_terminal else lambda num_images: None
+    with engines.start(settings) as engine, progress_of(console) as progress:
+        num_done = 0
+
+        def advance(num_images: int) -> None:
+            nonlocal num_done
+            num_done += num_images
+            if engine.is_main:
+                progress("views", num_done, None)
+
         if weights is not None:
             config = RunConfig(data=data, run=settings).completed()
             result = evaluate_weights(weights, config, options, engine=engine, input=weights_input, advance=advance)
@@ -130,29 +138,43 @@ def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
     return table
 
 
-def errors(run: Positional[Path], *, num_classes: int = 10, num_pairs: int = 10, num_images: int = 5) -> int:
+def errors(
+    run: Positional[Path], *, num_classes: int = 10, num_pairs: int = 10, num_images: int = 5, json: bool = False
+) -> int:
     """Analyse the errors of a run: per class, the most confused classes, collapsed predictions, the worst images.
 
+    It reads the newest predictions: those of the run's end, or of the last `trainability evaluate` of this run alone.
+
     Args:
-        run: run directory; its predictions were saved when it ended, or when it was last evaluated.
+        run: run directory, or its name below runs.
         num_classes: how many classes to list, those with the highest error.
         num_pairs: how many confused pairs to list.
         num_images: how many wrong images to list.
+        json: print JSON instead of tables: protocol, errors, and the rows of every table.
     """
     for name, value in (("num-classes", num_classes), ("num-pairs", num_pairs), ("num-images", num_images)):
         in_range(name, value, at_least=1)
 
     from trainability.evaluation import predictions
-    from trainability.evaluation.error_analysis import error_analysis, tables
+    from trainability.evaluation.error_analysis import as_dict, error_analysis, tables
+    from trainability.formats import percent
     from trainability.terminal.console import plain_console
-    from trainability.training.record import check_is_run
 
-    check_is_run(run)
+    run = find_run(run)
     kept = run / predictions.FILE
     if not kept.is_file():
         raise ValueError(f"{run} has no {predictions.FILE}; make it with: trainability evaluate {run} --protocol centre")
-    analysis = error_analysis(predictions.load(kept), num_pairs=num_pairs, num_images=num_images)
+    saved = predictions.load(kept)
+    analysis = error_analysis(saved, num_pairs=num_pairs, num_images=num_images)
+    if json:
+        print(json_module.dumps(as_dict(analysis, saved.errors, num_classes=num_classes), allow_nan=False))
+        return 0
     console = plain_console()
+    console.print(
+        f"{len(saved):,} validation images, {analysis.protocol}: top-1 error {percent(saved.errors.top1_error)}",
+        highlight=False,
+        soft_wrap=True,
+    )
     for title, rows in tables(analysis, num_classes=num_classes).items():
         console.print(_plain_table(title, rows))
     return 0

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import arg
 
 from trainability.config import DataConfig, RunConfig, in_range
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 
 def pack(data: Annotated[DataConfig, arg(name="data")], *, processes: int | None = None) -> int:
@@ -25,20 +22,12 @@ def pack(data: Annotated[DataConfig, arg(name="data")], *, processes: int | None
     if processes is not None:
         in_range("processes", processes, at_least=1)
 
-    from trainability.cli.progress import progress_bars
+    from trainability.cli.progress import progress_of
     from trainability.data import cache
     from trainability.terminal.console import plain_console
 
     console = plain_console()
-    bars = progress_bars(console)
-    tasks: dict[str, TaskID] = {}
-
-    def progress(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what)
-        bars.update(tasks[what], completed=done, total=total)
-
-    with bars:
+    with progress_of(console) as progress:
         result = cache.pack(RunConfig(data=data).completed().data, num_workers=processes, progress=progress)
     for name in result.broken:
         console.print(f"left out: {name}", highlight=False, markup=False, soft_wrap=True)

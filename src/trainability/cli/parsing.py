@@ -8,11 +8,13 @@ makes each kind of mistake once.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import inspect
 import itertools
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 Command = Callable[..., int]
 
 HELP_FLAGS = ("-h", "--help")
+_HELP_WIDTH = 110
 _KINDS = {"FLOAT": "a number", "INT": "a whole number"}
 _BRACES = str.maketrans("", "", "{}")
 
@@ -55,6 +58,9 @@ def parse(arguments: list[str], commands: Mapping[str, Command], *, program: str
             near = nearest(name, list(commands))
             near = (near if "did you mean" in near else ";") + f" commands are {', '.join(commands)}"
         raise ValueError(f"unknown {what} {name}{near}")
+    if name in HELP_FLAGS:
+        print(overview(commands, program=program, description=description))
+        raise SystemExit(0)
     if any(flag in arguments for flag in HELP_FLAGS):
         _describe_fields()
     elif name in commands:
@@ -69,6 +75,39 @@ def parse(arguments: list[str], commands: Mapping[str, Command], *, program: str
             prog=program,
             description=description,
             args=arguments,
+        )
+
+
+def overview(commands: Mapping[str, Command], *, program: str, description: str) -> str:
+    """Write the help of a program: its description, and the first sentence of each command's docstring."""
+    width = max(map(len, commands))
+    lines = [f"usage: {program} COMMAND ...", ""]
+    for paragraph in inspect.cleandoc(description).split("\n\n"):
+        lines += [*textwrap.wrap(paragraph, _HELP_WIDTH), ""]
+    lines.append("commands:")
+    for name, command in commands.items():
+        first = inspect.cleandoc(command.__doc__ or "").split("\n\n")[0].split(". ")[0].rstrip(".")
+        indent = " " * (width + 4)
+        lines += textwrap.wrap(
+            " ".join(first.split()), _HELP_WIDTH, initial_indent=f"  {name:<{width}}  ", subsequent_indent=indent
+        )
+    return "\n".join([*lines, "", f"{program} COMMAND --help explains a command and its options."])
+
+
+def print_completion(shell: str, commands: Mapping[str, Command], *, program: str) -> None:
+    """Print a script that completes commands and flags in a shell.
+
+    Args:
+        shell: bash or zsh.
+        commands: by name.
+        program: its name.
+    """
+    _describe_fields()
+    with contextlib.suppress(SystemExit):
+        tyro.extras.subcommand_cli_from_dict(
+            {name: _deferred(command) for name, command in commands.items()},
+            prog=program,
+            args=["--tyro-print-completion", shell],
         )
 
 
@@ -160,8 +199,8 @@ def _one_line(event: tyro_errors.ParseErrorEvent, arguments: list[str], program:
             flag = token.partition("=")[0]
             if not flag.startswith("-"):
                 return f"{program} {name} takes no value {token!r}; {help_command} shows what it takes"
-            near = nearest(flag, list(_flags(commands[name]))) if name in commands else ""
-            return f"unknown option {flag}{near if 'did you mean' in near else f'; {help_command} lists them'}"
+            near = _nearest_flag(flag, list(_flags(commands[name]))) if name in commands else ""
+            return f"unknown option {flag}{near or f'; {help_command} lists them'}"
         case tyro_errors.InvalidChoice(argument=argument, value=value, choices=choices):
             return f"{_name(argument)} is {value!r}; accepted: {', '.join(choices)}"
         case tyro_errors.InstantiationFailure(argument=argument) if argument is not None:
@@ -175,6 +214,16 @@ def _one_line(event: tyro_errors.ParseErrorEvent, arguments: list[str], program:
             return " ".join(message.split())
         case _:
             return f"cannot read the command line {' '.join(arguments)!r}; {help_command} shows how"
+
+
+def _nearest_flag(flag: str, known: list[str]) -> str:
+    """Return "; did you mean …?" with the flags of that name in any section (`--lr`: `--optim.lr`), or the nearest flag."""
+    name = flag.lstrip("-").replace("_", "-")
+    same = [other for other in known if other.rpartition(".")[2] == name]
+    if same:
+        return f"; did you mean {' or '.join(same)}?"
+    near = nearest(flag, known)
+    return near if "did you mean" in near else ""
 
 
 def _name(argument: tyro_arguments.ArgumentDefinition) -> str:

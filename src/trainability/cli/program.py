@@ -13,6 +13,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
 
 from trainability import config as configuration
 from trainability.cli.check import check, diagnose
@@ -20,21 +23,36 @@ from trainability.cli.evaluate import errors, evaluate
 from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from trainability.cli.explain import explain
 from trainability.cli.pack import pack
-from trainability.cli.parsing import Command, parse, value_of
+from trainability.cli.parsing import Command, parse, print_completion, value_of
+from trainability.cli.plan import plan
 from trainability.cli.report import report, watch
 from trainability.cli.run import run, with_one_command
+from trainability.cli.runs import runs
 from trainability.cli.train import train
 from trainability.cli.trials import list_trials, report_trials, run_trials
 from trainability.extras import MissingExtra
+from trainability.training.run_list import find_run
 
 
 def trials() -> int:
-    """The book of trials: more than thirty trials of training VGG from scratch that a public training log reports, most of
-    them failures, each re-run by one command.
+    """Re-run the book of trials: more than thirty trainings of VGG that a public log reports, most of them failures.
 
     trials list shows them, trials run makes their runs, trials report writes the book from these runs.
     """
     raise AssertionError("parsed by its own commands")
+
+
+def completion(shell: Positional[Literal["bash", "zsh"]]) -> int:
+    """Print a script that completes commands and flags in bash or zsh.
+
+    bash: source <(trainability completion bash), in ~/.bashrc. zsh: trainability completion zsh > _trainability, in a folder
+    of $fpath.
+
+    Args:
+        shell: that is to read the script.
+    """
+    print_completion(shell, COMMANDS, program="trainability")
+    return 0
 
 
 TRIALS_COMMANDS: dict[str, Command] = {"list": list_trials, "run": run_trials, "report": report_trials}
@@ -44,13 +62,16 @@ COMMANDS: dict[str, Command] = {
     "check": check,
     "run": run,
     "diagnose": diagnose,
+    "plan": plan,
     "explain": explain,
     "watch": watch,
+    "runs": runs,
     "evaluate": evaluate,
     "errors": errors,
     "report": report,
     "pack": pack,
     "trials": trials,
+    "completion": completion,
 }
 
 
@@ -58,14 +79,12 @@ def _expand(arguments: list[str]) -> list[str]:
     """Put the flags of `--resume` and `--recipe` before the user's own, and join a script with its own arguments."""
     if arguments and arguments[0] == "run":
         return with_one_command(arguments)
-    if not arguments or arguments[0] not in ("train", "check"):
+    if not arguments or arguments[0] not in ("train", "check", "plan"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None
     if resume is not None:
-        if not (Path(resume) / "config.toml").is_file():
-            raise ValueError(f"--resume {resume}: not a run directory, it has no config.toml")
-        expanded += configuration.recipe_flags(Path(resume) / "config.toml")
+        expanded += configuration.recipe_flags(find_run(resume) / "config.toml")
     recipe = value_of("--recipe", arguments)
     if recipe is not None:
         expanded += configuration.recipe_flags(Path(recipe))
@@ -78,6 +97,8 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
     Raises:
         ValueError: it cannot be parsed; one line.
     """
+    if arguments == ["--version"]:
+        return _print_version
     if arguments[0] == "trials":
         return parse(
             arguments[1:] or ["--help"],
@@ -91,6 +112,13 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
         program="trainability",
         description="Train very deep convolutional networks from scratch, and find out why one does not train.",
     )
+
+
+def _print_version() -> int:
+    from importlib import metadata
+
+    print(f"trainability {metadata.version('trainability')}")
+    return 0
 
 
 # A disk that is full, over its quota, read-only or broken is not a bug.

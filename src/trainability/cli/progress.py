@@ -1,27 +1,60 @@
-"""Progress bars of commands that do not train."""
+"""Progress of commands that take longer than a moment: bars in a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+Report = Callable[[str, int, int | None], None]
+"""Called with what is being done, how many images are done, and of how many (`None`: not known)."""
 
 
-def progress_bars(console: Console) -> Progress:
-    """Make progress bars that are drawn only in a terminal and removed at the end."""
-    return Progress(
+@contextlib.contextmanager
+def progress_of(console: Console) -> Iterator[Report]:
+    """Show the progress of a command while the block runs.
+
+    In a terminal, bars, which are removed at the end. Elsewhere, at most one line every ten seconds on standard error, so that
+    a log shows that a long command is alive; a command that takes less prints none.
+
+    Args:
+        console: of the command's output; decides whether there is a terminal.
+    """
+    if not console.is_terminal:
+        yield _lines()
+        return
+    bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=40),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     )
+    tasks: dict[str, TaskID] = {}
+
+    def draw(what: str, done: int, total: int | None) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=total)
+        bars.update(tasks[what], completed=done, total=total)
+
+    with bars:
+        yield draw
 
 
-def counter(bars: Progress, what: str) -> Callable[[int], None]:
-    """Start a bar of unknown length; return the function that advances it."""
-    task = bars.add_task(what, total=None)
-    return lambda num_images: bars.advance(task, num_images)
+def _lines() -> Report:
+    last = time.monotonic()
+
+    def write(what: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            print(f"{what}: {done:,}{'' if total is None else f' of {total:,}'}", file=sys.stderr, flush=True)
+
+    return write

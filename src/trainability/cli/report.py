@@ -7,6 +7,8 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from trainability.training.run_list import find_run
+
 
 def report(
     runs: Positional[tuple[Path, ...]],
@@ -21,7 +23,7 @@ def report(
     For two or more runs, also write one page that compares them.
 
     Args:
-        runs: run directories.
+        runs: run directories, or names of runs below runs, as `trainability runs` lists them.
         against: also draw published errors: the paper's, or those of the public training log that `trials` re-runs.
             ImageNet only; for another run the page says that there is nothing to compare with.
         out: the page that compares two or more runs. None writes comparison.html next to the first run's directory.
@@ -39,6 +41,7 @@ def report(
         raise ValueError("--out is for the page that compares runs; give two or more of them")
     from trainability.report.html import write_report
 
+    runs = tuple(map(find_run, runs))
     for run in runs:
         print(write_report(run, against=against))
     if len(runs) > 1:
@@ -55,7 +58,7 @@ def _serve(runs: tuple[Path, ...], port: int | None) -> int:
     try:
         from trainability.report.serve import serve_report
 
-        serve_report(runs[0], port=port)
+        serve_report(find_run(runs[0]), port=port)
     except KeyboardInterrupt:
         pass
     return 0
@@ -70,14 +73,14 @@ def watch(run: Positional[Path], *, every: float = 2, once: bool = False) -> int
     Exit code: 0 the run has ended, or Ctrl-C; 2 no readable run.
 
     Args:
-        run: run directory.
+        run: run directory, or its name below runs.
         every: seconds between two reads of the run.
         once: draw the run once, and exit; also for a run that has ended.
     """
     try:
         from trainability.watch.screen import watch_run
 
-        watch_run(run, every=every, once=once)
+        watch_run(find_run(run), every=every, once=once)
     except KeyboardInterrupt:
         pass
     return 0

@@ -13,6 +13,7 @@ from tyro.conf import arg
 from trainability import config as configuration
 from trainability.cli.exit_codes import FAILED, INTERRUPTED
 from trainability.config import RunConfig
+from trainability.training.run_list import find_run
 
 if TYPE_CHECKING:
     from trainability.terminal.display import TerminalDisplay
@@ -40,7 +41,8 @@ def train(
     Args:
         config: the run.
         recipe: TOML file with the same names, in sections [model], [init], [data], [optim], [run]. Flags override it.
-        resume: run directory to continue, with its own configuration; flags that change the result are refused.
+        resume: run directory to continue, or its name below runs, with its own configuration; flags that change the result
+            are refused.
     """
     from trainability.report.html import write_report
     from trainability.terminal.console import plain_console
@@ -50,10 +52,13 @@ def train(
 
     config = config.completed()
     if resume is not None:
+        resume = find_run(resume)
         _check_resumed(resume, config)
     console = plain_console()
     display = TerminalDisplay(console)
     with contextlib.ExitStack() as held, engines.start(config.run) as engine:
+        if resume is None:  # a sharded run may be resumed by one process
+            config = _as_parallel_as_it_is(config, engine)
         record, outcome = _run(config, resume, engine, display, held)
         try:
             if outcome.status == "finished":
@@ -75,6 +80,18 @@ def train(
     return 0
 
 
+def _as_parallel_as_it_is(config: RunConfig, engine: Engine) -> RunConfig:
+    """Record, and say, that one process shards nothing."""
+    if config.run.parallel != "sharded" or engine.is_sharded:
+        return config
+    print(
+        "run.parallel sharded takes several processes (torchrun --nproc-per-node N -m trainability train ...); this run has"
+        " one, and is recorded as ddp",
+        file=sys.stderr,
+    )
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, parallel="ddp"))
+
+
 def _unreported(folder: Path, outcome: Outcome, error: OSError) -> int:
     """Say that the training is done and kept, though what follows it could not be written."""
     again = f"train --resume {folder}" if outcome.status == "finished" else f"report {folder}"
@@ -91,13 +108,15 @@ def _run(
 ) -> tuple[RunWriter, Outcome]:
     """Train, and free the network before the process group ends. The run directory stays locked until `held` is closed."""
     from trainability import faults
+    from trainability.cli.progress import progress_of
     from trainability.training.loop import fit
     from trainability.training.parts import assemble
 
     record = None
     try:
         # Raises for whatever cannot be run, before a run directory exists.
-        parts = faults.install(assemble(config, engine), config)
+        with progress_of(display.console) as progress:
+            parts = faults.install(assemble(config, engine, progress=progress if engine.is_main else None), config)
         record = _open_run(config, resume, engine, held)
         return record, fit(config, parts, record, engine=engine, display=display)
     except KeyboardInterrupt:

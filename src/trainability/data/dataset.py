@@ -154,7 +154,9 @@ def split_by_seed(labels: Tensor, config: DataConfig, *, seed: int) -> tuple[Ten
     return train, val
 
 
-def sample(config: DataConfig, *, seed: int, num_train: int, num_val: int) -> tuple[DataSet, int]:
+def sample(
+    config: DataConfig, *, seed: int, num_train: int, num_val: int, progress: Progress | None = None
+) -> tuple[DataSet, int]:
     """Load as much of a data set as a check needs; of a generated set, only these images are generated.
 
     Args:
@@ -162,13 +164,14 @@ def sample(config: DataConfig, *, seed: int, num_train: int, num_val: int) -> tu
         seed: of the run.
         num_train: most training images, spread over the classes.
         num_val: most validation images, spread over the classes.
+        progress: as for `load`.
 
     Returns:
         The subset, with all class names, and the number of training images in the whole set.
     """
     source = SOURCES[config.name]
     if source.make is None or source.labels is None:
-        data = load(config, seed=seed)
+        data = load(config, seed=seed, progress=progress)
         return data, len(data.train)
     labels = function_of(source.labels)(config)
     train, val = stratified_split(labels, config.val_fraction, seed=seed)

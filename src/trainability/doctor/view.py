@@ -106,7 +106,7 @@ def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
         "numbers": "; ".join(map(measured, field_of(finding, "measurements") or ())),
         "layers": some_layers(layers),
         "change": text("remedy"),
-        "explains": ", ".join(field_of(finding, "explains") or ()),
+        "explains": ", ".join(map(str, field_of(finding, "explains") or ())),
         "source": text("source"),
         "code": code if code != rule else "",
         "more": where_to_read(rule, text("read_more")) if rule else "",
@@ -163,7 +163,7 @@ def start_title(probe: ProbeResult | Mapping[str, Any]) -> str:
     budget, total = number_of(field_of(probe, "log10_gain")), reading.total_budget(probe)
     if budget is None or total is None:
         return f"{title}: {field_of(probe, 'structure') or 'unknown'}"
-    return f"{title}: gain budget {power(budget)}, input {power(total - budget)}, together {power(total)}"
+    return f"{title}: gain budget of the weights {power(budget)}, of the input {power(total - budget)}, of both {power(total)}"
 
 
 def layer_tables(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from trainability.evaluation.metrics import Errors
 from trainability.evaluation.predictions import Predictions
 
 COLLAPSED_RATIO = 0.5
@@ -256,6 +258,21 @@ def _wrong(predictions: Predictions, order: np.ndarray, num_images: int) -> tupl
         )
         for position in order[is_wrong[order]][:num_images]
     )
+
+
+def as_dict(analysis: ErrorAnalysis, found: Errors, *, num_classes: int = 10) -> dict[str, Any]:
+    """Return the analysis as plain values, for JSON; errors and fractions are in [0, 1].
+
+    Args:
+        analysis: from `error_analysis`.
+        found: errors of the same predictions.
+        num_classes: how many classes to list, those with the highest error. The confusion matrix has all.
+    """
+    values = dataclasses.asdict(analysis)
+    values["classes"] = values["classes"][:num_classes]
+    values["confusion"] = analysis.confusion.tolist()
+    values["spread"]["has_collapsed"] = analysis.spread.has_collapsed
+    return {"errors": dataclasses.asdict(found), **values}
 
 
 def tables(analysis: ErrorAnalysis, *, num_classes: int = 10) -> dict[str, list[dict[str, Any]]]:

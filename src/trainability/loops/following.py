@@ -72,9 +72,8 @@ class Follower:
             return
         by = (len(losses) if self._is_divided else 1) if factor is None else factor
         scale = _scale_on(optimizer, self.scaler)
-        for loss in losses:
-            monitor.after_backward(loss if by == 1 else loss * by, is_last=False, grad_scale=scale)
-        monitor.gradients_complete(grad_scale=scale)
+        for place, loss in enumerate(losses, start=1):
+            monitor.after_backward(loss if by == 1 else loss * by, is_last=place == len(losses), grad_scale=scale)
         self._last, self._losses = [loss.detach() for loss in losses], []
         self._completed.add(id(optimizer))
         self._begun.add(id(optimizer))

@@ -16,6 +16,7 @@ from trainability.data import dataset
 from trainability.data.dataset import DataSet
 from trainability.data.loader import Loader
 from trainability.data.memory import check_fits
+from trainability.data.packed import Progress
 from trainability.data.streaming import make_loader
 from trainability.evaluation.metrics import Errors
 from trainability.evaluation.protocols import evaluate
@@ -47,13 +48,16 @@ class TrainingParts:
     load_latest: Callable[..., checkpoint.Loaded | None] = checkpoint.load_latest
 
 
-def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) -> TrainingParts:
+def assemble(
+    config: RunConfig, engine: Engine, *, data: DataSet | None = None, progress: Progress | None = None
+) -> TrainingParts:
     """Build data, initialised network and optimizer.
 
     Args:
         config: complete.
         engine: device, precision, processes.
         data: used instead of the configuration's whole data set.
+        progress: called with the progress of packing, if the data set has to be packed first.
 
     Raises:
         ValueError: the plan does not fit the network, the batch is larger than the training set, the run of `init.from` has
@@ -64,7 +68,7 @@ def assemble(config: RunConfig, engine: Engine, *, data: DataSet | None = None) 
         require(sink)
     check_period(config)
     if data is None:
-        data = dataset.load(config.data, seed=config.run.seed)
+        data = dataset.load(config.data, seed=config.run.seed, progress=progress)
     loader = make_loader(
         data,
         config.data,

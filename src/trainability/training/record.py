@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trainability.initialization import LayerInit
 
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
+ENVIRONMENT = "environment.json"
 FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
 CONFIG, LOOP = "config.toml", "loop.json"
 """One of the two makes a folder a run directory: the configuration of `train`, or what is known of another training loop."""
@@ -100,7 +101,7 @@ class RunWriter:
     def write_environment(self, *, device: torch.device, world_size: int, program: str = "trainability") -> None:
         """Write versions, device, commit and command of the run."""
         facts = environment(device=device, world_size=world_size, program=program)
-        write_json(self.folder / "environment.json", facts)
+        write_json(self.folder / ENVIRONMENT, facts)
 
     def write_init(self, table: list[LayerInit]) -> None:
         """Write the initialisation table."""
@@ -358,7 +359,7 @@ def read_run(folder: Path | str) -> Run:
         folder=folder,
         config=configuration.from_toml(folder / CONFIG) if (folder / CONFIG).is_file() else None,
         loop=read_json(folder / LOOP, {}),
-        environment=read_json(folder / "environment.json", {}),
+        environment=read_json(folder / ENVIRONMENT, {}),
         data=read_json(folder / "data.json", {}),
         init=read_json(folder / "init.json", []),
         steps=read_rows(folder / STEPS),

@@ -18,10 +18,11 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.answers import prediction_fields
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.processes import ProcessWatch
 from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, gauges_of, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
@@ -85,6 +86,8 @@ class Monitor:
         seen = self._before.steps[-1].step if self._before.steps else 0
         self._num_steps = seen if first_step is None else first_step - 1
         self._sampler = LayerSampler(self._plain, self._guarded)
+        self._processes = ProcessWatch(model, self._plain)
+        self._sampler.on_inputs, self._sampler.watch.on_wrapper = self._processes.on_model, self._processes.on_wrapper
         self._next_sample = -(-self._num_steps // every) * every
         self._first_writes: int | None = None
         self._managed: set[int] = set()
@@ -95,10 +98,7 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[tuple[Tensor, bool, dict[str, Any]]] = []
         self._handles: list[Any] = []
-        self._is_entered = False
-        self._was_called = False
-        self._has_failed = False
-        self._has_unseen = False
+        self._is_entered = self._was_called = self._has_failed = self._has_unseen = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -131,6 +131,7 @@ class Monitor:
         if self._micro:  # a loop that stopped between backward and step
             self._guarded(lambda: self._end_step(skipped=self._num_writes() == self._first_writes))
         self._sampler.disarm()
+        self._processes.end(has_failed=kind is not None)
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -145,7 +146,7 @@ class Monitor:
         expected_lr: float | None = None,
         is_last: bool | None = None,
     ) -> None:
-        """Records one backward pass. Call it before clipping.
+        """Record one backward pass. Call it before clipping.
 
         Args:
             loss: what is logged; one number, not scaled by a loss scaler.
@@ -163,19 +164,8 @@ class Monitor:
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
 
-    def gradients_complete(self, *, grad_scale: Tensor | float | None = None) -> None:
-        """Says that the step's gradients are complete and not clipped yet, where only the loop's end of accumulation tells.
-
-        Call it after `after_backward(loss, is_last=False)` for each backward pass.
-
-        Args:
-            grad_scale: as for `after_backward`.
-        """
-        self._clips_later = self._is_stepping  # inside the optimizer's closure, where clipping follows
-        self._guarded(lambda: self._complete(grad_scale))
-
     def forget_other_step(self) -> None:
-        """Says that a step of another optimizer is over: its backward pass through this model is forgotten."""
+        """Forgets a backward pass through this model that belonged to another optimizer's step."""
         if self._sampler.is_armed and self._sampler.has_backward and not self._micro:
             self._guarded(self._sampler.arm)
 
@@ -189,14 +179,14 @@ class Monitor:
         labels: Tensor | None = None,
         model_training: bool | None = None,
     ) -> None:
-        """Records one evaluation; inside the `with` block or after it.
+        """Record one evaluation; inside the `with` block or after it.
 
         Args:
             split: "train" or "validation".
             loss: mean cross-entropy.
             top1_error: in [0, 1].
-            predictions: (examples,) arg-max classes, for collapse.
-            labels: (examples,) true classes.
+            predictions: (examples,) arg-max classes or (examples, classes) logits, counted anew; of a regression, values.
+            labels: (examples,) true classes or values.
             model_training: `model.training` during the evaluation.
         """
         self._guarded(lambda: self._record_evaluation(split, loss, top1_error, predictions, labels, model_training))
@@ -220,6 +210,7 @@ class Monitor:
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
+            processes=self._processes.processes(),
         )
         return self._before.merge(seen)
 
@@ -229,7 +220,7 @@ class Monitor:
         return diagnosis if self._diagnosis_before is None else keep_prescriptions(diagnosis, self._diagnosis_before)
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """Runs a piece of the monitor; an error in it is named once and never reaches the loop."""
+        """Run a piece of the monitor; an error in it is named once and never reaches the loop."""
         try:
             with torch.no_grad():
                 action()
@@ -253,26 +244,27 @@ class Monitor:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
             self._managed = managed_parameters(self._optimizer)
             self._sampler.gauges = gauges_of(self._stepped())
+            self._processes.arm()
+            self._sampler.watch.wrapper = self._processes.wrapper
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
 
-    def _stepped(self) -> list[nn.Parameter]:
-        """What the optimizer moves: nobody clears the gradients of the others, which may grow for ever and harm nothing."""
-        trained = self._trained()
-        return [p for p in trained if id(p) in self._managed] or trained
+    def _stepped(self) -> list[nn.Parameter]:  # nobody clears the gradients of the others, which grow and harm nothing
+        return [p for p in self._trained() if id(p) in self._managed] or self._trained()
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._num_complete:
+            self._num_complete += 1
             return  # a closure that the optimizer evaluates again; the step's loss is that of its first pass
-        was_complete = self._num_complete > 0 if is_last is False else len(self._micro) >= self._accumulation
+        was_complete = len(self._micro) >= self._accumulation if is_last is None else self._num_complete > 0
         if grad_scale is not None and was_complete:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
-        parameter = next(iter(self._trained()), None)
-        device = parameter.device if parameter is not None else "cpu"
+        parameters = self._trained()
+        device = parameters[0].device if parameters else "cpu"
         if self._facts is None and isinstance(loss, Tensor):
             self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
         if self._first_writes is None:
@@ -280,19 +272,20 @@ class Monitor:
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
         self._micro.append(value.reshape(()).clone())
         self._expected_lr = expected_lr
+        is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
             self._sampler.end_first_pass()
-        if len(self._micro) % self._accumulation == 0 if is_last is None else is_last:
-            self._complete(grad_scale)
-
-    def _complete(self, grad_scale: Any) -> None:
-        self._num_complete += 1
-        if self._is_stepping and self._num_complete > 1:
+            self._processes.after_backward(is_last=is_last)
+        if not is_last:
             return
+        self._num_complete += 1
+        self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
         scale = 1.0 if grad_scale is None else grad_scale
         gradients = [statistics.local(p.grad) for p in self._stepped() if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
+        if (len(gradients) < len(parameters) or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
+            self._name_once(line)
         before = gauge_norm(self._sampler.gauges)
         self._gauges_before = None if before is None else before / scale
         if self._sampler.is_armed:
@@ -313,6 +306,8 @@ class Monitor:
         if self._gauges_before is not None and after is not None:
             # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
             self._clip_ratio = after / self._gauges_before
+        if self._sampler.is_armed:
+            self._processes.before_step(self._clip_ratio)
 
     def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
         if not self._micro:  # a step without after_backward is not counted
@@ -348,9 +343,12 @@ class Monitor:
             blocks.append(Block(kind="step", rows=rows, values=torch.stack([row for row, _, _ in self._pending])))
         if sampled:
             blocks += self._sampler.blocks(has_stepped=self._is_stepping)
+            blocks += self._processes.blocks(has_stepped=self._is_stepping)
         numbers = to_host(blocks)
         self._keep_steps(numbers.get("step", {}))
         if sampled:
+            self._processes.tell(self._steps[-1], numbers)
+            self._processes.disarm()
             sample = self._sampler.sample(self._num_steps, numbers)
             self._samples.append(sample)
             if sample.blind:
@@ -390,8 +388,7 @@ class Monitor:
         labels: Tensor | None,
         model_training: bool | None,
     ) -> None:
-        has_answers = predictions is not None and labels is not None and len(predictions)
-        fields = prediction_fields(predictions, labels) if has_answers else {}
+        fields = evaluated(predictions, labels)
         self._evaluations.append(
             Evaluation(
                 step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields

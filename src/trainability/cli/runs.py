@@ -1,0 +1,126 @@
+"""`trainability runs`: the runs below a folder, one line each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+if TYPE_CHECKING:
+    from trainability.training.run_list import RunSummary
+
+SortKey = Literal["name", "net", "data", "state", "error", "verdict", "cost", "started"]
+
+_FIELDS: dict[SortKey, str] = {
+    "name": "name",
+    "net": "net",
+    "data": "data",
+    "state": "state",
+    "error": "best_top1_error",
+    "verdict": "verdict",
+    "cost": "train_seconds",
+    "started": "started",
+}
+_FILTERS = ("name", "net", "data", "state", "verdict")
+
+
+def runs(
+    folder: Annotated[Positional[Path | None], arg(metavar="[FOLDER]")] = None,
+    *,
+    sort: SortKey = "name",
+    reverse: bool = False,
+    only: tuple[str, ...] = (),
+    json: bool = False,
+) -> int:
+    """List runs: name, net, data, state, best error, the doctor's verdict, cost. Only reads them.
+
+    The other commands take these names in place of a path, if the folder is runs: trainability report digits-B-001
+
+    Exit code: 0, or 2 for no such folder or an unknown filter.
+
+    Args:
+        folder: with run directories at any depth. None takes runs.
+        sort: column to sort by; runs without a value come last.
+        reverse: sort downwards.
+        only: FIELD=TEXT, of name, net, data, state or verdict: only runs whose field contains the text. Several must all hold.
+        json: print JSON, a list with an object for each run.
+    """
+    from trainability.training.run_list import ROOT, run_folders, summarise
+
+    root = ROOT if folder is None else folder
+    wanted = _filters(only)
+    listed = [found for path in run_folders(root) if _passes(found := summarise(path, root=root), wanted)]
+    listed = _sorted(listed, _FIELDS[sort], reverse=reverse)
+    if json:
+        print(json_module.dumps([dataclasses.asdict(found) for found in listed], indent=2, allow_nan=False))
+        return 0
+    _print(listed, root, any_filter=bool(wanted))
+    return 0
+
+
+def _epochs(found: RunSummary) -> str:
+    return f"{found.epoch}/{found.epochs}" if found.epochs is not None else str(found.epoch)
+
+
+def _filters(only: tuple[str, ...]) -> list[tuple[str, str]]:
+    wanted = []
+    for text in only:
+        name, is_written, value = text.partition("=")
+        if not is_written or name not in _FILTERS:
+            raise ValueError(f"--only {text}: expected FIELD=TEXT, with FIELD one of {', '.join(_FILTERS)}")
+        wanted.append((name, value.lower()))
+    return wanted
+
+
+def _passes(found: RunSummary, wanted: list[tuple[str, str]]) -> bool:
+    return all(text in str(getattr(found, name) or "").lower() for name, text in wanted)
+
+
+def _sorted(listed: list[RunSummary], field: str, *, reverse: bool) -> list[RunSummary]:
+    """Sort by a field, runs without a value last in both directions."""
+    value: Callable[[RunSummary], Any] = operator.attrgetter(field)
+    having = sorted((found for found in listed if value(found) is not None), key=value, reverse=reverse)
+    return having + [found for found in listed if value(found) is None]
+
+
+def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from trainability.formats import NONE, duration, percent
+    from trainability.terminal.console import plain_console
+
+    console = plain_console()
+    if not listed:
+        which = "no run passes the filter" if any_filter else "no runs yet; trainability train makes one"
+        console.print(f"{root}: {which}", highlight=False, soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("run", "net", "data", "state", "error", "verdict", "cost"):
+        right = name in ("error", "cost")
+        # The longest names are folded; the other columns are short.
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name != "run")
+    for found in listed:
+        table.add_row(
+            found.name,
+            found.net or NONE,
+            found.data or NONE,
+            found.state if found.state in ("finished", "damaged") else f"{found.state} {_epochs(found)}",
+            percent(found.best_top1_error),
+            found.verdict or NONE,
+            NONE if found.train_seconds is None else duration(found.train_seconds),
+        )
+    console.print(table)
+    console.print(
+        f"{len(listed)} runs in {root}; error: best validation top-1 error; cost: time spent in training steps",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for found in listed:
+        if found.problem:
+            console.print(f"{found.name}: {found.problem}", highlight=False, soft_wrap=True)

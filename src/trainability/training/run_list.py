@@ -1,0 +1,146 @@
+"""Summaries of run directories, for the list of runs, and run directories by name. No torch.
+
+A summary reads the small files of a run, never its steps or a checkpoint: a folder of a thousand runs is listed in seconds.
+A run with a damaged file is listed too, with what is wrong in place of its numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainability.config import nearest
+from trainability.disk import lock
+from trainability.formats import finite
+from trainability.training.record import ENVIRONMENT, EVALUATIONS, FINDINGS, check_is_run
+from trainability.training.rows import read_json, read_rows
+
+State = Literal["finished", "stopped", "non-finite", "interrupted", "running", "killed", "damaged"]
+STATES: tuple[State, ...] = ("finished", "stopped", "non-finite", "interrupted", "running", "killed", "damaged")
+
+ROOT = Path("runs")
+"""Where `train` makes run directories, unless told otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """A line of the list of runs.
+
+    Attributes:
+        name: of the run directory, relative to the folder that is listed.
+        net: the configuration of VGG, or how a program of the user's own names its model.
+        data: name of the data set.
+        state: finished, stopped (by `run.stop-on`), non-finite, interrupted (by Ctrl-C), running (a process holds the
+            directory), killed (none does, and no result was written), damaged.
+        epoch: epochs done.
+        epochs: epochs planned; `None` if the run's configuration does not say.
+        best_top1_error: smallest validation top-1 error, in [0, 1]; `None` before the first evaluation.
+        verdict: the doctor's last one.
+        train_seconds: spent training, over all sessions of the run; evaluations and start not counted.
+        started: time of its (last) start, ISO 8601, UTC.
+        problem: what is wrong with the directory, if it is damaged.
+    """
+
+    name: str
+    net: str | None = None
+    data: str | None = None
+    state: State
+    epoch: int = 0
+    epochs: int | None = None
+    best_top1_error: float | None = None
+    verdict: str | None = None
+    train_seconds: float | None = None
+    started: str | None = None
+    problem: str | None = None
+
+
+def run_folders(root: Path) -> Iterator[Path]:
+    """List the run directories below a folder, sorted by name. Run directories are not searched for further ones.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; runs are listed below a folder, by default {ROOT}")
+    for folder, below, files in os.walk(root):
+        below.sort()
+        if "config.toml" in files:
+            below.clear()
+            yield Path(folder)
+
+
+def summarise(folder: Path, *, root: Path) -> RunSummary:
+    """Summarise a run directory in any state.
+
+    Args:
+        folder: the run directory.
+        root: folder that its name is relative to.
+    """
+    name = str(folder.relative_to(root)) if folder != root else folder.name
+    try:
+        return _summary(folder, name)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        return RunSummary(name=name, state="damaged", problem=str(error))
+
+
+def _summary(folder: Path, name: str) -> RunSummary:
+    settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    evaluations = read_rows(folder / EVALUATIONS)
+    findings = read_json(folder / FINDINGS, {})
+    result = read_json(folder / "result.json", None)
+    last: dict[str, Any] = evaluations[-1] if evaluations else {}
+    best = [error for row in evaluations if (error := finite(row.get("val_top1_error"))) is not None]
+    seconds = [spent for row in evaluations if (spent := finite(row.get("train_seconds"))) is not None]
+    return RunSummary(
+        name=name,
+        net=_setting(settings, "model", "config"),
+        data=_setting(settings, "data", "name"),
+        state=_state(folder, result),
+        epoch=last.get("epoch", 0),
+        epochs=_setting(settings, "optim", "epochs"),
+        best_top1_error=min(best, default=None),
+        verdict=findings.get("verdict"),
+        train_seconds=sum(seconds) if seconds else None,
+        started=read_json(folder / ENVIRONMENT, {}).get("started"),
+    )
+
+
+def _setting(settings: dict[str, Any], section: str, name: str) -> Any:
+    values = settings.get(section)
+    return values.get(name) if isinstance(values, dict) else None
+
+
+def _state(folder: Path, result: dict[str, Any] | None) -> State:
+    if lock.is_held(folder):
+        return "running"
+    if result is None:
+        return "killed"
+    status = result["status"]
+    if status not in STATES:
+        raise ValueError(f"{folder / 'result.json'}: status is {status!r}; known are {', '.join(STATES)}")
+    return status
+
+
+def find_run(given: Path | str) -> Path:
+    """Find a run directory by its path, or by its name below `runs`.
+
+    Args:
+        given: path of a run directory; or name of one, as `trainability runs` prints it.
+
+    Raises:
+        ValueError: neither is a run directory; the message names the nearest run.
+    """
+    path = Path(given)
+    if path.exists():
+        check_is_run(path)
+        return path
+    if not path.is_absolute() and (ROOT / path / "config.toml").is_file():
+        return ROOT / path
+    known = [str(folder.relative_to(ROOT)) for folder in run_folders(ROOT)] if ROOT.is_dir() else []
+    near = nearest(str(given), known) if known else ""
+    near = near if "did you mean" in near else "; trainability runs lists those below runs"
+    raise ValueError(f"{given}: no such run directory (it would hold a config.toml){near}")
