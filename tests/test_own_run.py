@@ -163,6 +163,12 @@ def test_report_watch_diagnose_and_comparison_read_it(tmp_path: Path, capsys: py
     assert exit_code("diagnose", str(tmp_path / "one")) == 0
     assert exit_code("diagnose", str(tmp_path / "two")) == 1
     assert exit_code("watch", str(tmp_path / "one"), "--once") == 0
+    capsys.readouterr()
+    assert exit_code("runs", str(tmp_path), "--json") == 0
+    assert [(row["name"], row["net"], row["state"]) for row in json.loads(capsys.readouterr().out)] == [
+        ("one", "Sequential", "finished"),
+        ("two", "Sequential", "finished"),
+    ]
     assert exit_code("report", str(tmp_path / "one"), str(tmp_path / "two")) == 0
     for command in (["evaluate"], ["errors"], ["train", "--resume"]):
         assert exit_code(*command, str(tmp_path / "one")) == 2

@@ -84,7 +84,10 @@ def _expand(arguments: list[str]) -> list[str]:
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None
     if resume is not None:
-        expanded += configuration.recipe_flags(find_run(resume) / "config.toml")
+        config = find_run(resume) / "config.toml"
+        if not config.is_file():
+            raise ValueError(f"--resume {resume}: it is the run of another training loop, which train cannot continue")
+        expanded += configuration.recipe_flags(config)
     recipe = value_of("--recipe", arguments)
     if recipe is not None:
         expanded += configuration.recipe_flags(Path(recipe))

@@ -7,8 +7,9 @@ import math
 import sys
 import warnings
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,17 +20,19 @@ from trainability.doctor.measure.randomness import randomness_restored
 from trainability.extras import require
 from trainability.integrations.watching import StopOn, Watching
 
-if TYPE_CHECKING:
-    from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-elif "lightning.pytorch" not in sys.modules and "pytorch_lightning" in sys.modules:
-    from pytorch_lightning import Callback, LightningDataModule
-else:
+_NAME = (
+    "pytorch_lightning"
+    if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules
+    else "lightning.pytorch"
+)
+"""A Trainer of one of the two takes callbacks of its own kind; which one is in use shows in what is imported."""
+if _NAME == "lightning.pytorch":
     require("lightning")
-    from lightning.pytorch import Callback, LightningDataModule
+_lightning: Any = import_module(_NAME)
 
 
 def check(
-    module: LightningModule,
+    module: Any,
     datamodule: Any,
     *,
     clip: float | None = None,
@@ -40,7 +43,7 @@ def check(
     """`trainability.check` on a module's own `training_step` and `configure_optimizers`, before `Trainer.fit`.
 
     Args:
-        module: with automatic optimisation and one optimizer; it is as before afterwards.
+        module: a `LightningModule` with automatic optimisation and one optimizer; it is as before afterwards.
         datamodule: a `LightningDataModule`, or a loader of training batches.
         clip: the Trainer's `gradient_clip_val`.
         num_classes: of the task.
@@ -82,7 +85,7 @@ def _loaders(datamodule: Any) -> tuple[Any, Any]:
     datamodule.prepare_data()
     datamodule.setup("fit")
     # Asked of a module that defines none, Lightning raises an error of its own.
-    has_validation = type(datamodule).val_dataloader is not LightningDataModule.val_dataloader
+    has_validation = type(datamodule).val_dataloader is not _lightning.LightningDataModule.val_dataloader
     return datamodule.train_dataloader(), datamodule.val_dataloader() if has_validation else None
 
 
@@ -103,7 +106,7 @@ def _only_optimizer(configured: Any) -> torch.optim.Optimizer:
     return given
 
 
-class LightningMonitor(Callback):
+class LightningMonitor(_lightning.Callback):
     """Watches a `Trainer.fit`: `Trainer(callbacks=[LightningMonitor()])`.
 
     Sees the loss before it is divided for accumulation, gradients unscaled and before clipping, several optimizers
@@ -145,7 +148,7 @@ class LightningMonitor(Callback):
         """What is known so far; with several optimizers, of the part that fares worst."""
         return self.watching.diagnosis
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Attach."""
         facts: dict[str, Any] = {"clip": trainer.gradient_clip_val}
         if not self._has_config:
@@ -158,42 +161,40 @@ class LightningMonitor(Callback):
         self._factor = float(trainer.accumulate_grad_batches) if pl_module.automatic_optimization else 1.0
         self.watching.begin(pl_module, trainer.optimizers, **facts)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Count epochs."""
         self.watching.begin_epoch(trainer.current_epoch + 1)
 
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         """Keep the loss, which a loss scaler has scaled by now."""
         self._scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = self._scaler._scale if self._scaler is not None else None
         self._loss = loss if scale is None else loss / scale
 
-    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """A backward pass is over."""
         if self._loss is not None:
             self.watching.follower.backward(self._loss, self._scaler)
             self._loss = None
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: torch.optim.Optimizer) -> None:
         """Gradients are complete, unscaled, and not clipped by the Trainer yet."""
         self.watching.follower.complete(optimizer, factor=self._factor)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A batch is done: ask the Trainer to stop, where that is asked for."""
         if self.watching.must_stop:
             trainer.should_stop = True
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Note the validation metrics."""
         if not trainer.sanity_checking:
             self.watching.evaluated(trainer.callback_metrics)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Detach."""
         self.watching.end()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Detach."""
         self.watching.end(exception)

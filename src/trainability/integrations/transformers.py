@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,14 @@ from trainability.integrations.watching import StopOn, Watching
 from trainability.loops.events import listening, parameters_of
 
 require("transformers")
+_transformers: Any = import_module("transformers")
 
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: E402
 
-
-def check(trainer: Trainer, *, num_classes: int | None = None, rehearse_seconds: float | None = 10.0) -> Diagnosis:
+def check(trainer: Any, *, num_classes: int | None = None, rehearse_seconds: float | None = 10.0) -> Diagnosis:
     """`trainability.check` on what a Trainer would do: its model, batches, loss, optimizer and clipping, before `train()`.
 
     Args:
-        trainer: as it is before `train()`, and afterwards.
+        trainer: a `transformers.Trainer`, as it is before `train()`, and afterwards.
         num_classes: of the task.
         rehearse_seconds: see `trainability.check`.
 
@@ -59,7 +59,7 @@ def check(trainer: Trainer, *, num_classes: int | None = None, rehearse_seconds:
         )
 
 
-class TransformersMonitor(TrainerCallback):
+class TransformersMonitor(_transformers.TrainerCallback):
     """Watches a `Trainer.train`: `Trainer(..., callbacks=[TransformersMonitor()])`.
 
     Sees the loss as the mean over the whole step, also with accumulation, gradients before clipping, the optimizer inside of
@@ -99,7 +99,7 @@ class TransformersMonitor(TrainerCallback):
         """What is known so far."""
         return self.watching.diagnosis
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Attach."""
         self._optimizer = next(iter(optimizers(kwargs["optimizer"])))
         facts: dict[str, Any] = {"clip": args.max_grad_norm or None, "first_step": state.global_step + 1}
@@ -128,28 +128,24 @@ class TransformersMonitor(TrainerCallback):
     def on_scaler_step(self, optimizer: Any) -> None:
         """Nothing to do: the Trainer clips before, so gradients were complete."""
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Gradients are complete, where nothing has clipped them."""
         self._complete()
 
-    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count epochs."""
         self.watching.begin_epoch(int(state.epoch or 0) + 1)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask the Trainer to stop, where that is asked for."""
         if self.watching.must_stop:
             control.should_training_stop = True
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Mapping[str, Any], **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, Any], **kwargs: Any) -> None:
         """Note the evaluation."""
         self.watching.evaluated(metrics)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Detach."""
         self._events.close()
         self.watching.end()

@@ -68,7 +68,10 @@ class Follower:
         losses = self._losses or self._last
         if not self._losses:
             self._sharing.add(id(optimizer))
-        if monitor is None or not losses:
+        if not losses:
+            return
+        if monitor is None:  # its model is not found yet
+            self._last, self._losses = [loss.detach() for loss in losses], []
             return
         by = (len(losses) if self._is_divided else 1) if factor is None else factor
         scale = _scale_on(optimizer, self.scaler)
