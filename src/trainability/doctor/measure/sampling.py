@@ -88,6 +88,11 @@ class LayerSampler:
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
 
+    @property
+    def has_backward(self) -> bool:
+        """Whether a backward pass through the watched forward pass has begun."""
+        return self._stale is not None
+
     def arm(self) -> None:
         """Install the hook; what an earlier step showed is forgotten."""
         self.is_armed = True
