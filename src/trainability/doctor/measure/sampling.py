@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor import batches
-from trainability.doctor.evidence import LayerStats, Sample
+from trainability.doctor.evidence import Sample
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
