@@ -60,6 +60,12 @@ class Wrapped(torch.optim.Optimizer):
     def defaults(self, defaults: Any) -> None:
         self.optimizer.defaults = defaults
 
+    def __getstate__(self) -> Any:
+        return dict(vars(self))
+
+    def __setstate__(self, state: Any) -> None:
+        vars(self).update(state)
+
     def state_dict(self) -> Any:
         return self.optimizer.state_dict()
 

@@ -13,17 +13,10 @@ from trainability.doctor.audit_results import (
     Redrawn,
     SplitAudit,
 )
-from trainability.doctor.evidence import (
-    Evaluation,
-    Evidence,
-    LayerStats,
-    OptimizerSettings,
-    ProbeResult,
-    Sample,
-    StepRecord,
-)
+from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 

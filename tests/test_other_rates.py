@@ -91,6 +91,13 @@ def test_nothing_is_tried_where_the_rehearsal_said_enough() -> None:
     assert wanted_scale(rehearsal([2.4, 2.4, 2.4], critical=())) is None
 
 
+def test_a_rate_that_ends_in_a_loss_that_is_not_finite_does_not_learn() -> None:
+    up = replace(other([2.3, 1.4, 0.9], 100.0), ended_by="not finite")
+    seen = tried(SLOW, other([2.3, 2.26, 2.2], 10.0), up, multiple=200.0)
+    assert trials(seen)[2].end == -math.inf
+    assert judge_rehearsal(seen).cause != "larger_rate"
+
+
 def test_a_plan_that_was_rehearsed_as_a_whole_has_no_later_part() -> None:
     whole = rehearsal(SLOW, planned_steps=30, multiple=200.0)
     assert plan_scale(whole) == 1.0

@@ -515,3 +515,32 @@ def test_optimizers_of_one_loss_are_one() -> None:
     found = rehearse(model, optimizer, batches, step=step, max_steps=6, seconds=600)
     assert not found.opposed
     assert [number for number, _ in found.critical] == [1, 5, 6]
+
+
+class Wrapper(torch.optim.Optimizer):
+    """Wraps an optimizer, never calls its own constructor, and knows nothing of copies."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    @property
+    def param_groups(self) -> Any:  # type: ignore[override]
+        return self.optimizer.param_groups
+
+    def step(self, closure: Any = None) -> Any:
+        return self.optimizer.step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+
+def test_an_optimizer_that_wraps_another_is_rehearsed_in_place_and_steps_afterwards() -> None:
+    model, optimizer, loader = program()
+    wrapper = Wrapper(optimizer)
+    before = everything(model, optimizer, loader)
+    found = rehearse(model, wrapper, loader, step=whole_step, max_steps=4, seconds=600)
+    assert found.in_place
+    assert [step.optimizer_steps for step in found.steps] == [1] * 4
+    assert same(before, everything(model, optimizer, loader))
+    whole_step(model, wrapper, next(iter(loader)))
+    assert not same(before, everything(model, optimizer, loader))

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from trainability.doctor.diagnosis import Diagnosis as Diagnosis
     from trainability.doctor.evidence import Evaluation as Evaluation
     from trainability.doctor.evidence import Evidence as Evidence
-    from trainability.doctor.evidence import LayerStats as LayerStats
     from trainability.doctor.evidence import OptimizerSettings as OptimizerSettings
     from trainability.doctor.evidence import ProbeResult as ProbeResult
     from trainability.doctor.finding import Finding as Finding
     from trainability.doctor.finding import Measurement as Measurement
+    from trainability.doctor.layer_stats import LayerStats as LayerStats
     from trainability.doctor.measure.audits import audit_data as audit_data
     from trainability.doctor.measure.metric_audit import audit_metric as audit_metric
     from trainability.doctor.measure.monitor import Monitor as Monitor

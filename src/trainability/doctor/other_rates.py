@@ -92,6 +92,8 @@ def trials(rehearsal: Rehearsal) -> list[Trial]:
         if shares := shares_of(rehearsal, rate.reference):
             last = rate.reference[-1]
             spread = None if last.output_spread is None else last.output_spread / max(last.output_rms or 0.0, 1e-30)
+            if rate.ended_by == "not finite":
+                shares = [*shares, (shares[-1][0] + 1, -math.inf)]
             steps, values = zip(*shares, strict=True)
             found.append(Trial(scale=rate.scale, steps=steps, shares=values, spread=spread))
     return found

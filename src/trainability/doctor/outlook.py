@@ -1,6 +1,6 @@
 """What a rehearsal promises: a verdict from what was tried and measured, or none.
 
-Thresholds are set on the even seeds of `benchmarks/verdicts.py` and scored on the odd ones; its table says how often each
+Thresholds are set on the seeds below 1000 of `benchmarks/verdicts.py` and scored on others; its table says how often each
 verdict is right.
 """
 

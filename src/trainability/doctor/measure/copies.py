@@ -18,6 +18,11 @@ def copied(*objects: Any) -> tuple[Any, ...]:
         ValueError: one of them cannot be copied; the message says what `copy.deepcopy` said.
     """
     memo: dict[int, Any] = {}
+    for item in _leaves(objects):
+        # An optimizer by type whose constructor was never called: torch's copying patches the step of its class, for good.
+        is_wrapper = isinstance(item, torch.optim.Optimizer) and not hasattr(item, "_optimizer_step_pre_hooks")
+        if is_wrapper and type(item).__setstate__ is torch.optim.Optimizer.__setstate__:
+            raise ValueError(f"the optimizer cannot be copied: {type(item).__name__} wraps another one")
     for model in modules(objects):
         for module in model.modules():
             if isinstance(module, torch.jit.ScriptModule):

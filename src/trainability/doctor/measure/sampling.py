@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor import batches
-from trainability.doctor.evidence import LayerStats, Sample
+from trainability.doctor.evidence import Sample
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
@@ -87,6 +88,11 @@ class LayerSampler:
         self._stale: dict[int, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
+
+    @property
+    def has_backward(self) -> bool:
+        """Whether a backward pass through the watched forward pass has begun."""
+        return self._stale is not None
 
     def arm(self) -> None:
         """Install the hook; what an earlier step showed is forgotten."""

@@ -1,9 +1,10 @@
 """Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 
 _SYMPTOMS = (
