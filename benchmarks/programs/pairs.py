@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.images import mlp
 from programs.material import Data, flat_digits
+from programs.nets import mlp
 from programs.program import LARGE_STEPS, Program, but, fault
 
 
