@@ -89,14 +89,14 @@ def _critic_twice(models: dict[str, nn.Module]) -> dict[str, list]:
     return {name: list(models["critic"].parameters()) for name in models}
 
 
-def adams(groups: dict[str, list], **options: float) -> dict[str, torch.optim.Optimizer]:
+def adams(groups: dict[str, list], lr: float) -> dict[str, torch.optim.Optimizer]:
     """Adam for each net."""
-    return {name: torch.optim.Adam(group, betas=(0.5, 0.9), **options) for name, group in groups.items()}
+    return {name: torch.optim.Adam(group, betas=(0.5, 0.9), lr=lr) for name, group in groups.items()}
 
 
-def rmsprops(groups: dict[str, list], **options: float) -> dict[str, torch.optim.Optimizer]:
+def rmsprops(groups: dict[str, list], lr: float) -> dict[str, torch.optim.Optimizer]:
     """RMSprop for each net."""
-    return {name: torch.optim.RMSprop(group, **options) for name, group in groups.items()}
+    return {name: torch.optim.RMSprop(group, lr=lr) for name, group in groups.items()}
 
 
 GAN = Program(

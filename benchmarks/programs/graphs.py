@@ -11,6 +11,8 @@ from programs.program import LARGE_STEPS, Program, but, fault
 class Graph(nn.Module):
     """Graph convolutions; the adjacency is a buffer."""
 
+    edges: Tensor
+
     def __init__(self, *, depth: int = 2, normalised: bool = True, looped: bool = True) -> None:
         super().__init__()
         _, _, edges, _ = friends()
@@ -31,6 +33,8 @@ class Graph(nn.Module):
 
 class Mean(nn.Module):
     """The mean of a node's friends beside itself, by indexed sums."""
+
+    pairs: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
 """Small nets for images and rows, and how their weights are drawn."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,14 +28,14 @@ def he(module: nn.Module) -> None:
     """He's weights and zero biases."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.kaiming_normal_(module.weight)
-        nn.init.zeros_(module.bias)
+        nn.init.zeros_(module.get_parameter("bias"))
 
 
 def xavier(module: nn.Module) -> None:
     """Glorot's weights and zero biases."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.xavier_normal_(module.weight)
-        nn.init.zeros_(module.bias)
+        nn.init.zeros_(module.get_parameter("bias"))
 
 
 def all_constant(value: float):
@@ -42,7 +44,7 @@ def all_constant(value: float):
     def draw(module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.constant_(module.weight, value)
-            nn.init.constant_(module.bias, value)
+            nn.init.constant_(module.get_parameter("bias"), value)
 
     return draw
 
@@ -53,7 +55,7 @@ def gaussian(std: float):
     def draw(module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.normal_(module.weight, 0.0, std)
-            nn.init.zeros_(module.bias)
+            nn.init.zeros_(module.get_parameter("bias"))
 
     return draw
 
@@ -61,7 +63,7 @@ def gaussian(std: float):
 def sunk_biases(module: nn.Module) -> None:
     """Biases of convolutions at -10."""
     if isinstance(module, nn.Conv2d):
-        nn.init.constant_(module.bias, -10.0)
+        nn.init.constant_(module.get_parameter("bias"), -10.0)
 
 
 class Residual(nn.Module):
@@ -103,7 +105,7 @@ class Patches(nn.Module):
 class Listed(nn.Module):
     """Its hidden layers stand in a plain list."""
 
-    def __init__(self, holder=list) -> None:
+    def __init__(self, holder: Any = list) -> None:
         super().__init__()
         self.first = nn.Linear(64, 24)
         self.hidden = holder([nn.Linear(24, 24) for _ in range(5)])

@@ -92,7 +92,7 @@ def views(temperature: float):
     return step
 
 
-def _second_detached(model: nn.Module, batch: list[Tensor]) -> Tensor:
+def _second_detached(model: nn.Sequential, batch: list[Tensor]) -> Tensor:
     """Both towers under no_grad by mistake, with a learned scale alone left."""
     with torch.no_grad():
         first, second = model[0](batch[0]), model[0](batch[1])
@@ -100,7 +100,7 @@ def _second_detached(model: nn.Module, batch: list[Tensor]) -> Tensor:
     return F.binary_cross_entropy_with_logits(model[1](gap)[:, 0], batch[2])
 
 
-def _learned_distance(model: nn.Module, batch: list[Tensor]) -> Tensor:
+def _learned_distance(model: nn.Sequential, batch: list[Tensor]) -> Tensor:
     gap = (model[0](batch[0]) - model[0](batch[1])).square().sum(dim=1, keepdim=True)
     return F.binary_cross_entropy_with_logits(model[1](gap)[:, 0], batch[2])
 

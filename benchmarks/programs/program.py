@@ -118,7 +118,7 @@ def in_bf16(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, loop
     return loss
 
 
-def in_closure(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, loop: Loop) -> Tensor:
+def in_closure(model: nn.Module, optimizer: Any, batch: Any, loop: Loop) -> Tensor:
     """A closure that the optimizer calls as often as it likes, as LBFGS does."""
     model.train()
 

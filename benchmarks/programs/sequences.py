@@ -1,5 +1,7 @@
 """Series: recurrent nets that classify or continue them."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +13,9 @@ from programs.program import LARGE_STEPS, SMALL_STEPS, Program, accuracy, but, c
 class Classifier(nn.Module):
     """A recurrent layer, and the class from its last output."""
 
-    def __init__(self, features: int, *, kind: type[nn.RNNBase] = nn.LSTM, batch_first: bool = True, reads: int = -1) -> None:
+    def __init__(
+        self, features: int, *, kind: Callable[..., nn.Module] = nn.LSTM, batch_first: bool = True, reads: int = -1
+    ) -> None:
         super().__init__()
         self.recurrent = kind(features, 32, batch_first=batch_first)
         self.head = nn.Linear(32, 2)
@@ -61,7 +65,7 @@ def orthogonal(gain: float):
 
     def draw(module: nn.Module) -> None:
         if isinstance(module, nn.RNN):
-            nn.init.orthogonal_(module.weight_hh_l0, gain)
+            nn.init.orthogonal_(module.get_parameter("weight_hh_l0"), gain)
 
     return draw
 

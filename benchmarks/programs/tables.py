@@ -1,5 +1,7 @@
 """Tables: regression, and one logit for yes or no."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,7 +30,7 @@ class Mixed(nn.Module):
         return self.body(torch.cat([self.lookup(x[:, 0].long()), x[:, 1:]], dim=1))
 
 
-def yes_or_no(model: nn.Module, data: Data) -> float:
+def yes_or_no(model: Callable[[Tensor], Tensor], data: Data) -> float:
     """Accuracy of the sign of the logit, from chance."""
     return 2 * float(((model(data[0]) > 0).float() == data[1]).float().mean()) - 1
 
