@@ -62,7 +62,7 @@ def test_a_rehearsed_run_is_the_same_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "verdict"),
     [
-        ({"init__plan": "he", "optim__epochs": 4}, "will train"),
+        ({"init__plan": "he", "data__input": "standard", "optim__epochs": 4}, "will train"),
         ({"init__plan": "normal=0.001"}, "dead"),
         ({"optim__lr": 30.0}, "unstable"),
     ],
@@ -82,9 +82,9 @@ def test_what_does_not_fit_its_time_is_said_and_not_generated() -> None:
         "data__num_classes": 1000,
         "data__num_images": 2000,
     }
-    config = config_of(optim__batch_size=256, run__rehearse_seconds=0.5, model__config="D", **data)
+    config = config_of(optim__batch_size=512, run__rehearse_seconds=0.5, model__config="D", **data)
     diagnosis = check_config(config)
     assert diagnosis.evidence.rehearsal is None
     assert any("not rehearsed" in line for line in diagnosis.not_checked)
     assert diagnosis.evidence.data is not None
-    assert diagnosis.evidence.data.train.num_images < 256
+    assert diagnosis.evidence.data.train.num_images < 512

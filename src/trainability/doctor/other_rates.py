@@ -151,17 +151,23 @@ def looks_ahead(rehearsal: Rehearsal, multiple: float) -> tuple[Trial | None, bo
     if plan < SHORTEST:
         return own, True
     for trial in others:
-        if trial.scale == scale > 1 and _agrees(own, trial):
+        if trial.scale == scale > 1 and _may_be_believed(rehearsal, own, trial):
             return trial, trial.scale * trial.steps[-1] >= 0.9 * plan * own.steps[-1]
     return None, False
 
 
-def _agrees(own: Trial, other: Trial) -> bool:
-    """Whether both come to the same share by the end of the rehearsal; True where that is too early to be seen."""
+def _may_be_believed(rehearsal: Rehearsal, own: Trial, other: Trial) -> bool:
+    """Whether both come to the same share by the end of the rehearsal.
+
+    Where that lies before the other's first look, they cannot be compared: steps that overshoot would look the same as a plan
+    that leads nowhere, so only one that learns is believed.
+    """
     if not all(map(math.isfinite, other.shares)):
         return False
     step, travelled = own.steps[-1] / other.scale, abs(own.shares[-1] - own.at(own.steps[-1] / 2))
-    return step < other.steps[1] or abs(other.at(step) - own.shares[-1]) <= AGREES + AGREES_TRAVELLED * travelled
+    if step < other.steps[1]:
+        return other.end >= trained_share(rehearsal.task)
+    return abs(other.at(step) - own.shares[-1]) <= AGREES + AGREES_TRAVELLED * travelled
 
 
 def learns(trial: Trial, than: Trial) -> bool:
