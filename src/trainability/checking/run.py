@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+
+import torch
 
 from trainability import faults
 from trainability.config import RunConfig
@@ -10,18 +13,23 @@ from trainability.data import dataset
 from trainability.data.loader import num_steps
 from trainability.data.packed import Progress
 from trainability.doctor import Diagnosis, diagnose
-from trainability.doctor.measure.sizes import ENOUGH_IMAGES, audit_size
+from trainability.doctor.measure.sizes import ENOUGH_IMAGES, PROBE_MULTIPLICATIONS, audit_size, multiplications
+from trainability.doctor.theory.trace import trace
 from trainability.prescribe.remedies import prescribed
 from trainability.training import engine as engines
-from trainability.training.parts import assemble
+from trainability.training.parts import assemble, build_model
 from trainability.training.precheck import evidence_before, first_images
+from trainability.training.rehearsing import MOST_STEPS
+
+# Of generated images, at most as many bytes are generated for a rehearsal.
+MOST_BYTES = 1 << 30
 
 
 def check_config(config: RunConfig, *, progress: Progress | None = None) -> Diagnosis:
-    """Check a run before it starts: its data, network, initialisation, optimizer and metric. Nothing is written.
+    """Check a run before it starts: its data, network, initialisation, optimizer, metric and first steps. Nothing is written.
 
     Args:
-        config: complete. Only the generated images that are looked at are generated.
+        config: complete. Only the generated images that are looked at are generated; a rehearsal looks at more of them.
         progress: called with the progress of packing, if the data set has to be packed first.
 
     Raises:
@@ -29,18 +37,42 @@ def check_config(config: RunConfig, *, progress: Progress | None = None) -> Diag
     """
     assert config.data.crop is not None
     shape = (3, config.data.crop, config.data.crop)
-    audited = audit_size(shape)
+    audited, (rehearsed, too_slow) = audit_size(shape), _rehearsed_images(config)
     num_val = max(audited // 4, min(audited, ENOUGH_IMAGES))
-    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=audited, num_val=num_val, progress=progress)
+    wanted = max(audited, rehearsed)
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=wanted, num_val=num_val, progress=progress)
     if config.optim.batch_size > num_train:
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"
         )
-    batch_size = min(config.optim.batch_size, len(data.train))
-    part = dataclasses.replace(config, optim=dataclasses.replace(config.optim, batch_size=batch_size, micro_batch_size=None))
+    part = config
+    if len(data.train) < config.optim.batch_size:  # a sample of images that no step fits into
+        optim = dataclasses.replace(config.optim, batch_size=len(data.train), micro_batch_size=None)
+        part = dataclasses.replace(config, optim=optim)
+    else:
+        too_slow = None  # all images are there: the rehearsal itself finds out
     planned_steps = num_steps(num_train, config.optim.batch_size) * config.optim.epochs
     with engines.start(config.run) as engine:
         parts = faults.install(assemble(part, engine, data=data), part)
-        diagnosis = diagnose(evidence_before(parts, part, engine, planned_steps=planned_steps))
+        diagnosis = diagnose(evidence_before(parts, part, engine, planned_steps=planned_steps, not_rehearsed=too_slow))
         images, _ = first_images(parts, min(16, len(data.train)))
         return prescribed(diagnosis, parts.model, images, plan=config.init.plan)
+
+
+def _rehearsed_images(config: RunConfig) -> tuple[int, str | None]:
+    """Images that a rehearsal takes which fits its time, by their multiplications, or 0 and why nothing fits."""
+    seconds, batch, crop = config.run.rehearse_seconds or 0.0, config.optim.batch_size, config.data.crop
+    if not seconds:
+        return 0, None
+    assert crop is not None
+    with torch.device("meta"):
+        model = build_model(config, num_classes=1)
+        each = multiplications(model, trace(model, (1, 3, crop, crop)))
+    most = batch * min(MOST_STEPS + 1, max(1, MOST_BYTES // (3 * batch * crop**2)))
+    if config.run.device != "cpu" and torch.cuda.is_available():
+        return most, None  # the rehearsal itself finds out how many steps there is time for
+    # Forward and back, the probe's multiplications take about three seconds.
+    step = 3 * each * batch / PROBE_MULTIPLICATIONS["cpu"]
+    if seconds < 3 * step:
+        return 0, f"three steps take about {3 * step:,.0f} s"
+    return min(most, batch * math.ceil(seconds / step)), None

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.serial import to_plain
 from trainability.training.record import FINDING_EVENTS, LAYERS, RunWriter
 from trainability.training.rows import read_rows

@@ -11,8 +11,8 @@ from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.data.loader import Loader
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.evidence import LayerStats
 from trainability.doctor.finding import Finding
+from trainability.doctor.layer_stats import LayerStats
 from trainability.evaluation.metrics import Errors, errors
 from trainability.initialization import LayerInit
 from trainability.training.checkpoint import EpochSums, Position

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainability.doctor.evidence import LogHistogram
+from trainability.doctor.layer_stats import LogHistogram
 
 
 class Sink(Protocol):

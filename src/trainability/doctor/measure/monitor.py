@@ -19,6 +19,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -266,7 +267,8 @@ class Monitor:
         parameters = self._trained()
         device = parameters[0].device if parameters else "cpu"
         if self._facts is None and isinstance(loss, Tensor):
-            self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
+            graph = loss_graph(loss, self._plain, self._optimizer)  # the first loss tells
+            self._facts = Facts(graph=graph, **dropout_facts(self._plain))
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
