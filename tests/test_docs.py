@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import trainability
 from trainability.cli import program
+from trainability.cli.run import with_one_command
 from trainability.extras import EXTRAS
 from trainability.initialization import SCHEMES
 
@@ -159,7 +160,8 @@ def check_trainability(arguments: list[str], *, is_whole: bool = True) -> None:
     if arguments[0] == "trials":
         assert subcommand in program.TRIALS_COMMANDS or not (is_whole or subcommand), arguments
     known = flags_of(arguments[0], subcommand)
-    for word in arguments[1:]:
+    # What follows the script of `run` is the script's own.
+    for word in with_one_command(arguments)[1:] if arguments[0] == "run" else arguments[1:]:
         if word.startswith("--"):
             assert word.partition("=")[0] in known, word
     if is_whole and not PLACEHOLDER.search(" ".join(arguments)):

@@ -109,7 +109,7 @@ def test_rewinding_drops_what_the_checkpoint_does_not_know(tmp_path: Path) -> No
 
 
 def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no config\.toml"):
+    with pytest.raises(ValueError, match=r"neither config\.toml nor loop\.json"):
         read_run(tmp_path)
 
 
