@@ -190,7 +190,8 @@ def rehearsed_at(spec: dict[str, Any], scale: float, speed: int, steps: int) -> 
             for _ in range(speed - 1):
                 program.scheduler.step()
         if not math.isfinite(loss):
-            curve[step + 1], ended_by = [None, None, None], "not finite"
+            curve[step + 1] = [None, None, None]
+            ended_by = "not finite"
             break
     return {"scale": scale, "schedule_steps": speed, "steps": steps, "curve": curve, "ended_by": ended_by}
 

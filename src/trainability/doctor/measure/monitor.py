@@ -80,10 +80,8 @@ class Monitor:
         self._plain = plain_module(model)
         self._optimizer = next(iter(optimizers(optimizer)), None)
         self._has_optimizer = optimizer is not None
-        self._every = every
-        self._accumulation = accumulation
-        self._num_classes = num_classes
-        self._clip = clip
+        self._every, self._accumulation = every, accumulation
+        self._num_classes, self._clip = num_classes, clip
         seen = self._before.steps[-1].step if self._before.steps else 0
         self._num_steps = seen if first_step is None else first_step - 1
         self._sampler = LayerSampler(self._plain, self._guarded)
