@@ -8,7 +8,8 @@ from fault_remedies import followed
 from fault_runs import RUNS, Built, half_of, happened, rows, train
 from programs.catalogue import FAULTS, KIND, PROGRAMS, SOUND
 
-from trainability.doctor import RULES
+from trainability.checking.certain import facts_of
+from trainability.doctor import RULES, Evidence, diagnose
 from trainability.doctor.finding import Finding, Measurement
 
 
@@ -70,3 +71,38 @@ def test_a_remedy_is_followed_to_the_letter():
     assert followed(fault.program, finding("shuffled_labels", "look at ten images"), fault) is None
     loop = FAULTS["no step"]
     assert followed(loop.program, finding("never_steps", "call optimizer.step()"), loop) is loop.sound
+
+
+CERTAIN = {
+    "targets not shifted": "sees_future.unshifted",
+    "logits viewed for a transpose": "misread_logits",
+    "first output in place of the last": "ignored_end",
+    "outputs and targets exchanged": "swapped_arguments",
+    "marks through softmax": "unreachable_target.exclusive",
+    "masks of 0 and 255": "unreachable_target.binary",
+    "cross-entropy of one output": "flat_loss.softmax_of_one",
+    "dropout 0.99": "heavy_dropout",
+    "forecast of zeros": "constant_input",
+    "advantages of all pairs": "target_broadcast",
+    "rewards of a million": "target_scale",
+}
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_a_certain_fact_is_measured_and_its_sound_twin_has_none(name):
+    fault = FAULTS[name]
+
+    def codes(program):
+        built = Built(program)
+        facts = facts_of(
+            built.model,
+            next(iter(built.train)),
+            loss_fn=program.loss,
+            training_step=program.training_step,
+            optimizer=built.optimizer,
+        )
+        assert facts.notes == ()
+        return [found.code for found in diagnose(Evidence(facts=facts)).findings if found.severity != "hint"]
+
+    assert CERTAIN[name] in codes(fault.program)
+    assert CERTAIN[name] not in codes(fault.sound)
