@@ -364,14 +364,11 @@ class Monitor:
         first = len(self._steps)
         for _, has_norm, facts in self._pending:
             loss, norm, ratio = numbers[facts["step"]]
-            self._steps.append(
-                StepRecord(
-                    loss=loss,
-                    gradient_norm=norm if has_norm else None,
-                    clip_ratio=min(ratio, 1.0) if math.isfinite(ratio) else None,
-                    **facts,
-                )
-            )
+            known = {
+                "gradient_norm": norm if has_norm else None,
+                "clip_ratio": min(ratio, 1.0) if math.isfinite(ratio) else None,
+            }
+            self._steps.append(StepRecord(loss=loss, **known, **facts))
         self._pending.clear()
         self._kept(self._steps[first:])
         if len(self._steps) > _FIRST_STEPS + 2 * _RECENT_STEPS:
