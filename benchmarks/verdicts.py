@@ -190,7 +190,7 @@ def rehearsed_at(spec: dict[str, Any], scale: float, speed: int, steps: int) -> 
             for _ in range(speed - 1):
                 program.scheduler.step()
         if not math.isfinite(loss):
-            curve[step + 1] = [None, None, None]
+            curve[step + 1] = [math.nan, math.nan, math.nan]
             ended_by = "not finite"
             break
     return {"scale": scale, "schedule_steps": speed, "steps": steps, "curve": curve, "ended_by": ended_by}

@@ -60,7 +60,6 @@ def evaluate(
         json: print JSON instead of tables.
     """
     _check_sources(runs, weights, data, step)
-    runs = tuple(map(find_run, runs))
     in_range("batch-size", batch_size, at_least=1)
 
     from trainability.cli.progress import progress_of
@@ -69,6 +68,7 @@ def evaluate(
     from trainability.training import engine as engines
     from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
 
+    runs = tuple(map(find_run, runs))
     parse_protocol(protocol)
     options = EvaluationOptions(
         protocol=protocol, scales=None if scales is None else parse_scales(scales), flip=flip, batch_size=batch_size

@@ -19,7 +19,6 @@ from trainability.doctor.measure.probe import probe
 from trainability.doctor.measure.sizes import audit_size, probe_size
 from trainability.models.vgg import set_dropout_keys
 from trainability.training.engine import Engine
-from trainability.training.rehearsing import rehearse_run
 
 if TYPE_CHECKING:
     from trainability.data.loader import MicroBatch
@@ -45,6 +44,9 @@ def evidence_before(
     Returns:
         Evidence of probe, audits and rehearsal. An error in here is recorded as a problem and does not stop the run.
     """
+    # Diagnosing a run that exists needs nothing of the lab, and a rehearsal needs its loader.
+    from trainability.training.rehearsing import rehearse_run
+
     problems = []
     seconds = config.run.rehearse_seconds or 0.0
     deadline = time.monotonic() + LOOK_SECONDS + seconds
