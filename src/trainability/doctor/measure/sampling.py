@@ -91,11 +91,12 @@ class LayerSampler:
 
     @property
     def has_backward(self) -> bool:
-        """Whether a backward pass through the watched forward pass has begun."""
-        return self._stale is not None
+        """Whether a backward pass has reached a layer that was seen."""
+        return bool(self.watch.backward)
 
     def arm(self) -> None:
         """Install the hook; what an earlier step showed is forgotten."""
+        self.end_first_pass()
         self.is_armed = True
         self._forget()
         stance.run_plain()
