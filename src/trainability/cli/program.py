@@ -19,6 +19,7 @@ from tyro.conf import Positional
 
 from trainability import config as configuration
 from trainability.cli.check import check, diagnose
+from trainability.cli.confirm import confirm
 from trainability.cli.evaluate import errors, evaluate
 from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from trainability.cli.explain import explain
@@ -58,6 +59,7 @@ TRIALS_COMMANDS: dict[str, Command] = {"list": list_trials, "run": run_trials, "
 COMMANDS: dict[str, Command] = {
     "train": train,
     "check": check,
+    "confirm": confirm,
     "diagnose": diagnose,
     "explain": explain,
     "watch": watch,
@@ -73,7 +75,7 @@ COMMANDS: dict[str, Command] = {
 
 def _expand(arguments: list[str]) -> list[str]:
     """Put the flags of `--resume` and `--recipe` before the user's own."""
-    if not arguments or arguments[0] not in ("train", "check"):
+    if not arguments or arguments[0] not in ("train", "check", "confirm"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainability.doctor.audit_results import DataAudit, MetricAudit
+from trainability.doctor.experimented import Experiments
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import joined_evaluations, joined_facts, joined_samples, joined_settings, joined_steps
 from trainability.doctor.rehearsed import Rehearsal
@@ -293,6 +294,7 @@ class Evidence:
         optimizer: settings of the optimizer.
         problems: what the doctor could not watch and what went wrong inside it, each named once.
         rehearsal: some steps of the loop's own body on a copy.
+        experiments: what one change at a time did to copies of the program.
     """
 
     probe: ProbeResult | None = None
@@ -306,6 +308,7 @@ class Evidence:
     optimizer: OptimizerSettings | None = None
     problems: tuple[str, ...] = ()
     rehearsal: Rehearsal | None = None
+    experiments: Experiments | None = None
 
     @classmethod
     def of(cls, *parts: Part) -> Evidence:
@@ -328,8 +331,8 @@ class Evidence:
         """Join two looks at the same training, `other` being the later one. Neither is changed.
 
         Steps, samples, evaluations and problems of both are kept, in order of step; a record that both have is kept once.
-        Probe, audits, rehearsal and the number of classes are those of `other`, where it has them. So are the optimizer's
-        settings, but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
+        Of what there is once (probe, audits, rehearsal, experiments, classes), that of `other`, where it has it; so of the
+        optimizer's settings, but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
 
         Raises:
             ValueError: both have the same step with different numbers, so that these are two trainings.
@@ -348,6 +351,7 @@ class Evidence:
             optimizer=joined_settings(self._settings, other.optimizer),
             problems=tuple(dict.fromkeys((*self.problems, *other.problems))),
             rehearsal=other.rehearsal or self.rehearsal,
+            experiments=other.experiments or self.experiments,
         )
 
     @property
@@ -380,8 +384,8 @@ class Evidence:
         )
 
 
-Part = Evidence | ProbeResult | DataAudit | MetricAudit | Rehearsal
-_FIELDS = {ProbeResult: "probe", DataAudit: "data", MetricAudit: "metric", Rehearsal: "rehearsal"}
+Part = Evidence | ProbeResult | DataAudit | MetricAudit | Rehearsal | Experiments
+_FIELDS = {ProbeResult: "probe", DataAudit: "data", MetricAudit: "metric", Rehearsal: "rehearsal", Experiments: "experiments"}
 _PARTS = f"{', '.join(kind.__name__ for kind in _FIELDS)}, Evidence (monitor.evidence(), diagnosis.evidence)"
 
 

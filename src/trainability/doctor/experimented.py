@@ -8,6 +8,7 @@ Outcome = Literal["as it is", "mends", "helps", "faster", "no better", "control"
 OUTCOMES: tuple[Outcome, ...] = ("as it is", "mends", "helps", "faster", "no better", "control", "not tested")
 State = Literal["not finite", "at chance", "stays above", "learns", "open", "unknown"]
 FAILING: tuple[State, ...] = ("not finite", "at chance", "stays above")
+INAPPLICABLE = "does not apply to this program"
 UNCHANGED, OTHER_SEED = "unchanged", "other_seed"
 JOINT = " + "
 """Between the names of two changes that were made together."""

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.experimented import JOINT, OTHER_SEED, UNCHANGED, Arm, Experiments, State
+from trainability.doctor.experimented import INAPPLICABLE, JOINT, OTHER_SEED, UNCHANGED, Arm, Experiments, State
 from trainability.doctor.experiments import judging
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.intervention import Intervention
@@ -153,7 +153,7 @@ class _Battery:
             with self.source.variant(seed) as variant:
                 for change in changes:
                     if not change.applies(variant):
-                        return dataclasses.replace(arm, outcome="not tested", reason="does not apply to this program")
+                        return dataclasses.replace(arm, outcome="not tested", reason=INAPPLICABLE)
                     change.make(variant)
                 seen = run(variant, steps, deadline=deadline, every=self.every)
         except Exception as error:
@@ -184,13 +184,19 @@ class _Battery:
             names = names[:most]
             for name in names:
                 self.arms[name] = self.arm((name,), steps)
-            names = self.survivors(names)
+            if steps < self.steps:
+                names = self.survivors(names)
 
     def survivors(self, names: list[str]) -> list[str]:
-        """The better third, and whatever a finding suggests."""
+        """The better third, whatever mends already, and whatever a finding suggests; the others are marked."""
         ranked = sorted(names, key=lambda name: self.left(self.arms[name].loss))
-        kept = set(ranked[: max(2, round(_KEPT * len(ranked)))])
-        return [name for name in names if name in kept or self.arms[name].suspects]
+        kept = {*ranked[: max(2, round(_KEPT * len(ranked)))], *(name for name in names if self.arms[name].suspects)}
+        kept |= {name for name in names if self.witness().is_mended_early_by(self.arms[name], self.arms[name].loss)}
+        for name in names:
+            if name not in kept:
+                reason = f"among the worse after {self.arms[name].steps} steps"
+                self.arms[name] = dataclasses.replace(self.arms[name], reason=reason)
+        return [name for name in names if name in kept]
 
     def longer(self) -> list[Arm]:
         """The best changes again, for four times as long."""
@@ -316,7 +322,7 @@ class _Battery:
         """Whether there is something to change; recorded where there is not."""
         try:
             with self.source.variant() as variant:
-                fits, reason = self.interventions[name].applies(variant), "does not apply to this program"
+                fits, reason = self.interventions[name].applies(variant), INAPPLICABLE
         except Exception as error:
             fits, reason = False, f"whether it applies could not be seen ({type(error).__name__}: {error})"
         if not fits:

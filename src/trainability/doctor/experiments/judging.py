@@ -1,7 +1,7 @@
 """When a change mends a program: how far from learned both are, beside a second seed. Numbers only; no torch.
 
-What is left of the way from chance to the ideal loss is 1 at chance, 0 at the ideal, above 1 where the loss is worse than that of
-the best constant answer. `benchmarks/confirm.py` counts how often these thresholds are right.
+What is left of the way from chance to the ideal loss is 1 at chance, 0 at the ideal, above 1 where the loss is worse than
+that of the best constant answer. `benchmarks/confirm.py` counts how often these thresholds are right.
 """
 
 import math

@@ -56,9 +56,9 @@ class Variant:
     batches: Sequence[Any]
     reference: Any
     judge: Callable[[Any, Any], Any] | None = None
-    task: Task = Task()
+    task: Task = field(default_factory=Task)
     output: Tensor | None = None
-    evidence: Evidence = Evidence()
+    evidence: Evidence = field(default_factory=Evidence)
     seed: int = 0
     others: tuple[Any, ...] = ()
     in_place: bool = False
@@ -169,7 +169,7 @@ def run(variant: Variant, steps: int, *, deadline: float = math.inf, every: int 
 
 
 def look(variant: Variant, loop: Loop, reference: Any, state: dict[str, Any]) -> float:
-    """The loss on the reference in evaluation mode, with the same random numbers every time; a body of its own sets its mode."""
+    """The loss on the reference with the same random numbers, in evaluation mode unless a whole body sets its own."""
     modes = [(module, module.training) for model in loop.models for module in model.modules()]
     own = loop.forward_only
     with randomness_restored():

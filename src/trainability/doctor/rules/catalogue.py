@@ -9,6 +9,7 @@ from trainability.doctor.rules import (
     clip,
     data,
     evaluations,
+    experiments,
     gradients,
     head,
     inputs,
@@ -43,6 +44,7 @@ FILES: tuple[ModuleType, ...] = (
     layers,
     run,
     evaluations,
+    experiments,
 )
 
 RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(file).values() if isinstance(rule, Rule)}
