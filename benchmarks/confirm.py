@@ -20,6 +20,7 @@ import math
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ def measured(name: str, make: Callable[[], Setup], undone_by: tuple[str, ...], s
         "findings": [_said(diagnosis, finding) for finding in diagnosis.findings],
         "verdict": diagnosis.verdict,
         "losses": _losses(found),
+        "left": _left(found),
         "steps": found.steps,
         "seconds": round(time.monotonic() - began, 1),
         "notes": list(found.notes),
@@ -149,6 +151,22 @@ def _losses(found: Experiments) -> dict[str, float | str | None]:
         "best that does not mend": plain(best.loss if best else None),
         "which": best.name if best else None,
     }
+
+
+def _left(found: Experiments) -> dict[str, float | None]:
+    """What is left of the way from chance to the ideal after an arm's steps: with two seeds as it is, and the best change."""
+    unchanged, other = found.unchanged, found.other_seed
+    if unchanged is None or other is None or found.state == "unknown":
+        return {}
+    first = unchanged.first_loss or 1.0
+    scale = Scale(chance=found.chance if found.chance is not None else first, ideal=found.ideal, blind=found.chance is None)
+    changed = [arm for arm in found.changes if arm.curve and arm.outcome != "control" and arm.steps >= found.steps]
+    lefts = {
+        "as it is": scale.late(unchanged.curve, found.steps),
+        "other seed": scale.late(other.curve, found.steps),
+        "best change": min((scale.left(arm.loss_at(found.steps)) for arm in changed), default=math.inf),
+    }
+    return {name: left if math.isfinite(left) else None for name, left in lefts.items()}
 
 
 def remedy(make: Callable[[], Setup], diagnosis: Diagnosis, name: str, steps: int) -> float | None:
@@ -206,6 +224,21 @@ def summary(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def null(rows: list[dict[str, Any]]) -> str:
+    """How far two seeds of programs without a planted fault are apart, and how far the best change is ahead of both."""
+    lefts = [row["left"] for row in rows if not row["undone_by"] and len(row["left"]) == 3 and None not in row["left"].values()]
+    if not lefts:
+        return "no pair of seeds"
+    floor = 0.03
+    apart = sorted(abs(math.log(max(at["as it is"], floor) / max(at["other seed"], floor))) for at in lefts)
+    ahead = sorted(min(at["as it is"], at["other seed"]) / max(at["best change"], floor) for at in lefts)
+    return (
+        f"n = {len(lefts)} programs without a planted fault: two seeds differ by a factor of {math.exp(apart[len(apart) // 2]):.2f} "
+        f"(median) and {math.exp(apart[-1]):.2f} (most); the best change is ahead of the better seed by {ahead[len(ahead) // 2]:.2f} "
+        f"(median) and {ahead[-1]:.2f} (most)"
+    )
+
+
 def chosen(only: list[str] | None, folder: Path | None) -> Iterator[tuple[str, Callable[[], Setup], tuple[str, ...]]]:
     planted = [(name, fault.make, fault.undone_by) for name, fault in FAULTS.items()]
     sound = [(name, make, ()) for name, make in HEALTHY.items()]
@@ -224,6 +257,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     chosen_by = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # a planted fault has its warnings
     rows = []
     for name, make, undone_by in chosen(chosen_by.only, chosen_by.cases):
         with contextlib.redirect_stdout(sys.stderr):
@@ -231,6 +265,7 @@ def main() -> None:
         rows.append(row)
         print(table([row]), flush=True)
     print(summary(rows))
+    print(null(rows))
     if chosen_by.out is not None:
         machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
         record = {"machine": machine, "seconds": chosen_by.seconds, "steps": chosen_by.steps, "programs": rows}

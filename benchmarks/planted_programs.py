@@ -98,7 +98,7 @@ def momentum_0999() -> Setup:
 @fault("momentum_usual")
 def adam_betas() -> Setup:
     model = mlp(64, 48, 48, 10)
-    return on_digits(model, torch.optim.Adam(model.parameters(), 3e-3, betas=(0.999, 0.9999)))
+    return on_digits(model, torch.optim.Adam(model.parameters(), 2e-2, betas=(0.9995, 0.9999)))
 
 
 @fault("decay_off")
@@ -194,7 +194,8 @@ def huge_weights() -> Setup:
 
 @fault(*_WEIGHTS)
 def default_in_depth() -> Setup:
-    return on_digits(mlp(64, *[48] * 19, 10))
+    model = mlp(64, *[48] * 19, 10)
+    return on_digits(model, sgd(model, 0.005))
 
 
 @fault("biases_zero", "default_weights")
@@ -399,6 +400,36 @@ def batch_for_time() -> Setup:
     return Setup(
         model=model, train_loader=loader(x, y), optimizer=torch.optim.Adam(model.parameters(), 5e-3), rehearse_seconds=4
     )
+
+
+@fault("train_mode", *_WEIGHTS)
+def evaluation_mode() -> Setup:
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        model.eval()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    layers = [part for _ in range(8) for part in (nn.Linear(48, 48), nn.BatchNorm1d(48), nn.ReLU())]
+    model = nn.Sequential(nn.Linear(64, 48), *layers, nn.Linear(48, 10))
+    return on_digits(_with_weights(model, lambda weight: weight.normal_(0, 0.02)), step=step)
+
+
+@fault("norm_usual")
+def norm_statistics_stand_still() -> Setup:
+    layers = [part for a in (64, 48) for part in (nn.Linear(a, 48), nn.BatchNorm1d(48, momentum=1e-6), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(48, 10))
+    x, y = digits()
+    return on_digits(model, train_loader=loader(x * 20 + 50, y))
+
+
+@fault("float32", *_LARGER)
+def rounded_away() -> Setup:
+    model = he(mlp(64, 48, 48, 10)).to(torch.bfloat16)
+    x, y = digits()
+    return on_digits(model, sgd(model, 3e-4), train_loader=loader(x.to(torch.bfloat16), y))
 
 
 # ------------------------------------------------------------------------------------------------------------- healthy

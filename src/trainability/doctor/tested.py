@@ -16,7 +16,7 @@ _MILD = ("will train", "slow start", "cannot tell", "has learned")
 _LOST = 1.2
 
 
-def tested(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> list[Finding]:
+def with_outcomes(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> list[Finding]:
     """Writes the outcome into each finding and orders them anew: what was confirmed first, what was refuted last.
 
     Args:

@@ -51,9 +51,13 @@ def render_layers(table: LayerTable) -> str:
 def render_experiments(table: ExperimentTable) -> str:
     """Write what was tried: a row for each change, and below what was not tried."""
     rows = [COLUMNS, *(cells for cells, _ in table.rows)]
-    first = max(len(row[0]) for row in rows)
-    widths = [min(first, WIDTH - 56), *(max(len(row[place]) for row in rows) for place in range(1, len(COLUMNS)))]
-    lines = ["  " + "  ".join(f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
+    others = [max(len(row[place]) for row in rows) for place in range(1, len(COLUMNS))]
+    first = min(max(len(row[0]) for row in rows), WIDTH - sum(others) - _GAP * len(COLUMNS))
+    lines = []
+    for row in rows:
+        head, *more = textwrap.wrap(row[0], first, subsequent_indent="  ")
+        cells = [f"{head:<{first}}", *(f"{cell:<{size}}" for cell, size in zip(row[1:], others, strict=True))]
+        lines += ["  " + (" " * _GAP).join(cells).rstrip(), *(f"  {line}" for line in more)]
     left_out = [_wrapped(f"not tried: {line}", "  - ") for line in table.left_out]
     if table.inapplicable:
         left_out.append(f"  - {table.inapplicable} other changes do not apply to this program")

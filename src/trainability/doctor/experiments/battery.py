@@ -26,7 +26,8 @@ LONGER = 4  # times as long, where nothing mends at first and there is time
 LOOKS = 8  # at the reference, of an arm
 _RUNGS = (8, 3, 1)  # where there is no time for all, the steps of an arm are divided by these ...
 _KEPT = 1 / 3  # ... and this share goes on
-_MOST_PAIRED, _MOST_AGAIN = 5, 6
+_MOST_PAIRED, _MOST_AGAIN = 3, 6
+_RATES = ("rate_tenth", "rate_ten")
 
 Progress = Callable[[str, int, int], None]
 
@@ -212,9 +213,10 @@ class _Battery:
         return self.mending()
 
     def in_pairs(self) -> list[Arm]:
-        """Pairs of the best changes and of what the findings suggest, where none mends alone."""
-        chosen = [arm.name for arm in (*self.best(_MOST_PAIRED), *(arm for arm in self.tested() if arm.suspects))]
-        names = sorted(dict.fromkeys(chosen), key=self.priority)[: _MOST_PAIRED + 1]
+        """Pairs of the best changes, of what the findings suggest and of another rate, where none mends alone."""
+        suspected = sorted((arm.name for arm in self.tested() if arm.suspects), key=self.priority)[:_MOST_PAIRED]
+        rates = [name for name in _RATES if name in self.arms and self.arms[name].curve]
+        names = list(dict.fromkeys([*(arm.name for arm in self.best(_MOST_PAIRED)), *suspected, *rates]))
         for place, first in enumerate(names):
             for second in names[place + 1 :]:
                 families = {self.interventions[name].family or name for name in (first, second)}
@@ -236,7 +238,7 @@ class _Battery:
     def left(self, loss: float | None) -> float:
         return self.scale.left(loss) if self.scale is not None else math.inf
 
-    def witness(self) -> Witness:
+    def witness(self, mended_in: int | None = None) -> Witness:
         assert self.scale is not None
         return Witness(
             unchanged=self.arms[UNCHANGED],
@@ -245,6 +247,7 @@ class _Battery:
             vary=self.vary,
             planned_steps=self.source.setup.planned_steps,
             evidence=self.source.evidence,
+            mended_in=mended_in,
         )
 
     def tested(self) -> list[Arm]:
@@ -253,7 +256,12 @@ class _Battery:
         return [arm for arm in singles if not self.interventions[arm.name].is_control]
 
     def best(self, count: int) -> list[Arm]:
-        return sorted(self.tested(), key=lambda arm: (self.left(arm.loss), self.order[arm.name]))[:count]
+        """Those that came lowest on their way; of about equal ones, what findings suggest first."""
+
+        def place(arm: Arm) -> tuple[float, tuple[int, int]]:
+            return round(min(self.left(loss) for _, loss in arm.curve), 1), self.priority(arm.name)
+
+        return sorted(self.tested(), key=place)[:count]
 
     def mending(self) -> list[Arm]:
         """Arms that mend beside both seeds of the program as it is; of about equal ones the smallest change first."""
@@ -274,7 +282,8 @@ class _Battery:
             again.append(dataclasses.replace(arm, again=loss))
         if found and self.affords(2 * found[0].steps):
             self.as_it_is(PATIENCE * found[0].steps, deadline=self.deadline)
-        witness = self.witness()
+        again = [self.given_as_long(arm) for arm in again]
+        witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
         for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state):
             self.arms[arm.name] = arm
@@ -284,6 +293,17 @@ class _Battery:
                 said, bears_out = change.reading(arm, self.arms[UNCHANGED], self.left)
                 self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out)
         return self.result(state)
+
+    def given_as_long(self, arm: Arm) -> Arm:
+        """A change that mended at first, and of which the program as it is came within reach, is given as many steps."""
+        witness = self.witness()
+        steps = witness.unchanged.steps
+        is_close = witness.left() > judging.FAR_LEFT and not witness.is_mended_by(arm) and steps > arm.steps
+        if not is_close or not witness.is_mended_early_by(arm, arm.again) or not self.affords(2 * steps):
+            return arm
+        names = tuple(arm.name.split(JOINT))
+        other = self.arm(names, steps, seed=1)
+        return dataclasses.replace(self.arm(names, steps), again=math.inf if other.loss is None else other.loss)
 
     def result(self, state: State) -> Experiments:
         for name in self.interventions:

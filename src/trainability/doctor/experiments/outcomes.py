@@ -24,6 +24,7 @@ class Witness:
         vary: whether the outputs still depend on the input at the end; None if not seen.
         planned_steps: of the whole run; None if unknown.
         evidence: what was seen before.
+        mended_in: steps in which a change mended at first; None if none did.
     """
 
     unchanged: Arm
@@ -32,6 +33,7 @@ class Witness:
     vary: bool | None
     planned_steps: int | None
     evidence: Evidence
+    mended_in: int | None = None
 
     def left(self, steps: int | None = None) -> float:
         """What the better of both seeds leaves, after some steps or at the end of each."""
@@ -47,28 +49,29 @@ class Witness:
         rehearsal = self.evidence.rehearsal
         return rehearsal is not None and judge_rehearsal(rehearsal).verdict in ("dead", "unstable", "too slow", "stalled")
 
-    def may_get_going(self, steps: int) -> bool:
+    @property
+    def waited(self) -> bool:
+        """Whether it was stepped for at least twice as long as a change that mends needed."""
+        return self.mended_in is None or self.unchanged.steps >= 2 * self.mended_in
+
+    def may_get_going(self) -> bool:
         """Whether a program at chance may learn yet: its outputs live, and it was stepped little longer than the change, or
         more steps are planned.
-
-        Args:
-            steps: of the change that mends.
         """
         tried, first = self.unchanged.steps, self.scale.left(self.unchanged.first_loss)
         if self.vary is False or self.was_seen_to_fail():
             return False
         if self.left() > _LOST and self.left() > 0.5 * first:
             return False
-        return tried < 2 * steps or (self.planned_steps is not None and self.planned_steps > tried)
+        return not self.waited or (self.planned_steps is not None and self.planned_steps > tried)
 
     def state(self, found: Sequence[Arm]) -> State:
         """How it did, beside the changes that mend at first."""
         if not self.is_finite and not math.isfinite(self.other.curve[-1][1]):
             return "not finite"
-        steps = min((arm.steps for arm in found), default=self.unchanged.steps)
         if self.left() >= AT_CHANCE:
-            return "open" if self.may_get_going(steps) else "at chance"
-        waited = self.unchanged.steps >= 2 * steps or not self.is_finite
+            return "open" if self.may_get_going() else "at chance"
+        waited = self.waited or not self.is_finite
         return "stays above" if waited and any(self.is_mended_by(arm) for arm in found) else "learns"
 
     def is_mended_by(self, arm: Arm) -> bool:
@@ -93,7 +96,7 @@ def judged(found: Sequence[Arm], witness: Witness, state: State) -> list[Arm]:
     for arm in found:
         if arm.again is None:
             judged.append(replace(arm, outcome="not tested", reason="mends once; no time was left for the other seed"))
-        elif not witness.is_mended_early_by(arm, arm.again):
+        elif arm.steps < witness.unchanged.steps and not witness.is_mended_early_by(arm, arm.again):
             judged.append(replace(arm, outcome="no better", reason="mends with one seed and not with the other"))
         elif arm.name not in worst or state not in FAILING:
             judged.append(replace(arm, outcome="faster", reason="the program as it is gets there too, or may"))
