@@ -232,10 +232,11 @@ def null(rows: list[dict[str, Any]]) -> str:
     floor = 0.03
     apart = sorted(abs(math.log(max(at["as it is"], floor) / max(at["other seed"], floor))) for at in lefts)
     ahead = sorted(min(at["as it is"], at["other seed"]) / max(at["best change"], floor) for at in lefts)
+    middle = len(lefts) // 2
     return (
-        f"n = {len(lefts)} programs without a planted fault: two seeds differ by a factor of {math.exp(apart[len(apart) // 2]):.2f} "
-        f"(median) and {math.exp(apart[-1]):.2f} (most); the best change is ahead of the better seed by {ahead[len(ahead) // 2]:.2f} "
-        f"(median) and {ahead[-1]:.2f} (most)"
+        f"n = {len(lefts)} programs without a planted fault: what two seeds leave differs by a factor of "
+        f"{math.exp(apart[middle]):.2f} (median) and {math.exp(apart[-1]):.2f} (most); the better seed leaves "
+        f"{ahead[middle]:.2f} (median) and {ahead[-1]:.2f} (most) times what the best change leaves"
     )
 
 

@@ -95,12 +95,6 @@ def momentum_0999() -> Setup:
     return on_digits(model, sgd(model, momentum=0.999))
 
 
-@fault("momentum_usual")
-def adam_betas() -> Setup:
-    model = mlp(64, 48, 48, 10)
-    return on_digits(model, torch.optim.Adam(model.parameters(), 2e-2, betas=(0.9995, 0.9999)))
-
-
 @fault("decay_off")
 def weight_decay_05() -> Setup:
     model = he(mlp(64, 48, 48, 48, 10))

@@ -10,6 +10,7 @@ from trainability.doctor.experimented import INAPPLICABLE, Arm, Experiments, wri
 
 COLUMNS = ("change", "loss before", "loss after", "steps", "outcome", "curve")
 CURVE_WIDTH = 9
+_MOST_NAMED = 4
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SAYS = {
     "not finite": "the program as it is ends in a loss that is not finite",
@@ -53,12 +54,21 @@ def experiment_table(experiments: Experiments) -> ExperimentTable:
         title=f"Experiments, {experiments.steps:,} steps each: {said}",
         rows=tuple((_cells(arm, bottom, top), arm.outcome) for arm in shown),
         confirmed=tuple(arm.change for arm in experiments.confirmed),
-        left_out=(
-            *(f"{arm.change}: {arm.reason}" for arm in experiments.arms if not arm.curve and not _is_inapplicable(arm)),
-            *experiments.notes,
-        ),
+        left_out=(*_left_out(experiments), *experiments.notes),
         inapplicable=sum(map(_is_inapplicable, experiments.arms)),
     )
+
+
+def _left_out(experiments: Experiments) -> list[str]:
+    """Changes that were not stepped, by the reason; where it is that of many, their number."""
+    reasons: dict[str, list[str]] = {}
+    for arm in experiments.arms:
+        if not arm.curve and not _is_inapplicable(arm):
+            reasons.setdefault(arm.reason, []).append(arm.change)
+    return [
+        f"{'; '.join(changes) if len(changes) <= _MOST_NAMED else f'{len(changes)} changes'}: {reason}"
+        for reason, changes in reasons.items()
+    ]
 
 
 def _is_inapplicable(arm: Arm) -> bool:
