@@ -423,7 +423,8 @@ def norm_statistics_stand_still() -> Setup:
 def rounded_away() -> Setup:
     model = he(mlp(64, 48, 48, 10)).to(torch.bfloat16)
     x, y = digits()
-    return on_digits(model, sgd(model, 3e-4), train_loader=loader(x.to(torch.bfloat16), y))
+    optimizer = torch.optim.Adam(model.parameters(), 3e-4)
+    return on_digits(model, optimizer, train_loader=loader(x.to(torch.bfloat16), y))
 
 
 # ------------------------------------------------------------------------------------------------------------- healthy
