@@ -101,7 +101,7 @@ class _Battery:
     ) -> None:
         self.source, self.findings, self.interventions = source, findings, interventions
         self.steps, self.every, self.deadline, self.progress = max_steps, max(1, max_steps // LOOKS), deadline, progress
-        self.cost, self.total = 0.0, len(interventions) + 2
+        self.cost, self.begun, self.total = 0.0, 0, len(interventions) + 2
         self.arms: dict[str, Arm] = {}
         self.notes: list[str] = []
         self.vary: bool | None = None
@@ -148,7 +148,8 @@ class _Battery:
             suspects=tuple(dict.fromkeys(code for change in changes for code in change.suspected_by(self.findings))),
         )
         if self.progress is not None:
-            self.progress(arm.change, min(len(self.arms) + 1, self.total), self.total)
+            self.begun += 1
+            self.progress(arm.change, min(self.begun, self.total), self.total)
         began = time.monotonic()
         try:
             with self.source.variant(seed) as variant:
@@ -173,7 +174,7 @@ class _Battery:
     def one_by_one(self, names: list[str]) -> None:
         """Every change that applies; by successive halving where there is no time for all."""
         names = [name for name in sorted(names, key=self.priority) if self.applies(name)]
-        self.total = len(names) + 2
+        self.total = len(names) + 3  # the two without a change, and the longer look at the end
         spared = (PATIENCE + 2) * self.steps * self.cost
         for_all = max(self.left_seconds() - spared, 0.4 * self.left_seconds())
         rungs = (1,) if len(names) * self.steps * self.cost <= for_all else _RUNGS
