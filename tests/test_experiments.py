@@ -353,7 +353,8 @@ def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() ->
 def test_what_mends_and_what_is_only_faster() -> None:
     assert mends(0.2, 1.0)
     assert mends(0.7, 1.0)
-    assert not mends(0.8, 1.0)  # has not shown that it learns
+    assert not mends(0.9, 1.0)  # has not shown that it learns
+    assert not mends(0.8, 0.9)
     assert mends(0.05, 0.3)
     assert not mends(0.1, 0.3)  # three times as good is a faster program
     assert not mends(0.001, 0.1)  # nothing is left to mend

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 Curve = Sequence[tuple[int, float]]
 
 AT_CHANCE = 0.9  # more is left: nothing was learned that a batch's luck could not give
-LEARNED = 0.75  # a change that leaves more has not shown that the program learns with it
+LEARNED = 0.85  # a change that leaves more has not shown that the program learns with it: its outputs follow the input
+BESIDE_CHANCE = 0.85  # of what the program at chance leaves, so much or less
 LEARNED_BLIND = 0.5  # the same where chance is unknown and the first loss is the measure
 FAR = 4.0  # a program that learns fails only if it stays this many times above what the change reaches ...
 FAR_LEFT = 0.25  # ... and leaves this much
@@ -62,5 +63,5 @@ def mends(changed: float, unchanged: float, *, blind: bool = False) -> bool:
     if not changed <= (LEARNED_BLIND if blind else LEARNED):
         return False
     if unchanged >= AT_CHANCE:
-        return changed <= 0.8 * unchanged
+        return changed <= BESIDE_CHANCE * unchanged
     return unchanged >= FAR_LEFT and unchanged >= FAR * max(changed, LEAST)
