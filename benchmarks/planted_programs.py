@@ -85,8 +85,8 @@ def healthy(make: Callable[[], Setup]) -> Callable[[], Setup]:
 
 
 _WEIGHTS = ("he", "xavier", "default_weights", "recommended_weights")
-_SMALLER = ("rate_tenth", "rate_hundredth")
-_LARGER = ("rate_ten", "rate_hundred", "rate_thousand")
+_SMALLER = ("rate_hundredth", "rate_tenth")
+_LARGER = ("rate_thousand", "rate_hundred", "rate_ten")
 
 
 @fault("momentum_usual")
