@@ -33,7 +33,8 @@ def he(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     return model
 
 
@@ -47,7 +48,7 @@ def cnn(width: int = 12, act: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequentia
 def on_digits(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, *, flat: bool = True, **fields: Any) -> Setup:
     optimizer = optimizer or torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
     batches = fields.pop("train_loader", None) or loader(*digits(flat))
-    return Setup(model=model, train_loader=batches, optimizer=optimizer, rehearse_seconds=4, **fields)
+    return Setup(model=model, train_loader=batches, optimizer=optimizer, rehearse_seconds=2, **fields)
 
 
 def sgd(model: nn.Module, lr: float = 0.05, **settings: Any) -> torch.optim.Optimizer:
@@ -135,7 +136,7 @@ def sigmoid_twice() -> Setup:
     targets = F.one_hot(y, 10).float()
     return Setup(
         model=model, train_loader=loader(x, targets), loss_fn=F.binary_cross_entropy_with_logits,
-        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=4,
+        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def relu_at_the_end() -> Setup:
     x, y, _ = random_programs.table()
     return Setup(
         model=model, train_loader=loader(x, y), loss_fn=F.mse_loss, optimizer=torch.optim.Adam(model.parameters(), 1e-2),
-        rehearse_seconds=4,
+        rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -154,18 +155,18 @@ def _with_weights(model: nn.Module, change: Callable[[Tensor], Any]) -> nn.Modul
         for module in model.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 change(module.weight)
-                module.bias.zero_()
+                nn.init.zeros_(module.bias)
     return model
 
 
 @fault(*_WEIGHTS)
 def zero_weights() -> Setup:
-    return on_digits(_with_weights(mlp(64, 48, 48, 10), torch.Tensor.zero_))
+    return on_digits(_with_weights(mlp(64, 48, 48, 10), nn.init.zeros_))
 
 
 @fault(*_WEIGHTS)
 def zero_weights_cnn() -> Setup:
-    model = _with_weights(cnn(), torch.Tensor.zero_)
+    model = _with_weights(cnn(), nn.init.zeros_)
     return on_digits(model, torch.optim.Adam(model.parameters(), 3e-3), flat=False)
 
 
@@ -307,7 +308,7 @@ def targets_of_millions() -> Setup:
     model = mlp(8, 48, 48, 1)
     return Setup(
         model=model, train_loader=loader(x, y * 1e6 + 3e6), loss_fn=F.mse_loss,
-        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=4,
+        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -350,7 +351,7 @@ def broadcast_targets() -> Setup:
     model = mlp(8, 48, 48, 1)
     return Setup(
         model=model, train_loader=loader(x, y[:, 0]), loss_fn=F.mse_loss,
-        optimizer=torch.optim.Adam(model.parameters(), 1e-2), rehearse_seconds=4,
+        optimizer=torch.optim.Adam(model.parameters(), 1e-2), rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -373,7 +374,7 @@ def exclusive_or_linear() -> Setup:
     model = nn.Sequential(nn.Linear(2, 16), nn.Linear(16, 1))
     return Setup(
         model=model, train_loader=loader(x, y), loss_fn=F.binary_cross_entropy_with_logits,
-        optimizer=torch.optim.Adam(model.parameters(), 2e-2), rehearse_seconds=4,
+        optimizer=torch.optim.Adam(model.parameters(), 2e-2), rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -392,7 +393,7 @@ def batch_for_time() -> Setup:
     y = (x[..., 1].sum(1) > 0).long()
     model = _Series(batch_first=False)
     return Setup(
-        model=model, train_loader=loader(x, y), optimizer=torch.optim.Adam(model.parameters(), 5e-3), rehearse_seconds=4
+        model=model, train_loader=loader(x, y), optimizer=torch.optim.Adam(model.parameters(), 5e-3), rehearse_seconds=2
     )
 
 
@@ -509,7 +510,7 @@ def sound_noisy_regression() -> Setup:
     noisy = y + 0.7 * torch.randn(y.shape)
     return Setup(
         model=model, train_loader=loader(x, noisy), loss_fn=F.mse_loss,
-        optimizer=torch.optim.AdamW(model.parameters(), 3e-3), rehearse_seconds=4,
+        optimizer=torch.optim.AdamW(model.parameters(), 3e-3), rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -519,7 +520,7 @@ def sound_autoencoder() -> Setup:
     model = mlp(64, 32, 8, 32, 64)
     return Setup(
         model=model, train_loader=loader(x, x), loss_fn=F.mse_loss, optimizer=torch.optim.Adam(model.parameters(), 3e-3),
-        rehearse_seconds=4,
+        rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -532,7 +533,7 @@ def _drawn(family: str, task: str, **spec: Any) -> Setup:
     of = random_programs.task(task)
     return Setup(
         model=program.model, train_loader=loader(of.inputs, of.targets, batch=of.batch), loss_fn=program.loss_fn,
-        optimizer=program.optimizer, rehearse_seconds=4,
+        optimizer=program.optimizer, rehearse_seconds=2,
     )  # fmt: skip
 
 
@@ -568,5 +569,5 @@ def slow_exclusive_or() -> Setup:
     model = nn.Sequential(nn.Linear(2, 8), nn.Sigmoid(), nn.Linear(8, 1), nn.Sigmoid())
     return Setup(
         model=model, train_loader=[(x, y)], loss_fn=F.mse_loss, optimizer=torch.optim.SGD(model.parameters(), 1.0),
-        planned_steps=6000, rehearse_seconds=4,
+        planned_steps=6000, rehearse_seconds=2,
     )  # fmt: skip

@@ -21,7 +21,8 @@ from trainability.doctor.theory.moments import SignalMoments
 from trainability.doctor.theory.trace import trace
 from trainability.initialization import InitPlan, apply
 from trainability.models.vgg import build_vgg
-from trainability.prescribe.plans import promised_moments, ranked
+from trainability.prescribe.candidates import promised_moments
+from trainability.prescribe.plans import ranked
 
 PAPER_D = {"init__plan": "xavier:4,normal=0.01,xavier:3", "model__config": "D", "model__width": 1.0, "model__hidden": None}
 

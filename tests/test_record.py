@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import runs_on_disk
 import torch
 from conftest import config_of, train
 
@@ -66,6 +67,16 @@ def test_damage_in_the_middle_is_not_taken_for_a_kill(tmp_path: Path) -> None:
     (tmp_path / STEPS).write_text('{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(ValueError, match="line 2"):
         read_rows(tmp_path / STEPS)
+
+
+@pytest.mark.parametrize("field", ["explains", "measurements", "layers", "rule", "severity"])
+@pytest.mark.parametrize("wrong", [7, {"a": 1}, True])
+def test_a_finding_with_a_field_of_another_type_is_refused(tmp_path: Path, field: str, wrong: object) -> None:
+    record = runs_on_disk.begin(tmp_path / "run")
+    runs_on_disk.diagnosed(record, 4, "dead", {**runs_on_disk.FINDING, field: wrong})
+    with pytest.raises(ValueError, match=field) as refused:
+        read_run(record.folder)
+    assert "findings.json" in str(refused.value)
 
 
 def test_not_a_number_is_null(tmp_path: Path) -> None:

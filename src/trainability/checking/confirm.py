@@ -99,7 +99,7 @@ def experimented(
 def _interventions(setup: Setup) -> dict[str, Intervention]:
     with randomness_restored(), generators_restored(setup.train_loader):
         first = next(iter(setup.train_loader), None)
-    images = first[0] if is_pair(first) and isinstance(first[0], Tensor) else None
+    images = first[0] if first is not None and is_pair(first) and isinstance(first[0], Tensor) else None
     model = setup.whole_model
     parameter = next(model.parameters(), None) if model is not None else None
     if images is None or not images.is_floating_point() or images.dim() < 2 or parameter is None:

@@ -25,6 +25,7 @@ from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from trainability.cli.explain import explain
 from trainability.cli.pack import pack
 from trainability.cli.parsing import Command, parse, print_completion, value_of
+from trainability.cli.plan import plan
 from trainability.cli.report import report, watch
 from trainability.cli.runs import runs
 from trainability.cli.train import train
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Command] = {
     "check": check,
     "confirm": confirm,
     "diagnose": diagnose,
+    "plan": plan,
     "explain": explain,
     "watch": watch,
     "runs": runs,
@@ -75,7 +77,7 @@ COMMANDS: dict[str, Command] = {
 
 def _expand(arguments: list[str]) -> list[str]:
     """Put the flags of `--resume` and `--recipe` before the user's own."""
-    if not arguments or arguments[0] not in ("train", "check", "confirm"):
+    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None
@@ -111,9 +113,9 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
 
 
 def _print_version() -> int:
-    from trainability import __version__
+    from importlib import metadata
 
-    print(f"trainability {__version__}")
+    print(f"trainability {metadata.version('trainability')}")
     return 0
 
 

@@ -60,15 +60,25 @@ def check_seal(path: Path) -> None:
         ValueError: it has no digest, or the digest does not match.
     """
     with path.open("rb") as file:
-        num_bytes = os.fstat(file.fileno()).st_size - len(_LENGTH) - _DIGITS
-        file.seek(max(0, num_bytes))
-        trailer = file.read()
-        if num_bytes < 0 or not trailer.startswith(_LENGTH):
-            raise ValueError("it does not end with its checksum: it is truncated, damaged, or of an older version")
-        file.seek(0)
-        digest, left = hashlib.sha256(), num_bytes
-        while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
-            digest.update(chunk)
-            left -= len(chunk)
+        check_open(file)
+
+
+def check_open(file: BinaryIO) -> None:
+    """Verify the digest of a sealed zip that is open, on disk or in memory.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it has no digest, or the digest does not match.
+    """
+    num_bytes = file.seek(0, os.SEEK_END) - len(_LENGTH) - _DIGITS
+    file.seek(max(0, num_bytes))
+    trailer = file.read()
+    if num_bytes < 0 or not trailer.startswith(_LENGTH):
+        raise ValueError("it does not end with its checksum: it is truncated, damaged, or of an older version")
+    file.seek(0)
+    digest, left = hashlib.sha256(), num_bytes
+    while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+        digest.update(chunk)
+        left -= len(chunk)
     if left or digest.hexdigest().encode() != trailer[len(_LENGTH) :]:
         raise ValueError("its checksum is wrong")

@@ -112,7 +112,7 @@ def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
         "layers": some_layers(layers),
         "tested": tested_text(field_of(finding, "tested")),
         "change": text("remedy"),
-        "explains": ", ".join(field_of(finding, "explains") or ()),
+        "explains": ", ".join(map(str, field_of(finding, "explains") or ())),
         "source": text("source"),
         "code": code if code != rule else "",
         "more": where_to_read(rule, text("read_more")) if rule else "",

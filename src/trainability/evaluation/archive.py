@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainability.disk import regular, whole
+from trainability.disk import regular, seal, whole
 
 
 def write(arrays: Mapping[str, Any], path: Path) -> None:
@@ -20,24 +20,27 @@ def write(arrays: Mapping[str, Any], path: Path) -> None:
     Raises:
         OSError: they cannot be written; the old file is unchanged.
     """
+    made = io.BytesIO()
+    np.savez_compressed(made, **arrays)
     with whole.replacing(path) as file:
-        np.savez_compressed(file, **arrays)
+        sealing = seal.Sealing(file)
+        sealing.write(made.getbuffer())
+        sealing.seal()
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read arrays, verifying each checksum first: numpy alone parses headers before it verifies.
+    """Read arrays, verifying the file's checksum first: those of its members do not cover their names.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: it is damaged, or not such a file.
+        ValueError: it is damaged, not such a file, or of a version that wrote no checksum.
     """
     try:
-        data = regular.read(path)
-        with zipfile.ZipFile(io.BytesIO(data)) as members:
-            is_whole = members.testzip() is None
-        if is_whole:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+        data = io.BytesIO(regular.read(path))
+        seal.check_open(data)
+        data.seek(0)
+        with np.load(data, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):

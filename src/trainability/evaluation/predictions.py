@@ -126,7 +126,10 @@ def load(path: Path) -> Predictions:
     except FileNotFoundError:
         raise ValueError(f"{path}: no predictions; trainability evaluate {path.parent} makes them") from None
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path}: not the predictions of a run; the file was changed or damaged") from None
+        raise ValueError(
+            f"{path}: not the predictions of a run; the file was changed or damaged, or is of a version without a"
+            f" checksum; trainability evaluate {path.parent} makes it anew"
+        ) from None
 
 
 def _fit(kept: Predictions) -> bool:

@@ -63,4 +63,7 @@ def load(path: Path) -> dict[int, np.ndarray]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no thumbnails; trainability evaluate {path.parent} makes them") from None
     except ValueError:
-        raise ValueError(f"{path}: not the thumbnails of a run; the file was changed or damaged") from None
+        raise ValueError(
+            f"{path}: not the thumbnails of a run; the file was changed or damaged, or is of a version without a"
+            f" checksum; trainability evaluate {path.parent} makes it anew"
+        ) from None

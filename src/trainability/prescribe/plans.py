@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -11,14 +9,13 @@ from torch import Tensor, nn
 from trainability import initialization
 from trainability.doctor import input_moments, predict, trace, weight_moments
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
-from trainability.doctor.theory.moments import SignalMoments, WeightMoments
+from trainability.doctor.theory.moments import SignalMoments
 from trainability.doctor.theory.trace import Trace
 from trainability.initialization import InitPlan
-from trainability.initialization.weights import weight_of
+from trainability.prescribe.candidates import plans, promised_moments
 
 # A further segment must bring the budget this much nearer to 0, because short plans are easier to read.
 _SEGMENT_COST = 0.3
-_STDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,33 +93,9 @@ def ranked(model: nn.Module, trace: Trace, images: SignalMoments, *, like: InitP
     """
     found = []
     own = weight_moments(model)
-    for plan in _plans(len(initialization.weight_layers(model)), like):
+    for plan in plans(model, like):
         prediction = predict(trace, {**own, **promised_moments(plan, model)}, images)
         if prediction.log10_gain is not None:
             budget = prediction.log10_gain + prediction.log10_input
             found.append(Candidate(plan=plan, budget=budget))
     return sorted(found, key=lambda candidate: abs(candidate.budget) + _SEGMENT_COST * len(candidate.plan.segments))
-
-
-def promised_moments(plan: InitPlan, model: nn.Module) -> dict[str, WeightMoments]:
-    """Return the second moments of a model's weights under a plan, by parameter name; biases are zero."""
-    layers = initialization.weight_layers(model)
-    return {
-        f"{name}.weight" if name else "weight": WeightMoments(
-            shape=tuple(weight_of(module).shape),
-            variance=initialization.promised_std(segment, module) ** 2,
-            bias_mean_square=0.0,
-        )
-        for (name, module), segment in zip(layers, plan.resolve(len(layers)), strict=True)
-    }
-
-
-def _plans(num_layers: int, like: InitPlan | None) -> Iterator[InitPlan]:
-    for scheme in ("he", "xavier", "lecun"):
-        yield InitPlan.parse(scheme)
-    for count in range(1, num_layers):
-        yield InitPlan.parse(f"xavier:{count},he")
-        yield InitPlan.parse(f"he:{count},xavier")
-    used = like.segments if like is not None else ()
-    for std in _STDS if any(s.value is not None for s in used) else ():
-        yield InitPlan(segments=tuple(s if s.value is None else dataclasses.replace(s, value=std) for s in used))

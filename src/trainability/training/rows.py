@@ -36,6 +36,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "status": (str,),
     "class_names": (list,),
     "findings": (list,),
+    "explains": (list,),
+    "measurements": (list,),
+    "not_checked": (list,),
     "layers": (list,),
     "shape": (list,),
     "num_train": (int,),
@@ -88,6 +91,8 @@ def check(row: Any, where: str) -> Row:
             raise ValueError(f"{where}: {key} is {_said(value)}, not a number; {CHANGED}")
         if isinstance(value, int) and abs(value) >= _LARGEST:
             raise ValueError(f"{where}: {key} is {_said(value)}; {CHANGED}")
+    for number, finding in enumerate(row.get("findings", ()), start=1):
+        check(finding, f"{where}: finding {number}")
     for key in ("step", "epoch"):
         if row.get(key, 0) < 0:
             raise ValueError(f"{where}: {key} is {row[key]}; {CHANGED}")

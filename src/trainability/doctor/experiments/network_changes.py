@@ -29,16 +29,20 @@ def _probabilities(variant: Variant) -> int | None:
     return None
 
 
-def _each_output(variant: Variant, change: Callable[[Tensor], Tensor]) -> None:
-    """Changes the model's output, which is a tensor."""
-    handle = modules(variant.model)[0].register_forward_hook(lambda module, args, output: change(output))
-    variant.closing.callback(handle.remove)
+def _change_output(variant: Variant, module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Changes what a module returns, where that is a tensor."""
+
+    def changed(module: nn.Module, args: Any, output: Any) -> Any:
+        return change(output) if isinstance(output, Tensor) else output
+
+    variant.closing.callback(module.register_forward_hook(changed).remove)
 
 
 def _takes_probabilities_for_logits(variant: Variant) -> bool:
     output = variant.output
-    fits = output is not None and variant.task.loss == "binary_cross_entropy_with_logits"
-    return fits and bool(((output >= 0) & (output <= 1)).all())
+    if output is None or variant.task.loss != "binary_cross_entropy_with_logits":
+        return False
+    return bool(((output >= 0) & (output <= 1)).all())
 
 
 def _last(variant: Variant) -> tuple[nn.Module, str, nn.Module] | None:
@@ -90,8 +94,7 @@ def _stacked(variant: Variant) -> list[nn.Module]:
 
 def _with_relu_between(variant: Variant) -> None:
     for layer in _stacked(variant):
-        handle = layer.register_forward_hook(lambda module, args, output: torch.relu(output))
-        variant.closing.callback(handle.remove)
+        _change_output(variant, layer, torch.relu)
 
 
 def _dropping(variant: Variant) -> list[tuple[nn.Module, str]]:
@@ -156,11 +159,13 @@ def _in_float32(variant: Variant) -> None:
 
 
 def _log_probabilities(variant: Variant) -> None:
-    _each_output(variant, lambda output: output.clamp_min(_TINY).log())
+    _change_output(variant, modules(variant.model)[0], lambda output: output.clamp_min(_TINY).log())
 
 
 def _logits(variant: Variant) -> None:
-    _each_output(variant, lambda output: output.clamp_min(_TINY).log() - (1 - output).clamp_min(1e-7).log())
+    _change_output(
+        variant, modules(variant.model)[0], lambda output: output.clamp_min(_TINY).log() - (1 - output).clamp_min(1e-7).log()
+    )
 
 
 NETWORK_CHANGES = named(

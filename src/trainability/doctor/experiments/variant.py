@@ -149,6 +149,7 @@ def run(variant: Variant, steps: int, *, deadline: float = math.inf, every: int 
     try:
         with torch.enable_grad():
             curve = [(0, look(variant, loop, reference, state))]
+            loss: float | None = None
             for number in range(1, steps + 1):
                 loss = loop.run(to_device(cloned(variant.batches[(number - 1) % len(variant.batches)]), loop.device))
                 ends = number == steps or time.monotonic() > deadline or (loss is not None and not math.isfinite(loss))

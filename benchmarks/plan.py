@@ -1,0 +1,120 @@
+"""Whether the first plan that `trainability plan` proposes trains, with what was known in September 2014.
+
+    OMP_NUM_THREADS=1 python benchmarks/plan.py            # about half an hour on one core; goes on where it was stopped
+
+VGG-D and VGG-E at a quarter of their width, and a plain net of 34 layers (33 convolutions of 3x3 and a linear layer, at 16 to
+64 channels), on the built-in digits at 32 pixels, standardised: SGD, learning rate as proposed (0.01 to begin with), momentum
+0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01) everywhere. A net has trained at the step at
+which the mean of its last 20 losses falls below half of ln 10; one that has not within the limit has not.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import torch
+from default_init import digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import init_
+from trainability.doctor.setup import Setup
+from trainability.initialization import InitPlan
+from trainability.models.vgg import build_vgg
+from trainability.prescribe.search import propose
+from trainability.training.record import environment
+
+RESULTS = Path(__file__).parent / "results" / "plan.json"
+NETS = ("D", "E", "plain-34")
+LATER_THAN_2014 = ("he", "he-uniform")  # He et al., February 2015
+SEEDS, LIMIT, BATCH_SIZE, LR = 5, 1000, 32, 0.01
+
+
+def plain_34() -> nn.Sequential:
+    """Thirty-three 3x3 convolutions with ReLU, no normalisation, no shortcut, and a linear layer."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()]
+    channels = 16
+    for width, count in ((16, 10), (32, 11), (64, 11)):
+        for number in range(count):
+            stride = 2 if number == 0 and width > 16 else 1
+            layers += [nn.Conv2d(channels, width, 3, stride=stride, padding=1), nn.ReLU()]
+            channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
+
+
+def build(net: str) -> nn.Module:
+    """One of `NETS`."""
+    return plain_34() if net == "plain-34" else build_vgg(net, num_classes=10, crop=32, width=0.25)
+
+
+def images_and_labels() -> tuple[Tensor, Tensor]:
+    """(1797, 3, 32, 32) float32, and the labels."""
+    pixels, labels = digits()
+    large = F.interpolate(pixels.view(-1, 1, 8, 8), size=32, mode="bilinear")
+    return ((large - large.mean()) / large.std()).expand(-1, 3, -1, -1).contiguous(), labels
+
+
+def proposed(net: str) -> tuple[str, float, float]:
+    """The first proposal, its learning rate, and the seconds that it took."""
+    images, labels = images_and_labels()
+    model = build(net)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
+    batches = [(images[at : at + BATCH_SIZE], labels[at : at + BATCH_SIZE]) for at in range(0, 512, BATCH_SIZE)]
+    setup = Setup(model=model, train_loader=batches, loss_fn=F.cross_entropy, optimizer=optimizer)
+
+    def is_allowed(plan: InitPlan) -> bool:
+        return all(segment.scheme not in LATER_THAN_2014 for segment in plan.segments)
+
+    began = time.perf_counter()
+    best = propose(setup, is_allowed=is_allowed)[0]
+    return str(best.plan), best.lr or LR, time.perf_counter() - began
+
+
+def trained(net: str, plan: str, lr: float, seed: int) -> int | None:
+    """The step at which a net has trained; None if not within the limit."""
+    images, labels = images_and_labels()
+    torch.manual_seed(seed)
+    model = init_(build(net), plan, seed=seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    recent: deque[float] = deque(maxlen=20)
+    for step in range(1, LIMIT + 1):
+        chosen = torch.randint(0, len(images), (BATCH_SIZE,))
+        loss = F.cross_entropy(model(images[chosen]), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        recent.append(loss.item())
+        if not math.isfinite(recent[-1]):
+            return None
+        if len(recent) == 20 and sum(recent) / 20 < 0.5 * math.log(10):
+            return step
+    return None
+
+
+def main() -> None:
+    """Propose, train, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    seeds = parser.parse_args().seeds
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": {}}
+    results["environment"] = environment(device=torch.device("cpu"), world_size=1)
+    print(f"{'net':9} {'plan':50} {'lr':>6}  steps until trained, by seed (limit {LIMIT})")
+    for net in NETS:
+        best, lr, seconds = proposed(net)
+        for plan, rate in ((best, lr), ("xavier", LR), ("normal=0.01", LR)):
+            row = results["rows"].setdefault(f"{net}: {plan}", {"net": net, "plan": plan, "lr": rate, "steps": []})
+            if plan == best:
+                row["seconds_to_propose"] = round(seconds, 2)
+            while len(row["steps"]) < seeds:
+                row["steps"].append(trained(net, plan, rate, len(row["steps"])))
+                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            steps = ", ".join("never" if step is None else str(step) for step in row["steps"])
+            print(f"{net:9} {plan if len(plan) <= 50 else plan[:47] + '...':50} {rate:6g}  {steps}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

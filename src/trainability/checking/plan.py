@@ -1,0 +1,131 @@
+"""`plan` for a run of this package, or for a `Setup`: initialisation, learning rate, and the flags or code that use them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainability.config import RunConfig
+from trainability.config.period import check_period
+from trainability.data import dataset
+from trainability.data.packed import Progress
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.setup import Setup
+from trainability.initialization import InitPlan
+from trainability.models.vgg import set_dropout_keys
+from trainability.prescribe.search import TOP, Proposal, propose
+from trainability.training import engine as engines
+from trainability.training.parts import TrainingParts, assemble
+
+Varied = Literal["lr", "input"]
+VARIED: tuple[Varied, ...] = ("lr", "input")
+_NUM_IMAGES = 2048
+"""Enough batches for the steps that are tried; of a generated set, no more are made."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Batches:
+    """The training batches of the first epoch, as pairs; can be read again."""
+
+    parts: TrainingParts
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for step in self.parts.loader.steps(0):
+            for micro in step:
+                yield micro.images, micro.labels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunPlans:
+    """Plans for a run of `train`.
+
+    Attributes:
+        config: the run with the best of them: its plan, its learning rate and, if that was changed, `data.input`.
+        proposals: the best first, for the input of `config`.
+    """
+
+    config: RunConfig
+    proposals: list[Proposal]
+
+
+def plans_for_run(
+    config: RunConfig,
+    *,
+    vary: tuple[Varied, ...] = VARIED,
+    top: int = TOP,
+    seconds: float = 0.0,
+    progress: Progress | None = None,
+) -> RunPlans:
+    """Propose plans for a run of `train`. `run.period` keeps out schemes that were published later.
+
+    Args:
+        config: complete.
+        vary: what else than the initialisation may be proposed: another learning rate ("lr"), standardised inputs ("input")
+            where the mean is subtracted only, which leaves the first layer a signal that no usual scheme is for.
+        top: as for `propose`.
+        seconds: as for `propose`.
+        progress: called with the progress of packing, if the data set has to be packed first.
+
+    Raises:
+        ValueError: `train` would refuse the configuration too, or no scheme was published by then.
+    """
+    if "input" in vary and config.data.input == "mean":
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, input="standard"))
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=_NUM_IMAGES, num_val=8, progress=progress)
+    if config.optim.batch_size > num_train:
+        raise ValueError(
+            f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"
+        )
+    batch_size = min(config.optim.batch_size, len(data.train))
+    optim = dataclasses.replace(config.optim, batch_size=batch_size, micro_batch_size=None)
+    with engines.start(config.run) as engine:
+        parts = assemble(dataclasses.replace(config, optim=optim), engine, data=data)
+        set_dropout_keys(parts.model, None)
+        setup = Setup(
+            model=parts.model,
+            train_loader=_Batches(parts=parts),
+            loss_fn=F.cross_entropy,
+            optimizer=parts.optimizer,
+            clip=config.optim.clip,
+        )
+        found = propose(
+            setup,
+            like=InitPlan.parse(config.init.plan),
+            is_allowed=lambda plan: _is_allowed(config, plan),
+            vary_lr="lr" in vary,
+            top=top,
+            seconds=seconds,
+            seed=config.run.seed,
+        )
+    best = found[0]
+    lr = config.optim.lr if best.lr is None else best.lr
+    init, optim = dataclasses.replace(config.init, plan=str(best.plan)), dataclasses.replace(config.optim, lr=lr)
+    return RunPlans(config=dataclasses.replace(config, init=init, optim=optim), proposals=found)
+
+
+def plans_for_setup(setup: Setup, *, vary_lr: bool = True, top: int = TOP, seconds: float = 0.0) -> list[Proposal]:
+    """Propose plans for the model of a `Setup`, the best first; nothing of it is changed, random states included.
+
+    Args:
+        setup: one model, and batches (input, label).
+        vary_lr: as for `propose`.
+        top: as for `propose`.
+        seconds: as for `propose`.
+
+    Raises:
+        ValueError: as for `propose`.
+    """
+    with randomness_restored(), generators_restored(setup.train_loader):
+        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds)
+
+
+def _is_allowed(config: RunConfig, plan: InitPlan) -> bool:
+    try:
+        check_period(dataclasses.replace(config, init=dataclasses.replace(config.init, plan=str(plan))))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""`trainability plan`: initialisations and learning rates that will train, ranked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from trainability import config as configuration
+from trainability.config import RunConfig, in_range
+from trainability.disk import whole
+
+if TYPE_CHECKING:
+    from trainability.prescribe.search import Proposal
+
+
+def plan(
+    config: Annotated[RunConfig, arg(name="")],
+    target: Annotated[Positional[str | None], arg(metavar="[MODULE:FUNCTION]")] = None,
+    *,
+    recipe: Path | None = None,
+    top: int = 5,
+    seconds: float = 0.0,
+    vary: tuple[Literal["lr", "input"], ...] = ("lr", "input"),
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Propose an initialisation that will train, and the learning rate that goes with it, for a run or for your own model.
+
+    Ranks plans by the closed form, without drawing a weight; measures the first update of the best; with --seconds, trains
+    the first few for some steps on copies and puts first what learned most. --run.period 2014-09 proposes only what was
+    published by then. Writes nothing but --out.
+
+    Exit code: 0, or 2 for an unusable value.
+
+    Args:
+        config: the run, with the flags of train; its --init.plan is considered with other standard deviations too.
+        target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no flags of train.
+        recipe: TOML file with the same names, as for train.
+        top: how many plans to propose.
+        seconds: for trying them, shared by all.
+        vary: what else may be proposed: another learning rate; standardised inputs in place of subtracted means. Empty for
+            neither.
+        out: write the best plan's run as a recipe (TOML) for train.
+        json: print JSON.
+    """
+    in_range("top", top, at_least=1)
+    in_range("seconds", seconds, at_least=0)
+    if target is not None:
+        if recipe is not None or out is not None or config != RunConfig():
+            raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
+        return _show(_for_target(target, top, seconds, "lr" in vary), as_json=json, flags=None)
+
+    from trainability.checking.plan import plans_for_run
+    from trainability.cli.progress import progress_of
+    from trainability.terminal.console import plain_console
+
+    config = config.completed()
+    with progress_of(plain_console()) as progress:
+        found = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress)
+    if out is not None:
+        whole.write(out, configuration.to_toml(found.config).encode())
+    changed = {line.split()[0] for line in configuration.differences(config, found.config)} | {"init.plan"}
+    return _show(found.proposals, as_json=json, flags=_flags(found.config, changed))
+
+
+def _flags(config: RunConfig, names: set[str]) -> str:
+    """Write fields as flags of `train`."""
+    flags = configuration.field_flags()
+    values = {
+        f"{section}.{flag}": getattr(getattr(config, section), field)
+        for section, fields in flags.items()
+        for flag, field in fields.items()
+    }
+    return " ".join(f"--{name} {shlex.quote(str(values[name]))}" for name in values if name in names)
+
+
+def _for_target(target: str, top: int, seconds: float, vary_lr: bool) -> list[Proposal]:
+    from trainability.checking.plan import plans_for_setup
+    from trainability.checking.target import load_setup
+
+    return plans_for_setup(load_setup(target), vary_lr=vary_lr, top=top, seconds=seconds)
+
+
+def _show(found: list[Proposal], *, as_json: bool, flags: str | None) -> int:
+    if as_json:
+        rows = [{**dataclasses.asdict(proposal), "plan": str(proposal.plan)} for proposal in found]
+        print(json_module.dumps(rows, indent=2, allow_nan=False))
+        return 0
+    from trainability.terminal.console import plain_console
+    from trainability.terminal.plan import print_plans
+
+    print_plans(plain_console(), found, flags=flags)
+    return 0

@@ -1,0 +1,47 @@
+"""How proposed plans look in a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from trainability.formats import NONE, number, signed
+from trainability.prescribe.search import Proposal
+
+
+def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -> None:
+    """Print proposals as a table, what its columns mean, and what to paste.
+
+    Args:
+        console: of the output.
+        found: the best first.
+        flags: of `train`, for the best; `None` for the user's own model, for which code is printed.
+    """
+    is_tried = any(proposal.num_steps for proposal in found)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("initialisation", overflow="fold")
+    headings = ("budget", "rate", "critical step", *(("loss", "after", "steps") if is_tried else ()))
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for proposal in found:
+        row = [str(proposal.plan), signed(proposal.budget), number(proposal.lr), number(proposal.multiple, ".3g")]
+        if is_tried:
+            row += [number(proposal.loss_before), number(proposal.loss_after), str(proposal.num_steps or NONE)]
+        table.add_row(*row)
+    console.print(table)
+    lines = ["budget: log10 of what the layers and the input make of the signal's mean square; 0 keeps it"]
+    lines.append("critical step: how many times longer the first update could be before the loss rises; below 1 it is too long")
+    if is_tried:
+        lines.append(
+            "loss, after: on a fixed batch, as initialised and after that many steps on a copy; what differs by less"
+            " than 5 % keeps the order of the closed form"
+        )
+    elif all(proposal.num_steps == 0 for proposal in found[1:]) and len(found) > 1:
+        lines.append("only the first is measured; --seconds 30 tries them all")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    best = found[0]
+    rate = "" if best.lr is None else f"  # and a learning rate of {best.lr:g}"
+    code = f'trainability.init_(model, "{best.plan}", seed=0){rate}' if flags is None else f"to paste: {flags}"
+    console.print(f"\n{code}", highlight=False, soft_wrap=True)

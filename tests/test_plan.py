@@ -1,0 +1,199 @@
+"""Proposed plans: the closed form against the full prediction, what is allowed, and nothing of the user's changed."""
+
+import copy
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trainability.checking.plan import plans_for_setup
+from trainability.cli import program as cli
+from trainability.doctor import input_moments, predict, trace, weight_moments
+from trainability.doctor.setup import Setup
+from trainability.initialization import InitPlan, apply
+from trainability.models.vgg import build_vgg
+from trainability.prescribe.candidates import plan_by_fan_in, plans_with_solved_std, promised_moments
+from trainability.prescribe.search import by_closed_form, propose
+
+
+def deep(depth: int = 12, *, scale: float = 1.0) -> tuple[nn.Sequential, list[tuple[torch.Tensor, torch.Tensor]]]:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for _ in range(depth - 1):
+        layers += [nn.Linear(32, 32), nn.ReLU()]
+    labels = torch.arange(64) % 4
+    inputs = scale * (torch.randn(64, 32) + F.one_hot(labels, 32))
+    return nn.Sequential(*layers, nn.Linear(32, 4)), [(inputs, labels)] * 4
+
+
+def setup_of(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]], lr: float = 0.05) -> Setup:
+    return Setup(
+        model=model, train_loader=batches, loss_fn=F.cross_entropy, optimizer=torch.optim.SGD(model.parameters(), lr=lr)
+    )
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_the_first_proposal_keeps_the_signal(scale: float) -> None:
+    model, batches = deep(scale=scale)
+    best = propose(setup_of(model, batches))[0]
+    assert best.budget is not None
+    assert abs(best.budget) < 0.5
+    apply(best.plan, model, seed=3)
+    with torch.no_grad():
+        rms = float(model(batches[0][0]).square().mean().sqrt())
+    assert 0.1 < rms < 10
+
+
+def test_budgets_agree_with_the_full_prediction() -> None:
+    model = build_vgg("A", num_classes=10, crop=32, width=0.25)
+    images = torch.randn(8, 3, 32, 32)
+    structure, own, moments = trace(model, (8, 3, 32, 32)), weight_moments(model), input_moments(images)
+    for proposal in by_closed_form(model, images):
+        prediction = predict(structure, {**own, **promised_moments(proposal.plan, model)}, moments)
+        assert prediction.log10_gain is not None
+        assert proposal.budget == pytest.approx(prediction.log10_gain + prediction.log10_input)
+
+
+def test_a_solved_standard_deviation_brings_the_budget_to_0() -> None:
+    model = build_vgg("B", num_classes=10, crop=32, width=0.25)
+    structure, own = trace(model, (8, 3, 32, 32)), weight_moments(model)
+    moments = input_moments(30 * torch.randn(8, 3, 32, 32))
+
+    def budget(plan: InitPlan) -> float:
+        prediction = predict(structure, {**own, **promised_moments(plan, model)}, moments)
+        assert prediction.log10_gain is not None
+        return prediction.log10_gain + prediction.log10_input
+
+    reference = InitPlan.parse("xavier")
+    variances = {name.removesuffix(".weight"): m.variance for name, m in promised_moments(reference, model).items()}
+    found = list(plans_with_solved_std(model, variances, budget(reference)))
+    assert len(found) > 30
+    for plan in found:  # a standard deviation of two digits leaves up to 2.5 % a layer
+        assert abs(budget(plan)) < 0.3, str(plan)
+
+
+def test_the_plan_by_fan_in_is_he_s() -> None:
+    model = build_vgg("D", num_classes=10, crop=32, width=0.25)
+    plan = plan_by_fan_in(model)
+    assert all(segment.scheme == "normal" for segment in plan.segments)
+    gains = [m.variance for m in promised_moments(plan, model).values()]
+    he = [m.variance for m in promised_moments(InitPlan.parse("he"), model).values()]
+    assert gains == pytest.approx(he, rel=0.1)  # of two digits
+
+
+def test_only_allowed_plans_are_proposed() -> None:
+    model, batches = deep()
+
+    def is_allowed(plan: InitPlan) -> bool:
+        return all(segment.scheme != "he" for segment in plan.segments)
+
+    found = propose(setup_of(model, batches), is_allowed=is_allowed, top=20)
+    assert found
+    assert all(is_allowed(proposal.plan) for proposal in found)
+    with pytest.raises(ValueError, match="no plan is allowed"):
+        propose(setup_of(model, batches), is_allowed=lambda plan: False)
+
+
+@pytest.mark.parametrize(("lr", "changes"), [(0.05, False), (500.0, True), (1e-9, True)])
+def test_the_rate_changes_where_the_critical_step_asks_for_it(lr: float, changes: bool) -> None:
+    model, batches = deep(4)
+    best = propose(setup_of(model, batches, lr))[0]
+    assert best.lr is not None
+    assert best.multiple is not None
+    assert (best.lr != lr) == changes
+    assert 1 < best.multiple < 1000
+    kept = propose(setup_of(model, batches, lr), vary_lr=False)[0]
+    assert kept.lr == lr
+
+
+def test_what_is_tried_learns_and_nothing_of_the_user_s_changes() -> None:
+    model, batches = deep(6)
+    setup = setup_of(model, batches)
+    before = copy.deepcopy(model.state_dict())
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    found = plans_for_setup(setup, seconds=6, top=2)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert setup.single_optimizer is not None
+    assert not setup.single_optimizer.state
+    assert [group["lr"] for group in setup.single_optimizer.param_groups] == [0.05]
+    best = found[0]
+    assert best.num_steps > 0
+    assert best.loss_after is not None
+    assert best.loss_before is not None
+    assert best.loss_after < best.loss_before
+
+
+class Residual(nn.Module):
+    """Ten residual blocks without normalisation: gains do not multiply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(32, 32) for _ in range(10))
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = x + torch.relu(block(x))
+        return self.head(x)
+
+
+def test_nets_whose_gains_do_not_multiply_are_ranked_by_their_predicted_outputs() -> None:
+    _, batches = deep()
+    best, *rest = propose(setup_of(Residual(), batches), top=30)
+    assert best.budget is not None
+    assert abs(best.budget) <= min(abs(p.budget) for p in rest if p.budget is not None) + 0.5
+
+
+def test_token_ids_get_the_usual_schemes() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(20, 16), nn.Flatten(), nn.Linear(16 * 8, 32), nn.ReLU(), nn.Linear(32, 20))
+    tokens = torch.randint(0, 20, (32, 8))
+    best = propose(setup_of(model, [(tokens, tokens[:, 0])] * 3))[0]
+    assert best.multiple is not None
+
+
+@pytest.mark.parametrize(
+    ("setup", "words"),
+    [
+        (lambda: setup_of(nn.Linear(4, 2), [{"x": torch.zeros(2, 4)}]), "input, label"),  # type: ignore[list-item]
+        (lambda: setup_of(nn.BatchNorm1d(4), [(torch.zeros(2, 4), torch.zeros(2).long())]), "no convolution or linear"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(setup, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as refused:
+        propose(setup())
+    assert "\n" not in str(refused.value)
+
+
+def test_the_command_keeps_to_the_period_and_writes_a_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model.config", "D", "--run.period", "2014-09", "--optim.schedule", "plateau", "--model.width", "0.125"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plan", *flags, "--out", "mine.toml", "--json"])
+    assert stop.value.code == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 5
+    assert all("he" not in row["plan"].replace("xavier", "") for row in rows)
+    assert abs(rows[0]["budget"]) < 0.5
+    assert math.isfinite(rows[0]["multiple"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["check", "--recipe", "mine.toml", "--json"])
+    diagnosis = json.loads(capsys.readouterr().out)
+    assert diagnosis["verdict"] not in ("dead", "unstable")
+
+
+@pytest.mark.parametrize("wrong", [["--top", "0"], ["--seconds", "-1"], ["--vary", "momentum"], ["some:thing", "--out", "x"]])
+def test_wrong_values_are_one_line(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plan", *wrong])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
