@@ -21,11 +21,13 @@ import math
 import platform
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import random_programs
 import torch
 from planted_programs import FAULTS, HEALTHY
 from torch import Tensor, nn
@@ -52,8 +54,27 @@ _STEPPED = {
 def cases(folder: Path) -> dict[str, Callable[[], Setup]]:
     """Programs of `shared/cases`, as their loops would be given."""
     sys.path.insert(0, str(folder))
+    with contextlib.suppress(ImportError):
+        import sklearn.datasets  # noqa: F401
+    if "sklearn" not in sys.modules:
+        _stand_in()
     names = [path.stem for path in sorted(folder.glob("*.py")) if path.stem not in ("common", "lm")]
     return {name: functools.partial(_case, name) for name in names}
+
+
+def _stand_in() -> None:
+    """Where scikit-learn is not installed: the same digits from this package, and a made-up table in place of its diabetes."""
+    images, labels = random_programs.digits()
+    images = (images[:, 0] - images.min()) / (images.max() - images.min()) * 16
+    noise = torch.Generator().manual_seed(0)
+    x = torch.randn(442, 10, generator=noise)
+    y = 150 + 40 * x @ torch.randn(10, generator=noise) + 50 * torch.randn(442, generator=noise)
+    found = types.ModuleType("sklearn.datasets")
+    found.load_digits = lambda: types.SimpleNamespace(  # type: ignore[attr-defined]
+        images=images.numpy(), data=images.flatten(1).numpy(), target=labels.numpy()
+    )
+    found.load_diabetes = lambda: types.SimpleNamespace(data=x.numpy(), target=y.numpy())  # type: ignore[attr-defined]
+    sys.modules |= {"sklearn": types.ModuleType("sklearn"), "sklearn.datasets": found}
 
 
 def _case(name: str) -> Setup:
@@ -256,23 +277,27 @@ def main() -> None:
     parser.add_argument("--cases", type=Path, help="folder of the shared cases, in place of the programs here")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--out", type=Path, help="record; of one that is there, only the programs that it lacks are asked about"
+    )
     chosen_by = parser.parse_args()
     torch.set_num_threads(1)
     time.monotonic = time.process_time  # type: ignore[assignment]
     warnings.simplefilter("ignore")  # a planted fault has its warnings
-    rows = []
+    rows = json.loads(chosen_by.out.read_text())["programs"] if chosen_by.out is not None and chosen_by.out.exists() else []
+    done = {row["program"] for row in rows}
     for name, make, undone_by in chosen(chosen_by.only, chosen_by.cases):
+        if name in done:
+            continue
         with contextlib.redirect_stdout(sys.stderr):
             row = measured(name, make, undone_by, chosen_by.seconds, chosen_by.steps)
         rows.append(row)
         print(table([row]), flush=True)
-    print(summary(rows))
-    print(null(rows))
-    if chosen_by.out is not None:
-        machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
-        record = {"machine": machine, "seconds": chosen_by.seconds, "steps": chosen_by.steps, "programs": rows}
-        chosen_by.out.write_text(json.dumps(record, indent=1) + "\n")
+        if chosen_by.out is not None:
+            machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
+            record = {"machine": machine, "seconds": chosen_by.seconds, "steps": chosen_by.steps, "programs": rows}
+            chosen_by.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(table(rows) if done else "", summary(rows), null(rows), sep="\n")
 
 
 if __name__ == "__main__":

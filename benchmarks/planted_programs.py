@@ -48,7 +48,7 @@ def cnn(width: int = 12, act: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequentia
 def on_digits(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, *, flat: bool = True, **fields: Any) -> Setup:
     optimizer = optimizer or torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
     batches = fields.pop("train_loader", None) or loader(*digits(flat))
-    return Setup(model=model, train_loader=batches, optimizer=optimizer, rehearse_seconds=2, **fields)
+    return Setup(model=model, train_loader=batches, optimizer=optimizer, rehearse_seconds=1, **fields)
 
 
 def sgd(model: nn.Module, lr: float = 0.05, **settings: Any) -> torch.optim.Optimizer:
@@ -136,7 +136,7 @@ def sigmoid_twice() -> Setup:
     targets = F.one_hot(y, 10).float()
     return Setup(
         model=model, train_loader=loader(x, targets), loss_fn=F.binary_cross_entropy_with_logits,
-        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=2,
+        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def relu_at_the_end() -> Setup:
     x, y, _ = random_programs.table()
     return Setup(
         model=model, train_loader=loader(x, y), loss_fn=F.mse_loss, optimizer=torch.optim.Adam(model.parameters(), 1e-2),
-        rehearse_seconds=2,
+        rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -154,6 +154,7 @@ def _with_weights(model: nn.Module, change: Callable[[Tensor], Any]) -> nn.Modul
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
+                assert module.bias is not None
                 change(module.weight)
                 nn.init.zeros_(module.bias)
     return model
@@ -308,7 +309,7 @@ def targets_of_millions() -> Setup:
     model = mlp(8, 48, 48, 1)
     return Setup(
         model=model, train_loader=loader(x, y * 1e6 + 3e6), loss_fn=F.mse_loss,
-        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=2,
+        optimizer=torch.optim.Adam(model.parameters(), 3e-3), rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -351,7 +352,7 @@ def broadcast_targets() -> Setup:
     model = mlp(8, 48, 48, 1)
     return Setup(
         model=model, train_loader=loader(x, y[:, 0]), loss_fn=F.mse_loss,
-        optimizer=torch.optim.Adam(model.parameters(), 1e-2), rehearse_seconds=2,
+        optimizer=torch.optim.Adam(model.parameters(), 1e-2), rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -374,7 +375,7 @@ def exclusive_or_linear() -> Setup:
     model = nn.Sequential(nn.Linear(2, 16), nn.Linear(16, 1))
     return Setup(
         model=model, train_loader=loader(x, y), loss_fn=F.binary_cross_entropy_with_logits,
-        optimizer=torch.optim.Adam(model.parameters(), 2e-2), rehearse_seconds=2,
+        optimizer=torch.optim.Adam(model.parameters(), 2e-2), rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -393,7 +394,7 @@ def batch_for_time() -> Setup:
     y = (x[..., 1].sum(1) > 0).long()
     model = _Series(batch_first=False)
     return Setup(
-        model=model, train_loader=loader(x, y), optimizer=torch.optim.Adam(model.parameters(), 5e-3), rehearse_seconds=2
+        model=model, train_loader=loader(x, y), optimizer=torch.optim.Adam(model.parameters(), 5e-3), rehearse_seconds=1
     )
 
 
@@ -510,7 +511,7 @@ def sound_noisy_regression() -> Setup:
     noisy = y + 0.7 * torch.randn(y.shape)
     return Setup(
         model=model, train_loader=loader(x, noisy), loss_fn=F.mse_loss,
-        optimizer=torch.optim.AdamW(model.parameters(), 3e-3), rehearse_seconds=2,
+        optimizer=torch.optim.AdamW(model.parameters(), 3e-3), rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -520,7 +521,7 @@ def sound_autoencoder() -> Setup:
     model = mlp(64, 32, 8, 32, 64)
     return Setup(
         model=model, train_loader=loader(x, x), loss_fn=F.mse_loss, optimizer=torch.optim.Adam(model.parameters(), 3e-3),
-        rehearse_seconds=2,
+        rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -533,7 +534,7 @@ def _drawn(family: str, task: str, **spec: Any) -> Setup:
     of = random_programs.task(task)
     return Setup(
         model=program.model, train_loader=loader(of.inputs, of.targets, batch=of.batch), loss_fn=program.loss_fn,
-        optimizer=program.optimizer, rehearse_seconds=2,
+        optimizer=program.optimizer, rehearse_seconds=1,
     )  # fmt: skip
 
 
@@ -569,5 +570,5 @@ def slow_exclusive_or() -> Setup:
     model = nn.Sequential(nn.Linear(2, 8), nn.Sigmoid(), nn.Linear(8, 1), nn.Sigmoid())
     return Setup(
         model=model, train_loader=[(x, y)], loss_fn=F.mse_loss, optimizer=torch.optim.SGD(model.parameters(), 1.0),
-        planned_steps=6000, rehearse_seconds=2,
+        planned_steps=6000, rehearse_seconds=1,
     )  # fmt: skip

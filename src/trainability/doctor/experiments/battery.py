@@ -26,7 +26,7 @@ LONGER = 4  # times as long, where nothing mends at first and there is time
 LOOKS = 8  # at the reference, of an arm
 _RUNGS = (8, 3, 1)  # where there is no time for all, the steps of an arm are divided by these ...
 _KEPT = 1 / 3  # ... and this share goes on
-_MOST_PAIRED, _MOST_AGAIN = 3, 6
+_MOST_PAIRED, _MOST_AGAIN = 3, 4
 _RATES = ("rate_tenth", "rate_ten")
 
 Progress = Callable[[str, int, int], None]
