@@ -421,12 +421,25 @@ def norm_statistics_stand_still() -> Setup:
     return on_digits(model, train_loader=loader(x * 20 + 50, y))
 
 
+class _FarFromZero(nn.Module):
+    """A linear map by weights near 64, where bfloat16 has steps of a half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((8, 1), 64.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ (self.weight - 64)
+
+
 @fault("float32", *_LARGER)
 def rounded_away() -> Setup:
-    model = he(mlp(64, 48, 48, 10)).to(torch.bfloat16)
-    x, y = digits()
-    optimizer = torch.optim.Adam(model.parameters(), 3e-4)
-    return on_digits(model, optimizer, train_loader=loader(x.to(torch.bfloat16), y))
+    model = _FarFromZero().to(torch.bfloat16)
+    x = torch.randn(640, 8).to(torch.bfloat16)
+    return Setup(
+        model=model, train_loader=loader(x, x.sum(dim=1, keepdim=True)), loss_fn=F.mse_loss,
+        optimizer=torch.optim.SGD(model.parameters(), 0.05), rehearse_seconds=1,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------- healthy

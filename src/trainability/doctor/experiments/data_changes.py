@@ -9,6 +9,7 @@ from torch import Tensor
 from trainability.doctor.batches import batch_size, joined, map_parts, tensors
 from trainability.doctor.experimented import Arm
 from trainability.doctor.experiments.intervention import Intervention, named
+from trainability.doctor.experiments.judging import LEAST
 from trainability.doctor.experiments.sources import reference_of
 from trainability.doctor.experiments.variant import Variant
 
@@ -148,7 +149,7 @@ def _permuted(variant: Variant) -> None:
 
 
 def _read_permuted(arm: Arm, unchanged: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
-    exchanged_left, own = left(arm.loss), left(unchanged.loss_at(arm.steps))
+    exchanged_left, own = max(left(arm.loss), LEAST), max(left(unchanged.loss_at(arm.steps)), LEAST)
     if own <= 0.75 and own <= 0.8 * exchanged_left:
         return "what the program learns is in the labels: with labels exchanged it learns less", False
     if exchanged_left <= 0.75:
