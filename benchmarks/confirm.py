@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import functools
 import importlib
+import importlib.machinery
 import itertools
 import json
 import math
@@ -75,6 +76,8 @@ def _stand_in() -> None:
     )
     found.load_diabetes = lambda: types.SimpleNamespace(data=x.numpy(), target=y.numpy())  # type: ignore[attr-defined]
     sys.modules |= {"sklearn": types.ModuleType("sklearn"), "sklearn.datasets": found}
+    for name in ("sklearn", "sklearn.datasets"):  # torch asks whether it is installed
+        sys.modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
 
 
 def _case(name: str) -> Setup:
