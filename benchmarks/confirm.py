@@ -52,6 +52,23 @@ _STEPPED = {
 }
 
 
+# What undoes the fault of a case; of the others, nothing that can be changed from outside does.
+UNDONE_BY = {
+    "batch_first": ("batch_first",),
+    "dying_relu": ("rate_tenth", "rate_hundredth"),
+    "input_scale_nan": ("inputs_standard", "inputs_standard + targets_standard"),
+    "mse_broadcast": ("target_shape",),
+    "never_steps": ("step_in_order",),
+    "no_zero_grad_heatmap": ("zero_grad", "step_in_order"),
+    "not_shuffled": ("shuffled",),
+    "old_optimizer": ("all_parameters",),
+    "plain_list": ("all_parameters",),
+    "softmax_lstm": ("softmax_off",),
+    "target_scale": ("targets_standard", "inputs_standard + targets_standard"),
+    "xor_linear": ("relu_between",),
+}
+
+
 def cases(folder: Path) -> dict[str, Callable[[], Setup]]:
     """Programs of `shared/cases`, as their loops would be given."""
     sys.path.insert(0, str(folder))
@@ -268,7 +285,8 @@ def null(rows: list[dict[str, Any]]) -> str:
 def chosen(only: list[str] | None, folder: Path | None) -> Iterator[tuple[str, Callable[[], Setup], tuple[str, ...]]]:
     planted = [(name, fault.make, fault.undone_by) for name, fault in FAULTS.items()]
     sound = [(name, make, ()) for name, make in HEALTHY.items()]
-    others = [(name, make, ()) for name, make in cases(folder).items()] if folder is not None else []
+    found = cases(folder) if folder is not None else {}
+    others = [(name, make, UNDONE_BY.get(name, ())) for name, make in found.items()]
     for name, make, undone_by in others or [*planted, *sound]:
         if only is None or name in only:
             yield name, make, undone_by

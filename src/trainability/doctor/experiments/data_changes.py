@@ -49,7 +49,8 @@ def _moments(batches: Sequence[Any], path: str) -> tuple[Tensor, Tensor]:
 def _scaled(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     width = 1 if values.dim() in (2, 4, 5) else values.dim() - 1
     shape = [-1 if place == width else 1 for place in range(values.dim())]
-    return ((values.double() - mean.reshape(shape)) / std.reshape(shape)).to(values.dtype)
+    mean, std = mean.to(values.device).reshape(shape), std.to(values.device).reshape(shape)
+    return ((values.double() - mean) / std).to(values.dtype)
 
 
 def _inputs_far(variant: Variant) -> bool:

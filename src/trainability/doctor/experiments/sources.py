@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors
+from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors, to_device
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
@@ -133,7 +133,7 @@ class Source:
                 step=setup.step,
                 clip=setup.clip,
                 batches=_reordered(self.batches, seed),
-                reference=self.reference,
+                reference=to_device(self.reference, _device(objects[0])),
                 task=self.task,
                 output=self.output,
                 evidence=self.evidence,
@@ -167,7 +167,7 @@ class Source:
                 for parameter in variant.parameters:
                     parameter.zero_()
             loss, output = _looked_at(variant)
-        found = list(tensors(self.reference))[::-1]
+        found = list(tensors(variant.reference))[::-1]
         found.sort(key=lambda item: "label" not in item[0])
         size = batch_size(self.reference) or 1
         for divisor in (1, size):
@@ -176,8 +176,8 @@ class Source:
                 floor = task.floor if task.floor is not None and math.isfinite(task.floor) else 0.0
                 self.task, self.ideal = _times(task, divisor), floor * divisor
                 return
-        if variant.is_plain and isinstance(output, Tensor) and isinstance(self.reference, tuple | list):
-            target, loss_fn = self.reference[-1], variant.loss_fn
+        if variant.is_plain and isinstance(output, Tensor) and isinstance(variant.reference, tuple | list):
+            target, loss_fn = variant.reference[-1], variant.loss_fn
             assert loss_fn is not None
             with contextlib.suppress(Exception):
                 chance = chance_by_search(lambda values: loss_fn(values, target), output, "values")
@@ -200,6 +200,11 @@ def _looked_at(variant: Variant) -> tuple[float, Tensor | None]:
         handle.remove()
     output = seen[0] if isinstance(seen[0], Tensor) else first_tensor(seen[0])
     return loss, output.detach() if output is not None and len(models) == 1 else None
+
+
+def _device(model: Any) -> torch.device:
+    parameter = next((p for part in modules(model) for p in part.parameters()), None)
+    return parameter.device if parameter is not None else torch.device("cpu")
 
 
 def _reached(setup: Setup) -> list[Any]:
