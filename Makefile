@@ -9,6 +9,9 @@ FAST := canvas config doctor_evidence doctor_rules doctor_signal house initializ
   optimizer period record schedule tail transfer vgg
 FAST_TESTS := $(wildcard $(foreach name,$(FAST),tests/test_$(name).py tests/test_trials_$(name).py))
 
+# A process a core. A file's tests stay together, but for what a process without work takes from the other's end.
+IN_PARALLEL := -n auto --dist worksteal
+
 BENCHMARKS := throughput loading overhead probe theory verdict_table
 
 .PHONY: help demo test test-fast test-one lint types docs bench campaigns gallery clean
@@ -20,10 +23,10 @@ demo: $(VENV)/.ready  ## train VGG-B on handwritten digits, then write its repor
 	$(BIN)/trainability train
 
 test: $(VENV)/.ready-dev  ## run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-fast: $(VENV)/.ready-dev  ## the tests that together take less than a minute
-	$(BIN)/python -m pytest -m 'not slow' $(FAST_TESTS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m 'not slow' $(FAST_TESTS)
 
 test-one: $(VENV)/.ready-dev  ## one file or one test: make test-one T=tests/test_house.py
 	@test -n "$(T)" || { echo "name a test: make test-one T=tests/test_house.py::test_the_root_keeps_few_files" >&2; exit 2; }

@@ -41,6 +41,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write tests/golden anew instead of comparing with it")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the cores among the processes of `make test`, and whatever those start; without this each takes all of them."""
+    workers = getattr(config, "workerinput", {}).get("workercount")
+    if workers is not None and "OMP_NUM_THREADS" not in os.environ:
+        threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none."""
     if not torch.cuda.is_available():

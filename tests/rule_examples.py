@@ -4,7 +4,15 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from trainability.doctor.audit_results import BatchOrder, DataAudit, MetricAudit, MetricCase, SplitAudit
+from trainability.doctor.audit_results import (
+    BatchOrder,
+    DataAudit,
+    LabelsCompared,
+    MetricAudit,
+    MetricCase,
+    Redrawn,
+    SplitAudit,
+)
 from trainability.doctor.evidence import (
     Evaluation,
     Evidence,
@@ -17,6 +25,7 @@ from trainability.doctor.evidence import (
 from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
 from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
+from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
 CHANCE = math.log(10)
@@ -115,8 +124,8 @@ def data(train=None, validation=None, **fields) -> DataAudit:
     return DataAudit(train=train or split(), validation=validation or split("validation"), **{**healthy, **fields})
 
 
-def metric(got: float = 0.4) -> MetricAudit:
-    return MetricAudit(cases=(MetricCase(name="batches of 32, the last of 4", expected=0.4, got=got),))
+def metric(got: float = 0.4, **fields) -> MetricAudit:
+    return MetricAudit(cases=(MetricCase(name="batches of 32, the last of 4", expected=0.4, got=got),), **fields)
 
 
 def evaluations(gap_growth: float, collapse: float = 1.0) -> tuple[Evaluation, ...]:
@@ -232,6 +241,37 @@ def rehearsed(
     return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
 
 
+def told(error: float, counted: float, **fields) -> Evidence:
+    """An evaluation of 1,000 examples whose error is told and counted."""
+    seen = Evaluation(step=100, split="validation", top1_error=error, counted_error=counted, num_examples=1000, **fields)
+    return Evidence(evaluations=(seen,))
+
+
+def low_loss(error: float) -> Evidence:
+    """A loss of 0.05 of one label an example, and two evaluations of training with that error."""
+    seen = tuple(Evaluation(step=step, split="train", top1_error=error) for step in (100, 200))
+    facts = Facts(task_loss="cross_entropy", output_shape=(8, 10), target_shape=(8,))
+    return Evidence(steps=steps([0.05] * 200), evaluations=seen, facts=facts, num_classes=10)
+
+
+def beside_the_mean(loss: float, num: int) -> Evidence:
+    """A regression whose targets have variance 2, and whose loss stands still."""
+    task = Task(kind="regression", loss="mse_loss", target="[1]", chance=2.1)
+    audit = data(split(target_mean=5.0, target_variance=2.0))
+    return Evidence(steps=steps([loss] * num), data=audit, rehearsal=Rehearsal(steps=(), task=task))
+
+
+def labels_compared(**fields) -> Evidence:
+    """A classifier that is right on 0.8 of training, and of validation only after classes 0 and 1 are exchanged."""
+    usual = {"num_validation": 600, "accuracy_training": 0.8, "accuracy_validation": 0.6, "accuracy_renamed": 0.8}
+    usual |= {"renamed": ((0, 1), (1, 0)), "gain_z": 6.0, "loss_in_training_z": 9.0, "own_accuracy": 0.75, "own_signal_z": 30.0}
+    return Evidence(data=data(labels_compared=LabelsCompared(**{**usual, **fields})))
+
+
+def drawn(**fields) -> Evidence:
+    return Evidence(data=data(redrawn=Redrawn(num_examples=6, num_draws=4, **fields)))
+
+
 SOFTMAX = Task(kind="classification", loss="cross_entropy", form="probabilities", num_classes=10, chance=2.3, floor=1.46)
 NLL = Task(kind="classification", loss="nll_loss", num_classes=10, chance=2.3, floor=-math.inf)
 AT_CHANCE = (Observation(step=0, loss=2.3),)
@@ -243,6 +283,29 @@ def tried(outcome: Outcome) -> Evidence:
     changed = Arm(name="decay_off", change="no weight decay", outcome=outcome, curve=((0, CHANCE), (120, 0.1)), again=0.1)
     return Evidence(experiments=Experiments(arms=(unchanged, changed), state="at chance", steps=120, chance=CHANCE))
 
+
+def processes(*rows: Comparison, **fields) -> Evidence:
+    return Evidence(processes=Processes(ranks=(0, 1), comparisons=rows, **{"wrapper": "DistributedDataParallel", **fields}))
+
+
+def beside(step: int = 1, **fields) -> Comparison:
+    """A step that is the same in two processes, but for the fields."""
+    same = {
+        "losses": (2.2, 2.3),
+        "lrs": (0.1, 0.1),
+        "gradient_norms": (1.0, 1.0),
+        "step_gradient_norms": (1.0, 1.0),
+        "clip_ratios": (1.0, 1.0),
+        "weights_distance": 0.0,
+        "update_distance": 0.0,
+        "num_compared": 2,
+        "inputs_compared": 2,
+    }
+    return Comparison(step=step, ranks=(0, 1), **{**same, **fields})
+
+
+APART = {"gradient_norms": (1.0, 0.9), "step_gradient_norms": (1.0, 0.9), "differing": ("body", "head"), "update_distance": 0.1}
+BOTH = {"same_inputs": ((0, 1),)}
 
 EXAMPLES: dict[str, Example] = {
     # rehearsal
@@ -328,9 +391,10 @@ EXAMPLES: dict[str, Example] = {
     "repeated_batch": Example(
         {
             "error": ordered(num_batches=3, repeated_batches=2),
+            "warning": ordered(num_batches=20, repeated_batches=8),
             "hint": Evidence(data=dataclasses.replace(ordered(num_batches=3, repeated_batches=2).data, validation=None)),
         },
-        near=ordered(num_batches=4, repeated_batches=2),
+        near=ordered(num_batches=20, repeated_batches=7),
     ),
     "numbers_for_words": Example({"warning": fact(numbers_for_words=9999.0, number_layer="rnn")}, near=fact()),
     "constant_input": Example(
@@ -394,8 +458,12 @@ EXAMPLES: dict[str, Example] = {
     "split_overlap": Example(
         {"warning": Evidence(data=data(overlap_fraction=0.01))}, near=Evidence(data=data(overlap_fraction=0.009))
     ),
+    "validation_labels": Example({"warning": labels_compared()}, near=labels_compared(gain_z=4.9)),
     "augmentation_missing": Example(
         {"warning": Evidence(data=data(repeated_fraction=0.76))}, near=Evidence(data=data(repeated_fraction=0.75))
+    ),
+    "repeated_draws": Example(
+        {"warning": drawn(varies=True, epochs_alike=True)}, near=drawn(varies=False, workers_alike=True, epochs_alike=True)
     ),
     "split_shift": Example(
         {"warning": Evidence(data=data(validation=split("validation", channel_means=(0.0, 0.1, 0.4))))},
@@ -410,7 +478,14 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(data=data(split(mirror_asymmetry=0.21), split("validation", mirror_asymmetry=0.41))),
     ),
     # loss
-    "metric_wrong": Example({"error": Evidence(metric=metric(0.4002))}, near=Evidence(metric=metric(0.40009))),
+    "metric_wrong": Example(
+        {
+            "error": Evidence(metric=metric(0.4002)),
+            "warning": Evidence(metric=metric(0.4002, measure="unknown")),
+            "hint": Evidence(metric=metric(0.4, asked_as="as classes")),
+        },
+        near=Evidence(metric=metric(0.40009, asked_as="as classes", raises=True)),
+    ),
     "softmax_twice": Example(
         {"error": Evidence(probe=probed(outputs_are_probabilities=True, loss=2.301, cross_entropy=2.3))},
         near=Evidence(probe=probed(outputs_are_probabilities=True, loss=2.304, cross_entropy=2.3)),
@@ -468,6 +543,10 @@ EXAMPLES: dict[str, Example] = {
         },
         near=unmoved(2),
     ),
+    "zero_rate": Example(
+        {"error": rehearsed(3, rates=(0.0, 0.0, 0.0)), "hint": rehearsed(3, zero_rate=("0.weight",))},
+        near=rehearsed(3, rates=(0.0, 0.0, 1e-9)),
+    ),
     "lr_schedule": Example(
         {"error": Evidence(steps=steps(FALLING, lr=0.01, expected_lr=0.01002))},
         near=Evidence(steps=steps(FALLING, lr=0.01, expected_lr=0.010005)),
@@ -475,6 +554,32 @@ EXAMPLES: dict[str, Example] = {
     "accumulation": Example(
         {"warning": Evidence(steps=(*steps(FALLING[:1], micro_batches=3), *steps(FALLING, micro_batches=2)[1:]))},
         near=Evidence(steps=(*steps(FALLING[:1], micro_batches=1), *steps(FALLING, micro_batches=2)[1:])),
+    ),
+    # processes
+    "unreduced_parameter": Example({"error": processes(unreduced=("spare.weight",))}, near=processes(beside())),
+    "unsynchronised": Example(
+        {
+            "error": processes(beside(lrs=(0.1, 0.1002))),
+            "warning": processes(outside=("head.weight",)),
+            "hint": processes(beside(**APART), wrapper=None),
+        },
+        near=processes(
+            beside(
+                lrs=(0.1, 0.10009),
+                gradient_norms=(1.0, 0.9991),
+                step_gradient_norms=(1.0, 0.9991),
+                clip_ratios=(0.5, 0.491),
+                weights_distance=0.9e-4,
+                update_distance=0.9e-2,
+            )
+        ),
+    ),
+    "local_clipping": Example(
+        {"warning": processes(beside(between_ratios=(0.5, 0.52)))}, near=processes(beside(between_ratios=(0.5, 0.509)))
+    ),
+    "same_batches": Example(
+        {"warning": processes(beside(1, **BOTH), beside(3, **BOTH)), "hint": processes(beside(1, **BOTH))},
+        near=processes(beside(1, **BOTH), beside(3)),
     ),
     # clip
     "clip_dropped": Example({"error": clipped_then_not(5), "warning": clipped_then_not(5, loss=1.0)}, near=clipped_then_not(4)),
@@ -543,6 +648,20 @@ EXAMPLES: dict[str, Example] = {
     "loss_cliff": Example({"error": cliff(2.1, 2.1), "hint": cliff(2.1, 0.5)}, near=cliff(2.0, 2.0)),
     "plateau": Example({"error": resting(300), "warning": resting(100)}, near=resting(99)),
     # evaluations
+    "random_evaluation": Example(
+        {
+            "warning": fact(evaluation_noise=2e-4, noise_source="dropout"),
+            "hint": fact(evaluation_noise=2e-4, noise_source="random"),
+        },
+        near=fact(evaluation_noise=1e-4, noise_source="dropout"),
+    ),
+    "evaluation_told": Example(
+        {"error": told(0.9925, 0.9), "warning": told(12.5, 0.125), "hint": told(0.13, 0.125)}, near=told(0.1253, 0.125)
+    ),
+    "evaluation_path": Example({"warning": low_loss(0.26)}, near=low_loss(0.24)),
+    "constant_as_good": Example(
+        {"warning": beside_the_mean(1.91, 300), "hint": beside_the_mean(1.91, 299)}, near=beside_the_mean(1.89, 300)
+    ),
     "prediction_collapse": Example(
         {"warning": Evidence(evaluations=evaluations(0.0, collapse=0.49))},
         near=Evidence(evaluations=evaluations(0.0, collapse=0.51)),

@@ -13,6 +13,7 @@ from conftest import config_of, flags_of
 
 from trainability.training import checkpoint
 from trainability.training.record import read_run
+from trainability.training.run_monitor import diagnose_run
 
 # A rate at which rounding is not magnified, so that "equal to rounding" can be asked of every step.
 CALM = config_of(optim__lr=1e-4, optim__epochs=2, optim__clip=5.0)
@@ -51,6 +52,10 @@ def test_two_processes_equal_one(command, tmp_path: Path, single, parallel: str,
     run = read_run(tmp_path / "two")
     agree(run, single)
     assert run.environment["world_size"] == 2
+    diagnosis = diagnose_run(run.folder)
+    assert diagnosis.evidence.processes is not None
+    assert [row.step for row in diagnosis.evidence.processes.comparisons] == [1]
+    assert not {"unsynchronised", "same_batches"} & {finding.rule for finding in diagnosis.findings}
     weights = checkpoint.load_weights(tmp_path / "two" / "checkpoints", {})
     expected = checkpoint.load_weights(single.folder / "checkpoints", {})
     assert sorted(weights) == sorted(expected)

@@ -1,4 +1,4 @@
-"""PyTorch's default initialisation in deep MLPs: the verdict says what was found and how far the pilot speaks for it."""
+"""PyTorch's default initialisation in deep MLPs: the verdict says what was found and how far the band speaks for it."""
 
 import math
 
@@ -29,7 +29,7 @@ def diagnosed(depth: int, optimizer: str):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_the_verdict_gives_the_budget_the_band_and_what_differs_from_the_pilot(depth, optimizer):
+def test_the_verdict_gives_the_budget_the_band_and_what_differs_from_its_nets(depth, optimizer):
     diagnosis = diagnosed(depth, optimizer)
     budget = diagnosis.evidence.probe.log10_gain + math.log10(diagnosis.evidence.probe.input_mean_square)
     adam = optimizer.startswith("Adam")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor import Evidence, diagnose, optimizer_settings
+from trainability.doctor import RULES, Evidence, diagnose, optimizer_settings
 from trainability.doctor.measure.probe import probe
 
 
@@ -173,12 +173,12 @@ class Tupled(nn.Module):
 @pytest.mark.parametrize(
     ("model", "images", "loss_fn", "message"),
     [
-        (Tupled(), torch.randn(4, 4), F.cross_entropy, "the model returned a tuple of 2"),
-        (nn.Linear(4, 2), torch.randn(0, 4), F.cross_entropy, "images are empty"),
+        (Tupled(), torch.randn(4, 4), F.cross_entropy, "tuple of 2"),
+        (nn.Linear(4, 2), torch.randn(0, 4), F.cross_entropy, "empty"),
         (nn.Linear(4, 2), ["a", "b"], F.cross_entropy, "images is a list without a tensor"),
-        (nn.Linear(4, 2).to("meta"), torch.randn(4, 4), F.cross_entropy, "images are on cpu and the model on meta"),
-        (nn.Linear(4, 2), torch.randn(4, 4), lambda z, y: z.detach().sum().item(), "expected a tensor with one number"),
-        (nn.Linear(4, 2), torch.randn(4, 4), lambda z, y: z.detach().sum(), "does not depend on any trainable"),
+        (nn.Linear(4, 2).to("meta"), torch.randn(4, 4), F.cross_entropy, "cpu .* meta"),
+        (nn.Linear(4, 2), torch.randn(4, 4), lambda z, y: z.detach().sum().item(), "one number"),
+        (nn.Linear(4, 2), torch.randn(4, 4), lambda z, y: z.detach().sum(), "trainable"),
     ],
 )
 def test_the_users_mistakes_are_one_line(model, images, loss_fn, message):
@@ -206,7 +206,7 @@ def test_a_net_that_overflows_is_diagnosed_and_not_a_crash():
     assert diagnosis.verdict == "unstable"
     assert diagnosis.findings[0].rule == "gain_budget_high"
     assert "not_finite" in diagnosis.findings[0].explains
-    assert not any("rule itself failed" in line for line in diagnosis.not_checked)
+    assert not {line.partition(":")[0] for line in diagnosis.not_checked} & RULES.keys()
     assert "UNSTABLE" in str(diagnosis)
 
 

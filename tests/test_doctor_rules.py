@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from rule_examples import (
     layer,
     metric,
     probed,
+    rehearsed,
     split,
     steps,
 )
@@ -24,7 +26,9 @@ from rule_examples import (
 from trainability.doctor import RULES, Diagnosis, Evidence, diagnose, explain
 from trainability.doctor.evidence import StepRecord
 from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.outlook import Outlook
 from trainability.doctor.reading import has_learned
+from trainability.doctor.rules import verdict as verdicts
 from trainability.doctor.rules.catalogue import WIDTH, listing, markdown
 from trainability.doctor.rules.rule import SECTIONS
 from trainability.doctor.rules.verdict import PRECEDENCE
@@ -210,8 +214,8 @@ def test_no_measurements_no_finding():
 def test_the_input_alone_is_named_when_it_is_the_cause():
     evidence = Evidence(probe=probed(log10_gain=-0.5, input_mean_square=5000.0))
     (finding,) = RULES["gain_budget_high"].check(evidence)
-    assert "input" in finding.cause
-    assert "normalise the input" in finding.remedy
+    assert finding.code == "gain_budget_high.input"
+    assert "-0.5" in finding.remedy
 
 
 @pytest.mark.parametrize(("last", "learned"), [(1.15, False), (0.9, True)])
@@ -221,3 +225,20 @@ def test_a_loss_that_is_logged_halved_has_not_learned_because_it_is_below_chance
     # Watched from its middle, a run says nothing about where it began.
     later = tuple(dataclasses.replace(step, step=step.step + 500) for step in steps)
     assert has_learned(Evidence(num_classes=10, steps=later))
+
+
+@pytest.mark.parametrize(("ratio", "factor"), [(9e-6, 100), (3e-9, 100), (0.2, None)])
+def test_a_rate_is_raised_by_a_factor_of_100_at_most(ratio, factor):
+    (finding,) = RULES["update_ratio"].check(Evidence(probe=probed((layer(update_ratio=ratio),))))
+    proposed = re.search(r"(multiply|divide) the learning rate by (\S+)", finding.remedy)
+    assert proposed is not None
+    assert (proposed[1] == "multiply") is (factor is not None)
+    assert float(proposed[2]) == (factor or 200)
+
+
+@pytest.mark.parametrize("verdict", ["dead", "will train", "unstable"])
+def test_a_prediction_is_an_error_where_the_rehearsal_bears_it_out_and_a_hint_where_the_loss_falls(verdict, monkeypatch):
+    evidence = dataclasses.replace(EXAMPLES["gain_budget_low"].fires["warning"], rehearsal=rehearsed().rehearsal)
+    monkeypatch.setattr(verdicts, "judge_rehearsal", lambda _: Outlook(verdict=verdict, cause="constant"))
+    (finding,) = [f for f in diagnose(evidence).findings if f.rule == "gain_budget_low"]
+    assert finding.severity == {"dead": "error", "will train": "hint", "unstable": "warning"}[verdict]

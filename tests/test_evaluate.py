@@ -1,6 +1,7 @@
 """Trained runs, and published weights, asked again from their directories."""
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -56,10 +57,11 @@ def test_the_centre_crop_gives_what_training_measured(run: Path) -> None:
 def test_one_runs_answers_are_kept_with_it(run: Path) -> None:
     result = ask(run, protocol="dense", scales=(32, 48))
     kept = predictions.load(run / predictions.FILE)
-    assert kept.protocol == result.described == "dense at 32, 48 pixels, with flips"
+    assert kept.protocol == result.described
+    assert re.findall(r"dense|\d+|flips", kept.protocol) == ["dense", "32", "48", "flips"]
     assert (kept.top == result.predictions.top).all()
     assert kept.errors == result.errors
-    assert ask(run, protocol="dense", flip=False).described == "dense at 40 pixels"
+    assert ask(run, protocol="dense", flip=False).described.count("flips") == 0
 
 
 def test_the_images_that_the_analysis_lists_are_kept_small(run: Path) -> None:
@@ -93,7 +95,7 @@ def test_damaged_files_are_one_clear_line(run: Path, tmp_path: Path, kind: Modul
     others = [(tmp_path / name).read_bytes() for name in ("other.npz", "array.npy")]
     for text in (b"", b"nonsense", data[: len(data) // 2], *others):
         path.write_bytes(text)
-        with pytest.raises(ValueError, match="changed or damaged"):
+        with pytest.raises(ValueError, match=re.escape(str(path))):
             kind.load(path)
     for place in range(60, len(data), 97):
         path.write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
@@ -137,10 +139,10 @@ def test_an_ensemble_has_runs_stored_at_different_sizes_only_if_their_images_are
     ]
     both = ask(*digits, protocol="centre", batch_size=256)
     assert both.scales == (36, 40)
-    assert both.described == "centre at 36, 40 pixels, 2 runs averaged"
+    assert re.findall(r"centre|\d+", both.described) == ["centre", "36", "40", "2"]
     assert not (digits[0] / predictions.FILE).exists()
     other = made(tmp_path / "other", seed=1)
-    with pytest.raises(ValueError, match=r"other has other validation images than .*run\.seed"):
+    with pytest.raises(ValueError, match=r"run\.seed"):
         ask(run, other, protocol="centre")
     with pytest.raises(ValueError, match="classes"):
         ask(run, digits[0], protocol="centre")
@@ -176,7 +178,7 @@ def test_published_weights_are_asked_about_any_data(tmp_path: Path) -> None:
         answers = model.eval()((pixels - mean[:, None, None]) / std[:, None, None]).argmax(1)
     assert result.errors.top1_error == (answers != data.val.labels).double().mean().item()
     six = replace(config, data=DataConfig(name="synthetic", num_classes=6, num_images=60))
-    with pytest.raises(ValueError, match=r"vgg\.pth .*10 classes; synthetic has 6"):
+    with pytest.raises(ValueError, match=r"vgg\.pth .*10\D+ 6"):
         evaluate_weights(tmp_path / "vgg.pth", six.completed(), EvaluationOptions(), engine=ENGINE)
 
 

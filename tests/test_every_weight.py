@@ -68,6 +68,6 @@ def test_token_logits_are_rows() -> None:
 
 def test_a_loss_that_reaches_no_parameter_is_one_line() -> None:
     images = torch.randn(4, 3).requires_grad_()
-    with pytest.raises(ValueError, match="does not depend on any trainable parameter") as caught:
+    with pytest.raises(ValueError, match="trainable parameter") as caught:
         probe(nn.Linear(3, 2), lambda output, labels: images.sum(), images, torch.zeros(4))
     assert "\n" not in str(caught.value)

@@ -240,7 +240,7 @@ def test_every_flipped_byte_of_a_sharded_checkpoint_is_noticed(trained, tmp_path
         data = path.read_bytes()
         for position in range(0, len(data), max(1, len(data) // 12)):
             path.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
-            with pytest.raises(ValueError, match="cannot be read"):
+            with pytest.raises(ValueError, match=r"step-\d+"):
                 checkpoint.load_weights(tmp_path / "run" / "checkpoints", {})
         path.write_bytes(data)
     checkpoint.load_weights(tmp_path / "run" / "checkpoints", {})

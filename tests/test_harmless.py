@@ -175,6 +175,27 @@ def test_a_compiled_model_can_be_copied_and_saved_while_its_layers_have_hooks(tm
     assert not has_hooks(twin)
 
 
+def test_a_model_is_scripted_between_sampled_steps_where_something_was_compiled_and_told_so_in_them() -> None:
+    torch._dynamo.reset()
+    model = mlp()
+    torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    scripted = []
+    with Monitor(model, optimizer, every=2) as monitor:
+        for step in range(1, 5):
+            with contextlib.nullcontext() if step % 2 == 0 else pytest.raises(AttributeError, match="not sampled"):
+                scripted.append(torch.jit.script(model))
+            loss = model(torch.ones(2, 4)).sum()
+            loss.backward()
+            monitor.after_backward(loss)
+            scripted.append(torch.jit.script(model))  # the layers were seen
+            optimizer.step()
+            optimizer.zero_grad()
+    assert len(scripted) == 6
+    assert monitor.evidence().problems == ()
+    assert not any(sample.blind for sample in monitor.evidence().samples)
+
+
 def test_nested_monitors_of_one_model_see_the_same() -> None:
     program = built("mlp")
     with Monitor(program.model, program.optimizer, every=1) as outer:

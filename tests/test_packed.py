@@ -222,9 +222,9 @@ def test_no_damaged_byte_of_an_image_is_read(tmp_path: Path, encoding: str) -> N
         changed[int(row["offset"]) + place] ^= 1
         shard.write_bytes(changed)
         pack = Pack(folder)
-        with pytest.raises(ValueError, match=r"shard-00000.bin: the image at byte \d+ .*its checksum is wrong"):
+        with pytest.raises(ValueError, match=r"shard-00000.bin: .* \d+ .*checksum"):
             pack.read(7)
-        with pytest.raises(ValueError, match="its checksum is wrong"):
+        with pytest.raises(ValueError, match="checksum"):
             pack.read_window(7, 3, 3, np.zeros((32, 32, 3), dtype=np.uint8))
         pack.read(6)
     shard.write_bytes(data)
@@ -284,7 +284,7 @@ def test_an_index_from_elsewhere_with_odd_fields_is_refused_in_a_line(tmp_path: 
             np.save(folder / "index.npy", changed)
             values["files"]["index.npy"] = stamped.stamp(folder / "index.npy")
             stamped.write(folder / "pack.json", values)
-            with pytest.raises(ValueError, match=r"index.npy: damaged|cannot be read"):
+            with pytest.raises(ValueError, match=r"index\.npy|shard-\d+"):
                 Pack(folder).read(1)
 
 
@@ -295,9 +295,9 @@ def test_a_pack_of_the_older_format_is_made_anew_where_it_is_a_cache_and_refused
     for name in ("pack.json", "source.json"):
         values = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps({key: value for key, value in values.items() if key != "sha256"} | {"format": 1}))
-    with pytest.raises(ValueError, match="a pack of format 1; this version reads 2"):
+    with pytest.raises(ValueError, match=r"format 1\D+2"):
         Pack(folder)
-    with pytest.raises(ValueError, match="a pack of format 1; this version reads 2"):
+    with pytest.raises(ValueError, match=r"format 1\D+2"):
         dataset.load(config_for(tmp_path, path=folder), seed=0)
     assert len(dataset.load(config, seed=0).train) == 24
     assert Pack(folder).info.format == 2
@@ -311,7 +311,7 @@ def test_a_pack_can_be_moved_and_given_as_the_path(tmp_path: Path) -> None:
     data = dataset.load(config_for(tmp_path, path=Path(moved)), seed=0)
     assert torch.equal(data.train.labels, original.train.labels)
     assert torch.equal(data.mean, original.mean)
-    with pytest.raises(ValueError, match=r"folder at 40 pixels; data\.name is folder and data\.size 64"):
+    with pytest.raises(ValueError, match=r"40 .*data\.size 64"):
         dataset.load(config_for(tmp_path, path=Path(moved), size=64), seed=0)
     with pytest.raises(ValueError, match=r"data\.path"):
         cache.pack(config_for(tmp_path, path=Path(moved)))
@@ -362,7 +362,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(packing, "make_shard", full)
     on_disk.class_folders(tmp_path / "source")
-    with pytest.raises(ValueError, match="No space left on device"):
+    with pytest.raises(ValueError, match=os.strerror(28)):
         cache.pack(config_for(tmp_path))
 
 

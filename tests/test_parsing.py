@@ -27,41 +27,39 @@ def parsed(*arguments: str) -> functools.partial[int]:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "named"),
     [
         # One of each of tyro's events.
-        ("train --fast", "unknown option --fast; trainability train --help lists them"),
-        ("train --optim.lrr 1", "unknown option --optim.lrr; did you mean --optim.lr?"),
-        ("train --optim.lrr=1", "unknown option --optim.lrr; did you mean --optim.lr?"),
-        ("evaluate run --protocl dense", "unknown option --protocl; did you mean --protocol?"),
-        ("train --model.config F", "model.config is 'F'; accepted: A, A-LRN, B, C, D, E"),
-        ("train --optim.lr fast", "optim.lr is 'fast'; accepted: a number"),
-        ("train --optim.lr=fast", "optim.lr is 'fast'; accepted: a number"),
-        ("train --optim.lr 1 --optim.lr x", "optim.lr is 'x'; accepted: a number"),
-        ("train --optim.epochs 1.5", "optim.epochs is '1.5'; accepted: a whole number"),
-        ("train --optim.lr", "--optim.lr needs a value; accepted: a number"),
-        ("train --data.jitter 256", "data.jitter is '256'; accepted: None or INT INT"),
-        ("diagnose", "trainability diagnose needs RUN; trainability diagnose --help shows how"),
+        ("train --fast", ["--fast", "train --help"]),
+        ("train --optim.lrr 1", ["--optim.lrr", "--optim.lr?"]),
+        ("train --optim.lrr=1", ["--optim.lrr", "--optim.lr?"]),
+        ("evaluate run --protocl dense", ["--protocl", "--protocol?"]),
+        ("train --model.config F", ["model.config", "'F'", "A, A-LRN, B, C, D, E"]),
+        ("train --optim.lr fast", ["optim.lr", "'fast'", "number"]),
+        ("train --optim.lr=fast", ["optim.lr", "'fast'", "number"]),
+        ("train --optim.lr 1 --optim.lr x", ["optim.lr", "'x'", "number"]),
+        ("train --optim.epochs 1.5", ["optim.epochs", "'1.5'", "whole number"]),
+        ("train --optim.lr", ["--optim.lr", "number"]),
+        ("train --data.jitter 256", ["data.jitter", "'256'", "None", "INT INT"]),
+        ("diagnose", ["diagnose", "RUN", "diagnose --help"]),
         # Values where no value belongs.
-        (
-            "trials list a,b",
-            "trainability trials list takes no value 'a,b'; trainability trials list --help shows what it takes",
-        ),
-        ("train 64,,32", "trainability train takes no value '64,,32'; trainability train --help shows what it takes"),
+        ("trials list a,b", ["trials list", "'a,b'", "trials list --help"]),
+        ("train 64,,32", ["'64,,32'", "train --help"]),
         # Commands.
-        ("--recipe x", "unknown option --recipe; a command comes first: "),
-        ("trials lst", "unknown command lst; did you mean list? commands are list, run, report"),
-        ("diagnos run", "unknown command diagnos; did you mean diagnose? commands are train, check, diagnose"),
-        ("64,,32", "unknown command 64,,32; commands are train, check, diagnose"),
+        ("--recipe x", ["--recipe", "command"]),
+        ("trials lst", ["lst", "list?", "list, run, report"]),
+        ("diagnos run", ["diagnos;", "diagnose?", "train, check, diagnose"]),
+        ("64,,32", ["64,,32", "train, check, diagnose"]),
         # Switches.
-        ("train --optim.nesterov=maybe", "optim.nesterov is 'maybe'; accepted: true, false"),
-        ("report run --serve=2", "serve is '2'; accepted: true, false"),
+        ("train --optim.nesterov=maybe", ["optim.nesterov", "'maybe'", "true, false"]),
+        ("report run --serve=2", ["serve", "'2'", "true, false"]),
         # Whole numbers that are no numbers to a computer.
-        (f"train --optim.batch-size {'9' * 400}", "optim.batch-size is a whole number of 400 digits"),
+        (f"train --optim.batch-size {'9' * 400}", ["optim.batch-size", "400 digits"]),
     ],
 )
-def test_a_mistake_is_one_line(line: str, message: str) -> None:
-    assert mistake(*line.split()).startswith(message)
+def test_a_mistake_is_one_line_that_names_it_and_what_is_accepted(line: str, named: list[str]) -> None:
+    said = mistake(*line.split())
+    assert all(word in said for word in named), said
 
 
 SWITCHES = ["--optim.nesterov", "--optim.nesterov=true", "--optim.nesterov=True", "--optim.nesterov true"]

@@ -260,12 +260,12 @@ def test_predictions_come_back_from_the_disk(tmp_path) -> None:
     kept = ask(member(), protocol="dense")
     predictions.save(kept, tmp_path / predictions.FILE)
     back = predictions.load(tmp_path / predictions.FILE)
-    assert (back.class_names, back.protocol) == (NAMES, "dense at 40 pixels, with flips")
+    assert (back.class_names, back.protocol) == (NAMES, kept.protocol)
     assert all((getattr(back, name) == getattr(kept, name)).all() for name in predictions.ARRAYS)
     with pytest.raises(ValueError, match="trainability evaluate"):
         predictions.load(tmp_path / "other" / predictions.FILE)
     (tmp_path / predictions.FILE).write_bytes((tmp_path / predictions.FILE).read_bytes()[:500])
-    with pytest.raises(ValueError, match="changed or damaged"):
+    with pytest.raises(ValueError, match=predictions.FILE):
         predictions.load(tmp_path / predictions.FILE)
 
 
@@ -273,7 +273,7 @@ def test_errors_of_the_user_are_named() -> None:
     assert parse_scales("224, 256,288") == (224, 256, 288)
     with pytest.raises(ValueError, match="cannot read '224;256'"):
         parse_scales("224;256")
-    with pytest.raises(ValueError, match="'desne'; accepted: centre, ten-crop, dense, multi-crop"):
+    with pytest.raises(ValueError, match=r"'desne'.*centre, ten-crop, dense, multi-crop"):
         parse_protocol("desne")
     with pytest.raises(ValueError, match=r"31\D*32"):
         ask(member(scales=(40, 31)), protocol="dense")

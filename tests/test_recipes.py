@@ -76,7 +76,7 @@ def test_the_comment_has_the_command_and_the_cost(path: Path) -> None:
     assert "# Paper:" in comment
     cost = re.search(r"# Cost: .*?(?=# Paper)", comment, re.DOTALL)
     assert cost
-    assert "on one H200. An estimate, not measured" in cost[0]
+    assert all(word in cost[0] for word in ("H200", "estimate"))
     spent = re.search(r"([\d.,]+) epochs of ([\d,]+) images at ([\d.]+) GFLOP", cost[0])
     assert spent
     epochs, num_images, gflop = (float(number.replace(",", "")) for number in spent.groups())

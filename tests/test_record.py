@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_used_and_unwritable_directories_are_refused(trained, tmp_path: Path) ->
     with pytest.raises(ValueError, match="--resume"):
         RunWriter.create(trained.run.folder, trained.run.config)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cannot be written"):
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "file"))):
         RunWriter.create(tmp_path / "file" / "run", trained.run.config)
 
 

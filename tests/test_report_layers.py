@@ -212,7 +212,7 @@ def test_filters_are_scaled_each_to_its_own_range(tmp_path: Path, monkeypatch: p
 
 def test_filters_that_cannot_be_drawn_say_why(tmp_path: Path) -> None:
     run = finish_run(tmp_path / "run")
-    assert "has no checkpoint" in str(first_filters(run).missing)
+    assert "checkpoint" in str(first_filters(run).missing)
     with_checkpoint(run, torch.zeros(2, 7, 3, 3))
     assert "7 input channels" in str(first_filters(run).missing)
     (torn,) = (run.folder / "checkpoints").iterdir()

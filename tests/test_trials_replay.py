@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_a_run_of_another_configuration_is_left_alone_and_refused(tmp_path: Path
     other = dataclasses.replace(small_config(TRIALS[JOB.trial], "pocket", "repaired", 0))
     other = dataclasses.replace(other, optim=dataclasses.replace(other.optim, lr=0.5))
     monkeypatch.setattr(trial_runs, "configure", lambda *_, **__: other)
-    with pytest.raises(ValueError, match=r"holds another run \(optim.lr is 0.5, the run has 0.01\); move it away"):
+    with pytest.raises(ValueError, match=r"optim\.lr .*0\.5,.* 0\.01"):
         make(JOB, tmp_path)
 
 
@@ -130,18 +131,18 @@ def test_a_run_of_another_configuration_is_named_and_not_judged(tmp_path: Path) 
     problems: list[str] = []
     assert result_of(TRIALS[JOB.trial], "pocket", tmp_path, problems).runs == {}
     assert len(problems) == 1
-    assert "holds another run (optim.lr is 0.01, the run has 0.5)" in problems[0]
+    assert re.search(r"optim\.lr .*0\.01,.* 0\.5", problems[0])
 
 
 def test_the_probe_of_another_plan_is_named_and_not_judged(tmp_path: Path) -> None:
     job = Job(trial="conclusion-2", scale="pocket", plan="deep-xavier")
     job.place(tmp_path).parent.mkdir(parents=True)
     job.place(tmp_path).write_text('{"plan": {"label": "deep-xavier", "plan": "he", "input": "standard"}}')
-    with pytest.raises(ValueError, match="holds the probe of another plan"):
+    with pytest.raises(ValueError, match="deep-xavier"):
         make(job, tmp_path)
     problems: list[str] = []
     assert result_of(TRIALS["conclusion-2"], "pocket", tmp_path, problems).probes == {}
-    assert "another plan" in problems[0]
+    assert str(job.place(tmp_path)) in problems[0]
 
 
 def test_real_sets_are_packed_before_the_runs_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,4 +151,6 @@ def test_real_sets_are_packed_before_the_runs_begin(tmp_path: Path, monkeypatch:
     jobs = jobs_of([TRIALS["mnist-fail"]], "desk", ["as-run", "repaired"], places=places)
     done = trial_runs.replay(jobs, tmp_path, num_processes=2, keep_weights=False, on_finished=lambda job: None)
     # The set was read, by processes that can start none to pack it: so small a one has no batch of 64.
-    assert [row.problem for row in done] == ["optim.batch-size is 64; the training set of mnist has 40 images"] * 2
+    assert len(done) == 2
+    for row in done:
+        assert re.findall(r"optim.batch-size|mnist|\d+", str(row.problem)) == ["optim.batch-size", "64", "mnist", "40"]

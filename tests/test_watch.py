@@ -31,11 +31,15 @@ def test_everything_is_told_once_and_the_end_last(tmp_path: Path) -> None:
         run.poll()
         return list(lines.news())
 
-    assert told() == [f"VGG-B on digits, 3 epochs: {tmp_path / 'run'}", "waiting for the first step"]
+    what, waiting = told()
+    assert all(part in what for part in ("VGG-B", "digits", "3 epochs", str(tmp_path / "run")))
+    assert "first step" in waiting
     assert told() == []
     hint = FINDING | {"rule": "input_scale", "severity": "hint"}
     diagnosed(record, 0, "will train", hint)
-    assert told() == ["check: will train: it is will train", f"hint input_scale: {FINDING['seen']}"]
+    verdict, found = told()
+    assert verdict.startswith("check: will train: ")
+    assert found == f"hint input_scale: {FINDING['seen']}"
     steps(record, 1, 4)
     assert told() == []
     epoch(record, 1)
@@ -43,7 +47,7 @@ def test_everything_is_told_once_and_the_end_last(tmp_path: Path) -> None:
     assert line.startswith("epoch 1/3  loss 0.500 val 0.500  top-1 error 50.00 % val 50.00 % *")
     diagnosed(record, 4, "dead", FINDING | {"severity": "warning"}, hint)
     verdict, found = told()
-    assert verdict == "step 4: dead: it is dead"
+    assert verdict.startswith("step 4: dead: ")
     assert found.startswith(
         f"warning vanishing_gradient: {FINDING['cause']}; seen: {FINDING['seen']}; change: {FINDING['remedy']}"
     )
@@ -92,7 +96,7 @@ def test_silence_is_told_and_again_when_it_is_twice_as_long(tmp_path: Path, monk
 
     assert told(50) == []
     (line,) = told(100)
-    assert line.startswith("no record for 1 min 40 s")
+    assert "1 min 40 s" in line
     assert told(150) == []
     assert len(told(250)) == 1
 
@@ -117,7 +121,7 @@ def test_once_draws_the_screen_without_a_terminal_too(command, tmp_path: Path) -
 def test_no_run_is_one_line_and_exit_code_2(command) -> None:
     answer = command("watch", "nowhere")
     assert answer.returncode == 2
-    assert re.fullmatch("trainability: nowhere .*\n", answer.stderr)
+    assert re.fullmatch(r"trainability: nowhere\b.*\n", answer.stderr)
 
 
 def watch(folder: Path, **more: object) -> subprocess.Popen[str]:
@@ -177,7 +181,7 @@ def test_in_a_terminal_the_screen_is_drawn_until_the_run_ends(tmp_path: Path) ->
     left = shown.rindex(b"\x1b[?1049l")
     assert shown.index(b"\x1b[?1049h") < left
     assert b"\x1b[?25h" in shown
-    assert b"finished after 3 epochs, 12 steps" in shown[left:]
+    assert re.search(rb"finished .*3 epochs, 12 steps", shown[left:])
 
 
 def test_a_real_run_is_watched_from_its_first_step_to_its_end(tmp_path: Path) -> None:
@@ -196,7 +200,7 @@ def test_a_real_run_is_watched_from_its_first_step_to_its_end(tmp_path: Path) ->
     assert lines[0].startswith("VGG-A on digits, 2 epochs")
     assert [line.split("  ")[0] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
     # Whether it sees the check before the first step depends on which of the two processes is up sooner.
-    assert lines[-1].startswith("finished after 2 epochs, 24 steps; best top-1 error")
+    assert re.match("finished .*2 epochs, 24 steps", lines[-1])
 
 
 def test_a_terminal_that_changes_its_size_is_drawn_anew_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_batch_normalised_weights_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_vgg_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match=path.name):
         load_published(path)
     path.write_bytes(b"R")  # tells the unpickler to pop from its empty stack
     with pytest.raises(ValueError, match="safetensors"):

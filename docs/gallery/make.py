@@ -95,7 +95,7 @@ def photograph(page: Path, to: Path, *, height: int, hidden: str = "", dark: boo
 
 
 def check(to: Path) -> None:
-    """Draw what `trainability check` says of the seed's plan for net D at 224 pixels and 1000 classes."""
+    """Draw what `trainability check` says of the log's plan for net D at 224 pixels and 1000 classes."""
     config = RunConfig(
         model=ModelConfig(config="D"),
         init=InitConfig(plan="xavier:4,normal=0.01,xavier:3"),

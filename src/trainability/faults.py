@@ -239,9 +239,8 @@ FAULTS: dict[str, Fault] = {
         install=_padded_pointwise,
     ),
     "clip-dropped": Fault(
-        what="clipping ends for good once the loss is below 7.0, where ln 1000 is 6.9, or validation and training loss "
-        "are 0.03 "
-        "apart",
+        what="clipping ends for good once the loss is below 7.0, where ln 1000 is 6.9, or validation and training loss are "
+        "0.03 apart",
         rule="clip_dropped",
         install=_clip_dropped,
     ),

@@ -24,7 +24,7 @@ from trainability.disk import whole
 TESTS = Path(__file__).resolve().parent.parent
 RESULTS = TESTS.parent / "benchmarks" / "results" / "campaigns.json"
 CHUNK = 200
-SHARES = {"train": 0.55, "two processes": 0.1, "pack": 0.2, "evaluate": 0.1, "report": 0.05}
+SHARES = {"train": 0.5, "two processes": 0.1, "sharded": 0.1, "pack": 0.15, "evaluate": 0.1, "report": 0.05}
 """Of the kills."""
 
 
@@ -138,7 +138,7 @@ def _kind_of(place: str) -> str:
     """Name the call and the file of a kill, without numbers and the names of temporary files."""
     call, _, path = place.partition(" ")
     name = Path(path).name
-    for ending in (".json", ".jsonl", ".toml", ".npz", ".html", ".pt", ".bin", ".npy", ".txt", ".lock"):
+    for ending in (".json", ".jsonl", ".toml", ".npz", ".html", ".pt", ".bin", ".npy", ".txt", ".lock", ".distcp", ".metadata"):
         if f"{ending}." in f"{name}.":
             name = re.sub(r"\d+", "N", name.split(ending)[0]) + ending
             break

@@ -77,26 +77,35 @@ def command(*arguments: str) -> int:
 def train(folder: Path) -> int:
     """Begin a run, or go on with it; 0 as well where there is nothing left to do."""
     os.chdir(folder)
+    return _finished(command(*_next_command()))
+
+
+def _next_command(**fields: Any) -> list[str]:
+    """What a user types next: a run that was never begun is begun."""
     if not Path("run/config.toml").exists():
-        return command("train", *flags_of(config_of(**TINY)), "--run.dir", "run")
+        return ["train", *flags_of(config_of(**TINY, **fields)), "--run.dir", "run"]
+    return ["train", "--resume", "run"]
+
+
+def _finished(code: int) -> int:
     done = all(Path("run", name).exists() for name in ("result.json", "predictions.npz", "report.html"))
-    code = command("train", "--resume", "run")
     return 0 if code == 2 and done else code
 
 
 def sharded(folder: Path) -> int:
-    """Train as two processes that share the network, as torchrun starts them."""
+    """Train as two processes that share the network, as torchrun starts them; both get the same command."""
+    os.chdir(folder)
+    arguments = _next_command(run__parallel="sharded")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "LOCAL_RANK": "0"}
-    TINY["run__parallel"] = "sharded"
     other = os.fork()
     if other == 0:
         os.environ |= {"RANK": "1", "LOCAL_RANK": "1"}
-        os._exit(train(folder))
-    code = train(folder)
-    return code or os.waitstatus_to_exitcode(os.waitpid(other, 0)[1])
+        os._exit(command(*arguments))
+    code = command(*arguments)
+    return _finished(code or os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
 
 
 def _resumed(folder: Path) -> int:

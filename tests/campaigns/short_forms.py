@@ -85,7 +85,7 @@ def test_the_process_ends_at_the_change_that_was_chosen(tmp_path: Path) -> None:
     assert injector.count == 3
 
 
-@pytest.mark.parametrize("name", ["train", "two processes", "pack", "evaluate", "report"])
+@pytest.mark.parametrize("name", ["train", "two processes", "sharded", "pack", "evaluate", "report"])
 def test_killed_work_is_taken_up_and_ends_as_whole_work_does(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kills, "MOST_KILLS", 2)
     work = kills.campaigns(root)["train" if name == "two processes" else name]

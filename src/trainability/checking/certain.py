@@ -24,7 +24,7 @@ def facts_of(
     training_step: Callable[[Any, Any], Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Facts:
-    """Looks for certain facts; a program that it cannot run has none, and says so in its notes.
+    """Look for certain facts; a program that it cannot run has none, and says so in its notes.
 
     Args:
         model: one module.

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from trainability.checking.certain import facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
-from trainability.doctor.audit_results import DataAudit
+from trainability.doctor.answer_form import answer_form
+from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.audits import unpacked
@@ -57,7 +58,8 @@ def check(
             predicted plateau.
         scheduler: stepped after each step where `step` does not do that itself.
         val_loader: as `train_loader`; `None` if there is none.
-        metric: see `audit_metric`; `None` skips its audit.
+        metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
+            (logits, labels); it is asked questions whose answers are known. `None` leaves it out.
         num_classes: number of classes.
         clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
@@ -106,11 +108,12 @@ def _checked(setup: Setup) -> Diagnosis:
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
     rehearsal = _rehearsed(setup, train, problems)
-    metric = audit_metric(setup.metric, max(10, (looked.num_logits if looked else None) or 0)) if setup.metric else None
+    facts = _facts(setup, first)
+    metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
-        facts=_facts(setup, first),
+        facts=facts,
         metric=metric,
         num_classes=setup.num_classes,
         optimizer=_settings(setup) if looked is None else None,
@@ -130,13 +133,24 @@ def _facts(setup: Setup, first: Any) -> Facts | None:
     return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer)
 
 
+def _metric(
+    setup: Setup, looked: ProbeResult | None, facts: Facts | None, rehearsal: Rehearsal | None, problems: list[str]
+) -> MetricAudit | None:
+    width = (looked.num_logits if looked is not None else None) or setup.num_classes
+    form = answer_form(facts, rehearsal.task if rehearsal is not None else None, width)
+    if form is None:
+        problems.append("metric: what the outputs mean is not known (audit_metric, form=trainability.doctor.AnswerForm(...))")
+        return None
+    return audit_metric(setup.metric, form=form)
+
+
 def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | None) -> ProbeResult | None:
     """The probe with the updates that the optimizer made at the first rehearsed step, in place of those predicted."""
     if looked is None or rehearsal is None or not rehearsal.critical:
         return looked
     made = dict(rehearsal.critical[0][1].update_ratios)
     layers = tuple(
-        dataclasses.replace(layer, update_ratio=made[name]) if (name := f"{layer.name}.weight") in made else layer
+        dataclasses.replace(layer, update_ratio=made.get(f"{layer.name}.weight", made.get(layer.name, layer.update_ratio)))
         for layer in looked.layers
     )
     return dataclasses.replace(looked, layers=layers)
@@ -200,12 +214,22 @@ def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult 
     try:
         return probe(model, loss_fn, images, labels, optimizer=optimizer, clip=clip, planned_steps=planned), images
     except Exception as error:
-        if setup.training_step or setup.step:  # the loop runs them as it likes
-            problems.append(f"the start, layer by layer: {one_line(error)}")
-            return None, None
-        if isinstance(error, ValueError):
-            raise
-        raise ValueError(f"model(images) failed on images of shape {tuple(images.shape)}: {one_line(error)}") from error
+        what = f"model(images) failed on images of shape {tuple(images.shape)}"
+        problems.append(_note_or_raise(setup, "the start, layer by layer", what, error))
+        return None, None
+
+
+def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str:
+    """The line that says what could not be looked at, where a function of the user's own runs model and batches as it likes.
+
+    Raises:
+        ValueError: where none does: the loop would fail as well.
+    """
+    if setup.training_step or setup.step:
+        return f"{topic}: {one_line(error)}"
+    if isinstance(error, ValueError):
+        raise error
+    raise ValueError(f"{what}: {one_line(error)}") from error
 
 
 def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]) -> DataAudit | None:
@@ -214,14 +238,10 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
     audited = min(MAX_AUDIT_IMAGES, audit_size(tuple(first[0].shape[1:])))
     try:
-        return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited)
+        return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited, redraw=True)
     except Exception as error:
-        if setup.training_step or setup.step:
-            problems.append(f"data: {one_line(error)}")
-            return None
-        if isinstance(error, ValueError):
-            raise
-        raise ValueError(f"a loader failed: {one_line(error)}") from error
+        problems.append(_note_or_raise(setup, "data", "a loader failed", error))
+        return None
 
 
 def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehearsal | None:

@@ -18,7 +18,7 @@ from trainability.data.loader import num_steps
 from trainability.data.packed import Progress
 from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.experiments import battery as experiments
-from trainability.doctor.measure.sizes import audit_size
+from trainability.doctor.measure.sizes import ENOUGH_IMAGES, audit_size
 from trainability.doctor.setup import Setup
 from trainability.prescribe.remedies import prescribed
 from trainability.training import engine as engines
@@ -109,9 +109,8 @@ def _parts(
     config: RunConfig, wanted: int, progress: Progress | None
 ) -> Iterator[tuple[TrainingParts, RunConfig, engines.Engine, int]]:
     """What a run trains with, on as many images as are wanted; its configuration, the engine, the steps of the whole run."""
-    data, num_train = dataset.sample(
-        config.data, seed=config.run.seed, num_train=wanted, num_val=max(8, wanted // 4), progress=progress
-    )
+    num_val = max(wanted // 4, min(wanted, ENOUGH_IMAGES))
+    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=wanted, num_val=num_val, progress=progress)
     if config.optim.batch_size > num_train:
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainability.doctor.audit_results import AnswerForm as AnswerForm
     from trainability.doctor.audit_results import DataAudit as DataAudit
     from trainability.doctor.audit_results import MetricAudit as MetricAudit
     from trainability.doctor.diagnosis import Diagnosis as Diagnosis
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from trainability.doctor.finding import Finding as Finding
     from trainability.doctor.finding import Measurement as Measurement
     from trainability.doctor.measure.audits import audit_data as audit_data
-    from trainability.doctor.measure.audits import audit_metric as audit_metric
+    from trainability.doctor.measure.metric_audit import audit_metric as audit_metric
     from trainability.doctor.measure.monitor import Monitor as Monitor
     from trainability.doctor.measure.optimizer_settings import optimizer_settings as optimizer_settings
     from trainability.doctor.measure.probe import probe as probe
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from trainability.doctor.theory.trace import trace as trace
 
 _PUBLIC = {
+    "AnswerForm": "audit_results",
     "RULES": "rules.catalogue",
     "DataAudit": "audit_results",
     "Diagnosis": "diagnosis",
@@ -48,7 +50,7 @@ _PUBLIC = {
     "OptimizerSettings": "evidence",
     "ProbeResult": "evidence",
     "audit_data": "measure.audits",
-    "audit_metric": "measure.audits",
+    "audit_metric": "measure.metric_audit",
     "diagnose": "rules.verdict",
     "expected_cross_entropy": "theory.signal",
     "explain": "rules.catalogue",

@@ -51,6 +51,8 @@ class SplitAudit:
         mirror_asymmetry: how far the left half of the images is from the mirrored right half, in standard deviations
             over images, at the place and channel where it is furthest; None with fewer than 200 images.
         order: of the labels, as they come; None where they are no class indices, one per example.
+        target_mean: mean of floating-point targets; None where there are none of up to 256 values an example.
+        target_variance: their variance, averaged over the values of an example: the squared error of their mean.
     """
 
     name: str
@@ -70,6 +72,62 @@ class SplitAudit:
     label_counts: tuple[int, ...] = ()
     mirror_asymmetry: float | None = None
     order: BatchOrder | None = None
+    target_mean: float | None = None
+    target_variance: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsCompared:
+    """A linear classifier of simple features, fitted on training and asked about validation.
+
+    Attributes:
+        num_validation: validation examples.
+        accuracy_training: on training examples that it was not fitted to.
+        accuracy_validation: on validation examples.
+        accuracy_renamed: on half of them, after renaming the classes as the other half suggests.
+        renamed: pairs of a class and what validation calls it, where they differ.
+        gain_z: what renaming gains there, in standard errors.
+        loss_in_training_z: what the same renaming costs on training examples, in standard errors.
+        fall_z: accuracy on training above that on validation, in standard errors.
+        own_accuracy: of a classifier fitted on half of validation and asked about the other.
+        own_signal_z: its standard scores above chance.
+        training_signal_z: the same with as many training examples.
+        domain_shift: largest distance between the mean features of the two splits, in training's standard deviations.
+    """
+
+    num_validation: int
+    accuracy_training: float
+    accuracy_validation: float
+    accuracy_renamed: float
+    renamed: tuple[tuple[int, int], ...] = ()
+    gain_z: float = 0.0
+    loss_in_training_z: float = 0.0
+    fall_z: float = 0.0
+    own_accuracy: float = 0.0
+    own_signal_z: float = 0.0
+    training_signal_z: float = 0.0
+    domain_shift: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redrawn:
+    """A few training examples, each drawn several times.
+
+    Attributes:
+        num_examples: distinct examples.
+        num_draws: of each of them, by each worker.
+        is_declared: the data set holds a transform that is random by its name.
+        varies: two draws of one example differ.
+        workers_alike: two worker processes drew the same, one by one, though each of them drew differently; None without them.
+        epochs_alike: a second pass drew the same as the first, one by one; None where that was not asked.
+    """
+
+    num_examples: int
+    num_draws: int
+    is_declared: bool = False
+    varies: bool = False
+    workers_alike: bool | None = None
+    epochs_alike: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +145,9 @@ class DataAudit:
             they were not drawn again.
         class_signal_z: standard scores above chance of a linear probe of simple features; None if too few images.
         class_signal_accuracy: held-out accuracy of that probe.
+        labels_compared: what a classifier fitted on training says of validation; None if it says nothing.
+        redrawn: a few training examples drawn several times; None if they were not.
+        notes: what could not be asked, and how many images it takes.
     """
 
     train: SplitAudit
@@ -98,6 +159,29 @@ class DataAudit:
     repeated_fraction: float | None = None
     class_signal_z: float | None = None
     class_signal_accuracy: float | None = None
+    labels_compared: LabelsCompared | None = None
+    redrawn: Redrawn | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerForm:
+    """Shape of a model's outputs and targets, in which a metric is asked.
+
+    Attributes:
+        kind: "classification", "token_classification" (classes in the last dimension), "pixel_classification" (classes in
+            dimension 1), "binary" (one answer an example), "multilabel", "pixel_binary", or "regression".
+        output: shape of one example's output, without the batch: (10,), (1,), () for a number.
+        target: shape of one example's target.
+        float_target: whether targets are floating-point.
+        probabilities: whether outputs lie in [0, 1].
+    """
+
+    kind: str = "classification"
+    output: tuple[int, ...] = (10,)
+    target: tuple[int, ...] = ()
+    float_target: bool = False
+    probabilities: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +203,29 @@ class MetricCase:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricAudit:
-    """What the metric says to logits whose right value is known.
+    """What the metric says to outputs whose right value is known.
 
     Attributes:
         cases: every question, answer and right answer.
-        is_error: the metric counts what is wrong (an error) rather than what is right (an accuracy); it was found out
-            from its answers.
-        constant_score: what a predictor that always names the most common class scores.
+        is_error: the metric is lower where more is right; it was found out from its answers.
+        constant_score: what a predictor that always names the most common class scores; None where that has no meaning.
+        measure: what the metric computes, found out from its answers: "accuracy", "error", "cross_entropy", "mse", "rmse",
+            "mae", "r2", or "unknown": then `expected` is what it said itself of the same answers in one batch.
+        form: of the outputs and targets that it was asked in.
+        asked_as: how they were brought to the metric: "as they are", "squeezed", "flattened", "with ten classes", "as
+            probabilities", or "as classes" (the arg-max).
+        raises: it raises when it is given them as they are.
     """
 
     cases: tuple[MetricCase, ...]
     is_error: bool = False
     constant_score: float | None = None
+    measure: str = "accuracy"
+    form: AnswerForm = AnswerForm()
+    asked_as: str = "as they are"
+    raises: bool = False
+
+    @property
+    def wrong(self) -> tuple[MetricCase, ...]:
+        """Questions answered wrong by 1e-4 or more of the right value, or of 1 where that is larger."""
+        return tuple(case for case in self.cases if not abs(case.got - case.expected) < 1e-4 * max(1.0, abs(case.expected)))

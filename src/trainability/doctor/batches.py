@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def tensors(batch: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yields the tensors of a batch, each with its path: `[0]`, `.pixel_values`, `['labels']`."""
+    """Yield the tensors of a batch, each with its path: `[0]`, `.pixel_values`, `['labels']`."""
     if isinstance(batch, Tensor):
         yield path, batch
     elif isinstance(batch, Mapping):
@@ -31,7 +31,7 @@ def first_tensor(batch: Any) -> Tensor | None:
 
 
 def map_parts(batch: Any, change: Callable[[Any], Any]) -> Any:
-    """Rebuilds a container, of the same type, with `change` applied to each part; anything else is returned unchanged."""
+    """Rebuild a container, of the same type, with `change` applied to each part; anything else is returned unchanged."""
     if isinstance(batch, Mapping):
         changed = {key: change(batch[key]) for key in batch}
         if type(batch) is dict:
@@ -52,7 +52,7 @@ def map_parts(batch: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def to_device(batch: Any, device: torch.device | str) -> Any:
-    """Moves every tensor to a device; objects of other types by their method `to`, if they have one (a batch of graphs)."""
+    """Move every tensor to a device; objects of other types by their method `to`, if they have one (a batch of graphs)."""
     own = getattr(batch, "to", None)
     return own(device) if callable(own) else map_parts(batch, lambda part: to_device(part, device))
 
@@ -71,7 +71,7 @@ def cloned(batch: Any) -> Any:
 
 
 def call_model(model: Callable[..., Any], inputs: Any) -> Any:
-    """Calls a model as training loops do: with a dict's entries by name, or a tuple's items in order, if it accepts them so.
+    """Call a model as training loops do: with a dict's entries by name, or a tuple's items in order, if it accepts them so.
 
     A model whose forward takes one argument gets the dict or the tuple itself.
     """

@@ -1,7 +1,7 @@
 """A verdict and the findings behind it. Data only; no torch."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
@@ -23,21 +23,7 @@ Verdict = Literal[
     "broken metric",
     "cannot tell",
 ]
-VERDICTS: tuple[Verdict, ...] = (
-    "will train",
-    "is training",
-    "has learned",
-    "slow start",
-    "too slow",
-    "stalled",
-    "capped",
-    "dead",
-    "unstable",
-    "broken loss",
-    "broken data",
-    "broken metric",
-    "cannot tell",
-)
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +64,7 @@ class Diagnosis:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Diagnosis":
-        """Reads what `to_dict` wrote.
+        """Read what `to_dict` wrote.
 
         Raises:
             ValueError: naming the field that does not fit.

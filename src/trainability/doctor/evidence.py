@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trainability.doctor import joining
 from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.experimented import Experiments
 from trainability.doctor.facts import Facts
-from trainability.doctor.joining import joined_evaluations, joined_facts, joined_samples, joined_settings, joined_steps
+from trainability.doctor.processes import Processes
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
 
@@ -265,6 +266,12 @@ class Evaluation:
         label_entropy: nats, over the split's labels.
         most_predicted_class: the class predicted most often.
         most_predicted_fraction: the share of examples predicted as that class.
+        counted_error: share of the predictions that differ from the labels; None where these were not handed over.
+        largest_label: the most frequent class of the labels.
+        largest_label_fraction: its share, which is the accuracy of always naming it.
+        num_examples: predictions that were handed over.
+        r_squared: of predicted values: 1 - squared error over the variance of the targets, 0 for always naming their mean.
+        target_variance: of the targets: the squared error of always naming their mean.
     """
 
     step: int
@@ -276,6 +283,12 @@ class Evaluation:
     label_entropy: float | None = None
     most_predicted_class: int | None = None
     most_predicted_fraction: float | None = None
+    counted_error: float | None = None
+    largest_label: int | None = None
+    largest_label_fraction: float | None = None
+    num_examples: int | None = None
+    r_squared: float | None = None
+    target_variance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +308,7 @@ class Evidence:
         problems: what the doctor could not watch and what went wrong inside it, each named once.
         rehearsal: some steps of the loop's own body on a copy.
         experiments: what one change at a time did to copies of the program.
+        processes: sampled steps side by side, where several processes train one model.
     """
 
     probe: ProbeResult | None = None
@@ -309,6 +323,7 @@ class Evidence:
     problems: tuple[str, ...] = ()
     rehearsal: Rehearsal | None = None
     experiments: Experiments | None = None
+    processes: Processes | None = None
 
     @classmethod
     def of(cls, *parts: Part) -> Evidence:
@@ -341,17 +356,18 @@ class Evidence:
             raise ValueError(f"merge takes an Evidence, got {_named(other)}")
         return Evidence(
             probe=other.probe or self.probe,
-            steps=joined_steps(self.steps, other.steps),
-            samples=joined_samples(self.samples, other.samples),
-            evaluations=joined_evaluations(self.evaluations, other.evaluations),
+            steps=joining.joined_steps(self.steps, other.steps),
+            samples=joining.joined_samples(self.samples, other.samples),
+            evaluations=joining.joined_evaluations(self.evaluations, other.evaluations),
             data=other.data or self.data,
             metric=other.metric or self.metric,
-            facts=joined_facts(self.facts, other.facts),
+            facts=joining.joined_facts(self.facts, other.facts),
             num_classes=self.num_classes if other.num_classes is None else other.num_classes,
-            optimizer=joined_settings(self._settings, other.optimizer),
+            optimizer=joining.joined_settings(self._settings, other.optimizer),
             problems=tuple(dict.fromkeys((*self.problems, *other.problems))),
             rehearsal=other.rehearsal or self.rehearsal,
             experiments=other.experiments or self.experiments,
+            processes=joining.joined_processes(self.processes, other.processes),
         )
 
     @property
@@ -364,7 +380,7 @@ class Evidence:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Evidence:
-        """Reads what `to_dict` wrote, now or in an older version of this package.
+        """Read what `to_dict` wrote, now or in an older version of this package.
 
         Raises:
             ValueError: naming the field that does not fit, or a version that is not known.

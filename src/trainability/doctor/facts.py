@@ -88,6 +88,10 @@ class Facts:
         target_outside_unit: share of the target's values outside [0, 1].
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
+        evaluation_noise: largest change of an output in eval mode when the same batch is asked twice, over the outputs' rms;
+            None if not looked at.
+        noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
+            numbers), "state" (something that is kept from call to call).
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one.
         stacked: weight layers with nothing between them.
@@ -124,6 +128,8 @@ class Facts:
     target_below_zero: float | None = None
     target_outside_unit: float | None = None
     leakage: float | None = None
+    evaluation_noise: float | None = None
+    noise_source: str | None = None
     future: float | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None

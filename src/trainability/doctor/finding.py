@@ -49,7 +49,7 @@ class Finding:
         measurements: the numbers that support it; at least one.
         cause: the likely cause.
         remedy: a concrete change: config field or code line.
-        source: paper, equation, or "own" with the pilot it comes from.
+        source: paper, equation, or "own" with the runs that it comes from.
         layers: names of the layers concerned.
         code: identifies the cause for programs: the rule's name, or, if a rule distinguishes causes, its name and a word for
             the cause (`gain_budget_low.input`). Empty takes the rule's name.

@@ -11,6 +11,7 @@ from trainability.doctor.serial import to_plain
 if TYPE_CHECKING:
     from trainability.doctor.evidence import Evaluation, OptimizerSettings, Sample, StepRecord
     from trainability.doctor.facts import Facts
+    from trainability.doctor.processes import Processes
 
 T = TypeVar("T")
 
@@ -55,6 +56,13 @@ def joined_facts(earlier: Facts | None, later: Facts | None) -> Facts | None:
         return later or earlier
     asked = {field.name: getattr(later, field.name) for field in fields(later) if getattr(later, field.name) not in (None, ())}
     return replace(earlier, **{name: value for name, value in asked.items() if value is not False})
+
+
+def joined_processes(earlier: Processes | None, later: Processes | None) -> Processes | None:
+    """The later look at the processes, with the steps that the earlier one compared."""
+    if earlier is None or later is None:
+        return later or earlier
+    return replace(later, comparisons=_joined(earlier.comparisons, later.comparisons, key=lambda row: row.step))
 
 
 def _content(record: Any) -> str:

@@ -29,8 +29,8 @@ LEARNED_SHARE = 0.5  # at the start: weights that know the task
 LOST_SHARE = 0.1  # of what had been learned, and is gone
 COLLAPSED = 1e-3  # spread of the outputs over their size: below, no answer depends on the input
 SLOW_SHARE, SLOW_MULTIPLE = 0.15, 170.0  # projected share below the one with multiples above the other: orders of magnitude
-FALLING = 0.04  # fall of the loss where chance is unknown; pilot of DESIGN: 19 of 23 that train fell by 4 % in 30 steps
-SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # pilot of DESIGN: healthy nets 1 to 1,000
+FALLING = 0.04  # fall of the loss where chance is unknown; own: 19 of 23 programs that train fell by 4 % in 30 steps
+SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # own, 43 small programs: healthy ones 1 to 1,000
 # Both were set on runs of 300 steps. A plateau that ends within a longer plan has larger multiples: exclusive or with sigmoids,
 # 730 to 2,500 for a plateau of some thousand steps. Of a plan of unknown length, only what lies far above them is too slow.
 SET_ON_STEPS, UNKNOWN_PLAN_STEPS = 300, 3000
@@ -61,7 +61,7 @@ class Outlook:
 
 
 def judge_rehearsal(rehearsal: Rehearsal) -> Outlook:
-    """Proposes a verdict.
+    """Propose a verdict.
 
     Args:
         rehearsal: with a reference loss; `task.chance` and `planned_steps` where they are known.

@@ -26,7 +26,10 @@ def num_classes(evidence: Evidence) -> int | None:
 
 
 def chance_loss(evidence: Evidence) -> float | None:
-    """Loss of a net that knows nothing and says so, ln C. None if this is no classification."""
+    """Loss of a net that knows nothing and says so, ln C. None if this is no classification.
+
+    What chance costs in other kinds of task (sequences, several labels, regression) is in `doctor/tasks.py`: `Kind.chance`.
+    """
     if evidence.probe is not None and evidence.probe.cross_entropy is None:
         return None
     classes = num_classes(evidence)

@@ -107,6 +107,7 @@ class Rehearsal:
         ended_by: "steps" (as many as were asked for), "time", "not finite" (loss), or "data" (no more batches).
         unmoved: trainable parameters that hold, bit for bit, what they held before the first step.
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
+        zero_rate: trainable parameters in an optimizer's group whose learning rate was 0 at every step.
         num_parameters: trainable parameters, as tensors.
         stale_fraction: share of an optimizer's steps after its first at which some gradient had not been empty or zero at
             any backward pass since the step before; None with fewer than two steps.
@@ -126,6 +127,7 @@ class Rehearsal:
     ended_by: str = "steps"
     unmoved: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
+    zero_rate: tuple[str, ...] = ()
     num_parameters: int = 0
     stale_fraction: float | None = None
     stale_gradient: float | None = None

@@ -13,7 +13,7 @@ _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def to_plain(value: Any) -> Any:
-    """Converts dataclasses, tuples and floats to values of strict JSON.
+    """Convert dataclasses, tuples and floats to values of strict JSON.
 
     Args:
         value: a dataclass instance, a tuple or dict of them, or a plain value.
@@ -39,7 +39,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def from_plain(kind: type[T], value: Any) -> T:
-    """Rebuilds what `to_plain` wrote.
+    """Rebuild what `to_plain` wrote.
 
     Args:
         kind: the dataclass to build.

@@ -30,7 +30,8 @@ class Setup:
         optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal (unless `step` has
             its own optimizer), update ratios and the predicted plateau.
         scheduler: stepped after each step where `step` does not do that itself; `None` for a constant rate.
-        metric: see `audit_metric`; `None` leaves it out.
+        metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
+            (logits, labels); `None` leaves it out.
         num_classes: of the task.
         clip: gradient-norm threshold of the loop; `None` for no clipping.
         planned_steps: updates of the whole run.

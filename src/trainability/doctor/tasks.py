@@ -203,7 +203,7 @@ def output_form(output: Tensor) -> str:
 
 
 def recognise(output: Any, targets: Iterable[tuple[str, Tensor]], loss: float) -> Task:
-    """Finds the kind of task by what the loss is.
+    """Find the kind of task by what the loss is.
 
     Args:
         output: of the model; a tensor (with its graph, where its form shall be known), else the kind is unknown.

@@ -169,7 +169,7 @@ def start_title(probe: ProbeResult | Mapping[str, Any]) -> str:
     budget, total = number_of(field_of(probe, "log10_gain")), reading.total_budget(probe)
     if budget is None or total is None:
         return f"{title}: {field_of(probe, 'structure') or 'unknown'}"
-    return f"{title}: gain budget {power(budget)}, input {power(total - budget)}, together {power(total)}"
+    return f"{title}: gain budget of the weights {power(budget)}, of the input {power(total - budget)}, of both {power(total)}"
 
 
 def layer_tables(

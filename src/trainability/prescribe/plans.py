@@ -73,8 +73,8 @@ def best_plan(model: nn.Module, images: Tensor, *, like: InitPlan | None = None)
     best = found[0]
     if not BUDGET_LOW <= best.budget <= BUDGET_HIGH:
         raise ValueError(
-            f'no plan brings the gain budget into [{BUDGET_LOW:g}, {BUDGET_HIGH:g}]: the best, "{best.plan}", gives '
-            f"{best.budget:+.1f} with this input; scale the images to mean square 1 first"
+            f'no plan brings the gain budget with the input into [{BUDGET_LOW:g}, {BUDGET_HIGH:g}]: the best, "{best.plan}", '
+            f"gives {best.budget:+.1f}; scale the images to mean square 1 first"
         )
     return best
 

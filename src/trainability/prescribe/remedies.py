@@ -11,7 +11,7 @@ from trainability.initialization import InitPlan
 from trainability.prescribe.plans import best_plan
 
 # Causes that another initialisation fixes. If the input alone is the cause (`gain_budget_low.input`), the input must change.
-MENDED_BY_A_PLAN = {"gain_budget_low", "gain_budget_high", "slow_start"}
+FIXED_BY_A_PLAN = {"gain_budget_low", "gain_budget_high", "slow_start"}
 
 
 def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: str | None) -> Diagnosis:
@@ -26,16 +26,16 @@ def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: 
     Returns:
         The diagnosis, unchanged if no plan helps or none can be predicted.
     """
-    if not any(finding.code in MENDED_BY_A_PLAN for finding in diagnosis.findings):
+    if not any(finding.code in FIXED_BY_A_PLAN for finding in diagnosis.findings):
         return diagnosis
     try:
         best = best_plan(model, images, like=InitPlan.parse(plan) if plan is not None else None)
     except ValueError:
         return diagnosis
     how = f'--init.plan "{best.plan}"' if plan is not None else f'trainability.init_(model, "{best.plan}", seed=0)'
-    remedy = f"{how}: the gain budget with this input becomes {best.budget:+z.1f}, and biases zero"
+    remedy = f"{how}: the gain budget with the input becomes {best.budget:+z.1f}, and biases zero"
     findings = tuple(
-        dataclasses.replace(finding, remedy=remedy) if finding.code in MENDED_BY_A_PLAN else finding
+        dataclasses.replace(finding, remedy=remedy) if finding.code in FIXED_BY_A_PLAN else finding
         for finding in diagnosis.findings
     )
     return dataclasses.replace(diagnosis, findings=findings)

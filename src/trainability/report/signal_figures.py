@@ -72,7 +72,7 @@ def budget_scale(budgets: Sequence[tuple[str, str, float]]) -> BudgetScale | Non
     def place(value: float) -> float:
         return 100 * (value - start) / (end - start)
 
-    words = [f"{label or 'gain budget with input'} {power(total)}, {zone(total)}" for label, _, total in budgets]
+    words = [f"{label or 'gain budget with the input'} {power(total)}, {zone(total)}" for label, _, total in budgets]
     return BudgetScale(
         marks=tuple(
             Mark(text=f"{label} {formats.signed(total)}".strip(), place=place(total), role=role)

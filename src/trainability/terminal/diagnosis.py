@@ -62,7 +62,8 @@ def layer_grid(table: LayerTable, width: int) -> Table:
     grid = Table(title=table.title, title_justify="left", title_style="bold", padding=(0, _GAP, 0, 0), pad_edge=False, box=None)
     for column in shown.columns:
         name = "\n".join(column.name.rsplit(" ", 1))
-        grid.add_column(Text(name), justify="left" if column.is_text else "right", no_wrap=True, vertical="bottom")
+        justify = "left" if column.is_text else "right"
+        grid.add_column(Text(name), justify=justify, no_wrap=not column.is_text, overflow="fold", vertical="bottom")
         if column.key == "activation_rms":
             grid.add_column(BAR_HEADING, no_wrap=True)
     for row in shown.rows:

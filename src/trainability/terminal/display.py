@@ -166,9 +166,12 @@ def init_table(rows: Sequence[LayerInit]) -> Table:
     """Draw the initialisation table, and the gain budget below it."""
     budget = init_budget(rows)
     said = "not finite" if budget is None else power(budget)
-    table = Table(title=None, caption=f"gain budget: sum of log10 gain = {said}", caption_justify="left")
+    caption = f"gain budget of the weights: sum of log10 gain = {said}"
+    table = Table(caption=caption, caption_justify="left", padding=(0, 1, 0, 0), pad_edge=False, box=None)
     for name in INIT_COLUMNS:
-        table.add_column(name, justify="right" if name in ("#", "std", "gain", "log10 gain") else "left", no_wrap=True)
+        is_text = name in ("layer", "shape", "scheme")
+        # Where the terminal is narrow, words break over lines; numbers stay whole.
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in rows:
         table.add_row(*init_cells(row))
     return table

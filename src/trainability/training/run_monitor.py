@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 
 class RunMonitor:
-    """Context manager around the loop. It computes only in the main process, and does not change the run's numbers.
+    """Context manager around the loop. It does not change the run's numbers.
+
+    Every process watches its own steps, so that they can be compared. The main process checks before the first step, diagnoses
+    and writes.
 
     Attributes:
         doomed: with `--run.stop-on doomed`, one line that says why the run must end, else `None`.
@@ -51,15 +54,8 @@ class RunMonitor:
         self.last_sample = position.step
         self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
         self.plateau = Plateau()
-        if not engine.is_main:
-            return
-        self.plateau = _replayed(record.folder, config)
-        if position.step > 0:
-            self._guarded(self._restore_evidence, position)
-        elif config.run.check == "on":
-            steps = parts.loader.steps_per_epoch * config.optim.epochs
-            self.before = evidence_before(parts, config, engine, planned_steps=steps)
-            self._guarded(self._look, position)
+        if engine.is_main:
+            self._begin(position)
         if config.run.monitor_every_steps is not None:
             self.monitor = Monitor(
                 parts.network,
@@ -69,6 +65,15 @@ class RunMonitor:
                 clip=config.optim.clip,
                 first_step=position.step + 1,
             )
+
+    def _begin(self, position: Position) -> None:
+        self.plateau = _replayed(self.record.folder, self.config)
+        if position.step > 0:
+            self._guarded(self._restore_evidence, position)
+        elif self.config.run.check == "on":
+            steps = self.parts.loader.steps_per_epoch * self.config.optim.epochs
+            self.before = evidence_before(self.parts, self.config, self.engine, planned_steps=steps)
+            self._guarded(self._look, position)
 
     def __enter__(self) -> RunMonitor:
         """Attach to the optimizer, and at every sampled step to the network."""
@@ -97,8 +102,10 @@ class RunMonitor:
         logged = tally.loss_sum.clone()
         loss = (logged - self.loss_before) / len(micro.labels)
         self.loss_before = torch.zeros_like(logged) if micro.is_last else logged
-        per_epoch = self.parts.loader.steps_per_epoch
-        expected = learning_rate(self.config.optim, step=position.step, steps_per_epoch=per_epoch, plateau=self.plateau)
+        expected = None
+        if self.engine.is_main:  # which knows what the schedule follows
+            per_epoch = self.parts.loader.steps_per_epoch
+            expected = learning_rate(self.config.optim, step=position.step, steps_per_epoch=per_epoch, plateau=self.plateau)
         self.monitor.after_backward(loss, expected_lr=expected, is_last=micro.is_last)
 
     def evaluated(self, position: Position, row: dict[str, Any] | None) -> None:
@@ -120,7 +127,7 @@ class RunMonitor:
 
     def look(self, position: Position) -> None:
         """Called after a read of the device: write new layer records, and diagnose if there are any."""
-        if self.monitor is None:
+        if self.monitor is None or not self.engine.is_main:
             return
         new = [sample for sample in self.monitor.evidence().samples if sample.step > self.last_sample]
         for sample in new:

@@ -8,8 +8,8 @@ from trainability.trials.trial import Expectation, Plan, Trial, Value
 
 _VANISHING = "Gradient vanishing problem"
 _RANGES = (
-    "Which plan it was, the text does not say: one is the commit's of that date, the others are starts with the ranges that it "
-    "reports."
+    "Which plan it was, the text does not say: one is the commit's of that date, the others are starts with the ranges that "
+    "it reports."
 )
 
 VANISHING = Trial(
@@ -20,9 +20,8 @@ VANISHING = Trial(
     reports="Smallest and largest gradients of most layers fall to 1e-7.",
     explanation="Gradients vanish in most layers.",
     reading="Not at the start: with the plan of the commit of that date every layer's largest gradient is 1e-3 to 1e-2 "
-    "there. What "
-    "the log saw came while it trained, on images a third of which were blank. 1e-7 at the start is what N(0, 0.01) on every "
-    "layer gives, 1e-5 what the paper's seven Xavier layers and 0.01 give. " + _RANGES,
+    "there. What the log saw came while it trained, on images a third of which were blank. 1e-7 at the start is what N(0, "
+    "0.01) on every layer gives, 1e-5 what the paper's seven Xavier layers and 0.01 give. " + _RANGES,
     settings={"model.config": Value(value="D", source="the log")},
     plans=(
         Plan(label="19-may", plan="xavier:3,normal=0.1:2,xavier", source="its code"),
@@ -46,8 +45,8 @@ VANISHING = Trial(
             low=1e-4,
         ),
     ),
-    not_at_pocket="Gradients while it trains: it needs ImageNet (--scale full). imagenet-D-vanishing-trained shows them "
-    "on digits.",
+    not_at_pocket="Gradients while it trains: it needs ImageNet (--scale full). imagenet-D-vanishing-trained shows them on "
+    "digits.",
 )
 
 PROPAGATE = Trial(
@@ -58,9 +57,8 @@ PROPAGATE = Trial(
     reports="Gradients reach 2e-1, from 1e-5 before; at epoch 10 the top-1 error is 3 points above the MSR curve.",
     explanation="N(0, σ) on late layers and Xavier on the 512-channel layers keep gradients from vanishing.",
     reading="The plan of the commit of that date has σ = 0.1 on five layers and Xavier on the seven 512-channel and fully "
-    "connected "
-    "ones behind them: a budget of +0.3, in the middle of the band, against -4.5 before. Any layers would do, as two fully "
-    "connected ones show, and so would inputs of 0 to 255. The MSR curve is a net with batch norm and He "
+    "connected ones behind them: a budget of +0.3, in the middle of the band, against -4.5 before. Any layers would do, as "
+    "two fully connected ones show, and so would inputs of 0 to 255. The MSR curve is a net with batch norm and He "
     "initialisation, plain-18, by centre crops. " + _RANGES,
     settings={"model.config": Value(value="D", source="the log")},
     plans=(
@@ -163,9 +161,8 @@ def _trained(probed: Trial, plan: dict[str, Value], reports: str, expectations: 
         data="imagenet",
         reports=reports,
         explanation=probed.explanation,
-        reading="Clipping ended for good below a loss of 7.0, where chance is 6.91, and where validation and training "
-        "loss were "
-        "0.03 apart: before anything was learned. " + DESTROYED,
+        reading="Clipping ended for good below a loss of 7.0, where chance is 6.91, and where validation and training loss "
+        "were 0.03 apart: before anything was learned. " + DESTROYED,
         settings=settings_of("D", plan),
         faults=(*BUGS, "clip-dropped", "lost-plateau"),
         expectations=expectations,

@@ -50,10 +50,9 @@ _b_fail = Trial(
     data="imagenet",
     reports="The loss does not fall.",
     explanation="Two more randomly initialised layers saturate the activations.",
-    reading="So it is, if saturated means too large: with σ = 0.1 each of the six random layers multiplies the mean "
-    "square by 3 "
-    "to 23, the budget is +3.2, above the band, and the signal behind the last convolution some 400 at the log's own size. A "
-    "ReLU does not saturate; the loss starts in the hundreds, and every step overshoots. " + DESTROYED,
+    reading="So it is, if saturated means too large: with σ = 0.1 each of the six random layers multiplies the mean square "
+    "by 3 to 23, the budget is +3.2, above the band, and the signal behind the last convolution some 400 at the log's own "
+    "size. A ReLU does not saturate; the loss starts in the hundreds, and every step overshoots. " + DESTROYED,
     settings=settings_of("B", plan_of(4, 0.1)),
     faults=BUGS,
     as_told=TOLD,
@@ -123,17 +122,16 @@ B_SUCCESS = _more_xavier(
     8,
     (0,),
     BUGS,
-    "For 512 channels Xavier has σ = 0.0147, against 0.1: it keeps half of the mean square, where 0.1 multiplies it by "
-    "23. Four "
-    "more layers of Xavier take the budget from +3.2 to -2.6, into the band. " + DESTROYED,
+    "For 512 channels Xavier has σ = 0.0147, against 0.1: it keeps half of the mean square, where 0.1 multiplies it by 23. "
+    "Four more layers of Xavier take the budget from +3.2 to -2.6, into the band. " + DESTROYED,
 )
 C_SUCCESS = _more_xavier(
     "C",
     11,
     (0, 1),
     (*BUGS, "padded-pointwise"),
-    "Eleven of thirteen convolutions by Xavier: a budget of -4.5, just inside the band. Its 1x1 convolutions were padded by 1, "
-    "so that the final map was 8x8 and config C was not config C. " + DESTROYED,
+    "Eleven of thirteen convolutions by Xavier: a budget of -4.5, just inside the band. Its 1x1 convolutions were padded by "
+    "1, so that the final map was 8x8 and config C was not config C. " + DESTROYED,
 )
 
 _CLIFFS = "Extreme cliff in loss function and gradient exploding"
@@ -187,8 +185,8 @@ D_SUCCESS = Trial(
     data="imagenet",
     reports="With a lower clip the oscillation shrinks and D trains (9 epochs).",
     explanation="Clipping keeps a step from jumping off a cliff.",
-    reading="Eleven Xavier layers put D at -3.5, inside the band, and Nesterov's momentum came with the clip. What "
-    "the same start does without them, imagenet-D-fail-3 shows. " + DESTROYED,
+    reading="Eleven Xavier layers put D at -3.5, inside the band, and Nesterov's momentum came with the clip. What the same "
+    "start does without them, imagenet-D-fail-3 shows. " + DESTROYED,
     settings={
         **settings_of("D", plan_of(11, 0.1, note="by the comment of the commit; its file has 12, a budget of -5.2")),
         "optim.clip": Value(value=0.7, source="its code"),

@@ -13,8 +13,8 @@ CLIP = Value(value=1.0, source="its code")
 METRIC_READING = "The accuracy was the correct count of the last batch over the size of the whole validation set."
 _CALTECH_READING = (
     " On Caltech-256 it could never pass 128 of 6,016, 2.1 %, whatever the net had learned. The plotted loss was halved, and "
-    "training and validation shared one data set object, so that training saw centre crops. Decoded, three of the four "
-    "plots are nets that learn."
+    "training and validation shared one data set object, so that training saw centre crops. Decoded, three of the four plots "
+    "are nets that learn."
 )
 
 

@@ -1,19 +1,19 @@
-"""Audits: the data exactly as the loop will see it, and the metric against answers that are known."""
+"""The audit of the data, exactly as the loop will see it."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainability.doctor.audit_results import DataAudit, MetricAudit, MetricCase, SplitAudit
+from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAudit
+from trainability.doctor.measure import class_signal
+from trainability.doctor.measure.draws import redrawn
 from trainability.doctor.measure.order import OrderCounter
 
 Batches = Iterable[Any]
-_PROBE_IMAGES = 256  # fewer say nothing about a weak class signal
-_PROBE_PER_CLASS = 20
+_MOST_TARGETS = 256  # values of one example's target
 _MIRROR_IMAGES = 200  # the largest of some forty differences, each with standard error 0.07, stays below 0.25
 
 
@@ -32,7 +32,10 @@ class _Split:
         self.blank = self.constant = self.channels = self.nonfinite = 0
         self.hashes: list[int] = []
         self.features: list[Tensor] = []
+        self.classes: list[Tensor] = []
+        self.are_images = True
         self.labels: list[Tensor] = []
+        self.targets: list[Tensor] = []
         self.integer_labels = True
         self.order = OrderCounter()
 
@@ -43,9 +46,9 @@ class _Split:
         self.count += len(x)
         self.shapes[tuple(images.shape[1:])] = None
         flat = x.flatten(2)
-        finite = torch.isfinite(flat).all(dim=2).all(dim=1)
+        low, high = torch.aminmax(flat, dim=2)
+        finite = (torch.isfinite(low) & torch.isfinite(high)).all(dim=1)  # NaN is the least and the greatest of all
         self.nonfinite += int((~finite).sum())
-        low, high = flat.amin(dim=2), flat.amax(dim=2)
         same = (low == high) & is_image
         self.constant += int(same.sum())
         self.channels += same.numel()
@@ -53,7 +56,7 @@ class _Split:
         self.blank += int(same.all(dim=1).sum())
         hashes = _hashes(x).tolist()
         self.hashes += hashes
-        good = flat[finite]
+        good = flat if bool(finite.all()) else flat[finite]
         if len(good) and (images.is_floating_point() or images.dim() >= 4):  # numbers of words have no scale
             self._moments(good)
         if isinstance(labels, Tensor) and labels.dim() == 1 and len(labels) == len(x):
@@ -61,11 +64,40 @@ class _Split:
             self.labels.append(labels.detach().cpu())
             if self.integer_labels:
                 self.order.add(self.labels[-1], hashes)
-            if images.dim() == 4:
-                self.features.append(nn.functional.adaptive_avg_pool2d(x.nan_to_num(0.0, 0.0, 0.0), 4).flatten(1))
+        self._look_at_labels(images, labels)
+
+    def _look_at_labels(self, images: Tensor, labels: Any) -> None:
+        """Keeps simple features beside classes, and targets that are values."""
+        if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
+            return
+        given = labels.detach().cpu()
+        if given.is_floating_point() and given[0].numel() <= _MOST_TARGETS:
+            self.targets.append(given.flatten(1).double() if given.dim() > 1 else given.double()[:, None])
+        yes_or_no = given.is_floating_point() and bool(((given == 0) | (given == 1)).all())
+        is_one = given.numel() == len(given) and (yes_or_no or not given.is_floating_point())
+        found = class_signal.features_of(images) if is_one else None
+        if found is not None:
+            self.are_images &= images.dim() == 4
+            self.features.append(found)
+            self.classes.append(given.reshape(-1).long())
+
+    def probed(self) -> tuple[Tensor, Tensor] | None:
+        """Features and classes of every example; None where some have none, or not of one width."""
+        if sum(map(len, self.classes)) != self.count or len({f.shape[1] for f in self.features}) != 1:
+            return None
+        classes = torch.cat(self.classes)
+        return (torch.cat(self.features), classes) if int(classes.min()) >= 0 else None
+
+    def _target_moments(self) -> tuple[float, float] | None:
+        if sum(map(len, self.targets)) != self.count or len({t.shape[1] for t in self.targets}) != 1:
+            return None
+        joined = torch.cat(self.targets)
+        mean, variance = float(joined.mean()), float(joined.var(dim=0, correction=0).mean())
+        return (mean, variance) if math.isfinite(mean) and math.isfinite(variance) else None
 
     def _moments(self, flat: Tensor) -> None:
-        sums, squares = flat.double().sum(dim=(0, 2)), flat.double().square().sum(dim=(0, 2))
+        variances, means = (part.double() for part in torch.var_mean(flat, dim=2, correction=0))
+        sums, squares = means.sum(dim=0) * flat.shape[2], (variances + means.square()).sum(dim=0) * flat.shape[2]
         if self.sums is None or self.squares is None or len(self.sums) != len(sums):
             self.sums, self.squares, self.values_per_channel = torch.zeros_like(sums), torch.zeros_like(sums), 0
         self.sums, self.squares = self.sums + sums, self.squares + squares
@@ -86,6 +118,7 @@ class _Split:
             mean = self.sums / self.values_per_channel
             means = tuple(mean.tolist())
             stds = tuple((self.squares / self.values_per_channel - mean**2).clamp(min=0).sqrt().tolist())
+        targets = self._target_moments()
         return SplitAudit(
             name=self.name,
             num_images=self.count,
@@ -104,11 +137,13 @@ class _Split:
             label_counts=tuple(torch.bincount(indices.long()).tolist()) if indices is not None and countable else (),
             mirror_asymmetry=self._mirror_asymmetry(),
             order=self.order.result(),
+            target_mean=targets[0] if targets else None,
+            target_variance=targets[1] if targets else None,
         )
 
     def _mirror_asymmetry(self) -> float | None:
         """Mean over images of what mirroring changes, over its standard deviation, at coarse places; the largest."""
-        if sum(map(len, self.features)) < _MIRROR_IMAGES or len({f.shape[1] for f in self.features}) > 1:
+        if not self.are_images or sum(map(len, self.features)) < _MIRROR_IMAGES or len({f.shape[1] for f in self.features}) > 1:
             return None
         odd = torch.cat(self.features).unflatten(1, (-1, 4, 4))
         odd = (odd - odd.flip(-1))[..., :2]
@@ -120,9 +155,12 @@ def _hashes(images: Tensor) -> Tensor:
 
     Two different ones among 1e5 meet with probability 1e-9.
     """
-    bits = images.flatten(1).contiguous().view(torch.int32).long()
+    rows = images.flatten(1).contiguous()
+    # Two values at once where they are even in number: half the work.
+    bits = rows.view(torch.int64) if rows.shape[1] % 2 == 0 else rows.view(torch.int32).long()
     generator = torch.Generator().manual_seed(0)
-    weights = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator)
+    weights = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator) | 1  # odd: no bit is lost
+    bits = bits ^ (bits >> 32)  # a difference in the upper halves alone reaches the lower ones
     return (bits * weights).sum(dim=1)  # wraps around, which is what a hash wants
 
 
@@ -159,8 +197,9 @@ def audit_data(
     num_classes: int | None = None,
     max_images: int = 2048,
     again: Batches | None = None,
+    redraw: bool = False,
 ) -> DataAudit:
-    """Looks at batches exactly as the loop will get them: after decoding, augmentation and normalisation.
+    """Look at batches exactly as the loop will get them: after decoding, augmentation and normalisation.
 
     Every image is judged by itself: a third of blank images hardly moves a batch's mean. Random state is put back, so
     that the run draws what it would have drawn.
@@ -171,6 +210,8 @@ def audit_data(
         num_classes: that the data is said to have; None to go by the labels.
         max_images: per split.
         again: the images of `train` augmented anew; only where they are meant to be augmented at random.
+        redraw: whether a few examples of `train`, a torch DataLoader, are drawn several times, to see whether augmentation is
+            random and what worker processes draw.
 
     Returns:
         The audit; `diagnose(Evidence(data=...))` reads it.
@@ -182,8 +223,9 @@ def audit_data(
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         seen = _read(train, "train", max_images)
         held_out = _read(validation, "validation", max_images) if validation is not None else None
-        signal = _class_signal(seen)
-        redrawn = _read(again, "train", max_images) if again is not None else None
+        known_classes = seen.probed() if seen.are_images else None
+        signal = class_signal.class_signal(*known_classes) if known_classes is not None and seen.integer_labels else None
+        drawn_again = _read(again, "train", max_images) if again is not None else None
     known = dict(zip(seen.hashes, torch.cat(seen.labels).tolist(), strict=True)) if _all_labelled(seen) else {}
     conflicts = 0
     if known:
@@ -195,11 +237,40 @@ def audit_data(
         num_classes=num_classes,
         overlap_fraction=_overlap(held_out, seen) if held_out is not None else None,
         label_conflict_fraction=conflicts / seen.count if known else None,
-        repeated_fraction=_shared_fraction(redrawn, seen) if redrawn is not None else None,
+        repeated_fraction=_shared_fraction(drawn_again, seen) if drawn_again is not None else None,
         shared_dataset=validation is not None and _share_transform(train, validation),
         class_signal_z=signal[0] if signal else None,
         class_signal_accuracy=signal[1] if signal else None,
+        labels_compared=_compared(seen, held_out),
+        redrawn=redrawn(train) if redraw else None,
+        notes=_too_few(seen, held_out, signal is not None),
     )
+
+
+def _compared(seen: _Split, held_out: _Split | None) -> LabelsCompared | None:
+    train, validation = seen.probed(), held_out.probed() if held_out is not None else None
+    return class_signal.compared_labels(train, validation) if train is not None and validation is not None else None
+
+
+def _too_few(seen: _Split, held_out: _Split | None, has_signal: bool) -> tuple[str, ...]:
+    """What takes more images than there were, one line each; nothing of what these data cannot be asked at all."""
+    notes, probed = [], seen.probed() if seen.are_images else None
+    if probed is not None and not has_signal and seen.integer_labels:
+        classes = len(torch.unique(probed[1]))
+        needed = max(class_signal.PROBE_IMAGES, class_signal.PROBE_PER_CLASS * classes)
+        if classes > 1:
+            notes.append(f"labels against images: {seen.count} training images read, {needed} needed for {classes} classes")
+    if held_out is None or not seen.are_images or not seen.features:
+        return tuple(notes)
+    fewest = min(seen.count, held_out.count)
+    if fewest < _MIRROR_IMAGES:
+        notes.append(f"mirroring: {fewest} images of a split read, {_MIRROR_IMAGES} needed of each")
+    if held_out.count < class_signal.FEWEST_VALIDATION:
+        notes.append(
+            f"validation labels against training's: {held_out.count} validation images read, "
+            f"{class_signal.FEWEST_VALIDATION} needed"
+        )
+    return tuple(notes)
 
 
 def _shared_fraction(split: _Split, other: _Split) -> float:
@@ -229,130 +300,3 @@ def _share_transform(train: Any, validation: Any) -> bool:
         bottoms.append(found)
     same = bottoms[0] is not None and bottoms[0] is bottoms[1]
     return same and any(getattr(bottoms[0], name, None) is not None for name in ("transform", "transforms", "augment"))
-
-
-def _class_signal(split: _Split) -> tuple[float, float] | None:
-    """Held-out accuracy of ridge regression from 4x4 averages to classes, and its standard scores above chance."""
-    if not split.features or not _all_labelled(split) or len({f.shape[1] for f in split.features}) > 1:
-        return None
-    x, y = torch.cat(split.features).double(), torch.cat(split.labels).long()
-    if len(x) != split.count or not split.integer_labels or int(y.min()) < 0:
-        return None
-    present = torch.unique(y)
-    if len(present) < 2 or len(x) < max(_PROBE_IMAGES, _PROBE_PER_CLASS * len(present)):
-        return None
-    y = torch.searchsorted(present, y)
-    x = (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=1e-9)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))  # loaders may come sorted by class
-    half = len(x) // 2
-    fit, test = order[:half], order[half:]
-    x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
-    targets = nn.functional.one_hot(y, len(present)).double()
-    ridge = 0.1 * half * torch.eye(x.shape[1], dtype=x.dtype)
-    weights = torch.linalg.solve(x[fit].T @ x[fit] + ridge, x[fit].T @ targets[fit])
-    accuracy = float(((x[test] @ weights).argmax(dim=1) == y[test]).double().mean())
-    chance = float(torch.bincount(y[test]).max()) / len(test)
-    return (accuracy - chance) / math.sqrt(max(chance * (1 - chance), 1e-9) / len(test)), accuracy
-
-
-def audit_metric(metric: Any, num_classes: int = 10) -> MetricAudit:
-    """Asks the metric questions whose answers are known.
-
-    Args:
-        metric: one of: a function of a list of (logits, labels) batches, the way the loop evaluates a whole set; an
-            object with `update(logits, labels)`, `compute()` and perhaps `reset()`; or a function of one
-            (logits, labels). The last cannot show how batches are joined, and is asked about one batch only. Top-k
-            accuracy or error, in [0, 1] or percent.
-        num_classes: C of the logits, at least 2 (more than k for a top-k metric).
-
-    Returns:
-        The audit; `diagnose(Evidence(metric=...))` reads it. A metric that raises is a wrong answer, not an error.
-
-    Raises:
-        ValueError: num_classes below 2, or a metric that is none of the above.
-    """
-    if num_classes < 2:
-        raise ValueError(f"num_classes is {num_classes}; a metric needs at least 2")
-    ask, joins = _asker(metric)
-    size = 120  # not 100: a count of hits must not pass for percent
-    labels = torch.arange(size) % num_classes
-    right, wrong = _logits(labels, num_classes, size), _logits(labels, num_classes, 0)
-    perfect, nothing = ask([(right, labels)]), ask([(wrong, labels)])
-    is_error = perfect[0] < nothing[0]
-    scale = 100.0 if max(perfect[0], nothing[0]) > 1.5 else 1.0
-
-    def case(name: str, batches: Sequence[tuple[Tensor, Tensor]], correct: float) -> MetricCase:
-        got, error = ask(batches)
-        return MetricCase(name=name, expected=1 - correct if is_error else correct, got=got / scale, error=error)
-
-    # The last 48 are right and the others wrong: a mean of batch means, or the last batch alone, differs from 0.4.
-    mixed = _logits(labels, num_classes, 48)
-    shuffled = torch.randperm(size, generator=torch.Generator().manual_seed(0))
-    cases = [
-        case("every answer right", [(right, labels)], 1.0),
-        case("every answer wrong", [(wrong, labels)], 0.0),
-        case("48 of 120 right", [(mixed, labels)], 0.4),
-        case("48 of 120 right, asked again", [(mixed, labels)], 0.4),
-        case("48 of 120 right, shuffled", [(mixed[shuffled], labels[shuffled])], 0.4),
-    ]
-    if joins:
-        for batch in (64, 32, 7, 1):
-            pairs = list(zip(mixed.split(batch), labels.split(batch), strict=True))
-            cases.append(case(f"batches of {batch}, the last of {size % batch or batch}", pairs, 0.4))
-    same = torch.zeros(size, num_classes)
-    same[:, 0] = 1.0
-    constant, _ = ask([(same, labels)])
-    return MetricAudit(
-        cases=tuple(cases), is_error=is_error, constant_score=constant / scale if math.isfinite(constant) else None
-    )
-
-
-def _logits(labels: Tensor, num_classes: int, num_right: int) -> Tensor:
-    """Logits that rank the label first in the last `num_right` examples, and last in the others."""
-    logits = torch.linspace(0.0, 0.5, num_classes).repeat(len(labels), 1)
-    rows = torch.arange(len(labels))
-    logits[rows, labels] = torch.where(rows >= len(labels) - num_right, 2.0, -2.0)
-    return logits
-
-
-def _asker(metric: Any) -> tuple[Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[float, str | None]], bool]:
-    """A function from batches to (value, error text), and whether the metric joins batches by itself."""
-    stateful = callable(getattr(metric, "update", None)) and callable(getattr(metric, "compute", None))
-    if not stateful and not callable(metric):
-        raise ValueError(f"the metric is a {type(metric).__name__}; expected a function, or update() and compute()")
-    joins = stateful or _num_required(metric) < 2
-
-    def value(batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
-        if stateful:
-            return _computed(metric, batches)
-        return metric(list(batches)) if joins else metric(*batches[0])
-
-    def ask(batches: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, str | None]:
-        try:
-            return _one_number(value(batches)), None
-        except Exception as error:
-            return math.nan, f"the metric raised {type(error).__name__}: {error}"
-
-    return ask, joins
-
-
-def _one_number(value: Any) -> float:
-    """The metric's answer; of several, as for topk=(1, 5), the first."""
-    return _one_number(value[0]) if isinstance(value, list | tuple) else float(value)
-
-
-def _computed(metric: Any, batches: Sequence[tuple[Tensor, Tensor]]) -> Any:
-    if callable(getattr(metric, "reset", None)):
-        metric.reset()
-    for logits, labels in batches:
-        metric.update(logits, labels)
-    return metric.compute()
-
-
-def _num_required(function: Any) -> int:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return 2  # a builtin without a signature: taken as metric(logits, labels)
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def copied(*objects: Any) -> tuple[Any, ...]:
-    """Copies models, optimizers, schedulers in one go, so that each copy refers to the others and not to the originals.
+    """Copy models, optimizers, schedulers in one go, so that each copy refers to the others and not to the originals.
 
     Raises:
         ValueError: one of them cannot be copied; the message says what `copy.deepcopy` said.
@@ -79,7 +79,7 @@ def used_by(function: Any) -> list[Any]:
 
 
 def keep_variables(*functions: Any) -> Callable[[], None]:
-    """Remembers what functions keep between calls; call what it returns to put it back.
+    """Remember what functions keep between calls; call what it returns to put it back.
 
     Closed-over and global variables and attributes are bound again to what they were bound to, and a dict or list among them
     holds what it held: a hidden state that is carried along, a count of batches. Values that are changed in place otherwise are
@@ -115,7 +115,7 @@ def keep_variables(*functions: Any) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def variables_put_back(*functions: Any) -> Iterator[None]:
-    """Puts back what functions keep between calls (see `keep_variables`), also after an exception."""
+    """Put back what functions keep between calls (see `keep_variables`), also after an exception."""
     restore = keep_variables(*functions)
     try:
         yield
@@ -144,7 +144,7 @@ def _stateful(values: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def put_back(*objects: Any) -> Iterator[None]:
-    """Puts models, optimizers and whatever else has a `state_dict` back as they were, bit for bit, also after an exception.
+    """Put models, optimizers and whatever else has a `state_dict` back as they were, bit for bit, also after an exception.
 
     Parameters, buffers, gradients and the tensors of an optimizer's state stay the same tensors. Their values are kept on the
     host meanwhile, so that a second copy need not fit the device. Other attributes of a module are the same objects again; what
@@ -215,7 +215,7 @@ def _optimizer_state(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 
 
 def keep_groups(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """Remembers an optimizer's learning rates and other settings; call what it returns to put them back."""
+    """Remember an optimizer's learning rates and other settings; call what it returns to put them back."""
     groups = [
         {name: _kept_value(value) for name, value in group.items() if name != "params"} for group in optimizer.param_groups
     ]

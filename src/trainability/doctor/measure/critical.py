@@ -34,7 +34,7 @@ def loss_resolution(loss: float, dtype: torch.dtype) -> float:
 def critical_multiple(
     loss_at: Callable[[float], float], *, loss: float, first: float, resolution: float, max_evaluations: int = 6
 ) -> tuple[float, bool]:
-    """Searches for the smallest multiple at which a loss rises.
+    """Search for the smallest multiple at which a loss rises.
 
     Between 0 and the first rise, the loss is taken to fall and then to rise, once.
 
@@ -97,7 +97,7 @@ def along_update(
     *,
     max_evaluations: int = 6,
 ) -> CriticalStep:
-    """Measures the critical multiple of the update that parameters have just made.
+    """Measure the critical multiple of the update that parameters have just made.
 
     Every forward pass starts from the same random state, so that dropout drops the same units. Parameters and random state are
     restored; the caller restores buffers that a forward pass changes.

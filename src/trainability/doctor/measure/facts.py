@@ -16,7 +16,7 @@ from trainability.doctor.facts import Facts, Stacked, Unreached
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
-from trainability.doctor.measure.influence import leakage, sees_later
+from trainability.doctor.measure.influence import evaluation_noise, leakage, sees_later
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
@@ -31,7 +31,7 @@ _SAME = 1e-4
 def look(
     model: nn.Module, batch: Any, forward: Forward, *, optimizer: torch.optim.Optimizer | None = None, at_start: bool = True
 ) -> Facts:
-    """Looks at a model, a batch and a loss before training, and leaves weights, gradients and random state as they are.
+    """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
     Args:
         model: runs in train mode with dropout off. A compiled one is run plain.
@@ -59,6 +59,7 @@ def look(
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
+            "answers that change by themselves": lambda: evaluation_noise(plain, seen.inputs) if seen.inputs else {},
             "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
             "tokens that see later ones": lambda: {"future": _future(plain, seen)},
         }
@@ -196,11 +197,15 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
 def _future(model: nn.Module, seen: ForwardPass) -> float | None:
     """Only where a tensor of the batch is an input shifted by one: then the task is to say what comes next."""
     for position, given in enumerate(seen.inputs):
-        if not isinstance(given, Tensor) or given.dim() < 2 or given.shape[1] < 4:
+        if not isinstance(given, Tensor) or given.dim() < 2:
             continue
         for _, target in seen.batch:
-            if target.shape == given.shape and target is not given and torch.equal(target[:, :-1], given[:, 1:]):
-                return sees_later(model, seen.inputs, position)
+            if target.shape != given.shape or target is given:
+                continue
+            for time in (1, 0):
+                length = given.shape[time]
+                if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
+                    return sees_later(model, seen.inputs, position, time=time)
     return None
 
 

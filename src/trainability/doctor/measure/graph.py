@@ -58,7 +58,7 @@ def loss_graph(
     *,
     original: nn.Module | None = None,
 ) -> LossGraph | None:
-    """Reads the graph of one loss. Nothing is computed: nodes outlive `backward`, what they saved does not.
+    """Read the graph of one loss. Nothing is computed: nodes outlive `backward`, what they saved does not.
 
     Args:
         loss: one number, with its graph.

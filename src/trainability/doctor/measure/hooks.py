@@ -25,6 +25,14 @@ class _Hook:
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         self.seen(args, kwargs, output)
 
+    @property
+    def __name__(self) -> str:
+        """What `torch.jit.script` asks for, which cannot compile it."""
+        raise AttributeError(
+            "Monitor watches this layer in this step by a hook of its own, as something was compiled, and torch.jit.script "
+            "takes no such hook; script the model in a step that is not sampled"
+        )
+
     def __reduce__(self) -> Any:  # something that takes any arguments, and that any Python can load
         return getattr, (contextlib.nullcontext(), "__exit__")
 
@@ -44,6 +52,8 @@ class Watch:
         on_model: called with (args, kwargs, output) of the model's own forward pass.
 
     Attributes:
+        wrapper: a module around the model; None without one.
+        on_wrapper: called when it has run.
         layers: by name.
         order: layers that ran, in that order.
         forward: what `output` made of their outputs.
@@ -65,6 +75,8 @@ class Watch:
     ) -> None:
         self.model = model
         self.output, self.gradient, self.on_model = output, gradient, on_model
+        self.wrapper: nn.Module | None = None
+        self.on_wrapper: Callable[[], None] = lambda: None
         self.layers: dict[str, Layer] = {}
         self.order: list[str] = []
         self.forward: dict[str, Tensor] = {}
@@ -78,20 +90,20 @@ class Watch:
         self._handles: list[Any] = []
 
     def attach(self) -> None:
-        """Finds the layers anew and installs the hooks."""
+        """Find the layers anew and install the hooks."""
         self.detach()
         self.layers = layers_of(self.model)
         self._names = {id(layer.module): name for name, layer in self.layers.items()}
         if not stance.has_compiled():
             self._handles.append(module_hooks.register_module_forward_hook(self._on_module, with_kwargs=True))
             return
-        for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model)):
-            if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
+        for module in dict.fromkeys((*(layer.module for layer in self.layers.values()), self.model, self.wrapper)):
+            if module is not None and not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
                 hook = _Hook(functools.partial(self._on_module, module))
                 self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def detach(self) -> None:
-        """Removes the hooks; what they saw stays."""
+        """Remove the hooks; what they saw stays."""
         for handle in self._handles:
             handle.remove()
             # PyTorch 2.13 forgets this entry of a global hook; while it is there, every compiled module warns.
@@ -99,7 +111,7 @@ class Watch:
         self._handles.clear()
 
     def clear(self) -> None:
-        """Forgets what was seen."""
+        """Forget what was seen."""
         self.order.clear()
         self.called.clear()
         self.unreadable.clear()
@@ -107,6 +119,8 @@ class Watch:
             seen.clear()
 
     def _on_module(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if module is self.wrapper and torch.is_grad_enabled():
+            self.on_wrapper()
         name = self._names.get(id(module))
         if (name is None and module is not self.model) or not torch.is_grad_enabled():
             return

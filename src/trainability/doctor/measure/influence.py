@@ -1,4 +1,4 @@
-"""What an output depends on, found by exchanging parts of the input: other examples of the batch, later tokens.
+"""What an output depends on: chance, other examples of the batch, later tokens; found by asking twice, with parts exchanged.
 
 Each audit controls for itself: the same question is asked twice first, with the same random numbers. A model that answers
 it differently (numbers that cannot be repeated) is not judged.
@@ -9,12 +9,58 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[..., Any]
+_FEW = 8  # examples are enough to see two answers differ
+
+
+class _Dropped(TorchFunctionMode):
+    """Whether a dropout function runs as in training, though the model is in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name == "scaled_dot_product_attention":  # it drops whenever it is told a share, whatever the mode
+            given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p"), args, strict=False)) | (kwargs or {})
+            self.seen |= (given.get("dropout_p") or 0.0) > 0
+        elif "dropout" in name:
+            given = dict(zip(("input", "p", "training"), args, strict=False)) | (kwargs or {})
+            self.seen |= given.get("training", True) is True and (given.get("p", 0.5) or 0) > 0
+        return func(*args, **(kwargs or {}))
+
+
+def evaluation_noise(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
+    """Change of the outputs in eval mode when the same batch is asked twice, as an evaluation would, and what makes it.
+
+    Args:
+        model: runs in eval mode and without gradients; the caller puts modes, buffers and random state back.
+        inputs: what it takes.
+
+    Returns:
+        Fields of `Facts`: the largest change over the rms of the output; "dropout" where a dropout function runs as in
+        training, "random" where the change goes with the random numbers, else "state". None where it cannot be asked.
+    """
+    first = first_tensor(inputs)
+    size = len(first) if first is not None and first.dim() else 0
+    few = [x[:_FEW] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == size else x for x in inputs]
+    dropped = _Dropped()
+    with dropped:
+        one = _answer(model, few, None)
+    other, same = _answer(model, few, None, seed=1), _answer(model, few, None)
+    if one is None or other is None or same is None or one.shape != other.shape or one.shape != same.shape:
+        return {}
+    change = float((one - other).abs().max() / statistics.rms(one).clamp(min=1e-30))
+    repeats = torch.equal(one, same)
+    source = "dropout" if dropped.seen else "random" if repeats else "state"
+    return {"evaluation_noise": change, "noise_source": source if change > 0 else None}
 
 
 def leakage(model: nn.Module, inputs: tuple[Any, ...]) -> float | None:
@@ -39,60 +85,76 @@ def leakage(model: nn.Module, inputs: tuple[Any, ...]) -> float | None:
         return _answer(model, chosen, len(rows))
 
     # Three rows, not one: kernels may round differently for another batch size.
-    whole, again = ask([0, 1, 2]), ask([0, 1, 2])
-    last, earliest = ask([0, 1, 3]), ask([3, 1, 2])
-    if whole is None or again is None or last is None or earliest is None or len(whole) in whole.shape[1:]:
+    answers = [ask(rows) for rows in ([0, 1, 2], [0, 1, 2], [0, 1, 3], [3, 1, 2])]
+    whole, again, last, earliest = answers
+    if whole is None or again is None or last is None or earliest is None or not torch.equal(whole, again):
         return None
-    if not torch.equal(whole, again):
+    if len(whole) in whole.shape[1:]:
         return None
-    size_of_output = float(statistics.rms(whole))
     changes = [(whole[:2] - last[:2]).abs().max(), (whole[1:] - earliest[1:]).abs().max()]
-    return max(map(float, changes)) / max(size_of_output, 1e-30)
+    return max(map(float, changes)) / max(float(statistics.rms(whole)), 1e-30)
 
 
-def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int) -> float | None:
+def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time: int = 1) -> float | None:
     """Change of the output for earlier tokens when the last ones are exchanged, in eval mode.
 
     Args:
         model: runs in eval mode and without gradients; the caller puts modes and buffers back.
         inputs: what it takes.
-        position: of the input whose tokens are exchanged, (batch, tokens, ...), between those of other examples.
+        position: of the input whose tokens are exchanged, between those of other examples.
+        time: its dimension of tokens: 1 for (batch, tokens, ...), 0 for (tokens, batch, ...).
 
     Returns:
         The largest change over the rms of the output; None where it cannot be asked: fewer than two examples or four tokens,
-        an output that has no entry per token, answers that do not repeat.
+        an output that has no entry per token, answers that do not repeat. Where two dimensions of the output may be that of
+        the tokens, the smaller change.
     """
     tokens = inputs[position]
-    if not isinstance(tokens, Tensor) or tokens.dim() < 2 or len(tokens) < 2 or tokens.shape[1] < 4:
+    if not isinstance(tokens, Tensor) or tokens.dim() < 2 or tokens.shape[1 - time] < 2 or tokens.shape[time] < 4:
         return None
-    rows = min(len(tokens), 8)
-    cut = [x[:rows] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == len(tokens) else x for x in inputs]
-    kept = tokens.shape[1] // 2
-    changed = cut[position].clone()
-    changed[:, kept:] = cut[position].roll(1, dims=0)[:, kept:]
+    size, length = tokens.shape[1 - time], tokens.shape[time]
+    rows = min(size, 8) if time == 1 else size
+    cut = [x[:rows] if isinstance(x, Tensor) and x.dim() > 0 and time == 1 and len(x) == size else x for x in inputs]
+    kept = length // 2
+    later = torch.arange(length, device=tokens.device) >= kept
+    mask = later[None, :] if time == 1 else later[:, None]
+    mask = mask.reshape(*mask.shape, *[1] * (tokens.dim() - 2))
+    changed = torch.where(mask, cut[position].roll(1, dims=1 - time), cut[position])
     if torch.equal(changed, cut[position]):
         return None
-    whole, again = _answer(model, cut, rows), _answer(model, cut, rows)
+    whole, again = _answer(model, cut, None), _answer(model, cut, None)
     cut[position] = changed
-    other = _answer(model, cut, rows)
+    other = _answer(model, cut, None)
     if whole is None or again is None or other is None or not torch.equal(whole, again):
         return None
-    if whole.dim() < 3 or whole.shape[1] != tokens.shape[1]:
+    views = _by_token(whole - other, rows, length, time)
+    if not views:
         return None
-    difference = (whole[:, :kept] - other[:, :kept]).abs().max()
-    return float(difference / statistics.rms(whole).clamp(min=1e-30))
+    return min(float(view[:kept].abs().max()) for view in views) / max(float(statistics.rms(whole)), 1e-30)
 
 
-def _answer(model: nn.Module, inputs: list[Any], rows: int) -> Tensor | None:
-    """The output with the random numbers that every question gets; None where it is no tensor with a row per example."""
+def _by_token(output: Tensor, rows: int, length: int, time: int) -> list[Tensor]:
+    """The output with its dimension of tokens first: of (batch, tokens, ...), (batch, classes, tokens), or flat ones."""
+    if output.dim() > 1 and output.dim() < 3 and len(output) == rows * length:
+        output = output.unflatten(0, (rows, length) if time == 1 else (length, rows))
+    if output.dim() < 2 or rows not in output.shape[:2]:
+        return []
+    places = [dim for dim, size in enumerate(output.shape) if size == length and (dim != 0 or output.shape[1] == rows)]
+    if time == 1 and len(output) == rows:
+        places = [dim for dim in places if dim > 0]
+    return [output.movedim(dim, 0) for dim in places] if output.dim() > 2 else []
+
+
+def _answer(model: nn.Module, inputs: list[Any], rows: int | None, seed: int = 0) -> Tensor | None:
+    """The output with the random numbers of a seed; None where it is no tensor of numbers, with as many rows as are said."""
     set_training(model, False)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=_devices(model)):
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             output = first_tensor(model(*inputs))
     except Exception:
         return None
-    if output is None or output.dim() == 0 or len(output) != rows or not output.is_floating_point():
+    if output is None or output.dim() == 0 or not output.is_floating_point() or (rows is not None and len(output) != rows):
         return None
     return output.detach().float().clone()
 

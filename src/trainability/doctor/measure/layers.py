@@ -25,6 +25,18 @@ class Layer:
     weights: dict[str, Tensor]
 
 
+def shown_name(row: str, layer: Layer) -> str:
+    """Name of a row in the evidence.
+
+    The model itself has an empty name in `named_modules()`: its row takes the name of its one weight, or "(model)".
+    """
+    if row:
+        return row
+    parameters = layer.module._parameters.items()
+    own = [key for key, value in parameters if any(value is weight for weight in layer.weights.values())]
+    return own[0] if len(own) == 1 else "(model)"
+
+
 def layers_of(model: nn.Module) -> dict[str, Layer]:
     """Layers by the name that `named_modules()` gives them, in that order.
 

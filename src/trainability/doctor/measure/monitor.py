@@ -19,15 +19,16 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, to_host
+from trainability.doctor.measure.processes import ProcessWatch
+from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, gauges_of, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
-_NUM_GAUGES = 8
 
 
 class Monitor:
@@ -85,6 +86,8 @@ class Monitor:
         seen = self._before.steps[-1].step if self._before.steps else 0
         self._num_steps = seen if first_step is None else first_step - 1
         self._sampler = LayerSampler(self._plain, self._guarded)
+        self._processes = ProcessWatch(model, self._plain)
+        self._sampler.on_inputs, self._sampler.watch.on_wrapper = self._processes.on_model, self._processes.on_wrapper
         self._next_sample = -(-self._num_steps // every) * every
         self._first_writes: int | None = None
         self._steps: list[StepRecord] = []
@@ -129,6 +132,7 @@ class Monitor:
         if self._micro:  # a loop that stopped between backward and step
             self._guarded(lambda: self._end_step(skipped=self._num_writes() == self._first_writes))
         self._sampler.disarm()
+        self._processes.end(has_failed=kind is not None)
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -143,7 +147,7 @@ class Monitor:
         expected_lr: float | None = None,
         is_last: bool | None = None,
     ) -> None:
-        """Records one backward pass. Call it before clipping.
+        """Record one backward pass. Call it before clipping.
 
         Args:
             loss: what is logged; one number, not scaled by a loss scaler.
@@ -171,14 +175,14 @@ class Monitor:
         labels: Tensor | None = None,
         model_training: bool | None = None,
     ) -> None:
-        """Records one evaluation; inside the `with` block or after it.
+        """Record one evaluation; inside the `with` block or after it.
 
         Args:
             split: "train" or "validation".
             loss: mean cross-entropy.
             top1_error: in [0, 1].
-            predictions: (examples,) arg-max classes, for collapse.
-            labels: (examples,) true classes.
+            predictions: (examples,) arg-max classes or (examples, classes) logits, counted anew; of a regression, values.
+            labels: (examples,) true classes or values.
             model_training: `model.training` during the evaluation.
         """
         self._guarded(lambda: self._record_evaluation(split, loss, top1_error, predictions, labels, model_training))
@@ -202,6 +206,7 @@ class Monitor:
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
+            processes=self._processes.processes(),
         )
         return self._before.merge(seen)
 
@@ -211,7 +216,7 @@ class Monitor:
         return diagnosis if self._diagnosis_before is None else keep_prescriptions(diagnosis, self._diagnosis_before)
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """Runs a piece of the monitor; an error in it is named once and never reaches the loop."""
+        """Run a piece of the monitor; an error in it is named once and never reaches the loop."""
         try:
             with torch.no_grad():
                 action()
@@ -233,7 +238,9 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = _gauges(self._trained())
+            self._sampler.gauges = gauges_of(self._trained())
+            self._processes.arm()
+            self._sampler.watch.wrapper = self._processes.wrapper
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
@@ -255,14 +262,18 @@ class Monitor:
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
         self._micro.append(value.reshape(()).clone())
         self._expected_lr = expected_lr
+        is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
             self._sampler.end_first_pass()
-        if not (len(self._micro) % self._accumulation == 0 if is_last is None else is_last):
+            self._processes.after_backward(is_last=is_last)
+        if not is_last:
             return
         scale = 1.0 if grad_scale is None else grad_scale
         gradients = [statistics.local(p.grad) for p in parameters if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
+        if (len(gradients) < len(parameters) or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
+            self._name_once(line)
         before = gauge_norm(self._sampler.gauges)
         self._gauges_before = None if before is None else before / scale
         if self._sampler.is_armed:
@@ -280,6 +291,8 @@ class Monitor:
         if self._gauges_before is not None and after is not None:
             # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
             self._clip_ratio = after / self._gauges_before
+        if self._sampler.is_armed:
+            self._processes.before_step(self._clip_ratio)
 
     def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
         if not self._micro:  # a step without after_backward is not counted
@@ -313,9 +326,12 @@ class Monitor:
             blocks.append(Block(kind="step", rows=rows, values=torch.stack([row for row, _, _ in self._pending])))
         if sampled:
             blocks += self._sampler.blocks(has_stepped=self._is_stepping)
+            blocks += self._processes.blocks(has_stepped=self._is_stepping)
         numbers = to_host(blocks)
         self._keep_steps(numbers.get("step", {}))
         if sampled:
+            self._processes.tell(self._steps[-1], numbers)
+            self._processes.disarm()
             sample = self._sampler.sample(self._num_steps, numbers)
             self._samples.append(sample)
             if sample.blind:
@@ -352,17 +368,7 @@ class Monitor:
         labels: Tensor | None,
         model_training: bool | None,
     ) -> None:
-        fields: dict[str, Any] = {}
-        if predictions is not None and labels is not None and len(predictions):
-            width = int(max(predictions.max(), labels.max())) + 1
-            share = torch.bincount(predictions.flatten(), minlength=width).double() / predictions.numel()
-            true = torch.bincount(labels.flatten(), minlength=width).double() / labels.numel()
-            fields = {
-                "predicted_class_entropy": float(-torch.special.xlogy(share, share).sum()),
-                "label_entropy": float(-torch.special.xlogy(true, true).sum()),
-                "most_predicted_class": int(share.argmax()),
-                "most_predicted_fraction": float(share.max()),
-            }
+        fields = evaluated(predictions, labels)
         self._evaluations.append(
             Evaluation(
                 step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields
@@ -378,12 +384,3 @@ def _known(before: Any) -> Evidence:
     if isinstance(before, (Evidence, ProbeResult)):
         return Evidence.of(before)
     raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")
-
-
-def _gauges(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
-    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
-
-    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
-    """
-    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
-    return list({id(p): p for p in (*small, *parameters[-1:])}.values())

@@ -14,7 +14,7 @@ def optimizer_settings(
     clip: float | None = None,
     planned_steps: int | None = None,
 ) -> OptimizerSettings:
-    """Reads an optimizer's groups; with the model, also which trainable parameters no optimizer holds."""
+    """Read an optimizer's groups; with the model, also which trainable parameters no optimizer holds."""
     groups = optimizer.param_groups
     fastest = max(groups, key=lambda group: float(group["lr"]))
     momentum = fastest.get("momentum")

@@ -15,7 +15,7 @@ class OrderCounter:
         self._one_class = self._repeated = 0
 
     def add(self, labels: Tensor, hashes: list[int]) -> None:
-        """Counts one batch.
+        """Count one batch.
 
         Args:
             labels: (batch,) class indices.

@@ -35,7 +35,7 @@ def functions_of(model: nn.Module) -> list[Any]:
 
 @contextlib.contextmanager
 def outside_restored(model: nn.Module, *functions: Any) -> Iterator[None]:
-    """Puts back what a model's forward pass and other functions change outside of their arguments, as far as it can be seen:
+    """Put back what a model's forward pass and other functions change outside of their arguments, as far as it can be seen:
     numbers, lists, dicts, sets and generators that they name, in closures, globals and the classes of modules.
     """
     restore: list[Callable[[], None]] = []

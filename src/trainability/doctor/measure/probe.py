@@ -36,7 +36,7 @@ def probe(
     at_start: bool = True,
     overfit_steps: int | None = None,
 ) -> ProbeResult:
-    """Measures one training step from the inside and puts the closed form beside it.
+    """Measure one training step from the inside and put the closed form beside it.
 
     The model runs in train mode with dropout off, so that the same batch gives the same numbers and the predicted
     plateau is the one that was fitted. What runs is a copy of model, loss function and batch: nothing that they hold or count
@@ -144,7 +144,7 @@ def _dropout_off(model: nn.Module) -> None:
 
 
 def _materialise(model: nn.Module, images: Any) -> None:
-    """Gives lazy layers of a copy their weights: those that the loop's first pass would draw."""
+    """Give lazy layers of a copy their weights: those that the loop's first pass would draw."""
     if any(nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         with randomness_restored(), torch.no_grad():
             call_model(model, images)
@@ -234,7 +234,7 @@ def _picked(part: Any, rows: list[int]) -> Any:
 
 
 def _overfit(place: Workspace, steps: int) -> dict[str, Any]:
-    """Trains a copy on the one batch; a net that cannot memorise sixteen images will learn nothing."""
+    """Train a copy on the one batch; a net that cannot memorise sixteen images will learn nothing."""
     images, labels = place.batch
     pupil, loss_fn = copied(place.model, place.loss_fn)
     set_training(pupil, True)

@@ -27,7 +27,7 @@ class Answers:
 
 
 def answers(output: Any, labels: Any, loss: float) -> Answers:
-    """Finds logits and classes.
+    """Find logits and classes.
 
     An output (batch, classes) is taken for logits as it is. In any other the rows are guessed by shape, and believed only where
     their cross-entropy is the loss that the program computed.

@@ -10,6 +10,7 @@ from trainability.doctor.evidence import LayerStats, OptimizerSettings
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.hooks import Watch, activation_fields
+from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.theory import signal
 from trainability.doctor.theory.band import BUDGET_HIGH
 from trainability.doctor.theory.propagation import Prediction
@@ -111,7 +112,7 @@ def layer_rows(
         if name in watch.forward or name in layer.weights:
             if (weight := layer.weights.get(name)) is not None:
                 fields |= _weight_fields(weight.detach(), weight.grad, settings, precision, norm)
-            rows.append(LayerStats(name=name, kind=layer.kind, **fields))
+            rows.append(LayerStats(name=shown_name(name, layer), kind=layer.kind, **fields))
         for row, weight in layer.weights.items():
             if row != name:
                 measured = _weight_fields(weight.detach(), weight.grad, settings, precision, norm)

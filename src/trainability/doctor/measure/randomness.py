@@ -10,7 +10,7 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """Reads every global generator: Python's, NumPy's where it is loaded, torch's on the CPU and on each CUDA device."""
+    """Read every global generator: Python's, NumPy's where it is loaded, torch's on the CPU and on each CUDA device."""
     numpy = sys.modules.get("numpy")
     started = torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
@@ -22,7 +22,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Puts back what `random_state` returned."""
+    """Put back what `random_state` returned."""
     random.setstate(state["python"])
     numpy = sys.modules.get("numpy")
     if numpy is not None and state["numpy"] is not None:
@@ -34,7 +34,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def randomness_restored() -> Iterator[dict[str, Any]]:
-    """Puts the random state back at the end, also after an exception; yields it."""
+    """Put the random state back at the end, also after an exception; yield it."""
     state = random_state()
     try:
         yield state
@@ -44,7 +44,7 @@ def randomness_restored() -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def generators_restored(loader: Any) -> Iterator[None]:
-    """Puts the generators of a loader and its samplers back, also after an exception."""
+    """Put the generators of a loader and its samplers back, also after an exception."""
     parts = [loader, *(getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))]
     parts.append(getattr(parts[2], "sampler", None))
     found = [g for part in parts if isinstance(g := getattr(part, "generator", None), torch.Generator)]

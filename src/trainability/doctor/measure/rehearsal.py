@@ -48,7 +48,7 @@ def rehearse(
     max_steps: int = 100,
     seconds: float = 10.0,
 ) -> Rehearsal:
-    """Rehearses a training loop.
+    """Rehearse a training loop.
 
     One of three forms says what a step is; `step` goes before `training_step`, and that before `loss_fn`.
 
@@ -188,7 +188,7 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         task = _task(loop, reference, observations[0].loss, state)
     steps: list[RehearsedStep] = []
     critical: list[tuple[int, CriticalStep]] = []
-    ended_by = "steps"
+    ended_by, with_rate = "steps", _with_rate(loop)
     while batch is not None:
         batch = to_device(batch, loop.device)
         number = len(steps) + 1
@@ -198,6 +198,7 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         began = time.monotonic()
         loss = loop.run(batch)
         budget.step_seconds = time.monotonic() - began
+        with_rate |= _with_rate(loop)
         steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=loop.norm, lr=loop.rate, optimizer_steps=loop.calls))
         if before is not None and len(loop.optimizers) < 2:
             critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
@@ -223,6 +224,7 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         "ended_by": ended_by,
         "unmoved": tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name])),
         "without_gradient": tuple(n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached),
+        "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),
         "stale_fraction": loop.stale_steps / loop.judged_steps if loop.judged_steps else None,
         "stale_gradient": loop.stale if loop.judged_steps else None,
@@ -230,6 +232,12 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": loop.notes,
     }
+
+
+def _with_rate(loop: Loop) -> set[int]:
+    """Parameters whose group has a learning rate other than 0 now, by id."""
+    groups = [group for optimizer in loop.optimizers for group in optimizer.param_groups]
+    return {id(p) for group in groups if float(group.get("lr", 1.0)) != 0 for p in group["params"]}
 
 
 def _fits(budget: _Budget, steps: int) -> bool:

@@ -15,7 +15,10 @@ from trainability.doctor.evidence import LayerStats, Sample
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
+from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.theory.fans import fan_in_and_out
+
+_NUM_GAUGES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +64,22 @@ class LayerSampler:
         is_armed: whether the next forward pass is watched, or was.
         gauges: parameters whose gradient is looked at as backward begins.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
+        on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
+        watch: of the layers.
     """
 
     def __init__(self, model: nn.Module, guard: Callable[[Callable[[], None]], None]) -> None:
         self.is_armed = False
         self.first_input: Tensor | None = None
         self.gauges: Sequence[Tensor] = ()
+        self.on_inputs: Callable[[Any], None] = lambda inputs: None
         self._model, self._guard = model, guard
-        self._watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
+        self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
         self._forget()
 
     def _forget(self) -> None:
-        self._watch.clear()
+        self.watch.clear()
         self._was_run = False
         self._training: bool | None = None
         self._batch_size: int | None = None
@@ -86,18 +92,18 @@ class LayerSampler:
         self.is_armed = True
         self._forget()
         stance.run_plain()
-        self._watch.attach()
+        self.watch.attach()
 
     def disarm(self) -> None:
         """Remove the hook; what it saw stays."""
-        self._watch.detach()
+        self.watch.detach()
         if self.is_armed:
             self.is_armed = False
             stance.run_compiled()
 
     def end_first_pass(self) -> None:
         """The first micro-batch was seen; later ones and evaluations are not looked at."""
-        self._watch.detach()
+        self.watch.detach()
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
@@ -109,7 +115,7 @@ class LayerSampler:
                 self._gradients[name] = kept if isinstance(scale, float) and scale == 1.0 else kept / scale
 
     def _rows(self) -> Iterable[tuple[str, Tensor]]:
-        return ((name, weight) for layer in self._watch.layers.values() for name, weight in layer.weights.items())
+        return ((name, weight) for layer in self.watch.layers.values() for name, weight in layer.weights.items())
 
     def blocks(self, *, has_stepped: bool) -> list[Block]:
         """Reduce what the step showed, all layers together.
@@ -117,12 +123,12 @@ class LayerSampler:
         Args:
             has_stepped: the optimizer has moved the weights since `take_gradients`.
         """
-        device = next((part.device for seen in (self._weights, self._watch.forward) for part in seen.values()), None)
+        device = next((part.device for seen in (self._weights, self.watch.forward) for part in seen.values()), None)
 
         def together(parts: dict[str, Tensor]) -> dict[str, Tensor]:  # layers of one model may lie on several devices
             return {name: part.to(device) for name, part in parts.items()}
 
-        watch = self._watch
+        watch = self.watch
         forward, backward = together(watch.forward), together(watch.backward)
         weights, gradients = together(self._weights), together(self._gradients)
         found = []
@@ -155,9 +161,9 @@ class LayerSampler:
 
     def sample(self, step: int, numbers: dict[str, dict[Hashable, Any]]) -> Sample:
         """Read the blocks of this step, as `to_host` brought them over."""
-        layers = self._watch.layers
+        layers = self.watch.layers
         own = {row: name for name, layer in layers.items() for row in layer.weights}
-        names = dict.fromkeys(row for name in self._watch.order for row in (name, *layers[name].weights))
+        names = dict.fromkeys(row for name in self.watch.order for row in (name, *layers[name].weights))
         names |= dict.fromkeys(self._weights)
         of_row = {name: {kind: rows[name] for kind, rows in numbers.items() if name in rows} for name in names}
         return Sample(
@@ -171,25 +177,25 @@ class LayerSampler:
 
     def _was_seen(self) -> bool:
         """Whether the model ran: it or a layer of it was called, or it is scripted, which tells nobody."""
-        return self._was_run or bool(self._watch.called) or isinstance(self._model, torch.jit.ScriptModule)
+        return self._was_run or bool(self.watch.called) or isinstance(self._model, torch.jit.ScriptModule)
 
     def failed(self) -> str | None:
         """Layers that could not be looked at, and the first reason; None where all could."""
-        failed = self._watch.failed
+        failed = self.watch.failed
         return f"{_listed(list(failed))}: {next(iter(failed.values()))}" if failed else None
 
     def unseen(self) -> str | None:
         """Layers whose outputs the last sample does not have although the model ran, and why; None where there are none."""
         if not self._was_seen():
             return None
-        uncalled = [name for name, layer in self._watch.layers.items() if layer.weights and name not in self._watch.called]
+        uncalled = [name for name, layer in self.watch.layers.items() if layer.weights and name not in self.watch.called]
         if uncalled:
             return f"{_listed(uncalled)}: their modules are not called by themselves"
-        unreadable = [name for name in self._watch.layers if name in self._watch.unreadable]
+        unreadable = [name for name in self.watch.layers if name in self.watch.unreadable]
         return f"{_listed(unreadable)}: no tensors of real numbers (torch.func, sparse, complex)" if unreadable else None
 
     def _layer(self, row: str, name: str, numbers: dict[str, Any]) -> LayerStats:
-        layer = self._watch.layers[name]
+        layer = self.watch.layers[name]
         weight = layer.weights.get(row)
         activation = self._following().get(name) if row == name else None
         fields: dict[str, Any] = {key: numbers[key] for key in ("output_gradient_rms", "weight_rms") if key in numbers}
@@ -208,36 +214,53 @@ class LayerSampler:
             groups = getattr(layer.module, "groups", 1) if isinstance(layer.module, nn.modules.conv._ConvNd) else 1
             fields["fan_in"], fields["fan_out"] = fan_in_and_out(layer.kind, weight.shape, groups)
             fields["num_units"] = weight.shape[1] if layer.kind == "conv_transpose" else weight.shape[0]
-        return LayerStats(name=row, kind=layer.kind, activation=activation, **fields)
+        return LayerStats(name=shown_name(row, layer), kind=layer.kind, activation=activation, **fields)
 
     def _following(self) -> dict[str, str | None]:
         return self._activations if self._activations is not None else activations_by_layer(None, self._model)
 
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""
+        self._guard(lambda: self._look_at_gradients_before(output))
         if not self._was_run:
             self._was_run, self._training = True, self._model.training
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
 
     def _on_first_pass(self, inputs: Any, output: Any) -> None:
+        self.on_inputs(inputs)
         first = batches.first_tensor(inputs)
         if self.first_input is None and first is not None and statistics.is_readable(first) and first.numel() > 1:
             self.first_input = torch.stack(torch.std_mean(first.detach().float()))
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
         if self._activations is None and outputs:
-            found = activations_in_graph(outputs, self._watch.nodes)
+            found = activations_in_graph(outputs, self.watch.nodes)
             self._activations = {**activations_by_layer(None, self._model), **found}
-        self._watch.nodes.clear()  # they keep the graph alive
-        if outputs:
-            outputs[0].register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
+        self.watch.nodes.clear()  # they keep the graph alive
+
+    def _look_at_gradients_before(self, output: Any) -> None:
+        for _, tensor in batches.tensors(output):
+            if tensor.requires_grad:
+                tensor.register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
+                return
 
     def _on_backward(self, gradient: Tensor) -> None:
-        """Runs as backward begins, before any parameter's gradient is written."""
-        if self._stale is None:
-            self._stale = gauge_norm(self.gauges)
-            if self._stale is None:
-                self._stale = torch.zeros((), device=gradient.device)
+        """Runs as backward begins, before any parameter's gradient is written.
+
+        The least of all passes counts: a GAN's other phase goes back through this model, too, before its gradients are cleared.
+        """
+        norm = gauge_norm(self.gauges)
+        norm = torch.zeros((), device=gradient.device) if norm is None else norm
+        self._stale = norm if self._stale is None else torch.minimum(self._stale, norm)
+
+
+def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
+
+    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
+    """
+    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
+    return list({id(p): p for p in (*small, *parameters[-1:])}.values())
 
 
 def gauge_norm(parameters: Iterable[Tensor]) -> Tensor | None:

@@ -10,7 +10,9 @@ from trainability.doctor.theory.trace import Trace, trace
 # Most multiplications of the probe's forward pass: with the backward pass, two or three seconds on two cores.
 PROBE_MULTIPLICATIONS = {"cpu": 4e10, "accelerator": 4e12}
 MAX_PROBE_IMAGES = 512  # the batch size of the gradients to which the predicted plateau was fitted
-AUDIT_VALUES, MAX_AUDIT_IMAGES, MIN_AUDIT_IMAGES = 5e6, 2048, 32
+# Images of a split that the audits read. With 256 each of them has what it needs, for up to 12 classes; of large images, fewer.
+AUDIT_VALUES, MAX_AUDIT_IMAGES = 5e6, 2048
+ENOUGH_IMAGES, MOST_VALUES, MIN_AUDIT_IMAGES = 256, 4e7, 32
 
 
 def multiplications(model: nn.Module, structure: Trace) -> float:
@@ -43,4 +45,6 @@ def probe_size(model: nn.Module, input_shape: tuple[int, ...], device: torch.dev
 
 def audit_size(input_shape: tuple[int, ...]) -> int:
     """Choose how many images of each split to audit."""
-    return max(MIN_AUDIT_IMAGES, min(MAX_AUDIT_IMAGES, int(AUDIT_VALUES / math.prod(input_shape))))
+    values = math.prod(input_shape)
+    affordable = max(MIN_AUDIT_IMAGES, min(ENOUGH_IMAGES, int(MOST_VALUES / values)))
+    return max(affordable, min(MAX_AUDIT_IMAGES, int(AUDIT_VALUES / values)))

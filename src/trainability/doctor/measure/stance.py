@@ -16,7 +16,7 @@ def has_compiled() -> bool:
 
 
 def run_plain() -> None:
-    """Asks that compiled code run as plain Python until `run_compiled`; several may ask at once."""
+    """Ask that compiled code run as plain Python until `run_compiled`; several may ask at once."""
     global _asked, _stance
     _asked += 1
     # Nothing is compiled without it, and importing it takes seconds.
@@ -25,7 +25,7 @@ def run_plain() -> None:
 
 
 def run_compiled() -> None:
-    """Takes one `run_plain` back; the last one puts the stance back as it was."""
+    """Take one `run_plain` back; the last one puts the stance back as it was."""
     global _asked, _stance
     _asked -= 1
     if _asked == 0 and _stance is not None:

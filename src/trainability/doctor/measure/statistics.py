@@ -26,13 +26,12 @@ _HISTOGRAM_SIZE = 1 << 10  # a bin's share has standard error 1.6 % or less: fin
 
 def is_readable(x: Tensor) -> bool:
     """Whether a tensor holds real numbers of its own: not one of torch.func's wrappers, of a tracer, sparse or complex."""
-    return (
-        x.is_floating_point()
-        and x.layout == torch.strided
-        and not x.is_meta
-        and not is_functorch_wrapped_tensor(x)
-        and "Fake" not in type(x).__name__
-    )
+    return x.is_floating_point() and has_values(x)
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether a tensor holds numbers of its own, one for each element."""
+    return x.layout == torch.strided and not x.is_meta and not is_functorch_wrapped_tensor(x) and "Fake" not in type(x).__name__
 
 
 def local(x: Tensor) -> Tensor:

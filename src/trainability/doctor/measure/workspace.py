@@ -38,7 +38,7 @@ class Workspace:
 
 @contextlib.contextmanager
 def workspace(model: nn.Module, loss_fn: Any, batch: Any) -> Iterator[Workspace]:
-    """Copies a model with its loss function and a batch; random state and what is changed outside are put back.
+    """Copy a model with its loss function and a batch; random state and what is changed outside are put back.
 
     A loss function that reaches the model itself (weight decay in the loss) would not reach the copy: then, and where no copy
     can be made, the model itself is run plain and put back: modes, parameters, buffers, gradients and attributes.
@@ -87,6 +87,6 @@ def _first_line(error: Exception) -> str:
 
 
 def set_training(model: nn.Module, training: bool) -> None:
-    """Sets the mode of every module without calling `train`, which somebody's class may have given another meaning."""
+    """Set the mode of every module without calling `train`, which somebody's class may have given another meaning."""
     for module in model.modules():
         module.training = training

@@ -18,6 +18,7 @@ from trainability.doctor.rules import (
     loss,
     outputs,
     parameters,
+    processes,
     rehearsal,
     run,
     splits,
@@ -38,6 +39,7 @@ FILES: tuple[ModuleType, ...] = (
     rehearsal,
     outputs,
     loop,
+    processes,
     clip,
     start,
     gradients,
@@ -51,7 +53,7 @@ RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(fil
 
 
 def explain(name: str) -> str:
-    """Explains one rule: when it fires, why, what fools it, how to fix what it finds, and the source.
+    """Explain one rule: when it fires, why, what fools it, how to fix what it finds, and the source.
 
     Args:
         name: of the rule, as findings give it, such as "gain_budget_low"; the code of a finding will do.
@@ -73,7 +75,7 @@ def explain(name: str) -> str:
 
 
 def listing() -> str:
-    """Lists every rule with one line on what it finds, by what it looks at."""
+    """List every rule with one line on what it finds, by what it looks at."""
     width = max(map(len, RULES))
     blocks = []
     for file, rules in _by_file().items():
@@ -86,7 +88,7 @@ def listing() -> str:
 
 
 def markdown() -> str:
-    """Writes the catalogue as docs/rules.md holds it."""
+    """Write the catalogue as docs/rules.md holds it."""
     lines = [
         "# Rules",
         "",

@@ -5,7 +5,7 @@ import math
 from trainability.doctor import reading
 from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
@@ -282,7 +282,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
         normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is
-        within a fifth of the standard deviation and that is not above 100. An error from a standard deviation or mean of 100,
+        within a fifth of the standard deviation and that is not above 100; silent where the last holds and one of the others,
+        as of VGG's own input, and no step is too large. An error from a standard deviation or mean of 100,
         where a step would replace a weight or the loss is not finite, nothing normalises, and a gain budget of 8 layers and
         more is right without it.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
@@ -322,14 +323,15 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     absorbed = probe is not None and (
         probe.structure == "normalised" or (total is not None and BUDGET_LOW <= total <= BUDGET_HIGH)
     )
+    if centred and absorbed and not harmed:
+        return []
+    severity: Severity = "hint" if absorbed or centred else "warning"
+    if harmed and max(abs(far), wide) >= 100 and (probe is None or probe.structure != "normalised"):
+        severity = "error"
     return [
         Finding(
             rule="input_scale",
-            severity="error"
-            if harmed and max(abs(far), wide) >= 100 and (probe is None or probe.structure != "normalised")
-            else "hint"
-            if absorbed or centred
-            else "warning",
+            severity=severity,
             seen=f"channel means reach {far:.3g}, standard deviations {thin:.3g} to {wide:.3g}",
             measurements=(
                 Measurement(name="largest channel mean", value=far, threshold=3.0),

@@ -1,10 +1,176 @@
-"""The evaluations of a run: training against validation, and which classes are predicted."""
+"""The evaluations of a run: what is told against what is counted, training against validation, and a constant beside both."""
 
 import math
+import statistics
 
-from trainability.doctor.evidence import Evidence
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evaluation, Evidence
+from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
+
+_FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
+_TASK_LOSSES = ("cross_entropy", "nll_loss")
+
+
+@rule(severities=("error", "warning", "hint"), verdict="broken metric", explains=("overfit", "evaluation_path"))
+def evaluation_told(evidence: Evidence) -> list[Finding]:
+    """An evaluation's error contradicts the predictions, labels or loss recorded with it.
+
+    Fires: the error that `record_evaluation` is told differs from the one counted from its predictions and labels. An error
+        (code `count`) above 0.01 and four standard errors of a sample of that size, else a hint; code `accuracy` where what is
+        told is 1 minus the error counted. A warning where what is told is above 1 (code `percent`), and where it is more than
+        the loss allows (code `loss`).
+    Why: a wrong answer costs ln 2 or more, because the right class has a probability of a half at most. So an error is at most
+        the mean cross-entropy over ln 2; 0.99 beside a loss of 0.3 cannot be. Four standard errors allow for predictions of
+        a part of the split.
+    What fools it: predictions of other examples than those of the error, and a loss that is weighted by class.
+    Fix: count right answers and examples over the whole split, and divide once.
+    Source: own; the log's metric showed 0.9925 where 0.90 was true.
+    """
+    for seen in reversed(evidence.evaluations):
+        told, counted = seen.top1_error, seen.counted_error
+        if told is None or not math.isfinite(told):
+            continue
+        if told > 1:
+            word, right, severity = "percent", told / 100, "warning"
+        elif counted is not None and abs(told - counted) > 1e-6 and seen.num_examples:
+            error = math.sqrt(max(counted * (1 - counted), 1 / seen.num_examples) / seen.num_examples)
+            far = abs(told - counted) > 0.01 + 4 * error
+            word = "accuracy" if far and abs(1 - told - counted) < 1e-3 else "count"
+            if abs(told - counted) < 0.5 / seen.num_examples + 1e-4:  # rounded to a few digits
+                continue
+            right, severity = counted, "error" if far else "hint"
+        elif _is_impossible(evidence, seen):
+            word, right, severity = "loss", (seen.loss or 0.0) / math.log(2), "warning"
+        else:
+            continue
+        return [
+            Finding(
+                rule="evaluation_told",
+                code=f"evaluation_told.{word}",
+                severity=severity,
+                seen=f"the {seen.split} error told at step {seen.step} is {told:.4g}; "
+                + {"loss": f"with a loss of {seen.loss or 0.0:.3g} it is at most {right:.3g}"}.get(
+                    word,
+                    f"{'as a share it is' if word == 'percent' else 'counted from predictions and labels it is'} {right:.4g}",
+                ),
+                measurements=(
+                    Measurement(name="error told", value=told, threshold=right),
+                    Measurement(name="examples counted", value=float(seen.num_examples or 0)),
+                ),
+                cause={
+                    "percent": "errors are expected as a share, in [0, 1]",
+                    "accuracy": "an accuracy is told where an error is expected",
+                    "count": "the metric counts other examples than it divides by, or other answers",
+                    "loss": "the metric or the loss is of other answers than the other",
+                }[word],
+                remedy="top1_error=error / 100"
+                if word == "percent"
+                else "top1_error=1 - accuracy"
+                if word == "accuracy"
+                else "count right answers and examples over the whole split, and divide once",
+                source="own; the log's metric",
+            )
+        ]
+    return []
+
+
+def _is_impossible(evidence: Evidence, seen: Evaluation) -> bool:
+    """Whether the error is more than the loss allows: only where one label an example is known to be the task."""
+    if seen.loss is None or seen.top1_error is None or not _one_label(evidence):
+        return False
+    return seen.top1_error * math.log(2) > 1.2 * seen.loss + 0.02
+
+
+def _one_label(evidence: Evidence) -> bool:
+    """Whether the loss is known to be the plain cross-entropy of one label an example."""
+    if evidence.rehearsal is not None and evidence.rehearsal.task.kind == "classification":
+        return evidence.rehearsal.task.loss in _TASK_LOSSES
+    facts, probe = evidence.facts, evidence.probe
+    if facts is not None and facts.task_loss is not None:
+        return facts.task_loss in _TASK_LOSSES and len(facts.output_shape) == 2 and facts.output_shape[:1] == facts.target_shape
+    return (
+        probe is not None and bool(probe.cross_entropy) and math.isclose(probe.loss, probe.cross_entropy or 0.0, rel_tol=0.01)
+    )
+
+
+@rule(severities=("warning",), explains=("overfit", "constant_as_good", "prediction_collapse"))
+def evaluation_path(evidence: Evidence) -> list[Finding]:
+    """The training loss is low, and the evaluation does not show it.
+
+    Fires: the watched loss is below a quarter of what class frequencies cost, and the last two evaluations say otherwise: the
+        error on training examples is twice what that loss allows, plus 0.1 (code `train_error`), or their loss three times the
+        watched one and more (code `train_loss`); or the error on validation examples is within three standard errors of always
+        naming the most frequent class (code `validation`).
+    Why: a loss of 0.1 allows an error of 0.1 / ln 2 at most. On training examples nothing but the evaluation's own path can
+        bring it back: other preprocessing, other weights, batch norm's statistics, a metric. On validation examples alone,
+        labels or preprocessing of that split, or a net that has memorised what has nothing to do with the labels.
+    What fools it: batch norm early in a run at a large rate, hence two evaluations; a loss that is weighted or divided is not
+        judged by error.
+    Fix: evaluate ten training examples by hand: the same weights, the same transform, model.eval(), and count.
+    Source: own; the log's metric said 0.9925 whatever the net had learned.
+    """
+    for word, split in (("train_error", "train"), ("train_loss", "train"), ("validation", "validation")):
+        seen = [e for e in evidence.evaluations if e.split == split][-2:]
+        told = [_against_watched(evidence, e, word) for e in seen]
+        if len(told) < 2 or None in told:
+            continue
+        value, limit, watched = told[-1]  # type: ignore[misc]
+        what = "loss" if word == "train_loss" else "error"
+        return [
+            Finding(
+                rule="evaluation_path",
+                code=f"evaluation_path.{word}",
+                severity="warning",
+                seen=f"the training loss is down to {watched:.3g}, and the {what} on the {split} split is {value:.3g}",
+                measurements=(
+                    Measurement(name=f"{what} evaluated", value=value, threshold=limit),
+                    Measurement(name="watched training loss", value=watched),
+                ),
+                cause="labels or preprocessing of validation are others, or what was memorised does not carry over"
+                if word == "validation"
+                else "the evaluation uses other weights, inputs or batch statistics than training, or the metric is wrong",
+                remedy="evaluate ten training examples by hand: the same weights and transform, model.eval(), and count",
+                source="own; the log's metric",
+            )
+        ]
+    return []
+
+
+def _against_watched(evidence: Evidence, seen: Evaluation, word: str) -> tuple[float, float, float] | None:
+    """What the evaluation says, its limit, and the loss watched before it; None where they agree or cannot be compared."""
+    before = [s.loss for s in reading.finite_steps(evidence) if seen.step - 2 * WINDOW_STEPS < s.step <= seen.step]
+    constant = _frequency_cost(evidence) or seen.label_entropy or reading.chance_loss(evidence)
+    if len(before) < WINDOW_STEPS or not constant:
+        return None
+    watched = reading.loss_divisor(evidence) * statistics.fmean(before)
+    if not 0 < watched < 0.25 * constant:
+        return None
+    if word == "train_loss":
+        limit = 3 * watched + 0.2 * constant
+        return (seen.loss, limit, watched) if seen.loss is not None and seen.loss > limit else None
+    error = seen.counted_error if seen.counted_error is not None else seen.top1_error
+    if error is None or not 0 <= error <= 1 or not _one_label(evidence):
+        return None
+    limit = 2 * watched / math.log(2) + 0.1
+    if word == "validation":
+        classes = reading.num_classes(evidence)
+        share = seen.largest_label_fraction or (1 / classes if classes else None)
+        if share is None:
+            return None
+        spread = math.sqrt(share * (1 - share) / seen.num_examples) if seen.num_examples else 0.003
+        limit = max(limit, 1 - share - 3 * spread)
+    return (error, limit, watched) if error > limit else None
+
+
+def _frequency_cost(evidence: Evidence) -> float | None:
+    """Cross-entropy of always saying the class frequencies of the training split, in nats; None with fewer than 200 labels."""
+    counts = evidence.data.train.label_counts if evidence.data is not None else ()
+    total = sum(counts)
+    if total < 200:
+        return None
+    return -sum(count / total * math.log(count / total) for count in counts if count)
 
 
 @rule(severities=("warning",))
@@ -16,7 +182,7 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
         one class for nearly everything.
     What fools it: an evaluation on a subset with another mix of classes, and a net that is on its way (it learns some classes
         first).
-    Fix: check labels against images (`audit_data`), then the learning rate.
+    Fix: check labels against images (`trainability.audit_data`), then the learning rate.
     Source: own; the log's trials caltech-1 to -4.
     """
     seen = [e for e in evidence.evaluations if e.predicted_class_entropy is not None and e.label_entropy and e.step >= 100]
@@ -37,7 +203,7 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
             f"{math.exp(last.label_entropy or 0.0):.1f}{most}",
             measurements=(Measurement(name="entropy of predictions over labels", value=share, threshold=0.5),),
             cause="not learned yet, imbalanced labels, or labels that do not belong to their images",
-            remedy="check labels against images (audit_data), then the learning rate",
+            remedy="check labels against images (trainability.audit_data), then the learning rate",
             source="own; the log's trials caltech-1 to -4",
         )
     ]
@@ -73,3 +239,130 @@ def overfit(evidence: Evidence) -> list[Finding]:
             source="AutoTrainer, ICSE 2021",
         )
     ]
+
+
+@rule(severities=("warning", "hint"))
+def constant_as_good(evidence: Evidence) -> list[Finding]:
+    """The answers cost as much as one constant answer for every example.
+
+    Fires: the loss stands still at 0.95 of the cost of the best constant answer or above. Of a run, after 100 steps: a warning
+        from 300, where the gradient does not grow. In a rehearsal of 20 steps and more whose loss came down to within 2 % of
+        that cost and stays there: a hint. Code `evaluation`: the last two evaluations after step 300 are no better than that,
+        in error or squared error, and the loss, where it is watched, is not below 0.9 of it either.
+    Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has found
+        them and nothing else, however far it fell.
+    What fools it: targets that nothing in the input predicts; few examples, whose variance is not that of all; a slow start.
+    Fix: check that outputs depend on the inputs and the labels on them (`trainability check`), then learning rate and
+        initialisation.
+    Source: own; ZeroR, the baseline that any model has to beat.
+    """
+    found = _run_at_constant(evidence) or _evaluations_at_constant(evidence)
+    if found is None and not evidence.steps:
+        found = _rehearsal_at_constant(evidence)
+    if found is None:
+        return []
+    code, severity, name, value, cost = found
+    return [
+        Finding(
+            rule="constant_as_good",
+            code=f"constant_as_good.{code}",
+            severity=severity,
+            seen=f"{'the error' if code == 'evaluation' else 'the loss'} is {value:.4g}; {name}, whatever the input, "
+            f"{'has' if code == 'evaluation' else 'costs'} {cost:.4g}",
+            measurements=(
+                Measurement(name="loss or error", value=value, threshold=0.95 * cost),
+                Measurement(name=f"of {name}", value=cost),
+            ),
+            cause="the outputs do not depend on the inputs, or nothing in the inputs tells the targets",
+            remedy="check that outputs depend on inputs and targets belong to them, then learning rate and initialisation",
+            source="own",
+        )
+    ]
+
+
+_Found = tuple[str, Severity, str, float, float]
+
+
+def _best_constant(evidence: Evidence) -> tuple[float, str] | None:
+    """Cost of the best constant answer in the units of the loss, and its name; None where the task is not known."""
+    task = evidence.rehearsal.task if evidence.rehearsal is not None else None
+    if task is None or task.chance is None or task.kind == "unknown":
+        return None
+    if task.kind == "regression":
+        train = evidence.data.train if evidence.data is not None else None
+        if task.target == "[0]":
+            return task.chance, "the mean of the inputs"
+        if task.loss == "mse_loss" and train is not None and train.target_variance is not None:
+            return train.target_variance, f"the mean of the targets, {train.target_mean or 0.0:.3g},"
+        return task.chance, "the middle of the targets" if task.loss != "mse_loss" else "the mean of the targets"
+    cost = _frequency_cost(evidence) if task.kind == "classification" else None
+    return (cost if cost is not None else task.chance), "the class frequencies"
+
+
+def _run_at_constant(evidence: Evidence) -> _Found | None:
+    constant, recent, num_steps = _best_constant(evidence), reading.recent_loss(evidence), reading.num_steps(evidence)
+    if constant is None or recent is None or num_steps < 100 or not constant[0] > 0 or recent < 0.95 * constant[0]:
+        return None
+    if _still_falls([s.loss for s in reading.finite_steps(evidence)]):
+        return None
+    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
+    growing = len(norms) >= 2 * WINDOW_STEPS and statistics.median(norms[-WINDOW_STEPS:]) > 1.5 * statistics.median(
+        norms[:WINDOW_STEPS]
+    )
+    code = "regression" if evidence.rehearsal is not None and evidence.rehearsal.task.kind == "regression" else "frequencies"
+    severity = "hint" if growing or num_steps < _FEWEST_STEPS else "warning"
+    return code, severity, constant[1], recent, constant[0]
+
+
+def _still_falls(losses: list[float]) -> bool:
+    """Whether the last fifth is below the one before, by two standard errors and 0.2 %."""
+    window = max(WINDOW_STEPS, len(losses) // 5)
+    before, last = losses[-2 * window : -window], losses[-window:]
+    if len(before) < window:
+        return True
+    error = math.sqrt((statistics.pvariance(before) + statistics.pvariance(last)) / window)
+    now = statistics.fmean(last)
+    return statistics.fmean(before) - now > max(2 * error, 0.002 * abs(now))
+
+
+def _rehearsal_at_constant(evidence: Evidence) -> _Found | None:
+    """On the reference batch, whose own best constant is known exactly."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or len(rehearsal.steps) < 20 or len(rehearsal.reference) < 4:
+        return None
+    cost, losses = rehearsal.task.chance, [seen.loss for seen in rehearsal.reference]
+    constant = _best_constant(evidence)
+    if constant is None or cost is None or not cost > 0 or losses[0] < 1.1 * cost:
+        return None
+    if any(not abs(loss / cost - 1) < 0.02 for loss in losses[-3:]):
+        return None
+    code = "regression" if rehearsal.task.kind == "regression" else "frequencies"
+    return code, "hint", constant[1], losses[-1], cost
+
+
+def _evaluations_at_constant(evidence: Evidence) -> _Found | None:
+    seen = [e for e in evidence.evaluations if e.split == "validation" and e.step >= _FEWEST_STEPS and e.num_examples][-2:]
+    if len(seen) < 2:
+        return None
+    recent = reading.recent_loss(evidence)
+    costs = _frequency_cost(evidence) or seen[-1].label_entropy or seen[-1].target_variance
+    has_learned = recent is not None and costs is not None and recent < 0.9 * costs
+    found = [_at_constant(e) for e in seen]
+    if None in found:
+        return None
+    name, value, cost = found[-1]  # type: ignore[misc]
+    return "evaluation", "hint" if has_learned else "warning", name, value, cost
+
+
+def _at_constant(seen: Evaluation) -> tuple[str, float, float] | None:
+    """Name, value and the constant's, where the evaluation is no better than it by two standard errors."""
+    count = seen.num_examples or 0
+    if seen.r_squared is not None and seen.target_variance is not None:
+        at = seen.r_squared < 2 / math.sqrt(count)
+        return ("the mean of the targets", (1 - seen.r_squared) * seen.target_variance, seen.target_variance) if at else None
+    if seen.counted_error is None or seen.largest_label_fraction is None or seen.largest_label_fraction > 0.99:
+        return None
+    cost = 1 - seen.largest_label_fraction
+    if seen.counted_error < cost - 2 * math.sqrt(cost * (1 - cost) / count):
+        return None
+    return f"always naming class {seen.largest_label}", seen.counted_error, cost

@@ -7,7 +7,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import smaller_steps
+from trainability.doctor.rules.smaller_steps import larger_rate, smaller_steps
 
 
 def _is_matrix(layer: LayerStats) -> bool:
@@ -63,7 +63,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _finite_or_infinite(ratio: float | None) -> float:
-    """Reads NaN as infinity, so that it sorts as the worst ratio."""
+    """Read NaN as infinity, so that it sorts as the worst ratio."""
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
@@ -154,7 +154,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
-    Fix: multiply the learning rate by the factor given.
+    Fix: multiply the learning rate by the factor given, at most by 100 at once, and look again.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
     ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
@@ -171,7 +171,14 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
             measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
             cause="the learning rate is far from what the gradients ask for",
-            remedy=f"multiply the learning rate by {1e-3 / middle:.0e}" if middle > 0 else "check the learning rate",
+            remedy=_usual_rate(middle),
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
+
+
+def _usual_rate(ratio: float) -> str:
+    """Propose the rate at which updates have the usual size."""
+    if ratio <= 0:
+        return "check the learning rate"
+    return larger_rate(1e-3 / ratio) if ratio < 1e-3 else f"divide the learning rate by {ratio / 1e-3:.0f}"

@@ -79,12 +79,13 @@ def class_order(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "hint"), verdict="broken data", explains=(*_SYMPTOMS, "overfit", "label_conflict"))
+@rule(severities=("error", "warning", "hint"), verdict="broken data", explains=(*_SYMPTOMS, "overfit", "label_conflict"))
 def repeated_batch(evidence: Evidence) -> list[Finding]:
     """The training loader yields the same batch again and again.
 
     Fires: three or more batches, each with the examples of the one before, value for value and in the same order. An error
         where the validation data is larger than the batch; else a hint, because training on all data at once looks the same.
+        A warning where of eight batches or more at least four in ten are the one before again (code `copies`).
     Why: the net sees a handful of examples, memorises them, and learns nothing else. Values are compared, so this is certain.
     What fools it: a loader that yields the whole of a small data set at every step, on purpose.
     Fix: draw the batch inside the loop: for batch in loader, not next(iter(loader)) at every step.
@@ -92,19 +93,29 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
     """
     data = evidence.data
     order = data.train.order if data is not None else None
-    if data is None or order is None or order.repeated_batches < 2 or order.repeated_batches < order.num_batches - 1:
+    if data is None or order is None or order.repeated_batches < 2:
+        return []
+    every = order.repeated_batches >= order.num_batches - 1
+    if not every and (order.num_batches < 8 or order.repeated_batches < 0.4 * order.num_batches):
         return []
     larger = data.validation is not None and data.validation.num_images > order.batch_size
     return [
         Finding(
             rule="repeated_batch",
-            severity="error" if larger else "hint",
-            seen=f"{order.repeated_batches + 1} batches in a row hold the same {order.batch_size} examples",
+            code="repeated_batch" if every else "repeated_batch.copies",
+            severity="warning" if not every else "error" if larger else "hint",
+            seen=f"{order.repeated_batches + 1} batches in a row hold the same {order.batch_size} examples"
+            if every
+            else f"{order.repeated_batches} of {order.num_batches} batches are the one before again",
             measurements=(
                 Measurement(name="batches equal to the one before", value=float(order.repeated_batches), threshold=2.0),
             ),
-            cause="the loop or the loader begins anew for every batch",
-            remedy="for batch in loader, not next(iter(loader)) at every step",
+            cause="the loop or the loader begins anew for every batch"
+            if every
+            else "each worker process reads the whole of an IterableDataset",
+            remedy="for batch in loader, not next(iter(loader)) at every step"
+            if every
+            else "in __iter__, take every num_workers-th example (torch.utils.data.get_worker_info())",
             source="own",
         )
     ]

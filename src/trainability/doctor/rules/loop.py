@@ -112,6 +112,47 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     ]
 
 
+@rule(
+    severities=("error", "hint"),
+    verdict="dead",
+    explains=("plateau", "update_ratio", "unmoved_parameter", "cannot_overfit", "slow_start"),
+)
+def zero_rate(evidence: Evidence) -> list[Finding]:
+    """The learning rate is zero.
+
+    Fires: in all of ten watched steps and more, or at all of three rehearsed steps of the optimizer and more. A hint where
+        it is so of some of the optimizer's groups (code `group`).
+    Why: the step is the learning rate times something finite, so no weight moves. The rate is read off the optimizer, so this
+        is certain.
+    What fools it: a warm-up that holds the rate at zero for longer than was seen, and a group that is frozen this way on
+        purpose.
+    Fix: give the optimizer its learning rate; look at what sets group["lr"], such as a scheduler whose factor is 0, or a
+        division of integers.
+    Source: own; PyTorch, `torch.optim.lr_scheduler`.
+    """
+    rates = [s.lr for s in evidence.steps if s.lr is not None]
+    rehearsal = evidence.rehearsal
+    tried = [s.lr for s in rehearsal.steps if s.optimizer_steps and s.lr is not None] if rehearsal is not None else []
+    everywhere = (len(rates) >= 10 and not any(rates)) or (not rates and len(tried) >= 3 and not any(tried))
+    some = rehearsal.zero_rate if rehearsal is not None and len(tried) >= 3 and not everywhere else ()
+    if not everywhere and not some:
+        return []
+    number = len(rates) or len(tried)
+    return [
+        Finding(
+            rule="zero_rate",
+            code="zero_rate" if everywhere else "zero_rate.group",
+            severity="error" if everywhere else "hint",
+            seen=f"the learning rate is 0 at all of {number} steps" + ("" if everywhere else f" for {', '.join(some[:4])}"),
+            measurements=(Measurement(name="steps at a rate of 0", value=float(number), threshold=0.0),),
+            cause="the optimizer was given 0, or a scheduler sets it",
+            remedy='give the optimizer its learning rate, and look at what sets group["lr"]',
+            source="own",
+            layers=some,
+        )
+    ]
+
+
 @rule(severities=("error",))
 def lr_schedule(evidence: Evidence) -> list[Finding]:
     """The learning rate is not the one that the schedule gives.

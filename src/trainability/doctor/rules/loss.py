@@ -3,43 +3,90 @@
 import math
 
 from trainability.doctor import reading
+from trainability.doctor.audit_results import MetricAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
+_FEW_OUTPUTS = 8  # unused ones that cost little and are soon unlearned
+_TOLD_BY_METRIC = {
+    "raised": ("", "a function of a list of (output, target), or of one; it is given the model's own outputs"),
+    "batching": (
+        "counts of one batch are divided by another number than that batch's, or means of batches are averaged",
+        "sum correct counts and examples over all batches, and divide once",
+    ),
+    "state": ("it keeps what it counted before", "reset the counts before every evaluation"),
+    "threshold": (
+        "it cuts at another value than where the model's output becomes a yes: 0 for logits, 0.5 for probabilities",
+        "compare logits with 0, or put torch.sigmoid before",
+    ),
+    "form": (
+        "outputs and targets are compared in another shape or form than the model's own",
+        "bring outputs and targets to one shape, and logits to what it takes, before the metric",
+    ),
+    "unknown": ("it is neither an accuracy nor an error, or is scaled", "nothing, if it is meant so"),
+    "value": (
+        "the metric does not compute what its name says",
+        "sum correct counts and examples over all batches, and divide once",
+    ),
+}
 
-@rule(severities=("error",), verdict="broken metric")
+
+def _metric_word(audit: MetricAudit) -> str | None:
+    """Which of the mistakes of a metric it is; None for none."""
+    wrong = audit.wrong
+    if not wrong:
+        # What raises is not what the loop hands over; what gives a wrong number may be.
+        return None if audit.raises or audit.asked_as in ("as they are", "with ten classes") else "form"
+    names = {case.name for case in wrong}
+    if any(case.error for case in wrong):
+        return "raised"
+    if names == {"48 of 120 right, by little"}:
+        return "threshold"
+    if all(name.startswith("batch") for name in names):
+        return "batching"
+    if audit.measure == "unknown":
+        return "unknown"
+    # What was asked first is right, and what was asked later is not.
+    kept = "every answer right" not in names and "48 of 120 right, asked again" in names
+    return "state" if kept and len({case.got for case in audit.cases[2:4]}) > 1 else "value"
+
+
+@rule(severities=("error", "warning", "hint"), verdict="broken metric")
 def metric_wrong(evidence: Evidence) -> list[Finding]:
     """The metric misses a known answer, or depends on how the same data is batched.
 
-    Fires: one of the audit's questions is answered wrong by 1e-4 or more, or raises.
+    Fires: one of the audit's questions, put in the shape of the model's own outputs, is answered wrong by 1e-4 or more, or
+        raises. A warning where only answers close to the threshold of yes and no are wrong (code `threshold`), and where what
+        the metric computes is not known and depends on the batches. A hint where it is right only if outputs are reshaped, or
+        made probabilities or classes first (code `form`), and where what it computes is not known and its best value is
+        neither 0 nor 1 (code `unknown`).
     Why: the right values are counted by hand, so only rounding may differ, and rounding is below 1e-6 at these sizes.
-    What fools it: a metric that is neither top-1 accuracy nor top-1 error.
+    What fools it: a metric of several numbers of which the first is not the one that is meant. Measures other than accuracy,
+        cross-entropy and the usual distances are asked only whether they repeat, and ignore order and batches.
     Fix: sum correct counts and examples over all batches, and divide once at the end.
     Source: own; the log divided the last batch's count by the size of the whole set.
     """
     audit = evidence.metric
-    wrong = [case for case in audit.cases if not abs(case.got - case.expected) < 1e-4] if audit is not None else []
-    if not wrong:
+    word = _metric_word(audit) if audit is not None else None
+    if audit is None or word is None:
         return []
-    batching = [case for case in wrong if case.name.startswith("batch")]
-    only_batching = len(batching) == len(wrong)
+    wrong, (cause, remedy) = audit.wrong, _TOLD_BY_METRIC[word]
     raised = next((case.error for case in wrong if case.error), None)
+    unsure = word == "threshold" or (word == "batching" and audit.measure == "unknown")
+    shown = wrong or audit.cases[:1]
     return [
         Finding(
             rule="metric_wrong",
-            code="metric_wrong." + ("raised" if raised else "batching" if only_batching else "value"),
-            severity="error",
-            seen=f"{wrong[0].name}: the metric says {wrong[0].got:.4g}, right is {wrong[0].expected:.4g}"
+            code=f"metric_wrong.{word}",
+            severity="hint" if word in ("form", "unknown") else "warning" if unsure else "error",
+            seen=f"the metric is wrong on the model's outputs as they are, and right on them {audit.asked_as}"
+            if word == "form"
+            else f"{shown[0].name}: the metric says {shown[0].got:.4g}, right is {shown[0].expected:.4g}"
             + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
-            measurements=tuple(Measurement(name=case.name, value=case.got, threshold=case.expected) for case in wrong[:4]),
-            cause=raised
-            or (
-                "counts of one batch are divided by another number than that batch's, or means of batches are averaged"
-                if only_batching
-                else "the metric does not compute what its name says"
-            ),
-            remedy="sum correct counts and examples over all batches, and divide once",
+            measurements=tuple(Measurement(name=case.name, value=case.got, threshold=case.expected) for case in shown[:4]),
+            cause=raised or cause,
+            remedy=remedy,
             source="own; the log divided the last batch's count by the whole set's size",
         )
     ]
@@ -49,7 +96,8 @@ def metric_wrong(evidence: Evidence) -> list[Finding]:
 def head_width(evidence: Evidence) -> list[Finding]:
     """The head has more outputs than the data has classes.
 
-    Fires: the number of classes is known from the caller or the data, and there are more logits. A hint below twice as many.
+    Fires: the number of classes is known from the caller or the data, and there are more logits. A hint below twice as many,
+        and for fewer than eight unused outputs.
     Why: the extra classes are never right. The loss starts ln(outputs / classes) too high, and the first steps go into
         unlearning them; with 1,000 outputs for 257 classes that is 1.36 nats.
     What fools it: a head that keeps room for classes to come. Fewer outputs than classes is `label_range`.
@@ -63,7 +111,7 @@ def head_width(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="head_width",
-            severity="warning" if probe.num_logits >= 2 * known else "hint",
+            severity="warning" if probe.num_logits >= max(2 * known, known + _FEW_OUTPUTS) else "hint",
             seen=f"the head has {probe.num_logits} outputs for {known} classes",
             measurements=(
                 Measurement(name="outputs", value=float(probe.num_logits), threshold=float(known)),
@@ -119,7 +167,7 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
 
 
 def _factor_of(larger: float, smaller: float, tolerance: float) -> int | None:
-    """Returns the whole number from 2 to 64 that one is of the other; None if none is near."""
+    """Return the whole number from 2 to 64 that one is of the other; None if none is near."""
     if not smaller > 0 or not math.isfinite(larger / smaller):
         return None
     factor = round(larger / smaller)
@@ -138,7 +186,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
         settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
     What fools it: a loss that is weighted by 1 / k on purpose, a net that was not untrained at the first logged step, and a
         loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4. Hence the hint where ln C is all
-        that is known.
+        that is known, and for two classes and a power of two.
     Fix: log the loss before dividing it; divide for backward only.
     Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
     """
@@ -147,6 +195,10 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     guessed = False
     if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
         seen = (probe.cross_entropy, probe.loss, factor)
+        # A focal loss on two classes starts at ln 2 / 2**gamma, exactly so where the logits are zero.
+        guessed = (
+            chance is not None and chance == math.log(2) and factor & (factor - 1) == 0 and probe.cross_entropy > 0.9 * chance
+        )
     # A focal loss is no cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
     if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):

@@ -39,6 +39,43 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     ]
 
 
+@rule(severities=("warning", "hint"))
+def random_evaluation(evidence: Evidence) -> list[Finding]:
+    """In eval mode the model answers the same batch differently when it is asked twice.
+
+    Fires: two answers in eval mode differ by more than 1e-4 of the outputs' rms. A warning where a dropout function runs as in
+        training (code `dropout`); a hint where other random numbers are drawn (code `random`), or something is kept from call
+        to call (code `state`).
+    Why: evaluations then differ from run to run, and dropout in them lowers the accuracy. `torch.nn.functional.dropout` drops
+        unless it is told `training=self.training`, whatever the mode of the model.
+    What fools it: Monte-Carlo dropout, a variational autoencoder that samples, noise of a generator: these are meant.
+    Fix: torch.nn.functional.dropout(x, p, training=self.training), or a torch.nn.Dropout module.
+    Source: PyTorch, `torch.nn.functional.dropout`; own check.
+    """
+    facts = evidence.facts
+    if facts is None or facts.evaluation_noise is None or not facts.evaluation_noise > 1e-4:
+        return []
+    source = facts.noise_source or "random"
+    return [
+        Finding(
+            rule="random_evaluation",
+            code=f"random_evaluation.{source}",
+            severity="warning" if source == "dropout" else "hint",
+            seen=f"in eval mode two answers to the same batch differ by {facts.evaluation_noise:.2g} of their size",
+            measurements=(Measurement(name="change over rms of the output", value=facts.evaluation_noise, threshold=1e-4),),
+            cause={
+                "dropout": "a dropout function runs as in training: training=self.training is missing",
+                "random": "the model draws random numbers in eval mode",
+                "state": "the model keeps something from call to call",
+            }[source],
+            remedy="torch.nn.functional.dropout(x, p, training=self.training), or a torch.nn.Dropout module"
+            if source == "dropout"
+            else "draw only in training, or seed before each evaluation; leave it where it is meant",
+            source="PyTorch, torch.nn.functional.dropout",
+        )
+    ]
+
+
 @rule(severities=("warning",))
 def cannot_overfit(evidence: Evidence) -> list[Finding]:
     """One batch cannot be memorised.

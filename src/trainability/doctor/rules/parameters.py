@@ -70,7 +70,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
-    """Layers stand in a plain list or dict, and the model does not know their weights.
+    """Layers are in a plain list or dict, and the model does not know their weights.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
         tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.
@@ -206,9 +206,10 @@ def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
 def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer is reached by no gradient, with the reason.
 
-    Fires: a trainable parameter is not in the graph of the loss. A warning where its module runs, or should, and what it makes
-        is dropped inside the model, and where the loss changes with it and the gradient is cut off; a hint where nothing calls
-        its module, and where the model returns what it makes and the loss does not use that.
+    Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
+        cut off. Code `dropped`: its module runs, or should, and the model drops what it makes. Code `left_out`: the model
+        returns what it makes, and the loss does not use that. Code `unused`: nothing calls its module. A warning; of the last
+        two a hint, unless a rehearsal found that no step gave them a gradient.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
@@ -231,11 +232,13 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         "unknown": ("no gradient reaches it", "not known: the loss does not repeat"),
     }[reason]
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
+    tried = evidence.rehearsal
+    never = tried is not None and len(tried.steps) > 2 and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
     return [
         Finding(
             rule="unreached_parameter",
-            code=f"unreached_parameter.{reason.split()[0]}",
-            severity="warning" if reason in ("detached", "dropped") else "hint",
+            code=f"unreached_parameter.{'left_out' if reason == 'not in the loss' else reason}",
+            severity="warning" if never or reason in ("detached", "dropped") else "hint",
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],

@@ -10,6 +10,9 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Severity
 
 Check = Callable[[Evidence], list[Finding]]
+# A run that stands still shows it in its loss, in its predictions, and beside the best constant answer: what explains the
+# first explains the others.
+_ALIKE = {"plateau": ("prediction_collapse", "constant_as_good")}
 SECTIONS = ("Fires", "Why", "What fools it", "Fix", "Source")
 
 
@@ -40,7 +43,7 @@ class Rule:
 
     @property
     def file(self) -> str:
-        """Name of the file that the rule stands in, which is what it looks at."""
+        """Name of the file that the rule is in, which is what it looks at."""
         return self.check.__module__.rpartition(".")[2]
 
     @property
@@ -62,11 +65,12 @@ def rule(
     explains: tuple[str, ...] = (),
     predicts: bool = False,
 ) -> Callable[[Check], Rule]:
-    """Makes a rule of a function, under the function's name; the arguments are the attributes of `Rule`."""
+    """Make a rule of a function, under the function's name; the arguments are the attributes of `Rule`."""
+    symptoms = tuple(dict.fromkeys((*explains, *(alike for symptom in explains for alike in _ALIKE.get(symptom, ())))))
 
     def made(check: Check) -> Rule:
         return Rule(
-            name=check.__name__, check=check, severities=severities, verdict=verdict, explains=explains, predicts=predicts
+            name=check.__name__, check=check, severities=severities, verdict=verdict, explains=symptoms, predicts=predicts
         )
 
     return made

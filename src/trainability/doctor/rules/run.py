@@ -8,7 +8,7 @@ from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import smaller_steps
+from trainability.doctor.rules.smaller_steps import larger_rate, smaller_steps
 
 
 @rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
@@ -227,7 +227,7 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     if ratio is not None and 0 < ratio < 1e-5:
         if clipped and statistics.median(clipped) < 0.01:
             return "clipped", "the clip threshold leaves nearly nothing of the gradient", "raise the clip threshold"
-        return "small_steps", "steps are too small for the weights", f"multiply the learning rate by {1e-3 / ratio:.0e}"
+        return "small_steps", "steps are too small for the weights", larger_rate(1e-3 / ratio)
     if ratio is not None and ratio > 0.1:
         return "large_steps", "steps are too large for the weights", smaller_steps(evidence, max(10.0, ratio * 1e3))
     return (

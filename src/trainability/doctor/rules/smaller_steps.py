@@ -1,4 +1,4 @@
-"""Remedies for steps that are too large, in the words of the loop's own optimizer. No rule of its own."""
+"""Remedies for steps that are too large or too small, in the words of the loop's own optimizer. No rule of its own."""
 
 import math
 import statistics
@@ -7,9 +7,21 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.reading import WINDOW_STEPS
 
+MOST_AT_ONCE = 100.0
+"""Largest factor by which a learning rate is proposed to be raised at once: beyond it nothing is known of the loss."""
+
+
+def larger_rate(factor: float) -> str:
+    """Propose a higher learning rate: by the factor that is needed, or by `MOST_AT_ONCE` where that is more."""
+    if factor <= MOST_AT_ONCE:
+        return f"multiply the learning rate by {factor:.0f}"
+    return (
+        f"multiply the learning rate by {MOST_AT_ONCE:.0f} and look again; {factor:.0e} in all brings updates to the usual size"
+    )
+
 
 def smaller_steps(evidence: Evidence, divisor: float = 10.0) -> str:
-    """Proposes a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
+    """Propose a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
 
     Adam and its kin divide by the gradient's own size, so that clipping changes nothing for them.
     """

@@ -1,4 +1,4 @@
-"""Training images beside validation images: overlap, augmentation, and what differs between the two."""
+"""Training images beside validation images: overlap, labels, augmentation, and what differs between the two."""
 
 import math
 
@@ -44,30 +44,143 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
     ]
 
 
+@rule(severities=("warning",), explains=("overfit", "evaluation_path", "constant_as_good", "prediction_collapse"))
+def validation_labels(evidence: Evidence) -> list[Finding]:
+    """Validation numbers its classes otherwise than training, or its labels are shuffled.
+
+    Fires: a linear classifier of simple features, fitted on training, is right on training examples that it has not seen (8
+        standard errors above chance), and not on validation. Code `renamed`: a one-to-one renaming of the classes, found on
+        half of validation, gains 5 standard errors on the other half and loses as much on training; with it the classifier
+        keeps 70 % of its accuracy, and 80 % of what one fitted on validation reaches. Code `shuffled`: validation's accuracy
+        is lower by 5 standard errors, no renaming helps, and within validation features say nothing of the labels (2 standard
+        errors), where in as many training examples they do (5). Silent where the mean features of the two are half a standard
+        deviation apart.
+    Why: classes are numbered by whoever reads the folders; read twice, they may be numbered in another order, or from 1. The
+        loss on training falls all the same. Inputs of another domain lower the accuracy, and no renaming brings it back.
+    What fools it: classes that simple features cannot tell apart are not judged, nor are fewer than 100 validation examples.
+    Fix: make the table from names to numbers once, on training, and use it for both; shuffle images and labels together.
+    Source: own; Shankar et al., Do ImageNet Classifiers Generalize, ICML 2019, for falls that are a shift and no mistake.
+    """
+    compared = evidence.data.labels_compared if evidence.data is not None else None
+    if compared is None or compared.domain_shift > 0.5:
+        return []
+    renamed = (
+        bool(compared.renamed)
+        and compared.gain_z > 5
+        and compared.loss_in_training_z > 5
+        and compared.accuracy_renamed >= max(0.7 * compared.accuracy_training, 0.8 * compared.own_accuracy)
+    )
+    shuffled = not renamed and compared.fall_z > 5 and compared.own_signal_z < 2 and compared.training_signal_z > 5
+    if not renamed and not shuffled:
+        return []
+    pairs = ", ".join(f"{a} is {b}" for a, b in compared.renamed[:4]) + (", ..." if len(compared.renamed) > 4 else "")
+    return [
+        Finding(
+            rule="validation_labels",
+            code="validation_labels.renamed" if renamed else "validation_labels.shuffled",
+            severity="warning",
+            seen=f"class {pairs} in validation: a classifier of training is right on {compared.accuracy_training:.0%} of it, "
+            f"on {compared.accuracy_validation:.0%} of validation, and after renaming on {compared.accuracy_renamed:.0%}"
+            if renamed
+            else "in validation labels have nothing to do with images; in training they have",
+            measurements=(
+                Measurement(
+                    name="accuracy on validation", value=compared.accuracy_validation, threshold=compared.accuracy_training
+                ),
+                Measurement(name="after renaming", value=compared.accuracy_renamed),
+                Measurement(name="of a classifier fitted on validation", value=compared.own_accuracy),
+                Measurement(name="gain by renaming", value=compared.gain_z, unit="standard errors", threshold=5.0),
+                Measurement(
+                    name="signal within validation", value=compared.own_signal_z, unit="standard errors", threshold=2.0
+                ),
+            ),
+            cause="class names are numbered once for each split, in another order or from another number"
+            if renamed
+            else "images or labels of validation are shuffled, one without the other",
+            remedy="make the table from class names to numbers once, and use it for both splits"
+            if renamed
+            else "look at ten validation images beside their labels, as the loader yields them",
+            source="own",
+        )
+    ]
+
+
 @rule(severities=("warning",))
 def augmentation_missing(evidence: Evidence) -> list[Finding]:
     """Training images that are to be augmented at random come out the same every time.
 
     Fires: more than 75 % of the training images are equal, value for value, when they are drawn a second time. Only where the
-        caller has the audit draw twice.
+        caller has the audit draw twice. Or the data set holds a transform that is random by its name, and six examples come out
+        the same in each of four draws (code `declared`).
     Why: random mirroring alone repeats half of the images, crops with a margin of a few pixels one in tens; a share above
         three quarters means that nearly nothing is drawn at random.
     What fools it: augmentation that is rare on purpose (probability below 0.25), or done inside the model.
-    Fix: make one data set object per split, each with its own transform.
+    Fix: make one data set object per split, each with its own transform; apply it in __getitem__, not once before.
     Source: own; the log's Caltech-256 trials, where validation's transform, set last, held for both splits.
     """
-    share = evidence.data.repeated_fraction if evidence.data is not None else None
-    if share is None or share <= 0.75:
+    data = evidence.data
+    if data is None:
+        return []
+    share, drawn = data.repeated_fraction, data.redrawn
+    declared = drawn is not None and drawn.is_declared and not drawn.varies
+    if not declared and (share is None or share <= 0.75):
         return []
     return [
         Finding(
             rule="augmentation_missing",
+            code="augmentation_missing.declared" if declared else "augmentation_missing",
             severity="warning",
-            seen=f"{share:.0%} of the training images come out the same when they are drawn again",
-            measurements=(Measurement(name="images without augmentation", value=share, threshold=0.75),),
-            cause="training and validation share one data set object, and validation's transform, set last, holds for both",
-            remedy="make one data set per split, each with its own transform",
+            seen=f"a random transform is there, and {drawn.num_examples} examples come out the same in {drawn.num_draws} draws"
+            if declared and drawn is not None
+            else f"{share:.0%} of the training images come out the same when they are drawn again",
+            measurements=(
+                Measurement(name="images without augmentation", value=1.0 if declared else share or 0.0, threshold=0.75),
+            ),
+            cause="the transform is not applied when an example is drawn, or its result is kept"
+            if declared
+            else "training and validation share one data set object, and validation's transform, set last, holds for both",
+            remedy="apply it in __getitem__, for every draw anew"
+            if declared
+            else "make one data set per split, each with its own transform",
             source="own; the log's Caltech-256",
+        )
+    ]
+
+
+@rule(severities=("warning",), explains=("overfit",))
+def repeated_draws(evidence: Evidence) -> list[Finding]:
+    """Random augmentation draws the same numbers in every worker process, or in every epoch.
+
+    Fires: six examples are drawn four times by each of two worker processes, twice. Within a worker draws differ; the two
+        workers draw the same, one by one (code `workers`), or the second pass does (code `epochs`).
+    Why: worker processes are copies. A generator that the data set holds is copied with its state, and a seed that
+        worker_init_fn sets is set anew in every epoch: the net sees fewer variants than it seems to. Values are compared, and
+        each worker's own draws differ, so that chance makes them alike once in 2^24 for mirroring alone.
+    What fools it: augmentation that is meant to be the same in every epoch.
+    Fix: draw from the global generators, which PyTorch seeds anew in every worker and epoch; or in worker_init_fn seed the
+        own one with torch.initial_seed().
+    Source: PyTorch, `torch.utils.data`, Randomness in multi-process data loading.
+    """
+    drawn = evidence.data.redrawn if evidence.data is not None else None
+    if drawn is None or not drawn.varies or not (drawn.workers_alike or drawn.epochs_alike):
+        return []
+    which = "workers" if drawn.workers_alike else "epochs"
+    return [
+        Finding(
+            rule="repeated_draws",
+            code=f"repeated_draws.{which}",
+            severity="warning",
+            seen="two worker processes draw the same augmentation, one by one"
+            if drawn.workers_alike
+            else "the augmentation of one epoch is that of the one before, draw by draw",
+            measurements=(
+                Measurement(name="draws compared", value=float(drawn.num_examples * drawn.num_draws)),
+                Measurement(name="workers alike", value=float(bool(drawn.workers_alike)), threshold=0.0),
+                Measurement(name="epochs alike", value=float(bool(drawn.epochs_alike)), threshold=0.0),
+            ),
+            cause="a generator inside the data set is copied into every worker, or worker_init_fn sets a fixed seed",
+            remedy="draw from the global generators, or seed the own one in worker_init_fn with torch.initial_seed()",
+            source="PyTorch, torch.utils.data, Randomness in multi-process data loading",
         )
     ]
 

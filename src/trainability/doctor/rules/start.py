@@ -6,9 +6,9 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
+from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
-PILOT_SOURCE = "own pilot of 175 runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
+BUDGET_SOURCE = "own, 175 short runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"
 
 
@@ -29,7 +29,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
     ends = end is not None and end <= (planned or 1000)
     worst = sorted(blamed, key=lambda s: s.gain or 0.0, reverse=high)[:3]
     measurements = [
-        Measurement(name="gain budget with input", value=total, unit="log10", threshold=limit),
+        Measurement(name="gain budget with the input", value=total, unit="log10", threshold=limit),
         Measurement(name="gain budget of the weights", value=probe.log10_gain or 0.0, unit="log10"),
         Measurement(name="mean square of the input", value=probe.input_mean_square),
         *(Measurement(name=f"gain of {s.name}", value=s.gain or 0.0, threshold=1.0) for s in worst),
@@ -37,6 +37,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
     if plateau is not None:
         least = "least predicted steps at chance" if end is None and math.isfinite(plateau) else "predicted steps at chance"
         measurements.append(Measurement(name=least, value=plateau, unit="steps", threshold=planned))
+    tried = TRIED_ABOVE if high else TRIED_BELOW
     verb = "multiply the signal's mean square by" if high else "shrink the signal's mean square to"
     shown = ", ".join(s.name for s in blamed) or "every layer"
     remedy = (
@@ -51,19 +52,19 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
             rule=rule,
             code=f"{rule}.input" if input_alone else rule,
             severity=_budget_severity(evidence, probe, total, depth=len(gained), ends=ends),
-            seen=f"{len(gained)} layers and the input {verb} 10^{total:.1f}; outside "
-            f"[{BUDGET_LOW:g}, {BUDGET_HIGH:g}] no plain net of the pilot trained under SGD",
+            seen=f"{len(gained)} layers and the input {verb} 10^{total:.1f}; "
+            f"{'above' if high else 'below'} 10^{limit:g} none of {tried} runs of VGG-A to E under SGD trained",
             measurements=tuple(measurements),
             cause="the scale of the input" if input_alone else "initialisation: the layers' gains multiply to a wrong scale",
             remedy=remedy,
-            source=PILOT_SOURCE,
+            source=BUDGET_SOURCE,
             layers=reading.names(blamed),
         )
     ]
 
 
 def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, depth: int, ends: bool) -> Severity:
-    """How far the pilot's band speaks for this net: it was found under SGD, with zero biases and eight and more layers."""
+    """How far the band speaks for this net: it was found under SGD, with zero biases and eight and more layers."""
     if depth < PILOT_DEPTH:
         return "hint"
     if total > BUDGET_HIGH:
@@ -109,7 +110,7 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         sums make gains meaningless; such nets have no budget, and this rule is silent on them.
     Fix: initialise the layers that are named with std sqrt(2 / fan_in) and zero biases
         (`torch.nn.init.kaiming_normal_(layer.weight)`); or normalise the input, where its scale alone is the cause.
-    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own pilot of 175 runs of VGG-A to E
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E
         (docs/theory.md, section 4); default initialisation: benchmarks/default_init.py.
     """
     return _budget_finding(evidence, high=False)
@@ -146,7 +147,7 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
         budget, and no finding.
     Fix: initialise the layers that are named with std sqrt(2 / fan_in); or normalise the input, where its scale alone is the
         cause, as with images of 0 to 255.
-    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own pilot of 175 runs of VGG-A to E
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E
         (docs/theory.md, section 4); own runs under clipping (section 8).
     """
     return _budget_finding(evidence, high=True)

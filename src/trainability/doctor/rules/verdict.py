@@ -42,16 +42,16 @@ PRECEDENCE: tuple[Verdict, ...] = (
     "cannot tell",
 )
 # Warnings of these say that a part of the model is not trained, whatever the loss does.
-_UNTRAINED = ("unmoved_parameter", "untrained_parameter")
-# What these foretell is not so while the loss falls.
-_FORETOLD = ("unstable", "dead", "stalled")
+_UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
+# What these predict is not so while the loss falls.
+_PREDICTED = ("unstable", "dead", "stalled")
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
 _FAILS = (UNSTABLE, DEAD)
 _LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
 
 
 def diagnose(*parts: Part) -> Diagnosis:
-    """Runs every rule, reports symptoms under their cause, and gives a verdict.
+    """Run every rule, report symptoms under their cause, and give a verdict.
 
     Args:
         parts: of a probe, of audits, of a rehearsal, of a monitor (`monitor.evidence()`), in any mixture; `Evidence.of` joins
@@ -73,7 +73,7 @@ def diagnose(*parts: Part) -> Diagnosis:
             failed.append(f"{name}: the rule itself failed ({type(error).__name__}: {error})")
     rehearsal = evidence.rehearsal if not evidence.steps else None  # the run itself is the better witness
     outlook = judge_rehearsal(rehearsal) if rehearsal is not None and rehearsal.steps else None
-    standing = _overruled(found, outlook)
+    standing = _weighed(found, outlook)
     causes = _under_causes(standing)
     order = list(RULES)
     causes.sort(key=lambda f: (-SEVERITIES.index(f.severity), order.index(f.rule)))
@@ -94,7 +94,7 @@ def diagnose(*parts: Part) -> Diagnosis:
 
 
 def _under_causes(found: list[Finding]) -> list[Finding]:
-    """Takes away what another finding explains; a cause must be at least a warning, or as severe as its symptom."""
+    """Take away what another finding explains; a cause must be at least a warning, or as severe as its symptom."""
     present = {f.rule: f for f in found}
     explained: dict[str, set[str]] = {}
     absorbed: set[str] = set()
@@ -130,11 +130,14 @@ def _worse_than_their_causes(found: list[Finding], causes: list[Finding]) -> lis
     return [f for f in found if f.severity == "error" and f not in causes and f.rule not in by_errors]
 
 
-def _overruled(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
-    """Makes hints of predictions that a rehearsal whose loss falls has not borne out."""
-    if outlook is None or outlook.verdict not in _LEARNS:
+def _weighed(found: list[Finding], outlook: Outlook | None) -> list[Finding]:
+    """Weigh predictions by the rehearsal: where its loss falls they are hints, where it went as they say they are errors."""
+    if outlook is None:
         return found
-    return [replace(f, severity="hint") if RULES[f.rule].predicts else f for f in found]
+    if outlook.verdict in _LEARNS:
+        return [replace(f, severity="hint") if RULES[f.rule].predicts else f for f in found]
+    borne_out = {name for name, rule in RULES.items() if rule.predicts and rule.verdict == outlook.verdict}
+    return [replace(f, severity="error") if f.severity == "warning" and f.rule in borne_out else f for f in found]
 
 
 def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None) -> tuple[Verdict, str, float | None]:
@@ -161,10 +164,10 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
 
 
 def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: Outlook | None) -> tuple[Verdict, str, None]:
-    """What a certain fact foretells, against what was tried: the fact is beyond doubt, what follows from it is not."""
+    """What a certain fact predicts, against what was tried: the fact is beyond doubt, what follows from it is not."""
     if outlook is None or evidence.rehearsal is None:
         return found
-    if found[0] in _FORETOLD and outlook.verdict in (WILL_TRAIN, HAS_LEARNED):
+    if found[0] in _PREDICTED and outlook.verdict in (WILL_TRAIN, HAS_LEARNED):
         return "cannot tell", f"the loss falls, but {found[1]}", None
     if (found[0] == "unstable" and outlook.verdict == TOO_SLOW) or (found[0] == "capped" and outlook.verdict in _FAILS):
         return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
@@ -228,14 +231,14 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     if total is not None and plateau is not None and alive and untrained is None:
         return (
             "will train",
-            f"gain budget {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps",
+            f"gain budget with the input {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps",
             None,
         )
     return "cannot tell", "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
-    """Why a budget outside the band settles nothing for this net: in what it differs from those of the pilot."""
+    """Why a budget outside the band settles nothing for this net: in what it differs from those that the band was found on."""
     depth = sum(layer.gain is not None for layer in probe.layers)
     adaptive = reading.is_adaptive(evidence)
     differs = [
@@ -243,7 +246,7 @@ def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plat
         "biases that start away from zero" if probe.biased else "",
         str(reading.optimizer_name(evidence)) if adaptive else "",
     ]
-    reason = f"gain budget {total:+.1f} is outside the band of {BUDGET_LOW:g} to {BUDGET_HIGH:g}"
+    reason = f"gain budget with the input {total:+.1f} is outside the band of {BUDGET_LOW:g} to {BUDGET_HIGH:g}"
     if here := ", ".join(word for word in differs if word):
         reason += f" that was found with {PILOT_DEPTH} and more weight layers, zero biases and SGD; this program has {here}"
     if plateau is not None:
@@ -260,8 +263,13 @@ def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plat
 
 def _not_checked(evidence: Evidence) -> tuple[str, ...]:
     missing = []
+
+    def add(topic: str, why: str) -> None:
+        if not any(problem.startswith(topic) for problem in evidence.problems):  # which says why it could not be
+            missing.append(f"{topic}: {why}")
+
     if evidence.probe is None:
-        missing.append("the start: no probe (probe(model, loss_fn, images, labels))")
+        add("the start", "not looked at; Monitor(..., before=check(...)) takes it from a check before training")
     else:
         missing.extend(evidence.probe.notes)
         if evidence.probe.plateau_steps is None:
@@ -269,20 +277,28 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
                 "steps at chance: known only for plain ReLU nets with zero biases and a budget not above the band, under SGD, "
                 "given the optimizer"
             )
-        if evidence.probe.overfit_loss is None:
-            missing.append("whether one batch can be overfitted: not asked for (probe(..., overfit_steps=100))")
+        if evidence.probe.overfit_loss is None and evidence.rehearsal is None and not evidence.steps:
+            add("whether one batch can be memorised", "trainability.probe(..., overfit_steps=100) tries it")
     if evidence.facts is not None:
         missing.extend(evidence.facts.notes)
     if evidence.rehearsal is not None:
         missing.extend(evidence.rehearsal.notes)
     if not evidence.steps:
-        missing.append("training steps: none watched (Monitor)")
+        add("training steps", "none watched (Monitor)")
     if evidence.data is None:
-        missing.append("data: no audit (audit_data)")
-    elif evidence.data.class_signal_z is None:
-        missing.append("labels against images: too few images per class for a linear probe")
+        add("data", "not looked at; check(model, train_loader, ..., val_loader=...) does")
+    else:
+        if evidence.data.validation is None:
+            add("validation data", "none given (val_loader=)")
+        missing.extend(evidence.data.notes)
     if evidence.metric is None:
-        missing.append("metric: no audit (audit_metric)")
+        add("metric", "none given (check(..., metric=...))")
+    if (others := evidence.processes) is not None:
+        if others.missing:
+            ranks = ", ".join(map(str, others.missing))
+            add(f"processes {ranks}", "they told of no step (a Monitor in every process, with the same every)")
+        if others.lost is not None:
+            add("other processes", f"the comparison ended ({others.lost})")
     if evidence.steps and not evidence.evaluations:
-        missing.append("evaluations: none recorded (Monitor.record_evaluation)")
+        add("evaluations", "none recorded (Monitor.record_evaluation)")
     return tuple(missing)

@@ -1,8 +1,8 @@
 """The band of gain budgets that trains, and the nets that it was found on. No torch."""
 
-# Own pilot, 175 short runs of VGG-A to E under SGD: below -5 none of 83 trained, above 2.7 none of 12 (docs/theory.md,
-# section 4).
+# Own 175 short runs of VGG-A to E under SGD: below -5 none of 83 trained, above 2.7 none of 12 (docs/theory.md, section 4).
 BUDGET_LOW, BUDGET_HIGH = -5.0, 2.7
+TRIED_BELOW, TRIED_ABOVE = 83, 12
 PILOT_DEPTH = 8  # weight layers of the shallowest nets that the band speaks of
 # PyTorch's default initialisation: gain 1/6 a layer, and biases that carry a signal and a gradient of their own. Lowest budgets
 # at which SGD and Adam were seen to train it, and the highest at which SGD was not, within 1,500 steps

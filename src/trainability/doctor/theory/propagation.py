@@ -100,7 +100,7 @@ def input_moments(images: Tensor) -> SignalMoments:
 
 
 def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMoments | None = None) -> Prediction:
-    """Propagates second moments forward through the traced operations, and the gradient's backward.
+    """Propagate second moments forward through the traced operations, and the gradient's backward.
 
     Args:
         trace: of the model in its intended mode (train or eval).

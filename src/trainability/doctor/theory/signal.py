@@ -84,7 +84,7 @@ def gain_budget(model: nn.Module) -> GainBudget:
     Args:
         model: with weights; if it contains normalisation, there is no budget, and `reason` says so.
 
-    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, section 2.2; the band that trains: own pilot of 175 runs.
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, section 2.2; own 175 short runs of VGG-A to E.
     """
     factor = 0.5
     for module in model.modules():

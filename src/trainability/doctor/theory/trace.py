@@ -253,7 +253,7 @@ def skeleton(model: nn.Module) -> nn.Module:
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Trace:
-    """Records the operations of one forward pass on the meta device: milliseconds, whatever the model's size.
+    """Record the operations of one forward pass on the meta device: milliseconds, whatever the model's size.
 
     Args:
         model: any module that takes one tensor. Its weights may themselves be on the meta device. What runs is a `skeleton`

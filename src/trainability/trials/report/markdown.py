@@ -43,9 +43,9 @@ def markdown(results: Sequence[Result], desk: Sequence[Result], full: Sequence[R
             "",
             "## On the real sets",
             "",
-            "Scale **desk**: the real sets at 32 pixels, a quarter of the width, 64 images a step; made by `trainability "
-            "trials run "
-            f"{' '.join(result.trial.id for result in desk)} --scale desk --data-root DATA`. **{counted(desk)}**",
+            "Scale **desk**: the real sets at 32 pixels, a quarter of the width, 64 images a step; made by "
+            f"`trainability trials run {' '.join(result.trial.id for result in desk)} --scale desk --data-root DATA`. "
+            f"**{counted(desk)}**",
             "",
             *_table(desk),
         ]
@@ -54,12 +54,25 @@ def markdown(results: Sequence[Result], desk: Sequence[Result], full: Sequence[R
         lines += [line for result in full for line in _full_lines(result)]
     lines += ["", "## What speaks for and against each explanation", ""]
     for result in results:
-        lines += [f"### {result.trial.id}", "", f"The log: {result.trial.explanation}", "", result.trial.reading, ""]
+        lines += [f"### {result.trial.id}", "", plan_line(result.trial), ""]
+        lines += [f"The log: {result.trial.explanation}", "", result.trial.reading, ""]
         for judged in result.verdict.judged:
             role = ROLE_WORDS[judged.expectation.role]
             lines.append(f"- {role}: {expectation_text(judged)}: **{MET_WORDS[judged.answer]}**")
         lines.append("")
     return "\n".join(lines)
+
+
+def plan_line(trial: Trial) -> str:
+    """Write the plans of starting weights of a trial, at the log's own width, with who gives each."""
+    if trial.plans:
+        plans = [(plan.label, plan.plan, plan.source) for plan in trial.plans]
+    else:
+        of_variant = (("", trial.settings), ("as run", trial.as_run), ("as told", trial.as_told))
+        given = [(label, values["init.plan"]) for label, values in of_variant if values and "init.plan" in values]
+        plans = [(label, str(value.value), value.source) for label, value in given]
+    said = "; ".join(f"{label}: `{plan}` ({source})".removeprefix(": ") for label, plan, source in plans)
+    return f"Plan at full width: {said}"
 
 
 def counted(results: Sequence[Result]) -> str:
@@ -73,8 +86,7 @@ def counted(results: Sequence[Result]) -> str:
     holds: list[Answer] = [verdict.holds for verdict in made]
     return (
         f"Of {len(made)} trials that were run, {count(seen, 'yes')} look as the log saw them, {count(seen, 'no')} do not, "
-        f"and of "
-        f"{count(seen, 'open')} it cannot be told; the explanation holds for {count(holds, 'yes')}, does not hold for "
+        f"and of {count(seen, 'open')} it cannot be told; the explanation holds for {count(holds, 'yes')}, does not hold for "
         f"{count(holds, 'no')}, and cannot be told for {count(holds, 'open')}."
     )
 
@@ -110,13 +122,10 @@ def scale_note(scale: str) -> list[str]:
     kept = "; ".join(f"{name}: {stand_in.kept}" for name, stand_in in STAND_INS.items())
     return [
         "Pocket scale keeps depth, classifier, classes and gain budget (a standard deviation grows as 1/sqrt(width), so that "
-        "every layer "
-        f"keeps its gain), at 32 pixels and a quarter of the width, with stand-ins for the data. What they keep: "
-        f"{kept}. The trials on "
-        "gradients are probes at the log's own size at every scale: net D, full width, 224 pixels, 1,000 classes, generated "
-        "photographs, and real ones where they are at hand. *As run*: what the log's code ran, with its bugs. *As told*: "
-        "what its "
-        "text names where that is something else, without the bugs. *Repaired*: what the code ran, without the bugs. A trial "
-        "*cannot be told at this scale* if its run is shorter than its predicted stay at chance, or the quantity was not "
-        "measured.",
+        "every layer keeps its gain), at 32 pixels and a quarter of the width, with stand-ins for the data. What they keep: "
+        f"{kept}. The trials on gradients are probes at the log's own size at every scale: net D, full width, 224 pixels, "
+        "1,000 classes, generated photographs, and real ones where they are at hand. *As run*: what the log's code ran, with "
+        "its bugs. *As told*: what its text names where that is something else, without the bugs. *Repaired*: what the code "
+        "ran, without the bugs. A trial *cannot be told at this scale* if its run is shorter than its predicted stay at "
+        "chance, or the quantity was not measured.",
     ]

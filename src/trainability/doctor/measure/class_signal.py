@@ -1,0 +1,177 @@
+"""Linear probes of simple features: whether labels have to do with inputs, and whether two splits mean the same by them."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.audit_results import LabelsCompared
+
+PROBE_IMAGES = 256  # fewer say nothing about a weak class signal
+PROBE_PER_CLASS = 20
+FEWEST_VALIDATION = 100
+_MOST_CLASSES = 100
+_WIDEST_ROW = 256  # values of an example that is no image
+_WORD_BUCKETS = 256
+_RIDGE = 0.1
+# Standard errors; what depends on one of a few dozen comparisons stays far below.
+_CERTAIN = 5.0
+_STRONG = 8.0
+# Features further from training's, in its standard deviations, are another domain, where nothing is said of labels.
+_OTHER_DOMAIN = 0.5
+
+
+def features_of(inputs: Tensor) -> Tensor | None:
+    """Simple features of a batch: averages of 4x4 places of an image, the values of a short row, counts of a text's words.
+
+    Args:
+        inputs: (batch, ...), on any device.
+
+    Returns:
+        (batch, features) float; None for inputs of another kind.
+    """
+    x = inputs.detach().cpu()
+    if x.dim() == 4:
+        return nn.functional.adaptive_avg_pool2d(x.float().nan_to_num(0.0, 0.0, 0.0), 4).flatten(1)
+    if x.dim() < 2 or x.is_complex():
+        return None
+    if not x.is_floating_point():
+        if x.dim() != 2 or x.dtype == torch.bool:
+            return None
+        buckets = x.long().remainder(_WORD_BUCKETS)
+        return torch.zeros(len(x), _WORD_BUCKETS).scatter_add_(1, buckets, torch.ones_like(buckets, dtype=torch.float))
+    return x.flatten(1).float().nan_to_num(0.0, 0.0, 0.0) if x[0].numel() <= _WIDEST_ROW else None
+
+
+def class_signal(features: Tensor, labels: Tensor) -> tuple[float, float] | None:
+    """Held-out accuracy of ridge regression from features to classes.
+
+    Args:
+        features: (examples, features) float.
+        labels: (examples,) integers, 0 or more.
+
+    Returns:
+        Standard scores above chance, and the accuracy; None with fewer than two classes or too few examples.
+    """
+    present = torch.unique(labels)
+    if len(present) < 2 or len(labels) < max(PROBE_IMAGES, PROBE_PER_CLASS * len(present)):
+        return None
+    return _halves(features.double(), torch.searchsorted(present, labels), len(present))
+
+
+def _halves(x: Tensor, y: Tensor, num_classes: int) -> tuple[float, float]:
+    x = (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=1e-9)
+    fit, test = _two_halves(len(x))
+    accuracy = float((_fitted(x[fit], y[fit], num_classes)(x[test]) == y[test]).double().mean())
+    chance = float(torch.bincount(y[test]).max()) / len(test)
+    return (accuracy - chance) / math.sqrt(max(chance * (1 - chance), 1e-9) / len(test)), accuracy
+
+
+def _two_halves(count: int) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))  # loaders may come sorted by class
+    return order[: count // 2], order[count // 2 :]
+
+
+def _fitted(x: Tensor, y: Tensor, num_classes: int) -> Callable[[Tensor], Tensor]:
+    """A function from features to classes: ridge regression to indicators."""
+
+    def wide(part: Tensor) -> Tensor:
+        return torch.cat([part, torch.ones(len(part), 1, dtype=part.dtype)], dim=1)
+
+    targets, inputs = nn.functional.one_hot(y, num_classes).double(), wide(x)
+    ridge = _RIDGE * len(x) * torch.eye(inputs.shape[1], dtype=inputs.dtype)
+    weights = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets)
+    return lambda part: (wide(part) @ weights).argmax(dim=1)
+
+
+def compared_labels(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> LabelsCompared | None:
+    """Asks a classifier fitted on training about validation, and whether renaming the classes would make it right.
+
+    It controls for itself: the classifier must be good on training examples that it was not fitted to; the renaming is found
+    on one half of validation and scored on the other, and must be wrong in training; features of another domain are left out;
+    for labels that no renaming helps, validation's own labels and features must not belong together, where as many training
+    examples do.
+
+    Args:
+        train: (examples, features) float and (examples,) integers.
+        validation: the same.
+
+    Returns:
+        The comparison; None where there are too few examples, too many classes, or no strong class signal in training.
+    """
+    names = torch.unique(torch.cat([train[1], validation[1]]))
+    x, y = train[0].double(), torch.searchsorted(names, train[1])
+    num_classes, num_seen = len(names), len(torch.unique(y))
+    few = len(x) < max(PROBE_IMAGES, PROBE_PER_CLASS * num_seen) or len(validation[0]) < FEWEST_VALIDATION
+    if few or num_seen < 2 or num_classes > _MOST_CLASSES or x.shape[1] != validation[0].shape[1]:
+        return None
+    mean, std = x.mean(dim=0), x.std(dim=0)
+    kept = std > 1e-6
+    if not bool(kept.any()):
+        return None
+    x = (x[:, kept] - mean[kept]) / std[kept]
+    other = (validation[0].double()[:, kept] - mean[kept]) / std[kept]
+    true = torch.searchsorted(names, validation[1])
+    fit, test = _two_halves(len(x))
+    classify = _fitted(x[fit], y[fit], num_classes)
+    said, answer = classify(x[test]), y[test]
+    chance = float(torch.bincount(answer).max()) / len(answer)
+    accuracy = float((said == answer).double().mean())
+    if (accuracy - chance) / math.sqrt(chance * (1 - chance) / len(answer) + 1e-12) < _STRONG:
+        return None
+    told = classify(other)
+    first, second = _two_halves(len(other))
+    renamed = _renaming(told[first], true[first], num_classes)
+    direct, mapped = (told[second] == true[second]).double(), (renamed[told[second]] == true[second]).double()
+    own = _halves(validation[0].double(), true, num_classes)
+    return LabelsCompared(
+        num_validation=len(other),
+        accuracy_training=accuracy,
+        accuracy_validation=float((told == true).double().mean()),
+        accuracy_renamed=float(mapped.mean()),
+        renamed=tuple((int(names[k]), int(names[j])) for k, j in enumerate(renamed.tolist()) if k != j),
+        gain_z=_z_of(mapped - direct),
+        loss_in_training_z=_z_of((said == answer).double() - (renamed[said] == answer).double()),
+        fall_z=_fall_z((said == answer).double(), (told == true).double()),
+        own_accuracy=own[1],
+        own_signal_z=own[0],
+        training_signal_z=_halves(train[0].double()[: len(other)], y[: len(other)], num_classes)[0],
+        domain_shift=float(other.mean(dim=0).abs().max()),
+    )
+
+
+def _z_of(difference: Tensor) -> float:
+    return (
+        float(difference.mean() / (difference.std() / math.sqrt(len(difference))).clamp(min=1e-9))
+        if len(difference) > 1
+        else 0.0
+    )
+
+
+def _fall_z(before: Tensor, after: Tensor) -> float:
+    spread = before.var(correction=0) / len(before) + after.var(correction=0) / len(after)
+    return float((before.mean() - after.mean()) / spread.sqrt().clamp(min=1e-9))
+
+
+def _renaming(said: Tensor, true: Tensor, num_classes: int) -> Tensor:
+    """The one-to-one renaming under which most answers are right: greedy, then pairs are exchanged while it helps."""
+    counts = torch.zeros(num_classes, num_classes, dtype=torch.double)
+    counts.index_put_((said, true), torch.ones(len(said), dtype=torch.double), accumulate=True)
+    counts += 0.5 * torch.eye(num_classes, dtype=torch.double)  # of equals, a class keeps its name
+    left, renamed = counts.clone(), torch.zeros(num_classes, dtype=torch.long)
+    for _ in range(num_classes):
+        row, column = divmod(int(left.argmax()), num_classes)
+        renamed[row] = column
+        left[row, :] = -1.0
+        left[:, column] = -1.0
+    for _ in range(num_classes):
+        own = counts.gather(1, renamed[:, None])
+        crossed = counts[:, renamed]  # what a row would get under another row's name
+        gain = crossed + crossed.T - own - own.T
+        best = int(gain.argmax())
+        if float(gain.flatten()[best]) <= 0:
+            break
+        a, b = divmod(best, num_classes)
+        renamed[a], renamed[b] = renamed[b].clone(), renamed[a].clone()
+    return renamed

@@ -1,0 +1,121 @@
+"""What an output depends on: later tokens in every shape of output, other examples, and chance."""
+
+import pytest
+import torch
+from small_programs import batches, digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import check
+from trainability.doctor.measure.influence import evaluation_noise, sees_later
+
+
+class Reader(nn.Module):
+    """Twelve symbols, 24 places; masked or not, and its output in one of the shapes that losses take."""
+
+    def __init__(self, masked: bool, shape: str, time_first: bool = False) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(12, 32), nn.Linear(32, 12)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=not time_first, dropout=0.0)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.masked, self.shape, self.time_first = masked, shape, time_first
+
+    def forward(self, words: Tensor) -> Tensor:
+        length = len(words) if self.time_first else words.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(length) if self.masked else None
+        output = self.head(self.encoder(self.embedding(words), mask=mask))
+        return {"last": lambda: output, "second": lambda: output.transpose(1, 2), "flat": lambda: output.flatten(0, 1)}[
+            self.shape
+        ]()
+
+
+def texts(time_first: bool = False) -> Tensor:
+    words = torch.randint(12, (16, 25), generator=torch.Generator().manual_seed(0))
+    return words.T.contiguous() if time_first else words
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "time_first"), [("last", False), ("second", False), ("flat", False), ("last", True), ("flat", True)]
+)
+def test_later_tokens_are_seen_or_not(masked, shape, time_first):
+    torch.manual_seed(0)
+    words = texts(time_first)
+    inputs = words[:-1] if time_first else words[:, :-1]
+    change = sees_later(Reader(masked, shape, time_first), (inputs,), 0, time=0 if time_first else 1)
+    assert change is not None
+    assert (change > 1e-2) != masked
+    assert masked == (change < 1e-4)
+
+
+def test_a_reader_without_a_mask_is_named_where_classes_come_second():
+    torch.manual_seed(0)
+    words = texts()
+    for masked in (True, False):
+        model = Reader(masked, "second")
+        found = check(model, batches(words[:, :-1], words[:, 1:]), F.cross_entropy).findings
+        assert ("sees_future" in [f.rule for f in found]) != masked
+
+
+class Answers(nn.Module):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.body, self.head, self.how = nn.Linear(64, 32), nn.Linear(32, 10), how
+        self.module, self.calls = nn.Dropout(0.5), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.body(x).relu()
+        self.calls += 1
+        if self.how == "function":
+            hidden = F.dropout(hidden, 0.5)
+        elif self.how == "function, told":
+            hidden = F.dropout(hidden, 0.5, training=self.training)
+        elif self.how == "module":
+            hidden = self.module(hidden)
+        elif self.how == "noise":
+            hidden = hidden + 0.1 * torch.randn_like(hidden)
+        elif self.how == "noise in training":
+            hidden = hidden + 0.1 * torch.randn_like(hidden) * self.training
+        elif self.how == "counts":
+            hidden = hidden * (1 + 0.1 * self.calls)
+        elif self.how == "attention":
+            rows = hidden.view(-1, 1, 4, 8)
+            hidden = F.scaled_dot_product_attention(rows, rows, rows, dropout_p=0.3).reshape(-1, 32)
+        return self.head(hidden)
+
+
+SOURCES = {
+    "function": ("dropout", "warning"),
+    "attention": ("dropout", "warning"),
+    "noise": ("random", "hint"),
+    "counts": ("state", "hint"),
+    "function, told": None,
+    "module": None,
+    "noise in training": None,
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("how", SOURCES)
+def test_answers_in_eval_mode_that_change_by_themselves(how):
+    torch.manual_seed(0)
+    x, y = digits()
+    state = torch.get_rng_state()
+    model = Answers(how)
+    model_state = model.training
+    found = [f for f in check(model, batches(x.flatten(1), y)).findings if f.rule == "random_evaluation"]
+    expected = SOURCES[how]
+    assert [(f.code, f.severity) for f in found] == ([(f"random_evaluation.{expected[0]}", expected[1])] if expected else [])
+    assert model.training == model_state
+    assert model.calls == 0
+    assert len(state) == len(torch.get_rng_state())
+
+
+def test_the_change_is_measured_against_the_size_of_the_output():
+    class Adds(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 1e-3 * torch.randint(2, x.shape).float()
+
+    torch.manual_seed(0)
+    change = evaluation_noise(Adds(), (torch.ones(8, 64),))["evaluation_noise"]
+    assert change == pytest.approx(1e-3, rel=1e-2)
