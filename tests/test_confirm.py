@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import config_of
 from test_report import finish_run, page_of, plot_of
+from torch import nn
 
-from trainability import Diagnosis
+from trainability import Diagnosis, Setup, confirm
 from trainability.checking.run import confirm_config
 from trainability.cli import program as cli
 from trainability.doctor.evidence import Evidence
@@ -79,6 +81,17 @@ def test_check_with_confirm_shows_the_table(program: str, capsys: pytest.Capture
 def test_the_user_s_mistake_exits_with_2(program: str, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert answer("confirm", f"{program}:setup", *flags) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_loader_that_can_be_read_once_is_read_once() -> None:
+    x = torch.randn(640, 8)
+    batches = [(part, (part[:, 0] > 0).long()) for part in x.split(32)]
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    setup = Setup(model=model, train_loader=iter(batches), optimizer=optimizer, rehearse_seconds=0.5)
+    experiments = confirm(setup, seconds=100, max_steps=20).evidence.experiments
+    assert experiments is not None
+    assert experiments.state == "learns"
 
 
 def test_a_run_of_train_is_experimented_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.experiments.battery import Progress, experiment
 from trainability.doctor.experiments.intervention import Intervention
+from trainability.doctor.experiments.sources import kept_batches
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
 from trainability.prescribe.interventions import with_recommended
@@ -50,6 +51,8 @@ def confirm(
         made = setup if isinstance(setup, Setup) else setup()
     if not isinstance(made, Setup):
         raise ValueError(f"confirm takes a Setup or a function that returns one, not a {type(made).__name__}")
+    if isinstance(made.train_loader, Iterator):  # can be read once only, and is read by the check and the experiments
+        made = dataclasses.replace(made, train_loader=kept_batches(made.train_loader, max_steps, 0.1 * seconds)[0])
     before = check_setup(made)
     return experimented(before, made, make=make, seconds=seconds, max_steps=max_steps, progress=progress)
 
