@@ -16,6 +16,7 @@ import contextlib
 import functools
 import importlib
 import importlib.machinery
+import importlib.util
 import itertools
 import json
 import math
@@ -72,9 +73,7 @@ UNDONE_BY = {
 def cases(folder: Path) -> dict[str, Callable[[], Setup]]:
     """Programs of `shared/cases`, as their loops would be given."""
     sys.path.insert(0, str(folder))
-    with contextlib.suppress(ImportError):
-        import sklearn.datasets  # noqa: F401
-    if "sklearn" not in sys.modules:
+    if importlib.util.find_spec("sklearn") is None:
         _stand_in()
     names = [path.stem for path in sorted(folder.glob("*.py")) if path.stem not in ("common", "lm")]
     return {name: functools.partial(_case, name) for name in names}
