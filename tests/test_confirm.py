@@ -17,7 +17,9 @@ from trainability.cli import program as cli
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiment_table import COLUMNS, experiment_table, sparkline
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
+from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.tested import tried_verdict, with_outcomes
 from trainability.report.experiments_section import experiments_section
@@ -216,6 +218,14 @@ def test_curves_stand_side_by_side_on_one_scale() -> None:
     table = experiment_table(experiments(change("he", "mends")))
     assert [len(cells) for cells, _ in table.rows] == [len(COLUMNS)] * 3
     assert table.confirmed == ("he",)
+
+
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_every_change_has_its_row_in_the_documentation(name: str) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "experiments.md").read_text()
+    change = INTERVENTIONS[name]
+    assert f"| `{name}` | {change.change} | {', '.join(f'`{rule}`' for rule in change.answers) or '–'} |" in page
+    assert all(rule.partition(".")[0] in RULES for rule in change.answers)
 
 
 def test_the_report_has_a_section(tmp_path: Path) -> None:
