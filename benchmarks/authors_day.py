@@ -56,6 +56,7 @@ def config_of(trial: str, num_classes: int) -> RunConfig:
 def checked(trial: str, num_classes: int) -> dict[str, object]:
     """Check a state, and say how long the check alone took."""
     config = config_of(trial, num_classes)
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=None))
     data, num_train = dataset.sample(config.data, seed=0, num_train=NUM_IMAGES, num_val=NUM_IMAGES // 4)
     with engines.start(config.run) as engine:
         parts = faults.install(assemble(config, engine, data=data), config)

@@ -1,44 +1,46 @@
 """How often each verdict of a rehearsal is right, on the runs of `verdicts.py`.
 
-python benchmarks/verdict_table.py                  # thresholds were set on the even seeds; the table is of the odd ones
+python benchmarks/verdict_table.py                  # thresholds were set on the seeds below 1000; the table is of the others
+python benchmarks/verdict_table.py --of set         # of those that they were set on
 
-What happened to a program is told by its run alone, and by the same program's runs at other learning rates where it did not
-train. The share is of the way from chance to the floor, the end is the median of the last fifth.
+What happened to a program is told by its run alone, and by the same program's runs of the same length at other learning rates
+where it did not train. The share is of the way from what the best constant answer costs on the reference batch to the floor of
+the task, or of its bounded outputs; the end is the median of the last fifth.
 
 - trained: the share is above a quarter at the end.
-- capped: it is a quarter of the way to what its bounded outputs allow, and they allow a tenth less than the task does; or they
-  do not allow a quarter of the way.
-- too slow: it did not train, and a larger rate trains it, or brings it a tenth of the way further; or it is still on its way.
-- unstable: it did not train, and a smaller rate trains it or brings it a tenth further; or it ends above where it began and
-  above chance, or not finite; or it had been a tenth of the way further than it ends.
-- unmoved: it stays within three thousandths of the way from where it began, and none of the above: too slow and dead alike.
+- too slow: it did not train, and a larger rate trains it, or comes a tenth of the way further than it and than chance; or it is
+  still on its way: the second half brought a fifth of what the whole did, or of what it lacked to chance.
+- unstable: it did not train, and a smaller rate does as much; or it ends above where it began and above chance, or not finite;
+  or it had been a tenth of the way further than it ends.
 - collapsed: its outputs depended on the input at the start (by 1 % of their size) and do not at the end (0.1 %).
-- dead: it stays within a twentieth of the way from chance, and no other rate that was tried does better.
+- unmoved: it stays within three thousandths of the way from where it began, and none of the above: too slow and dead alike.
+- dead: its share ends below a twentieth, or no output ever depends on the input, and no other rate that was tried does better.
 - stalled: none of these.
+
+Beside that, a program is capped if its last function keeps its loss above a tenth of chance. What is capped may be said to be
+capped while it is neither dead nor unstable, or to be too slow, and not to train.
 """
 
 import argparse
-import functools
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from random_programs import build
-from verdicts import LEARNED, RUNS, STEPS, end_loss, rows, share_learned
+from verdict_rehearsals import STEPS, rehearsal_of, task_of
+from verdicts import LEARNED, RUNS, end_loss, rows, share_learned
 
 from trainability.doctor.outlook import VERDICTS, Outlook, judge_rehearsal
-from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.rules.verdict import diagnose
-from trainability.doctor.tasks import recognise
 
+FRESH = 1000  # seeds from here on were drawn after the thresholds were set
 _STILL, _FURTHER, _UNMOVED = 0.05, 0.1, 0.003  # of the way from chance to the floor
 RIGHT = {
     # verdict: what may have happened
     "will train": {"trained"},
     "too slow": {"too slow", "unmoved"},
     "stalled": {"stalled", "too slow", "dead", "unmoved"},
-    "capped": {"capped"},
+    "capped": {"trained", "too slow", "stalled", "unmoved"},  # of what is capped
     "unstable": {"unstable", "collapsed"},
     "dead": {"dead", "collapsed", "unmoved"},
     "broken loss": {"unstable", "dead", "collapsed"},
@@ -49,35 +51,55 @@ RIGHT = {
 def outcome(row: dict[str, Any]) -> str:
     """What happened."""
     spec, curve = row["spec"], row["curve"]
-    shares = [share_learned(values[0], row) for values in curve.values()]
-    end, start = share_learned(end_loss(curve), row), shares[0]
-    if spec["fault"] in ("probabilities_in", "bounded_output"):
-        floor = task_of(spec["seed"], _key(row)).floor or 0.0
-        reached = (row["chance"] - end_loss(curve)) / max(row["chance"] - floor, 1e-9)
-        if floor > row["chance"] - LEARNED * (row["chance"] - row["floor"]):
-            return "capped"
-        if floor > row["floor"] + 0.1 * (row["chance"] - row["floor"]) and reached > LEARNED:
-            return "capped"
+    steps, shares = [int(step) for step in curve], [_share(values[0], row) for values in curve.values()]
+    end, start = _share(end_loss(curve), row), shares[0]
     if end > LEARNED:
         return "trained"
     if not math.isfinite(end):
         return "unstable"
-    for other in row["other_rates"]:
-        if other["share"] > LEARNED:
-            return "too slow" if other["lr"] > spec["lr"] else "unstable"
-    if end < min(start, 0.0) - _STILL or max(shares) > max(end, 0.0) + _FURTHER:
+    others = [(other["lr"], _share(row["chance"] - other["share"] * _way(row), row)) for other in row["other_rates"]]
+    for lr, share in others:
+        if share > LEARNED:
+            return "too slow" if lr > spec["lr"] else "unstable"
+    if all(spread <= 1e-3 * rms for _, rms, spread in curve.values()) and abs(end) < LEARNED:
+        return "dead"
+    before = [share for step, share in zip(steps, shares, strict=True) if step <= STEPS - 60]
+    if end < min(start, 0.0) - _STILL or max(before) > max(end, 0.0) + _FURTHER:
         return "unstable"
     if _collapsed(curve):
         return "collapsed"
     if max(abs(share - start) for share in shares) < _UNMOVED:
         return "unmoved"
-    better = [other for other in row["other_rates"] if other["share"] > end + _FURTHER]
+    better = [lr for lr, share in others if share > max(end, 0.0) + _FURTHER]
     if better:
-        return "too slow" if better[0]["lr"] > spec["lr"] else "unstable"
-    half = share_learned(curve[str(STEPS // 2 + 10)][0], row)
-    if end - half > max(0.2 * (end - start), 0.02):
+        return "too slow" if better[0] > spec["lr"] else "unstable"
+    half = _share(curve[str(STEPS // 2 + 10)][0], row)
+    if end - half > max(0.2 * (end - start), 0.02) or (end < -_STILL and end - half > -0.2 * half):
         return "too slow"
     return "dead" if end < _STILL else "stalled"
+
+
+def is_capped(row: dict[str, Any]) -> bool:
+    """Whether the program's last function keeps its loss above a tenth of chance, where the task would let it fall lower."""
+    return _floor(row) > max(row["floor"], 0.1 * row["chance"])
+
+
+def _way(row: dict[str, Any]) -> float:
+    return row["chance"] - row["floor"]
+
+
+def _floor(row: dict[str, Any]) -> float:
+    """Lowest loss that the program's last function allows."""
+    if row["spec"]["fault"] not in ("probabilities_in", "bounded_output"):
+        return row["floor"]
+    return max(row["floor"], task_of(row).floor or 0.0)
+
+
+def _share(loss: float, row: dict[str, Any]) -> float:
+    """Of the way from what the best constant answer costs on the reference batch to the lowest loss that can be reached."""
+    chance = task_of(row).chance
+    floor = _floor(row) if is_capped(row) else row["floor"]
+    return share_learned(loss, {"chance": row["chance"] if chance is None else chance, "floor": floor})
 
 
 def _collapsed(curve: dict[str, Any]) -> bool:
@@ -85,72 +107,10 @@ def _collapsed(curve: dict[str, Any]) -> bool:
     return spread > 1e-2 * rms and last_spread < 1e-3 * last_rms
 
 
-def _key(row: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(row["spec"].items())
-
-
-@functools.cache
-def task_of(seed: int, spec: tuple[tuple[str, Any], ...]) -> Task:
-    """What the doctor recognises on the reference batch before the first step."""
-    program = build(dict(spec))
-    program.model.train()
-    inputs, targets = program.reference
-    output = program.model(inputs)
-    return recognise(output, [("[1]", targets)], float(program.loss_fn(output, targets).detach()))
-
-
-def rehearsal_of(row: dict[str, Any], steps: int) -> Rehearsal:
-    """The rehearsal of that many steps, as the run holds it."""
-    observations = [
-        Observation(step=int(step), loss=loss, output_rms=rms, output_spread=spread)
-        for step, (loss, rms, spread) in row["curve"].items()
-        if int(step) <= steps
-    ]
-    never = row["spec"]["fault"] == "never_steps"
-    seen = list(zip(row["losses"], row["norms"], strict=True))[:steps]
-    rates = _rates(row["spec"], len(seen))
-    body = [
-        RehearsedStep(step=i + 1, loss=loss, gradient_norm=norm, lr=None if never else rates[i], optimizer_steps=int(not never))
-        for i, (loss, norm) in enumerate(seen)
-    ]
-    critical = [(int(step), _critical(values)) for step, values in row["critical"].items() if int(step) <= steps]
-    bad = any(not math.isfinite(step.loss or 0.0) for step in body) or max(map(int, row["curve"])) < steps
-    return Rehearsal(
-        steps=tuple(body),
-        reference=tuple(observations),
-        critical=tuple(critical),
-        task=task_of(row["spec"]["seed"], _key(row)),
-        planned_steps=STEPS,
-        ended_by="not finite" if bad else "steps",
-        num_parameters=1,
-        unmoved=("weight",) if never else (),
-        stale_fraction=1.0 if row["spec"]["fault"] == "no_zero_grad" else 0.0,  # what the rehearsal counts
-    )
-
-
-def _critical(values: dict[str, Any]) -> CriticalStep:
-    return CriticalStep(
-        multiple=values["multiple"],
-        at_limit=values["at_limit"],
-        loss_before=values["before"],
-        loss_after=values["after"],
-        lowest_loss=values["lowest"],
-        resolution=4 * 1.2e-7 * abs(values["before"]),
-        update_norm=values["update_norm"],
-        num_evaluations=values["forwards"],
-    )
-
-
-def _rates(spec: dict[str, Any], steps: int) -> list[float]:
-    """Learning rates of the first steps."""
-    program = build(spec, steps=STEPS)
-    rates = []
-    for _ in range(steps):
-        rates.append(program.optimizer.param_groups[0]["lr"])
-        if program.scheduler is not None:
-            program.optimizer.step()
-            program.scheduler.step()
-    return rates
+def is_right(verdict: str, happened: str, row: dict[str, Any]) -> bool:
+    """Whether what was said is what happened; what is capped is not said to train, and nothing else is said to be capped."""
+    fits = happened in RIGHT.get(verdict, set())
+    return fits and (verdict not in ("capped", "will train") or is_capped(row) == (verdict == "capped"))
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -182,9 +142,10 @@ def table(found: list[tuple[dict[str, Any], str, Outlook]], steps: int) -> list[
     lines = [f"{len(found)} programs, {steps} of {STEPS} steps rehearsed"]
     lines.append(f"{'verdict':12s} {'said':>5s} {'right':>5s}  share  95 % interval   what happened")
     for verdict in VERDICTS:
-        said = [happened for _, happened, outlook in found if outlook.verdict == verdict]
-        right = sum(happened in RIGHT.get(verdict, set()) for happened in said)
-        counts = ", ".join(f"{name} {said.count(name)}" for name in sorted(set(said)))
+        said = [(row, happened) for row, happened, outlook in found if outlook.verdict == verdict]
+        right = sum(is_right(verdict, happened, row) for row, happened in said)
+        names = [("capped, " if is_capped(row) else "") + happened for row, happened in said]
+        counts = "; ".join(f"{name} {names.count(name)}" for name in sorted(set(names)))
         low, high = wilson(right, len(said))
         share = f"{right / len(said):5.2f}" if said and verdict in RIGHT else "    -"
         lines.append(f"{verdict:12s} {len(said):5d} {right:5d}  {share}  {low:.2f} to {high:.2f}    {counts}")
@@ -202,16 +163,16 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", type=Path, default=RUNS)
-    parser.add_argument("--half", choices=["even", "odd", "both"], default="odd")
+    parser.add_argument("--of", choices=["set", "fresh"], default="fresh", help="seeds below 1000, or the others")
     parser.add_argument("--steps", type=int, nargs="+", default=[30, 100])
     parser.add_argument("--wrong", action="store_true", help="also list the wrong ones")
     arguments = parser.parse_args()
-    parity = {"even": {0}, "odd": {1}, "both": {0, 1}}[arguments.half]
     for steps in arguments.steps:
-        found = [item for item in judged(arguments.path, steps) if item[0]["spec"]["seed"] % 2 in parity]
-        print(f"{arguments.half} seeds: " + "\n".join(table(found, steps)) + "\n")
+        fresh = arguments.of == "fresh"
+        found = [item for item in judged(arguments.path, steps) if (item[0]["spec"]["seed"] >= FRESH) == fresh]
+        print("\n".join(table(found, steps)) + "\n")
         for row, happened, outlook in found if arguments.wrong else ():
-            if happened not in RIGHT.get(outlook.verdict, set()):
+            if not is_right(outlook.verdict, happened, row):
                 print(row["spec"]["seed"], happened, outlook)
 
 

@@ -3,32 +3,37 @@
 python benchmarks/verdicts.py --count 600            # restartable; appends to benchmarks/results/verdicts-runs.jsonl
 
 One row per program: its description, the loss on a fixed batch of training examples (with fixed random numbers) over 300 steps,
-losses, gradient norms and critical steps of the first hundred, and, where it did not train, what the same program does with up
-to three other learning rates.
+losses, gradient norms and critical steps of the first hundred, the rehearsals at other learning rates that the doctor asks for,
+and, where it did not train, what the same program does in 300 steps at other learning rates, from the usual one outwards, until
+it learns. Rows of an older version are completed.
 """
 
 import argparse
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from random_programs import USUAL_LR, Program, build, draw, train_step
+from verdict_rehearsals import STEPS, other_rate, rehearsal_of, seen_at_start
 
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.other_rates import schedule_steps
+from trainability.doctor.outlook import wanted_scale
 
 RUNS = Path(__file__).parent / "results" / "verdicts-runs.jsonl"
-STEPS = 300
 WATCHED = 100  # steps whose losses, norms and critical steps are kept
 _GRID = sorted({*range(0, 31, 5), *range(40, 101, 10), *range(120, STEPS + 1, 20)})
 _CRITICAL = (1, 5, 15, 30, 60, 100)
 # Of the way from chance to the floor; a run has learned the task's beginnings when it is this far.
 LEARNED = 0.25
 _CLEAR = 0.05  # beyond it, by this much, three times in a row: no more steps are needed to know
-_MAX_OTHER_RATES = 3
+# Looks at the reference batch of a rehearsal at another rate.
+_LOOKS = range(0, 101, 10)
 
 
 def observe(program: Program) -> tuple[float, float, float]:
@@ -139,25 +144,65 @@ def _short(value: float | None, digits: int = 4) -> float | None:
 
 def other_rates(spec: dict[str, Any], row: dict[str, Any]) -> list[dict[str, float]]:
     """Trains a program that did not train at other learning rates until one learns; the likelier direction first."""
-    end, start = end_loss(row["curve"]), row["curve"][0][0]
+    end, start = end_loss(row["curve"]), row["curve"][next(iter(row["curve"]))][0]
     stable = math.isfinite(end) and end <= max(start, row["chance"]) * 1.001
     unmoved = max(abs(values[0] - start) for values in row["curve"].values()) < 0.003 * (row["chance"] - row["floor"])
     own, usual = spec["lr"], USUAL_LR[spec["optimizer"]]
-    ups = sorted(
-        {lr for lr in (usual, 10 * own, 10 * usual) if 3 * own <= lr <= 10 * usual}, key=lambda lr: abs(math.log(lr / usual))
-    )
-    downs = sorted({lr for lr in (usual, own / 10, usual / 10, own / 100) if lr <= own / 3}, key=lambda lr: -lr)
+    powers = [10.0**k for k in range(1, 7)]
+    ups = _apart([usual, 10 * own, 10 * usual, *(own * power for power in powers)], 3 * own, 10 * usual, usual)
+    downs = _apart([usual, usual / 10, *(own / power for power in powers[:2])], 0.0, own / 3, own)
     if unmoved:
-        order = ups  # what does not move now moves less at a smaller rate
+        order = ups[:5]  # what does not move now moves less at a smaller rate
     elif stable:
-        order = [*ups[:2], *downs[:1], *ups[2:]]
+        order = [*ups[:2], *downs[:1], *ups[2:5]]
     else:
-        order = [*downs[:2], *ups[:1]]
-    found = []
-    for lr in order[:_MAX_OTHER_RATES]:
-        found.append(train_at(spec, float(f"{lr:.3g}"), row))
-        if found[-1]["share"] > LEARNED:
+        order = [*downs[:2], *ups[:1], *downs[2:3]]
+    found = list(row.get("other_rates", ()))
+    for lr in order:
+        if any(other["share"] > LEARNED for other in found):
             break
+        if not any(0.67 < lr / other["lr"] < 1.5 for other in found):
+            found.append(train_at(spec, float(f"{lr:.3g}"), row))
+    return found
+
+
+def _apart(rates: list[float], least: float, most: float, middle: float) -> list[float]:
+    """Rates between two, a factor 2 or more apart, the nearest to the middle first."""
+    kept: list[float] = []
+    for lr in sorted(rates, key=lambda lr: abs(math.log(lr / middle))):
+        if least <= lr <= most * 1.01 and not any(0.5 < lr / other < 2 for other in kept):
+            kept.append(lr)
+    return kept
+
+
+def rehearsed_at(spec: dict[str, Any], scale: float, speed: int, steps: int) -> dict[str, Any]:
+    """Rehearses a program at so many times its rate, its scheduler stepped so often for each step."""
+    program = build(spec | {"lr": spec["lr"] * scale}, steps=STEPS)
+    curve: dict[int, list[float | None]] = {}
+    ended_by = "steps"
+    for step in range(steps + 1):
+        if step in _LOOKS:
+            curve[step] = [_short(value, 6) for value in observe(program)]
+        if step == steps:
+            break
+        loss = float(train_step(program, next(program.batches)))
+        if program.scheduler is not None:
+            for _ in range(speed - 1):
+                program.scheduler.step()
+        if not math.isfinite(loss):
+            curve[step + 1], ended_by = [None, None, None], "not finite"
+            break
+    return {"scale": scale, "schedule_steps": speed, "steps": steps, "curve": curve, "ended_by": ended_by}
+
+
+def tried(spec: dict[str, Any], row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rehearsals at other rates that the doctor asks for, one after the other."""
+    had = {rate["scale"]: rate for rate in row.get("tried", ())}
+    found: list[dict[str, Any]] = []
+    rehearsal = rehearsal_of(row | {"spec": spec, "tried": []}, WATCHED)
+    while (scale := wanted_scale(rehearsal)) is not None:
+        found.append(had.get(scale) or rehearsed_at(spec, scale, schedule_steps(rehearsal, scale), WATCHED))
+        rehearsal = replace(rehearsal, other_rates=(*rehearsal.other_rates, other_rate(found[-1])))
     return found
 
 
@@ -165,10 +210,17 @@ def one(seed: int) -> dict[str, Any]:
     """The row of one program."""
     began = time.process_time()
     spec = draw(seed)
-    row = train(spec)
+    row = completed({"spec": spec, **train(spec)})
+    return row | {"cpu_seconds": round(time.process_time() - began, 2)}
+
+
+def completed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with everything in it."""
+    spec = row["spec"]
+    row = row | ({} if "task" in row else seen_at_start(spec))
     trained = share_learned(end_loss(row["curve"]), row) > LEARNED
     others = [] if trained or spec["fault"] == "never_steps" else other_rates(spec, row)
-    return {"spec": spec, **row, "other_rates": others, "cpu_seconds": round(time.process_time() - began, 2)}
+    return row | {"other_rates": others, "tried": tried(spec, row)}
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -185,7 +237,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.path.parent.mkdir(exist_ok=True)
-    done = {row["spec"]["seed"] for row in rows(arguments.path)}
+    old = rows(arguments.path)
+    changed = 0
+    for place, row in enumerate(old):
+        old[place] = completed(row)
+        changed += old[place] != row
+        if changed and (changed % 20 == 0 or place == len(old) - 1):
+            arguments.path.write_text("".join(json.dumps(each) + "\n" for each in old))
+    done = {row["spec"]["seed"] for row in old}
     for seed in range(arguments.first, arguments.first + arguments.count):
         if seed not in done:
             row = one(seed)

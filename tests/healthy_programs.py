@@ -1,88 +1,12 @@
-"""Small healthy programs of many kinds, on the digits that the package carries and on made-up data; seconds each."""
+"""Small healthy programs of many kinds, on digits and made-up data; seconds each."""
 
 import functools
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
-import numpy as np
 import torch
+from healthy_parts import Program, Watch, digits, flat, loader, mlp, next_token, pairs, program, tokens
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
-
-
-@dataclass
-class Program:
-    """What `check` is called with.
-
-    Attributes:
-        setup: arguments of `trainability.check`.
-        sure: whether "will train" is expected.
-    """
-
-    setup: dict[str, Any]
-    sure: bool = True
-
-    @property
-    def models(self) -> list[nn.Module]:
-        model = self.setup["model"]
-        return list(model.values()) if isinstance(model, dict) else [model]
-
-
-PROGRAMS: dict[str, Callable[[], Program]] = {}
-
-
-def program(make: Callable[[], Program]) -> Callable[[], Program]:
-    def seeded() -> Program:
-        torch.manual_seed(0)
-        return make()
-
-    PROGRAMS[make.__name__] = seeded
-    return seeded
-
-
-@functools.cache
-def digits() -> tuple[Tensor, Tensor]:
-    """Images (1437, 1, 8, 8), mean 0 and variance 1, in random order, and labels."""
-    with resources.files("trainability.data").joinpath("digits.npz").open("rb") as file:
-        archive = np.load(file)
-        images, labels = torch.from_numpy(archive["images"]).float(), torch.from_numpy(archive["labels"]).long()
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))[:1437]
-    return ((images - images.mean()) / images.std())[order][:, None], labels[order]
-
-
-@functools.cache
-def tokens(length: int = 25, symbols: int = 12) -> Tensor:
-    """Sequences (1024, length) of a Markov chain."""
-    rng = torch.Generator().manual_seed(3)
-    table = torch.softmax(2.5 * torch.randn(symbols, symbols, generator=rng), dim=1)
-    drawn = torch.randint(symbols, (1024, 1), generator=rng)
-    for _ in range(length - 1):
-        drawn = torch.cat([drawn, torch.multinomial(table[drawn[:, -1]], 1, generator=rng)], dim=1)
-    return drawn
-
-
-def loader(*tensors: Tensor, batch: int = 64) -> DataLoader:
-    return DataLoader(TensorDataset(*tensors), batch, shuffle=True)
-
-
-def mlp(*sizes: int, last: nn.Module | None = None) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for a, b in itertools.pairwise(sizes):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(nn.Flatten(), *layers[:-1], *([last] if last is not None else []))
-
-
-def flat() -> Tensor:
-    return digits()[0].flatten(1)
-
-
-def next_token(logits: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
 
 # ------------------------------------------------------------------------------------------- one input, one answer
 
@@ -129,7 +53,9 @@ def regression() -> Program:
     y = torch.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:3] + 0.7 * x[:, 3:4]
     model = mlp(8, 64, 64, 1)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    return Program({"model": model, "train_loader": loader(x, y), "loss_fn": F.mse_loss, "optimizer": optimizer})
+    batches, held_out = loader(x[:896], y[:896]), loader(x[896:], y[896:])
+    setup = {"model": model, "train_loader": batches, "loss_fn": F.mse_loss, "optimizer": optimizer}
+    return Program({**setup, "val_loader": held_out})
 
 
 @program
@@ -310,8 +236,10 @@ def character_gpt() -> Program:
     model = GPT()
     matrices, others = ([p for p in model.parameters() if (p.dim() > 1) is big] for big in (True, False))
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], 3e-3)
-    batches = loader(tokens()[:, :-1], tokens()[:, 1:], batch=32)
+    text = tokens()
+    batches, held_out = (loader(part[:, :-1], part[:, 1:], batch=32) for part in (text[:896], text[896:]))
     setup = {"model": model, "train_loader": batches, "loss_fn": next_token, "optimizer": optimizer, "clip": 1.0}
+    setup = {**setup, "val_loader": held_out}
     return Program(setup, sure=False)  # after a hundred steps, a twelfth of the way below chance
 
 
@@ -360,7 +288,7 @@ def variational_autoencoder() -> Program:
 
 @program
 def gan() -> Program:
-    models = {"generator": mlp(8, 64, 64), "critic": mlp(64, 64, 1)}
+    models, watch = {"generator": mlp(8, 64, 64), "critic": mlp(64, 64, 1)}, Watch()
     optimizers = {name: torch.optim.Adam(part.parameters(), 2e-4, betas=(0.5, 0.999)) for name, part in models.items()}
 
     def step(model: dict[str, nn.Module], optimizer: dict[str, torch.optim.Optimizer], batch: list[Tensor]) -> Tensor:
@@ -370,51 +298,56 @@ def gan() -> Program:
         bce = F.binary_cross_entropy_with_logits
         loss = bce(model["critic"](real), ones) + bce(model["critic"](fake.detach()), 0 * ones)
         loss.backward()
+        watch(loss, "critic")
         optimizer["critic"].step()
         optimizer["generator"].zero_grad()
         other = bce(model["critic"](fake), ones)
         other.backward()
+        watch(other, "generator")
         optimizer["generator"].step()
         return loss.detach() + other.detach()
 
-    return Program({"model": models, "train_loader": loader(flat()), "step": step, "optimizer": optimizers}, sure=False)
+    setup = {"model": models, "train_loader": loader(flat()), "step": step, "optimizer": optimizers}
+    return Program(setup, sure=False, watch=watch, watched=pairs(models, optimizers), falls=False)
 
 
 @program
 def accumulation() -> Program:
     model = mlp(64, 64, 10)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    count = {"batches": 0}
+    count, watch = {"batches": 0}, Watch()
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: list[Tensor]) -> Tensor:
         loss = F.cross_entropy(model(batch[0]), batch[1]) / 4
         loss.backward()
+        watch(loss)
         count["batches"] += 1
         if count["batches"] % 4 == 0:
             optimizer.step()
             optimizer.zero_grad()
         return loss
 
-    return Program(
-        {"model": model, "train_loader": loader(*digits(), batch=16), "step": step, "optimizer": optimizer}, sure=False
-    )
+    setup = {"model": model, "train_loader": loader(*digits(), batch=16), "step": step, "optimizer": optimizer}
+    return Program(setup, sure=False, watch=watch, monitor={"accumulation": 4}, steps=400)
 
 
 @program
 def bfloat16() -> Program:
     model = mlp(64, 64, 10)
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    optimizer, watch = torch.optim.AdamW(model.parameters(), 3e-3), Watch()
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: list[Tensor]) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             loss = F.cross_entropy(model(batch[0]), batch[1])
         optimizer.zero_grad()
         loss.backward()
+        watch(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         return loss
 
-    return Program({"model": model, "train_loader": loader(*digits()), "step": step, "optimizer": optimizer})
+    setup = {"model": model, "train_loader": loader(*digits()), "step": step, "optimizer": optimizer}
+    return Program(setup, watch=watch)
 
 
 @program
@@ -428,15 +361,14 @@ def policy_gradient() -> Program:
         return -(choice.log_prob(action) * (reward - reward.mean())).mean()
 
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    return Program(
-        {"model": model, "train_loader": loader(*digits()), "training_step": step, "optimizer": optimizer}, sure=False
-    )
+    setup = {"model": model, "train_loader": loader(*digits()), "training_step": step, "optimizer": optimizer}
+    return Program(setup, sure=False, falls=False)
 
 
 @program
 def actor_and_critic() -> Program:
     models = nn.ModuleDict({"actor": mlp(64, 64, 10), "critic": mlp(64, 64, 1)})
-    optimizers = {name: torch.optim.Adam(part.parameters(), 3e-3) for name, part in models.items()}
+    optimizers, watch = {name: torch.optim.Adam(part.parameters(), 3e-3) for name, part in models.items()}, Watch()
 
     def step(model: nn.ModuleDict, optimizer: dict[str, torch.optim.Optimizer], batch: list[Tensor]) -> Tensor:
         choice = torch.distributions.Categorical(logits=model["actor"](batch[0]))
@@ -446,28 +378,34 @@ def actor_and_critic() -> Program:
         for each in optimizer.values():
             each.zero_grad()
         loss.backward()
+        watch(loss, "actor")
+        watch(loss, "critic")
         for each in optimizer.values():
             each.step()
         return loss
 
-    return Program({"model": models, "train_loader": loader(*digits()), "step": step, "optimizer": optimizers}, sure=False)
+    setup = {"model": models, "train_loader": loader(*digits()), "step": step, "optimizer": optimizers}
+    return Program(setup, sure=False, watch=watch, watched=pairs(models, optimizers), falls=False)
 
 
 @program
 def forward_forward() -> Program:
     model = nn.ModuleList([nn.Linear(64, 64), nn.Linear(64, 64)])
-    optimizers = [torch.optim.Adam(layer.parameters(), 3e-3) for layer in model]
+    optimizers, watch = [torch.optim.Adam(layer.parameters(), 3e-3) for layer in model], Watch()
 
     def step(model: nn.ModuleList, optimizer: list[torch.optim.Optimizer], batch: list[Tensor]) -> Tensor:
         good, bad = batch[0], batch[0].flip(0).roll(8, dims=1)
         total = torch.zeros(())
-        for layer, each in zip(model, optimizer, strict=True):
+        for number, (layer, each) in enumerate(zip(model, optimizer, strict=True)):
             good, bad = (F.relu(layer(F.normalize(x.detach(), dim=1) * 8)) for x in (good, bad))
             loss = F.softplus(torch.cat([2 - good.square().mean(dim=1), bad.square().mean(dim=1) - 2])).mean()
             each.zero_grad()
             loss.backward()
+            watch(loss, str(number))
             each.step()
             total = total + loss.detach()
         return total
 
-    return Program({"model": model, "train_loader": loader(flat()), "step": step, "optimizer": optimizers}, sure=False)
+    setup = {"model": model, "train_loader": loader(flat()), "step": step, "optimizer": optimizers}
+    watched = {str(number): pair for number, pair in enumerate(zip(model, optimizers, strict=True))}
+    return Program(setup, sure=False, watch=watch, watched=watched)

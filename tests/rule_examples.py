@@ -13,18 +13,11 @@ from trainability.doctor.audit_results import (
     Redrawn,
     SplitAudit,
 )
-from trainability.doctor.evidence import (
-    Evaluation,
-    Evidence,
-    LayerStats,
-    OptimizerSettings,
-    ProbeResult,
-    Sample,
-    StepRecord,
-)
+from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
 from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 
@@ -197,8 +190,8 @@ def fact(**fields) -> Evidence:
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
 
 
-def graph(takes: str | None = None, made_by: str | None = None, **fields) -> Evidence:
-    return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10), **fields)
+def graph(takes: str | None = None, made_by: str | None = None, *, swapped: bool = False, **fields) -> Evidence:
+    return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10, swapped=swapped), **fields)
 
 
 def hidden(num_untrained: int) -> Evidence:
@@ -364,7 +357,10 @@ EXAMPLES: dict[str, Example] = {
         {"warning": Evidence(data=data(class_signal_z=1.9))}, near=Evidence(data=data(class_signal_z=2.0))
     ),
     "label_conflict": Example(
-        {"warning": Evidence(data=data(label_conflict_fraction=0.011))},
+        {
+            "warning": Evidence(data=data(label_conflict_fraction=0.011)),
+            "hint": Evidence(data=data(split(shapes=((63,),)), label_conflict_fraction=0.011)),
+        },
         near=Evidence(data=data(label_conflict_fraction=0.01)),
     ),
     "class_imbalance": Example(
@@ -412,12 +408,15 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
+    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact()),
     "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
     # head
     "target_broadcast": Example(
         {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
         near=fact(output_shape=(64, 1), target_shape=(64, 1)),
     ),
+    "misread_logits": Example({"error": fact(misread_logits=True)}, near=fact()),
+    "swapped_arguments": Example({"error": graph("sigmoid", swapped=True)}, near=graph("sigmoid")),
     "clamped_logits": Example(
         {"error": graph("sigmoid", "relu"), "warning": graph("log_softmax", "relu")}, near=graph("distance", "relu")
     ),
@@ -523,6 +522,13 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(logit_spread=1.1e-3)),
     ),
     # loop
+    "long_momentum": Example(
+        {
+            "warning": Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9951)),
+            "hint": Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9951), **LEARNED),
+        },
+        near=Evidence(optimizer=dataclasses.replace(SGD, momentum=0.9949)),
+    ),
     "blind": Example(
         {"error": Evidence(samples=(sample(), sample(layers=(), blind=True)))}, near=Evidence(samples=(sample(), sample()))
     ),
@@ -605,7 +611,13 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(plateau_steps=2000.0)),
     ),
     # gradients
-    "exploding_gradient": Example({"error": seen((layer(update_ratio=1.1),))}, near=seen((layer(update_ratio=0.9),))),
+    "exploding_gradient": Example(
+        {
+            "error": seen((layer(update_ratio=1.1),), steps=steps(FLAT[:30])),
+            "hint": seen((layer(update_ratio=1.1),), steps=steps(FALLING[:30])),
+        },
+        near=seen((layer(update_ratio=0.9),), steps=steps(FLAT[:30])),
+    ),
     "vanishing_gradient": Example(
         {"warning": seen(faint(0.9e-6)), "hint": seen(faint(0.9e-6), optimizer=ADAM)}, near=seen(faint(1.1e-6))
     ),
@@ -613,7 +625,13 @@ EXAMPLES: dict[str, Example] = {
         {"warning": Evidence(probe=probed((layer(underflow_fraction=0.51),), precision="float16"))},
         near=Evidence(probe=probed((layer(underflow_fraction=0.5),), precision="float16")),
     ),
-    "update_ratio": Example({"hint": seen((layer(update_ratio=0.9e-5),))}, near=seen((layer(update_ratio=1.1e-5),))),
+    "update_ratio": Example(
+        {
+            "warning": Evidence(samples=(sample(layers=(layer(update_ratio=0.9e-5),)),), steps=steps(FLAT[:100])),
+            "hint": seen((layer(update_ratio=0.9e-5),)),
+        },
+        near=seen((layer(update_ratio=1.1e-5),)),
+    ),
     # layers
     "saturation": Example(
         {
@@ -630,6 +648,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=seen((layer(dead_fraction=0.68),)),
     ),
+    "heavy_dropout": Example({"warning": fact(heavy_dropout=("drop",), dropout=0.95)}, near=fact()),
     "weights_decayed": Example({"warning": shrunk(0.049)}, near=shrunk(0.051)),
     "activation_scale": Example(
         {"hint": Evidence(probe=probed((layer(activation_rms=4.5),)))},

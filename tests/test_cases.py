@@ -34,7 +34,7 @@ AFTER = {
     "softmax_twice": "softmax_twice",
     "foreign_optimizer": "foreign_optimizer",
     "input_scale": "input_scale",
-    "large_rate": "dead_units",
+    "large_rate": "exploding_gradient",
     "stale_gradients": "missing_zero_grad",
     "plain_dict": "unregistered_layers",
 }

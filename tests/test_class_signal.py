@@ -67,6 +67,12 @@ DOMAINS = {
 }
 
 
+def features(inputs: Tensor) -> Tensor:
+    found = features_of(inputs)
+    assert found is not None
+    return found
+
+
 def codes(train: Split, validation: Split) -> list[str]:
     batches = [list(zip(x.split(64), y.split(64), strict=True)) for x, y in (train, validation)]
     found = diagnose(Evidence(data=audit_data(*batches))).findings
@@ -95,7 +101,7 @@ def test_shuffled_labels_are_named(name):
 def test_two_classes_exchanged_are_told():
     train, (x, y) = of_digits()
     exchanged = torch.tensor([1, 0, *range(2, 10)])[y]
-    compared = compared_labels((features_of(train[0]), train[1]), (features_of(x), exchanged))
+    compared = compared_labels((features(train[0]), train[1]), (features(x), exchanged))
     assert compared is not None
     assert set(compared.renamed) == {(0, 1), (1, 0)}
     assert codes(train, (x, exchanged)) == ["validation_labels.renamed"]
@@ -110,14 +116,14 @@ def test_another_domain_is_no_other_name(name, domain):
 
 def test_labels_that_say_nothing_in_training_say_nothing_here():
     (x, y), validation = of_digits()
-    assert compared_labels((features_of(x), y[torch.randperm(len(y))]), (features_of(validation[0]), validation[1])) is None
+    assert compared_labels((features(x), y[torch.randperm(len(y))]), (features(validation[0]), validation[1])) is None
 
 
 def test_features_are_simple():
-    assert features_of(torch.zeros(5, 3, 32, 32)).shape == (5, 48)
-    assert features_of(torch.zeros(5, 20)).shape == (5, 20)
+    assert features(torch.zeros(5, 3, 32, 32)).shape == (5, 48)
+    assert features(torch.zeros(5, 20)).shape == (5, 20)
     assert features_of(torch.zeros(5, 3000)) is None
-    counts = features_of(torch.tensor([[1, 1, 257], [2, 3, 4]]))
+    counts = features(torch.tensor([[1, 1, 257], [2, 3, 4]]))
     assert counts[0, 1] == 3  # 257 falls into the place of 1
     assert counts.sum() == 6
 

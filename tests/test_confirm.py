@@ -12,7 +12,7 @@ from test_report import finish_run, page_of, plot_of
 from torch import nn
 
 from trainability import Diagnosis, Setup, confirm
-from trainability.checking.run import confirm_config
+from trainability.checking.confirm_run import confirm_config
 from trainability.cli import program as cli
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiment_table import COLUMNS, experiment_table, sparkline

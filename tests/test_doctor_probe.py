@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.doctor import RULES, Evidence, diagnose, optimizer_settings
-from trainability.doctor.measure.probe import probe
+from trainability.doctor.measure.probe import probe, probe_step
 
 
 def net() -> nn.Sequential:
@@ -230,3 +230,42 @@ def test_random_state_is_put_back_after_a_model_that_draws():
     before = torch.get_rng_state()
     probe(model, F.cross_entropy, images, labels)
     assert torch.equal(before, torch.get_rng_state())
+
+
+# ----------------------------------------------------------------------------------------------- through a training step
+
+
+def test_through_a_training_step_it_measures_what_it_measures_with_a_loss_function() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 4))
+    images, labels = torch.randn(64, 8), torch.randint(4, (64,))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    state = torch.get_rng_state()
+    one = probe(model, F.cross_entropy, images, labels, optimizer=optimizer)
+    other = probe_step(
+        model,
+        lambda model, batch: F.cross_entropy(model(batch["x"]), batch["y"]),
+        {"x": images, "y": labels},
+        optimizer=optimizer,
+    )
+    assert one == other
+    assert one.structure == "plain"
+    assert one.cross_entropy is not None
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_of_a_loss_that_is_no_cross_entropy_nothing_is_said_about_classes() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(8, 4)
+    found = probe_step(
+        model, lambda model, batch: model(batch[0]).square().mean(), (torch.randn(16, 8), torch.randint(4, (16,)))
+    )
+    assert (found.num_logits, found.cross_entropy, found.label_max) == (None, None, None)
+    assert [layer.gradient_rms is not None for layer in found.layers] == [True]
+
+
+def test_a_training_step_that_does_not_call_the_model_as_a_whole_is_told() -> None:
+    model = nn.ModuleList([nn.Linear(8, 4)])
+    with pytest.raises(ValueError, match="does not call the model itself"):
+        probe_step(model, lambda model, batch: model[0](batch).square().mean(), torch.randn(16, 8))

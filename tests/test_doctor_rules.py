@@ -15,6 +15,8 @@ from rule_examples import (
     LOW_LAYERS,
     SGD,
     data,
+    fact,
+    graph,
     layer,
     metric,
     probed,
@@ -25,14 +27,27 @@ from rule_examples import (
 
 from trainability.doctor import RULES, Diagnosis, Evidence, diagnose, explain
 from trainability.doctor.evidence import StepRecord
+from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.doctor.outlook import Outlook
 from trainability.doctor.reading import has_learned
+from trainability.doctor.rehearsed import CriticalStep, Observation
 from trainability.doctor.rules import verdict as verdicts
 from trainability.doctor.rules.catalogue import WIDTH, listing, markdown
 from trainability.doctor.rules.rule import SECTIONS
 from trainability.doctor.rules.verdict import PRECEDENCE
 
+# The loss rises from the first bit of the update on.
+UPHILL = CriticalStep(
+    multiple=1e-7,
+    at_limit=True,
+    loss_before=2.3,
+    loss_after=2.5,
+    lowest_loss=2.3,
+    resolution=1e-6,
+    update_norm=1.0,
+    num_evaluations=6,
+)
 PAGE = Path(__file__).parents[1] / "docs" / "rules.md"
 
 
@@ -117,6 +132,50 @@ def test_a_net_that_learns_label_frequencies_alone_cannot_overfit():
 
 def rules_of(diagnosis: Diagnosis) -> list[str]:
     return [finding.rule for finding in diagnosis.findings]
+
+
+CODES = {
+    "rate_dies.zero": rehearsed(rates=(0.0,) * 30),
+    "flat_loss.softmax_of_one": fact(graph=LossGraph(takes="log_softmax", num_outputs=1)),
+    "unreachable_target.binary": graph("sigmoid", target_outside_unit=0.01),
+    "unreachable_target.exclusive": fact(rows_off_one=0.05),
+    "sees_future.unshifted": fact(unshifted=True),
+    "wrong_sign.uphill": rehearsed(
+        reference=(Observation(step=0, loss=2.3), Observation(step=30, loss=9.0)),
+        critical=((1, UPHILL), (15, UPHILL)),
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_rule_that_tells_causes_apart_names_them(code):
+    (finding,) = RULES[code.partition(".")[0]].check(CODES[code])
+    assert finding.code == code
+    assert finding.severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("rule", "evidence"),
+    [
+        ("rate_dies", rehearsed(9, rates=(0.0,) * 9)),  # a warm-up may begin at 0
+        ("flat_loss", fact(graph=LossGraph(takes="log_softmax", num_outputs=2))),
+        ("unreachable_target", graph("sigmoid", target_outside_unit=0.0)),
+        ("unreachable_target", fact(rows_off_one=0.04)),
+        (
+            "wrong_sign",  # along one update of two the loss falls
+            rehearsed(
+                reference=(Observation(step=0, loss=2.3), Observation(step=30, loss=9.0)),
+                critical=((1, UPHILL), (15, dataclasses.replace(UPHILL, lowest_loss=2.2))),
+            ),
+        ),
+    ],
+)
+def test_what_is_near_such_a_cause_is_not_named(rule, evidence):
+    assert RULES[rule].check(evidence) == []
+
+
+def test_a_page_says_how_often_its_rule_was_right():
+    assert "programs with a mistake" in explain("softmax_twice")
 
 
 def test_a_dead_budget_is_told_once_with_its_symptoms_under_it():

@@ -1,6 +1,7 @@
 """Random augmentation, drawn again: by worker processes, by epochs, and by a transform that is random by its name."""
 
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,8 @@ def fixed_seed(worker: int) -> None:
 
 
 def own_seed(worker: int) -> None:
-    get_worker_info().dataset.own.seed(torch.initial_seed())
+    info: Any = get_worker_info()
+    info.dataset.own.seed(torch.initial_seed())
 
 
 @pytest.mark.parametrize(

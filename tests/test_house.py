@@ -54,6 +54,7 @@ ALLOWED = {
         "evaluation",
         "faults",
         "formats",
+        "loops",
         "prescribe",
         "report",
         "terminal",
@@ -62,7 +63,9 @@ ALLOWED = {
         "watch",
     },
     "__main__": {"cli"},
-    "__init__": {"checking", "config", "doctor", "initialization", "models", "prescribe", "training"},
+    "loops": {"doctor", "extras", "training"},
+    "integrations": {"checking", "doctor", "extras", "loops"},
+    "__init__": {"checking", "config", "doctor", "initialization", "integrations", "loops", "models", "prescribe", "training"},
 }
 
 for room in ("data", "evaluation", "training", "report", "trials", "cli"):  # what asks for an extra that is not installed

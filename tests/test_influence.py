@@ -119,3 +119,29 @@ def test_the_change_is_measured_against_the_size_of_the_output():
     torch.manual_seed(0)
     change = evaluation_noise(Adds(), (torch.ones(8, 64),))["evaluation_noise"]
     assert change == pytest.approx(1e-3, rel=1e-2)
+
+
+class ByName(nn.Module):
+    """Takes its batch by name and returns a dict, as the models of Transformers do."""
+
+    def __init__(self, mixes: bool, drops: bool) -> None:
+        super().__init__()
+        self.head, self.mixes, self.drops = nn.Linear(64, 10), mixes, drops
+
+    def forward(self, pixel_values: Tensor | None = None, labels: Tensor | None = None) -> dict[str, Tensor]:
+        assert pixel_values is not None
+        hidden = pixel_values.softmax(0) * len(pixel_values) if self.mixes else pixel_values
+        output = self.head(F.dropout(hidden, 0.2) if self.drops else hidden)
+        return {"logits": output} if labels is None else {"loss": F.cross_entropy(output, labels), "logits": output}
+
+
+@pytest.mark.parametrize(("mixes", "drops"), [(False, False), (True, False), (False, True)])
+def test_a_model_that_takes_its_batch_by_name_is_asked_too(mixes, drops):
+    torch.manual_seed(0)
+    x, y = digits()
+    batch = [{"pixel_values": a, "labels": b} for a, b in zip(x.flatten(1).split(64), y.split(64), strict=True)]
+    diagnosis = check(ByName(mixes, drops), batch, training_step=lambda model, items: model(**items)["loss"])
+    assert diagnosis.evidence.facts is not None
+    assert diagnosis.evidence.facts.notes == ()
+    found = [f.code for f in diagnosis.findings if f.severity != "hint"]
+    assert found == (["batch_leakage"] if mixes else ["random_evaluation.dropout"] if drops else [])

@@ -105,8 +105,9 @@ def test_an_unwatched_run_can_still_be_diagnosed(tmp_path: Path) -> None:
 
 
 def test_what_an_interrupted_run_had_seen_is_taken_up(tmp_path: Path) -> None:
-    train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=1))
-    resumed = train(tmp_path / "r", config_of(run__check="on", run__monitor_every_steps=4, optim__epochs=2))
+    watched = {"run__check": "on", "run__monitor_every_steps": 4, "run__faults": ("metric-of-last-batch",)}
+    train(tmp_path / "r", config_of(**watched, optim__epochs=1))
+    resumed = train(tmp_path / "r", config_of(**watched, optim__epochs=2))
     evidence = diagnose_run(tmp_path / "r").evidence
     assert evidence.probe is not None
     assert [record.step for record in evidence.steps] == list(range(1, 25))

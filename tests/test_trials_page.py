@@ -16,7 +16,8 @@ import pytest
 from browser import CHROMIUM, visit
 from conftest import config_of, train
 
-from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult
+from trainability.doctor.evidence import Evidence, ProbeResult
+from trainability.doctor.layer_stats import LayerStats
 from trainability.evaluation.predictions import load
 from trainability.models.vgg import CONFIGS
 from trainability.report.html import write_report

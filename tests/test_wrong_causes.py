@@ -57,6 +57,20 @@ def test_the_other_phase_of_a_gan_is_no_missing_zero_grad(two_passes: bool) -> N
     assert causes(watched(30, two_passes=two_passes, clears=False))[:1] == ["missing_zero_grad"]
 
 
+def test_gradients_that_another_optimizer_clears_are_not_missing_zero_grad() -> None:
+    torch.manual_seed(0)
+    model = mlp()
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.05)  # the body is not trained, and nobody clears its gradients
+    with Monitor(model, optimizer, every=5, num_classes=10) as monitor:
+        for (x, y), _ in zip(itertools.cycle(batches(*flat())), range(30), strict=False):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert causes(monitor.diagnose()) == ["untrained_parameter.unmanaged"]
+
+
 class Gauged(nn.Module):
     """Its smallest parameters have a gradient of exactly zero."""
 
@@ -100,8 +114,8 @@ def test_a_focal_loss_is_not_divided(num_classes: int, zero_head: bool) -> None:
     torch.manual_seed(0)
     model = mlp(outputs=num_classes)
     if zero_head:
-        nn.init.zeros_(model[2].weight)
-        nn.init.zeros_(model[2].bias)
+        for parameter in model[2].parameters():
+            nn.init.zeros_(parameter)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     loader = batches(x, y % num_classes)
     before = check(model, loader, focal, optimizer=optimizer, rehearse_seconds=1)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from trainability.doctor import Diagnosis as Diagnosis
     from trainability.doctor import Evidence as Evidence
     from trainability.doctor import Finding as Finding
-    from trainability.doctor import Monitor as Monitor
     from trainability.doctor import audit_data as audit_data
     from trainability.doctor import audit_metric as audit_metric
     from trainability.doctor import diagnose as diagnose
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from trainability.doctor.setup import Setup as Setup
     from trainability.initialization import InitPlan as InitPlan
     from trainability.initialization import init_ as init_
+    from trainability.loops.monitor import Monitor as Monitor
+    from trainability.loops.script_watch import follow as follow
     from trainability.models.vgg import build_vgg as build_vgg
     from trainability.prescribe.plans import recommend_init as recommend_init
     from trainability.training.loop import fit as fit
@@ -31,7 +32,7 @@ _PUBLIC = {
     "Evidence": "trainability.doctor",
     "Finding": "trainability.doctor",
     "InitPlan": "trainability.initialization",
-    "Monitor": "trainability.doctor",
+    "Monitor": "trainability.loops.monitor",
     "RunConfig": "trainability.config",
     "Setup": "trainability.doctor.setup",
     "audit_data": "trainability.doctor",
@@ -42,6 +43,7 @@ _PUBLIC = {
     "diagnose": "trainability.doctor",
     "explain": "trainability.doctor",
     "fit": "trainability.training.loop",
+    "follow": "trainability.loops.script_watch",
     "init_": "trainability.initialization",
     "probe": "trainability.doctor",
     "read_run": "trainability.training.record",
@@ -64,6 +66,7 @@ __all__ = [
     "diagnose",
     "explain",
     "fit",
+    "follow",
     "init_",
     "probe",
     "read_run",
@@ -75,6 +78,8 @@ def __getattr__(name: str) -> Any:
     # Public names are imported on first access, so that `--help` does not wait for torch.
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name == "integrations":  # a package, so that `trainability.integrations.LightningMonitor` needs no import of its own
+        return import_module("trainability.integrations")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -12,6 +12,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "lab": ("numpy", "PIL", "simplejpeg", "datasets", "plotly", "jinja2", "markupsafe", "safetensors", "platformdirs"),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
+    "lightning": ("lightning",),
+    "transformers": ("transformers", "accelerate"),
+    "accelerate": ("accelerate",),
 }
 """Import names by extra; `pyproject.toml` has the same extras with the distributions' names."""
 

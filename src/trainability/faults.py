@@ -157,6 +157,14 @@ class _Losses:
         self.train: list[float] = []
         self.has_dropped = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a rehearsal puts back."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        vars(self).update(state)
+
 
 class _DroppedClip(GuardedStep):
     """Stops clipping for good once the loss is below a threshold that chance level meets, such as 7.0 for 1000 classes."""

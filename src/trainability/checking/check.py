@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainability.checking.certain import facts_of
+from trainability.checking.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.audit_results import DataAudit, MetricAudit
+from trainability.doctor.batches import first_examples, first_tensor, tensors, to_device
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
+from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.probe import probe
+from trainability.doctor.measure.other_rates import rehearse_with_other_rates
+from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
-from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
@@ -144,18 +145,6 @@ def _metric(
     return audit_metric(setup.metric, form=form)
 
 
-def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | None) -> ProbeResult | None:
-    """The probe with the updates that the optimizer made at the first rehearsed step, in place of those predicted."""
-    if looked is None or rehearsal is None or not rehearsal.critical:
-        return looked
-    made = dict(rehearsal.critical[0][1].update_ratios)
-    layers = tuple(
-        dataclasses.replace(layer, update_ratio=made.get(f"{layer.name}.weight", made.get(layer.name, layer.update_ratio)))
-        for layer in looked.layers
-    )
-    return dataclasses.replace(looked, layers=layers)
-
-
 def is_pair(batch: Any) -> bool:
     """Whether a batch is (input, label), the input one tensor: what probe and audits take."""
     return isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[0], Tensor)
@@ -197,9 +186,12 @@ def _first_batch(setup: Setup) -> tuple[Any, Iterable[Any]]:
 def _probed(setup: Setup, first: Any, problems: list[str]) -> tuple[ProbeResult | None, Tensor | None]:
     """The probe and the images that it looked at; None where the program is not (input, label)-shaped."""
     model, loss_fn = setup.whole_model, setup.loss
+    if model is not None and setup.training_step is not None:
+        return _probed_step(setup, model, first, problems)
     if model is None or loss_fn is None or not is_pair(first):
         why = "several models" if model is None else "loss_fn is not given" if loss_fn is None else "batches are not pairs"
-        problems.append(f"the start, layer by layer: {why}; a probe takes one model, (input, label) and loss_fn")
+        way = "a probe takes one model, and (input, label) with loss_fn, or training_step"
+        problems.append(f"the start, layer by layer: {why}; {way}")
         return None, None
     images, labels = first
     parameter = next(model.parameters(), None)
@@ -232,6 +224,28 @@ def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str
     raise ValueError(f"{what}: {one_line(error)}") from error
 
 
+def _probed_step(setup: Setup, model: nn.Module, first: Any, problems: list[str]) -> tuple[ProbeResult | None, Tensor | None]:
+    """The same through the training step; a batch of another size is tried first where the whole one is slow."""
+    assert setup.training_step is not None
+    parameter, example = next(model.parameters(), None), first_tensor(first)
+    device = parameter.device if parameter is not None else torch.device("cpu")
+    size = probe_size(model, tuple(example.shape[1:]), device) if example is not None and example.dim() else MAX_EXAMPLES
+    settings = {"optimizer": setup.single_optimizer, "clip": setup.clip, "planned_steps": setup.planned_steps}
+    error: Exception | None = None
+    for batch in (first_examples(first, min(size, MAX_EXAMPLES)), first):
+        batch = to_device(batch, device)
+        try:
+            result = probe_step(model, setup.training_step, batch, **settings)
+        except Exception as raised:
+            error = error or raised
+            continue
+        images = next((t for _, t in tensors(batch) if tuple(t.shape) == result.input_shape and t.is_floating_point()), None)
+        return result, images
+    assert error is not None
+    problems.append(f"the start, layer by layer: {one_line(error)}")
+    return None, None
+
+
 def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]) -> DataAudit | None:
     if not is_pair(first):
         problems.append("data: batches are not (images, labels)")
@@ -252,7 +266,7 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
         problems.append("some steps of the loop: no optimizer was given (optimizer=)")
         return None
     try:
-        return rehearse(
+        return rehearse_with_other_rates(
             setup.model,
             setup.optimizer,
             train,

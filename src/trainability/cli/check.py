@@ -25,7 +25,8 @@ def check(
 ) -> int:
     """Predict in seconds whether training will work, before it starts, and what to change.
 
-    Examines one forward and backward pass, the training and validation images, and the metric. Writes nothing.
+    Examines one forward and backward pass, the training and validation images, and the metric, and rehearses: takes the first
+    steps on a copy. Writes nothing.
 
     Exit code: 0 nothing worse than a hint, 1 something to change, 2 an unusable value.
 
@@ -34,15 +35,13 @@ def check(
         target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no other flags but
             --rehearse and --json.
         recipe: TOML file with the same names, as for train.
-        rehearse: seconds for some steps of your own loop on a copy, 0 for none; without it, what the Setup says (10). Runs of
-            train are not rehearsed.
+        rehearse: most seconds for some steps of the loop on a copy, 0 for none; without it, what the Setup or
+            --run.rehearse-seconds says (10).
         confirm: also change one thing at a time in copies, as the command confirm does, which has more flags.
         json: print JSON with all measurements instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"check {target} examines what your function returns; it takes no --recipe and no flags of train")
-    if target is None and rehearse is not None:
-        raise ValueError("--rehearse is for MODULE:FUNCTION; the runs of train are not rehearsed")
     if confirm:
         return show(confirmed(config, target, rehearse=rehearse, seconds=SECONDS, steps=STEPS), as_json=json)
     if target is None:
@@ -50,6 +49,8 @@ def check(
         from trainability.cli.progress import progress_of
         from trainability.terminal.console import plain_console
 
+        if rehearse is not None:
+            config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
         with progress_of(plain_console()) as progress:
             diagnosis = check_config(config.completed(), progress=progress)
         return show(diagnosis, as_json=json)

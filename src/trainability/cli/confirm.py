@@ -46,20 +46,20 @@ def confirm(
     """
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"confirm {target} examines what your function returns; it takes no --recipe and no flags of train")
-    if target is None and rehearse is not None:
-        raise ValueError("--rehearse is for MODULE:FUNCTION; the runs of train are not rehearsed")
     return show(confirmed(config, target, rehearse=rehearse, seconds=seconds, steps=steps), as_json=json)
 
 
 def confirmed(config: RunConfig, target: str | None, *, rehearse: float | None, seconds: float, steps: int) -> Diagnosis:
     """Check and experiment, with the progress on the terminal."""
     from trainability.checking.confirm import confirm as confirm_setup
-    from trainability.checking.run import confirm_config
+    from trainability.checking.confirm_run import confirm_config
     from trainability.checking.target import load_setup
     from trainability.cli.progress import progress_of
     from trainability.doctor.setup import Setup
     from trainability.terminal.console import plain_console
 
+    if target is None and rehearse is not None:
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
     with progress_of(plain_console()) as progress:
 
         def trying(change: str, number: int, total: int) -> None:

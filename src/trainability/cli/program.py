@@ -27,6 +27,7 @@ from trainability.cli.pack import pack
 from trainability.cli.parsing import Command, parse, print_completion, value_of
 from trainability.cli.plan import plan
 from trainability.cli.report import report, watch
+from trainability.cli.run import run, with_one_command
 from trainability.cli.runs import runs
 from trainability.cli.train import train
 from trainability.cli.trials import list_trials, report_trials, run_trials
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Command] = {
     "train": train,
     "check": check,
     "confirm": confirm,
+    "run": run,
     "diagnose": diagnose,
     "plan": plan,
     "explain": explain,
@@ -76,13 +78,18 @@ COMMANDS: dict[str, Command] = {
 
 
 def _expand(arguments: list[str]) -> list[str]:
-    """Put the flags of `--resume` and `--recipe` before the user's own."""
+    """Put the flags of `--resume` and `--recipe` before the user's own, and join a script with its own arguments."""
+    if arguments and arguments[0] == "run":
+        return with_one_command(arguments)
     if not arguments or arguments[0] not in ("train", "check", "confirm", "plan"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None
     if resume is not None:
-        expanded += configuration.recipe_flags(find_run(resume) / "config.toml")
+        config = find_run(resume) / "config.toml"
+        if not config.is_file():
+            raise ValueError(f"--resume {resume}: it is the run of another training loop, which train cannot continue")
+        expanded += configuration.recipe_flags(config)
     recipe = value_of("--recipe", arguments)
     if recipe is not None:
         expanded += configuration.recipe_flags(Path(recipe))

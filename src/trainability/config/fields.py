@@ -286,8 +286,11 @@ class RunSettings:
     checkpoint_every_steps: int | None = None
     """Steps between checkpoints, in addition to the one at the end of every epoch."""
     check: Literal["on", "off"] = "on"
-    """on: before the first step, probe the network and audit images and metric, in
-    a few seconds. The result of the run does not change."""
+    """on: before the first step, probe the network, audit images and metric, and
+    rehearse, in a few seconds. The result of the run does not change."""
+    rehearse_seconds: float | None = 10.0
+    """Most seconds of the check for the run's own first steps on a copy, at most a
+    tenth of the run; 0 or None for none."""
     monitor_every_steps: int | None = 50
     """Steps between samples of every layer: sizes, updates, and histograms of its
     weights, gradients and outputs. None does not monitor the run. The result
@@ -328,6 +331,8 @@ class RunSettings:
             raise ValueError(f"run.period is {self.period!r}; it must be a year and a month, as in 2014-09")
         for fault in self.faults:
             one_of("run.faults", fault, get_args(get_args(get_type_hints(RunSettings)["faults"])[0]))
+        if self.rehearse_seconds is not None:
+            in_range("run.rehearse-seconds", self.rehearse_seconds, at_least=0)
         for name in ("checkpoint_every_steps", "monitor_every_steps"):
             if getattr(self, name) is not None:
                 in_range(f"run.{name.replace('_', '-')}", getattr(self, name), at_least=1)

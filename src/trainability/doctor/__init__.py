@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from trainability.doctor.diagnosis import Diagnosis as Diagnosis
     from trainability.doctor.evidence import Evaluation as Evaluation
     from trainability.doctor.evidence import Evidence as Evidence
-    from trainability.doctor.evidence import LayerStats as LayerStats
     from trainability.doctor.evidence import OptimizerSettings as OptimizerSettings
     from trainability.doctor.evidence import ProbeResult as ProbeResult
     from trainability.doctor.finding import Finding as Finding
     from trainability.doctor.finding import Measurement as Measurement
+    from trainability.doctor.layer_stats import LayerStats as LayerStats
     from trainability.doctor.measure.audits import audit_data as audit_data
     from trainability.doctor.measure.metric_audit import audit_metric as audit_metric
     from trainability.doctor.measure.monitor import Monitor as Monitor
     from trainability.doctor.measure.optimizer_settings import optimizer_settings as optimizer_settings
     from trainability.doctor.measure.probe import probe as probe
+    from trainability.doctor.measure.probe import probe_step as probe_step
     from trainability.doctor.rules.catalogue import RULES as RULES
     from trainability.doctor.rules.catalogue import explain as explain
     from trainability.doctor.rules.verdict import diagnose as diagnose
@@ -60,6 +61,7 @@ _PUBLIC = {
     "plateau_steps": "theory.signal",
     "predict": "theory.propagation",
     "probe": "measure.probe",
+    "probe_step": "measure.probe",
     "trace": "theory.trace",
     "weight_moments": "theory.signal",
 }

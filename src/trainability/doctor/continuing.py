@@ -1,8 +1,10 @@
-"""Keep the remedies of an earlier diagnosis of the same training in a later one."""
+"""What was known of a training earlier: its evidence, and remedies to keep in a later diagnosis."""
 
 from dataclasses import replace
+from typing import Any
 
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.rules.verdict import diagnose
 
 
@@ -20,3 +22,18 @@ def keep_prescriptions(diagnosis: Diagnosis, before: Diagnosis) -> Diagnosis:
     better = {f.code: f.remedy for f in before.findings if f.code in usual and f.remedy != usual[f.code]}
     findings = tuple(replace(f, remedy=better[f.code]) if f.code in better else f for f in diagnosis.findings)
     return replace(diagnosis, findings=findings)
+
+
+def known_before(before: Any) -> Evidence:
+    """The evidence in what was known of a training before its loop.
+
+    Raises:
+        ValueError: it is no diagnosis, evidence or probe.
+    """
+    if before is None:
+        return Evidence()
+    if isinstance(before, Diagnosis):
+        return before.evidence
+    if isinstance(before, (Evidence, ProbeResult)):
+        return Evidence.of(before)
+    raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unreached:
@@ -32,6 +34,7 @@ class LossGraph:
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
         outside: the model's trainable parameters that are not in the graph.
+        swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -42,6 +45,7 @@ class LossGraph:
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
+    swapped: bool = False
     has_opaque_parts: bool = False
 
 
@@ -86,6 +90,8 @@ class Facts:
         target_mean: of the target, where it is floating-point.
         target_below_zero: share of the target's values below 0.
         target_outside_unit: share of the target's values outside [0, 1].
+        rows_off_one: share of the examples whose targets do not sum to 1, where the outputs are probabilities that do, and the
+            loss is binary cross-entropy of them; None elsewhere.
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
         evaluation_noise: largest change of an output in eval mode when the same batch is asked twice, over the outputs' rms;
@@ -94,6 +100,13 @@ class Facts:
             numbers), "state" (something that is kept from call to call).
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one.
+        ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
+        misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
+            classes, length), and not transposed.
+        unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
+            depend on later ones: what comes next is asked of nothing.
+        heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
+        dropout: the largest probability among them.
         stacked: weight layers with nothing between them.
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
@@ -127,10 +140,16 @@ class Facts:
     target_mean: float | None = None
     target_below_zero: float | None = None
     target_outside_unit: float | None = None
+    rows_off_one: float | None = None
     leakage: float | None = None
     evaluation_noise: float | None = None
     noise_source: str | None = None
     future: float | None = None
+    ignores_end: bool = False
+    misread_logits: bool = False
+    unshifted: bool = False
+    heavy_dropout: tuple[str, ...] = ()
+    dropout: float | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None
     loss: float | None = None

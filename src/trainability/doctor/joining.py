@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trainability.doctor.serial import to_plain
 
 if TYPE_CHECKING:
-    from trainability.doctor.evidence import Evaluation, OptimizerSettings, Sample, StepRecord
+    from trainability.doctor.evidence import Evaluation, OptimizerSettings, ProbeResult, Sample, StepRecord
     from trainability.doctor.facts import Facts
     from trainability.doctor.processes import Processes
+    from trainability.doctor.rehearsed import Rehearsal
 
 T = TypeVar("T")
 
@@ -74,3 +75,15 @@ def _joined(earlier: tuple[T, ...], later: tuple[T, ...], *, key: Callable[[T], 
     known = {key(record) for record in later}
     kept = [*(record for record in earlier if key(record) not in known), *later]
     return tuple(sorted(kept, key=lambda record: record.step))  # type: ignore[attr-defined]
+
+
+def with_rehearsed_updates(looked: ProbeResult | None, rehearsal: Rehearsal | None) -> ProbeResult | None:
+    """The probe with the updates that the optimizer made at the first rehearsed step, in place of those predicted."""
+    if looked is None or rehearsal is None or not rehearsal.critical:
+        return looked
+    made = dict(rehearsal.critical[0][1].update_ratios)
+    layers = tuple(
+        replace(layer, update_ratio=made.get(f"{layer.name}.weight", made.get(layer.name, layer.update_ratio)))
+        for layer in looked.layers
+    )
+    return replace(looked, layers=layers)

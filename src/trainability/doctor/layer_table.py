@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainability.doctor.evidence import LayerStats
+from trainability.doctor.layer_stats import LayerStats
 
 BAR_WIDTH = 13
 """Characters of a bar: one for each power of ten from 1e-6 to 1e+6."""

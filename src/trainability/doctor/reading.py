@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult, StepRecord
+from trainability.doctor.evidence import Evidence, ProbeResult, StepRecord
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to

@@ -95,6 +95,26 @@ class Observation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherRate:
+    """The rehearsal anew at another learning rate: same start, same batches, same random numbers.
+
+    Far below the rate at which steps overshoot, n steps at c times the rate go where c n steps at the rate itself go: a look at
+    the later plan.
+
+    Attributes:
+        scale: its learning rate over the loop's own.
+        schedule_steps: steps of the scheduler for each of the loop's, so that the plan's schedule is run through.
+        reference: the model on the same fixed batch, before the first step, after some, and after the last.
+        ended_by: as of a rehearsal.
+    """
+
+    scale: float
+    schedule_steps: int = 1
+    reference: tuple[Observation, ...] = ()
+    ended_by: str = "steps"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rehearsal:
     """Some steps of the loop's own body on a copy.
 
@@ -102,6 +122,7 @@ class Rehearsal:
         steps: in order.
         reference: the model on a fixed batch, before the first step, after some, and after the last.
         critical: number of the step, and its update along which the loss was followed.
+        other_rates: the same at other learning rates, in the order in which they were tried.
         task: recognised on the reference batch before the first step.
         planned_steps: length of the run; None if unknown.
         ended_by: "steps" (as many as were asked for), "time", "not finite" (loss), or "data" (no more batches).
@@ -114,6 +135,8 @@ class Rehearsal:
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
+        opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
+            and whether the returned loss falls says nothing.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -122,6 +145,7 @@ class Rehearsal:
     steps: tuple[RehearsedStep, ...]
     reference: tuple[Observation, ...] = ()
     critical: tuple[tuple[int, CriticalStep], ...] = ()
+    other_rates: tuple[OtherRate, ...] = ()
     task: Task = Task()
     planned_steps: int | None = None
     ended_by: str = "steps"
@@ -133,6 +157,7 @@ class Rehearsal:
     stale_gradient: float | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
+    opposed: bool = False
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

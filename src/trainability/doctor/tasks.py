@@ -247,6 +247,8 @@ def _pairings(output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]
 
 
 def _task(name: str, kind: Kind, form: str, place: str, output: Tensor, target: Tensor) -> Task:
+    if kind.loss == "binary_cross_entropy" and form == "probabilities":
+        form = "values"  # what the loss takes are probabilities: a sigmoid limits nothing
     width = {"classification": 1, "token_classification": -1}.get(name)
     num_classes = output.shape[width] if width is not None else None
     if name == "classification" and output.dim() > 2:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, LayerStats, ProbeResult
+from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import LayerTable, field_of, layer_table, number, number_of, power
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ def reference_for(run: Run, against: Against) -> Reference:
     Raises:
         ValueError: there is none; the message says why.
     """
-    config = run.config.completed()
+    config = run.train_config.completed()
     data = config.data
     rows = comparable_errors(
         (config.model.config,), data_name=data.name, protocol="centre", scales=(data.size or 0,), against=against

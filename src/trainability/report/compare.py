@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainability import config as configuration
 from trainability.doctor.layer_table import power
 from trainability.doctor.view import verdict_title
 from trainability.evaluation.reference import Against
 from trainability.formats import NONE, duration, finite, number, percent
-from trainability.report import overlay, page, signal_figures, summary
+from trainability.report import other_loop, overlay, page, signal_figures, summary
 from trainability.report.against import Reference
 from trainability.report.diagnosis_section import last_findings
 from trainability.report.html import REPORT, find_reference, smoothest
@@ -101,7 +100,7 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
     configured, num_equal = configured_differences(runs)
     return page.render(
         "comparison.html.jinja",
-        title=", ".join(dict.fromkeys(summary.title(run) for run in runs)),
+        title=", ".join(dict.fromkeys((summary if run.config else other_loop).title(run) for run in runs)),
         columns=columns,
         results=result_rows(runs),
         configured=configured,
@@ -136,16 +135,23 @@ def configured_differences(runs: Sequence[Run]) -> tuple[Table, int]:
     Returns:
         Field and its value in every run; and how many fields are equal in all.
     """
+    found = [_configured(run) for run in runs]
     rows: Table = []
     num_equal = 0
-    for section, names in configuration.field_flags().items():
-        for flag, name in names.items():
-            values = [getattr(getattr(run.config, section), name) for run in runs]
-            if all(value == values[0] for value in values):
-                num_equal += 1
-            elif (section, name) != ("run", "dir"):
-                rows.append((f"{section}.{flag}", [summary.written(value) for value in values]))
+    for name in dict.fromkeys(name for fields in found for name in fields):
+        values = [fields.get(name, NONE) for fields in found]
+        if all(value == values[0] for value in values):
+            num_equal += 1
+        elif name != "run.dir":
+            rows.append((name, values))
     return rows, num_equal
+
+
+def _configured(run: Run) -> dict[str, str]:
+    """The fields of a run's configuration as they are written; of another loop than `train`, what the user gave."""
+    if run.config is None:
+        return dict(other_loop.settings(run).get("config", []))
+    return {f"{section}.{flag}": value for section, rows in summary.settings(run).items() for flag, value in rows}
 
 
 def surrounding_differences(runs: Sequence[Run]) -> Table:
@@ -167,7 +173,7 @@ def result_rows(runs: Sequence[Run]) -> Table:
         "Best top-5 error, validation": lambda run: _best(run, "val_top5_error"),
         "Last loss, validation": lambda run: _last(run, "val_loss", number),
         "Last loss, training": lambda run: _last(run, "train_loss", number),
-        "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs}",
+        "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs if run.config else NONE}",
         "Steps": lambda run: f"{run.steps[-1]['step'] if run.steps else 0:,}",
         "Time of training": lambda run: duration(summary.train_seconds(run)),
         "Images per second": lambda run: number(summary.speed(run), ",.0f"),
@@ -189,11 +195,13 @@ def _best(run: Run, key: str) -> str:
     if not measured:
         return NONE
     best = min(measured, key=lambda row: row[key])
-    return f"{percent(best[key])}, epoch {best.get('epoch', NONE)}"
+    when = f"epoch {best['epoch']}" if "epoch" in best else f"step {best['step']:,}"
+    return f"{percent(best[key])}, {when}"
 
 
 def _last(run: Run, key: str, write: Callable[[Any], str]) -> str:
-    return write(run.evaluations[-1].get(key)) if run.evaluations else NONE
+    last = next((row for row in reversed(run.evaluations) if key in row), None)
+    return write(last[key]) if last else NONE
 
 
 def start_rows(runs: Sequence[Run]) -> Table:
@@ -201,7 +209,7 @@ def start_rows(runs: Sequence[Run]) -> Table:
     predicted = [plateau_steps(run) for run in runs]
     totals = [signal_figures.total_budget(run) for run in runs]
     return [
-        ("Plan", [run.config.init.plan for run in runs]),
+        ("Plan", [run.config.init.plan if run.config else NONE for run in runs]),
         ("Gain budget of the weights", [summary.init_table(run)[1] if run.init else NONE for run in runs]),
         ("Gain budget with the input", [NONE if total is None else power(total) for total in totals]),
         ("Which is", [NONE if total is None else signal_figures.zone(total) for total in totals]),

@@ -18,6 +18,7 @@ from trainability.report.series import (
     downsample,
     epoch_means,
     epoch_middles,
+    num_classes,
     positions,
     rounded,
     spans_decades,
@@ -77,6 +78,7 @@ class Quantity:
 RATE = Quantity(key="lr", title="Learning rate", axis="Learning rate", label="Learning rate")
 NORM = Quantity(key="gradient_norm", title="Gradient norm", axis="L2 norm before clipping", label="Gradient norm")
 SPEED = Quantity(key="images_per_second", title="Speed", axis="Images per second", label="Images/s")
+STEP_SPEED = Quantity(key="steps_per_second", title="Speed", axis="Steps per second", label="Steps/s")
 
 
 def all_figures(run: Run, reference: Reference | None = None) -> list[Figure]:
@@ -87,7 +89,9 @@ def all_figures(run: Run, reference: Reference | None = None) -> list[Figure]:
         reference: published error to draw with the run's.
     """
     metrics = [metric_figure(run, name, reference) for name in METRICS]
-    return [*metrics, norm_figure(run), rate_figure(run), speed_figure(run)]
+    found = [*metrics, norm_figure(run), rate_figure(run), speed_figure(run)]
+    # Another loop need not have errors, or evaluations; train always has.
+    return [figure for figure in found if run.config is not None or figure.plot is not None or figure.name == "loss"]
 
 
 def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Figure:
@@ -101,8 +105,7 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
     metric, levels = METRICS[name], chance_levels(run)
     level = finite(getattr(levels, metric.key), metric.scale) if levels else None
     if levels and level is None:
-        num_classes = len(run.data["class_names"])
-        why = f"Not defined: the data has {num_classes} classes, and any five guesses would contain the right one."
+        why = f"Not defined: the data has {num_classes(run)} classes, and any five guesses would contain the right one."
         return Figure(name=name, title=metric.title, missing=why)
     steps = column(run.steps, metric.key, metric.scale)
     train, validation = (column(run.evaluations, f"{part}_{metric.key}", metric.scale) for part in ("train", "val"))
@@ -121,7 +124,8 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
     ]
     layout = marks.time_layout(run)
     is_log = name == "loss" and spans_decades((*train, *validation) if epochs else steps)
-    layout["yaxis"] = axis(metric.axis) | {"type": "log" if is_log else "linear", "rangemode": "tozero"}
+    title = metric.axis if run.config is not None or name != "loss" else "Loss"
+    layout["yaxis"] = axis(title) | {"type": "log" if is_log else "linear", "rangemode": "tozero"}
     if level is not None:
         marks.mark_level(layout, "chance", level, f"chance<br>{metric.write(level)}", "dash")
     known = finite(getattr(reference, metric.key, None), metric.scale)
@@ -143,7 +147,8 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
 
 def norm_figure(run: Run) -> Figure:
     """Draw the gradient norm before clipping, and the clipping threshold."""
-    clip, norms = run.config.optim.clip, column(run.steps, NORM.key)
+    clip = run.config.optim.clip if run.config is not None else run.loop.get("clip")
+    norms = column(run.steps, NORM.key)
     if (why := nothing_in(run, NORM.key, norms)) is not None:
         return Figure(name="norm", title=NORM.title, missing=why)
     means = downsample(*epoch_means(run, norms))
@@ -157,6 +162,9 @@ def norm_figure(run: Run) -> Figure:
         marks.mark_level(layout, "clip", clip, f"clip<br>{clip:.4g}", "dot")
         num_clipped = sum(bool(row.get("clipped")) for row in run.steps)
         clipped = f"clipped to {clip:g} in {num_clipped:,} of {len(run.steps):,} steps"
+    elif run.config is None:
+        num_clipped = sum(bool(row.get("clipped")) for row in run.steps)
+        clipped = f"{num_clipped:,} of {len(run.steps):,} steps were clipped"
     else:
         clipped = "clipping is off"
     _mark_times(layout, run)
@@ -181,16 +189,16 @@ def rate_figure(run: Run) -> Figure:
     trace = _trace("ink", xs, ys, f"{RATE.label} %{{y:.4g}}<br>{{position}}")
     trace["line"]["shape"] = "hv"
     # With cosine or warm-up the learning rate reaches zero, where a log axis would show only a few steps.
-    optim = run.config.optim
-    is_log = optim.schedule in ("plateau", "steps") and not optim.warmup_steps and spans_decades(rates, 5)
+    schedule, warmup_steps = ("", None) if run.config is None else (run.config.optim.schedule, run.config.optim.warmup_steps)
+    is_log = schedule in ("plateau", "steps") and not warmup_steps and spans_decades(rates, 5)
     layout = marks.time_layout(run)
     layout["yaxis"] = axis(RATE.axis) | {"rangemode": "tozero", "type": "log" if is_log else "linear"}
     _mark_times(layout, run)
-    warmup = f", {optim.warmup_steps:,} steps of warm-up" if optim.warmup_steps else ""
+    warmup = f", {warmup_steps:,} steps of warm-up" if warmup_steps else ""
     return Figure(
         name="rate",
         title=RATE.title,
-        note=f"Schedule: {optim.schedule}{warmup}.",
+        note=f"Schedule: {schedule}{warmup}." if schedule else "",
         description=f"Learning rate {_first_last(rates)}. {marks.in_words(run)}".strip(),
         plot={"data": [trace], "layout": layout},
         has_scales=True,
@@ -199,19 +207,21 @@ def rate_figure(run: Run) -> Figure:
 
 def speed_figure(run: Run) -> Figure:
     """Draw the images per second between reads of the device."""
-    rows = [row for row in run.steps if SPEED.key in row]
-    speeds = column(rows, SPEED.key)
-    if (why := nothing_in(run, SPEED.key, speeds)) is not None:
-        return Figure(name="speed", title=SPEED.title, missing=why)
+    quantity = SPEED if run.config is not None else STEP_SPEED
+    rows = [row for row in run.steps if quantity.key in row]
+    speeds = column(rows, quantity.key)
+    if (why := nothing_in(run, quantity.key, speeds)) is not None:
+        return Figure(name="speed", title=quantity.title, missing=why)
     layout = marks.time_layout(run)
-    layout["yaxis"] = axis(SPEED.axis) | {"rangemode": "tozero", "type": "linear"}
+    layout["yaxis"] = axis(quantity.axis) | {"rangemode": "tozero", "type": "linear"}
     present = [speed for speed in speeds if speed is not None]
+    digits = ",.0f" if run.config is not None else ",.2f"
     return Figure(
         name="speed",
-        title=SPEED.title,
-        note="Training only, between two reads of the device, without evaluation and saving.",
-        description=f"Images per second, from {min(present):,.0f} to {max(present):,.0f}.",
-        plot={"data": [step_trace(run, speeds, f"{SPEED.label} %{{y:,.0f}}", rows)], "layout": layout},
+        title=quantity.title,
+        note="Between two reads of the device" + (", without evaluation and saving." if run.config is not None else "."),
+        description=f"{quantity.axis}, from {min(present):{digits}} to {max(present):{digits}}.",
+        plot={"data": [step_trace(run, speeds, f"{quantity.label} %{{y:{digits}}}", rows)], "layout": layout},
         has_scales=True,
     )
 
@@ -268,9 +278,9 @@ def _mark_times(layout: dict[str, Any], run: Run) -> None:
 
 def _chance_note(name: str, run: Run, metric: Metric, level: float | None) -> str:
     if level is None:
-        return "Chance level unknown: the number of classes is not recorded."
-    num_classes = len(run.data["class_names"])
-    formula = {"loss": f"ln {num_classes}", "top1": f"1 − 1/{num_classes}", "top5": f"1 − 5/{num_classes}"}[name]
+        return "" if run.config is None else "Chance level unknown: the number of classes is not recorded."
+    num = num_classes(run)
+    formula = {"loss": f"ln {num}", "top1": f"1 − 1/{num}", "top5": f"1 − 5/{num}"}[name]
     return f"Chance level {formula} = {metric.write(level)}."
 
 

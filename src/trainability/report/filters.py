@@ -48,7 +48,7 @@ def first_filters(run: Run) -> Filters:
     if first is None:
         return Filters(missing="The first convolution is not recorded (no init.json).")
     try:
-        step, weight = load_tensor(run.folder / "checkpoints", f"{first['name']}.weight", identity(run.config))
+        step, weight = load_tensor(run.folder / "checkpoints", f"{first['name']}.weight", identity(run.train_config))
     except ValueError as error:
         return Filters(missing=f"Not drawn: {error}.")
     values = weight.float().numpy()

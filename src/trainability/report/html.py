@@ -8,7 +8,7 @@ from trainability import config as configuration
 from trainability.doctor.layer_table import INIT_COLUMNS
 from trainability.evaluation.reference import Against
 from trainability.formats import percent
-from trainability.report import figures, filters, layer_figures, look, page, signal_figures, summary
+from trainability.report import figures, filters, layer_figures, look, other_loop, page, signal_figures, summary
 from trainability.report.against import Reference, reference_for
 from trainability.report.diagnosis_section import diagnosis_section, layer_numbers
 from trainability.report.error_section import error_section
@@ -44,6 +44,7 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
         state: for a served page, the server's name for the state of the run directory: the page polls it and reloads when
             it changes. `None` for a page in a file, which fetches nothing.
     """
+    about = summary if run.config is not None else other_loop
     table, budget = summary.init_table(run)
     errors, problems = error_section(run)
     reference, why = find_reference(run, against)
@@ -52,11 +53,11 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
     return page.render(
         "report.html.jinja",
         run=run,
-        title=summary.title(run),
+        title=about.title(run),
         status=summary.status(run),
-        missing=[*summary.missing(run), *problems],
-        headlines=[summary.headline(run, "top1"), summary.headline(run, "top5")],
-        tiles=summary.tiles(run),
+        missing=[*about.missing(run), *problems],
+        headlines=about.headlines(run),
+        tiles=about.tiles(run),
         figures=curves,
         legend_entries=look.LEGEND | marks_on(curves, reference),
         smoothest=smoothest(len(run.steps)),
@@ -66,22 +67,22 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
         experiments=experiments_section(run),
         layer_numbers=layer_numbers(run),
         layers=layer_figures.layer_figures(run),
-        filters=filters.first_filters(run),
+        filters=filters.first_filters(run) if run.config is not None else None,
         signals=signal_figures.signal_figures(run),
         scale=signal_figures.budget_scale([] if total is None else [("", "ink", total)]),
         epochs=summary.epoch_rows(run),
         errors=errors,
         problems=problems,
-        evaluate=summary.evaluate_command(run),
+        evaluate=summary.evaluate_command(run) if run.config is not None else None,
         percent=percent,
         init=table,
         init_columns=INIT_COLUMNS,
         budget=budget,
-        settings=summary.settings(run),
+        settings=about.settings(run),
         data=summary.data_facts(run),
         machine=summary.machine(run),
-        commands=summary.commands(run),
-        recipe=configuration.to_toml(run.config),
+        commands=about.commands(run),
+        recipe=None if run.config is None else configuration.to_toml(run.config),
         state=state,
     )
 

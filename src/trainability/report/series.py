@@ -85,13 +85,19 @@ def evenly(num: int, most: int) -> list[int]:
 
 def chance_levels(run: Run) -> Errors | None:
     """Return the metrics of guessing on the run's classes; `None` if their number is not recorded yet."""
+    num = num_classes(run)
+    return chance(num) if num else None
+
+
+def num_classes(run: Run) -> int | None:
+    """Return the number of classes, if it is recorded."""
     names = run.data.get("class_names")
-    return chance(len(names)) if names else None
+    return len(names) if names else run.loop.get("num_classes")
 
 
 def steps_per_epoch(run: Run) -> int | None:
     """Count the steps of an epoch; `None` if the number of images is not recorded and no epoch is finished."""
-    if run.data.get("num_train"):
+    if run.data.get("num_train") and run.config is not None:
         return num_steps(run.data["num_train"], run.config.optim.batch_size)
     if run.evaluations and run.evaluations[0].get("epoch"):
         return run.evaluations[0]["step"] // run.evaluations[0]["epoch"] or None

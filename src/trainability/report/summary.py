@@ -44,7 +44,8 @@ class InitRow:
 
 def title(run: Run) -> str:
     """Return network and data set."""
-    return f"VGG-{run.config.model.config} on {run.config.data.name}"
+    config = run.train_config
+    return f"VGG-{config.model.config} on {config.data.name}"
 
 
 def status(run: Run) -> Status:
@@ -58,6 +59,7 @@ def status(run: Run) -> Status:
         "interrupted": ("open", "Interrupted", f"At step {run.result.get('step', step):,}: {message}."),
         "non-finite": ("bad", "Stopped: not finite", message),
         "stopped": ("bad", "Stopped by the doctor", message),
+        "failed": ("bad", "Failed", message),
     }
     ended = str(run.result.get("status", "ended"))
     kind, label, text = labels.get(ended, ("open", ended, message))
@@ -76,6 +78,11 @@ def missing(run: Run) -> list[str]:
         (run.evidence, "Closed form: the run was neither probed nor monitored (no evidence.json)."),
     ]
     return [text for present, text in checks if not present]
+
+
+def headlines(run: Run) -> list[Tile]:
+    """Summarise the validation errors."""
+    return [headline(run, "top1"), headline(run, "top5")]
 
 
 def headline(run: Run, name: str) -> Tile:
@@ -110,17 +117,17 @@ def headline(run: Run, name: str) -> Tile:
 
 def tiles(run: Run) -> list[Tile]:
     """Summarise progress, speed, size and device."""
-    per_epoch, seconds = steps_per_epoch(run), train_seconds(run)
+    per_epoch, seconds, config = steps_per_epoch(run), train_seconds(run), run.train_config
     # Every convolution and linear layer of VGG has one bias per output.
     parameters = sum(math.prod(row["shape"]) + row["shape"][0] for row in run.init)
     machine = run.environment
     device_type = str(machine.get("device_type", NONE))
     return [
-        Tile(label="Epochs", value=f"{len(run.evaluations)} / {run.config.optim.epochs}", details=("finished / planned",)),
+        Tile(label="Epochs", value=f"{len(run.evaluations)} / {config.optim.epochs}", details=("finished / planned",)),
         Tile(
             label="Steps",
             value=f"{run.steps[-1]['step'] if run.steps else 0:,}",
-            details=(f"{per_epoch:,} an epoch, {run.config.optim.batch_size} images each",) if per_epoch else (),
+            details=(f"{per_epoch:,} an epoch, {config.optim.batch_size} images each",) if per_epoch else (),
         ),
         Tile(label="Images/s", value=number(speed(run), ",.0f"), details=(f"{duration(seconds)} training",) if seconds else ()),
         Tile(
@@ -131,7 +138,7 @@ def tiles(run: Run) -> list[Tile]:
         Tile(
             label="Device",
             value={"cpu": "CPU", "cuda": "GPU"}.get(device_type, device_type),
-            details=(f"{machine.get('device', NONE)}, {run.config.run.precision}",) if machine else (),
+            details=(f"{machine.get('device', NONE)}, {config.run.precision}",) if machine else (),
         ),
     ]
 
@@ -185,7 +192,7 @@ def init_table(run: Run) -> tuple[list[InitRow], str]:
 def settings(run: Run) -> dict[str, list[tuple[str, str]]]:
     """List the configuration by section, each field by the name of its flag."""
     return {
-        section: [(flag, written(getattr(getattr(run.config, section), name))) for flag, name in names.items()]
+        section: [(flag, written(getattr(getattr(run.train_config, section), name))) for flag, name in names.items()]
         for section, names in configuration.field_flags().items()
     }
 
@@ -211,7 +218,7 @@ def data_facts(run: Run) -> list[tuple[str, str]]:
     ]
     counts = [("Training images", "num_train"), ("Validation images", "num_val")]
     return [
-        ("Name", data.get("name", run.config.data.name)),
+        ("Name", data.get("name", run.train_config.data.name)),
         *((label, f"{data[key]:,}") for label, key in counts if key in data),
         ("Classes", f"{len(data.get('class_names', ())):,}"),
         *moments,

@@ -141,6 +141,15 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
     )
 
 
+def evaluation_line(row: dict[str, Any]) -> str:
+    """Format an evaluation that another loop than `train` recorded."""
+    losses = {"train_loss": "loss", "val_loss": "val loss"}
+    errors = {"train_top1_error": "top-1 error", "val_top1_error": "val top-1 error"}
+    said = [f"{word} {math.nan if row[key] is None else row[key]:.3f}" for key, word in losses.items() if key in row]
+    said += [f"{word} {percent(row[key])}" for key, word in errors.items() if key in row]
+    return "  ".join([f"step {row['step']:,}", *said])
+
+
 def describe(start: RunOverview) -> list[str]:
     """Describe network, data and settings in three lines."""
     config, engine = start.config, start.engine

@@ -101,12 +101,12 @@ def evaluate_runs(
     for run in runs[1:]:
         if _class_names(run) != class_names:
             raise ValueError(f"{run.folder} has other classes than {runs[0].folder}; an ensemble needs the same ones")
-    images = [_validation_images(run.config) for run in runs]
+    images = [_validation_images(run.train_config) for run in runs]
     for run, own in zip(runs[1:], images[1:], strict=True):
         _check_same_images(runs[0], run, images[0], own)
     members = [_member(run, own, options, engine, step) for run, own in zip(runs, images, strict=True)]
-    configs = tuple(run.config.model.config for run in runs)
-    result = _evaluate(members, options, class_names, configs, runs[0].config.data.name, engine, advance)
+    configs = tuple(run.train_config.model.config for run in runs)
+    result = _evaluate(members, options, class_names, configs, runs[0].train_config.data.name, engine, advance)
     if len(runs) == 1 and engine.is_main:
         _keep(folders[0], result.predictions, images[0])
     return result
@@ -210,16 +210,16 @@ def _class_names(run: Run) -> tuple[str, ...]:
     if not run.data:
         raise ValueError(f"{run.folder} has no data.json: the run ended before it had loaded its data")
     names = tuple(run.data["class_names"])
-    outputs = run.config.model.num_outputs or len(names)
+    outputs = run.train_config.model.num_outputs or len(names)
     return names + tuple(f"output {number}, no class" for number in range(len(names), outputs))
 
 
 def _member(run: Run, images: ValImages, options: EvaluationOptions, engine: Engine, step: int | None) -> Member:
-    config = run.config
+    config = run.train_config
     # A linear classifier takes only images of the crop size; as a convolution, with the same weights, it takes any.
     config = replace(config, model=replace(config.model, classifier="conv"))
     model = build_model(config, num_classes=len(run.data["class_names"]))
-    state = checkpoint.load_weights(run.folder / "checkpoints", identity(run.config), step=step)
+    state = checkpoint.load_weights(run.folder / "checkpoints", identity(run.train_config), step=step)
     model.load_state_dict(classifier_state(state, model))
     assert config.data.crop is not None
     return Member(
@@ -240,10 +240,12 @@ def _check_same_images(first: Run, other: Run, images: ValImages, others: ValIma
     Raises:
         ValueError: the validation images differ.
     """
-    if first.config.data.size != other.config.data.size:
+    if first.train_config.data.size != other.train_config.data.size:
         # Images stored at different sizes can only be compared after loading both at the same size.
-        data = replace(other.config.data, size=first.config.data.size, crop=first.config.data.crop, jitter=None)
-        others = _validation_images(replace(other.config, data=data))
+        data = replace(
+            other.train_config.data, size=first.train_config.data.size, crop=first.train_config.data.crop, jitter=None
+        )
+        others = _validation_images(replace(other.train_config, data=data))
     if _digest(images) != _digest(others):
         raise ValueError(
             f"{other.folder} has other validation images than {first.folder}, and may have trained on those of {first.folder};"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +11,14 @@ from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.data.loader import Loader
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.evidence import Evidence, LayerStats
 from trainability.doctor.finding import Finding
-from trainability.doctor.serial import to_plain
+from trainability.doctor.layer_stats import LayerStats
 from trainability.evaluation.metrics import Errors, errors
 from trainability.initialization import LayerInit
 from trainability.training.checkpoint import EpochSums, Position
+from trainability.training.doctor_log import DoctorLog
 from trainability.training.engine import Engine
-from trainability.training.record import EVALUATIONS, FINDING_EVENTS, LAYERS, STEPS, RunWriter, read_rows
+from trainability.training.record import EVALUATIONS, STEPS, RunWriter, read_rows
 from trainability.training.schedule import after_evaluation
 from trainability.training.sinks import SINKS, Sink
 from trainability.training.tally import StepSums
@@ -136,8 +135,7 @@ class Logbook:
         self.last_evaluation: dict[str, Any] | None = recorded[-1] if recorded else None
         self.num_examples, self.seconds = 0, 0.0
         # A resumed run shows its open findings again; the file has each finding once, at its first step.
-        known = read_rows(record.folder / FINDING_EVENTS) if self.writes else []
-        self.known_findings = {(row["rule"], row["severity"]) for row in known}
+        self.doctor = DoctorLog(record, self.sinks)
         if self.display:
             self.display.start(start)
         self.clock = time.perf_counter()
@@ -206,26 +204,11 @@ class Logbook:
 
     def layers(self, step: int, layers: tuple[LayerStats, ...]) -> None:
         """Record the layers of a sampled step."""
-        kept = [{key: value for key, value in to_plain(layer).items() if value is not None} for layer in layers]
-        self.record.append(LAYERS, [{"step": step, **row} for row in kept])
-        for sink in self.sinks:
-            for layer in layers:
-                sizes = {name: getattr(layer, name) for name in ("activation_rms", "gradient_rms", "update_ratio")}
-                named = {f"{name}/{layer.name}": value for name, value in sizes.items() if value is not None}
-                sink.scalars(step, named)
-                for kind in ("weight", "gradient", "activation"):
-                    if (shares := getattr(layer, f"{kind}_histogram")) is not None:
-                        sink.histogram(step, f"{kind}/{layer.name}", shares)
+        self.doctor.layers(step, layers)
 
     def diagnosed(self, step: int, diagnosis: Diagnosis, new: list[Finding]) -> None:
         """Record a diagnosis, and show its new findings."""
-        self.record.write_findings(step=step, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
-        unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.known_findings]
-        self.record.append(FINDING_EVENTS, [{"step": step, **to_plain(finding)} for finding in unwritten])
-        self.known_findings |= {(finding.rule, finding.severity) for finding in unwritten}
-        for sink in self.sinks:
-            for finding in new:
-                sink.text(step, f"finding/{finding.rule}", f"{finding.severity}: {finding.seen}. {finding.remedy}")
+        self.doctor.diagnosed(step, diagnosis, new)
         if self.display:
             self.display.diagnosed(diagnosis, new)
 

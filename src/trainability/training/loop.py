@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from trainability.config import RunConfig
-from trainability.data.loader import MicroBatch
 from trainability.evaluation.metrics import Errors
-from trainability.models.vgg import set_dropout_keys
 from trainability.training import checkpoint
 from trainability.training.checkpoint import Position
 from trainability.training.engine import Engine
+from trainability.training.forward import forward
 from trainability.training.interrupt import StopSignal
 from trainability.training.logbook import Display, Logbook, Outcome, RunOverview
 from trainability.training.nonfinite import first_nonfinite
@@ -104,20 +99,6 @@ def fit(
             if engine.any(monitor.doomed is not None):
                 return logbook.end(position, "stopped", f"{monitor.doomed}; {kept(record, position)}")
     return logbook.end(position, "finished", None)
-
-
-def forward(network: nn.Module, model: nn.Module, micro: MicroBatch, engine: Engine) -> tuple[Tensor, Tensor]:
-    """Run a micro-batch forward.
-
-    Returns:
-        (batch,) float32 cross-entropy per example, 0 for fillers, and (batch, classes) logits.
-    """
-    set_dropout_keys(model, micro.keys)
-    with engine.autocast():
-        logits = network(micro.images)
-    losses = F.cross_entropy(logits.float(), micro.labels, reduction="none")
-    # A filler's loss is replaced, not multiplied by 0: 0 times Inf is NaN.
-    return torch.where(micro.weights > 0, losses, 0.0), logits
 
 
 def measure(parts: TrainingParts, config: RunConfig, engine: Engine) -> Errors:

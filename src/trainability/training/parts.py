@@ -141,6 +141,6 @@ def trained_model(folder: Path) -> VGG:
         ValueError: it is not a run directory, or has no checkpoint.
     """
     run = read_run(folder)
-    model = build_model(run.config, num_classes=len(run.data["class_names"]))
-    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints", identity(run.config)))
+    model = build_model(run.train_config, num_classes=len(run.data["class_names"]))
+    model.load_state_dict(checkpoint.load_weights(folder / "checkpoints", identity(run.train_config)))
     return model

@@ -1,9 +1,10 @@
-"""The check before the first step: a probe of the network, audits of the images as the loop gets them and of the metric."""
+"""The check before the first step: a probe of the network, audits of images and metric, the first steps on a copy."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,31 +14,40 @@ from torch.nn import functional as F
 
 from trainability.config import RunConfig
 from trainability.doctor import Evidence, audit_data, audit_metric, optimizer_settings
+from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.probe import probe
 from trainability.doctor.measure.sizes import audit_size, probe_size
 from trainability.models.vgg import set_dropout_keys
 from trainability.training.engine import Engine
+from trainability.training.rehearsing import rehearse_run
 
 if TYPE_CHECKING:
     from trainability.data.loader import MicroBatch
     from trainability.training.parts import TrainingParts
 
 DOOMED = ("dead", "unstable")
+# Probe and audits; what they take beyond it is taken off the rehearsal's time.
+LOOK_SECONDS = 15.0
 
 
-def evidence_before(parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int) -> Evidence:
-    """Collect evidence before the first step; network, gradients and random state are restored.
+def evidence_before(
+    parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int, not_rehearsed: str | None = None
+) -> Evidence:
+    """Collect evidence before the first step; network, optimizer, gradients and random state are restored.
 
     Args:
         parts: of `assemble`, with the starting weights.
         config: complete.
         engine: device, precision, processes.
         planned_steps: updates of the whole run.
+        not_rehearsed: why the first steps are not rehearsed, if they are not.
 
     Returns:
-        Evidence of probe and audits. An error in here is recorded as a problem and does not stop the run.
+        Evidence of probe, audits and rehearsal. An error in here is recorded as a problem and does not stop the run.
     """
     problems = []
+    seconds = config.run.rehearse_seconds or 0.0
+    deadline = time.monotonic() + LOOK_SECONDS + seconds
     shape = (3, parts.model.crop, parts.model.crop)
     found: dict[str, object] = {}
     looks = {
@@ -50,18 +60,33 @@ def evidence_before(parts: TrainingParts, config: RunConfig, engine: Engine, *, 
             again=_pairs(_train_batches(parts, epoch=1)) if _is_augmented(config) else None,
         ),
         "metric": lambda: audit_metric(lambda pairs: _metric(parts, pairs), num_classes=max(10, parts.loader.num_classes)),
+        "rehearsal": lambda: rehearse_run(
+            parts,
+            config,
+            engine,
+            planned_steps=planned_steps,
+            seconds=min(seconds, max(deadline - time.monotonic(), 0.0)),
+        ),
     }
     if not len(parts.loader.val_labels):
         problems.append("validation: data.val-fraction leaves no validation image, so train refuses this configuration")
     if engine.is_sharded:
         del looks["probe"]
         problems.append("probe: not done for a sharded network; trainability check does it in one process")
+    if not seconds:
+        not_rehearsed = "--run.rehearse-seconds 10"
+    elif engine.world_size > 1:
+        not_rehearsed = "several processes; trainability check does it in one"
+    if not_rehearsed is not None:
+        del looks["rehearsal"]
+        problems.append(f"the first steps: not rehearsed ({not_rehearsed})")
     for name, look in looks.items():
         try:
             found[name] = look()
         except Exception as error:  # an error of the doctor never stops a run
             problems.append(f"{name}: the check failed ({type(error).__name__}: {error})")
-    return Evidence(num_classes=parts.loader.num_classes, problems=tuple(problems), **found)  # type: ignore[arg-type]
+    evidence = Evidence(num_classes=parts.loader.num_classes, problems=tuple(problems), **found)  # type: ignore[arg-type]
+    return dataclasses.replace(evidence, probe=with_rehearsed_updates(evidence.probe, evidence.rehearsal))
 
 
 def _is_augmented(config: RunConfig) -> bool:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 STEPS, LAYERS, EVALUATIONS = "steps.jsonl", "layers.jsonl", "evaluations.jsonl"
 ENVIRONMENT = "environment.json"
 FINDINGS, FINDING_EVENTS, EVIDENCE = "findings.json", "findings.jsonl", "evidence.json"
+CONFIG, LOOP = "config.toml", "loop.json"
+"""One of the two makes a folder a run directory: the configuration of `train`, or what is known of another training loop."""
 
 
 class RunWriter:
@@ -60,7 +62,9 @@ class RunWriter:
             ValueError: the directory already holds a run, or cannot be written.
         """
         try:
-            if (folder / "config.toml").exists():
+            if (folder / LOOP).exists():
+                raise ValueError(f"{folder} already holds the run of another training loop; choose another --run.dir")
+            if (folder / CONFIG).exists():
                 raise ValueError(
                     f"{folder} already holds a run; continue it with --resume {folder}, or choose another --run.dir"
                 )
@@ -70,13 +74,34 @@ class RunWriter:
             raise ValueError(f"run.dir {folder} cannot be written ({error.strerror})") from None
         return cls(folder)
 
+    @classmethod
+    def create_for_loop(cls, folder: Path, loop: dict[str, Any]) -> RunWriter:
+        """Create the run directory of a training loop that is not `train`.
+
+        Args:
+            folder: of the run; an empty one may exist.
+            loop: contents of `loop.json`, see docs/run-directory.md.
+
+        Raises:
+            ValueError: the directory already holds a run, or cannot be written.
+        """
+        try:
+            if (folder / CONFIG).exists() or (folder / LOOP).exists():
+                raise ValueError(f"{folder} already holds a run; choose another directory")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / LOOP, loop)
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be written ({error.strerror})") from None
+        return cls(folder)
+
     def write_config(self, config: RunConfig) -> None:
         """Write the complete configuration, for `--recipe` and `--resume`."""
-        whole.write(self.folder / "config.toml", configuration.to_toml(config).encode())
+        whole.write(self.folder / CONFIG, configuration.to_toml(config).encode())
 
-    def write_environment(self, *, device: torch.device, world_size: int) -> None:
+    def write_environment(self, *, device: torch.device, world_size: int, program: str = "trainability") -> None:
         """Write versions, device, commit and command of the run."""
-        write_json(self.folder / ENVIRONMENT, environment(device=device, world_size=world_size))
+        facts = environment(device=device, world_size=world_size, program=program)
+        write_json(self.folder / ENVIRONMENT, facts)
 
     def write_init(self, table: list[LayerInit]) -> None:
         """Write the initialisation table."""
@@ -172,17 +197,26 @@ class RunWriter:
         if len(read_rows(self.folder / EVALUATIONS)) > 1 or (result is not None and result["step"] > 0):
             raise ValueError(
                 f"{self.folder} cannot be continued: {self.checkpoints} has no checkpoint, and the records go beyond the first"
-                f" one; start again with --recipe {self.folder / 'config.toml'}"
+                f" one; start again with --recipe {self.folder / CONFIG}"
             )
 
 
 def next_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
-    """Make the next free run directory: runs/digits-B-001, and so on; of two processes that ask at once, each gets its own.
+    """Make the next free run directory: runs/digits-B-001, and so on.
 
     Raises:
         OSError: it cannot be made.
     """
-    stem = f"{config.data.name}-{config.model.config}-"
+    return next_free(f"{config.data.name}-{config.model.config}", root)
+
+
+def next_free(name: str, root: Path = Path("runs")) -> Path:
+    """Make the next free directory NAME-001, and so on; of two processes that ask at once, each gets its own.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    stem = f"{name}-"
     root.mkdir(parents=True, exist_ok=True)
     taken = [match[1] for path in root.glob(f"{stem}*") if (match := re.fullmatch(r"(\d{1,9})", path.name.removeprefix(stem)))]
     for number in itertools.count(max(map(int, taken), default=0) + 1):
@@ -209,8 +243,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def environment(*, device: torch.device, world_size: int) -> dict[str, Any]:
-    """Describe the software and hardware of a run."""
+def environment(*, device: torch.device, world_size: int, program: str = "trainability") -> dict[str, Any]:
+    """Describe the software and hardware of a run; `program` and the arguments of this process are its command."""
     import torch
 
     packages: dict[str, str | None] = {}
@@ -221,7 +255,7 @@ def environment(*, device: torch.device, world_size: int) -> dict[str, Any]:
             packages[name] = None
     is_cuda = device.type == "cuda"
     return {
-        "command": ["trainability", *sys.argv[1:]],
+        "command": [program, *sys.argv[1:]],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -267,7 +301,8 @@ class Run:
 
     Attributes:
         folder: the directory.
-        config: complete.
+        config: complete; `None` for the run of another loop than `train`.
+        loop: what is known of that loop (`loop.json`); empty for a run of `train`.
         environment: versions, device, command.
         data: name, class_names, num_train, num_val, and per channel mean and std of the training images on 0-255.
         init: rows of the initialisation table.
@@ -281,7 +316,8 @@ class Run:
     """
 
     folder: Path
-    config: RunConfig
+    config: RunConfig | None = None
+    loop: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     init: list[dict[str, Any]] = field(default_factory=list)
@@ -293,11 +329,22 @@ class Run:
     evidence: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
 
+    @property
+    def train_config(self) -> RunConfig:
+        """The configuration, for what only a run of `train` can be asked.
+
+        Raises:
+            ValueError: it is the run of another loop.
+        """
+        if self.config is None:
+            raise ValueError(f"{self.folder} is the run of another training loop; only a run of train has a {CONFIG}")
+        return self.config
+
 
 def check_is_run(folder: Path | str) -> None:
     """Raise a one-line `ValueError` if a folder is not a run directory."""
-    if not (Path(folder) / "config.toml").is_file():
-        raise ValueError(f"{folder} is not a run directory: it has no config.toml")
+    if not any((Path(folder) / name).is_file() for name in (CONFIG, LOOP)):
+        raise ValueError(f"{folder} is not a run directory: it has neither {CONFIG} nor {LOOP}")
 
 
 def read_run(folder: Path | str) -> Run:
@@ -310,7 +357,8 @@ def read_run(folder: Path | str) -> Run:
     folder = Path(folder)
     return Run(
         folder=folder,
-        config=configuration.from_toml(folder / "config.toml"),
+        config=configuration.from_toml(folder / CONFIG) if (folder / CONFIG).is_file() else None,
+        loop=read_json(folder / LOOP, {}),
         environment=read_json(folder / ENVIRONMENT, {}),
         data=read_json(folder / "data.json", {}),
         init=read_json(folder / "init.json", []),

@@ -16,11 +16,11 @@ from typing import Any, Literal
 from trainability.config import nearest
 from trainability.disk import lock
 from trainability.formats import finite
-from trainability.training.record import ENVIRONMENT, EVALUATIONS, FINDINGS, check_is_run
+from trainability.training.record import CONFIG, ENVIRONMENT, EVALUATIONS, FINDINGS, LOOP, check_is_run
 from trainability.training.rows import read_json, read_rows
 
-State = Literal["finished", "stopped", "non-finite", "interrupted", "running", "killed", "damaged"]
-STATES: tuple[State, ...] = ("finished", "stopped", "non-finite", "interrupted", "running", "killed", "damaged")
+State = Literal["finished", "stopped", "non-finite", "interrupted", "failed", "running", "killed", "damaged"]
+STATES: tuple[State, ...] = ("finished", "stopped", "non-finite", "interrupted", "failed", "running", "killed", "damaged")
 
 ROOT = Path("runs")
 """Where `train` makes run directories, unless told otherwise."""
@@ -34,7 +34,8 @@ class RunSummary:
         name: of the run directory, relative to the folder that is listed.
         net: the configuration of VGG, or how a program of the user's own names its model.
         data: name of the data set.
-        state: finished, stopped (by `run.stop-on`), non-finite, interrupted (by Ctrl-C), running (a process holds the
+        state: finished, stopped (by `run.stop-on`), non-finite, interrupted (by Ctrl-C), failed (an error ended the
+            user's own loop), running (a process holds the
             directory), killed (none does, and no result was written), damaged.
         epoch: epochs done.
         epochs: epochs planned; `None` if the run's configuration does not say.
@@ -68,7 +69,7 @@ def run_folders(root: Path) -> Iterator[Path]:
         raise ValueError(f"{root}: no such folder; runs are listed below a folder, by default {ROOT}")
     for folder, below, files in os.walk(root):
         below.sort()
-        if "config.toml" in files:
+        if CONFIG in files or LOOP in files:
             below.clear()
             yield Path(folder)
 
@@ -88,7 +89,8 @@ def summarise(folder: Path, *, root: Path) -> RunSummary:
 
 
 def _summary(folder: Path, name: str) -> RunSummary:
-    settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    loop = read_json(folder / LOOP, {})
+    settings = {} if loop else tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
     evaluations = read_rows(folder / EVALUATIONS)
     findings = read_json(folder / FINDINGS, {})
     result = read_json(folder / "result.json", None)
@@ -97,7 +99,7 @@ def _summary(folder: Path, name: str) -> RunSummary:
     seconds = [spent for row in evaluations if (spent := finite(row.get("train_seconds"))) is not None]
     return RunSummary(
         name=name,
-        net=_setting(settings, "model", "config"),
+        net=loop["model"] if loop else _setting(settings, "model", "config"),
         data=_setting(settings, "data", "name"),
         state=_state(folder, result),
         epoch=last.get("epoch", 0),
@@ -138,9 +140,9 @@ def find_run(given: Path | str) -> Path:
     if path.exists():
         check_is_run(path)
         return path
-    if not path.is_absolute() and (ROOT / path / "config.toml").is_file():
+    if not path.is_absolute() and any((ROOT / path / name).is_file() for name in (CONFIG, LOOP)):
         return ROOT / path
     known = [str(folder.relative_to(ROOT)) for folder in run_folders(ROOT)] if ROOT.is_dir() else []
     near = nearest(str(given), known) if known else ""
     near = near if "did you mean" in near else "; trainability runs lists those below runs"
-    raise ValueError(f"{given}: no such run directory (it would hold a config.toml){near}")
+    raise ValueError(f"{given}: no such run directory (it would hold a {CONFIG} or {LOOP}){near}")

@@ -206,7 +206,6 @@ def read_evidence(run: Run) -> Evidence:
     Raises:
         ValueError: the file was changed or damaged.
     """
-    optim = run.config.optim
     if run.evidence is not None:
         kept = Evidence.from_dict(run.evidence)
         # Evidence is written at the end of every epoch; for a killed run, the steps since then are added.
@@ -216,24 +215,35 @@ def read_evidence(run: Run) -> Evidence:
     return Evidence(
         steps=tuple(_step(row, run) for row in run.steps),
         evaluations=tuple(
-            Evaluation(step=row["step"], split=split, loss=row[f"{name}_loss"], top1_error=row[f"{name}_top1_error"])
+            Evaluation(step=row["step"], split=split, loss=row.get(f"{name}_loss"), top1_error=row.get(f"{name}_top1_error"))
             for row in run.evaluations
             for split, name in (("train", "train"), ("validation", "val"))
+            if {f"{name}_loss", f"{name}_top1_error"} & set(row)
         ),
-        num_classes=len(run.data["class_names"]) if run.data else None,
-        optimizer=OptimizerSettings(
-            name="SGD", lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay, clip=optim.clip
-        ),
+        num_classes=len(run.data["class_names"]) if run.data else run.loop.get("num_classes"),
+        optimizer=_settings(run.config),
     )
 
 
+def _settings(config: RunConfig | None) -> OptimizerSettings | None:
+    if config is None:
+        return None
+    optim = config.optim
+    return OptimizerSettings(name="SGD", lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay, clip=optim.clip)
+
+
 def _step(row: dict, run: Run) -> StepRecord:
+    nan = float("nan")
+    if run.config is None:
+        # A number that is missing is unknown; null was not finite.
+        names = ("loss", "gradient_norm", "clip_ratio", "lr", "micro_batches", "skipped")
+        known: dict[str, Any] = {"loss": nan} | {name: nan if row[name] is None else row[name] for name in names if name in row}
+        return StepRecord(step=row["step"], **known)
     norm, optim = row["gradient_norm"], run.config.optim
     # Older versions did not record the number of micro-batches of a step; take the configuration's.
     of_process = math.ceil(optim.batch_size / run.environment.get("world_size", 1))
     usual = math.ceil(of_process / (optim.micro_batch_size or of_process))
     ratio = min(1.0, optim.clip / norm) if optim.clip is not None and norm else None
-    nan = float("nan")
     return StepRecord(
         step=row["step"],
         loss=nan if row["loss"] is None else row["loss"],

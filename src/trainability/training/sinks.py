@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainability.doctor.evidence import LogHistogram
+from trainability.doctor.layer_stats import LogHistogram
 
 
 class Sink(Protocol):
@@ -23,8 +23,8 @@ class Sink(Protocol):
         """Record a tensor's histogram: fractions of elements by magnitude."""
         ...
 
-    def text(self, step: int, name: str, text: str) -> None:
-        """Record a finding."""
+    def text(self, step: int, name: str, text: str, *, is_alert: bool) -> None:
+        """Record a finding; `is_alert`: it is worse than a hint, so whoever can call somebody does."""
         ...
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class TensorBoardSink:
             global_step=step,
         )
 
-    def text(self, step: int, name: str, text: str) -> None:
+    def text(self, step: int, name: str, text: str, *, is_alert: bool) -> None:
         """Record a finding."""
         self.writer.add_text(name, text, step)
 
@@ -81,14 +81,22 @@ class TensorBoardSink:
 
 
 class WandbSink:
-    """Writes to wandb, configured by its environment variables: `WANDB_MODE=offline` needs neither network nor key."""
+    """Writes to wandb, configured by its environment variables: `WANDB_MODE=offline` needs neither network nor key.
+
+    Where the program has a wandb run under way, its rows go into that run: they wait for the next row that the program logs,
+    because a row of our own would advance wandb's step, and the program's `log(..., step=)` would then come too late.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        """Start or continue the wandb run of a run directory."""
+        """Join the program's wandb run, or start or continue the one of a run directory."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # from wandb's dependencies
             import wandb
         self.wandb = wandb
+        self.is_joined = wandb.run is not None
+        if wandb.run is not None:
+            self.run = wandb.run
+            return
         # The id is stored, so that a resumed run continues the same curve.
         id_file = folder / "wandb-id.txt"
         run_id = id_file.read_text().strip() if id_file.exists() else uuid.uuid4().hex[:8]
@@ -97,24 +105,33 @@ class WandbSink:
             project="trainability", name=folder.name, dir=str(folder), id=run_id, resume="allow", config=dict(config)
         )
 
+    def _log(self, step: int, values: Mapping[str, Any]) -> None:
+        if self.is_joined:
+            self.run.log({**values, "trainability/step": step}, commit=False)
+        else:
+            self.run.log({**values, "step": step})
+
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record named numbers of a step."""
-        self.run.log({**values, "step": step})
+        self._log(step, values)
 
     def histogram(self, step: int, name: str, shares: LogHistogram) -> None:
         """Record a tensor's histogram: fractions of elements by magnitude."""
         import numpy as np
 
         occupied, edges = _occupied(shares)
-        self.run.log({name: self.wandb.Histogram(np_histogram=(np.array(occupied), np.array(edges))), "step": step})
+        self._log(step, {name: self.wandb.Histogram(np_histogram=(np.array(occupied), np.array(edges)))})
 
-    def text(self, step: int, name: str, text: str) -> None:
-        """Record a finding."""
-        self.run.log({name: text, "step": step})
+    def text(self, step: int, name: str, text: str, *, is_alert: bool) -> None:
+        """Record a finding; one worse than a hint is an alert of wandb too."""
+        self._log(step, {name: text})
+        if is_alert:
+            self.run.alert(title=name, text=f"step {step}: {text}")
 
     def close(self) -> None:
-        """Finish the wandb run."""
-        self.run.finish()
+        """Finish the wandb run, where it is our own."""
+        if not self.is_joined:
+            self.run.finish()
 
 
 SINKS: dict[str, Callable[[Path, Mapping[str, Any]], Sink]] = {"tensorboard": TensorBoardSink, "wandb": WandbSink}

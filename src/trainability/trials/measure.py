@@ -53,7 +53,7 @@ class Measured:
     @cached_property
     def losses(self) -> list[float]:
         """Mean cross-entropy of every step, with a division that the run itself made taken back; up to the first NaN."""
-        divisor = loss_divisor(self.run.config)
+        divisor = loss_divisor(self.run.train_config)
         found = []
         for row in self.run.steps:
             if row["loss"] is None:
@@ -172,7 +172,7 @@ def _number(value: Any) -> float | None:
 
 def _first_fall(seen: Measured) -> float | None:
     """Nats by which the first step would lower the loss if it were a plane: learning rate · min(norm, clip) · norm."""
-    optim, norm = seen.run.config.optim, seen.run.steps[0]["gradient_norm"] if seen.run.steps else None
+    optim, norm = seen.run.train_config.optim, seen.run.steps[0]["gradient_norm"] if seen.run.steps else None
     if norm is None:
         return None
     return optim.lr * norm * (norm if optim.clip is None else min(norm, optim.clip))
@@ -203,7 +203,7 @@ def _last_convolution_rms(seen: Measured) -> float | None:
 
 def _largest_gradient_late(seen: Measured) -> float | None:
     """At the log's own size only: gradients depend on the images' size, the classes and the width."""
-    data = seen.run.config.data
+    data = seen.run.train_config.data
     if not seen.run.layers or data.crop is None or data.crop < LOG_CROP:
         return None
     last = seen.run.layers[-1]["step"]
@@ -213,7 +213,7 @@ def _largest_gradient_late(seen: Measured) -> float | None:
 
 def _unclipped_steps(seen: Measured) -> float | None:
     """Steps over the clip threshold that were not clipped."""
-    clip = seen.run.config.optim.clip
+    clip = seen.run.train_config.optim.clip
     if clip is None or seen.run.evidence is None:
         return None
     steps = seen.run.evidence.get("steps") or []

@@ -222,7 +222,8 @@ def make(job: Job, root: Path, *, keep_weights: bool = False) -> bool:
 
 def _config_of(job: Job) -> RunConfig:
     assert job.variant is not None
-    return configure(TRIALS[job.trial], job.scale, job.variant, job.seed, places=job.places)
+    config = configure(TRIALS[job.trial], job.scale, job.variant, job.seed, places=job.places)
+    return replace(config, run=replace(config.run, rehearse_seconds=None))  # the book reads runs to their end
 
 
 def _has_ended(place: Path) -> bool:
@@ -234,9 +235,10 @@ def _has_ended(place: Path) -> bool:
 def _check_same(place: Path, config: RunConfig) -> None:
     """Refuse a run of another configuration, as an older version of the book leaves it."""
     stored = configuration.from_toml(place / "config.toml")
-    # Where the images lay has no part in what the run is.
+    # Where the images lay, and whether the start was rehearsed, have no part in what the run is.
     data = replace(config.data, path=stored.data.path, cache=stored.data.cache)
-    given = replace(config, data=data, run=replace(config.run, dir=stored.run.dir))
+    run = replace(config.run, dir=stored.run.dir, rehearse_seconds=stored.run.rehearse_seconds)
+    given = replace(config, data=data, run=run)
     if changed := configuration.differences(stored, given):
         raise ValueError(f"{place} holds another run ({changed[0]}); move it away, or choose another --dir")
 
@@ -279,7 +281,7 @@ def probe_config(plan: Plan) -> RunConfig:
             input=plan.input,  # type: ignore[arg-type]
         ),
         optim=OptimConfig(schedule="plateau"),
-        run=RunSettings(period=PERIOD),
+        run=RunSettings(period=PERIOD, rehearse_seconds=None),
     ).completed()
 
 

@@ -15,9 +15,9 @@ from rich.live import Live
 from trainability.doctor.view import verdict_title
 from trainability.formats import duration
 from trainability.terminal.console import plain_console
-from trainability.terminal.display import epoch_line
+from trainability.terminal.display import epoch_line, evaluation_line
 from trainability.watch.state import LiveRun
-from trainability.watch.view import ending, findings, is_silent, view
+from trainability.watch.view import ending, findings, is_silent, title, view
 
 _RESIZE_SECONDS = 0.2
 _TOLD = ("seen", "change", "more")  # parts of a finding that fit into a line
@@ -95,8 +95,8 @@ class EventLines:
         run = self.run
         if not self.has_begun:
             self.has_begun = True
-            config = run.config
-            yield f"VGG-{config.model.config} on {config.data.name}, {config.optim.epochs} epochs: {run.folder}"
+            epochs = f", {run.config.optim.epochs} epochs" if run.config is not None else ""
+            yield f"{title(run)}{epochs}: {run.folder}"
             if run.step is None and run.result is None:
                 yield "waiting for the first step"
         yield from (f"note: {problem}" for problem in run.problems if problem not in self.problems)
@@ -107,7 +107,7 @@ class EventLines:
         yield from self._findings()
         for row in run.evaluations:
             if row not in self.epochs:
-                yield epoch_line(row, run.config.optim.epochs)
+                yield epoch_line(row, run.config.optim.epochs) if run.config is not None else evaluation_line(row)
         self.epochs = list(run.evaluations)
         yield from self._silence()
         if run.result is not None:

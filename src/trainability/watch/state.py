@@ -11,7 +11,8 @@ from typing import Any
 from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.formats import finite
-from trainability.training.record import EVALUATIONS, FINDINGS, LAYERS, STEPS, check_is_run
+from trainability.training.record import CONFIG, EVALUATIONS, FINDINGS, LAYERS, LOOP, STEPS, check_is_run
+from trainability.training.rows import read_json
 from trainability.watch.tail import Tail, read_replaced
 
 MAX_SPANS = 1024
@@ -60,7 +61,8 @@ class LiveRun:
 
     Attributes:
         folder: run directory.
-        config: complete.
+        config: complete; `None` for the run of another loop than `train`.
+        loop: what is known of that loop; empty for a run of `train`.
         data: `data.json`; `None` before it is written.
         findings: the last diagnosis; `None` before it is written.
         result: how the run ended; `None` before it is written.
@@ -68,6 +70,7 @@ class LiveRun:
         errors: top-1 errors of the training steps.
         step: the newest step's row; `None` before it is written.
         images_per_second: newest recorded training speed.
+        steps_per_second: the same of another loop than `train`.
         first_nonfinite: first step whose loss or gradient norm was NaN or infinite.
         evaluations: a row per epoch.
         layers: rows of the newest sampled step.
@@ -82,10 +85,14 @@ class LiveRun:
         """
         check_is_run(folder)
         self.folder = folder
-        self.config: RunConfig = configuration.from_toml(folder / "config.toml").completed()
+        self.config: RunConfig | None = None
+        if (folder / CONFIG).is_file():
+            self.config = configuration.from_toml(folder / CONFIG).completed()
+        self.loop: dict[str, Any] = read_json(folder / LOOP, {})
+        numbered = "epoch" if self.config is not None else "step"
         self.tails = {
             STEPS: Tail(folder / STEPS, key="step"),
-            EVALUATIONS: Tail(folder / EVALUATIONS, key="epoch"),
+            EVALUATIONS: Tail(folder / EVALUATIONS, key=numbered, least=1 if self.config is not None else 0),
             LAYERS: Tail(folder / LAYERS, key="step", newest_bytes=LAYER_BYTES),
         }
         self.data: dict[str, Any] | None = None
@@ -104,12 +111,13 @@ class LiveRun:
         self.losses, self.errors = Means(), Means()
         self.step: dict[str, Any] | None = None
         self.images_per_second: float | None = None
+        self.steps_per_second: float | None = None
         self.first_nonfinite: int | None = None
 
     def _newest(self) -> float:
         """Return when a file was last written, in seconds since 1970."""
         times = []
-        for name in (*self.tails, FINDINGS, "data.json", "config.toml"):
+        for name in (*self.tails, FINDINGS, "data.json", CONFIG, LOOP):
             with contextlib.suppress(OSError):
                 times.append((self.folder / name).stat().st_mtime)
         return max(times, default=time.time())
@@ -121,8 +129,9 @@ class LiveRun:
         self.result = read_replaced(self.folder / "result.json", self.result)
         self.findings = read_replaced(self.folder / FINDINGS, self.findings)
         self.data = read_replaced(self.folder / "data.json", self.data)
-        with contextlib.suppress(OSError, ValueError):  # a resume may have raised the number of epochs
-            self.config = configuration.from_toml(self.folder / "config.toml").completed()
+        if self.config is not None:
+            with contextlib.suppress(OSError, ValueError):  # a resume may have raised the number of epochs
+                self.config = configuration.from_toml(self.folder / CONFIG).completed()
         num_rows = self._read(STEPS) + self._read(EVALUATIONS) + self._read(LAYERS)
         if num_rows or before != (self.data, self.findings, self.result, self.config):
             self.last_change = time.monotonic()
@@ -147,12 +156,13 @@ class LiveRun:
             self._forget_steps()
             self.num_restarts += 1
         for row in rows:
-            loss, norm = finite(row.get("loss")), finite(row.get("gradient_norm"))
+            loss, norm = finite(row.get("loss")), finite(row.get("gradient_norm", 0.0))  # unrecorded counts as finite
             self.losses.add(row["step"], loss)
             self.errors.add(row["step"], finite(row.get("top1_error")) if loss is not None else None)
             if self.first_nonfinite is None and (loss is None or norm is None):
                 self.first_nonfinite = row["step"]
             self.images_per_second = finite(row.get("images_per_second")) or self.images_per_second
+            self.steps_per_second = finite(row.get("steps_per_second")) or self.steps_per_second
             self.step = row
 
     @property
@@ -169,11 +179,13 @@ class LiveRun:
     @property
     def num_classes(self) -> int | None:
         """Number of classes; `None` if it is not recorded yet."""
-        return len(self.data["class_names"]) if self.data else None
+        return len(self.data["class_names"]) if self.data else self.loop.get("num_classes")
 
     @property
     def steps_per_epoch(self) -> int | None:
         """Steps per epoch; `None` if the number of images is not recorded and no epoch is finished."""
-        if self.data:
+        if self.data and self.config is not None:
             return math.ceil(self.data["num_train"] / self.config.optim.batch_size)
+        if self.config is None:
+            return None
         return self.evaluations[0]["step"] // self.evaluations[0]["epoch"] if self.evaluations else None

@@ -39,15 +39,16 @@ class Tail:
         problem: why the last read stopped early; `None` if it did not.
     """
 
-    def __init__(self, path: Path, *, key: str, newest_bytes: int | None = None) -> None:
+    def __init__(self, path: Path, *, key: str, least: int = 1, newest_bytes: int | None = None) -> None:
         """Begin at the start of a file, which need not exist yet.
 
         Args:
             path: of the file.
-            key: field that numbers the rows from 1.
+            key: field that numbers the rows.
+            least: smallest number.
             newest_bytes: the first read skips everything older than so many bytes.
         """
-        self.path, self.key, self.newest_bytes = path, key, newest_bytes
+        self.path, self.key, self.least, self.newest_bytes = path, key, least, newest_bytes
         self.problem: str | None = None
         self._forget()
 
@@ -110,7 +111,7 @@ class Tail:
             except ValueError:
                 row = None
             number = row.get(self.key) if isinstance(row, dict) else None
-            if not isinstance(number, int) or number < 1:
+            if not isinstance(number, int) or number < self.least:
                 self.problem = f"{self.path}: the line at byte {self.offset} is no record; the file was changed or damaged"
                 break
             rows.append(row)

@@ -59,15 +59,21 @@ def view(run: LiveRun, *, width: int, height: int) -> Group:
 
 def _title(run: LiveRun, width: int) -> list[Text]:
     """Draw the header: network, data and status; progress and newest numbers; verdict."""
-    config = run.config
     state, style = _state(run)
-    name = Text(f"VGG-{config.model.config} on {config.data.name}", style="bold")
+    name = Text(title(run), style="bold")
     room = width - len(name) - len(state) - 4
     folder = str(run.folder)
     folder = folder if len(folder) <= room else "…" + folder[len(folder) - room + 1 :] if room > 8 else ""
     first = name.append(f"  {folder}", "not bold dim")
     first.append(" " * max(width - len(first) - len(state), 1)).append(state, f"not dim {style}")
     return [first, _progress(run, width), *_verdict(run)]
+
+
+def title(run: LiveRun) -> str:
+    """Name the network and its data; of another loop than `train`, the model and the directory."""
+    if run.config is None:
+        return f"{run.loop.get('model', 'A model')} in {run.folder.resolve().name}"
+    return f"VGG-{run.config.model.config} on {run.config.data.name}"
 
 
 def _state(run: LiveRun) -> tuple[str, str]:
@@ -84,14 +90,18 @@ def _state(run: LiveRun) -> tuple[str, str]:
 def is_silent(run: LiveRun) -> bool:
     """Whether a run that has not ended has written nothing for longer than its steps take, and at least for a minute."""
     usual = 0.0
-    if run.images_per_second:
+    if run.steps_per_second:
+        usual = run.loop.get("every", 1) / run.steps_per_second
+    if run.images_per_second and run.config is not None:
         usual = run.config.run.log_every_steps * run.config.optim.batch_size / run.images_per_second
     return run.result is None and run.silent_seconds > max(60, 10 * usual)
 
 
 def _progress(run: LiveRun, width: int) -> Text:
-    epochs, per_epoch = run.config.optim.epochs, run.steps_per_epoch
     step = int(run.step["step"]) if run.step else 0
+    if run.config is None:
+        return _progress_of_loop(run, step)
+    epochs, per_epoch = run.config.optim.epochs, run.steps_per_epoch
     line = Text(f"epoch {len(run.evaluations)}/{epochs} done")
     if per_epoch:
         total = epochs * per_epoch
@@ -108,6 +118,16 @@ def _progress(run: LiveRun, width: int) -> Text:
     if speed and per_epoch and run.result is None and not is_silent(run) and run.data:
         left = (epochs * per_epoch - step) / per_epoch * run.data["num_train"] / speed
         line.append(f"  {duration(left)} left")
+    return line
+
+
+def _progress_of_loop(run: LiveRun, step: int) -> Text:
+    planned = run.loop.get("planned_steps")
+    line = Text(f"step {step:,}" + (f"/{planned:,}  {math.floor(100 * min(step / planned, 1))} %" if planned else ""))
+    if run.steps_per_second:
+        line.append(f"  {run.steps_per_second:,.3g} steps/s")
+        if planned and run.result is None and not is_silent(run):
+            line.append(f"  {duration(max(planned - step, 0) / run.steps_per_second)} left")
     return line
 
 
@@ -143,7 +163,8 @@ def ending(run: LiveRun) -> str:
         run: with a result.
     """
     assert run.result is not None
-    text = f"{run.result['status']} after {run.result['epoch']:,} epochs, {run.result['step']:,} steps"
+    epochs = f"{run.result['epoch']:,} epochs, " if "epoch" in run.result else ""
+    text = f"{run.result['status']} after {epochs}{run.result['step']:,} steps"
     if run.result.get("message"):
         text += f": {run.result['message']}"
     if run.result.get("best_top1_error") is not None:
@@ -179,6 +200,8 @@ def _figures(run: LiveRun, width: int, height: int) -> list[Text]:
     if not wide and height < 2 * _LOW:
         return _figure(run, "loss", run.losses, levels[0], each, height)
     rows = height if wide else height // 2
+    if not has_errors(run):
+        return _figure(run, "loss", run.losses, levels[0], width, height)
     loss = _figure(run, "loss", run.losses, levels[0], each, rows)
     error = _figure(run, "top1_error", run.errors, levels[1], each, rows)
     if not wide:
@@ -190,17 +213,23 @@ def _figures(run: LiveRun, width: int, height: int) -> list[Text]:
     return lines
 
 
+def has_errors(run: LiveRun) -> bool:
+    """Whether there is a top-1 error to draw: another loop than `train` need not tell any."""
+    return run.config is not None or any("val_top1_error" in row for row in run.evaluations)
+
+
 def _figure(run: LiveRun, key: str, means: Means, level: float | None, width: int, height: int) -> list[Text]:
     write: Callable[[float | None], str] = _loss if key == "loss" else _error
     heading = Text("loss" if key == "loss" else "top-1 error", style="bold", no_wrap=True)
     parts = []
     if run.evaluations:
         newest = run.evaluations[-1]
-        parts = [("train", newest[f"train_{key}"], TRAINING), ("val", newest[f"val_{key}"], VALIDATION)]
-    elif run.step:
+        both = [("train", f"train_{key}", TRAINING), ("val", f"val_{key}", VALIDATION)]
+        parts = [(word, newest[name], style) for word, name, style in both if name in newest]
+    elif run.step and key in run.step:
         parts = [("train", run.step[key], TRAINING)]
     parts += [("chance", level, CHANCE)] if level is not None else []
-    parts += [("now", run.step[key], TRAINING)] if run.step and run.evaluations else []
+    parts += [("now", run.step[key], TRAINING)] if run.step and run.evaluations and key in run.step else []
     for word, value, style in parts:
         text = f"  {word} {write(finite(value))}"
         if len(heading) + len(text) <= width:
@@ -209,7 +238,7 @@ def _figure(run: LiveRun, key: str, means: Means, level: float | None, width: in
     curves = [
         # One point per character: the noise of single steps would only fill the canvas.
         Curve(points=means.points(width), style=TRAINING),
-        Curve(points=[(row["step"], finite(row[f"val_{key}"])) for row in run.evaluations], style=VALIDATION),
+        Curve(points=[(row["step"], finite(row.get(f"val_{key}"))) for row in run.evaluations], style=VALIDATION),
     ]
     drawn = plot(curves, width=width, height=height - 2, last_x=step, level=level, level_style=CHANCE, label=write)
     return [heading, *drawn, _x_labels(run, width, step)]

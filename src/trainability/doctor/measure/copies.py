@@ -18,6 +18,11 @@ def copied(*objects: Any) -> tuple[Any, ...]:
         ValueError: one of them cannot be copied; the message says what `copy.deepcopy` said.
     """
     memo: dict[int, Any] = {}
+    for item in _leaves(objects):
+        # An optimizer by type whose constructor was never called: torch's copying patches the step of its class, for good.
+        is_wrapper = isinstance(item, torch.optim.Optimizer) and not hasattr(item, "_optimizer_step_pre_hooks")
+        if is_wrapper and type(item).__setstate__ is torch.optim.Optimizer.__setstate__:
+            raise ValueError(f"the optimizer cannot be copied: {type(item).__name__} wraps another one")
     for model in modules(objects):
         for module in model.modules():
             if isinstance(module, torch.jit.ScriptModule):
@@ -169,19 +174,10 @@ def _module_state(model: nn.Module) -> Callable[[], None]:
     parameters = list(model.parameters())
     gradients = [(p, p.grad, None if p.grad is None else _kept(p.grad), p.requires_grad) for p in parameters]
     modes = [(module, module.training) for module in model.modules()]
-    held = [
-        (module, dict(vars(module)), [(part, part.copy()) for part in _registries(module)])
-        for module in model.modules()
-        if not isinstance(module, torch.jit.ScriptModule)  # its attributes are not Python's
-    ]
+    put_attributes_back = keep_attributes(model)
 
     def restore() -> None:
-        for module, attributes, registries in held:
-            vars(module).clear()
-            vars(module).update(attributes)  # counters and tensors that forward keeps, a mode
-            for part, entries in registries:
-                part.clear()
-                part.update(entries)
+        put_attributes_back()
         for module, training in modes:
             module.training = training
         _write(tensors)
@@ -191,6 +187,30 @@ def _module_state(model: nn.Module) -> Callable[[], None]:
             p.grad = gradient
             if p.requires_grad != requires:
                 p.requires_grad_(requires)
+
+    return restore
+
+
+def keep_attributes(model: nn.Module) -> Callable[[], None]:
+    """Remembers the attributes of a model's modules (a hidden state, a count); call what it returns to put them back.
+
+    The values of parameters and buffers are not among them.
+    """
+    held = [
+        (module, type(module), dict(vars(module)), [(part, part.copy()) for part in _registries(module)])
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # its attributes are not Python's
+    ]
+
+    def restore() -> None:
+        for module, kind, attributes, registries in held:
+            if type(module) is not kind:  # a lazy module that got its weights
+                continue
+            vars(module).clear()
+            vars(module).update(attributes)
+            for part, entries in registries:
+                part.clear()
+                part.update(entries)
 
     return restore
 

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import Facts, Stacked, Unreached
+from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
+from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import evaluation_noise, leakage, sees_later
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
@@ -52,16 +54,17 @@ def look(
         seen = ForwardPass(plain, batch)
         with torch.enable_grad(), seen:
             loss = forward(plain, batch).sum()
-        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
+        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "the graph of the loss": lambda: {"graph": loss_graph(loss, plain, optimizer, original=plain_module(model))},
             "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
-            "answers that change by themselves": lambda: evaluation_noise(plain, seen.inputs) if seen.inputs else {},
-            "examples that influence each other": lambda: {"leakage": leakage(plain, seen.inputs)},
-            "tokens that see later ones": lambda: {"future": _future(plain, seen)},
+            "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
+            "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
+            "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
+            "tokens that see later ones": lambda: _tokens(seen),
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
@@ -93,7 +96,35 @@ def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
         # Log-probabilities have many makers: log_softmax, the logarithm of a softmax, x - logsumexp(x).
         sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
         form = "log_probabilities" if float(sums.min()) < 0.05 else form
-    return {"task_loss": task.loss, "task_form": form, "negated_task": negated.loss if negated.loss != "nll_loss" else None}
+    return {
+        "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
+        "rows_off_one": _rows_off_one(seen, task.loss),
+        "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
+        "task_form": form,
+        "negated_task": negated.loss if negated.loss != "nll_loss" else None,
+    }
+
+
+def _is_misread(seen: ForwardPass, loss: float) -> bool:
+    """Whether the loss is the cross-entropy of (batch, length, classes) viewed as (batch, classes, length)."""
+    output, target = seen.output, seen.target()
+    if output is None or target is None or output.dim() != 3 or target.is_floating_point() or target.shape != output.shape[:2]:
+        return False
+    length, classes = output.shape[1:]
+    if target.numel() == 0 or int(target.min()) < 0 or int(target.max()) >= classes or min(length, classes) < 2:
+        return False
+    viewed = output.detach().double().reshape(len(output), classes, length)
+    return math.isclose(float(nn.functional.cross_entropy(viewed, target.long())), loss, rel_tol=1e-4)
+
+
+def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
+    """Share of rows whose targets are not one mark in all, though the outputs of a row sum to 1."""
+    output, target = seen.output, seen.target()
+    if loss != "binary_cross_entropy" or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
+        return None
+    if output.shape != target.shape or bool(((output.detach().float().sum(dim=1) - 1).abs() > 1e-3).any()):
+        return None
+    return float(((target.float().sum(dim=1) - 1).abs() > 1e-3).float().mean())
 
 
 def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
@@ -155,7 +186,7 @@ def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
     handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in names]
     try:
         with torch.no_grad():
-            model(*seen.inputs)
+            seen.callable_model()(*seen.inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -194,8 +225,8 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
-def _future(model: nn.Module, seen: ForwardPass) -> float | None:
-    """Only where a tensor of the batch is an input shifted by one: then the task is to say what comes next."""
+def _tokens(seen: ForwardPass) -> dict[str, Any]:
+    """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
             continue
@@ -205,8 +236,10 @@ def _future(model: nn.Module, seen: ForwardPass) -> float | None:
             for time in (1, 0):
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return sees_later(model, seen.inputs, position, time=time)
-    return None
+                    return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
+            if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
+                return {"unshifted": sees_later(seen.callable_model(), seen.inputs, position) == 0.0}
+    return {}
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ _ELEMENTWISE = frozenset(
     {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
+_DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
@@ -30,10 +32,14 @@ class ForwardPass(TorchFunctionMode):
     """One forward pass and loss, watched: what goes into the model and its layers, and what the loss sets against what.
 
     Attributes:
-        inputs: positional arguments of the model's first call.
+        inputs: positional arguments of the model's first call; where there are none, those by name, without labels that it
+            can do without.
+        names: of the latter; empty for positional ones.
         output: first tensor that it returned.
         returned: all tensors that it returned.
         called: names of modules that ran.
+        distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
+            without, of the same shape; its name, and the two.
     """
 
     def __init__(self, model: nn.Module, batch: Any) -> None:
@@ -41,6 +47,7 @@ class ForwardPass(TorchFunctionMode):
         self.model = model
         self.batch = list(tensors(batch))
         self.inputs: tuple[Any, ...] = ()
+        self.names: tuple[str, ...] = ()
         self.output: Tensor | None = None
         self.returned: list[Tensor] = []
         self.called: dict[str, None] = {}
@@ -49,13 +56,14 @@ class ForwardPass(TorchFunctionMode):
         self._span = max((float(t.max() - t.min()) for _, t in self.batch if id(t) in self._words), default=None)
         self._was_cast = self._was_looked_up = False
         self._pair: tuple[Tensor, Tensor] | None = None
+        self.distance: tuple[str, Tensor, Tensor] | None = None
         self._constant: dict[str, bool] = {}
         self._handles: list[Any] = []
 
     def __enter__(self) -> ForwardPass:
-        self._handles = [self.model.register_forward_hook(self._on_output)]
+        self._handles = [self.model.register_forward_hook(self._on_output, with_kwargs=True)]
         for name, module in self.model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._on_layer(name)))
+            self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
         super().__enter__()
         return self
 
@@ -64,16 +72,20 @@ class ForwardPass(TorchFunctionMode):
         for handle in self._handles:
             handle.remove()
 
-    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _on_output(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self.output is None:
-            self.inputs, self.output = args, first_tensor(output)
+            self.names = () if args else tuple(name for name in kwargs if "label" not in name or _is_needed(module, name))
+            self.inputs = args or tuple(kwargs[name] for name in self.names)
+            self.output = first_tensor(output)
             self.returned = [tensor for _, tensor in tensors(output)]
 
-    def _on_layer(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def seen(module: nn.Module, args: Any) -> None:
+    def _on_layer(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
             own = any(p.dim() > 1 for p in module.parameters(recurse=False))
-            if not args or not own or isinstance(module, (*RECURRENT, nn.Embedding, nn.EmbeddingBag)):
+            # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
+            has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
+            if not args or not own or has_state or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 return
             given = args[0]
             if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
@@ -90,6 +102,16 @@ class ForwardPass(TorchFunctionMode):
             self._follow_words(name, args, kwargs)
         if self.output is not None and self._pair is None and name in _ELEMENTWISE:
             self._compare(args)
+        if self.output is not None and self.distance is None and name in _DISTANCES and len(args) > 1:
+            a, b = args[:2]
+            if (
+                isinstance(a, Tensor)
+                and isinstance(b, Tensor)
+                and a.shape == b.shape
+                and a.requires_grad
+                and not b.requires_grad
+            ):
+                self.distance = (name, a, b)
         result = func(*args, **kwargs)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
@@ -111,9 +133,16 @@ class ForwardPass(TorchFunctionMode):
             return
         assert self.output is not None
         targets = [tensor.shape for _, tensor in self.batch]
+        returned = {id(tensor) for tensor in self.returned}
         for output, target in ((a, b), (b, a)):
-            if output.shape == self.output.shape and target.shape in targets:
+            # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself.
+            column = id(output) in returned and output.shape == (len(output), 1) and target.dim() == 1
+            if column or (output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
+
+    def callable_model(self) -> nn.Module:
+        """The model, to be called with `inputs` in their order."""
+        return _ByName(self.model, self.names) if self.names else self.model
 
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
@@ -126,13 +155,14 @@ class ForwardPass(TorchFunctionMode):
     def facts(self) -> dict[str, Any]:
         """The fields that need nothing but the pass."""
         target, broadcast = self.target(), None
+        output = self._pair[0] if self._pair is not None else self.output
         if self._pair is not None:
             shape = tuple(torch.broadcast_shapes(self._pair[0].shape, self._pair[1].shape))
             broadcast = shape if torch.Size(shape).numel() > self._pair[0].numel() else None
         words = self._span if self._was_cast and not self._was_looked_up else None
         weighted = (name for name in self.called if any(p.dim() > 1 for p in own_parameters(self.model, name)))
         facts = {
-            "output_shape": tuple(self.output.shape) if self.output is not None else (),
+            "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
@@ -144,6 +174,10 @@ class ForwardPass(TorchFunctionMode):
             facts |= {"input_mean": float(given.detach().mean()), "input_std": float(given.detach().float().std())}
         if self.output is not None and self.output.is_floating_point():
             facts["output_rms"] = float(statistics.rms(self.output.detach().float()))
+        in_batch = target is not None and target.is_floating_point()
+        if self.distance is not None and not in_batch:  # a target that the loss makes itself, such as a reward
+            target = self.distance[2]
+            facts["output_rms"] = float(statistics.rms(self.distance[1].detach().float()))
         if target is not None and target.is_floating_point() and target.numel() > 0:
             values = target.detach().float()
             facts |= {
@@ -153,6 +187,22 @@ class ForwardPass(TorchFunctionMode):
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
         return facts
+
+
+class _ByName(nn.Module):
+    """A model whose arguments are given by name, called with their values in order."""
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *values: Any) -> Any:
+        return self.model(**dict(zip(self.names, values, strict=True)))
+
+
+def _is_needed(model: nn.Module, name: str) -> bool:
+    taken = inspect.signature(model.forward).parameters.get(name)
+    return taken is not None and taken.default is inspect.Parameter.empty
 
 
 def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:

@@ -86,6 +86,7 @@ def loss_graph(
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
+        swapped=_is_swapped(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
     )
@@ -142,6 +143,15 @@ def _head(root: Any) -> tuple[str | None, str | None, int | None]:
     if not found:
         return None, None, None
     return min(found, key=lambda row: (row[1] is None, row[0] == "nll" and row[1] == "log_softmax"))
+
+
+def _is_swapped(root: Any) -> bool:
+    """Binary cross-entropy is no symmetric function: its first argument is the output."""
+    binary = (node for node in _nodes_of_loss(root) if _name(node).startswith("BinaryCrossEntropy"))
+    return any(
+        len(node.next_functions) > 1 and node.next_functions[0][0] is None and node.next_functions[1][0] is not None
+        for node in binary
+    )
 
 
 def _nodes_of_loss(root: Any) -> Iterator[Any]:

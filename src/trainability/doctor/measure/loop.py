@@ -1,6 +1,7 @@
 """The body of a training loop in any of its forms, stepped and watched."""
 
 import contextlib
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.measure.copies import keep_groups, keep_variables, modules, optimizers, put_back
+from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
+from trainability.doctor.measure.statistics import local
+from trainability.doctor.measure.workspace import set_training
 
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
@@ -38,6 +42,10 @@ class Loop:
         rate: largest learning rate of the optimizer that stepped last.
         watching: whether what runs now is the loop's own.
         reached: ids of parameters that had a gradient when an optimizer stepped.
+        scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
+        schedule_steps: steps of the scheduler for each that the body makes.
+        opposed: a backward pass came through what one optimizer trains, and only another stepped on it: losses of their own, as
+            in a GAN. Without that, the updates of several optimizers are one update.
     """
 
     def __init__(
@@ -51,11 +59,18 @@ class Loop:
         step: Step | None,
         clip: float | None,
         others: Sequence[Any] = (),
+        scale: float = 1.0,
+        schedule_steps: int = 1,
     ) -> None:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.scale, self.schedule_steps = scale, schedule_steps
+        self._own_rates: dict[int, list[Any]] = {}  # of an optimizer, while it steps
         self.models, self.optimizers = modules(model), optimizers(optimizer)
         self.step, self.clip, self.others, self.notes = step, clip, others, []
-        self._start_variables = keep_variables(step, training_step)
+        if step is None:
+            for part in self.models:
+                set_training(part, True)
+        self._start_variables = [keep_variables(step, training_step), *map(keep_attributes, self.models)]
         self.forward_only = training_step or (_usual_loss(loss_fn) if loss_fn is not None else None)
         prefixes = [f"{i}." if len(self.models) > 1 else "" for i in range(len(self.models))]
         if isinstance(model, dict):
@@ -77,6 +92,9 @@ class Loop:
         self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
         self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
         self._began: set[int] = set()  # optimizers that have stepped
+        self.opposed = False
+        self._through: set[int] = set()  # optimizers whose part was in a backward pass since one stepped
+        self._waiting: set[int] = set()  # those of them that another left behind when it stepped
         self.watching = True
 
     # ------------------------------------------------------------------------------------------------------ running
@@ -84,6 +102,18 @@ class Loop:
     def run(self, batch: Any) -> float | None:
         """One pass through the body; returns its loss."""
         self.calls, self.norm = 0, None
+        schedulers = [
+            item for item in (self.scheduler, *self.others) if isinstance(item, LRScheduler) and self.schedule_steps > 1
+        ]
+        epochs = [scheduler.last_epoch for scheduler in schedulers]
+        loss = self._body(batch)
+        for scheduler, epoch in zip(schedulers, epochs, strict=True):
+            if scheduler.last_epoch != epoch and not isinstance(scheduler, ReduceLROnPlateau):
+                for _ in range(self.schedule_steps - 1):
+                    scheduler.step()
+        return loss
+
+    def _body(self, batch: Any) -> float | None:
         if self.step is not None:
             return _number(self.step(self.model, self.optimizer, batch))
         assert self.forward_only is not None
@@ -110,26 +140,38 @@ class Loop:
         return _number(loss)
 
     def loss(self, batch: Any, *, afresh: bool = False) -> Tensor:
-        """The loss on a batch without a step; buffers, gradients, modes and variables of the body are as before it.
+        """The loss on a batch without a step.
 
         Args:
             batch: any.
-            afresh: with the variables that the body had before its first step: without the hidden state that it carries.
+            afresh: see `undisturbed`.
         """
-        buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
-        restore = keep_variables(self.step, self.forward_only)
-        if afresh:
-            self._start_variables()
-        self.watching = False
-        try:
+        with self.undisturbed(afresh=afresh):
             if self.forward_only is None:
                 return torch.tensor(self._dry_run(batch), dtype=torch.float32)
             with contextlib.suppress(RuntimeError), torch.no_grad():
                 return scalar(self.forward_only(self.model, batch))
             return scalar(self.forward_only(self.model, batch)).detach()  # a loss with gradients inside (a penalty)
+
+    @contextlib.contextmanager
+    def undisturbed(self, *, afresh: bool) -> Iterator[None]:
+        """What runs inside is not watched; buffers, and variables of body and modules, are put back.
+
+        Args:
+            afresh: it runs with the variables that these had before the first step: without the hidden state that they carry.
+        """
+        buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
+        restore = [keep_variables(self.step, self.forward_only), *map(keep_attributes, self.models)]
+        if afresh:
+            for action in self._start_variables:
+                action()
+        self.watching = False
+        try:
+            yield
         finally:
             self.watching = True
-            restore()
+            for action in restore:
+                action()
             with torch.no_grad():
                 for buffer, old in buffers:
                     buffer.copy_(old)
@@ -171,8 +213,13 @@ class Loop:
                 if isinstance(module, _ACTS_IN_TRAINING):
                     handles.append(module.register_forward_pre_hook(self._on_layer(name)))
         handles += [p.register_hook(self._on_gradient(p)) for p in self.parameters.values()]
+        if len(self.optimizers) > 1:
+            handles += self._watch_parts()
         for optimizer in self.optimizers:
             handles.append(optimizer.register_step_pre_hook(self._on_step))
+            if self.scale != 1.0:
+                handles.append(optimizer.register_step_pre_hook(self._scale_rates))
+                handles.append(optimizer.register_step_post_hook(self._own_rates_back))
         try:
             yield
         finally:
@@ -191,26 +238,61 @@ class Loop:
 
         return seen
 
+    def _watch_parts(self) -> Iterator[Any]:
+        """Hooks that tell which optimizers' parts a backward pass comes through; a part may be frozen meanwhile."""
+        owner = {id(p): id(each) for each in self.optimizers for group in each.param_groups for p in group["params"]}
+        for p in self.parameters.values():
+            if id(p) in owner:
+                yield p.register_hook(functools.partial(self._came_through, owner[id(p)]))
+        for part in self.models:
+            for module in part.modules():
+                for key in {owner[id(p)] for p in module.parameters(recurse=False) if id(p) in owner}:
+                    yield module.register_forward_hook(functools.partial(self._on_part, key))
+
+    def _on_part(self, key: int, module: nn.Module, args: Any, output: Any) -> None:
+        found = first_tensor(output)
+        if self.watching and found is not None and found.requires_grad:
+            found.register_hook(functools.partial(self._came_through, key))
+
+    def _came_through(self, key: int, gradient: Tensor) -> None:
+        if self.watching:
+            self.opposed |= bool(self._waiting)
+            self._waiting.clear()
+            self._through.add(key)
+
     def _on_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def seen(gradient: Tensor) -> None:
             key, found = id(parameter), parameter.grad
             if not self.watching or key in self._cleared:
                 return
-            if found is None or not bool(found.any()):
+            if found is None or not bool(local(found).any()):
                 self._cleared.add(key)
             elif key not in self._old:
-                self._old[key] = float(torch.linalg.vector_norm(found))
+                self._old[key] = _norm(found)
 
         return seen
 
     def _on_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.reached |= {id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None}
-        norm = math.hypot(*(float(torch.linalg.vector_norm(g.float())) for g in gradients)) if gradients else 0.0
+        norm = math.hypot(*map(_norm, gradients)) if gradients else 0.0
         self.norm = norm if self.norm is None else math.hypot(self.norm, norm)
         self.rate = max(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
         self.calls += 1
+        self._waiting = (self._waiting | self._through) - {id(optimizer)}
+        self._through.clear()
         self._judge({id(p) for group in optimizer.param_groups for p in group["params"]}, id(optimizer))
+
+    def _scale_rates(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._own_rates[id(optimizer)] = [group.get("lr") for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            if group.get("lr") is not None:
+                group["lr"] = self.scale * group["lr"]
+
+    def _own_rates_back(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, self._own_rates.pop(id(optimizer), ()), strict=True):
+            if rate is not None:
+                group["lr"] = rate
 
     def _judge(self, parameters: set[int], optimizer: int) -> None:
         old = [norm for key, norm in self._old.items() if key in parameters and key not in self._cleared]
@@ -221,6 +303,10 @@ class Loop:
         self._began.add(optimizer)
         self._cleared -= parameters
         self._old = {key: norm for key, norm in self._old.items() if key not in parameters}
+
+
+def _norm(gradient: Tensor) -> float:
+    return float(torch.linalg.vector_norm(local(gradient).float()))
 
 
 def _usual_loss(loss_fn: LossFn) -> TrainingStep:
@@ -253,4 +339,4 @@ def scalar(value: Any) -> Tensor:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(scalar(value).detach())
+    return float(value) if isinstance(value, int | float) else None if value is None else float(scalar(value).detach())

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.continuing import keep_prescriptions
+from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
-from trainability.doctor.measure.graph import loss_graph
+from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.processes import ProcessWatch
 from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, gauges_of, to_host
@@ -74,7 +75,7 @@ class Monitor:
             raise ValueError(f"every is {every} and accumulation {accumulation}; both must be at least 1")
         if first_step is not None and first_step < 1:
             raise ValueError(f"first_step is {first_step}; steps count from 1")
-        self._before = _known(before)
+        self._before = known_before(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = plain_module(model)
         self._optimizer = next(iter(optimizers(optimizer)), None)
@@ -90,6 +91,7 @@ class Monitor:
         self._sampler.on_inputs, self._sampler.watch.on_wrapper = self._processes.on_model, self._processes.on_wrapper
         self._next_sample = -(-self._num_steps // every) * every
         self._first_writes: int | None = None
+        self._managed: set[int] = set()
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
@@ -97,10 +99,7 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[tuple[Tensor, bool, dict[str, Any]]] = []
         self._handles: list[Any] = []
-        self._is_entered = False
-        self._was_called = False
-        self._has_failed = False
-        self._has_unseen = False
+        self._is_entered = self._was_called = self._has_failed = self._has_unseen = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -110,6 +109,7 @@ class Monitor:
         self._clip_ratio: Tensor | None = None
         self._expected_lr: float | None = None
         self._is_stepping = False
+        self._num_complete, self._clips_later = 0, False
 
     def __enter__(self) -> Monitor:
         self._is_entered, self._was_called = True, False
@@ -164,6 +164,11 @@ class Monitor:
             )
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
+
+    def forget_other_step(self) -> None:
+        """Forgets a backward pass through this model that belonged to another optimizer's step."""
+        if self._sampler.is_armed and self._sampler.has_backward and not self._micro:
+            self._guarded(self._sampler.arm)
 
     def record_evaluation(
         self,
@@ -238,7 +243,8 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._sampler.gauges = gauges_of(self._trained())
+            self._managed = managed_parameters(self._optimizer)
+            self._sampler.gauges = gauges_of(self._stepped())
             self._processes.arm()
             self._sampler.watch.wrapper = self._processes.wrapper
             self._sampler.arm()
@@ -247,16 +253,22 @@ class Monitor:
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
 
+    def _stepped(self) -> list[nn.Parameter]:  # nobody clears the gradients of the others, which grow and harm nothing
+        return [p for p in self._trained() if id(p) in self._managed] or self._trained()
+
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
-        if self._is_stepping and self._micro:
+        if self._is_stepping and self._num_complete:
+            self._num_complete += 1
             return  # a closure that the optimizer evaluates again; the step's loss is that of its first pass
-        if grad_scale is not None and len(self._micro) >= self._accumulation:
+        was_complete = len(self._micro) >= self._accumulation if is_last is None else self._num_complete > 0
+        if grad_scale is not None and was_complete:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
         parameters = self._trained()
         device = parameters[0].device if parameters else "cpu"
         if self._facts is None and isinstance(loss, Tensor):
-            self._facts = Facts(graph=loss_graph(loss, self._plain, self._optimizer))  # the first loss tells
+            graph = loss_graph(loss, self._plain, self._optimizer)  # the first loss tells
+            self._facts = Facts(graph=graph, **dropout_facts(self._plain))
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
@@ -268,8 +280,10 @@ class Monitor:
             self._processes.after_backward(is_last=is_last)
         if not is_last:
             return
+        self._num_complete += 1
+        self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
         scale = 1.0 if grad_scale is None else grad_scale
-        gradients = [statistics.local(p.grad) for p in parameters if p.grad is not None]
+        gradients = [statistics.local(p.grad) for p in self._stepped() if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
         if (len(gradients) < len(parameters) or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
@@ -287,6 +301,9 @@ class Monitor:
 
     def _before_step(self) -> None:
         self._is_stepping = True
+        self._compare_gauges()
+
+    def _compare_gauges(self) -> None:
         after = gauge_norm(self._sampler.gauges)
         if self._gauges_before is not None and after is not None:
             # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
@@ -304,6 +321,8 @@ class Monitor:
                 )
             self._is_stepping = False
             return
+        if self._clips_later and self._num_complete == 1:
+            self._compare_gauges()
         missing = torch.full((), math.nan, device=self._micro[0].device)
         values = [torch.stack(self._micro).mean(), self._norm, self._clip_ratio]
         row = torch.stack([missing if v is None else v.to(missing.device) for v in values])
@@ -341,8 +360,10 @@ class Monitor:
             elif (unseen := self._sampler.unseen()) is not None and not self._has_unseen:
                 self._has_unseen = True  # named at the first sample; the later ones are alike
                 self._note(f"outputs of {unseen}; their weights and gradients are watched")
+            self._kept(sample)
 
     def _keep_steps(self, numbers: dict[Hashable, list[float]]) -> None:
+        first = len(self._steps)
         for _, has_norm, facts in self._pending:
             loss, norm, ratio = numbers[facts["step"]]
             self._steps.append(
@@ -354,6 +375,7 @@ class Monitor:
                 )
             )
         self._pending.clear()
+        self._kept(self._steps[first:])
         if len(self._steps) > _FIRST_STEPS + 2 * _RECENT_STEPS:
             del self._steps[_FIRST_STEPS:-_RECENT_STEPS]
         if len(self._samples) > 2 * _RECENT_SAMPLES:
@@ -374,13 +396,7 @@ class Monitor:
                 step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields
             )
         )
+        self._kept(self._evaluations[-1])
 
-
-def _known(before: Any) -> Evidence:
-    if before is None:
-        return Evidence()
-    if isinstance(before, Diagnosis):
-        return before.evidence
-    if isinstance(before, (Evidence, ProbeResult)):
-        return Evidence.of(before)
-    raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")
+    def _kept(self, news: list[StepRecord] | Sample | Evaluation) -> None:
+        """Called with what was just read, for a subclass that writes it down."""

@@ -1,6 +1,7 @@
 """One forward and backward pass on one batch: predicted against measured, layer by layer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import copied, optimizers
 from trainability.doctor.measure.hooks import Watch
+from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.probe_answers import Answers, answers, loss_facts
 from trainability.doctor.measure.probe_layers import growth_facts, layer_rows
@@ -68,34 +70,117 @@ def probe(
     _check_batch(model, images, labels)
     with workspace(model, loss_fn, (images, labels)) as place:
         settings = _settings(model, optimizer, clip, planned_steps)
-        return _measured(place, settings, precision, at_start=at_start, overfit_steps=overfit_steps)
+        plain, (images, labels) = place.model, place.batch
+        _start(plain)
+        _materialise(plain, images)
+
+        def run() -> tuple[Any, Tensor]:
+            output = call_model(plain, images)
+            return output, _scalar_loss(place.loss_fn, output, labels)
+
+        found = _measured(place, images, run, lambda output, loss: answers(output, labels, loss), labels, settings, precision)
+        more = _overfit(place, overfit_steps) if overfit_steps else {}
+        return replace(found, at_start=at_start, **more)
+
+
+def probe_step(
+    model: nn.Module,
+    training_step: Callable[[Any, Any], Any],
+    batch: Any,
+    *,
+    optimizer: torch.optim.Optimizer | OptimizerSettings | None = None,
+    clip: float | None = None,
+    planned_steps: int | None = None,
+    precision: torch.dtype = torch.float32,
+    at_start: bool = True,
+) -> ProbeResult:
+    """As `probe`, for a loss that a training step computes: what the model takes and returns is read off its first call.
+
+    Args:
+        model: that the step calls as a whole, `model(...)`.
+        training_step: of (model, batch): the loss.
+        batch: on the model's device, as the loop draws it. Its labels are found where their cross-entropy is the loss.
+        optimizer: see `probe`.
+        clip: see `probe`.
+        planned_steps: see `probe`.
+        precision: see `probe`.
+        at_start: see `probe`.
+
+    Returns:
+        The measurements. Model, gradients, buffers, modes and random state are as before.
+
+    Raises:
+        ValueError: the step does not call the model as a whole, or its loss reaches no parameter.
+    """
+    with workspace(model, training_step, batch) as place:
+        settings = _settings(model, optimizer, clip, planned_steps)
+        plain, batch = place.model, place.batch
+        _start(plain)
+
+        def run() -> tuple[Any, Tensor]:
+            with call:
+                loss = scalar(place.loss_fn(plain, batch))
+            _check_reached(loss)
+            output, call.output = call.output, None  # nothing keeps the graph
+            return output, loss
+
+        with _FirstCall(plain) as call, randomness_restored():
+            place.loss_fn(plain, batch)  # gives lazy layers their weights, too
+        if call.inputs is None:
+            raise ValueError("training_step does not call the model itself, as model(...); its layers are not followed")
+        # In a tuple, an output is believed to be logits only where a cross-entropy of them is the loss.
+        known = lambda output, loss: answers((output,), batch, loss)  # noqa: E731
+        return replace(_measured(place, call.inputs, run, known, None, settings, precision), at_start=at_start)
+
+
+class _FirstCall:
+    """What a model takes and returns when it is called first, inside the `with` block."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.inputs, self.output = model, None, None
+
+    def __enter__(self) -> "_FirstCall":
+        self.was_called = False
+        self.handle = self.model.register_forward_hook(self._seen, with_kwargs=True)
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self.handle.remove()
+
+    def _seen(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if self.was_called:
+            return
+        self.was_called, self.output = True, output
+        self.inputs = (args[0] if len(args) == 1 else args) if args else kwargs
+
+
+def _start(model: nn.Module) -> None:
+    set_training(model, True)
+    _dropout_off(model)
 
 
 def _measured(
     place: Workspace,
+    images: Any,
+    run: Callable[[], tuple[Any, Tensor]],
+    known: Callable[[Any, float], Answers],
+    labels: Any,
     settings: OptimizerSettings | None,
     precision: torch.dtype,
-    *,
-    at_start: bool,
-    overfit_steps: int | None,
 ) -> ProbeResult:
-    plain, (images, labels) = place.model, place.batch
-    set_training(plain, True)
-    _dropout_off(plain)
-    _materialise(plain, images)
+    plain = place.model
     structure, notes = _follow(plain, images)
     prediction = predict(structure, signal.weight_moments(plain), _moments(images)) if structure else None
     watch = Watch(plain, output=lambda z: statistics.activation_stats(z.reshape(1, -1))[0], gradient=statistics.rms)
     watch.attach()
     try:
-        output = call_model(plain, images)
-        loss = _scalar_loss(place.loss_fn, output, labels)
+        output, loss = run()
         loss.backward()
     finally:
         watch.detach()
     if not any(parameter.grad is not None for parameter in plain.parameters()):
         raise ValueError("the loss does not depend on any trainable parameter; is the model frozen or under no_grad()?")
-    found = answers(output, labels, float(loss.detach()))
+    found = known(output, float(loss.detach()))
     facts = {**_input_facts(images), **loss_facts(loss, found, labels)}
     rows = found.logits.shape[1] if found.logits is not None else 10
     norm, growth, plateau = growth_facts(plain, prediction, settings, facts["batch_size"], rows)
@@ -113,14 +198,12 @@ def _measured(
         notes=(*place.notes, *notes, *(prediction.notes if prediction else ()), *unseen, *leakage_notes),
         predicted_logit_rms=prediction.logit_rms if prediction and found.logits is not None else None,
         precision=str(precision).removeprefix("torch."),
-        at_start=at_start,
         optimizer=settings,
         predicted_loss=_predicted_loss(prediction, found),
         leakage=leakage,
         gradient_norm=norm,
         plateau_steps=plateau,
         **facts,
-        **(_overfit(place, overfit_steps) if overfit_steps else {}),
     )
 
 
@@ -182,9 +265,13 @@ def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss_fn returned {shape}; expected a tensor with one number (take its mean)")
+    _check_reached(loss)
+    return loss.reshape(())
+
+
+def _check_reached(loss: Tensor) -> None:
     if not loss.requires_grad:
         raise ValueError("the loss does not depend on any trainable parameter; is the model frozen or under no_grad()?")
-    return loss.reshape(())
 
 
 def _input_facts(images: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.evidence import LayerStats, OptimizerSettings
+from trainability.doctor.evidence import OptimizerSettings
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.hooks import Watch, activation_fields

@@ -19,7 +19,6 @@ from trainability.doctor.measure.copies import copied, modules, optimizers, put_
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
-from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -47,6 +46,8 @@ def rehearse(
     planned_steps: int | None = None,
     max_steps: int = 100,
     seconds: float = 10.0,
+    scale: float = 1.0,
+    schedule_steps: int = 1,
 ) -> Rehearsal:
     """Rehearse a training loop.
 
@@ -65,6 +66,8 @@ def rehearse(
         planned_steps: length of the run.
         max_steps: at most as many steps, and no more than planned.
         seconds: at most about as long.
+        scale: learning rates are multiplied by it; at another than 1, critical steps are not measured.
+        schedule_steps: steps of the scheduler for each that the loop makes.
 
     Returns:
         What was seen. Models, optimizers, scheduler and random state are as before, bit for bit.
@@ -77,18 +80,19 @@ def rehearse(
     began = time.monotonic()
     with randomness_restored(), generators_restored(batches), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said twice
-        reference, rest = _reference_and_rest(batches)
+        kept, rest = _kept_and_rest(batches)
         reached = [*used_by(step), *used_by(training_step)]
         own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
         others = [item for item in reached if id(item) not in own]
         limit = max_steps if planned_steps is None else min(max_steps, planned_steps)
         forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
+        forms |= {"scale": scale, "schedule_steps": schedule_steps}
 
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
                 loop = Loop(*objects, **forms, others=others)
                 with loop.instrumented():
-                    return _run(loop, reference, rest, limit, began + seconds)
+                    return _run(loop, kept, rest, limit, began + seconds)
 
         objects, notes = (model, optimizer, scheduler), []
         found: dict[str, Any] = {}
@@ -105,24 +109,19 @@ def rehearse(
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=elapsed, notes=tuple(notes))
 
 
-def _reference_and_rest(batches: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
-    """The first batches joined to a reference, and the others, without end where the loader can be read again."""
+def _kept_and_rest(batches: Iterable[Any]) -> tuple[list[Any], Iterator[Any]]:
+    """The first batches, of which the reference is made, and the others, without end where the loader can be read again."""
     iterator = iter(batches)
     first = next(iterator, None)
     if first is None:
         raise ValueError("the train loader is empty; expected at least one batch")
-    kept, ahead = [first], []
-    if iterator is not batches:  # what can be read once only is spared for the steps
-        size = batch_size(first)
-        while size and size * len(kept) < _REFERENCE_EXAMPLES and (batch := next(iterator, None)) is not None:
-            kept.append(batch)
-    reference = joined(kept)
-    if reference is None:
-        reference, ahead = first, kept[1:]
-    if iterator is batches:
-        return reference, iterator
+    if iterator is batches:  # what can be read once only is spared for the steps
+        return [first], iterator
+    kept, size = [first], batch_size(first)
+    while size and size * len(kept) < _REFERENCE_EXAMPLES and (batch := next(iterator, None)) is not None:
+        kept.append(batch)
     again = itertools.chain.from_iterable(iter(batches) for _ in itertools.count())
-    return reference, itertools.chain(ahead, iterator, again)
+    return kept, itertools.chain(iterator, again)
 
 
 class _Budget:
@@ -157,7 +156,7 @@ def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _B
             loop.output = None
             loop.loss(few, afresh=True)
         # The fastest counts: what else runs on the machine only slows a pass down.
-        each = fastest = min(fastest, (time.monotonic() - began) / count / (1 if loop.step is None else _STEP_FORWARDS))
+        each = fastest = min(fastest, (time.monotonic() - began) / count / (_STEP_FORWARDS if loop.forward_only is None else 1))
         budget.step_seconds = each * (size or count) * _STEP_FORWARDS
         budget.reference_seconds = each * (batch_size(reference) or 0)
         is_slow = number > 0 and each * _TIMED_EXAMPLES[-1] > 0.1 * budget.left()
@@ -166,14 +165,12 @@ def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _B
     return budget
 
 
-def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadline: float) -> dict[str, Any]:
-    reference = to_device(reference, loop.device)
+def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadline: float) -> dict[str, Any]:
+    together = joined(kept)
+    reference = to_device(kept[0] if together is None else together, loop.device)
+    ahead = kept[1:] if together is None else []
     state = random_state()
-    start = {name: p.detach().clone() for name, p in loop.parameters.items()}
-    if loop.step is None:
-        for part in loop.models:
-            set_training(part, True)
-    batch = next(rest, None)
+    batch = next(rest, None) if not ahead else ahead.pop(0)
     budget = _budget(loop, reference, batch_size(batch) if batch is not None else None, deadline)
     if not _fits(budget, _FEWEST_STEPS):
         reference = first_examples(reference, max(2, (batch_size(batch) or 0)))
@@ -181,8 +178,16 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         if needed > budget.left():
             loop.notes.append(f"some steps of the loop: {_FEWEST_STEPS} of them take about {needed:.0f} s (rehearse_seconds)")
             return {"steps": (), "reference": (), "ended_by": "time", "notes": loop.notes}
+    start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     began = time.monotonic()
-    task, observations = Task(), [_observe(loop, reference, 0, state)]
+    task = Task()
+    try:
+        observations = [_observe(loop, reference, 0, state)]
+    except Exception:  # a hidden state, or a length, of the batch's own size
+        if len(kept) == 1 or together is None:
+            raise
+        reference = to_device(kept[0], loop.device)
+        observations = [_observe(loop, reference, 0, state)]
     budget.reference_seconds = time.monotonic() - began
     if loop.output is not None:
         task = _task(loop, reference, observations[0].loss, state)
@@ -194,13 +199,14 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         number = len(steps) + 1
         is_last = number == max_steps or not budget.allows(looks=1, criticals=0)
         measured = is_last or (number in CRITICAL_STEPS and budget.allows(looks=1, criticals=1))
+        measured = measured and loop.scale == 1.0
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
         began = time.monotonic()
         loss = loop.run(batch)
         budget.step_seconds = time.monotonic() - began
         with_rate |= _with_rate(loop)
         steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=loop.norm, lr=loop.rate, optimizer_steps=loop.calls))
-        if before is not None and len(loop.optimizers) < 2:
+        if before is not None and not loop.opposed:
             critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
         if loss is not None and not math.isfinite(loss):
             ended_by = "not finite"
@@ -210,16 +216,15 @@ def _run(loop: Loop, reference: Any, rest: Iterator[Any], max_steps: int, deadli
         if is_last:
             ended_by = "steps" if number == max_steps else "time"
             break
-        batch = next(rest, None)
+        batch = ahead.pop(0) if ahead else next(rest, None)
     else:
         ended_by = "data"
-    if len(loop.optimizers) > 1:
-        loop.notes.append("the critical step: several optimizers step, and there is no one update")
     managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
     return {
         "steps": tuple(steps),
         "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),
-        "critical": tuple(critical),
+        "critical": () if loop.opposed else tuple(critical),
+        "opposed": loop.opposed,
         "task": task,
         "ended_by": ended_by,
         "unmoved": tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name])),
@@ -264,15 +269,9 @@ def _observe(loop: Loop, reference: Any, step: int, state: dict[str, Any]) -> Ob
 def _task(loop: Loop, reference: Any, loss: float, state: dict[str, Any]) -> Task:
     """Recognised by the loss, on one more pass with its graph where there was none: only that tells what made the outputs."""
     if loop.forward_only is not None:
-        buffers = [(b, b.detach().clone()) for part in loop.models for b in part.buffers()]
-        loop.watching = False
-        with randomness_restored(), variables_put_back(loop.forward_only):
+        with randomness_restored(), loop.undisturbed(afresh=True):
             set_random_state(state)
             loss = float(scalar(loop.forward_only(loop.model, reference)).detach())
-        loop.watching = True
-        with torch.no_grad():
-            for buffer, old in buffers:
-                buffer.copy_(old)
     # Targets come last in tuples, and go by the name of labels in dicts; an autoencoder's is its input.
     found = list(tensors(reference))[::-1]
     found.sort(key=lambda item: "label" not in item[0])

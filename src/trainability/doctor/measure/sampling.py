@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor import batches
-from trainability.doctor.evidence import LayerStats, Sample
+from trainability.doctor.evidence import Sample
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
@@ -62,7 +63,7 @@ class LayerSampler:
 
     Attributes:
         is_armed: whether the next forward pass is watched, or was.
-        gauges: parameters whose gradient is looked at as backward begins.
+        gauges: parameters whose gradient is looked at before backward writes to it.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
@@ -72,6 +73,7 @@ class LayerSampler:
         self.is_armed = False
         self.first_input: Tensor | None = None
         self.gauges: Sequence[Tensor] = ()
+        self._gauge_handles: list[Any] = []
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
         self._model, self._guard = model, guard
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
@@ -83,9 +85,14 @@ class LayerSampler:
         self._was_run = False
         self._training: bool | None = None
         self._batch_size: int | None = None
-        self._stale: Tensor | None = None
+        self._stale: dict[int, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
+
+    @property
+    def has_backward(self) -> bool:
+        """Whether a backward pass through the watched forward pass has begun."""
+        return self._stale is not None
 
     def arm(self) -> None:
         """Install the hook; what an earlier step showed is forgotten."""
@@ -93,10 +100,11 @@ class LayerSampler:
         self._forget()
         stance.run_plain()
         self.watch.attach()
+        self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self.gauges if p.requires_grad]
 
     def disarm(self) -> None:
         """Remove the hook; what it saw stays."""
-        self.watch.detach()
+        self.end_first_pass()
         if self.is_armed:
             self.is_armed = False
             stance.run_compiled()
@@ -104,6 +112,9 @@ class LayerSampler:
     def end_first_pass(self) -> None:
         """The first micro-batch was seen; later ones and evaluations are not looked at."""
         self.watch.detach()
+        for handle in self._gauge_handles:
+            handle.remove()
+        self._gauge_handles = []
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
@@ -155,8 +166,10 @@ class LayerSampler:
             shares = statistics.log_histograms(parts).split([len(tensors) for tensors in kinds.values()])
             for (kind, tensors), rows in zip(kinds.items(), shares, strict=True):
                 add(kind, tensors, rows)
-        if self._stale is not None:
-            add("stale", ("gauge",), self._stale.reshape(1))
+        if self._stale:
+            device = device or next(iter(self._stale.values())).device
+            stale = torch.stack([norm.to(device) for norm in self._stale.values()])
+            add("stale", ("gauge",), torch.linalg.vector_norm(stale).reshape(1))
         return found
 
     def sample(self, step: int, numbers: dict[str, dict[Hashable, Any]]) -> Sample:
@@ -239,19 +252,29 @@ class LayerSampler:
         self.watch.nodes.clear()  # they keep the graph alive
 
     def _look_at_gradients_before(self, output: Any) -> None:
+        """Sharded parameters call no hooks: for them, what they hold as backward reaches the outputs counts."""
         for _, tensor in batches.tensors(output):
             if tensor.requires_grad:
-                tensor.register_hook(lambda gradient: self._guard(lambda: self._on_backward(gradient)))
-                return
+                tensor.register_hook(lambda _: self._guard(self._look_at_gauges))
 
-    def _on_backward(self, gradient: Tensor) -> None:
-        """Runs as backward begins, before any parameter's gradient is written.
+    def _before_gauge(self, gauge: Tensor) -> Callable[[Tensor], None]:
+        return lambda _: self._guard(lambda: self._look_at_gauge(gauge))
+
+    def _look_at_gauges(self) -> None:
+        for gauge in self.gauges:
+            self._look_at_gauge(gauge)
+
+    def _look_at_gauge(self, gauge: Tensor) -> None:
+        """Keeps the least that a parameter's gradient was before a backward pass wrote to it.
 
         The least of all passes counts: a GAN's other phase goes back through this model, too, before its gradients are cleared.
         """
-        norm = gauge_norm(self.gauges)
-        norm = torch.zeros((), device=gradient.device) if norm is None else norm
-        self._stale = norm if self._stale is None else torch.minimum(self._stale, norm)
+        found = gauge.grad
+        norm = torch.zeros((), device=gauge.device)
+        if found is not None:
+            norm = torch.linalg.vector_norm(statistics.local(found).float())
+        old = self._stale.get(id(gauge))
+        self._stale[id(gauge)] = norm if old is None else torch.minimum(old, norm)
 
 
 def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 
-from trainability.doctor.evidence import LogHistogram
+from trainability.doctor.layer_stats import LogHistogram
 
 # 85 % of the range, where DeepChecker calls a unit saturated (TOSEM'22): tanh(1.256) = 0.85, 2 sigmoid(2.512) - 1 = 0.85.
 TANH_SATURATION = math.atanh(0.85)

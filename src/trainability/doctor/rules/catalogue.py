@@ -1,9 +1,13 @@
 """Every rule by name, and their pages: for the terminal, for Python and for docs/rules.md. No torch."""
 
 import difflib
+import functools
 import inspect
+import json
 import textwrap
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from trainability.doctor.rules import (
     clip,
@@ -48,6 +52,8 @@ FILES: tuple[ModuleType, ...] = (
     evaluations,
     experiments,
 )
+
+RATES = Path(__file__).with_name("rates.json")  # `benchmarks/faults.py rates` writes it; read where a page is made
 
 RULES: dict[str, Rule] = {rule.name: rule for file in FILES for rule in vars(file).values() if isinstance(rule, Rule)}
 
@@ -123,6 +129,28 @@ def _facts(rule: Rule) -> dict[str, str]:
     facts = {"Severity": ", ".join(rule.severities) + (f"; an error means: {rule.verdict}" if rule.verdict else "")}
     if rule.predicts:
         facts["Rank"] = "a prediction; where the rehearsed loss falls, its findings are hints"
+    if told := _rate(rule):
+        facts["Rates"] = told
     if rule.explains:
         facts["Suppresses"] = ", ".join(rule.explains) + "; where both fire, these are listed in this finding"
     return facts
+
+
+@functools.cache
+def _rates() -> dict[str, Any]:
+    return json.loads(RATES.read_text()) if RATES.exists() else {"faults": 0, "sound": 0, "rules": {}}
+
+
+def _rate(rule: Rule) -> str | None:
+    """How often the rule was right in the fault benchmark, counting findings above a hint; None where it was not tried."""
+    rates = _rates()
+    own = rates["rules"].get(rule.name)
+    if own is None:
+        return None
+    seen = (
+        f"fired on {own['fired']} of {rates['faults']} programs with a mistake, named the true cause in {own['right']}, as the "
+        f"first finding in {own['first']}"
+        if own["fired"]
+        else f"never fired on {rates['faults']} programs with a mistake, so how often it is right is not known"
+    )
+    return f"{seen}; fired on {own['false_alarms']} of {rates['sound']} sound ones (warnings and errors; benchmarks/faults.py)"

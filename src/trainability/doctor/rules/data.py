@@ -3,7 +3,7 @@
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import SplitAudit
+from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
@@ -197,11 +197,12 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",))
+@rule(severities=("warning", "hint"))
 def label_conflict(evidence: Evidence) -> list[Finding]:
     """The same training image occurs with different labels.
 
-    Fires: more than 1 % of the training images read occur again, value for value, with another label.
+    Fires: more than 1 % of the training images read occur again, value for value, with another label. A hint where they hold
+        fewer than 64 values: a few words, or columns of a table, occur again by themselves.
     Why: each such pair keeps the mean loss of its two images at ln 2 or above. Large data sets hold a few; more than one in a
         hundred points at how the labels were made or read.
     What fools it: an image that truly has several labels, and images so small or so blank that equal values mean nothing.
@@ -215,7 +216,7 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="label_conflict",
-            severity="warning",
+            severity="warning" if evidence.data is None or _num_values(evidence.data) >= 64 else "hint",
             seen=f"{share:.1%} of the training images occur again, value for value, with another label",
             measurements=(Measurement(name="images with two labels", value=share, threshold=0.01),),
             cause="duplicates labelled by different hands, or labels read in another order than images",
@@ -223,6 +224,11 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _num_values(data: DataAudit) -> int:
+    """Values of one training example; the most where they differ."""
+    return max((math.prod(shape) for shape in data.train.shapes), default=0)
 
 
 @rule(severities=("warning",), explains=("prediction_collapse",))
@@ -282,10 +288,11 @@ def input_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
         normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is
-        within a fifth of the standard deviation and that is not above 100; silent where the last holds and one of the others,
-        as of VGG's own input, and no step is too large. An error from a standard deviation or mean of 100,
-        where a step would replace a weight or the loss is not finite, nothing normalises, and a gain budget of 8 layers and
-        more is right without it.
+        within a fifth of the standard deviation and that is not above 100, and where a table is looked up beside other inputs;
+        silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
+        step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
+        enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
+        right without it.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -297,6 +304,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     data, probe = evidence.data, evidence.probe
     if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
         return []
+    looks_up = any(s.kind == "embedding" for s in reading.latest_layers(evidence))
     if data is not None:
         means, stds = data.train.channel_means, data.train.channel_stds
     elif probe is not None:
@@ -314,9 +322,11 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     total = reading.total_budget(probe) if probe is not None else None
     # The mean of one batch of images with that standard deviation is off by as much.
     centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100
-    harmed = any((s.update_ratio or 0.0) > 1 and s.kind != "norm" for s in reading.latest_layers(evidence)) or any(
-        not math.isfinite(s.loss) and not s.skipped for s in evidence.steps
-    )
+    size = max(abs(far), wide)
+    largest = _largest_update(evidence)
+    blown = largest > 1 or any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps)
+    # Gradients grow with the square of the input's size; what is left of a step without it is the rate's own.
+    harmed = blown and (size >= 100 or (size >= 10 and largest < size * size))
     if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
         # Weights of a wrong scale are not the input's fault.
         harmed &= not BUDGET_LOW <= total <= BUDGET_HIGH and BUDGET_LOW <= (probe.log10_gain or 0.0) <= BUDGET_HIGH
@@ -325,8 +335,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     )
     if centred and absorbed and not harmed:
         return []
-    severity: Severity = "hint" if absorbed or centred else "warning"
-    if harmed and max(abs(far), wide) >= 100 and (probe is None or probe.structure != "normalised"):
+    severity: Severity = "hint" if absorbed or centred or looks_up else "warning"
+    if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"
     return [
         Finding(
@@ -343,3 +353,12 @@ def input_scale(evidence: Evidence) -> list[Finding]:
             source="preflight-ml",
         )
     ]
+
+
+def _largest_update(evidence: Evidence) -> float:
+    """Largest update over weight that was seen: a net that its first step has killed no longer moves."""
+    first = evidence.samples[0].layers if evidence.samples else ()
+    probed = evidence.probe.layers if evidence.probe is not None else ()
+    layers = (*probed, *first, *reading.latest_layers(evidence))
+    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and s.kind != "norm"]
+    return max((ratio if math.isfinite(ratio) else math.inf for ratio in ratios), default=0.0)

@@ -4,10 +4,15 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import larger_rate, smaller_steps
+from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, smaller_steps
+
+# Update over weight of the worst layer, after the remedy: the typical layer is then near 1e-3 to 1e-2. Embeddings that start at
+# 0.02 have 0.15 under Adam at 3e-3, and train.
+AFTER_REMEDY = 1 / 30
 
 
 def _is_matrix(layer: LayerStats) -> bool:
@@ -16,7 +21,7 @@ def _is_matrix(layer: LayerStats) -> bool:
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "hint"),
     verdict="unstable",
     explains=(
         "not_finite",
@@ -33,33 +38,72 @@ def _is_matrix(layer: LayerStats) -> bool:
 def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
-    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation.
+    Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. Of a run whose loss has
+        not fallen the first sampled step and what was seen before it count, too. A hint in a run whose loss is below its first
+        since, unless its gradients are all zero now, or of which one step was watched.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
-    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch.
+    What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a search along a
+        line (LBFGS), and models of one layer, for which the picture holds at any distance. There the loss falls.
     Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
-    layers = [s for s in reading.latest_layers(evidence) if _is_matrix(s) and s.update_ratio is not None]
+    # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
+    began = _at_the_beginning(evidence) if _nothing_learned(evidence) else ()
+    layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
     if not large:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
     ratio = _finite_or_infinite(worst.update_ratio)
-    divisor = 10.0 ** math.ceil(math.log10(ratio * 100)) if math.isfinite(ratio) else 1000.0
+    divisor = ratio / AFTER_REMEDY if math.isfinite(ratio) else 1000.0
     return [
         Finding(
             rule="exploding_gradient",
-            severity="error",
+            severity="hint" if _stood(evidence) and not _stopped(evidence) else "error",
             seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
             remedy=smaller_steps(evidence, divisor),
             source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
-            layers=reading.names(large),
+            layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
+
+
+def _at_the_beginning(evidence: Evidence) -> tuple[LayerStats, ...]:
+    """Layers at the first sampled step, if that was the first step, in the probe, and at the first rehearsed step."""
+    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
+    probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
+    made = evidence.rehearsal.critical[0][1].update_ratios if evidence.rehearsal and evidence.rehearsal.critical else ()
+    rehearsed = (LayerStats(name=name.removesuffix(".weight"), kind="linear", update_ratio=ratio) for name, ratio in made)
+    return (*first, *(probed or rehearsed))
+
+
+def _nothing_learned(evidence: Evidence) -> bool:
+    """Whether the loss has not fallen in what was watched; or every gradient is exactly zero now: nothing can be learned."""
+    if not evidence.steps:
+        return True
+    if any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps):
+        return True
+    seen = len(reading.finite_steps(evidence)) >= 2 * reading.WINDOW_STEPS
+    return _stopped(evidence) or (seen and not reading.has_learned(evidence))
+
+
+def _stopped(evidence: Evidence) -> bool:
+    """Whether every gradient is exactly zero at the last of three sampled steps or more."""
+    now = [s.gradient_rms for s in reading.latest_layers(evidence) if s.gradient_rms is not None]
+    return len(evidence.samples) >= 3 and bool(now) and not any(now)
+
+
+def _stood(evidence: Evidence) -> bool:
+    """Whether a run's loss is below its first in spite of its steps; with one step alone that is not known yet."""
+    losses = [step.loss for step in evidence.steps if not step.skipped]
+    if len(losses) < 2:
+        return bool(losses) and math.isfinite(losses[0])
+    recent = statistics.median(losses[1:][-5:])
+    return all(map(math.isfinite, losses)) and recent < losses[0] and reading.trend(evidence) != "rising"
 
 
 def _finite_or_infinite(ratio: float | None) -> float:
@@ -146,11 +190,12 @@ def underflow(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("hint",))
+@rule(severities=("warning", "hint"), explains=("prediction_collapse",))
 def update_ratio(evidence: Evidence) -> list[Finding]:
     """The typical update is far from 1e-3 of the weight.
 
-    Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1.
+    Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
+        where it is below 1e-5, was so at the first step, and the loss has fallen by less than 2 % in 100 steps and more.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -163,22 +208,32 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     middle = statistics.median(ratios)
     if 1e-5 <= middle <= 1e-1:
         return []
+    stands = middle < 1e-5 and _never_moved(evidence)
     return [
         Finding(
             rule="update_ratio",
             code="update_ratio.small" if middle < 1e-5 else "update_ratio.large",
-            severity="hint",
+            severity="warning" if stands else "hint",
             seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
             measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
             cause="the learning rate is far from what the gradients ask for",
-            remedy=_usual_rate(middle),
+            remedy=_toward_usual(evidence, middle),
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
 
 
-def _usual_rate(ratio: float) -> str:
-    """Propose the rate at which updates have the usual size."""
-    if ratio <= 0:
+def _toward_usual(evidence: Evidence, ratio: float) -> str:
+    if ratio == 0:
         return "check the learning rate"
-    return larger_rate(1e-3 / ratio) if ratio < 1e-3 else f"divide the learning rate by {ratio / 1e-3:.0f}"
+    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else f"divide the learning rate by {ratio / USUAL_RATIO:.0f}"
+
+
+def _never_moved(evidence: Evidence) -> bool:
+    """Whether steps were tiny from the first one on, and the loss is where it began."""
+    steps, recent = reading.finite_steps(evidence), reading.recent_loss(evidence)
+    if recent is None or len(steps) < 100 or not reading.started_at_zero(evidence) or evidence.samples[0].step != 1:
+        return False
+    ratios = [s.update_ratio for s in evidence.samples[0].layers if s.update_ratio is not None and _is_matrix(s)]
+    before = statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
+    return bool(ratios) and statistics.median(ratios) < 1e-5 and abs(recent - before) < 0.02 * abs(before)

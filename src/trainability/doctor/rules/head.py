@@ -5,6 +5,7 @@ import math
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.rule import rule
 
 _NOTHING_LEARNED = (
@@ -50,6 +51,60 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
             cause="two shapes with as many elements are broadcast against each other",
             remedy="target.unsqueeze(-1) in the loss, or output.squeeze(-1)" if squeezed else "target.squeeze(-1) in the loss",
             source="PyTorch, Broadcasting semantics",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
+def misread_logits(evidence: Evidence) -> list[Finding]:
+    """The loss reads the logits of a sequence in another layout than the model writes them.
+
+    Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
+        length), which is no transpose.
+    Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
+        logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
+    What fools it: nothing that is known.
+    Fix: output.transpose(1, 2), or output.flatten(0, 1) with target.flatten().
+    Source: PyTorch, `torch.nn.CrossEntropyLoss` (shape) and `torch.Tensor.view`; own check.
+    """
+    facts = _facts(evidence)
+    if not facts.misread_logits:
+        return []
+    return [
+        Finding(
+            rule="misread_logits",
+            severity="error",
+            seen=f"outputs of shape {facts.output_shape} are viewed as (batch, classes, length), which does not transpose them",
+            measurements=(Measurement(name="loss", value=facts.loss or 0.0, unit="nats"),),
+            cause="view or reshape in place of transpose",
+            remedy="cross_entropy(output.transpose(1, 2), target), or output.flatten(0, 1) with target.flatten()",
+            source="PyTorch, torch.nn.CrossEntropyLoss",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "unreachable_target", "exploding_gradient"))
+def swapped_arguments(evidence: Evidence) -> list[Finding]:
+    """Binary cross-entropy gets the targets as outputs and the outputs as targets.
+
+    Fires: in the graph of the loss the first argument of binary cross-entropy has no gradient and the second has one.
+    Why: the loss is linear in its second argument, so what is in its place runs off to where the loss is lowest, without end.
+    What fools it: a teacher whose outputs are meant as targets and are not detached.
+    Fix: loss(output, target), in this order.
+    Source: PyTorch, `torch.nn.functional.binary_cross_entropy_with_logits(input, target)`.
+    """
+    graph = _facts(evidence).graph
+    if graph is None or not graph.swapped:
+        return []
+    return [
+        Finding(
+            rule="swapped_arguments",
+            severity="error",
+            seen="the gradient goes to the second argument of binary cross-entropy, which is the target",
+            measurements=(Measurement(name="losses whose target has a gradient", value=1.0, threshold=0.0),),
+            cause="output and target are exchanged in the call of the loss",
+            remedy="loss(output, target), in this order",
+            source="PyTorch, torch.nn.functional.binary_cross_entropy_with_logits",
         )
     ]
 
@@ -139,12 +194,18 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "warning"), verdict="capped", explains=(*_NOTHING_LEARNED, "capped_loss"))
+@rule(
+    severities=("error", "warning"),
+    verdict="capped",
+    explains=(*_NOTHING_LEARNED, "capped_loss", "loss_below_floor", "exploding_gradient", "loss_cliff", "oscillation"),
+)
 def unreachable_target(evidence: Evidence) -> list[Finding]:
     """Targets lie where the model's last function cannot go.
 
     Fires: the loss is a squared or absolute difference, its outputs come out of a ReLU, sigmoid or softmax, and 5 % or more
-        of the targets are below 0, or outside [0, 1]. An error from a quarter.
+        of the targets are below 0, or outside [0, 1]. An error from a quarter. Under `binary_cross_entropy_with_logits` one
+        target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that sum to 1 under the binary loss, where
+        5 % or more of the examples have no mark or several.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -152,6 +213,10 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     Source: own; the ranges of the functions.
     """
     facts = _facts(evidence)
+    if facts.graph is not None and facts.graph.takes == "sigmoid" and facts.target_outside_unit:
+        return [_no_probabilities(facts, facts.target_outside_unit)]
+    if facts.rows_off_one is not None and facts.rows_off_one >= 0.05:
+        return [_not_exclusive(facts.rows_off_one)]
     if facts.graph is None or facts.graph.takes != "distance":
         return []
     made = facts.graph.made_by
@@ -172,6 +237,37 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _not_exclusive(share: float) -> Finding:
+    """Softmax over answers of which several may be right, or none."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.exclusive",
+        severity="error",
+        seen=f"the outputs of an example sum to 1, and {share:.0%} of the examples have no mark or several",
+        measurements=(Measurement(name="share of the examples with other than one mark", value=share, threshold=0.05),),
+        cause="softmax makes the answers exclude each other, and the targets do not",
+        remedy="sigmoid in place of softmax; or no activation, and binary_cross_entropy_with_logits",
+        source="PyTorch, torch.nn.BCELoss",
+    )
+
+
+def _no_probabilities(facts: Facts, share: float) -> Finding:
+    """Targets that are no probabilities: the loss then has no floor, and falls as the logits grow without end."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.binary",
+        severity="error",
+        seen=f"{share:.0%} of the targets are outside [0, 1]: binary cross-entropy then falls without end",
+        measurements=(
+            Measurement(name="share of the targets outside", value=share, threshold=0.0),
+            Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
+        ),
+        cause="binary cross-entropy takes probabilities as targets: masks of 0 and 255, or labels of -1 and 1, are none",
+        remedy="bring the targets to 0 and 1: target / 255 for masks, (target + 1) / 2 for labels of -1 and 1",
+        source="PyTorch, torch.nn.BCEWithLogitsLoss",
+    )
+
+
 @rule(
     severities=("error",),
     verdict="broken loss",
@@ -181,7 +277,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     """The loss has no floor: it falls as the answers get worse, or without end.
 
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
-        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities.
+        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
+        whose update was followed goes uphill at every length, and the loss has risen (code `uphill`).
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
     What fools it: gradient ascent on purpose, such as an adversarial example or an adversary's loss.
@@ -191,7 +288,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     facts = _facts(evidence)
     raw = facts.task_loss == "nll_loss" and facts.task_form in ("probabilities", "values", "nonnegative", "tanh")
     if facts.negated_task is None and not raw:
-        return []
+        return _uphill(evidence)
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
     return [
         Finding(
@@ -207,6 +304,28 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             if raw
             else "remove the minus sign",
             source="PyTorch, torch.nn.NLLLoss" if raw else "own",
+        )
+    ]
+
+
+def _uphill(evidence: Evidence) -> list[Finding]:
+    """Updates along which the loss rises from the first bit on: what goes backward is minus the loss that is logged."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not goes_uphill(rehearsal):
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.uphill",
+            severity="error",
+            seen=f"along each of {len(rehearsal.critical)} updates that were followed the loss rises at every length",
+            measurements=(
+                Measurement(name="updates that go uphill", value=float(len(rehearsal.critical)), threshold=1.0),
+                Measurement(name="loss after the rehearsal", value=rehearsal.reference[-1].loss),
+            ),
+            cause="the gradient is that of minus the loss",
+            remedy="call backward() on the loss itself, without a minus sign, and minimise it (maximize=False)",
+            source="own; followed in the rehearsal",
         )
     ]
 

@@ -167,7 +167,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     if not facts.constant_inputs:
         return []
     name = facts.constant_inputs[0]
-    dead = f"{name}.weight" in facts.zero_gradient
+    dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
         Finding(
             rule="constant_input",
@@ -181,6 +181,33 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
             source="own",
             layers=facts.constant_inputs,
+        )
+    ]
+
+
+@rule(severities=("warning",), explains=(*_SYMPTOMS, "shuffled_labels"))
+def ignored_end(evidence: Evidence) -> list[Finding]:
+    """A recurrent model's answer for a sequence does not depend on the second half of it.
+
+    Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
+        second halves are exchanged between sequences, and change when the first halves are.
+    Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone.
+        Exchanged and compared, so this is certain.
+    What fools it: sequences whose second half is padding in every example that was looked at.
+    Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
+    Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
+    """
+    if not _facts(evidence).ignores_end:
+        return []
+    return [
+        Finding(
+            rule="ignored_end",
+            severity="warning",
+            seen="the outputs stay the same when the second halves of the sequences are exchanged",
+            measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
+            cause="the output of an early step is read, which has not seen the later ones",
+            remedy="read the last step: output[:, -1]",
+            source="own; exchanged and compared",
         )
     ]
 
@@ -228,7 +255,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     """The output for a token depends on later tokens, which are the targets.
 
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
-        their rms when later tokens are exchanged, though they do not change when the same is asked twice.
+        their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
+        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
@@ -237,6 +265,19 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
     """
     future = _facts(evidence).future
+    if _facts(evidence).unshifted:
+        return [
+            Finding(
+                rule="sees_future",
+                code="sees_future.unshifted",
+                severity="error",
+                seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself",
+                measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
+                cause="the targets are not shifted by one",
+                remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]",
+                source="own; compared value for value",
+            )
+        ]
     if future is None or not future > 1e-4:
         return []
     return [

@@ -4,8 +4,10 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import HEAVY_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
@@ -14,7 +16,8 @@ from trainability.doctor.rules.smaller_steps import smaller_steps
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
-    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance.
+    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, and of a
+        sigmoid behind the last layer: a probability near 0 or 1 is an answer.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
@@ -22,14 +25,16 @@ def saturation(evidence: Evidence) -> list[Finding]:
     Source: Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks, AISTATS 2010;
         threshold: TheDeepChecker, TOSEM 2022.
     """
-    full = [s for s in reading.latest_layers(evidence) if (s.saturated_fraction or 0.0) > 0.5]
+    layers = reading.latest_layers(evidence)
+    full = [s for s in layers if (s.saturated_fraction or 0.0) > 0.5]
     if not full:
         return []
+    is_answer = full == [layers[-1]] and full[0].activation == "sigmoid"
     worst = max(full, key=lambda s: s.saturated_fraction or 0.0)
     return [
         Finding(
             rule="saturation",
-            severity="hint" if reading.has_learned(evidence) else "warning",
+            severity="hint" if is_answer or reading.has_learned(evidence) else "warning",
             seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {worst.name} are saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),
             cause="weights or inputs too large for the activation",
@@ -84,7 +89,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="dead_units",
-            code=f"dead_units.{word}" if word else "dead_units",
+            code=f"dead_units.{word}",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
             seen=f"{share:.0%} of the units of {worst.name} are zero on every example",
             measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
@@ -111,10 +116,50 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
             "draw weights with std sqrt(2 / fan_in), start biases at zero, and look at the scale and sign of the input",
         )
     return (
-        "",
+        "large_step",
         "a step that was too large pushed biases far below zero, or the layer's input has died",
         smaller_steps(evidence),
     )
+
+
+@rule(
+    severities=("warning",),
+    explains=(
+        "plateau",
+        "prediction_collapse",
+        "dead_units",
+        "exploding_gradient",
+        "oscillation",
+        "vanishing_gradient",
+        "update_ratio",
+        "cannot_overfit",
+    ),
+)
+def heavy_dropout(evidence: Evidence) -> list[Finding]:
+    """Dropout leaves almost no unit.
+
+    Fires: a dropout module has a probability of 0.95 or more.
+    Why: `torch.nn.Dropout(p)` takes the share to drop, and other libraries and papers name the share to keep: a p of 0.99 that
+        was meant as the share to keep leaves one unit in a hundred, and ten times the spread in what it hands on.
+    What fools it: input masks of masked training that are drawn by a dropout module.
+    Fix: torch.nn.Dropout(1 - p).
+    Source: Srivastava et al., Dropout, JMLR 2014 (p is the share to keep); `torch.nn.Dropout` (p is the share to drop).
+    """
+    facts = evidence.facts
+    if facts is None or facts.dropout is None:
+        return []
+    return [
+        Finding(
+            rule="heavy_dropout",
+            severity="warning",
+            seen=f"{facts.heavy_dropout[0] or 'the model'} drops {facts.dropout:.1%} of what it gets",
+            measurements=(Measurement(name="share that is dropped", value=facts.dropout, threshold=HEAVY_DROPOUT),),
+            cause="the share to keep was given where torch takes the share to drop",
+            remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
+            source="Dropout, JMLR 2014; torch.nn.Dropout",
+            layers=facts.heavy_dropout,
+        )
+    ]
 
 
 @rule(

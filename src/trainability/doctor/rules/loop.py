@@ -3,9 +3,57 @@
 import math
 from collections import Counter
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+
+LONG_MEMORY_STEPS = 200.0  # of momentum: 0.995; usual values remember 10 (0.9) or 100 (0.99) steps
+
+
+@rule(
+    severities=("warning", "hint"),
+    explains=(
+        "exploding_gradient",
+        "oscillation",
+        "loss_cliff",
+        "plateau",
+        "not_finite",
+        "dead_units",
+        "update_ratio",
+        "prediction_collapse",
+        "saturation",
+        "unreached_parameter",
+    ),
+)
+def long_momentum(evidence: Evidence) -> list[Finding]:
+    """Momentum remembers more steps than the run has, or hundreds of them.
+
+    Fires: momentum is 0.995 or more (200 steps and more are remembered). A hint once the loss is below chance and
+        does not rise.
+    Why: the step is the sum of all gradients, each weighed by momentum to the power of its age, so with 0.999 it grows to a
+        thousand times the gradient, and goes on for as long after the gradient has turned: the loss swings or runs away.
+    What fools it: dampening, and huge batches over very long runs.
+    Fix: momentum=0.9.
+    Source: Goh, Why Momentum Really Works, Distill 2017: 1 / (1 - momentum) steps are remembered.
+    """
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    momentum = settings.momentum if settings is not None else None
+    if settings is None or momentum is None or not momentum >= 1 - 1 / LONG_MEMORY_STEPS:
+        return []
+    memory = 1 / (1 - momentum) if momentum < 1 else math.inf
+    fine = reading.has_learned(evidence) and reading.trend(evidence) != "rising"
+    return [
+        Finding(
+            rule="long_momentum",
+            severity="hint" if fine else "warning",
+            seen=f"momentum {momentum:g} remembers the gradients of {memory:,.0f} steps",
+            measurements=(Measurement(name="steps remembered", value=memory, unit="steps", threshold=LONG_MEMORY_STEPS),),
+            cause="steps go on in a direction that the gradient left long ago, and add up",
+            remedy=f"{settings.name}(..., momentum=0.9)",
+            source="Why Momentum Really Works, Distill 2017",
+        )
+    ]
 
 
 @rule(severities=("error",), verdict="cannot tell")
@@ -54,7 +102,9 @@ def missing_zero_grad(evidence: Evidence) -> list[Finding]:
     """
     later = [s for s in evidence.samples if s.step > 1 and s.gradient_norm_before_backward is not None]
     stale = [s for s in later if (s.gradient_norm_before_backward or 0.0) > 0]
-    if not stale or len(stale) < len(later):
+    # Before the first step there was no gradient to clear: one that is seen there is of this very pass.
+    unsure = any(s.step == 1 and s.gradient_norm_before_backward for s in evidence.samples)
+    if not stale or len(stale) < len(later) or unsure:
         return []
     return [
         Finding(
@@ -115,7 +165,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "hint"),
     verdict="dead",
-    explains=("plateau", "update_ratio", "unmoved_parameter", "cannot_overfit", "slow_start"),
+    explains=("plateau", "update_ratio", "unmoved_parameter", "untrained_parameter", "cannot_overfit", "slow_start"),
 )
 def zero_rate(evidence: Evidence) -> list[Finding]:
     """The learning rate is zero.

@@ -197,7 +197,10 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
         seen = (probe.cross_entropy, probe.loss, factor)
         # A focal loss on two classes starts at ln 2 / 2**gamma, exactly so where the logits are zero.
         guessed = (
-            chance is not None and chance == math.log(2) and factor & (factor - 1) == 0 and probe.cross_entropy > 0.9 * chance
+            chance is not None
+            and math.isclose(chance, math.log(2))
+            and factor & (factor - 1) == 0
+            and probe.cross_entropy > 0.9 * chance
         )
     # A focal loss is no cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)

@@ -1,8 +1,10 @@
 """Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
 
-from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 
 _SYMPTOMS = (
@@ -109,8 +111,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
         three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False or a
-        part in no optimizer runs under no_grad, which is usually meant, and where no gradient reaches a layer that may be
-        spare.
+        part in no optimizer runs under no_grad, which is usually meant, where no gradient reaches a layer that may be spare,
+        and where a run that has learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern.
@@ -143,7 +145,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
-        severity = "error" if severe else "hint" if spare else "warning"
+        arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
+        severity = "hint" if spare or arrived else "error" if severe else "warning"
         found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity))
     if frozen:
         found.append(
@@ -292,7 +295,8 @@ def identical_units(evidence: Evidence) -> list[Finding]:
 def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.
 
-    Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero.
+    Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
+        model or in cross-entropy, runs over a dimension of size 1.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
     What fools it: a loss with a margin that is met on the whole batch.
@@ -300,7 +304,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
     """
     facts = _facts(evidence)
-    single = facts.single_output_softmax
+    graph = facts.graph or LossGraph()
+    single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
         return []
     constant = facts.constant_output
@@ -309,7 +314,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
             rule="flat_loss",
             code="flat_loss.softmax_of_one" if single else "flat_loss.constant_output" if constant else "flat_loss",
             severity="error",
-            seen="softmax runs over a dimension of size 1, so every output is 1"
+            seen="softmax runs over a dimension of size 1, so every probability is 1 and the loss never changes"
             if single
             else "the gradient of every weight is exactly zero" + (", and all outputs are equal" if constant else ""),
             measurements=(
@@ -319,7 +324,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
             cause="an activation that does not fit the width of the output"
             if single
             else "between weights and loss stands something that does not change with them",
-            remedy="sigmoid and binary cross-entropy for one output"
+            remedy="binary_cross_entropy_with_logits for one output, without softmax; or two outputs and cross_entropy"
             if single
             else "look at what stands between the last layer and the loss; draw weights at random where they are zero",
             source="own",

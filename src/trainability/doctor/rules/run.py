@@ -4,19 +4,20 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence, LayerStats
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import larger_rate, smaller_steps
+from trainability.doctor.rules.smaller_steps import larger_steps, smaller_steps
 
 
 @rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
 def not_finite(evidence: Evidence) -> list[Finding]:
     """The loss or the gradient is NaN or infinite.
 
-    Fires: at one step or in the probe. Names the step; and the first layer, and whether it was in the forward or the backward
-        pass, where that step was sampled.
+    Fires: at one step, in the probe or in the rehearsal. Names the step; and the first layer, and whether it was in the
+        forward or the backward pass, where that step was sampled.
     Why: no weight recovers from a NaN. Steps that a loss scaler skipped are its normal business, and silent.
     What fools it: a loop that skips such steps itself without saying so to Monitor.
     Fix: normalise inputs or targets where they are large; else start again with a tenth of the learning rate. Where a layer
@@ -30,7 +31,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     probe = evidence.probe
     at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
     if step is None and not at_probe:
-        return []
+        return _in_rehearsal(evidence)
     layers = _layers_at(evidence, step.step if step is not None else None)
     forward = next((s.name for s in layers if s.activation_nonfinite), None)
     backward = next((s.name for s in reversed(layers) if s.gradient_nonfinite), None)
@@ -65,6 +66,31 @@ def not_finite(evidence: Evidence) -> list[Finding]:
             else "start again, and " + smaller_steps(evidence),
             source="big_vision stops a run likewise; own layer search",
             layers=(forward or backward,) if (forward or backward) else (),  # type: ignore[arg-type]
+        )
+    ]
+
+
+def _in_rehearsal(evidence: Evidence) -> list[Finding]:
+    """A loss that is not finite at a rehearsed step, where no step of the run was watched."""
+    rehearsal = evidence.rehearsal if not evidence.steps else None
+    step = next((s for s in rehearsal.steps if s.loss is not None and not math.isfinite(s.loss)), None) if rehearsal else None
+    if rehearsal is None or step is None or step.loss is None:
+        return []
+    at_once = step.step == 1
+    return [
+        Finding(
+            rule="not_finite",
+            code="not_finite.first_step" if at_once else "not_finite",
+            severity="error",
+            seen=f"the loss is {step.loss} at step {step.step} of the rehearsal",
+            measurements=(Measurement(name="step", value=float(step.step)), Measurement(name="loss", value=step.loss)),
+            cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
+            if at_once
+            else "the steps are too large, or a value overflowed",
+            remedy="look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
+            if at_once
+            else "start again, and " + smaller_steps(evidence),
+            source="own; seen in the rehearsal",
         )
     ]
 
@@ -226,8 +252,10 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     clipped = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
     if ratio is not None and 0 < ratio < 1e-5:
         if clipped and statistics.median(clipped) < 0.01:
-            return "clipped", "the clip threshold leaves nearly nothing of the gradient", "raise the clip threshold"
-        return "small_steps", "steps are too small for the weights", larger_rate(1e-3 / ratio)
+            norms = [s.gradient_norm for s in reading.finite_steps(evidence) if s.gradient_norm]
+            usual = f" to this run's median norm, {statistics.median(norms):.2g}" if norms else ""
+            return "clipped", "the clip threshold leaves nearly nothing of the gradient", "raise the clip threshold" + usual
+        return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:
         return "large_steps", "steps are too large for the weights", smaller_steps(evidence, max(10.0, ratio * 1e3))
     return (

@@ -154,8 +154,9 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         assert evidence.rehearsal is not None
         if outlook.verdict in (WILL_TRAIN, HAS_LEARNED) and untrained is not None:
             return "cannot tell", f"the loss falls, but {untrained}", None
-        # What hardly moves is too slow or dead: theory may say which of the two.
-        if outlook.verdict == TOO_SLOW and (found := _worst(predicted)) is not None and found[0] == "dead":
+        # What hardly moves is too slow or dead: where no other rate was tried, theory may say which of the two.
+        found = _worst(predicted) if outlook.verdict == TOO_SLOW and outlook.cause == "pace" else None
+        if found is not None and found[0] == "dead":
             return found
         return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
     if (found := _worst(predicted)) is not None:
@@ -222,7 +223,10 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     plateau = reading.plateau_ends(probe) if probe.at_start and probe.plateau_steps is not None else None
     if plateau is not None and plateau > 100:
         return "slow start", f"the loss will stay at chance for about {plateau:,.0f} steps, then fall", plateau
-    if tried is not None:
+    # A rehearsal that ends inside the predicted plateau speaks neither for nor against it.
+    steps = len(evidence.rehearsal.steps) if evidence.rehearsal is not None else 0
+    is_early = outlook is not None and outlook.cause == "no_fall" and plateau is not None and steps < 2 * plateau
+    if tried is not None and not is_early:
         return "cannot tell", tried, None
     total = reading.total_budget(probe)
     if total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH:
@@ -231,10 +235,11 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     if total is not None and plateau is not None and alive and untrained is None:
         return (
             "will train",
-            f"gain budget with the input {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps",
+            f"gain budget with the input {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps"
+            + (f"; {steps} rehearsed steps say nothing against it" if is_early else ""),
             None,
         )
-    return "cannot tell", "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
+    return "cannot tell", tried or "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:

@@ -51,7 +51,7 @@ class TrialRun:
     def planned_steps(self) -> int:
         """Steps that the trial gave the run."""
         per_epoch = steps_per_epoch(self.records)
-        return per_epoch * self.records.config.optim.epochs if per_epoch else len(self.records.steps)
+        return per_epoch * self.records.train_config.optim.epochs if per_epoch else len(self.records.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def figure_rows(result: Result, runs: Sequence[TrialRun]) -> list[FigureRow]:
 
 def _row_note(runs: Sequence[TrialRun]) -> str:
     """Say what is odd about what a row shows."""
-    faults, notes = runs[0].records.config.run.faults, []
+    faults, notes = runs[0].records.train_config.run.faults, []
     if len(runs) > 1:
         notes.append(f"{len(runs)} seeds overlaid.")
     if "metric-of-last-batch" in faults and runs[0].seen.answers is not None:
@@ -98,7 +98,7 @@ def _row_note(runs: Sequence[TrialRun]) -> str:
             "The errors drawn are what the faulty metric showed; the dotted line is the true error of this very run, "
             "from every answer of the trained net: the same weights, another metric."
         )
-    divisor = loss_divisor(runs[0].records.config)
+    divisor = loss_divisor(runs[0].records.train_config)
     if divisor > 1:
         notes.append(f"The training loss drawn is the true one over {divisor}: on it, guessing shows at ln C / {divisor}.")
     return " ".join(notes)
@@ -237,7 +237,7 @@ def _mark_nonfinite(layout: dict[str, Any], run: Run) -> None:
 def _true_error(run: TrialRun, metric: figures.Metric) -> float | None:
     """Error of every answer that the trained net gave, where the run's own metric shows another."""
     answers = run.seen.answers
-    if answers is None or metric.key == "loss" or "metric-of-last-batch" not in run.records.config.run.faults:
+    if answers is None or metric.key == "loss" or "metric-of-last-batch" not in run.records.train_config.run.faults:
         return None
     return finite(getattr(answers.errors, metric.key), metric.scale)
 
@@ -275,7 +275,7 @@ def _gradients(trial: str, runs: Sequence[TrialRun]) -> list[Figure]:
     """Draw the range of each watched layer's gradient over the run, of the first seed of each variant, on one axis."""
     first = {run.variant: run for run in reversed(runs)}
     names = [row["name"] for row in runs[0].records.init]
-    short = dict(zip(names, layer_names(runs[0].records.config.model.config), strict=False))
+    short = dict(zip(names, layer_names(runs[0].records.train_config.model.config), strict=False))
     watched = watched_layers(names)
     sizes = {
         (name, variant): [(row["step"], *_ends(row)) for row in run.records.layers if row["name"] == layer]

@@ -167,7 +167,8 @@ def section_of(
     trial = result.trial
     runs = read_trial_runs(result)
     inits: list[tuple[Variant, str, str, list[dict[str, Any]]]] = [
-        (run.variant, run.records.config.model.config, run.records.config.init.plan, run.records.init) for run in runs
+        (run.variant, run.records.train_config.model.config, run.records.train_config.init.plan, run.records.init)
+        for run in runs
     ]
     labels = [plan.label for plan in trial.plans]
     colours = {**COLOURS, **dict(zip(labels, PLAN_COLOURS, strict=False))}

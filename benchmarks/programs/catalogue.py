@@ -1,0 +1,19 @@
+"""All programs by name: the sound ones and the faults, each with its kind of task."""
+
+from types import ModuleType
+
+from programs import actions, adversaries, codes, graphs, images, marks, pairs, pixels, sequences, tables, tokens
+from programs.program import Fault, Program
+
+KINDS: tuple[ModuleType, ...] = (images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions)
+
+
+def kind_of(module: ModuleType) -> str:
+    """The name of a kind of task."""
+    return module.__name__.rpartition(".")[2]
+
+
+SOUND: dict[str, Program] = {name: program for kind in KINDS for name, program in kind.SOUND.items()}
+FAULTS: dict[str, Fault] = {name: fault for kind in KINDS for name, fault in kind.FAULTS.items()}
+KIND: dict[str, str] = {name: kind_of(kind) for kind in KINDS for name in (*kind.SOUND, *kind.FAULTS)}
+PROGRAMS: dict[str, Program] = {**SOUND, **{name: fault.program for name, fault in FAULTS.items()}}

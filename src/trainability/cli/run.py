@@ -1,0 +1,51 @@
+"""`trainability run`: a training script as it is, watched."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+_WITH_VALUE = ("--every", "--steps", "--dir")
+
+
+def run(
+    command: Annotated[Positional[str], arg(metavar="SCRIPT [ARGUMENT ...]")],
+    *,
+    every: int = 50,
+    steps: int | None = None,
+    check: bool = False,
+    dir: Path | None = None,
+) -> int:
+    """Run a training script unmodified and watch what it trains: findings as they arise, and a run directory.
+
+    Everything after SCRIPT is the script's own. Its output, exit code and weights are as without; what the doctor says goes to
+    the standard error stream. Works on plain loops, GANs, and Trainers of Lightning and Transformers.
+
+    Exit code: the script's; with --check: 0 nothing worse than a hint, 1 something to change.
+
+    Args:
+        command: a Python file and its arguments.
+        every: sample layers at every so many optimizer steps.
+        steps: stop the script after so many optimizer steps.
+        check: stop after the first 100 steps (or --steps) with the verdict, and write no run directory.
+        dir: run directory. None takes the next free runs/SCRIPT-NNN.
+    """
+    from trainability.loops.script import run_script
+
+    script, *arguments = shlex.split(command)
+    return run_script(Path(script), arguments, every=every, steps=steps, is_check=check, folder=dir)
+
+
+def with_one_command(arguments: list[str]) -> list[str]:
+    """Join the script and its arguments into one word, so that none of its flags is taken for one of ours.
+
+    Args:
+        arguments: begins with "run".
+    """
+    place = 1
+    while place < len(arguments) and arguments[place].startswith("-"):
+        place += 2 if arguments[place] in _WITH_VALUE else 1
+    return [*arguments[:place], shlex.join(arguments[place:])] if place < len(arguments) else arguments

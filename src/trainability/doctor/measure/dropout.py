@@ -1,0 +1,17 @@
+"""Dropout modules that leave almost nothing, read from the model."""
+
+from typing import Any
+
+from torch import nn
+
+from trainability.doctor.facts import HEAVY_DROPOUT
+
+
+def dropout_facts(model: nn.Module) -> dict[str, Any]:
+    """The fields of `Facts` about dropout; empty where no module drops that much."""
+    found = {
+        name: float(module.p)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p >= HEAVY_DROPOUT
+    }
+    return {"heavy_dropout": tuple(found), "dropout": max(found.values())} if found else {}

@@ -1,0 +1,115 @@
+"""What the callbacks of all trainers share: monitors, one for each optimizer, entered and left together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.finding import SEVERITIES
+from trainability.loops.following import Follower, parts_of
+from trainability.loops.metrics import validation_numbers
+from trainability.loops.monitor import Monitor
+from trainability.loops.saying import say_finding, say_verdict
+
+StopOn = Literal["doomed"]
+
+
+class Watching:
+    """Monitors of a trainer's optimizers.
+
+    Args:
+        every: see `Monitor`.
+        stop_on: "doomed" asks the trainer to stop once the verdict is "dead" or "unstable"; `None` never does.
+        settings: more arguments of `Monitor`: run, config, sinks, before, num_classes. With several optimizers each has a
+            directory below `run`.
+
+    Attributes:
+        is_on: whether a training is under way.
+        most_steps: ask the trainer to stop after so many optimizer steps; `None` never does.
+        monitors: by part of the model; "model" where there is one optimizer.
+        follower: tells the monitors what the trainer does.
+
+    Raises:
+        ValueError: `stop_on` is something else.
+    """
+
+    def __init__(self, every: int, stop_on: StopOn | None, settings: Mapping[str, Any]) -> None:
+        if stop_on not in (None, "doomed"):
+            raise ValueError(f"stop_on is {stop_on!r}; expected 'doomed' or None")
+        self.monitors: dict[str, Monitor] = {}
+        self.follower = Follower()
+        self._every, self._stop_on, self._settings = every, stop_on, settings
+        self.is_on = False
+        self.most_steps: int | None = None
+        self._handles: list[Any] = []
+
+    def begin(self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], **facts: Any) -> None:
+        """Attach a monitor to each optimizer; what an earlier fit showed is forgotten."""
+        given = list(optimizers)
+        self.monitors, self.follower = {}, Follower()
+        settings = {**facts, **{key: value for key, value in self._settings.items() if value is not None}}
+        for (name, part), optimizer in zip(parts_of(model, given), given, strict=True):
+            key = name if name not in self.monitors else f"{name}-{len(self.monitors) + 1}"
+            own = dict(settings)
+            if own.get("run") is not None and len(given) > 1:
+                own["run"] = Path(own["run"]) / key
+            heard = functools.partial(say_finding, key if len(given) > 1 else "")
+            monitor = Monitor(part, optimizer, self._every, on_finding=heard, **own)
+            monitor.__enter__()
+            self.monitors[key] = monitor
+            self.follower.monitors[id(optimizer)] = monitor
+            if len(given) > 1:
+                self._handles.append(optimizer.register_step_post_hook(lambda stepped, *_: self.follower.stepped(stepped)))
+        self.is_on = True
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Detach; says the verdict."""
+        if not self.is_on:
+            return
+        self.is_on = False
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        for key, monitor in self.monitors.items():
+            monitor.__exit__(type(error) if error is not None else None, error, None)
+            say_verdict(key if len(self.monitors) > 1 else "", monitor.diagnose())
+
+    def begin_epoch(self, epoch: int) -> None:
+        """An epoch begins, counted from 1."""
+        for monitor in self.monitors.values():
+            monitor.begin_epoch(epoch)
+
+    def evaluated(self, metrics: Mapping[str, Any], *, model_training: bool | None = None) -> None:
+        """The trainer evaluated: what its metrics say of loss and error on the validation set."""
+        numbers: dict[str, Any] = dict(validation_numbers(metrics))
+        if numbers:
+            for monitor in self.monitors.values():
+                monitor.record_evaluation("validation", model_training=model_training, **numbers)
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the trainer is to be asked to stop."""
+        if self.most_steps is not None and any(m.num_steps >= self.most_steps for m in self.monitors.values()):
+            return True
+        return self._stop_on == "doomed" and any(monitor.doomed is not None for monitor in self.monitors.values())
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is known so far; with several optimizers, of the part that fares worst.
+
+        Raises:
+            ValueError: nothing has been trained yet.
+        """
+        if not self.monitors:
+            raise ValueError("there is no diagnosis yet: nothing has been trained with this callback")
+        return max((monitor.diagnose() for monitor in self.monitors.values()), key=_badness)
+
+
+def _badness(diagnosis: Diagnosis) -> int:
+    return max((SEVERITIES.index(finding.severity) for finding in diagnosis.findings), default=-1)

@@ -1,0 +1,111 @@
+"""What happens in a loop that is not ours to edit: backward passes, clipping and steps of a loss scaler."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Listener(Protocol):
+    """Is told of the events; an error in it is named once and never reaches the loop."""
+
+    def on_backward(self, loss: Tensor, scaler: Any) -> None:
+        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it."""
+        ...
+
+    def on_clip(self, parameters: list[Tensor]) -> None:
+        """The gradients of these parameters are about to be clipped."""
+        ...
+
+    def on_scaler_step(self, optimizer: Any) -> None:
+        """A loss scaler has stepped this optimizer, or has left its step out."""
+        ...
+
+
+_CLIPS = ("clip_grad_norm_", "clip_grad_value_")
+
+
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell a listener of the events while the block runs; `torch`'s functions are put back afterwards."""
+    scaled: dict[int, tuple[Any, Tensor, Any]] = {}  # what a scaler made, what of, and the scaler
+    tell = _Guard()
+
+    def backward(original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(tensors, *args, **kwargs)
+        loss = tensors if isinstance(tensors, Tensor) else None
+        if loss is not None and loss.numel() == 1:
+            kept, plain, scaler = scaled.pop(id(loss), (None, loss, None))
+            if kept is None or kept() is loss:
+                tell(lambda: listener.on_backward(plain, scaler))
+        return result
+
+    def scale(original: Callable[..., Any], self: Any, outputs: Any) -> Any:
+        result = original(self, outputs)
+        if isinstance(outputs, Tensor) and isinstance(result, Tensor) and result is not outputs:
+            scaled.clear()  # one at a time: a loss that is scaled is the next to go backward
+            scaled[id(result)] = (weakref.ref(result), outputs, self)
+        return result
+
+    def scaler_step(original: Callable[..., Any], self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, optimizer, *args, **kwargs)
+        tell(lambda: listener.on_scaler_step(optimizer))
+        return result
+
+    def clip(original: Callable[..., Any], parameters: Any, *args: Any, **kwargs: Any) -> Any:
+        parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)  # a generator can be read once
+        tell(lambda: listener.on_clip(parameters))
+        return original(parameters, *args, **kwargs)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_replaced(torch.autograd, "backward", backward))
+        stack.enter_context(_replaced(torch.amp.GradScaler, "scale", scale))
+        stack.enter_context(_replaced(torch.amp.GradScaler, "step", scaler_step))
+        for name in _CLIPS:
+            stack.enter_context(_replaced(torch.nn.utils, name, clip))
+        yield
+
+
+class _Guard:
+    """Runs what a listener does; its first error is named, and it is left alone from then on."""
+
+    def __init__(self) -> None:
+        self.has_failed = False
+
+    def __call__(self, action: Callable[[], None]) -> None:
+        if self.has_failed:
+            return
+        try:
+            action()
+        except Exception as error:
+            self.has_failed = True
+            with contextlib.suppress(Warning):
+                warnings.warn(f"the loop is no longer followed: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        return wrapper(original, *args, **kwargs)
+
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        if getattr(owner, name) is replacement:
+            setattr(owner, name, original)
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
+    """The parameters in an optimizer's groups."""
+    return (p for group in optimizer.param_groups for p in group["params"])

@@ -1,0 +1,133 @@
+"""Which losses belong to which optimizer's step, where the loop is somebody else's and only its events are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.measure.monitor import Monitor
+
+
+class Follower:
+    """Hands the losses of backward passes to the monitor of the optimizer that steps after them.
+
+    A loss belongs to the next step, whichever optimizer makes it; where several step on one loss, it belongs to each.
+
+    Attributes:
+        monitors: by `id` of the optimizer.
+        num_steps: completed sets of gradients.
+        scaler: the loss scaler through which the last loss went, if any.
+    """
+
+    def __init__(self) -> None:
+        self.monitors: dict[int, Monitor] = {}
+        self.num_steps = 0
+        self.scaler: Any = None
+        self._is_divided = False
+        self._sharing: set[int] = set()  # optimizers that have stepped on a loss on which another had
+        self._begun: set[int] = set()
+        self._completed: set[int] = set()  # optimizers whose gradients are complete, and that have not stepped since
+        self._losses: list[Tensor] = []
+        self._last: list[Tensor] = []
+
+    @property
+    def num_waiting(self) -> int:
+        """Losses whose step has not come."""
+        return len(self._losses)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are losses whose step has not come."""
+        return bool(self._losses)
+
+    def backward(self, loss: Tensor, scaler: Any = None) -> None:
+        """A backward pass is over.
+
+        Args:
+            loss: not scaled.
+            scaler: `torch.amp.GradScaler` that scaled it for the pass.
+        """
+        self.scaler = scaler
+        self._is_divided = type(loss.grad_fn).__name__.startswith(("Div", "Mul"))
+        self._completed.clear()
+        # The graph of the first loss tells how the model was used; the later ones would only keep memory.
+        self._losses.append(loss if self.num_steps == 0 and not self._losses else loss.detach())
+
+    def complete(self, optimizer: Any, *, factor: float | None = None) -> None:
+        """The gradients of an optimizer's step are complete, and not clipped yet.
+
+        Args:
+            optimizer: whose step follows, or is under way and runs its closure.
+            factor: by which each loss was divided. `None` takes the number of backward passes where a loss ends in a division
+                or a product, as accumulation does it, and 1 elsewhere.
+        """
+        monitor = self.monitors.get(id(optimizer))
+        losses = self._losses or self._last
+        if not self._losses:
+            self._sharing.add(id(optimizer))
+        if not losses:
+            return
+        if monitor is None:  # its model is not found yet
+            self._last, self._losses = [loss.detach() for loss in losses], []
+            return
+        by = (len(losses) if self._is_divided else 1) if factor is None else factor
+        scale = _scale_on(optimizer, self.scaler)
+        for place, loss in enumerate(losses, start=1):
+            monitor.after_backward(loss if by == 1 else loss * by, is_last=place == len(losses), grad_scale=scale)
+        self._last, self._losses = [loss.detach() for loss in losses], []
+        self._completed.add(id(optimizer))
+        self._begun.add(id(optimizer))
+        self.num_steps += 1
+
+    def stepping(self, optimizer: Any, *, factor: float | None = None) -> None:
+        """An optimizer begins its step; what was complete before it stays as it was then."""
+        if id(optimizer) not in self._completed:
+            self.complete(optimizer, factor=factor)
+        self._completed.discard(id(optimizer))
+
+    def stepped(self, optimizer: Any) -> None:
+        """An optimizer's step is over: its loss may have gone through other networks (a GAN's critic), and is not theirs."""
+        for key, monitor in self.monitors.items():
+            if key != id(optimizer) and key in self._begun and key not in self._sharing:
+                monitor.forget_other_step()
+
+
+def _scale_on(optimizer: Any, scaler: Any) -> Tensor | float | None:
+    """Factor that a loss scaler has put on an optimizer's gradients and not taken off; `None` without a scaler."""
+    if scaler is None:
+        return None
+    stage = scaler._per_optimizer_states[id(optimizer)]["stage"]
+    scale = scaler._scale if stage.name == "READY" else None
+    return 1.0 if scale is None else scale.clone()
+
+
+def parts_of(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> list[tuple[str, nn.Module]]:
+    """For each optimizer, the part of a model whose parameters it holds, with a name.
+
+    Args:
+        model: may hold losses and metrics beside the networks.
+        optimizers: in any order.
+
+    Returns:
+        By optimizer: where one child of the model has all its parameters, that child and its name; where several have, these
+        together; else the whole model, called "model". A sole optimizer's part is called "model" too.
+    """
+    found = []
+    given = list(optimizers)
+    for optimizer in given:
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        children = {name: child for name, child in model.named_children() if any(id(p) in held for p in child.parameters())}
+        covered = {id(p) for child in children.values() for p in child.parameters()}
+        if not held <= covered or not children:
+            found.append(("model", model))
+        elif len(children) == 1:
+            ((name, child),) = children.items()
+            found.append((name if len(given) > 1 else "model", child))
+        elif len(given) == 1:
+            found.append(("model", model))
+        else:
+            found.append(("+".join(children), nn.ModuleDict(children)))
+    return found

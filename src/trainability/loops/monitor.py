@@ -1,0 +1,202 @@
+"""Monitor as users have it: the doctor's, which also writes a run directory and says findings as they arise."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
+from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.measure.monitor import Monitor as Watcher
+from trainability.extras import EXTRAS, require
+from trainability.loops.recorder import LoopRecorder, is_main_process
+from trainability.training.precheck import DOOMED
+from trainability.training.sinks import SINKS
+
+_FIRST_LOOKS = 2  # so many sampled steps are always diagnosed
+_MOST_SHARE = 0.005  # of the loop's time, for the later ones
+
+OnFinding = Callable[[int, Finding], None]
+
+
+class Monitor(Watcher):
+    """Context manager around any training loop.
+
+    Call `after_backward(loss)` after each `loss.backward()`, before clipping. The optimizer's own hooks tell where a
+    step ends. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
+    brings them over in one copy. The model's forward is run by the loop alone, nothing that it computes is changed, nothing is
+    written into it, and no random number is drawn, so weights and losses are bitwise identical with and without Monitor. The
+    exception is a compiled model: its sampled steps run the plain module, which rounds differently.
+
+    An error inside the monitor is named once, as a warning and in the evidence, and the loop goes on. What cannot be watched
+    (outputs of layers that are not called as modules, or inside `torch.func`) is named in the evidence; the rest is watched.
+
+    With `run`, a directory is written as `train` writes one, so that `trainability watch`, `report` and `diagnose` work on
+    it while the loop runs and afterwards, also if the process was killed. Of several processes only rank 0 writes. Rows are
+    written at sampled steps; a diagnosis takes at most half a percent of the loop's time, beyond the first two.
+
+    Args:
+        model: the module that the loop calls; compiled, or wrapped by DistributedDataParallel, is fine.
+        optimizer: one, also as Accelerate wraps it; None leaves out clipping, update ratios and learning rates. Models with an
+            optimizer each take a monitor each, one `with` inside the other.
+        every: sample layers at every so many optimizer steps, beginning with the first.
+        accumulation: backward passes per optimizer step.
+        num_classes: of the task; for chance level.
+        clip: gradient-norm threshold of the loop, for the record; None for none or unknown.
+        first_step: number of the first step, from 1; None continues after what `before` saw.
+        before: what is known of this training from before the loop: the answer of `check` or `diagnose`, evidence, or a probe.
+        run: directory to write; it must not hold a run.
+        config: what the run's page shows as its configuration: names and values, nested or not.
+        sinks: "tensorboard", "wandb": where scalars, histograms and findings go too. A wandb run under way is joined.
+        planned_steps: of the whole loop, if known; for the progress that `watch` shows.
+        on_finding: called with the step and the finding when a finding appears or becomes more severe, in every process.
+
+    Attributes:
+        doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
+
+    Raises:
+        ValueError: every, accumulation or first_step below 1, `before` is something else, an unknown sink, or sinks or config
+            without run; on entering, the directory already holds a run or cannot be written.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        every: int = 50,
+        *,
+        accumulation: int = 1,
+        num_classes: int | None = None,
+        clip: float | None = None,
+        first_step: int | None = None,
+        before: Diagnosis | Evidence | ProbeResult | None = None,
+        run: str | Path | None = None,
+        config: Mapping[str, Any] | None = None,
+        sinks: Sequence[str] = (),
+        planned_steps: int | None = None,
+        on_finding: OnFinding | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            every,
+            accumulation=accumulation,
+            num_classes=num_classes,
+            clip=clip,
+            first_step=first_step,
+            before=before,
+        )
+        _check(run, config, sinks)
+        self.doomed: str | None = None
+        self._run = None if run is None else Path(run)
+        self._config, self._sinks = config or {}, tuple(sinks)
+        self._on_finding = on_finding
+        self._facts_of_loop = {"num_classes": num_classes, "clip": clip, "every": every, "planned_steps": planned_steps}
+        self._recorder: LoopRecorder | None = None
+        self._reported: dict[str, int] = {}
+        self._num_looks, self._looked_seconds, self._entered_at = 0, 0.0, 0.0
+
+    def __enter__(self) -> Monitor:
+        if self._run is not None and is_main_process():
+            self._recorder = LoopRecorder(
+                self._run, self._plain, self._optimizer, config=self._config, sinks=self._sinks, facts=self._facts_of_loop
+            )
+            if self._diagnosis_before is not None:
+                self._look(0, self._diagnosis_before)
+        self._entered_at = time.perf_counter()
+        super().__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        self._guarded_look(is_last=True)
+        if self._recorder is not None:
+            self._recorder.end(self._num_steps, *self._ending(error))
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimizer that is watched, unwrapped."""
+        return self._optimizer
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that are done."""
+        return self._num_steps
+
+    def sample_next(self) -> None:
+        """Samples the next step, whatever its number."""
+        self._next_sample = self._num_steps
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Tells the run directory that the next step is the first of an epoch.
+
+        Args:
+            epoch: counted from 1.
+        """
+        if self._recorder is not None:
+            self._recorder.begin_epoch(self._num_steps + 1, epoch)
+
+    def _ending(self, error: BaseException | None) -> tuple[str, str | None]:
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted", "stopped on request"
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            return "finished", None
+        return "failed", f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+
+    def _kept(self, news: list[StepRecord] | Sample | Evaluation) -> None:
+        if isinstance(news, Sample):
+            if self._recorder is not None:
+                self._recorder.sample(news)
+        elif isinstance(news, Evaluation):
+            if self._recorder is not None:
+                self._recorder.evaluation(news)
+        elif self._recorder is not None:
+            self._recorder.steps(news)
+        allowed = _MOST_SHARE * (time.perf_counter() - self._entered_at)
+        if not isinstance(news, list) and (self._num_looks < _FIRST_LOOKS or self._looked_seconds < allowed):
+            self._guarded_look()
+
+    def _guarded_look(self, *, is_last: bool = False) -> None:
+        if self._recorder is None and self._on_finding is None and is_last:
+            return
+        began = time.perf_counter()
+        try:
+            self._look(self._num_steps, self.diagnose(), is_last=is_last)
+        except Exception as error:
+            message = f"the doctor failed ({type(error).__name__}: {error})"
+            self._note(message)
+            with contextlib.suppress(Warning):
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+        self._num_looks += 1
+        self._looked_seconds += time.perf_counter() - began
+
+    def _look(self, step: int, diagnosis: Diagnosis, *, is_last: bool = False) -> None:
+        new = [f for f in diagnosis.findings if SEVERITIES.index(f.severity) > self._reported.get(f.rule, -1)]
+        self._reported |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
+        self.doomed = f"{diagnosis.verdict}: {diagnosis.reason}" if diagnosis.verdict in DOOMED else None
+        if self._recorder is not None:
+            self._recorder.diagnosed(step, diagnosis, new, is_last=is_last)
+        if self._on_finding is not None:
+            for finding in new:
+                self._on_finding(step, finding)
+
+
+def _check(run: str | Path | None, config: Mapping[str, Any] | None, sinks: Sequence[str]) -> None:
+    if run is None and (config or sinks):
+        raise ValueError(f"{'config' if config else 'sinks'} is for a run directory; give run= too, such as run='runs/mine'")
+    if config is not None and not isinstance(config, Mapping):
+        raise ValueError(f"config is a {type(config).__name__}; expected a dict of names and values")
+    for name in [sinks] if isinstance(sinks, str) else sinks:
+        if name not in SINKS or isinstance(sinks, str):
+            raise ValueError(f"sinks is {sinks!r}; expected names out of {', '.join(SINKS)} in a tuple")
+        if name in EXTRAS:
+            require(name)

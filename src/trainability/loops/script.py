@@ -1,0 +1,164 @@
+"""`trainability run`: a training script as it is, in this process, watched from the moment at which it imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.abc
+import importlib.util
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from trainability.training.record import next_free
+
+if TYPE_CHECKING:
+    from trainability.loops.script_watch import ScriptWatch
+
+CHECK_STEPS = 100
+"""Steps after which `--check` gives its verdict."""
+_CHECK_EVERY = 10
+_INTERRUPTED = 130
+
+
+def run_script(
+    script: Path, arguments: Sequence[str], *, every: int, steps: int | None, is_check: bool, folder: Path | None
+) -> int:
+    """Run a script as `python SCRIPT ARGUMENTS` would, and watch what it trains.
+
+    Output, exit code, arguments, `__main__` and `sys.path` are the script's own. torch is not imported before the script does.
+
+    Args:
+        script: a Python file.
+        arguments: of the script.
+        every: sample layers at every so many optimizer steps.
+        steps: stop after so many optimizer steps; `None` lets the script end by itself.
+        is_check: stop after `CHECK_STEPS` steps (or `steps`), write no run directory, and exit with 1 if a finding is worse
+            than a hint.
+        folder: run directory; `None` takes the next free one below runs/, named after the script.
+
+    Returns:
+        The exit code of the script; with `is_check` or where `steps` ended it, ours.
+
+    Raises:
+        ValueError: there is no such script, `steps` or `every` is below 1, or the directory cannot be made.
+    """
+    if not script.is_file():
+        raise ValueError(f"{script} is not a file; trainability run takes a Python script and its arguments")
+    if every < 1 or (steps is not None and steps < 1):
+        raise ValueError(f"--every is {every} and --steps {steps}; both must be at least 1")
+    if folder is not None and is_check:
+        raise ValueError("--check writes no run directory; leave out --dir")
+    watches: list[ScriptWatch] = []
+    root = Path("runs").resolve()  # the script may change directories
+    place = None if is_check else (lambda: next_free(script.stem, root)) if folder is None else folder.resolve
+
+    def install(torch: ModuleType) -> None:
+        from trainability.loops.script_watch import ScriptWatch
+
+        most = steps if steps is not None else CHECK_STEPS if is_check else None
+        watches.append(ScriptWatch(script, every=_CHECK_EVERY if is_check else every, most_steps=most, place=place))
+        watches[-1].begin()
+
+    actions: dict[str, Callable[[ModuleType], None]] = {"torch": install}
+    for name, kind in _TRAINERS.items():
+        actions[name] = lambda module, kind=kind: watches[-1].adopt(module, kind)
+    with _after_import(actions):
+        code, error = _run(script, arguments)
+    if not watches:
+        print(f"trainability: {script} imported no torch: nothing was watched", file=sys.stderr)
+        return code
+    worse = watches[-1].end(error)
+    return int(worse) if is_check and code == 0 else code
+
+
+_TRAINERS = {
+    "lightning.pytorch.trainer.trainer": "lightning",
+    "pytorch_lightning.trainer.trainer": "lightning",
+    "transformers.trainer": "transformers",
+}
+"""Modules that define a Trainer -> how a callback is added to it."""
+
+
+def _run(script: Path, arguments: Sequence[str]) -> tuple[int, BaseException | None]:
+    """Run the script; an error of it is printed as Python prints it. Returns its exit code and what ended it."""
+    from trainability.loops.enough import Enough
+
+    with _as_main(script, arguments):
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except Enough:
+            return 0, None
+        except SystemExit as stop:
+            if stop.code is None or isinstance(stop.code, int):
+                return stop.code or 0, stop
+            print(stop.code, file=sys.stderr)
+            return 1, stop
+        except BaseException as error:
+            traceback.print_exception(type(error), error, _own_frames(error.__traceback__, script))
+            return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1, error
+    return 0, None
+
+
+def _own_frames(frames: TracebackType | None, script: Path) -> TracebackType | None:
+    """Leave out the frames before the script's first."""
+    own = frames
+    while own is not None and own.tb_frame.f_code.co_filename != str(script):
+        own = own.tb_next
+    return own or frames
+
+
+@contextlib.contextmanager
+def _as_main(script: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """`sys.argv` and `sys.path` as the script has them when Python starts it."""
+    kept = sys.argv, list(sys.path)
+    sys.argv = [str(script), *arguments]
+    first = str(script.resolve().parent)
+    # The console script's own folder, or the current one of `python -m`, stands where the script's is to be.
+    is_ours = sys.path[:1] in ([""], [os.getcwd()], [os.path.dirname(kept[0][0])])
+    sys.path[0 : int(is_ours)] = [first]
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = kept
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Runs an action when a module has been imported."""
+
+    def __init__(self, actions: dict[str, Callable[[ModuleType], None]]) -> None:
+        self.actions = actions
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        action = self.actions.pop(name, None)
+        if action is None:
+            return None
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            load(module)
+            action(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+@contextlib.contextmanager
+def _after_import(actions: dict[str, Callable[[ModuleType], None]]) -> Iterator[None]:
+    """Run actions as modules are imported; of those that are there already, at once."""
+    for name in [name for name in actions if name in sys.modules]:
+        actions.pop(name)(sys.modules[name])
+    finder = _AfterImport(actions)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)

@@ -1,0 +1,295 @@
+"""Finds the models, losses and optimizers of a script that was not written for it, and watches them."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.finding import Finding
+from trainability.loops.enough import Enough
+from trainability.loops.events import listening, parameters_of
+from trainability.loops.following import Follower
+from trainability.loops.monitor import Monitor
+from trainability.loops.saying import say, say_finding, say_verdict
+
+
+class ScriptWatch:
+    """Follows a script by PyTorch's global hooks, and attaches a `Monitor` to each optimizer that trains a module.
+
+    A module that is called with gradients on and holds all parameters of an optimizer is its model; where several modules
+    share an optimizer, they are watched together from its second step on. Trainers of Lightning and Transformers get the
+    callback instead, since they know their accumulation and metrics.
+
+    Args:
+        script: for the run's page.
+        every: sample layers at every so many optimizer steps.
+        most_steps: stop the script after so many; `None` never does.
+        place: makes the run directory, which is asked for when there is something to watch; `None` writes none.
+    """
+
+    def __init__(self, script: Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
+        self._script, self._every, self._most_steps, self._place = script, every, most_steps, place
+        self._follower = Follower()
+        self._monitors: dict[str, Monitor] = {}
+        self._callbacks: list[Any] = []
+        self._waiting: dict[int, torch.optim.Optimizer] = {}  # optimizers without a monitor
+        self._num_optimizers = 0
+        self._called: dict[int, nn.Module] = {}  # modules that ran with gradients on, outer ones first
+        self._steps: dict[int, int] = {}  # per optimizer
+        self._in_closure: torch.optim.Optimizer | None = None
+        self._hook: Any = None
+        self._stack = contextlib.ExitStack()
+        self._has_failed, self._has_ended = False, False
+
+    def begin(self) -> None:
+        """Install the hooks."""
+        self._stack.enter_context(listening(self))
+        for handle in (
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ):
+            self._stack.callback(handle.remove)
+        original = torch.optim.Optimizer.__init__
+
+        @functools.wraps(original)
+        def made(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            self._num_optimizers += 1
+            self._wait_for(optimizer)
+
+        torch.optim.Optimizer.__init__ = made  # type: ignore[method-assign]
+        self._stack.callback(setattr, torch.optim.Optimizer, "__init__", original)
+
+    def end(self, error: BaseException | None) -> bool:
+        """Remove the hooks, say the verdicts and what could not be told.
+
+        Args:
+            error: what ended the script; `None` if it came to its end.
+
+        Returns:
+            Whether a finding is worse than a hint.
+        """
+        if self._has_ended:
+            return any(diagnosis.worse_than_hint for diagnosis in self.diagnoses.values())
+        self._has_ended = True
+        self._stop_looking()
+        self._stack.close()
+        for monitor in self._monitors.values():
+            monitor.__exit__(type(error) if error is not None else None, error, None)
+        for callback in self._callbacks:
+            callback.watching.end(error)
+        diagnoses = self.diagnoses
+        for name in self._monitors:
+            say_verdict(name if len(self._monitors) > 1 else "", diagnoses[name])
+        if not diagnoses:
+            say("no optimizer of PyTorch stepped on a module of it: nothing was watched")
+        elif self._monitors:
+            say("not seen: validation; a script's own metrics are plain numbers (monitor.record_evaluation tells them)")
+        if diagnoses and self._folder is not None:
+            say(f"trainability report {self._folder}")
+        return any(diagnosis.worse_than_hint for diagnosis in diagnoses.values())
+
+    @property
+    def diagnoses(self) -> dict[str, Diagnosis]:
+        """What is known so far, by the class of the model; a number follows where several are of one class."""
+        found = {name: monitor.diagnose() for name, monitor in self._monitors.items()}
+        for number, callback in enumerate(self._callbacks, start=1):
+            for part, monitor in callback.watching.monitors.items():
+                found[part if part not in found else f"{part}-{number}"] = monitor.diagnose()
+        return found
+
+    # --------------------------------------------------------------------------------------------------- the trainers
+
+    def adopt(self, module: ModuleType, kind: str) -> None:
+        """Give every Trainer that the script makes the callback of its library.
+
+        Args:
+            module: that defines `Trainer`.
+            kind: "lightning" or "transformers".
+        """
+        original = module.Trainer.__init__
+
+        @functools.wraps(original)
+        def made(trainer: Any, *args: Any, **kwargs: Any) -> None:
+            original(trainer, *args, **kwargs)
+            callback = self._callback(kind)
+            if kind == "lightning":
+                trainer.callbacks.insert(0, callback)  # checkpoints come last
+            else:
+                trainer.add_callback(callback)
+
+        module.Trainer.__init__ = made
+        self._stack.callback(setattr, module.Trainer, "__init__", original)
+
+    @functools.cached_property
+    def _folder(self) -> Path | None:
+        return None if self._place is None else self._place()
+
+    def _callback(self, kind: str) -> Any:
+        name = {"lightning": "LightningMonitor", "transformers": "TransformersMonitor"}[kind]
+        # By name: this room is below the integrations, which are imported where their library is.
+        integration = importlib.import_module(f"trainability.integrations.{kind}")
+        run = self._folder
+        if run is not None and self._callbacks:
+            run = run.with_name(f"{run.name}-{len(self._callbacks) + 1}")
+        callback = getattr(integration, name)(every=self._every, run=run)
+        callback.watching.most_steps = self._most_steps
+        self._callbacks.append(callback)
+        return callback
+
+    @property
+    def _is_handled(self) -> bool:
+        """Whether a trainer with a callback is at work."""
+        return any(callback.watching.is_on for callback in self._callbacks)
+
+    # ------------------------------------------------------------------------------------------------- finding models
+
+    def _wait_for(self, optimizer: torch.optim.Optimizer) -> None:
+        self._waiting[id(optimizer)] = optimizer
+        if self._hook is None:
+            self._hook = module_hooks.register_module_forward_pre_hook(self._on_call)
+
+    def _stop_looking(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+        self._called.clear()
+
+    def _on_call(self, module: nn.Module, args: Any) -> None:
+        if not torch.is_grad_enabled() or id(module) in self._called or self._is_handled or self._has_failed:
+            return
+        self._called[id(module)] = module
+        own = {id(p) for p in module.parameters()}
+        for optimizer in list(self._waiting.values()):
+            trained = {id(p) for p in parameters_of(optimizer)}
+            if trained and trained <= own:
+                self._attach(module, optimizer)
+
+    def _attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, first_step: int = 1) -> None:
+        del self._waiting[id(optimizer)]
+        if not self._waiting:
+            self._stop_looking()
+        name = type(model).__name__
+        name = name if name not in self._monitors else f"{name}-{len(self._monitors) + 1}"
+        several = self._num_optimizers > 1
+        run = None if self._folder is None else self._folder / name if several else self._folder
+        heard = functools.partial(self._say, name if several else "")
+        config = {"script": str(self._script), "optimizer": _settings(optimizer)} if run is not None else None
+        monitor = Monitor(
+            model,
+            optimizer,
+            self._every,
+            run=run,
+            config=config,
+            first_step=first_step,
+            planned_steps=self._most_steps,
+            on_finding=heard,
+        )
+        monitor.sample_next()
+        try:
+            monitor.__enter__()
+        except ValueError as error:  # the directory cannot be written
+            self._has_failed = True
+            say(str(error))
+            return
+        self._monitors[name] = monitor
+        self._follower.monitors[id(optimizer)] = monitor
+        count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
+        where = f", {run}" if run is not None else ""
+        say(f"watching {name} ({type(optimizer).__name__}, {count:,} parameters){where}")
+
+    def _say(self, part: str, step: int, finding: Finding) -> None:
+        say_finding(part, step, finding)
+
+    def _attach_shared(self, optimizer: torch.optim.Optimizer) -> None:
+        """After an optimizer's first step: the modules that ran and hold some of its parameters, outer ones only."""
+        trained = {id(p) for p in parameters_of(optimizer)}
+        found: list[nn.Module] = []
+        for module in self._called.values():
+            inside = any(module is part for other in found for part in other.modules())
+            if not inside and any(id(p) in trained for p in module.parameters()):
+                found.append(module)
+        if found:
+            self._attach(nn.ModuleList(found) if len(found) > 1 else found[0], optimizer, first_step=2)
+
+    # ---------------------------------------------------------------------------------------------- following the loop
+
+    def on_backward(self, loss: Tensor, scaler: Any) -> None:
+        """A backward pass is over."""
+        if self._is_handled:
+            return
+        self._follower.backward(loss, scaler)
+        if self._in_closure is not None:
+            self._follower.complete(self._in_closure)
+
+    def on_clip(self, parameters: list[Tensor]) -> None:
+        """Gradients are complete, and not clipped yet."""
+        if self._is_handled or not self._follower.is_waiting:
+            return
+        clipped = {id(p) for p in parameters}
+        for monitor in self._monitors.values():
+            optimizer = monitor.optimizer
+            if optimizer is not None and any(id(p) in clipped for p in parameters_of(optimizer)):
+                self._follower.complete(optimizer)
+
+    def on_scaler_step(self, optimizer: Any) -> None:
+        """A loss scaler left a step out, if its losses are still waiting."""
+        if not self._is_handled and self._follower.is_waiting:
+            self._follower.complete(optimizer)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._is_handled or self._has_failed:
+            return
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is not None and not self._follower.is_waiting:
+            self._in_closure = optimizer
+        else:
+            self._follower.stepping(optimizer)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._is_handled:
+            return
+        self._in_closure = None
+        self._follower.stepped(optimizer)
+        steps = self._steps[id(optimizer)] = self._steps.get(id(optimizer), 0) + 1
+        if steps == 1 and id(optimizer) in self._waiting and not self._has_failed:
+            self._attach_shared(optimizer)
+        if self._most_steps is not None and steps >= self._most_steps:
+            raise Enough
+
+
+def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
+    """Watch everything that this program trains from here on, as `trainability run` watches a script, until it ends.
+
+    Call it before models and optimizers are made. The loop needs no other line, however many networks it trains.
+
+    Args:
+        every: sample layers at every so many optimizer steps.
+        run: directory to write, with one below it for each optimizer where there are several; `None` writes none.
+
+    Returns:
+        The watch: `diagnoses`, and `end(None)` to stop earlier.
+    """
+    place = None if run is None else Path(run).resolve
+    watch = ScriptWatch(Path(sys.argv[0] or "python"), every=every, most_steps=None, place=place)
+    watch.begin()
+    atexit.register(watch.end, None)
+    return watch
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    plain = {key: value for key, value in optimizer.defaults.items() if isinstance(value, int | float | str | tuple)}
+    return {"name": type(optimizer).__name__, **plain}

@@ -1,0 +1,99 @@
+"""Summarise the run of another training loop than `train`: what Monitor could know of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from trainability.formats import NONE, finite, number, percent
+from trainability.report.series import chance_levels
+from trainability.report.summary import Tile
+from trainability.training.record import Run
+
+
+def title(run: Run) -> str:
+    """Return the model's class and the directory's name, which the user chose."""
+    return f"{run.loop.get('model', 'A model')} in {run.folder.resolve().name}"
+
+
+def missing(run: Run) -> list[str]:
+    """List what the loop did not tell; what no loop tells (data, a plan of initialisation) is not listed."""
+    checks = [
+        (run.environment, "Machine and versions: not recorded (no environment.json)."),
+        (run.steps, "Training: no step is recorded yet."),
+        (run.evaluations, "Validation: no evaluation is recorded (monitor.record_evaluation)."),
+        (run.layers, "Layers over time: no step was sampled (no layers.jsonl)."),
+    ]
+    return [text for present, text in checks if not present]
+
+
+def headlines(run: Run) -> list[Tile]:
+    """Summarise validation loss and error, as far as the loop told of them; else the training loss."""
+    found = []
+    for key, label, write in (("top1_error", "Validation top-1 error", percent), ("loss", "Validation loss", number)):
+        measured = [row for row in run.evaluations if finite(row.get(f"val_{key}")) is not None]
+        if measured:
+            best, last = min(measured, key=lambda row: row[f"val_{key}"]), measured[-1]
+            details = [f"Best, after step {best['step']:,}"]
+            details.append(f"Last {write(last[f'val_{key}'])}, after step {last['step']:,}")
+            levels = chance_levels(run)
+            if levels is not None and key == "top1_error":
+                details.append(f"Chance {percent(levels.top1_error)}")
+            found.append(Tile(label=label, value=write(best[f"val_{key}"]), details=tuple(details)))
+    losses = [(finite(row.get("loss")), row["step"]) for row in run.steps]
+    if not found and losses:
+        value, step = losses[-1]
+        found.append(Tile(label="Training loss", value=number(value), details=(f"Last, at step {step:,}",)))
+    return found
+
+
+def tiles(run: Run) -> list[Tile]:
+    """Summarise progress, speed, size and device."""
+    machine, planned = run.environment, run.loop.get("planned_steps")
+    device_type = str(machine.get("device_type", NONE))
+    speed = next((finite(row["steps_per_second"]) for row in reversed(run.steps) if "steps_per_second" in row), None)
+    parameters = run.loop.get("num_parameters")
+    return [
+        Tile(
+            label="Steps",
+            value=f"{run.steps[-1]['step'] if run.steps else 0:,}",
+            details=(f"of {planned:,} planned",) if planned else (),
+        ),
+        Tile(label="Evaluations", value=f"{len(run.evaluations):,}"),
+        Tile(label="Steps/s", value=number(speed, ",.1f")),
+        Tile(
+            label="Parameters",
+            value=f"{parameters:,}" if parameters else NONE,
+            details=(str(run.loop.get("model", NONE)), str(run.loop.get("optimizer") or "no optimizer given")),
+        ),
+        Tile(
+            label="Device",
+            value={"cpu": "CPU", "cuda": "GPU"}.get(device_type, device_type),
+            details=(str(machine.get("device", NONE)),) if machine else (),
+        ),
+    ]
+
+
+def settings(run: Run) -> dict[str, list[tuple[str, str]]]:
+    """List the configuration that the user gave, nested names joined by dots."""
+    rows = _flat(run.loop.get("config") or {})
+    return {"config": rows} if rows else {}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in config.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", str(value))]
+    return rows
+
+
+def commands(run: Run) -> list[tuple[str, str]]:
+    """Return the command that the process was started with."""
+    command = run.environment.get("command")
+    return [("The command of this run", _written(command))] if command else []
+
+
+def _written(command: list[str]) -> str:
+    """The program is one string with its interpreter in front; the arguments follow."""
+    return " ".join([command[0], *(shlex.quote(part) for part in command[1:])])

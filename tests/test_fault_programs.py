@@ -1,0 +1,72 @@
+"""The programs of the fault benchmark: how many, of how many kinds, and that what is said of them can be looked up."""
+
+from collections import Counter
+
+import pytest
+import torch
+from fault_remedies import followed
+from fault_runs import RUNS, Built, half_of, happened, rows, train
+from programs.catalogue import FAULTS, KIND, PROGRAMS, SOUND
+
+from trainability.doctor import RULES
+from trainability.doctor.finding import Finding, Measurement
+
+
+def finding(code: str, remedy: str) -> Finding:
+    rule = code.partition(".")[0]
+    measured = (Measurement(name="x", value=1.0),)
+    return Finding(
+        rule=rule, code=code, severity="error", seen="", measurements=measured, cause="", remedy=remedy, source="own"
+    )
+
+
+def test_there_are_as_many_as_are_promised():
+    assert len(FAULTS) >= 60
+    assert len(SOUND) >= 40
+    assert len({KIND[name] for name in FAULTS}) >= 8
+    assert set(PROGRAMS) == {*FAULTS, *SOUND}
+    assert len(PROGRAMS) == len(FAULTS) + len(SOUND)
+
+
+def test_no_half_is_much_larger_than_the_other():
+    for group in (FAULTS, SOUND):
+        sizes = Counter(map(half_of, group))
+        assert min(sizes.values()) > 0.35 * len(group)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_causes_of_a_fault_are_rules(name):
+    fault = FAULTS[name]
+    assert {cause.partition(".")[0] for cause in fault.causes} <= set(RULES)
+    assert fault.what
+    assert fault.program != fault.sound
+
+
+def test_every_program_has_been_run_and_sound_ones_train():
+    runs = rows(RUNS)
+    assert set(PROGRAMS) <= set(runs)
+    assert [name for name in SOUND if happened(name, runs) != "trained"] == []
+    failed = [name for name in FAULTS if happened(name, runs) != "trained"]
+    assert len(failed) >= 60
+
+
+@pytest.mark.parametrize("name", ["yes or no", "couples"])
+def test_a_program_trains_the_same_whether_it_is_watched_or_not(name):
+    plain, watched = Built(PROGRAMS[name]), Built(PROGRAMS[name])
+    losses, _, unseen = train(plain)
+    assert unseen == []
+    assert losses == train(watched, watch=True)[0]
+    for a, b in zip(plain.model.parameters(), watched.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_remedy_is_followed_to_the_letter():
+    fault = FAULTS["adam rate 0.3"]
+    lower = followed(fault.program, finding("exploding_gradient", "lower the learning rate: Adam(..., lr=0.003)"), fault)
+    assert lower is not None
+    assert lower.options == {"lr": 0.003}
+    other = followed(fault.program, finding("softmax_twice", "remove the softmax"), fault)
+    assert other is fault.program or other == fault.program  # there is no softmax to remove
+    assert followed(fault.program, finding("shuffled_labels", "look at ten images"), fault) is None
+    loop = FAULTS["no step"]
+    assert followed(loop.program, finding("never_steps", "call optimizer.step()"), loop) is loop.sound

@@ -1,0 +1,305 @@
+"""The doctor in other people's loops: each example with its fault and without, with its lines and without, bitwise."""
+
+import re
+import runpy
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import trainability
+from trainability.cli.program import main
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.extras import EXTRAS
+from trainability.loops.events import listening
+from trainability.loops.metrics import validation_numbers
+from trainability.loops.monitor import Monitor
+from trainability.loops.script_watch import ScriptWatch
+from trainability.training.run_monitor import diagnose_run
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "loops"
+# Which extra an example needs, the code of its planted fault, and how many lines the doctor takes.
+KINDS = {
+    "plain_loop": (None, "missing_zero_grad", 3),
+    "gan_loop": (None, "missing_zero_grad", 2),
+    "accelerate_loop": ("accelerate", "softmax_twice", 3),
+    "lightning_trainer": ("lightning", "untrained_parameter.unmanaged", 2),
+    "gpt2_trainer": ("transformers", "foreign_optimizer", 2),
+    "bert_trainer": ("transformers", "untrained_parameter.zero_gradient", 2),
+}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _quiet_libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of these libraries about each other
+        yield
+
+
+def needs(name: str) -> None:
+    extra = KINDS[name][0]
+    for package in EXTRAS[extra] if extra else ():
+        pytest.importorskip(package, reason=f"needs the extra {extra}")
+
+
+def run_as_it_is(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> list[Diagnosis]:
+    """Run an example with its doctor; returns what its monitors say."""
+    made: list[Monitor] = []
+    enter = Monitor.__enter__
+    monkeypatch.setattr(Monitor, "__enter__", lambda monitor: made.append(monitor) or enter(monitor))
+    watches: list[ScriptWatch] = []
+    begin = ScriptWatch.begin
+    monkeypatch.setattr(ScriptWatch, "begin", lambda watch: watches.append(watch) or begin(watch))
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    try:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    finally:
+        for watch in watches:
+            watch.end(None)
+    assert made
+    return [monitor.diagnose() for monitor in made]
+
+
+def stripped(name: str, folder: Path) -> Path:
+    """The example without the doctor's lines."""
+    lines = (EXAMPLES / f"{name}.py").read_text().splitlines(keepends=True)
+    script = folder / f"{name}.py"
+    kept = (line if "# doctor" not in line else "if True:\n" if line.startswith("with ") else "" for line in lines)
+    script.write_text("".join(kept))
+    return script
+
+
+def codes(diagnoses: list[Diagnosis]) -> set[str]:
+    return {finding.code for diagnosis in diagnoses for finding in diagnosis.findings if finding.severity != "hint"}
+
+
+def final(printed: str) -> str:
+    """The last number that an example prints, at full precision, after its training."""
+    return re.findall(r"weights (\S+)", printed)[-1]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_planted_fault_is_named_and_the_healthy_twin_is_silent(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs(name)
+    healthy = run_as_it_is(name, monkeypatch=monkeypatch)
+    assert codes(healthy) == set()
+    faulty = run_as_it_is(name, "--fault", monkeypatch=monkeypatch)
+    assert KINDS[name][1] in codes(faulty)
+
+
+def test_the_lines_that_a_user_adds_are_counted() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(KINDS)
+    page = (EXAMPLES.parent.parent / "docs" / "loops.md").read_text()
+    for name, (_, code, count) in KINDS.items():
+        text = (EXAMPLES / f"{name}.py").read_text()
+        assert text.count("# doctor") == count <= 3
+        assert f"python examples/loops/{name}.py --fault" in text
+        row = next(line for line in page.splitlines() if f"{name}.py" in line and line.startswith("|"))
+        assert f"| {count} |" in row
+        assert code in row
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_run_finds_the_same_without_a_line_and_changes_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs(name)
+    script = stripped(name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for arguments in ([], ["--fault"]):
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+        runpy.run_path(str(script), run_name="__main__")
+        alone = final(capsys.readouterr().out)
+        folder = tmp_path / f"run{len(arguments)}"
+        with pytest.raises(SystemExit) as stop:
+            main(["run", "--every", "10", "--dir", str(folder), str(script), *arguments])
+        assert stop.value.code == 0
+        assert final(capsys.readouterr().out) == alone
+        runs = [path.parent for path in sorted(folder.rglob("loop.json"))]
+        assert len(runs) == (2 if name == "gan_loop" else 1)
+        found = codes([diagnose_run(run) for run in runs])
+        if arguments:
+            assert KINDS[name][1] in found
+        else:
+            assert found == set()
+
+
+SCRIPT = """
+import argparse
+import sys
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("--every", type=int, default=1, help="has a name that trainability run has too")
+parser.add_argument("--exit", default="0")
+arguments = parser.parse_args()
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+inputs = torch.randn(512, 16)
+labels = inputs[:, :4].argmax(dim=1)
+encoder, head = nn.Sequential(nn.Linear(16, 32), nn.ReLU()), nn.Linear(32, 4)
+parameters = [*encoder.parameters(), *head.parameters()]
+optimizer = torch.optim.SGD(parameters, lr=arguments.lr)
+for step in range(150):
+    optimizer.zero_grad()
+    for part in range(2):  # two micro-batches
+        chosen = torch.randint(512, (16,))
+        (F.cross_entropy(head(encoder(inputs[chosen])), labels[chosen]) / 2).backward()
+    torch.nn.utils.clip_grad_norm_(parameters, 0.3)
+    optimizer.step()
+print(__name__, sys.argv[1:], sys.path[0], torch.cat([p.detach().flatten() for p in parameters]).double().sum().item())
+if arguments.exit == "raise":
+    raise ValueError("of the script")
+sys.exit(int(arguments.exit) if arguments.exit.isdigit() else arguments.exit)
+"""
+
+CLOSURE = """
+import argparse
+import torch
+from torch import nn
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--optimizer", default="LBFGS")
+arguments = parser.parse_args()
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+optimizer = getattr(torch.optim, arguments.optimizer)(model.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+inputs = torch.randn(64, 4)
+
+
+def closure():
+    optimizer.zero_grad()
+    loss = (model(inputs) - inputs[:, :1]).square().mean()
+    loss.backward()
+    return loss
+
+
+for step in range(8):
+    if arguments.optimizer == "LBFGS":
+        optimizer.step(closure)
+        continue
+    optimizer.zero_grad()
+    loss = (model(inputs) - inputs[:, :1]).square().mean() * (float("inf") if step == 3 else 1.0)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+print("weights", sum(p.detach().double().sum() for p in model.parameters()).item())
+"""
+
+
+def ours(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", *arguments])
+    return int(stop.value.code or 0)
+
+
+def alone(script: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+    monkeypatch.syspath_prepend(str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "flat.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_output_exit_code_arguments_and_path_are_the_scripts_own(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--lr", "0.05", "--every", "3", "--exit", "7"]
+    with pytest.raises(SystemExit) as stop:
+        alone(script, *flags, monkeypatch=monkeypatch)
+    assert stop.value.code == 7
+    expected = capsys.readouterr().out
+    assert ours("--every", "10", str(script), *flags) == 7
+    seen = capsys.readouterr()
+    assert seen.out == expected
+    run = trainability.read_run("runs/flat-001")
+    assert [row["step"] for row in run.steps] == list(range(2, 151))  # two modules share the optimizer: from the second step on
+    assert {row["micro_batches"] for row in run.steps} == {2}
+    assert all(0 < row["loss"] < 2 for row in run.steps)  # the mean, not the sum of halves
+    for row in run.steps:
+        assert row["clip_ratio"] == pytest.approx(min(1.0, 0.3 / row["gradient_norm"]), rel=1e-3)
+    assert run.result is not None
+    assert run.result["status"] == "failed"
+    assert ours(str(script), "--exit", "with words") == 1
+    assert "with words" in capsys.readouterr().err
+    assert ours(str(script), "--exit", "raise") == 1
+    trace = capsys.readouterr().err
+    assert "ValueError: of the script" in trace
+    assert "runpy" not in trace
+    assert ours(str(script), "--help") == 0
+    assert "has a name that" in capsys.readouterr().out
+
+
+def test_steps_and_check_stop_the_script(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ours("--steps", "20", "--dir", "mine", str(script)) == 0
+    assert trainability.read_run("mine").steps[-1]["step"] == 20
+    assert "__main__" not in capsys.readouterr().out
+    assert ours("--check", str(script)) == 0
+    one_model = SCRIPT.replace("head(encoder(inputs[chosen]))", "model(inputs[chosen])")
+    one_model = one_model.replace("parameters = [", "model = nn.Sequential(encoder, head)\nparameters = [")
+    script.write_text(one_model.replace("optimizer.zero_grad()", "pass"))
+    assert ours("--check", str(script)) == 1
+    assert "missing_zero_grad" in capsys.readouterr().err
+    assert [path.name for path in Path(".").iterdir() if path.is_dir()] == ["mine"]
+    assert ours("nothing.py") == 2
+    assert ours("--steps", "0", str(script)) == 2
+
+
+def test_closures_and_loss_scalers_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "closure.py"
+    script.write_text(CLOSURE)
+    for kind in ("LBFGS", "SGD"):
+        alone(script, "--optimizer", kind, monkeypatch=monkeypatch)
+        expected = capsys.readouterr().out
+        assert ours("--every", "2", "--dir", kind, str(script), "--optimizer", kind) == 0
+        assert capsys.readouterr().out == expected
+    steps = trainability.read_run("SGD").steps
+    assert [row["step"] for row in steps if row["skipped"]] == [4]
+    losses = [row["loss"] for row in steps if not row["skipped"]]
+    assert len(steps) == 8
+    assert max(losses) < 10  # not scaled by 64
+    norms = [row["gradient_norm"] for row in steps if not row["skipped"]]
+    assert max(norms) < 10
+    assert len(trainability.read_run("LBFGS").steps) == 8
+
+
+def test_an_error_of_the_follower_does_not_reach_the_loop() -> None:
+    class Broken:
+        def on_backward(self, loss: object, scaler: object) -> None:
+            raise ZeroDivisionError
+
+        on_clip = on_scaler_step = on_backward
+
+    value = torch.ones(1, requires_grad=True)
+    kept = torch.autograd.backward
+    with pytest.warns(RuntimeWarning, match="no longer followed"), listening(Broken()):
+        value.sum().backward()
+    assert value.grad is not None
+    assert torch.autograd.backward is kept
+
+
+def test_validation_numbers_are_read_by_their_names() -> None:
+    named = {"val_loss": 1.5, "val_acc": torch.tensor(0.75), "train_loss": 9}
+    assert validation_numbers(named) == {"loss": 1.5, "top1_error": 0.25}
+    assert validation_numbers({"eval_loss": 2.0, "eval_runtime": 3.0, "epoch": 1}) == {"loss": 2.0}
+    named = {"valid/error": 0.5, "val_acc5": 0.9, "val_top5_acc": 0.9, "val_acc": 75.0}
+    assert validation_numbers(named) == {"top1_error": 0.5}
