@@ -26,10 +26,11 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import random_programs
+import numpy as np
 import torch
 from planted_programs import FAULTS, HEALTHY
 from torch import Tensor, nn
@@ -81,14 +82,15 @@ def cases(folder: Path) -> dict[str, Callable[[], Setup]]:
 
 def _stand_in() -> None:
     """Where scikit-learn is not installed: the same digits from this package, and a made-up table in place of its diabetes."""
-    images, labels = random_programs.digits()
-    images = (images[:, 0] - images.min()) / (images.max() - images.min()) * 16
+    with resources.files("trainability.data").joinpath("digits.npz").open("rb") as file:
+        archive = np.load(file)
+        images, labels = archive["images"].reshape(-1, 8, 8).astype("float64"), archive["labels"].astype("int64")
     noise = torch.Generator().manual_seed(0)
     x = torch.randn(442, 10, generator=noise)
     y = 150 + 40 * x @ torch.randn(10, generator=noise) + 50 * torch.randn(442, generator=noise)
     found = types.ModuleType("sklearn.datasets")
     found.load_digits = lambda: types.SimpleNamespace(  # type: ignore[attr-defined]
-        images=images.numpy(), data=images.flatten(1).numpy(), target=labels.numpy()
+        images=images, data=images.reshape(len(images), 64), target=labels
     )
     found.load_diabetes = lambda: types.SimpleNamespace(data=x.numpy(), target=y.numpy())  # type: ignore[attr-defined]
     sys.modules |= {"sklearn": types.ModuleType("sklearn"), "sklearn.datasets": found}
