@@ -14,6 +14,7 @@ from trainability.doctor.audit_results import (
     SplitAudit,
 )
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
+from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
 from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
@@ -267,6 +268,13 @@ def drawn(**fields) -> Evidence:
 SOFTMAX = Task(kind="classification", loss="cross_entropy", form="probabilities", num_classes=10, chance=2.3, floor=1.46)
 NLL = Task(kind="classification", loss="nll_loss", num_classes=10, chance=2.3, floor=-math.inf)
 AT_CHANCE = (Observation(step=0, loss=2.3),)
+
+
+def tried(outcome: Outcome) -> Evidence:
+    """One change beside a program that stays at chance; nobody suspected it."""
+    unchanged = Arm(name=UNCHANGED, change="as it is", outcome="as it is", curve=((0, CHANCE), (600, CHANCE)))
+    changed = Arm(name="decay_off", change="no weight decay", outcome=outcome, curve=((0, CHANCE), (120, 0.1)), again=0.1)
+    return Evidence(experiments=Experiments(arms=(unchanged, changed), state="at chance", steps=120, chance=CHANCE))
 
 
 def processes(*rows: Comparison, **fields) -> Evidence:
@@ -678,4 +686,6 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(evaluations=evaluations(0.0, collapse=0.51)),
     ),
     "overfit": Example({"warning": gaps(0.1, 0.2, 0.31), "hint": gaps(0.01, 0.05, 0.11)}, near=gaps(0.01, 0.05, 0.09)),
+    # experiments
+    "confirmed_change": Example({"error": tried("mends")}, near=tried("faster")),
 }

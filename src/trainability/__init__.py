@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainability.checking.check import check as check
+    from trainability.checking.confirm import confirm as confirm
     from trainability.config import RunConfig as RunConfig
     from trainability.doctor import Diagnosis as Diagnosis
     from trainability.doctor import Evidence as Evidence
@@ -38,6 +39,7 @@ _PUBLIC = {
     "audit_metric": "trainability.doctor",
     "build_vgg": "trainability.models.vgg",
     "check": "trainability.checking.check",
+    "confirm": "trainability.checking.confirm",
     "diagnose": "trainability.doctor",
     "explain": "trainability.doctor",
     "fit": "trainability.training.loop",
@@ -60,6 +62,7 @@ __all__ = [
     "audit_metric",
     "build_vgg",
     "check",
+    "confirm",
     "diagnose",
     "explain",
     "fit",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -17,7 +20,7 @@ from trainability.doctor.measure.sizes import ENOUGH_IMAGES, PROBE_MULTIPLICATIO
 from trainability.doctor.theory.trace import trace
 from trainability.prescribe.remedies import prescribed
 from trainability.training import engine as engines
-from trainability.training.parts import assemble, build_model
+from trainability.training.parts import TrainingParts, assemble, build_model
 from trainability.training.precheck import evidence_before, first_images
 from trainability.training.rehearsing import MOST_STEPS
 
@@ -35,11 +38,54 @@ def check_config(config: RunConfig, *, progress: Progress | None = None) -> Diag
     Raises:
         ValueError: `train` would refuse the configuration too.
     """
+    with assembled(config, progress=progress) as look:
+        return look.diagnosis()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A run that is looked at before it starts.
+
+    Attributes:
+        parts: what it trains with.
+        config: its configuration; the batch is smaller where a sample of images is smaller than one.
+        engine: device, precision, processes.
+        planned_steps: of the whole run.
+        not_rehearsed: why no rehearsal fits its time; None where one may.
+    """
+
+    parts: TrainingParts
+    config: RunConfig
+    engine: engines.Engine
+    planned_steps: int
+    not_rehearsed: str | None
+
+    def diagnosis(self) -> Diagnosis:
+        """Probe, audits and rehearsal, with a plan in the remedies where the initialisation is the cause."""
+        evidence = evidence_before(
+            self.parts, self.config, self.engine, planned_steps=self.planned_steps, not_rehearsed=self.not_rehearsed
+        )
+        images, _ = first_images(self.parts, min(16, len(self.parts.data.train)))
+        return prescribed(diagnose(evidence), self.parts.model, images, plan=self.config.init.plan)
+
+
+@contextlib.contextmanager
+def assembled(config: RunConfig, *, num_images: int = 0, progress: Progress | None = None) -> Iterator[Look]:
+    """Build what a run trains with, on as many images as a check needs.
+
+    Args:
+        config: complete.
+        num_images: at least as many training images, where there are.
+        progress: as for `check_config`.
+
+    Raises:
+        ValueError: `train` would refuse the configuration too.
+    """
     assert config.data.crop is not None
     shape = (3, config.data.crop, config.data.crop)
     audited, (rehearsed, too_slow) = audit_size(shape), _rehearsed_images(config)
     num_val = max(audited // 4, min(audited, ENOUGH_IMAGES))
-    wanted = max(audited, rehearsed)
+    wanted = max(audited, rehearsed, num_images)
     data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=wanted, num_val=num_val, progress=progress)
     if config.optim.batch_size > num_train:
         raise ValueError(
@@ -54,9 +100,7 @@ def check_config(config: RunConfig, *, progress: Progress | None = None) -> Diag
     planned_steps = num_steps(num_train, config.optim.batch_size) * config.optim.epochs
     with engines.start(config.run) as engine:
         parts = faults.install(assemble(part, engine, data=data), part)
-        diagnosis = diagnose(evidence_before(parts, part, engine, planned_steps=planned_steps, not_rehearsed=too_slow))
-        images, _ = first_images(parts, min(16, len(data.train)))
-        return prescribed(diagnosis, parts.model, images, plan=config.init.plan)
+        yield Look(parts=parts, config=part, engine=engine, planned_steps=planned_steps, not_rehearsed=too_slow)
 
 
 def _rehearsed_images(config: RunConfig) -> tuple[int, str | None]:

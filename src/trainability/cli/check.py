@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from trainability.cli.exit_codes import FAILED
+from trainability.cli.confirm import SECONDS, STEPS, confirmed
+from trainability.cli.shown import show
 from trainability.config import RunConfig
 from trainability.training.run_list import find_run
-
-if TYPE_CHECKING:
-    from trainability.doctor import Diagnosis
 
 
 def check(
@@ -23,6 +20,7 @@ def check(
     *,
     recipe: Path | None = None,
     rehearse: float | None = None,
+    confirm: bool = False,
     json: bool = False,
 ) -> int:
     """Predict in seconds whether training will work, before it starts, and what to change.
@@ -39,10 +37,13 @@ def check(
         recipe: TOML file with the same names, as for train.
         rehearse: most seconds for some steps of the loop on a copy, 0 for none; without it, what the Setup or
             --run.rehearse-seconds says (10).
+        confirm: also change one thing at a time in copies, as the command confirm does, which has more flags.
         json: print JSON with all measurements instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"check {target} examines what your function returns; it takes no --recipe and no flags of train")
+    if confirm:
+        return show(confirmed(config, target, rehearse=rehearse, seconds=SECONDS, steps=STEPS), as_json=json)
     if target is None:
         from trainability.checking.run import check_config
         from trainability.cli.progress import progress_of
@@ -52,13 +53,13 @@ def check(
             config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
         with progress_of(plain_console()) as progress:
             diagnosis = check_config(config.completed(), progress=progress)
-        return _show(diagnosis, as_json=json)
+        return show(diagnosis, as_json=json)
     from trainability.checking.check import check_setup
     from trainability.checking.target import load_setup
 
     setup = load_setup(target)
     setup = setup if rehearse is None else dataclasses.replace(setup, rehearse_seconds=rehearse)
-    return _show(check_setup(setup), as_json=json)
+    return show(check_setup(setup), as_json=json)
 
 
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:
@@ -72,16 +73,4 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
     """
     from trainability.training.run_monitor import diagnose_run
 
-    return _show(diagnose_run(find_run(run)), as_json=json)
-
-
-def _show(diagnosis: Diagnosis, *, as_json: bool) -> int:
-    """Print a diagnosis and return the exit code: 1 if a finding is worse than a hint."""
-    if as_json:
-        print(json_module.dumps(diagnosis.to_dict(), indent=2, allow_nan=False))
-    else:
-        from trainability.terminal.console import plain_console
-        from trainability.terminal.diagnosis import print_diagnosis
-
-        print_diagnosis(plain_console(), diagnosis)
-    return FAILED if diagnosis.worse_than_hint else 0
+    return show(diagnose_run(find_run(run)), as_json=json)

@@ -19,6 +19,7 @@ from tyro.conf import Positional
 
 from trainability import config as configuration
 from trainability.cli.check import check, diagnose
+from trainability.cli.confirm import confirm
 from trainability.cli.evaluate import errors, evaluate
 from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from trainability.cli.explain import explain
@@ -60,6 +61,7 @@ TRIALS_COMMANDS: dict[str, Command] = {"list": list_trials, "run": run_trials, "
 COMMANDS: dict[str, Command] = {
     "train": train,
     "check": check,
+    "confirm": confirm,
     "run": run,
     "diagnose": diagnose,
     "plan": plan,
@@ -79,7 +81,7 @@ def _expand(arguments: list[str]) -> list[str]:
     """Put the flags of `--resume` and `--recipe` before the user's own, and join a script with its own arguments."""
     if arguments and arguments[0] == "run":
         return with_one_command(arguments)
-    if not arguments or arguments[0] not in ("train", "check", "plan"):
+    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None

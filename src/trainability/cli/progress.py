@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 SECONDS_BETWEEN_LINES = 10.0
 
 Report = Callable[[str, int, int | None], None]
-"""Called with what is being done, how many images are done, and of how many (`None`: not known)."""
+"""Called with what is being done, how many images or other items are done, and of how many (`None`: not known).
+
+What follows ": " in what is being done may change from call to call; it is one task all the same."""
 
 
 @contextlib.contextmanager
@@ -40,9 +42,10 @@ def progress_of(console: Console) -> Iterator[Report]:
     tasks: dict[str, TaskID] = {}
 
     def draw(what: str, done: int, total: int | None) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total)
-        bars.update(tasks[what], completed=done, total=total)
+        task = what.partition(": ")[0]
+        if task not in tasks:
+            tasks[task] = bars.add_task(what, total=total)
+        bars.update(tasks[task], description=what, completed=done, total=total)
 
     with bars:
         yield draw

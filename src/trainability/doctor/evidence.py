@@ -7,6 +7,7 @@ from typing import Any
 
 from trainability.doctor import joining
 from trainability.doctor.audit_results import DataAudit, MetricAudit
+from trainability.doctor.experimented import Experiments
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.processes import Processes
@@ -220,6 +221,7 @@ class Evidence:
         optimizer: settings of the optimizer.
         problems: what the doctor could not watch and what went wrong inside it, each named once.
         rehearsal: some steps of the loop's own body on a copy.
+        experiments: what one change at a time did to copies of the program.
         processes: sampled steps side by side, where several processes train one model.
     """
 
@@ -234,6 +236,7 @@ class Evidence:
     optimizer: OptimizerSettings | None = None
     problems: tuple[str, ...] = ()
     rehearsal: Rehearsal | None = None
+    experiments: Experiments | None = None
     processes: Processes | None = None
 
     @classmethod
@@ -257,8 +260,8 @@ class Evidence:
         """Join two looks at the same training, `other` being the later one. Neither is changed.
 
         Steps, samples, evaluations and problems of both are kept, in order of step; a record that both have is kept once.
-        Probe, audits, rehearsal and the number of classes are those of `other`, where it has them. So are the optimizer's
-        settings, but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
+        Of what there is once (probe, audits, rehearsal, experiments, classes), that of `other`, where it has it; so of the
+        optimizer's settings, but what `other` does not know of them (`clip`, `planned_steps`) is filled in from this one.
 
         Raises:
             ValueError: both have the same step with different numbers, so that these are two trainings.
@@ -277,6 +280,7 @@ class Evidence:
             optimizer=joining.joined_settings(self._settings, other.optimizer),
             problems=tuple(dict.fromkeys((*self.problems, *other.problems))),
             rehearsal=other.rehearsal or self.rehearsal,
+            experiments=other.experiments or self.experiments,
             processes=joining.joined_processes(self.processes, other.processes),
         )
 
@@ -310,8 +314,8 @@ class Evidence:
         )
 
 
-Part = Evidence | ProbeResult | DataAudit | MetricAudit | Rehearsal
-_FIELDS = {ProbeResult: "probe", DataAudit: "data", MetricAudit: "metric", Rehearsal: "rehearsal"}
+Part = Evidence | ProbeResult | DataAudit | MetricAudit | Rehearsal | Experiments
+_FIELDS = {ProbeResult: "probe", DataAudit: "data", MetricAudit: "metric", Rehearsal: "rehearsal", Experiments: "experiments"}
 _PARTS = f"{', '.join(kind.__name__ for kind in _FIELDS)}, Evidence (monitor.evidence(), diagnosis.evidence)"
 
 

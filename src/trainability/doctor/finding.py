@@ -25,6 +25,20 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tested:
+    """What experiments say of a finding.
+
+    Attributes:
+        outcome: "confirmed": what it calls for, changed alone, makes the program learn; "refuted": it does not, and another
+            change does; "open": it does not, and neither does another; "not tested".
+        said: one sentence, with both curves' figures where there are two.
+    """
+
+    outcome: Literal["confirmed", "refuted", "open", "not tested"]
+    said: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One cause, with what was seen, its severity, the reason, and what to change.
 
@@ -41,6 +55,7 @@ class Finding:
             the cause (`gain_budget_low.input`). Empty takes the rule's name.
         explains: rules whose findings are symptoms of this cause and are therefore not reported separately.
         read_more: the command that prints the rule's page. Empty takes `trainability explain` and the rule's name.
+        tested: what experiments say of it; None where none were made.
 
     Raises:
         ValueError: it has no measurements, or an unknown severity.
@@ -57,6 +72,7 @@ class Finding:
     code: str = ""
     explains: tuple[str, ...] = ()
     read_more: str = ""
+    tested: Tested | None = None
 
     def __post_init__(self) -> None:
         if not self.code:

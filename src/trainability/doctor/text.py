@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from trainability.doctor.experiment_table import COLUMNS, ExperimentTable, experiment_table
 from trainability.doctor.finding import Finding
 from trainability.doctor.layer_table import BAR_HEADING, BAR_WIDTH, LayerTable, bar
 from trainability.doctor.view import FindingView, diagnosis_view, finding_view
@@ -47,6 +48,22 @@ def render_layers(table: LayerTable) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def render_experiments(table: ExperimentTable) -> str:
+    """Write what was tried: a row for each change, and below what was not tried."""
+    rows = [COLUMNS, *(cells for cells, _ in table.rows)]
+    others = [max(len(row[place]) for row in rows) for place in range(1, len(COLUMNS))]
+    first = min(max(len(row[0]) for row in rows), WIDTH - sum(others) - _GAP * len(COLUMNS))
+    lines = []
+    for row in rows:
+        head, *more = textwrap.wrap(row[0], first, subsequent_indent="  ")
+        cells = [f"{head:<{first}}", *(f"{cell:<{size}}" for cell, size in zip(row[1:], others, strict=True))]
+        lines += ["  " + (" " * _GAP).join(cells).rstrip(), *(f"  {line}" for line in more)]
+    left_out = [_wrapped(f"not tried: {line}", "  - ") for line in table.left_out]
+    if table.inapplicable:
+        left_out.append(f"  - {table.inapplicable} other changes do not apply to this program")
+    return "\n".join([_wrapped(table.title, ""), *(lines if table.rows else []), *left_out])
+
+
 def _heading(name: str) -> tuple[str, str]:
     """Break a column's name over two lines."""
     first, _, second = name.rpartition(" ")
@@ -64,6 +81,8 @@ def render_text(diagnosis: Diagnosis) -> str:
     if shown.plateau is not None:
         parts.append(_wrapped(shown.plateau, ""))
     parts += [render_finding(finding) for finding in shown.findings]
+    if diagnosis.evidence.experiments is not None:
+        parts.append(render_experiments(experiment_table(diagnosis.evidence.experiments)))
     parts += [f"{table.title}\n{render_layers(table)}" for table in shown.tables]
     if shown.not_checked:
         parts.append("Not checked\n" + "\n".join(_wrapped(line, "  - ") for line in shown.not_checked))

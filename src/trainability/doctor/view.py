@@ -46,8 +46,8 @@ class FindingView:
         cause: the heading's words.
         seen: what was seen, the line's words.
         layers: all layers concerned.
-        rows: name and text of each part below the heading, in order: "seen", "numbers", "layers", "change", "explains",
-            "source", "more". A part that the finding lacks has no row.
+        rows: name and text of each part below the heading, in order: "seen", "numbers", "layers", "tested", "change",
+            "explains", "source", "more". A part that the finding lacks has no row.
     """
 
     severity: str
@@ -90,6 +90,11 @@ def where_to_read(rule: str, command: str) -> str:
     return f"{command or f'trainability explain {rule}'} ({RULES_PAGE}#{rule})"
 
 
+def tested_text(tested: Any) -> str:
+    """Write what experiments say of a finding; nothing where none were made."""
+    return f"{field_of(tested, 'outcome')}: {field_of(tested, 'said')}" if tested else ""
+
+
 def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
     """Lay a finding out.
 
@@ -106,6 +111,7 @@ def finding_view(finding: Finding | Mapping[str, Any]) -> FindingView:
         "seen": text("seen"),
         "numbers": "; ".join(map(measured, field_of(finding, "measurements") or ())),
         "layers": some_layers(layers),
+        "tested": tested_text(field_of(finding, "tested")),
         "change": text("remedy"),
         "explains": ", ".join(map(str, field_of(finding, "explains") or ())),
         "source": text("source"),

@@ -12,6 +12,7 @@ from trainability.report import figures, filters, layer_figures, look, other_loo
 from trainability.report.against import Reference, reference_for
 from trainability.report.diagnosis_section import diagnosis_section, layer_numbers
 from trainability.report.error_section import error_section
+from trainability.report.experiments_section import experiments_section
 from trainability.training.record import Run, read_run
 
 REPORT = "report.html"
@@ -63,6 +64,7 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
         reference=reference,
         no_reference=why,
         diagnosis=diagnosis_section(run),
+        experiments=experiments_section(run),
         layer_numbers=layer_numbers(run),
         layers=layer_figures.layer_figures(run),
         filters=filters.first_filters(run) if run.config is not None else None,

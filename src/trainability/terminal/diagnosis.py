@@ -12,10 +12,11 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
 from trainability.doctor.layer_table import BAR_HEADING, BAR_WIDTH, Cell, Column, LayerTable, bar, decade
 from trainability.doctor.view import DiagnosisView, FindingView, diagnosis_view, finding_view
+from trainability.terminal.experiments import print_experiments
 from trainability.terminal.styles import SEVERITY_STYLES, TONE_STYLES
 
 _GAP = 1  # characters between two columns
-_ROW_STYLES = {"change": "bold", "source": "dim", "more": "dim"}
+_ROW_STYLES = {"change": "bold", "tested": "bold", "source": "dim", "more": "dim"}
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
@@ -24,6 +25,8 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     console.print(_verdict(shown))
     for finding in shown.findings:
         console.print(finding_block(finding))
+    if diagnosis.evidence.experiments is not None:
+        print_experiments(console, diagnosis.evidence.experiments)
     for table in shown.tables:
         console.print(layer_grid(table, console.width))
         console.print()

@@ -13,6 +13,7 @@ from trainability.doctor.rules import (
     clip,
     data,
     evaluations,
+    experiments,
     gradients,
     head,
     inputs,
@@ -49,6 +50,7 @@ FILES: tuple[ModuleType, ...] = (
     layers,
     run,
     evaluations,
+    experiments,
 )
 
 RATES = Path(__file__).with_name("rates.json")  # `benchmarks/faults.py rates` writes it; read where a page is made

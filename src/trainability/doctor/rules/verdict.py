@@ -20,6 +20,7 @@ from trainability.doctor.outlook import (
     sentence,
 )
 from trainability.doctor.rules.catalogue import RULES
+from trainability.doctor.tested import tried_verdict, with_outcomes
 from trainability.doctor.theory.band import (
     BUDGET_HIGH,
     BUDGET_LOW,
@@ -76,7 +77,12 @@ def diagnose(*parts: Part) -> Diagnosis:
     causes = _under_causes(standing)
     order = list(RULES)
     causes.sort(key=lambda f: (-SEVERITIES.index(f.severity), order.index(f.rule)))
+    experiments = evidence.experiments if not evidence.steps else None
+    if experiments is not None:
+        causes = with_outcomes(causes, experiments, [name for name, rule in RULES.items() if rule.predicts])
     verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
+    if experiments is not None and (tried := tried_verdict(verdict, experiments)) is not None:
+        verdict, reason, remaining = *tried, None
     return Diagnosis(
         verdict=verdict,
         reason=reason,

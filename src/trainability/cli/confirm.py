@@ -1,0 +1,75 @@
+"""`trainability confirm`: a check, and experiments that confirm or refute each cause."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from trainability.cli.shown import show
+from trainability.config import RunConfig
+
+if TYPE_CHECKING:
+    from trainability.doctor import Diagnosis
+
+SECONDS, STEPS = 60.0, 120
+
+
+def confirm(
+    config: Annotated[RunConfig, arg(name="")],
+    target: Annotated[Positional[str | None], arg(metavar="[MODULE:FUNCTION]")] = None,
+    *,
+    recipe: Path | None = None,
+    rehearse: float | None = None,
+    seconds: float = SECONDS,
+    steps: int = STEPS,
+    json: bool = False,
+) -> int:
+    """Check, then change one thing at a time in copies of the program, and see which change makes it learn.
+
+    Prints each change with its loss before and after beside the program as it is; a cause is confirmed, refuted, open or not
+    tested. Writes nothing.
+
+    Exit code: 0 nothing worse than a hint, 1 something to change, 2 an unusable value.
+
+    Args:
+        config: the run, with the flags of train.
+        target: MODULE:FUNCTION, your own function that returns a trainability.Setup, called again for a second seed; it takes
+            no flags of train.
+        recipe: TOML file with the same names, as for train.
+        rehearse: seconds for the rehearsal of the check, as for check.
+        seconds: for the experiments.
+        steps: of each copy; four times as many where nothing mends and there is time.
+        json: print JSON with all measurements and curves instead.
+    """
+    if target is not None and (recipe is not None or config != RunConfig()):
+        raise ValueError(f"confirm {target} examines what your function returns; it takes no --recipe and no flags of train")
+    return show(confirmed(config, target, rehearse=rehearse, seconds=seconds, steps=steps), as_json=json)
+
+
+def confirmed(config: RunConfig, target: str | None, *, rehearse: float | None, seconds: float, steps: int) -> Diagnosis:
+    """Check and experiment, with the progress on the terminal."""
+    from trainability.checking.confirm import confirm as confirm_setup
+    from trainability.checking.confirm_run import confirm_config
+    from trainability.checking.target import load_setup
+    from trainability.cli.progress import progress_of
+    from trainability.doctor.setup import Setup
+    from trainability.terminal.console import plain_console
+
+    if target is None and rehearse is not None:
+        config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
+    with progress_of(plain_console()) as progress:
+
+        def trying(change: str, number: int, total: int) -> None:
+            progress(f"experiments: {change}", number, total)
+
+        if target is None:
+            return confirm_config(config.completed(), seconds=seconds, max_steps=steps, progress=progress, trying=trying)
+
+        def make() -> Setup:
+            setup = load_setup(target)
+            return setup if rehearse is None else dataclasses.replace(setup, rehearse_seconds=rehearse)
+
+        return confirm_setup(make, seconds=seconds, max_steps=steps, progress=trying)

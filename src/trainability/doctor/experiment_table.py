@@ -1,0 +1,94 @@
+"""The table of experiments as rows of text, for plain text, terminal and report. Data only; no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainability.doctor.experimented import INAPPLICABLE, Arm, Experiments, written
+
+COLUMNS = ("change", "loss before", "loss after", "steps", "outcome", "curve")
+CURVE_WIDTH = 9
+_MOST_NAMED = 4
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_SAYS = {
+    "not finite": "the program as it is ends in a loss that is not finite",
+    "at chance": "the program as it is stays at chance or above",
+    "stays above": "the program as it is stays far above what a change reaches",
+    "learns": "the program as it is learns",
+    "open": "the program as it is has not learned yet, and may still within its plan",
+    "unknown": "the program as it is was not seen for long enough",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentTable:
+    """What was tried.
+
+    Attributes:
+        title: how the program as it is did, with the number of steps.
+        rows: cells in the order of `COLUMNS`, and the outcome for a colour.
+        confirmed: the changes that mend, in words.
+        left_out: changes that were not tried though they apply, each with the reason, and notes.
+        inapplicable: how many changes do not apply to the program.
+    """
+
+    title: str
+    rows: tuple[tuple[tuple[str, ...], str], ...]
+    confirmed: tuple[str, ...]
+    left_out: tuple[str, ...]
+    inapplicable: int
+
+
+def experiment_table(experiments: Experiments) -> ExperimentTable:
+    """Lay the experiments out."""
+    shown = [arm for arm in experiments.arms if arm.curve]
+    losses = [loss for arm in shown for _, loss in arm.curve if math.isfinite(loss)]
+    chance = experiments.chance
+    top = max([loss for arm in shown[:2] for _, loss in arm.curve if math.isfinite(loss)] or [1.0])
+    top = max(top, chance or 0.0)
+    bottom = min(losses, default=0.0)
+    said = _SAYS[experiments.state] + ("" if chance is None else f" (chance {chance:.4g})")
+    return ExperimentTable(
+        title=f"Experiments, {experiments.steps:,} steps each: {said}",
+        rows=tuple((_cells(arm, bottom, top), arm.outcome) for arm in shown),
+        confirmed=tuple(arm.change for arm in experiments.confirmed),
+        left_out=(*_left_out(experiments), *experiments.notes),
+        inapplicable=sum(map(_is_inapplicable, experiments.arms)),
+    )
+
+
+def _left_out(experiments: Experiments) -> list[str]:
+    """Changes that were not stepped, by the reason; where it is that of many, their number."""
+    reasons: dict[str, list[str]] = {}
+    for arm in experiments.arms:
+        if not arm.curve and not _is_inapplicable(arm):
+            reasons.setdefault(arm.reason, []).append(arm.change)
+    return [
+        f"{'; '.join(changes) if len(changes) <= _MOST_NAMED else f'{len(changes)} changes'}: {reason}"
+        for reason, changes in reasons.items()
+    ]
+
+
+def _is_inapplicable(arm: Arm) -> bool:
+    return not arm.curve and arm.reason == INAPPLICABLE
+
+
+def _cells(arm: Arm, bottom: float, top: float) -> tuple[str, ...]:
+    after = written(arm.loss) + (f" ({written(arm.again)})" if arm.again is not None else "")
+    outcome = "confirmed" if arm.outcome == "mends" else arm.outcome
+    curve = sparkline([loss for _, loss in arm.curve], bottom, top)
+    return arm.change, written(arm.first_loss), after, f"{arm.steps:,}", outcome, curve
+
+
+def sparkline(losses: Sequence[float], bottom: float, top: float, width: int = CURVE_WIDTH) -> str:
+    """A curve in block characters, the same scale for every row: full at the top or above, "x" where it is not finite."""
+    if len(losses) > width:
+        losses = [losses[round(place * (len(losses) - 1) / (width - 1))] for place in range(width)]
+    span = max(top - bottom, 1e-30)
+    drawn = []
+    for loss in losses:
+        share = (loss - bottom) / span if math.isfinite(loss) else 0.0
+        drawn.append(_BLOCKS[min(max(round(share * (len(_BLOCKS) - 1)), 0), len(_BLOCKS) - 1)] if math.isfinite(loss) else "x")
+    return "".join(drawn)

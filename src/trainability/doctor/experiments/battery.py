@@ -1,0 +1,358 @@
+"""The battery: the program as it is, a second seed of it, and one change after another, within a time."""
+
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.experimented import INAPPLICABLE, JOINT, OTHER_SEED, UNCHANGED, Arm, Experiments, State
+from trainability.doctor.experiments import judging
+from trainability.doctor.experiments.catalogue import INTERVENTIONS
+from trainability.doctor.experiments.intervention import Intervention
+from trainability.doctor.experiments.judging import Scale
+from trainability.doctor.experiments.outcomes import Witness, judged, ordered
+from trainability.doctor.experiments.sources import Source, kept_batches
+from trainability.doctor.experiments.variant import run
+from trainability.doctor.finding import Finding
+from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.setup import Setup
+
+FEWEST_STEPS = 20  # fewer tell nothing apart
+PATIENCE = 5  # times as long as a change that mends, the program as it is may take to get there too
+LONGER = 4  # times as long, where nothing mends at first and there is time
+LOOKS = 8  # at the reference, of an arm
+_RUNGS = (8, 3, 1)  # where there is no time for all, the steps of an arm are divided by these ...
+_KEPT = 1 / 3  # ... and this share goes on
+_MOST_PAIRED, _MOST_AGAIN = 3, 4
+_RATES = ("rate_tenth", "rate_ten")
+
+Progress = Callable[[str, int, int], None]
+
+
+def experiment(
+    setup: Setup,
+    evidence: Evidence,
+    findings: Sequence[Finding] = (),
+    *,
+    make: Callable[[], Setup] | None = None,
+    seconds: float = 60.0,
+    max_steps: int = 120,
+    interventions: dict[str, Intervention] | None = None,
+    progress: Progress | None = None,
+) -> Experiments:
+    """Changes one thing at a time in copies of a program, and steps each copy beside the program as it is.
+
+    Args:
+        setup: of the program. Model, optimizer, loaders and random state are afterwards as they were, bit for bit, also after
+            an exception or Ctrl-C.
+        evidence: what `check` saw.
+        findings: what it suspects; the changes that they call for come first.
+        make: makes the program anew; None to copy it.
+        seconds: about as long at most.
+        max_steps: of an arm; where nothing mends and there is time, four times as many.
+        interventions: by name, the smallest change first; None for all.
+        progress: called with the change that is tried, its number, and how many there are.
+
+    Returns:
+        What each change did.
+
+    Raises:
+        ValueError: there is no batch, or a number is below what it may be.
+    """
+    if not seconds > 0 or max_steps < FEWEST_STEPS:
+        raise ValueError(f"seconds is {seconds:g} and max_steps {max_steps}; expected more than 0, and {FEWEST_STEPS} or more")
+    began = time.monotonic()
+    if setup.optimizer is None and setup.step is None:
+        return Experiments(notes=("experiments: no optimizer was given (optimizer=)",))
+    if len(modules(setup.model)) > 1:
+        return Experiments(notes=("experiments: several models train together, and no one loss says whether they learn",))
+    with randomness_restored(), generators_restored(setup.train_loader), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the loop itself will say once is not said many times
+        batches, notes = kept_batches(setup.train_loader, max_steps, 0.1 * seconds)
+        source = Source(setup, evidence, batches, make=make)
+        table = INTERVENTIONS if interventions is None else interventions
+        found = _Battery(source, tuple(findings), table, max_steps, began + seconds, progress).run()
+    notes = (*notes, *source.notes, *found.notes)
+    return dataclasses.replace(found, notes=notes, seconds=time.monotonic() - began)
+
+
+class _Battery:
+    """The arms of one program, as they are run.
+
+    Attributes:
+        arms: by name.
+        steps: of an arm.
+        cost: seconds of a step.
+        vary: whether the outputs of the program as it is still depend on the input.
+        scale: of the loss; None if it means nothing.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        findings: tuple[Finding, ...],
+        interventions: dict[str, Intervention],
+        max_steps: int,
+        deadline: float,
+        progress: Progress | None,
+    ) -> None:
+        self.source, self.findings, self.interventions = source, findings, interventions
+        self.steps, self.every, self.deadline, self.progress = max_steps, max(1, max_steps // LOOKS), deadline, progress
+        self.cost, self.begun, self.total = 0.0, 0, len(interventions) + 2
+        self.arms: dict[str, Arm] = {}
+        self.notes: list[str] = []
+        self.vary: bool | None = None
+        self.scale: Scale | None = None
+        self.order = {name: place for place, name in enumerate(interventions)}
+
+    def run(self) -> Experiments:
+        """Runs all of it."""
+        self.as_it_is(self.steps, deadline=time.monotonic() + 0.15 * self.left_seconds())
+        unchanged = self.arms[UNCHANGED]
+        if math.isfinite(unchanged.curve[-1][1]):
+            self.steps = unchanged.steps
+        if self.steps < FEWEST_STEPS or not self.affords(3 * self.steps):
+            fits = f"{unchanged.steps} steps took {unchanged.seconds:.0f} s"
+            self.notes.append(f"experiments: {fits}; each change needs {FEWEST_STEPS} steps at least (seconds)")
+            return self.result("unknown")
+        self.arms[OTHER_SEED] = self.arm((), self.steps, seed=1)
+        self.scale = self.scaled()
+        if self.scale is None and any(math.isfinite(self.arms[name].curve[-1][1]) for name in (UNCHANGED, OTHER_SEED)):
+            self.notes.append("experiments: what chance costs is not known, and the first loss is no measure")
+            return self.result("unknown")
+        if self.scale is None:  # not finite from the first step on; changes are measured by what they reach
+            self.notes.append("experiments: what chance costs could not be seen; the loss is not finite")
+            return self.result("not finite")
+        if self.witness().left(self.steps) <= judging.SOLVED:
+            self.one_by_one([name for name in self.interventions if self.is_asked(name)])
+            return self.concluded([])
+        self.one_by_one(list(self.interventions))
+        found = self.mending()
+        if not found and self.witness().left(self.steps) > judging.FAR_LEFT:
+            found = self.longer()
+        if not found and self.witness().left(self.steps) >= judging.LEARNED:
+            found = self.in_pairs()
+        return self.concluded(found)
+
+    # -------------------------------------------------------------------------------------------------------- arms
+
+    def arm(self, names: tuple[str, ...], steps: int, *, seed: int = 0, deadline: float = math.inf) -> Arm:
+        """Steps the program with these changes; one with which it fails to run is not tested, and says why."""
+        changes = [self.interventions[name] for name in names]
+        arm = Arm(
+            name=JOINT.join(names) or (OTHER_SEED if seed else UNCHANGED),
+            change=", and ".join(change.change for change in changes) or ("another seed" if seed else "as it is"),
+            suspects=tuple(dict.fromkeys(code for change in changes for code in change.suspected_by(self.findings))),
+        )
+        if self.progress is not None:
+            self.begun += 1
+            self.progress(arm.change, min(self.begun, self.total), self.total)
+        began = time.monotonic()
+        try:
+            with self.source.variant(seed) as variant:
+                for change in changes:
+                    if not change.applies(variant):
+                        return dataclasses.replace(arm, outcome="not tested", reason=INAPPLICABLE)
+                    change.make(variant)
+                seen = run(variant, steps, deadline=deadline, every=self.every)
+        except Exception as error:
+            if not names:
+                raise
+            first = str(error).splitlines()[0] if str(error) else "no message"
+            reason = f"the program failed with it ({type(error).__name__}: {first})"
+            return dataclasses.replace(arm, outcome="not tested", reason=reason)
+        if arm.name == UNCHANGED:
+            self.cost, self.vary = seen.step_seconds, seen.outputs_vary
+        return dataclasses.replace(arm, curve=seen.curve, seconds=time.monotonic() - began)
+
+    def as_it_is(self, steps: int, *, deadline: float = math.inf) -> None:
+        self.arms[UNCHANGED] = self.arm((), steps, deadline=deadline)
+
+    def one_by_one(self, names: list[str]) -> None:
+        """Every change that applies; by successive halving where there is no time for all."""
+        names = [name for name in sorted(names, key=self.priority) if self.applies(name)]
+        self.total = len(names) + 3  # the two without a change, and the longer look at the end
+        spared = (PATIENCE + 2) * self.steps * self.cost
+        for_all = max(self.left_seconds() - spared, 0.4 * self.left_seconds())
+        rungs = (1,) if len(names) * self.steps * self.cost <= for_all else _RUNGS
+        for divisor in rungs:
+            steps = max(self.steps // divisor, min(self.steps, LOOKS))
+            most = max(1, int(for_all / len(rungs) / max(steps * self.cost, 1e-9)))
+            for name in names[most:]:
+                self.leave_out(name, "no time was left for it")
+            names = names[:most]
+            for name in names:
+                self.arms[name] = self.arm((name,), steps)
+            if steps < self.steps:
+                names = self.survivors(names)
+
+    def survivors(self, names: list[str]) -> list[str]:
+        """The better third, whatever mends already, and whatever a finding suggests; the others are marked."""
+        ranked = sorted(names, key=lambda name: self.left(self.arms[name].loss))
+        kept = {*ranked[: max(2, round(_KEPT * len(ranked)))], *(name for name in names if self.arms[name].suspects)}
+        kept |= {name for name in names if self.witness().is_mended_early_by(self.arms[name], self.arms[name].loss)}
+        for name in names:
+            if name not in kept:
+                reason = f"among the worse after {self.arms[name].steps} steps"
+                self.arms[name] = dataclasses.replace(self.arms[name], reason=reason)
+        return [name for name in names if name in kept]
+
+    def longer(self) -> list[Arm]:
+        """The best changes again, for four times as long."""
+        steps = LONGER * self.steps
+        if not self.affords(5 * steps):
+            return []
+        best = self.best(3)
+        self.as_it_is(steps)
+        self.arms[OTHER_SEED] = self.arm((), steps, seed=1)
+        for arm in best:
+            if self.affords(steps):
+                self.arms[arm.name] = self.arm((arm.name,), steps)
+        return self.mending()
+
+    def in_pairs(self) -> list[Arm]:
+        """Pairs of the best changes, of what the findings suggest and of another rate, where none mends alone."""
+        suspected = sorted((arm.name for arm in self.tested() if arm.suspects), key=self.priority)[:_MOST_PAIRED]
+        rates = [name for name in _RATES if name in self.arms and self.arms[name].curve]
+        names = list(dict.fromkeys([*(arm.name for arm in self.best(_MOST_PAIRED)), *suspected, *rates]))
+        for place, first in enumerate(names):
+            for second in names[place + 1 :]:
+                families = {self.interventions[name].family or name for name in (first, second)}
+                if len(families) == 2 and self.affords((PATIENCE + 2) * self.steps):
+                    pair = self.arm((first, second), self.steps)
+                    self.arms[pair.name] = pair
+        return self.mending()
+
+    # ------------------------------------------------------------------------------------------------------ judging
+
+    def scaled(self) -> Scale | None:
+        """By chance and the ideal loss; where chance is unknown, by the first loss."""
+        task, ideal = self.source.task, self.source.ideal
+        if task.chance is not None and task.chance > ideal + 1e-9:
+            return Scale(chance=task.chance, ideal=ideal)
+        first = self.arms[UNCHANGED].curve[0][1]
+        return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
+
+    def left(self, loss: float | None) -> float:
+        return self.scale.left(loss) if self.scale is not None else math.inf
+
+    def witness(self, mended_in: int | None = None) -> Witness:
+        assert self.scale is not None
+        return Witness(
+            unchanged=self.arms[UNCHANGED],
+            other=self.arms[OTHER_SEED],
+            scale=self.scale,
+            vary=self.vary,
+            planned_steps=self.source.setup.planned_steps,
+            evidence=self.source.evidence,
+            mended_in=mended_in,
+        )
+
+    def tested(self) -> list[Arm]:
+        """Arms of single changes that were stepped."""
+        singles = [arm for name, arm in self.arms.items() if name in self.interventions and arm.curve]
+        return [arm for arm in singles if not self.interventions[arm.name].is_control]
+
+    def best(self, count: int) -> list[Arm]:
+        """Those that came lowest on their way; of about equal ones, what findings suggest first."""
+
+        def place(arm: Arm) -> tuple[float, tuple[int, int]]:
+            return round(min(self.left(loss) for _, loss in arm.curve), 1), self.priority(arm.name)
+
+        return sorted(self.tested(), key=place)[:count]
+
+    def mending(self) -> list[Arm]:
+        """Arms that mend beside both seeds of the program as it is; of about equal ones the smallest change first."""
+        witness = self.witness()
+        pairs = [arm for name, arm in self.arms.items() if JOINT in name and arm.curve]
+        found = [
+            arm for arm in (*self.tested(), *pairs) if arm.steps >= FEWEST_STEPS and witness.is_mended_early_by(arm, arm.loss)
+        ]
+        least = max(min((self.left(arm.loss) for arm in found), default=0.0), judging.LEAST)
+        return sorted(found, key=lambda arm: (self.left(arm.loss) > judging.CLEARLY * least, self.priority(arm.name)))
+
+    def concluded(self, found: list[Arm]) -> Experiments:
+        """Gives the changes that mend the other seed, and the program as it is more time; then says what mends."""
+        again = []
+        for arm in found[:_MOST_AGAIN]:
+            other = self.arm(tuple(arm.name.split(JOINT)), arm.steps, seed=1) if self.affords(arm.steps) else None
+            loss = None if other is None else math.inf if other.loss is None else other.loss
+            again.append(dataclasses.replace(arm, again=loss))
+        if found and self.affords(2 * found[0].steps):
+            self.as_it_is(PATIENCE * found[0].steps, deadline=self.deadline)
+        again = [self.given_as_long(arm) for arm in again]
+        witness = self.witness(found[0].steps if found else None)
+        state = witness.state(again)
+        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state):
+            self.arms[arm.name] = arm
+        for name, arm in self.arms.items():
+            change = self.interventions.get(name)
+            if change is not None and change.reading is not None and arm.curve:
+                said, bears_out = change.reading(arm, self.arms[UNCHANGED], self.left)
+                self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out)
+        return self.result(state)
+
+    def given_as_long(self, arm: Arm) -> Arm:
+        """A change that mended at first, and of which the program as it is came within reach, is given as many steps."""
+        witness = self.witness()
+        steps = witness.unchanged.steps
+        is_close = witness.left() > judging.FAR_LEFT and not witness.is_mended_by(arm) and steps > arm.steps
+        if not is_close or not witness.is_mended_early_by(arm, arm.again) or not self.affords(2 * steps):
+            return arm
+        names = tuple(arm.name.split(JOINT))
+        other = self.arm(names, steps, seed=1)
+        return dataclasses.replace(self.arm(names, steps), again=math.inf if other.loss is None else other.loss)
+
+    def result(self, state: State) -> Experiments:
+        for name in self.interventions:
+            if name not in self.arms:
+                self.leave_out(name, "the program learns as it is" if state == "learns" else "not reached")
+        return Experiments(
+            arms=ordered(self.arms, self.order, self.scale),
+            state=state,
+            steps=self.steps,
+            chance=self.source.task.chance,
+            ideal=self.source.ideal,
+            outputs_vary=self.vary,
+            notes=tuple(self.notes),
+        )
+
+    # -------------------------------------------------------------------------------------------------------- order
+
+    def left_seconds(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def affords(self, steps: float) -> bool:
+        return steps * self.cost <= self.left_seconds()
+
+    def is_asked(self, name: str) -> bool:
+        """Whether it is a control that a finding asks for, which is of use where the program learns, too."""
+        return self.interventions[name].is_control and bool(self.interventions[name].suspected_by(self.findings))
+
+    def priority(self, name: str) -> tuple[int, int]:
+        """What findings suggest, then what measurements do, then the rest; small changes first. Of a pair, its first."""
+        first = name.split(JOINT)[0]
+        change = self.interventions[first]
+        rank = 0 if change.suspected_by(self.findings) else 1 if change.hinted(self.source.evidence) else 2
+        return rank, self.order[first]
+
+    def applies(self, name: str) -> bool:
+        """Whether there is something to change; recorded where there is not."""
+        try:
+            with self.source.variant() as variant:
+                fits, reason = self.interventions[name].applies(variant), INAPPLICABLE
+        except Exception as error:
+            fits, reason = False, f"whether it applies could not be seen ({type(error).__name__}: {error})"
+        if not fits:
+            self.leave_out(name, reason)
+        return fits
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Records why a change was not tried; one that was tried for fewer steps keeps what it showed."""
+        if name not in self.arms or not self.arms[name].curve:
+            change = self.interventions[name]
+            suspects = change.suspected_by(self.findings)
+            self.arms[name] = Arm(name=name, change=change.change, outcome="not tested", reason=reason, suspects=suspects)

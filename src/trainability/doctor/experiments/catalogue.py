@@ -1,0 +1,50 @@
+"""Every intervention by name, the smallest change first: of two that mend a program equally well, the first is the cause."""
+
+from trainability.doctor.experiments.data_changes import CONTROLS, DATA_CHANGES
+from trainability.doctor.experiments.intervention import Intervention
+from trainability.doctor.experiments.loop_changes import LOOP_CHANGES
+from trainability.doctor.experiments.network_changes import NETWORK_CHANGES
+from trainability.doctor.experiments.optimizer_changes import OPTIMIZER_CHANGES
+from trainability.doctor.experiments.weight_changes import WEIGHT_CHANGES
+
+_FOUND = {**LOOP_CHANGES, **OPTIMIZER_CHANGES, **NETWORK_CHANGES, **DATA_CHANGES, **WEIGHT_CHANGES, **CONTROLS}
+
+_ORDER = (
+    "zero_grad",
+    "step_in_order",
+    "train_mode",
+    "all_parameters",
+    "target_shape",
+    "softmax_off",
+    "sigmoid_off",
+    "last_activation_off",
+    "clip_off",
+    "decay_off",
+    "momentum_usual",
+    "eps_usual",
+    "dropout_off",
+    "norm_usual",
+    "mean_for_sum",
+    "inputs_standard",
+    "targets_standard",
+    "shuffled",
+    "batch_first",
+    "relu_between",
+    "biases_zero",
+    "rate_tenth",
+    "rate_ten",
+    "rate_hundredth",
+    "rate_hundred",
+    "rate_thousand",
+    "he",
+    "xavier",
+    "default_weights",
+    "relu",
+    "leaky_relu",
+    "float32",
+    "clip_on",
+    "labels_permuted",
+    "last_token",
+)
+
+INTERVENTIONS: dict[str, Intervention] = {name: _FOUND[name] for name in _ORDER}

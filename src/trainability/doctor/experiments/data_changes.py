@@ -1,0 +1,231 @@
+"""Changes of what the loop reads: scales, shapes and order of inputs and targets; two controls."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.batches import batch_size, joined, map_parts, tensors
+from trainability.doctor.experimented import Arm
+from trainability.doctor.experiments.intervention import Intervention, named
+from trainability.doctor.experiments.judging import LEAST
+from trainability.doctor.experiments.sources import reference_of
+from trainability.doctor.experiments.variant import Variant
+
+_FAR_FROM_STANDARD = 2.0
+
+
+def exchanged(batch: Any, change: Callable[[str, Tensor], Tensor]) -> Any:
+    """A batch with its tensors replaced by what `change` makes of each and its path."""
+    paths = {id(tensor): path for path, tensor in tensors(batch)}
+
+    def replaced(part: Any) -> Any:
+        return change(paths[id(part)], part) if isinstance(part, Tensor) else map_parts(part, replaced)
+
+    return replaced(batch)
+
+
+def _input(variant: Variant) -> str | None:
+    """Path of the first floating-point tensor of two or more dimensions that is not the target."""
+    for path, tensor in tensors(variant.batches[0]):
+        if tensor.is_floating_point() and tensor.dim() >= 2 and path != variant.task.target:
+            return path
+    return None
+
+
+def _channels(values: Tensor) -> Tensor:
+    """Rows of what is standardised together: columns of a table, channels of images, features of series."""
+    width = 1 if values.dim() in (2, 4, 5) else -1
+    return values.movedim(width, -1).flatten(0, -2).double()
+
+
+def _moments(batches: Sequence[Any], path: str) -> tuple[Tensor, Tensor]:
+    rows = torch.cat([_channels(dict(tensors(batch))[path]) for batch in batches[:64]])
+    std = rows.std(dim=0, correction=0)
+    return rows.mean(dim=0), torch.where(std > 0, std, torch.ones_like(std))
+
+
+def _scaled(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    width = 1 if values.dim() in (2, 4, 5) else values.dim() - 1
+    shape = [-1 if place == width else 1 for place in range(values.dim())]
+    mean, std = mean.to(values.device).reshape(shape), std.to(values.device).reshape(shape)
+    return ((values.double() - mean) / std).to(values.dtype)
+
+
+def _inputs_far(variant: Variant) -> bool:
+    path = _input(variant)
+    if path is None:
+        return False
+    try:
+        mean, std = _moments(variant.batches, path)
+    except (KeyError, RuntimeError):
+        return False
+    far = (mean.abs() > std.clamp_min(1e-30)) | (std > _FAR_FROM_STANDARD) | (std < 1 / _FAR_FROM_STANDARD)
+    return bool(far.any())
+
+
+def _standard_inputs(variant: Variant) -> None:
+    path = _input(variant)
+    assert path is not None
+    mean, std = _moments(variant.batches, path)
+
+    def change(place: str, tensor: Tensor) -> Tensor:
+        return _scaled(tensor, mean, std) if place == path else tensor
+
+    variant.batches = [exchanged(batch, change) for batch in variant.batches]
+    variant.reference = exchanged(variant.reference, change)
+
+
+def _regresses(variant: Variant) -> bool:
+    """Whether the last of a tuple is what numbers are fitted to."""
+    batch = variant.batches[0]
+    fits = variant.is_plain and variant.task.kind == "regression" and isinstance(batch, tuple | list)
+    return fits and variant.task.target == f"[{len(batch) - 1}]" and isinstance(batch[-1], Tensor)
+
+
+def _targets_far(variant: Variant) -> bool:
+    if not _regresses(variant):
+        return False
+    targets = torch.cat([batch[-1].flatten() for batch in variant.batches[:64]]).double()
+    return not 1 / _FAR_FROM_STANDARD < float(targets.std()) < _FAR_FROM_STANDARD or abs(float(targets.mean())) > 1
+
+
+def _standard_targets(variant: Variant) -> None:
+    """Trains on standardised targets; judged in the units of the program, outputs scaled back."""
+    targets = torch.cat([batch[-1].flatten() for batch in variant.batches[:64]]).double()
+    mean, std, loss_fn = float(targets.mean()), float(targets.std()), variant.loss_fn
+    assert loss_fn is not None
+    variant.loss_fn = lambda output, target: loss_fn(output, ((target.double() - mean) / std).to(target.dtype))
+
+    def judge(model: Any, batch: Any) -> Tensor:
+        *inputs, target = batch
+        return loss_fn(model(*inputs) * std + mean, target)
+
+    variant.judge = judge
+
+
+def _is_broadcast(variant: Variant) -> bool:
+    facts = variant.evidence.facts
+    wide = facts is not None and facts.broadcast_shape is not None
+    output, batch = variant.output, variant.batches[0]
+    if not wide or not variant.is_plain or output is None or not isinstance(batch[-1], Tensor):
+        return False
+    target = dict(tensors(variant.reference)).get(f"[{len(batch) - 1}]")
+    return target is not None and target.numel() == output.numel() and target.shape != output.shape
+
+
+def _shaped_targets(variant: Variant) -> None:
+    loss_fn = variant.loss_fn
+    assert loss_fn is not None
+    variant.loss_fn = lambda output, target: loss_fn(output, target.reshape(output.shape))
+
+
+def _pairs(variant: Variant) -> bool:
+    first = variant.batches[0]
+    return batch_size(first) is not None and len(variant.batches) > 1 and joined([first, first]) is not None
+
+
+def _rearranged(variant: Variant, order: Callable[[int], Tensor], *, only: str | None) -> list[Any]:
+    """The batches with examples (or only the tensor of one path) in another order."""
+    whole = joined([batch for batch in variant.batches if joined([variant.batches[0], batch]) is not None])
+    size = batch_size(whole)
+    assert size is not None
+    place = order(size)
+    mixed = exchanged(whole, lambda path, tensor: tensor[place.to(tensor.device)] if only in (None, path) else tensor)
+    width = batch_size(variant.batches[0]) or 1
+    starts = range(0, size - width + 1, width)
+    return [exchanged(mixed, lambda path, tensor, at=at: tensor[at : at + width]) for at in starts]
+
+
+def _shuffled(variant: Variant) -> None:
+    generator = variant.generator()
+    variant.batches = _rearranged(variant, lambda size: torch.randperm(size, generator=generator), only=None)
+
+
+def _permuted(variant: Variant) -> None:
+    generator = variant.generator()
+    variant.batches = _rearranged(variant, lambda size: torch.randperm(size, generator=generator), only=variant.task.target)
+    variant.reference = reference_of(variant.batches)
+
+
+def _read_permuted(arm: Arm, unchanged: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
+    exchanged_left, own = max(left(arm.loss), LEAST), max(left(unchanged.loss_at(arm.steps)), LEAST)
+    if own <= 0.75 and own <= 0.8 * exchanged_left:
+        return "what the program learns is in the labels: with labels exchanged it learns less", False
+    if exchanged_left <= 0.75:
+        return "it learns as much with labels exchanged: what falls is not knowledge of the labels", True
+    return "it learns nothing with labels exchanged, and nothing without", False
+
+
+def _token_by_token(variant: Variant) -> bool:
+    output = variant.output
+    return variant.is_plain and variant.task.kind == "token_classification" and output is not None and output.dim() == 3
+
+
+def _last_token(variant: Variant) -> None:
+    loss_fn = variant.loss_fn
+    assert loss_fn is not None
+
+    def judge(model: Any, batch: Any) -> Tensor:
+        *inputs, target = batch
+        return loss_fn(model(*inputs)[:, -1:].contiguous(), target[:, -1:].contiguous())
+
+    variant.judge = judge
+
+
+def _read_last_token(arm: Arm, unchanged: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
+    alone, all_tokens = left(arm.loss), left(unchanged.loss_at(arm.steps))
+    if alone >= 2 * all_tokens and alone >= all_tokens + 0.2:
+        return "the last token, which has no future, is predicted far worse than all: the loss comes from the future", True
+    return "the last token, which has no future, is predicted as well as all", False
+
+
+DATA_CHANGES = named(
+    Intervention(
+        name="target_shape",
+        change="targets in the shape of the outputs",
+        applies=_is_broadcast,
+        make=_shaped_targets,
+        answers=("target_broadcast",),
+    ),
+    Intervention(
+        name="inputs_standard",
+        change="inputs standardised per channel or column",
+        applies=_inputs_far,
+        make=_standard_inputs,
+        answers=("input_scale", "gain_budget_low.input", "gain_budget_high.input", "not_finite", "exploding_gradient"),
+    ),
+    Intervention(
+        name="targets_standard",
+        change="targets standardised",
+        applies=_targets_far,
+        make=_standard_targets,
+        answers=("target_scale", "not_finite", "exploding_gradient"),
+    ),
+    Intervention(
+        name="shuffled",
+        change="examples in random order",
+        applies=_pairs,
+        make=_shuffled,
+        answers=("class_order", "repeated_batch"),
+    ),
+)
+CONTROLS = named(
+    Intervention(
+        name="labels_permuted",
+        change="labels exchanged between examples",
+        applies=lambda variant: _pairs(variant) and variant.task.target != "",
+        make=_permuted,
+        answers=("shuffled_labels",),
+        reading=_read_permuted,
+    ),
+    Intervention(
+        name="last_token",
+        change="judged by the last token, which has no future",
+        applies=_token_by_token,
+        make=_last_token,
+        answers=("sees_future",),
+        reading=_read_last_token,
+    ),
+)

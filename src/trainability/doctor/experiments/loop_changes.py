@@ -1,0 +1,150 @@
+"""Changes of the loop: gradients cleared, the step in its place, training mode, the mean for the sum."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import batch_size, joined
+from trainability.doctor.experiments.intervention import Intervention, named
+from trainability.doctor.experiments.variant import Variant
+from trainability.doctor.measure.copies import modules, optimizers
+from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.workspace import set_training
+
+
+def _clear(model: Any, optimizer: Any) -> None:
+    held = [p for item in optimizers(optimizer) for group in item.param_groups for p in group["params"]]
+    for parameter in (*held, *(p for item in modules(model) for p in item.parameters())):
+        parameter.grad = None
+
+
+def _cleared(variant: Variant) -> None:
+    body = variant.step
+    assert body is not None
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Any:
+        _clear(model, optimizer)
+        return body(model, optimizer, batch)
+
+    variant.step = step
+
+
+def _nothing(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
+    return closure() if closure is not None else None
+
+
+class _Still:
+    """Makes methods do nothing for a while, on these objects only."""
+
+    def __init__(self, *methods: tuple[Any, str]) -> None:
+        self.methods = methods
+
+    def __enter__(self) -> None:
+        self.own = [vars(item).get(name) for item, name in self.methods]
+        for item, name in self.methods:
+            object.__setattr__(item, name, _nothing)
+
+    def __exit__(self, *error: object) -> None:
+        for (item, name), own in zip(self.methods, self.own, strict=True):
+            object.__delattr__(item, name)
+            if own is not None:
+                object.__setattr__(item, name, own)
+
+
+def _in_order(variant: Variant) -> None:
+    """Clears, runs the body with `step` and `zero_grad` doing nothing, then steps once."""
+    body = variant.step
+    assert body is not None
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Any:
+        _clear(model, optimizer)
+        own, models = optimizers(optimizer), modules(model)
+        methods = [(item, name) for item in own for name in ("step", "zero_grad")]
+        with _Still(*methods, *((item, "zero_grad") for item in models)):
+            loss = body(model, optimizer, batch)
+        for item in own:
+            item.step()
+        return loss
+
+    variant.step = step
+
+
+def _is_evaluated(variant: Variant) -> bool:
+    rehearsal = variant.evidence.rehearsal
+    return rehearsal is not None and bool(rehearsal.in_evaluation_mode)
+
+
+def _in_training_mode(variant: Variant) -> None:
+    for model in modules(variant.model):
+
+        def train(module: nn.Module, args: Any) -> None:
+            if torch.is_grad_enabled():
+                set_training(module, True)
+
+        variant.closing.callback(model.register_forward_pre_hook(train).remove)
+
+
+def _loss_of(variant: Variant) -> Callable[[Any, Any], Tensor] | None:
+    forward = variant.loop().forward_only
+    return None if forward is None else lambda model, batch: scalar(forward(model, batch))
+
+
+def _is_sum(variant: Variant) -> bool:
+    """Whether the loss doubles with the batch."""
+    forward, twice = _loss_of(variant), joined([variant.reference, variant.reference])
+    size = batch_size(variant.reference)
+    if forward is None or twice is None or size is None or size < 2 or len(modules(variant.model)) != 1:
+        return False
+    model = modules(variant.model)[0]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        set_training(model, False)
+        with torch.no_grad():
+            one, two = float(forward(variant.model, variant.reference)), float(forward(variant.model, twice))
+    except Exception:
+        return False
+    finally:
+        for module, training in modes:
+            module.training = training
+    return abs(two - 2 * one) < 0.02 * abs(one) and one != 0
+
+
+def _mean(variant: Variant) -> None:
+    forward = _loss_of(variant)
+    assert forward is not None
+    variant.judge = forward
+    variant.training_step = lambda model, batch: forward(model, batch) / (batch_size(batch) or 1)
+
+
+LOOP_CHANGES = named(
+    Intervention(
+        name="zero_grad",
+        change="gradients cleared before each step",
+        applies=lambda variant: variant.step is not None,
+        make=_cleared,
+        answers=("stale_gradients", "missing_zero_grad"),
+    ),
+    Intervention(
+        name="step_in_order",
+        change="zero_grad, backward and step in their order, once each",
+        applies=lambda variant: variant.step is not None and len(variant.optimizers) == 1,
+        make=_in_order,
+        answers=("never_steps", "zero_gradient", "stale_gradients", "unmoved_parameter", "flat_loss"),
+    ),
+    Intervention(
+        name="train_mode",
+        change="training mode in training",
+        applies=_is_evaluated,
+        make=_in_training_mode,
+        answers=("evaluation_mode", "wrong_mode"),
+    ),
+    Intervention(
+        name="mean_for_sum",
+        change="the mean over the batch in place of the sum",
+        applies=lambda variant: variant.step is None and _is_sum(variant),
+        make=_mean,
+        answers=("sum_for_mean", "exploding_gradient", "not_finite"),
+    ),
+)

@@ -1,0 +1,243 @@
+"""Changes of the network: its end, activations, dropout, batch norm, precision, order of dimensions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import map_parts
+from trainability.doctor.experiments.intervention import Intervention, named
+from trainability.doctor.experiments.variant import Variant
+from trainability.doctor.measure.copies import modules
+
+_TINY = 1e-30
+_RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Softplus)
+_SATURATING = (nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)
+_LOW = (torch.float16, torch.bfloat16)
+
+
+def _probabilities(variant: Variant) -> int | None:
+    """The dimension of classes over which the outputs are probabilities; None if they are not."""
+    output, task = variant.output, variant.task
+    if output is None or output.dim() < 2 or task.loss not in ("cross_entropy", "nll_loss"):
+        return None
+    width = -1 if task.kind == "token_classification" else 1
+    values = output.detach().float()
+    if bool((values >= 0).all()) and bool(((values.sum(dim=width) - 1).abs() < 1e-3).all()):
+        return width
+    return None
+
+
+def _change_output(variant: Variant, module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Changes what a module returns, where that is a tensor."""
+
+    def changed(module: nn.Module, args: Any, output: Any) -> Any:
+        return change(output) if isinstance(output, Tensor) else output
+
+    variant.closing.callback(module.register_forward_hook(changed).remove)
+
+
+def _takes_probabilities_for_logits(variant: Variant) -> bool:
+    output = variant.output
+    if output is None or variant.task.loss != "binary_cross_entropy_with_logits":
+        return False
+    return bool(((output >= 0) & (output <= 1)).all())
+
+
+def _last(variant: Variant) -> tuple[nn.Module, str, nn.Module] | None:
+    """The activation that the model ends in, with its owner and name there."""
+    if len(modules(variant.model)) != 1:
+        return None
+    owner: nn.Module = modules(variant.model)[0]
+    while isinstance(owner, nn.Sequential) or not isinstance(owner, (*_RECTIFIERS, nn.Tanh)):
+        children = list(owner.named_children())
+        if not children:
+            return None
+        name, last = children[-1]
+        if isinstance(last, (*_RECTIFIERS, nn.Tanh)):
+            return owner, name, last
+        owner = last
+    return None
+
+
+def _without_last(variant: Variant) -> None:
+    found = _last(variant)
+    assert found is not None
+    owner, name, _ = found
+    owner._modules[name] = nn.Identity()
+
+
+def _hidden(variant: Variant, kinds: tuple[type[nn.Module], ...]) -> list[tuple[nn.Module, str]]:
+    found = _last(variant)
+    last = found[2] if found is not None else None
+    ends = variant.parts[-1] if variant.parts else None
+    return [
+        (owner, name)
+        for owner in variant.parts
+        for name, child in owner._modules.items()
+        if isinstance(child, kinds) and child is not last and child is not ends
+    ]
+
+
+def _exchange(variant: Variant, kinds: tuple[type[nn.Module], ...], new: Callable[[], nn.Module]) -> None:
+    for owner, name in _hidden(variant, kinds):
+        owner._modules[name] = new()
+
+
+def _stacked(variant: Variant) -> list[nn.Module]:
+    """First layers of pairs with nothing between them."""
+    facts = variant.evidence.facts
+    names = {pair.first for pair in facts.stacked} if facts is not None else set()
+    return [module for model in modules(variant.model) for name, module in model.named_modules() if name in names]
+
+
+def _with_relu_between(variant: Variant) -> None:
+    for layer in _stacked(variant):
+        _change_output(variant, layer, torch.relu)
+
+
+def _dropping(variant: Variant) -> list[tuple[nn.Module, str]]:
+    """Modules that drop units, and the attribute that says how many."""
+    return [
+        (module, name)
+        for module in variant.parts
+        for name in ("p", "dropout")
+        if isinstance(getattr(module, name, None), float | int)
+        and not isinstance(getattr(module, name), bool)
+        and getattr(module, name) > 0
+        and (name == "dropout" or isinstance(module, nn.modules.dropout._DropoutNd))
+    ]
+
+
+def _without_dropout(variant: Variant) -> None:
+    for module, name in _dropping(variant):
+        setattr(module, name, 0.0)
+
+
+def _norms(variant: Variant) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [module for module in variant.parts if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+def _is_unusual(norm: nn.modules.batchnorm._BatchNorm) -> bool:
+    shifted = norm.running_var is not None and bool((norm.running_var.log10().abs() > 1).any())
+    return norm.momentum != 0.1 or not 1e-6 <= norm.eps <= 1e-3 or shifted
+
+
+def _usual_norms(variant: Variant) -> None:
+    for norm in _norms(variant):
+        norm.momentum, norm.eps = 0.1, 1e-5
+        norm.reset_running_stats()
+
+
+def _time_first(variant: Variant) -> list[nn.Module]:
+    kinds = (nn.RNNBase, nn.MultiheadAttention)
+    return [module for module in variant.parts if isinstance(module, kinds) and not module.batch_first]
+
+
+def _batch_first(variant: Variant) -> None:
+    for module in _time_first(variant):
+        module.batch_first = True  # type: ignore[assignment]
+
+
+def _low_precision(variant: Variant) -> bool:
+    return not variant.in_place and any(p.dtype in _LOW for p in variant.parameters)
+
+
+def _in_float32(variant: Variant) -> None:
+    for tensor in (*variant.parameters, *(b for model in modules(variant.model) for b in model.buffers())):
+        if tensor.dtype in _LOW:
+            tensor.data = tensor.data.float()
+
+    def widened(value: Any) -> Any:
+        is_low = isinstance(value, Tensor) and value.dtype in _LOW
+        return value.float() if is_low else map_parts(value, widened)
+
+    for model in modules(variant.model):
+        handle = model.register_forward_pre_hook(lambda module, args: widened(args))
+        variant.closing.callback(handle.remove)
+
+
+def _log_probabilities(variant: Variant) -> None:
+    _change_output(variant, modules(variant.model)[0], lambda output: output.clamp_min(_TINY).log())
+
+
+def _logits(variant: Variant) -> None:
+    _change_output(
+        variant, modules(variant.model)[0], lambda output: output.clamp_min(_TINY).log() - (1 - output).clamp_min(1e-7).log()
+    )
+
+
+NETWORK_CHANGES = named(
+    Intervention(
+        name="softmax_off",
+        change="softmax at the end removed",
+        applies=lambda variant: _probabilities(variant) is not None,
+        make=_log_probabilities,
+        answers=("softmax_twice", "capped_loss", "loss_below_floor"),
+    ),
+    Intervention(
+        name="sigmoid_off",
+        change="sigmoid at the end removed",
+        applies=_takes_probabilities_for_logits,
+        make=_logits,
+        answers=("softmax_twice", "capped_loss"),
+    ),
+    Intervention(
+        name="last_activation_off",
+        change="activation at the end removed",
+        applies=lambda variant: _last(variant) is not None,
+        make=_without_last,
+        answers=("clamped_logits", "unreachable_target", "capped_loss"),
+    ),
+    Intervention(
+        name="dropout_off",
+        change="no dropout",
+        applies=lambda variant: bool(_dropping(variant)),
+        make=_without_dropout,
+    ),
+    Intervention(
+        name="norm_usual",
+        change="batch norm with fresh statistics, momentum 0.1 and eps 1e-5",
+        applies=lambda variant: any(map(_is_unusual, _norms(variant))),
+        make=_usual_norms,
+        answers=("evaluation_mode", "wrong_mode"),
+    ),
+    Intervention(
+        name="batch_first",
+        change="batch_first=True in recurrent and attention layers",
+        applies=lambda variant: bool(_time_first(variant)),
+        make=_batch_first,
+        answers=("batch_leakage",),
+    ),
+    Intervention(
+        name="relu_between",
+        change="a ReLU between linear layers that follow each other",
+        applies=lambda variant: bool(_stacked(variant)),
+        make=_with_relu_between,
+        answers=("linear_stack",),
+    ),
+    Intervention(
+        name="float32",
+        change="parameters in float32",
+        applies=_low_precision,
+        make=_in_float32,
+        answers=("eps_underflow", "underflow"),
+    ),
+    Intervention(
+        name="relu",
+        change="ReLU in place of saturating activations",
+        applies=lambda variant: bool(_hidden(variant, _SATURATING)),
+        make=lambda variant: _exchange(variant, _SATURATING, nn.ReLU),
+        answers=("saturation", "vanishing_gradient"),
+        family="activation",
+    ),
+    Intervention(
+        name="leaky_relu",
+        change="leaky ReLU in place of ReLU",
+        applies=lambda variant: bool(_hidden(variant, (nn.ReLU, nn.ReLU6))),
+        make=lambda variant: _exchange(variant, (nn.ReLU, nn.ReLU6), lambda: nn.LeakyReLU(0.1)),
+        answers=("dead_units",),
+        family="activation",
+    ),
+)

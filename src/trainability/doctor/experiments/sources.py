@@ -1,0 +1,227 @@
+"""Where variants come from: the batches that all of them get, and a copy of the program for each."""
+
+import contextlib
+import itertools
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors, to_device
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.experiments.variant import Variant, look
+from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
+from trainability.doctor.measure.randomness import random_state, randomness_restored
+from trainability.doctor.rehearsed import Task
+from trainability.doctor.setup import Setup
+from trainability.doctor.tasks import chance_by_search, recognise
+
+_REFERENCE_EXAMPLES, _REFERENCE_BATCHES = 192, 16
+_MOST_BYTES = 256 * 2**20
+
+
+def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], list[str]]:
+    """The loader's first batches, copied, and what was left out for want of time or memory.
+
+    Args:
+        loader: read once, no further than its end.
+        most: as many at most.
+        seconds: about as long at most; one batch is always read.
+
+    Raises:
+        ValueError: there is no batch.
+    """
+    began, size, kept, notes = time.monotonic(), 0, [], []
+    for batch in itertools.islice(loader, most):
+        kept.append(cloned(batch))
+        size += sum(tensor.numel() * tensor.element_size() for _, tensor in tensors(batch))
+        if size > _MOST_BYTES or time.monotonic() - began > seconds:
+            notes.append(f"batches: {len(kept)} were kept and are used in turn (memory, or time to read them)")
+            break
+    if not kept:
+        raise ValueError("the train loader is empty; expected at least one batch")
+    return kept, notes
+
+
+def reference_of(batches: Sequence[Any]) -> Any:
+    """A fixed batch: some examples of batches spread over all of them; the first batch where they cannot be joined."""
+    spread = batches[:: max(1, len(batches) // _REFERENCE_BATCHES)][:_REFERENCE_BATCHES]
+    each = max(2, math.ceil(_REFERENCE_EXAMPLES / len(spread)))
+    whole = joined([first_examples(batch, each) for batch in spread]) if batch_size(batches[0]) is not None else None
+    return cloned(batches[0] if whole is None else whole)
+
+
+class Source:
+    """Makes variants of one program.
+
+    Attributes:
+        setup: of the program.
+        batches: that every variant gets.
+        reference: fixed batch of some of their examples.
+        task: recognised; its `chance` is that of the reference.
+        ideal: the lowest loss that unbounded outputs can reach.
+        output: of the program on the reference, before the first step.
+        notes: what the variants differ in from the program.
+    """
+
+    def __init__(
+        self, setup: Setup, evidence: Evidence, batches: list[Any], *, make: Callable[[], Setup] | None = None
+    ) -> None:
+        """Look at the program's outputs.
+
+        Args:
+            setup: of the program.
+            evidence: what is known of it.
+            batches: see `kept_batches`.
+            make: makes the program anew; None where only copies can be made.
+        """
+        self.setup, self.evidence, self.batches, self.make = setup, evidence, batches, make
+        self.reference = reference_of(batches)
+        self.task, self.ideal, self.output = Task(), 0.0, None
+        self.notes: list[str] = []
+        with self.variant() as variant:
+            self._recognise(variant)
+
+    @contextlib.contextmanager
+    def variant(self, seed: int = 0) -> Iterator[Variant]:
+        """A variant without a change, in place where nothing else is possible; random state and all objects are put back.
+
+        Args:
+            seed: 0 is the program's own weights, order of batches and random numbers; others differ in the last two, and in
+                the first where the program can be made anew.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(randomness_restored())
+            setup = self.setup
+            if seed:
+                _seed_everything(seed)
+                setup = self._made_anew() or setup
+            reached = _reached(setup)
+            objects = (setup.model, setup.optimizer, setup.scheduler)
+            own = {id(item) for item in (*modules(objects), *optimizers(objects))}
+            in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
+            if not in_place and setup is self.setup:
+                try:
+                    objects = copied(*objects)
+                except ValueError as error:
+                    self._note(
+                        f"no copy could be made ({str(error).splitlines()[0]}); the program itself is stepped and put back"
+                    )
+                    in_place = True
+            if setup is self.setup and in_place and (fresh := self._made_anew()) is not None:
+                for old, new in zip(modules(objects[0]), modules(fresh.model), strict=True):
+                    new.load_state_dict(old.state_dict())
+                setup, objects = fresh, (fresh.model, fresh.optimizer, fresh.scheduler)
+                reached = _reached(setup)
+            foreign = setup is not self.setup
+            guarded = reached if not in_place or foreign else (*reached, *objects)
+            stack.enter_context(put_back(*guarded))
+            stack.enter_context(variables_put_back(setup.step, setup.training_step, setup.loss_fn))
+            closing = stack.enter_context(contextlib.ExitStack())
+            yield Variant(
+                model=objects[0],
+                optimizer=objects[1],
+                scheduler=objects[2],
+                loss_fn=setup.loss,
+                training_step=setup.training_step,
+                step=setup.step,
+                clip=setup.clip,
+                batches=_reordered(self.batches, seed),
+                reference=to_device(self.reference, _device(objects[0])),
+                task=self.task,
+                output=self.output,
+                evidence=self.evidence,
+                seed=seed,
+                others=tuple(item for item in reached if id(item) not in own),
+                in_place=in_place and not foreign,
+                closing=closing,
+            )
+
+    def _made_anew(self) -> Setup | None:
+        """The program made again; None where that is not possible, or gives the same objects again."""
+        if self.make is None:
+            return None
+        try:
+            fresh = self.make()
+        except Exception as error:
+            self._note(f"the program could not be made a second time ({type(error).__name__})")
+            return None
+        same = {id(model) for model in modules(self.setup.model)} & {id(model) for model in modules(fresh.model)}
+        return None if same else fresh
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _recognise(self, variant: Variant) -> None:
+        loss, output = _looked_at(variant)
+        self.output = output
+        if output is not None and not math.isfinite(loss):  # the kind of the task does not depend on the weights
+            with torch.no_grad():
+                for parameter in variant.parameters:
+                    parameter.zero_()
+            loss, output = _looked_at(variant)
+        found = list(tensors(variant.reference))[::-1]
+        found.sort(key=lambda item: "label" not in item[0])
+        size = batch_size(self.reference) or 1
+        for divisor in (1, size):
+            task = recognise(output, found, loss / divisor)
+            if task.chance is not None:
+                floor = task.floor if task.floor is not None and math.isfinite(task.floor) else 0.0
+                self.task, self.ideal = _times(task, divisor), floor * divisor
+                return
+        if variant.is_plain and isinstance(output, Tensor) and isinstance(variant.reference, tuple | list):
+            target, loss_fn = variant.reference[-1], variant.loss_fn
+            assert loss_fn is not None
+            with contextlib.suppress(Exception):
+                chance = chance_by_search(lambda values: loss_fn(values, target), output, "values")
+                self.task = Task(target=f"[{len(self.reference) - 1}]", chance=chance)
+
+
+def _times(task: Task, factor: int) -> Task:
+    assert task.chance is not None
+    return replace(task, chance=task.chance * factor)
+
+
+def _looked_at(variant: Variant) -> tuple[float, Tensor | None]:
+    """Loss and output on the reference."""
+    seen: list[Any] = [None]
+    models = modules(variant.model)
+    handle = models[0].register_forward_hook(lambda module, args, output: seen.__setitem__(0, output))
+    try:
+        loss = look(variant, variant.loop(), variant.reference, random_state())
+    finally:
+        handle.remove()
+    output = seen[0] if isinstance(seen[0], Tensor) else first_tensor(seen[0])
+    return loss, output.detach() if output is not None and len(models) == 1 else None
+
+
+def _device(model: Any) -> torch.device:
+    parameter = next((p for part in modules(model) for p in part.parameters()), None)
+    return parameter.device if parameter is not None else torch.device("cpu")
+
+
+def _reached(setup: Setup) -> list[Any]:
+    """Objects with state that the program's functions reach by themselves."""
+    found = [*used_by(setup.step), *used_by(setup.training_step), *used_by(setup.loss_fn)]
+    return list({id(item): item for item in found}.values())
+
+
+def _reordered(batches: list[Any], seed: int) -> list[Any]:
+    if not seed:
+        return batches
+    order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [batches[place] for place in order]
+
+
+def _seed_everything(seed: int) -> None:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(seed)

@@ -1,0 +1,44 @@
+"""The experiments: a change that was tried and makes the program learn"""
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.experimented import figures
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+from trainability.doctor.tested import own_code
+
+
+@rule(severities=("error",))
+def confirmed_change(evidence: Evidence) -> list[Finding]:
+    """One change makes the program learn, and no rule suspected it.
+
+    Fires: of the changes that were tried alone on copies, the best one, which no other finding calls for, reached a loss that
+        the program as it is does not come near to: with two seeds, and in a fifth of the steps where there was time for them.
+    Why: a cause is what mends when it alone is changed. The program as it is must stay at chance, or leave four times as much
+        of the way from chance to the ideal loss, a quarter of it at least; docs/experiments.md says how often that is right.
+    What fools it: two causes of which one change takes away the worse; a start so slow that the steps were too few to see its
+        end; a change that memorises the few batches that were kept.
+    Fix: make the change.
+    Source: own; the experiment itself.
+    """
+    experiments = evidence.experiments
+    if experiments is None or not experiments.fails or not experiments.confirmed or evidence.steps:
+        return []
+    best, unchanged = experiments.confirmed[0], experiments.unchanged
+    if best.suspects or unchanged is None or best.loss is None or unchanged.loss is None:
+        return []
+    return [
+        Finding(
+            rule="confirmed_change",
+            code=own_code(best),
+            severity="error",
+            seen=figures(best, experiments),
+            measurements=(
+                Measurement(name="loss with the change", value=best.loss),
+                Measurement(name="loss as it is", value=unchanged.loss),
+                Measurement(name="steps", value=float(best.steps)),
+            ),
+            cause=f"it learns with one change: {best.change}",
+            remedy=best.change,
+            source="own; the experiment itself",
+        )
+    ]

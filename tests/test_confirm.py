@@ -1,0 +1,241 @@
+"""`confirm` from the command line, for own programs and for runs of train, and in a report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import config_of
+from test_report import finish_run, page_of, plot_of
+from torch import nn
+
+from trainability import Diagnosis, Setup, confirm
+from trainability.checking.confirm_run import confirm_config
+from trainability.cli import program as cli
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.experiment_table import COLUMNS, experiment_table, sparkline
+from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
+from trainability.doctor.experiments.catalogue import INTERVENTIONS
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.catalogue import RULES
+from trainability.doctor.rules.verdict import diagnose
+from trainability.doctor.tested import tried_verdict, with_outcomes
+from trainability.report.experiments_section import experiments_section
+from trainability.training.record import EVIDENCE, read_run
+
+PROGRAM = """
+import torch
+from torch import nn
+from trainability import Setup
+
+def setup(broken=True):
+    x = torch.randn(640, 8)
+    y = (x[:, 0] > 0).long()
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    if broken:
+        nn.init.zeros_(model[0].weight), nn.init.zeros_(model[2].weight)
+        nn.init.constant_(model[0].bias, -1)
+    data = torch.utils.data.TensorDataset(x, y)
+    loader = torch.utils.data.DataLoader(data, 32, shuffle=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    return Setup(model=model, train_loader=loader, optimizer=optimizer, rehearse_seconds=1)
+
+def sound():
+    return setup(False)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    return name
+
+
+def answer(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments])
+    return int(stop.value.code or 0)
+
+
+def test_confirm_names_what_mends_and_exits_with_1(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer("confirm", f"{program}:setup", "--seconds", "300", "--steps", "40", "--json") == 1
+    plain = json.loads(capsys.readouterr().out)
+    diagnosis = Diagnosis.from_dict(plain)
+    experiments = diagnosis.evidence.experiments
+    assert experiments is not None
+    assert experiments.confirmed[0].name in ("he", "xavier", "default_weights")
+    assert diagnosis.findings[0].tested is not None
+    assert diagnosis.findings[0].tested.outcome == "confirmed"
+
+
+def test_check_with_confirm_shows_the_table(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer("check", f"{program}:sound", "--confirm") == 0
+    shown = capsys.readouterr().out
+    assert "Experiments, 120 steps each" in shown
+    assert "confirmed" not in shown
+
+
+@pytest.mark.parametrize("flags", [["--seconds", "0"], ["--steps", "3"], ["--optim.lr", "0.1"]])
+def test_the_user_s_mistake_exits_with_2(program: str, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer("confirm", f"{program}:setup", *flags) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_loader_that_can_be_read_once_is_read_once() -> None:
+    x = torch.randn(640, 8)
+    batches = [(part, (part[:, 0] > 0).long()) for part in x.split(32)]
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    setup = Setup(model=model, train_loader=iter(batches), optimizer=optimizer, rehearse_seconds=0.5)
+    experiments = confirm(setup, seconds=100, max_steps=20).evidence.experiments
+    assert experiments is not None
+    assert experiments.state == "learns"
+
+
+def test_a_run_of_train_is_experimented_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = config_of(model__config="A", model__width=0.05, model__hidden=16, init__plan="normal=0.001", optim__lr=0.05)
+    diagnosis = confirm_config(config, seconds=300, max_steps=20)
+    experiments = diagnosis.evidence.experiments
+    assert experiments is not None
+    assert experiments.unchanged is not None
+    assert experiments.unchanged.curve
+    tried = {arm.name for arm in experiments.changes if arm.curve}
+    assert {"he", "rate_ten"} <= tried
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_takes_the_flags_of_train() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "trainability", "confirm", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert all(flag in shown for flag in ("--seconds", "--steps", "--json", "--model.config"))
+
+
+# ------------------------------------------------------------------------------------------------------- what is made of it
+
+CURVE = ((0, 2.3), (60, 2.31), (120, 2.3))
+
+
+def experiments(*changes: Arm, **fields) -> Experiments:
+    same = Arm(name=UNCHANGED, change="as it is", outcome="as it is", curve=CURVE)
+    other = Arm(name=OTHER_SEED, change="another seed", outcome="as it is", curve=CURVE)
+    return Experiments(**{"arms": (same, other, *changes), "state": "at chance", "steps": 120, "chance": 2.3, **fields})
+
+
+def change(name: str, outcome: str, *suspects: str, **fields) -> Arm:
+    curve = ((0, 2.3), (120, 0.1 if outcome in ("mends", "helps") else 2.3))
+    again = 0.12 if outcome in ("mends", "helps") else None
+    return Arm(
+        **{"name": name, "change": name, "outcome": outcome, "suspects": suspects, "curve": curve, "again": again, **fields}
+    )
+
+
+def finding(rule: str, severity: str = "error") -> Finding:
+    return Finding(
+        rule=rule, severity=severity, seen="", measurements=(Measurement(name="a", value=1.0),), cause="", remedy="", source=""
+    )  # type: ignore[arg-type]
+
+
+def test_outcomes_of_findings() -> None:
+    found = experiments(
+        change("he", "mends", "slow_start"),
+        change("rate_ten", "no better", "update_ratio", "clipping"),
+        change("clip_off", "helps", "clipping"),
+        change("shuffled", "not tested", "class_order", curve=(), again=None, reason="does not apply to this program"),
+    )
+    listed = [finding(rule) for rule in ("update_ratio", "clipping", "class_order", "slow_start", "input_scale")]
+    judged = with_outcomes(listed, found, predictions=["update_ratio"])
+    said = {item.rule: item.tested.outcome for item in judged if item.tested is not None}
+    assert said == {
+        "slow_start": "confirmed",
+        "clipping": "open",
+        "class_order": "not tested",
+        "input_scale": "not tested",
+        "update_ratio": "refuted",
+    }
+    assert judged[0].rule == "slow_start"
+    assert judged[-1].rule == "update_ratio"
+    assert judged[-1].severity == "hint"  # a prediction that is not borne out
+
+
+def test_a_fact_that_is_not_the_cause_stays_a_fact() -> None:
+    found = experiments(change("he", "mends", "slow_start"), change("shuffled", "no better", "class_order"))
+    judged = with_outcomes([finding("class_order"), finding("slow_start", "warning")], found, predictions=[])
+    assert [(item.rule, item.severity) for item in judged] == [("slow_start", "error"), ("class_order", "error")]
+
+
+def test_nothing_is_refuted_where_nothing_mends_or_the_program_learns() -> None:
+    tried = change("rate_ten", "no better", "update_ratio")
+    for state, outcome in (("at chance", "open"), ("learns", "not tested"), ("open", "not tested")):
+        (judged,) = with_outcomes([finding("update_ratio")], experiments(tried, state=state), predictions=["update_ratio"])
+        assert judged.tested is not None
+        assert judged.tested.outcome == outcome
+        assert judged.severity == "error"
+
+
+def test_a_control_confirms_what_it_was_asked() -> None:
+    asked = change("last_token", "control", "sees_future", bears_out=True, reason="it sees the future")
+    (judged,) = with_outcomes([finding("sees_future")], experiments(asked, state="learns"), predictions=[])
+    assert judged.tested is not None
+    assert judged.tested.outcome == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"), [("at chance", "stalled"), ("stays above", "capped"), ("not finite", "unstable"), ("learns", None)]
+)
+def test_a_confirmed_cause_overrules_a_mild_verdict(state: str, verdict: str | None) -> None:
+    found = experiments(change("he", "mends", "slow_start"), state=state)
+    tried = tried_verdict("will train", found)
+    assert (tried[0] if tried is not None else None) == verdict
+    assert tried_verdict("broken data", found) is None
+
+
+def test_what_nobody_suspected_is_a_finding_of_its_own() -> None:
+    diagnosis = diagnose(Evidence(experiments=experiments(change("momentum_usual", "mends"))))
+    assert [item.code for item in diagnosis.findings] == ["confirmed_change.momentum_usual"]
+    assert diagnosis.worse_than_hint
+    diagnosis = diagnose(Evidence(experiments=experiments(change("momentum_usual", "faster"), state="learns")))
+    assert diagnosis.findings == ()
+
+
+def test_experiments_survive_the_way_through_a_file() -> None:
+    found = experiments(change("he", "mends", curve=((0, 2.3), (1, float("inf")))), notes=("a",))
+    evidence = Evidence(experiments=found)
+    assert Evidence.from_dict(json.loads(json.dumps(evidence.to_dict(), allow_nan=False))).experiments == found
+    assert Evidence.from_dict({"version": 2}).experiments is None
+    assert evidence.merge(Evidence()).experiments == found
+
+
+def test_curves_stand_side_by_side_on_one_scale() -> None:
+    assert sparkline([2.3, 1.2, 0.1], 0.1, 2.3) == "█▅▁"
+    assert sparkline([50.0, float("inf")], 0.1, 2.3) == "█x"
+    assert len(sparkline([1.0] * 100, 0.0, 2.0)) <= len("█████████")
+    table = experiment_table(experiments(change("he", "mends")))
+    assert [len(cells) for cells, _ in table.rows] == [len(COLUMNS)] * 3
+    assert table.confirmed == ("he",)
+
+
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_every_change_has_its_row_in_the_documentation(name: str) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "experiments.md").read_text()
+    change = INTERVENTIONS[name]
+    assert f"| `{name}` | {change.change} | {', '.join(f'`{rule}`' for rule in change.answers) or '–'} |" in page
+    assert all(rule.partition(".")[0] in RULES for rule in change.answers)
+
+
+def test_the_report_has_a_section(tmp_path: Path) -> None:
+    run = finish_run(tmp_path / "run")
+    assert experiments_section(read_run(run.folder)) is None
+    evidence = Evidence(experiments=experiments(change("he", "mends"), change("rate_ten", "no better"))).to_dict()
+    (run.folder / EVIDENCE).write_text(json.dumps(evidence))
+    section = experiments_section(read_run(run.folder))
+    assert section is not None
+    drawn = plot_of(section.figure)
+    assert [trace["name"] for trace in drawn["data"]] == ["as it is", "another seed", "he", "rate_ten"]
+    assert [shape["name"] for shape in drawn["layout"]["shapes"]] == ["chance"]
+    assert 'id="experiments"' in page_of(run.folder)

@@ -1,0 +1,441 @@
+"""Experiments: each change mends the fault that it is for, sound programs are left alone, and nothing is left behind."""
+
+import copy
+import functools
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import planted_programs as planted
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import Evidence, Setup, confirm
+from trainability.checking.check import check_setup
+from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
+from trainability.doctor.experiments.battery import experiment
+from trainability.doctor.experiments.catalogue import INTERVENTIONS
+from trainability.doctor.experiments.judging import Scale, mends
+from trainability.doctor.experiments.sources import Source
+from trainability.doctor.experiments.variant import run
+from trainability.doctor.facts import Facts, Stacked
+from trainability.doctor.finding import Finding, Measurement
+
+STEPS = 60
+
+
+def made(make: Callable[[], Setup], seed: int = 0) -> Setup:
+    torch.manual_seed(seed)
+    return make()
+
+
+def alone(
+    name: str, setup: Setup, *, evidence: Evidence | None = None, steps: int = STEPS, suspected_by: str | None = None
+) -> Experiments:
+    """The battery with one change only."""
+    table, number = {name: INTERVENTIONS[name]}, Measurement(name="a", value=0.0)
+    findings = [
+        Finding(rule=rule, severity="error", seen="", measurements=(number,), cause="", remedy="", source="")
+        for rule in ([suspected_by] if suspected_by is not None else [])
+    ]
+    return experiment(setup, evidence or Evidence(), findings, seconds=600, max_steps=steps, interventions=table)
+
+
+def arm_of(found: Experiments, name: str) -> Arm:
+    return next(arm for arm in found.arms if arm.name == name)
+
+
+# What `check` would have seen, where a change needs it to know what to do.
+SEEN: dict[str, Evidence] = {
+    "exclusive_or_linear": Evidence(facts=Facts(stacked=(Stacked(first="0", second="1", widths=(2, 16, 1)),))),
+    "broadcast_targets": Evidence(facts=Facts(broadcast_shape=(32, 32))),
+}
+CHECKED = ("evaluation_mode",)
+LONGER = {"default_in_depth": 120, "deep_sigmoid": 240, "layers_in_a_list": 120, "momentum_0999": 120}
+
+
+@pytest.mark.parametrize("name", planted.FAULTS)
+def test_the_change_that_undoes_a_fault_mends_it(name: str) -> None:
+    fault = planted.FAULTS[name]
+    setup = made(fault.make)
+    evidence = check_setup(setup).evidence if name in CHECKED else SEEN.get(name)
+    found = alone(fault.undone_by[0], setup, evidence=evidence, steps=LONGER.get(name, STEPS))
+    arm = arm_of(found, fault.undone_by[0])
+    assert arm.outcome == "mends", (found.state, [(a.name, a.outcome, a.reason, a.curve, a.again) for a in found.arms])
+    assert found.fails
+    assert arm.loss is not None
+    assert found.unchanged is not None
+    assert found.unchanged.steps == 5 * arm.steps or not math.isfinite(found.unchanged.curve[-1][1])
+
+
+COVERED = {name for fault in planted.FAULTS.values() for name in fault.undone_by}
+
+
+def test_every_change_has_a_fault_that_it_undoes_or_a_test_of_its_own() -> None:
+    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "labels_permuted", "last_token"}
+    assert {*COVERED, *own} - {"recommended_weights"} >= set(INTERVENTIONS)
+
+
+@pytest.mark.filterwarnings("ignore:Seems like:UserWarning")  # a copied scheduler counts the steps of its copied optimizer
+@pytest.mark.parametrize(("name", "factor"), [("rate_tenth", 0.1), ("rate_ten", 10.0), ("rate_hundred", 100.0)])
+def test_a_scaled_rate_is_the_program_with_that_rate(name: str, factor: float) -> None:
+    def program(lr: float) -> Setup:
+        model = planted.mlp(64, 24, 10)
+        optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 5, gamma=0.5)
+        return planted.on_digits(model, optimizer, scheduler=schedule)
+
+    def curve(lr: float, change: str | None) -> tuple[tuple[int, float], ...]:
+        setup = made(functools.partial(program, lr))
+        batches = list(setup.train_loader)[:20]
+        with Source(setup, Evidence(), batches).variant() as variant:
+            if change is not None:
+                INTERVENTIONS[change].make(variant)
+            return run(variant, 20, every=5).curve
+
+    scaled, whole = curve(0.001, name), curve(0.001 * factor, None)
+    assert [loss for _, loss in scaled] == pytest.approx([loss for _, loss in whole], rel=1e-5)
+    assert scaled[-1] != curve(0.001, None)[-1]
+
+
+def dying() -> Setup:
+    model = planted.mlp(64, 32, 32, 10)
+    for module in model:
+        if isinstance(module, nn.Linear):
+            nn.init.constant_(module.bias, -3.0)
+    return planted.on_digits(model, torch.optim.Adam(model.parameters(), 3e-3))
+
+
+def test_leaky_units_revive_what_is_dead() -> None:
+    found = alone("leaky_relu", made(dying))
+    assert arm_of(found, "leaky_relu").outcome == "mends"
+
+
+def exploding() -> Setup:
+    model = planted.he(planted.mlp(64, *[48] * 9, 10))
+    return planted.on_digits(model, torch.optim.SGD([*model.parameters()], 0.3))
+
+
+def test_clipping_tames_what_explodes() -> None:
+    found = alone("clip_on", made(exploding), steps=120)
+    arm, unchanged = arm_of(found, "clip_on"), found.unchanged
+    assert unchanged is not None
+    assert arm.loss is not None
+    assert arm.loss < 0.8 * (unchanged.loss_at(arm.steps) or math.inf)
+
+
+def test_labels_that_carry_nothing_are_told_from_those_that_do() -> None:
+    x, y = planted.digits()
+    few = planted.loader(x[:64], y[:64])
+
+    def memoriser() -> Setup:
+        model = planted.mlp(64, 128, 10)
+        return planted.on_digits(model, torch.optim.Adam(model.parameters(), 1e-2), train_loader=few)
+
+    setup = made(planted.sound_mlp_adam)
+    scale = Scale(chance=math.log(10), ideal=0.0)
+    reading = INTERVENTIONS["labels_permuted"].reading
+    assert reading is not None
+    batches = list(setup.train_loader)
+    with Source(setup, Evidence(), batches).variant() as variant:
+        own = Arm(name=UNCHANGED, change="", curve=run(variant, STEPS, every=10).curve)
+    source = Source(setup, Evidence(), batches)
+    with source.variant() as variant:
+        INTERVENTIONS["labels_permuted"].make(variant)
+        exchanged = Arm(name="labels_permuted", change="", curve=run(variant, STEPS, every=10).curve)
+    assert reading(exchanged, own, scale.left)[1] is False
+    memorised = made(memoriser)
+    source = Source(memorised, Evidence(), list(memorised.train_loader))
+    curves = []
+    for change in (None, "labels_permuted"):
+        with source.variant() as variant:
+            if change is not None:
+                INTERVENTIONS[change].make(variant)
+            curves.append(Arm(name="", change="", curve=run(variant, 150, every=50).curve))
+    assert reading(curves[1], curves[0], scale.left)[1] is True
+
+
+class Babbler(nn.Module):
+    """One layer of attention over signs, with and without a mask."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.sign, self.place, self.causal = nn.Embedding(12, 24), nn.Embedding(20, 24), causal
+        self.block = nn.TransformerEncoderLayer(24, 2, 48, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(24, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(size) if self.causal else None
+        return self.head(self.block(self.sign(x) + self.place(torch.arange(size)), src_mask=mask))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_loss_that_comes_from_the_future_is_told_by_the_last_token(causal: bool) -> None:
+    signs = torch.randint(12, (480, 13))  # nothing to predict without the future
+
+    def program() -> Setup:
+        model = Babbler(causal)
+        return Setup(
+            model=model,
+            train_loader=planted.loader(signs[:, :-1].contiguous(), signs[:, 1:].contiguous()),
+            loss_fn=lambda o, t: F.cross_entropy(o.flatten(0, 1), t.flatten()),
+            optimizer=torch.optim.Adam(model.parameters(), 1e-2),
+            rehearse_seconds=2,
+        )
+
+    found = alone("last_token", made(program), steps=150, suspected_by="sees_future")
+    arm = arm_of(found, "last_token")
+    assert arm.outcome == "control"
+    assert arm.bears_out is (not causal)
+    assert found.confirmed == ()
+
+
+# ------------------------------------------------------------------------------------------------------ sound programs
+
+
+@pytest.mark.parametrize("name", [name for name in planted.HEALTHY if name not in ("vit", "small_gpt", "unet")])
+def test_nothing_is_confirmed_of_a_sound_program(name: str) -> None:
+    table = {key: INTERVENTIONS[key] for key in ("rate_ten", "rate_tenth", "he", "decay_off", "dropout_off", "clip_off")}
+    found = experiment(
+        made(planted.HEALTHY[name]), Evidence(), make=planted.HEALTHY[name], seconds=600, max_steps=40, interventions=table
+    )
+    assert found.confirmed == ()
+    assert not found.fails
+
+
+@pytest.mark.parametrize("name", sorted(set(INTERVENTIONS) - {"rate_hundred", "rate_thousand", "rate_hundredth"}))
+def test_a_sound_program_is_as_good_with_a_change(name: str) -> None:
+    """With the change, twice the steps leave no more than a third of the way."""
+    setup = made(planted.sound_cnn_dropout if name == "dropout_off" else planted.sound_mlp_adam)
+    batches = list(setup.train_loader)
+    source = Source(setup, Evidence(), batches)
+    with source.variant() as variant:
+        change = INTERVENTIONS[name]
+        if change.is_control or not change.applies(variant):
+            return
+        change.make(variant)
+        seen = run(variant, 2 * STEPS, every=STEPS)
+    bound = 0.75 if name == "rate_tenth" else 0.35
+    assert Scale(chance=source.task.chance or 1.0, ideal=0.0).left(seen.curve[-1][1]) < bound
+
+
+# ------------------------------------------------------------------------------------------------------------- no trace
+
+
+def state_of(setup: Setup) -> list[Any]:
+    """All that an experiment may not touch, in a form that compares."""
+    model, optimizer = setup.model, setup.optimizer
+    values = [*model.parameters(), *model.buffers(), *(p.grad for p in model.parameters() if p.grad is not None)]
+    for entries in optimizer.state.values():
+        values += [value for value in entries.values() if isinstance(value, Tensor)]
+    generator = getattr(setup.train_loader, "generator", None)
+    values += [torch.get_rng_state(), *([generator.get_state()] if generator is not None else [])]
+    plain = [random.getstate()[1][:5], tuple(np.random.get_state()[1][:5])]  # type: ignore[index]
+    plain += [[{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]]
+    plain += [[type(module).__name__ for module in model.modules()], [module.training for module in model.modules()]]
+    plain += [[len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]]
+    plain += [
+        [len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks), len(optimizer.param_groups)]
+    ]
+    plain += [[p.dtype for p in model.parameters()], [getattr(module, "p", None) for module in model.modules()]]
+    return [copy.deepcopy(value.detach()) if isinstance(value, Tensor) else copy.deepcopy(value) for value in [*values, *plain]]
+
+
+def same(before: list[Any], after: list[Any]) -> bool:
+    pairs = zip(before, after, strict=True)
+    return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
+
+
+def started(form: str) -> Setup:
+    """A failing program under way, with dropout, batch norm, momenta and a shuffling loader."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Sigmoid(), nn.Dropout(0.3), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), 20.0, momentum=0.9, weight_decay=0.1)
+    x, y = planted.digits()
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x, y), 32, shuffle=True, generator=torch.Generator().manual_seed(3)
+    )
+    for _, (images, labels) in zip(range(3), loader, strict=False):
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    def reaching(own: Any, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch[0]), batch[1])  # the model itself, and not the one that is given
+
+    def step(own: Any, optimizer: Any, batch: Any) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(own(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    forms: dict[str, dict[str, Any]] = {"loss_fn": {}, "in place": {"training_step": reaching}, "step": {"step": step}}
+    return Setup(model=model, train_loader=loader, optimizer=optimizer, rehearse_seconds=1, clip=5.0, **forms[form])
+
+
+@pytest.mark.parametrize("form", ["loss_fn", "in place", "step"])
+def test_everything_is_as_it_was(form: str) -> None:
+    setup = started(form)
+    before = state_of(setup)
+    found = experiment(setup, Evidence(), seconds=600, max_steps=20)
+    assert sum(bool(arm.curve) for arm in found.arms) > 8
+    assert same(before, state_of(setup))
+
+
+@pytest.mark.parametrize("form", ["loss_fn", "in place", "step"])
+@pytest.mark.parametrize("when", [3, 9])
+def test_everything_is_as_it_was_after_ctrl_c(form: str, when: int) -> None:
+    setup = started(form)
+    before = state_of(setup)
+    calls = [0]
+
+    def interrupt(module: nn.Module, args: Any) -> None:
+        if torch.is_grad_enabled():
+            calls[0] += 1
+            if calls[0] > 25 * when:
+                raise KeyboardInterrupt
+
+    def progress(change: str, number: int, total: int) -> None:
+        if number == when:
+            handles.append(torch.nn.modules.module.register_module_forward_pre_hook(interrupt))
+            calls[0] = 25 * when
+
+    handles: list[Any] = []
+    with pytest.raises(KeyboardInterrupt):
+        experiment(setup, Evidence(), seconds=600, max_steps=20, progress=progress)
+    for handle in handles:
+        handle.remove()
+    assert handles
+    assert same(before, state_of(setup))
+
+
+def test_every_arm_gets_the_same_batches_and_starts_with_the_same_weights() -> None:
+    seen: dict[int, list[float]] = {}
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        seen.setdefault(id(model), []).append(float(batch[0].double().sum()))
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    model = planted.mlp(64, 16, 10)
+    setup = planted.on_digits(model, training_step=lambda model, batch: step(model, None, batch))
+    batches = list(setup.train_loader)[:5]
+    source = Source(setup, Evidence(), batches)
+    kept = []
+    for _ in range(2):
+        with source.variant() as variant:
+            seen.clear()
+            first = [p.detach().clone() for p in variant.parameters]
+            assert all(a is not b for a, b in zip(variant.parameters, model.parameters(), strict=True))
+            run(variant, 7, every=3)
+            kept.append((next(iter(seen.values())), first))
+    assert kept[0][0] == kept[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(kept[0][1], kept[1][1], strict=True))
+
+
+def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() -> None:
+    make = planted.sound_mlp
+    setup = made(make)
+    batches = list(setup.train_loader)[:8]
+    for given, differ in ((make, True), (None, False)):
+        source = Source(setup, Evidence(), batches, make=given)
+        with source.variant(1) as variant:
+            weights = zip(variant.parameters, setup.model.parameters(), strict=True)
+            assert any(not torch.equal(a, b) for a, b in weights) is differ
+            assert {id(batch) for batch in variant.batches} == {id(batch) for batch in batches}
+
+
+# ------------------------------------------------------------------------------------------------------------- judging
+
+
+def test_what_mends_and_what_is_only_faster() -> None:
+    assert mends(0.2, 1.0)
+    assert mends(0.7, 1.0)
+    assert not mends(0.9, 1.0)  # has not shown that it learns
+    assert not mends(0.8, 0.9)
+    assert mends(0.05, 0.3)
+    assert not mends(0.1, 0.3)  # three times as good is a faster program
+    assert not mends(0.001, 0.1)  # nothing is left to mend
+    assert not mends(0.6, 1.0, blind=True)
+    assert mends(0.2, math.inf)
+    assert not mends(math.inf, math.inf)
+
+
+def test_a_slow_program_is_given_time_before_a_faster_one_is_the_cause() -> None:
+    def slow() -> Setup:
+        model = planted.he(planted.mlp(64, 32, 10))
+        return planted.on_digits(model, torch.optim.SGD(model.parameters(), 0.02))
+
+    found = alone("rate_ten", made(slow), steps=30)
+    arm = arm_of(found, "rate_ten")
+    assert arm.loss is not None
+    assert found.unchanged is not None
+    assert arm.loss < 0.5 * (found.unchanged.loss_at(30) or 0.0)
+    assert arm.outcome in ("faster", "no better")
+
+
+def test_a_program_that_has_more_steps_planned_than_were_tried_is_open() -> None:
+    found = alone("rate_thousand", made(planted.slow_exclusive_or), steps=60)
+    assert found.confirmed == ()
+    assert found.state in ("open", "learns")
+
+
+def test_too_little_time_is_said_and_tests_nothing() -> None:
+    found = experiment(made(planted.zero_weights), Evidence(), seconds=1e-3, max_steps=200)
+    assert found.state == "unknown"
+    assert found.confirmed == ()
+    assert any(note.startswith("experiments: ") for note in found.notes)
+    assert all(arm.outcome in ("as it is", "not tested") for arm in found.arms)
+
+
+def test_several_models_are_not_judged_by_one_loss() -> None:
+    models = {"a": nn.Linear(64, 10), "b": nn.Linear(64, 10)}
+    optimizers = [torch.optim.SGD(part.parameters(), 0.1) for part in models.values()]
+    setup = Setup(model=models, train_loader=planted.loader(*planted.digits()), optimizer=optimizers, step=lambda m, o, b: None)
+    found = experiment(setup, Evidence())
+    assert found.state == "unknown"
+    assert found.arms == ()
+    assert len(found.notes) == 1
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, 120), (10.0, 5)])
+def test_numbers_that_mean_nothing_are_refused(seconds: float, steps: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        experiment(made(planted.zero_weights), Evidence(), seconds=seconds, max_steps=steps)
+
+
+# ------------------------------------------------------------------------------------------------------------ diagnosis
+
+
+def test_a_confirmed_cause_comes_first_and_what_is_refuted_last() -> None:
+    diagnosis = confirm(planted.biases_minus_10, seconds=600, max_steps=40)
+    experiments = diagnosis.evidence.experiments
+    assert experiments is not None
+    first = diagnosis.findings[0]
+    assert first.tested is not None
+    assert first.tested.outcome == "confirmed"
+    assert first.severity == "error"
+    assert [arm.name for arm in experiments.arms[:2]] == [UNCHANGED, OTHER_SEED]
+    assert experiments.confirmed[0].name == "biases_zero"
+    assert diagnosis.verdict not in ("will train", "slow start", "cannot tell")
+    assert type(diagnosis).from_dict(diagnosis.to_dict()).evidence.experiments == experiments
+    text = str(diagnosis)
+    assert all(arm.change in text for arm in experiments.confirmed)
+
+
+def test_what_no_rule_suspects_becomes_a_finding_of_its_own() -> None:
+    setup = made(planted.momentum_0999)
+    setup = Setup(model=setup.model, train_loader=setup.train_loader, optimizer=setup.optimizer, rehearse_seconds=0)
+    diagnosis = confirm(setup, seconds=600, max_steps=120)
+    own = [finding for finding in diagnosis.findings if finding.rule == "confirmed_change"]
+    assert [finding.code for finding in own] == ["confirmed_change.momentum_usual"]
+    assert own[0].tested is not None
+    assert own[0].tested.outcome == "confirmed"
+    assert diagnosis.findings[0] == own[0]
