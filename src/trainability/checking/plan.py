@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Literal
 
-from torch import Tensor
-from torch.nn import functional as F
-
+from trainability.checking.run import assembled
+from trainability.checking.run_setup import setup_of_run
 from trainability.config import RunConfig
 from trainability.config.period import check_period
-from trainability.data import dataset
 from trainability.data.packed import Progress
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan
-from trainability.models.vgg import set_dropout_keys
 from trainability.prescribe.search import TOP, Proposal, propose
-from trainability.training import engine as engines
-from trainability.training.parts import TrainingParts, assemble
 
 Varied = Literal["lr", "input"]
 VARIED: tuple[Varied, ...] = ("lr", "input")
 _NUM_IMAGES = 2048
 """Enough batches for the steps that are tried; of a generated set, no more are made."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Batches:
-    """The training batches of the first epoch, as pairs; can be read again."""
-
-    parts: TrainingParts
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for step in self.parts.loader.steps(0):
-            for micro in step:
-                yield micro.images, micro.labels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,25 +57,10 @@ def plans_for_run(
     """
     if "input" in vary and config.data.input == "mean":
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, input="standard"))
-    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=_NUM_IMAGES, num_val=8, progress=progress)
-    if config.optim.batch_size > num_train:
-        raise ValueError(
-            f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"
-        )
-    batch_size = min(config.optim.batch_size, len(data.train))
-    optim = dataclasses.replace(config.optim, batch_size=batch_size, micro_batch_size=None)
-    with engines.start(config.run) as engine:
-        parts = assemble(dataclasses.replace(config, optim=optim), engine, data=data)
-        set_dropout_keys(parts.model, None)
-        setup = Setup(
-            model=parts.model,
-            train_loader=_Batches(parts=parts),
-            loss_fn=F.cross_entropy,
-            optimizer=parts.optimizer,
-            clip=config.optim.clip,
-        )
+    unrehearsed = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=None))
+    with assembled(unrehearsed, num_images=_NUM_IMAGES, progress=progress) as look:
         found = propose(
-            setup,
+            setup_of_run(look.parts, look.config, look.planned_steps),
             like=InitPlan.parse(config.init.plan),
             is_allowed=lambda plan: _is_allowed(config, plan),
             vary_lr="lr" in vary,
