@@ -26,7 +26,10 @@ class _Batches:
 
 
 def setup_of_run(parts: TrainingParts, config: RunConfig, planned_steps: int) -> Setup:
-    """Return network, batches, loss, optimizer and clipping of a run, at the configuration's full rate.
+    """Return network, batches, loss, optimizer and clipping of a run; sets the optimizer's rate to `optim.lr`.
+
+    What its steps lack, and those of the run have: the schedule, the precision, micro-batches, dropout by key, and faults of
+    the loop (those of data and metric are in the parts).
 
     Args:
         parts: what it trains with.

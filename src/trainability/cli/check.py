@@ -33,7 +33,7 @@ def check(
     Args:
         config: the run, with the flags of train.
         target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no other flags but
-            --rehearse and --json.
+            --rehearse, --confirm and --json.
         recipe: TOML file with the same names, as for train.
         rehearse: most seconds for some steps of the loop on a copy, 0 for none; without it, what the Setup or
             --run.rehearse-seconds says (10).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -54,9 +55,21 @@ def check(trainer: Any, *, num_classes: int | None = None, rehearse_seconds: flo
             val_loader=trainer.get_eval_dataloader() if trainer.eval_dataset is not None else None,
             clip=trainer.args.max_grad_norm or None,
             num_classes=num_classes,
-            planned_steps=trainer.args.max_steps if trainer.args.max_steps > 0 else None,
+            planned_steps=_planned_steps(trainer),
             rehearse_seconds=rehearse_seconds,
         )
+
+
+def _planned_steps(trainer: Any) -> int | None:
+    """Optimizer steps of the whole training: as many as the arguments say, or those of its epochs."""
+    if trainer.args.max_steps > 0:
+        return trainer.args.max_steps
+    try:
+        num_batches = len(trainer.get_train_dataloader())
+    except TypeError:  # a stream
+        return None
+    per_epoch = max(num_batches // trainer.args.gradient_accumulation_steps, 1)
+    return math.ceil(per_epoch * trainer.args.num_train_epochs)
 
 
 class TransformersMonitor(_transformers.TrainerCallback):

@@ -50,8 +50,9 @@ def run_script(
     """
     if not script.is_file():
         raise ValueError(f"{script} is not a file; trainability run takes a Python script and its arguments")
-    if every < 1 or (steps is not None and steps < 1):
-        raise ValueError(f"--every is {every} and --steps {steps}; both must be at least 1")
+    for name, value in (("every", every), ("steps", steps)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
     if folder is not None and is_check:
         raise ValueError("--check writes no run directory; leave out --dir")
     watches: list[ScriptWatch] = []

@@ -21,7 +21,7 @@ from trainability import initialization
 from trainability.doctor import input_moments, predict, trace, weight_moments
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.rehearsal import rehearse
-from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rehearsed import CriticalStep, Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.doctor.theory.propagation import Prediction
 from trainability.initialization import InitPlan
@@ -43,6 +43,7 @@ _UNEVENNESS_COST = 1.0
 _SEGMENT_COST = 0.1
 # The healthy nets of the pilot have multiples of 1 to 64 at their first steps, and slow starts up to 1,000.
 _LOWEST_MULTIPLE, _HIGHEST_MULTIPLE, _AIMED_MULTIPLE = 2.0, 1000.0, 16.0
+_LARGEST_RAISE = 100.0  # as in the remedies: a larger one is not proposed at once
 _TRIED_STEPS = 60
 _MEASURED_SECONDS = 3.0
 _MEASURED_EXAMPLES = 32
@@ -227,15 +228,21 @@ def _measured(setup: Setup, proposal: Proposal, seed: int, vary_lr: bool) -> Pro
     assert setup.single_optimizer is not None
     rates = {float(group["lr"]) for group in setup.single_optimizer.param_groups}
     proposal = dataclasses.replace(proposal, lr=rates.pop() if len(rates) == 1 else None)
-    for _ in range(2):
-        seen = _rehearsed(setup, proposal, seed, max_steps=1, seconds=_MEASURED_SECONDS)
-        multiple = seen.critical[0][1].multiple if seen.critical else None
-        before = seen.reference[0].loss if seen.reference else None
-        proposal = dataclasses.replace(proposal, multiple=multiple, loss_before=before)
-        if not vary_lr or multiple is None or proposal.lr is None or _LOWEST_MULTIPLE <= multiple <= _HIGHEST_MULTIPLE:
-            break
-        proposal = dataclasses.replace(proposal, lr=_one_digit(proposal.lr * multiple / _AIMED_MULTIPLE))
-    return proposal
+    proposal, critical = _with_first_update(setup, proposal, seed)
+    multiple = proposal.multiple
+    if not vary_lr or multiple is None or proposal.lr is None or _LOWEST_MULTIPLE <= multiple <= _HIGHEST_MULTIPLE:
+        return proposal
+    if critical is None or critical.at_limit:  # the loss rises, or falls, however long the update: no rate follows from it
+        return proposal
+    factor = min(multiple / _AIMED_MULTIPLE, _LARGEST_RAISE)
+    return _with_first_update(setup, dataclasses.replace(proposal, lr=_one_digit(proposal.lr * factor)), seed)[0]
+
+
+def _with_first_update(setup: Setup, proposal: Proposal, seed: int) -> tuple[Proposal, CriticalStep | None]:
+    seen = _rehearsed(setup, proposal, seed, max_steps=1, seconds=_MEASURED_SECONDS)
+    critical = seen.critical[0][1] if seen.critical else None
+    before = seen.reference[0].loss if seen.reference else None
+    return dataclasses.replace(proposal, multiple=critical.multiple if critical else None, loss_before=before), critical
 
 
 def _one_digit(value: float) -> float:
@@ -251,8 +258,8 @@ def _tried(setup: Setup, proposal: Proposal, seed: int, seconds: float) -> Propo
 
 
 def _loss_after(proposal: Proposal) -> float:
-    """The loss that was reached, in steps of 5 %: what differs by less (all are still at chance, say) keeps its order."""
+    """The loss that was reached, in classes of 5 %: within one (all are still at chance, say) the order stays."""
     after = proposal.loss_after
     if after is None or not math.isfinite(after):
         return math.inf
-    return round(math.log(after) / 0.05) if after > 0 else after
+    return round(math.log(after) / 0.05) if after > 0 else -math.inf

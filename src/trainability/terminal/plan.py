@@ -34,10 +34,10 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
     lines.append("critical step: how many times longer the first update could be before the loss rises; below 1 it is too long")
     if is_tried:
         lines.append(
-            "loss, after: on a fixed batch, as initialised and after that many steps on a copy; what differs by less"
-            " than 5 % keeps the order of the closed form"
+            "loss, after: on a fixed batch, as initialised and after that many steps on a copy; within classes of"
+            " 5 % the order is that of the closed form"
         )
-    elif all(proposal.num_steps == 0 for proposal in found[1:]) and len(found) > 1:
+    elif len(found) > 1 and found[0].multiple is not None and found[1].multiple is None:
         lines.append("only the first is measured; --seconds 30 tries them all")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -20,7 +20,8 @@ from trainability.training.record import CONFIG, ENVIRONMENT, EVALUATIONS, FINDI
 from trainability.training.rows import read_json, read_rows
 
 State = Literal["finished", "stopped", "non-finite", "interrupted", "failed", "running", "killed", "damaged"]
-STATES: tuple[State, ...] = ("finished", "stopped", "non-finite", "interrupted", "failed", "running", "killed", "damaged")
+# What a result.json may say; the other states are read off the directory.
+_ENDED = ("finished", "stopped", "non-finite", "interrupted", "failed")
 
 ROOT = Path("runs")
 """Where `train` makes run directories, unless told otherwise."""
@@ -35,8 +36,8 @@ class RunSummary:
         net: the configuration of VGG, or how a program of the user's own names its model.
         data: name of the data set.
         state: finished, stopped (by `run.stop-on`), non-finite, interrupted (by Ctrl-C), failed (an error ended the
-            user's own loop), running (a process holds the
-            directory), killed (none does, and no result was written), damaged.
+            user's own loop), running (a process holds the directory), killed (none does, and no result was written),
+            damaged.
         epoch: epochs done.
         epochs: epochs planned; `None` if the run's configuration does not say.
         best_top1_error: smallest validation top-1 error, in [0, 1]; `None` before the first evaluation.
@@ -122,8 +123,8 @@ def _state(folder: Path, result: dict[str, Any] | None) -> State:
     if result is None:
         return "killed"
     status = result["status"]
-    if status not in STATES:
-        raise ValueError(f"{folder / 'result.json'}: status is {status!r}; known are {', '.join(STATES)}")
+    if status not in _ENDED:
+        raise ValueError(f"{folder / 'result.json'}: status is {status!r}; known are {', '.join(_ENDED)}")
     return status
 
 

@@ -15,11 +15,7 @@ _MOST_CLASSES = 100
 _WIDEST_ROW = 256  # values of an example that is no image
 _WORD_BUCKETS = 256
 _RIDGE = 0.1
-# Standard errors; what depends on one of a few dozen comparisons stays far below.
-_CERTAIN = 5.0
-_STRONG = 8.0
-# Features further from training's, in its standard deviations, are another domain, where nothing is said of labels.
-_OTHER_DOMAIN = 0.5
+_STRONG = 8.0  # standard errors; what depends on one of a few dozen comparisons stays far below
 
 
 def features_of(inputs: Tensor) -> Tensor | None:

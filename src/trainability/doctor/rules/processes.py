@@ -57,10 +57,10 @@ def unsynchronised(evidence: Evidence) -> list[Finding]:
         1 % of its norm, the gradients that the optimizer gets by 0.1 % in norm, what clipping leaves of them by 2 %, or the
         learning rates by 0.1 %. A warning where DistributedDataParallel does not know a parameter and no step was compared; a
         hint where the model is in no wrapper and nothing reduces gradients: then separate models may be meant.
-    Why: data-parallel training computes one step in many pieces, so every process must hold the same weights and take the same
-        step. Processes that do not train models of their own, and which of them is saved depends on the rank. The
-        cause is read off in this order: parameters that the wrapper does not know, a wrapper that was not called, a last
-        backward pass under no_sync, a communication hook, clipping, learning rates, weights that differ from the start,
+    Why: data-parallel training computes one step in many pieces, so every process must hold the same weights and take the
+        same step. Processes that are not synchronised each train a different model, and the rank that saves decides which is
+        kept. The cause is read off in this order: parameters that the wrapper does not know, a wrapper that was not called, a
+        last backward pass under no_sync, a communication hook, clipping, learning rates, weights that differ from the start,
         and, where all else is the same, the optimizer's state.
     What fools it: weights that are averaged every few steps on purpose (local SGD); torch's post_localSGD_hook is known.
         Shards of fully_shard are not compared, being different parts. Processes without a Monitor are not compared.
