@@ -135,7 +135,6 @@ def rules_of(diagnosis: Diagnosis) -> list[str]:
 
 
 CODES = {
-    "rate_dies.zero": rehearsed(rates=(0.0,) * 30),
     "flat_loss.softmax_of_one": fact(graph=LossGraph(takes="log_softmax", num_outputs=1)),
     "unreachable_target.binary": graph("sigmoid", target_outside_unit=0.01),
     "unreachable_target.exclusive": fact(rows_off_one=0.05),
@@ -157,7 +156,7 @@ def test_a_rule_that_tells_causes_apart_names_them(code):
 @pytest.mark.parametrize(
     ("rule", "evidence"),
     [
-        ("rate_dies", rehearsed(9, rates=(0.0,) * 9)),  # a warm-up may begin at 0
+        ("rate_dies", rehearsed(9, rates=(0.0,) * 9)),  # zero_rate says so
         ("flat_loss", fact(graph=LossGraph(takes="log_softmax", num_outputs=2))),
         ("unreachable_target", graph("sigmoid", target_outside_unit=0.0)),
         ("unreachable_target", fact(rows_off_one=0.04)),

@@ -48,8 +48,8 @@ def parsed(*arguments: str) -> functools.partial[int]:
         # Commands.
         ("--recipe x", ["--recipe", "command"]),
         ("trials lst", ["lst", "list?", "list, run, report"]),
-        ("diagnos run", ["diagnos;", "diagnose?", "train, check, run, diagnose"]),
-        ("64,,32", ["64,,32", "train, check, run, diagnose"]),
+        ("diagnos run", ["diagnos;", "diagnose?", "train, check"]),
+        ("64,,32", ["64,,32", "train, check"]),
         # Switches.
         ("train --optim.nesterov=maybe", ["optim.nesterov", "'maybe'", "true, false"]),
         ("report run --serve=2", ["serve", "'2'", "true, false"]),

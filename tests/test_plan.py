@@ -98,7 +98,7 @@ def test_only_allowed_plans_are_proposed() -> None:
         propose(setup_of(model, batches), is_allowed=lambda plan: False)
 
 
-@pytest.mark.parametrize(("lr", "changes"), [(0.05, False), (500.0, True), (1e-9, True)])
+@pytest.mark.parametrize(("lr", "changes"), [(0.05, False), (500.0, True), (3e-5, True)])
 def test_the_rate_changes_where_the_critical_step_asks_for_it(lr: float, changes: bool) -> None:
     model, batches = deep(4)
     best = propose(setup_of(model, batches, lr))[0]

@@ -224,12 +224,13 @@ def test_filters_that_cannot_be_drawn_say_why(tmp_path: Path) -> None:
 
 
 def test_a_real_run_has_all_of_it(tmp_path: Path) -> None:
-    config = config_of(run__check="on", run__monitor_every_steps=5, optim__epochs=1)
+    faults = ("metric-of-last-batch",)
+    config = config_of(run__check="on", run__monitor_every_steps=5, optim__epochs=1, run__faults=faults)
     run = train(tmp_path / "run", config).run
     page = page_of(run.folder)
     assert all(figure.plot is not None for figure in (*layer_figures(run), *signal_figures(run)))
     assert page.count('alt="Filter ') == len(first_filters(run).filters) == run.init[0]["shape"][0]
-    assert "trainability explain input_scale" in page
+    assert "trainability explain metric_wrong" in page
     assert "Not in this run directory" not in page
 
 

@@ -170,7 +170,7 @@ def test_wrong_ports_and_runs_are_one_line(run: Path, tmp_path: Path) -> None:
     for port in (0, -1, 65536):
         with pytest.raises(ValueError, match="1 to 65535"):
             make_server(run, port=port)
-    with pytest.raises(ValueError, match=r"no config\.toml"):
+    with pytest.raises(ValueError, match=r"config\.toml"):
         make_server(tmp_path, port=None)
 
 

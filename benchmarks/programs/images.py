@@ -307,7 +307,7 @@ FAULTS = {
     "warm-up by whole numbers": fault(
         MLP,
         "lambda step: step // 1000 as warm-up factor",
-        "rate_dies unmoved_parameter untrained_parameter.lr_zero lr_schedule",
+        "zero_rate rate_dies unmoved_parameter untrained_parameter.lr_zero lr_schedule",
         scheduler=lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda step: step // 1000),
     ),
     "loss climbs": fault(MLP, "backward of minus the loss", "wrong_sign", body=climbs),

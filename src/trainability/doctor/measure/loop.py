@@ -163,8 +163,11 @@ class Loop:
         buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
         restore = [keep_variables(self.step, self.forward_only), *map(keep_attributes, self.models)]
         if afresh:
+            modes = [(module, module.training) for part in self.models for module in part.modules()]
             for action in self._start_variables:
                 action()
+            for module, training in modes:  # which is the caller's, who may look in evaluation mode
+                module.training = training
         self.watching = False
         try:
             yield

@@ -195,8 +195,9 @@ def zero_rate(evidence: Evidence) -> list[Finding]:
             severity="error" if everywhere else "hint",
             seen=f"the learning rate is 0 at all of {number} steps" + ("" if everywhere else f" for {', '.join(some[:4])}"),
             measurements=(Measurement(name="steps at a rate of 0", value=float(number), threshold=0.0),),
-            cause="the optimizer was given 0, or a scheduler sets it",
-            remedy='give the optimizer its learning rate, and look at what sets group["lr"]',
+            cause="the optimizer was given 0, or a scheduler sets it: a whole-number division, or a warm-up that stays at 0",
+            remedy='give the optimizer its learning rate; where a scheduler sets group["lr"], divide with / in place of //, '
+            "and begin a warm-up above 0: min(1.0, (step + 1) / warmup_steps)",
             source="own",
             layers=some,
         )

@@ -232,7 +232,7 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
     """The scheduler takes the learning rate to almost nothing within the first steps.
 
     Fires: at the end of the rehearsal the rate is below 1e-3 of its largest, and less than half of the planned steps are done.
-        A warning where the length of the run is not known. Code `zero`: it was 0 at each of ten steps and more.
+        A warning where the length of the run is not known.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
     What fools it: a cyclic schedule at its lowest point.
     Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.
@@ -240,27 +240,21 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
     """
     rehearsal = _stepped(evidence)
     rates = [step.lr for step in rehearsal.steps if step.lr is not None] if rehearsal is not None else []
-    zero = len(rates) >= 10 and not any(rates)
-    if rehearsal is None or not rates or not (zero or rates[-1] < DEAD_RATE * max(rates)):
+    if rehearsal is None or not rates or not rates[-1] < DEAD_RATE * max(rates):
         return []
     if rehearsal.planned_steps is not None and len(rehearsal.steps) > rehearsal.planned_steps / 2:
         return []
     return [
         Finding(
             rule="rate_dies",
-            code="rate_dies.zero" if zero else "rate_dies",
-            severity="error" if zero or rehearsal.planned_steps is not None else "warning",
+            severity="error" if rehearsal.planned_steps is not None else "warning",
             seen=f"after {len(rehearsal.steps)} steps the learning rate is {rates[-1]:.2g}, from {max(rates):.2g}",
             measurements=(
-                Measurement(name="learning rate over its largest", value=rates[-1] / (max(rates) or 1.0), threshold=DEAD_RATE),
+                Measurement(name="learning rate over its largest", value=rates[-1] / max(rates), threshold=DEAD_RATE),
                 Measurement(name="steps", value=float(len(rehearsal.steps)), unit="steps", threshold=rehearsal.planned_steps),
             ),
-            cause="the schedule's factor is 0: a whole-number division, or a warm-up that begins at 0 and never leaves it"
-            if zero
-            else "the scheduler decays per step what was meant per epoch",
-            remedy="divide with / in place of //, and begin the warm-up above 0: min(1.0, (step + 1) / warmup_steps)"
-            if zero
-            else "step the scheduler once per epoch, or give it the run's number of steps",
+            cause="the scheduler decays per step what was meant per epoch",
+            remedy="step the scheduler once per epoch, or give it the run's number of steps",
             source="own; read in the rehearsal",
         )
     ]
