@@ -28,7 +28,7 @@ def check(
     Examines one forward and backward pass, the training and validation images, and the metric, and rehearses: takes the first
     steps on a copy. Writes nothing.
 
-    Exit code: 0 nothing worse than a hint, 1 something to change, 2 an unusable value.
+    Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 an unusable value.
 
     Args:
         config: the run, with the flags of train.
@@ -65,7 +65,7 @@ def check(
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:
     """Diagnose a run from its directory: what is wrong and what to change. The run may be in progress or killed.
 
-    Exit code: 0 nothing worse than a hint, 1 something to change, 2 no readable run.
+    Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 no readable run.
 
     Args:
         run: run directory, or its name below runs.

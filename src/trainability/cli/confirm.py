@@ -32,7 +32,7 @@ def confirm(
     Prints each change with its loss before and after beside the program as it is; a cause is confirmed, refuted, open or not
     tested. Writes nothing.
 
-    Exit code: 0 nothing worse than a hint, 1 something to change, 2 an unusable value.
+    Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 an unusable value.
 
     Args:
         config: the run, with the flags of train.

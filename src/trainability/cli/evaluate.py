@@ -162,6 +162,8 @@ def errors(
 
     run = find_run(run)
     kept = run / predictions.FILE
+    if not kept.is_file() and not (run / "config.toml").is_file():
+        raise ValueError(f"{run} is a run of a loop of its own, which keeps no predictions; errors is for runs of train")
     if not kept.is_file():
         raise ValueError(f"{run} has no {predictions.FILE}; make it with: trainability evaluate {run} --protocol centre")
     saved = predictions.load(kept)

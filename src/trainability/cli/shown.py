@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show(diagnosis: Diagnosis, *, as_json: bool) -> int:
-    """Print a diagnosis and return the exit code: 1 if a finding is worse than a hint."""
+    """Print a diagnosis and return the exit code: 1 if something is to be changed."""
     if as_json:
         print(json_module.dumps(diagnosis.to_dict(), indent=2, allow_nan=False))
     else:
@@ -20,4 +20,4 @@ def show(diagnosis: Diagnosis, *, as_json: bool) -> int:
         from trainability.terminal.diagnosis import print_diagnosis
 
         print_diagnosis(plain_console(), diagnosis)
-    return FAILED if diagnosis.worse_than_hint else 0
+    return FAILED if diagnosis.asks_for_change else 0

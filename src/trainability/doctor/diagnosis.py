@@ -7,6 +7,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
 from trainability.doctor.serial import from_plain, to_plain
 from trainability.doctor.text import render_text
+from trainability.doctor.view import tone
 
 Verdict = Literal[
     "will train",
@@ -55,8 +56,16 @@ class Diagnosis:
 
     @property
     def worse_than_hint(self) -> bool:
-        """Whether any finding is a warning or an error; `check` then exits with 1."""
+        """Whether any finding is a warning or an error."""
         return any(finding.severity != "hint" for finding in self.findings)
+
+    @property
+    def asks_for_change(self) -> bool:
+        """Whether something is to be changed: a finding is worse than a hint, or the verdict is that it fails.
+
+        `check` then exits with 1.
+        """
+        return self.worse_than_hint or tone(self.verdict) == "bad"
 
     def to_dict(self) -> dict[str, Any]:
         """Strict-JSON form, evidence included."""

@@ -83,7 +83,7 @@ class ScriptWatch:
             Whether a finding is worse than a hint.
         """
         if self._has_ended:
-            return any(diagnosis.worse_than_hint for diagnosis in self.diagnoses.values())
+            return any(diagnosis.asks_for_change for diagnosis in self.diagnoses.values())
         self._has_ended = True
         self._stop_looking()
         self._stack.close()
@@ -100,7 +100,7 @@ class ScriptWatch:
             say("not seen: validation; a script's own metrics are plain numbers (monitor.record_evaluation tells them)")
         if diagnoses and self._folder is not None:
             say(f"trainability report {self._folder}")
-        return any(diagnosis.worse_than_hint for diagnosis in diagnoses.values())
+        return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:

@@ -208,6 +208,8 @@ def _validation_images(config: RunConfig) -> ValImages:
 
 def _class_names(run: Run) -> tuple[str, ...]:
     if not run.data:
+        if run.config is None:
+            raise ValueError(f"{run.folder} is a run of a loop of its own, whose data and network evaluate does not know")
         raise ValueError(f"{run.folder} has no data.json: the run ended before it had loaded its data")
     names = tuple(run.data["class_names"])
     outputs = run.train_config.model.num_outputs or len(names)
