@@ -141,7 +141,7 @@ def _render(
             PageChapter(name=name, title=group[0].trial.section, sections=tuple(group)) for name, group in chapters.items()
         ],
         scale=results[0].scale,
-        scale_note=scale_note(results[0].scale)[0],
+        scale_note=scale_note(results[0].scale)[0].replace("*", ""),
         machine=machine,
         command=command,
         further=FURTHER,
