@@ -124,7 +124,8 @@ def plain_module_called(loop: Loop) -> None:
 def plain_module_watched_and_called(loop: Loop) -> None:
     model = net()
     ddp = DDP(model)
-    loop.usual(model)
+    # Nothing synchronises the steps: without it, one process may have ended before the other begins.
+    loop.usual(model, before_step=dist.barrier)
     del ddp
 
 

@@ -95,11 +95,12 @@ class LayerSampler:
         return bool(self.watch.backward)
 
     def arm(self) -> None:
-        """Install the hook; what an earlier step showed is forgotten."""
+        """Install the hook; what an earlier step, or an earlier pass of this one, showed is forgotten."""
         self.end_first_pass()
-        self.is_armed = True
         self._forget()
-        stance.run_plain()
+        if not self.is_armed:
+            stance.run_plain()
+        self.is_armed = True
         self.watch.attach()
         self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self.gauges if p.requires_grad]
 
