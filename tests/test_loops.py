@@ -90,6 +90,8 @@ def test_the_planted_fault_is_named_and_the_healthy_twin_is_silent(name: str, mo
     assert codes(healthy) == set()
     faulty = run_as_it_is(name, "--fault", monkeypatch=monkeypatch)
     assert KINDS[name][1] in codes(faulty)
+    if (frame := sys.modules.get("torch._dynamo.eval_frame")) is not None:
+        assert frame._stance.stance == "default"  # what was watched runs plain, and nothing stays so
 
 
 def test_the_lines_that_a_user_adds_are_counted() -> None:
