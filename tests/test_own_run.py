@@ -188,7 +188,8 @@ def test_it_opens_at_every_byte(tmp_path: Path) -> None:
     recorded(tmp_path / "whole", num=30, num_classes=4)
     appended = ["steps.jsonl", "layers.jsonl", "evaluations.jsonl", "findings.jsonl"]
     replaced = ["environment.json", "findings.json", "evidence.json", "result.json"]
-    copy = tmp_path / "cut"
+    copy, whole = tmp_path / "cut", read_run(tmp_path / "whole")
+    lengths = set()
     for seed in range(40):
         shutil.copytree(tmp_path / "whole", copy)
         pick = torch.Generator().manual_seed(seed)
@@ -199,9 +200,14 @@ def test_it_opens_at_every_byte(tmp_path: Path) -> None:
             if bool(torch.randint(2, (1,), generator=pick)):
                 (copy / name).unlink(missing_ok=True)
         diagnose_run(copy)
-        render(read_run(copy))
+        cut = read_run(copy)
+        assert cut.steps == whole.steps[: len(cut.steps)]
+        assert cut.layers == whole.layers[: len(cut.layers)]
+        assert "Training report" in render(cut)
         view(LiveRun(copy), width=80, height=30)
+        lengths.add(len(cut.steps))
         shutil.rmtree(copy)
+    assert min(lengths) < 5 < 20 < max(lengths)  # from near the start to near the end
 
 
 KILLED = """

@@ -62,7 +62,7 @@ def evaluate(
     _check_sources(runs, weights, data, step)
     in_range("batch-size", batch_size, at_least=1)
 
-    from trainability.cli.progress import progress_of
+    from trainability.cli.progress import counted, progress_of
     from trainability.evaluation.protocols import parse_protocol, parse_scales
     from trainability.terminal.console import plain_console
     from trainability.training import engine as engines
@@ -76,14 +76,7 @@ def evaluate(
     settings = RunSettings(device=device, precision=precision)
     console = plain_console()
     with engines.start(settings) as engine, progress_of(console) as progress:
-        num_done = 0
-
-        def advance(num_images: int) -> None:
-            nonlocal num_done
-            num_done += num_images
-            if engine.is_main:
-                progress("views", num_done, None)
-
+        advance = counted(progress, "views") if engine.is_main else lambda num_views: None
         if weights is not None:
             config = RunConfig(data=data, run=settings).completed()
             result = evaluate_weights(weights, config, options, engine=engine, input=weights_input, advance=advance)

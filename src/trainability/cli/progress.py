@@ -51,6 +51,18 @@ def progress_of(console: Console) -> Iterator[Report]:
         yield draw
 
 
+def counted(report: Report, what: str) -> Callable[[int], None]:
+    """Return a function that is told how many more are done, for work of unknown length."""
+    num_done = 0
+
+    def advance(num_more: int) -> None:
+        nonlocal num_done
+        num_done += num_more
+        report(what, num_done, None)
+
+    return advance
+
+
 def _lines() -> Report:
     last = time.monotonic()
 

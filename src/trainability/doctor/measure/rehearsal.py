@@ -83,19 +83,16 @@ def rehearse(
         kept, rest = _kept_and_rest(batches)
         reached = [*used_by(step), *used_by(training_step)]
         own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
-        others = [item for item in reached if id(item) not in own]
-        limit = max_steps if planned_steps is None else min(max_steps, planned_steps)
         forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
-        forms |= {"scale": scale, "schedule_steps": schedule_steps}
+        forms |= {"scale": scale, "schedule_steps": schedule_steps, "others": [i for i in reached if id(i) not in own]}
 
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
-                loop = Loop(*objects, **forms, others=others)
+                loop = Loop(*objects, **forms)
                 with loop.instrumented():
-                    return _run(loop, kept, rest, limit, began + seconds)
+                    return _run(loop, kept, rest, min(max_steps, planned_steps or max_steps), began + seconds)
 
-        objects, notes = (model, optimizer, scheduler), []
-        found: dict[str, Any] = {}
+        objects, notes, found = (model, optimizer, scheduler), [], {}
         in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
         if not in_place:
             try:
@@ -104,9 +101,8 @@ def rehearse(
                 in_place, notes = True, [f"on a copy: {type(error).__name__}: {error}"]
         if in_place:
             found = run(objects, (*reached, *objects))
-    notes = [*notes, *found.pop("notes")]
-    elapsed = time.monotonic() - began
-    return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=elapsed, notes=tuple(notes))
+    found["notes"] = (*notes, *found["notes"])
+    return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
 
 
 def _kept_and_rest(batches: Iterable[Any]) -> tuple[list[Any], Iterator[Any]]:
@@ -180,17 +176,10 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
             return {"steps": (), "reference": (), "ended_by": "time", "notes": loop.notes}
     start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     began = time.monotonic()
-    task = Task()
-    try:
-        observations = [_observe(loop, reference, 0, state)]
-    except Exception:  # a hidden state, or a length, of the batch's own size
-        if len(kept) == 1 or together is None:
-            raise
-        reference = to_device(kept[0], loop.device)
-        observations = [_observe(loop, reference, 0, state)]
+    alone = None if len(kept) == 1 or together is None else to_device(kept[0], loop.device)
+    reference, observations = _first_look(loop, reference, alone, state)
     budget.reference_seconds = time.monotonic() - began
-    if loop.output is not None:
-        task = _task(loop, reference, observations[0].loss, state)
+    task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
     steps: list[RehearsedStep] = []
     critical: list[tuple[int, CriticalStep]] = []
     ended_by, with_rate = "steps", _with_rate(loop)
@@ -237,6 +226,16 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": loop.notes,
     }
+
+
+def _first_look(loop: Loop, reference: Any, alone: Any, state: dict[str, Any]) -> tuple[Any, list[Observation]]:
+    """Look at the reference, or at one batch `alone` where several cannot go through the model together."""
+    try:
+        return reference, [_observe(loop, reference, 0, state)]
+    except Exception:  # a hidden state, or a length, of the batch's own size
+        if alone is None:
+            raise
+        return alone, [_observe(loop, alone, 0, state)]
 
 
 def _with_rate(loop: Loop) -> set[int]:
