@@ -116,8 +116,9 @@ def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
             NONE if found.train_seconds is None else duration(found.train_seconds),
         )
     console.print(table)
+    counted = "1 run" if len(listed) == 1 else f"{len(listed)} runs"
     console.print(
-        f"{len(listed)} runs in {root}; error: best validation top-1 error; cost: time spent in training steps",
+        f"{counted} in {root}; error: best validation top-1 error; cost: time spent in training steps",
         highlight=False,
         soft_wrap=True,
     )
