@@ -98,7 +98,7 @@ def test_markup_in_class_names_is_text(tmp_path: Path) -> None:
 def test_a_network_without_errors_or_without_answers(tmp_path: Path) -> None:
     right, _ = error_section(answered(tmp_path / "right", [i % 8 for i in range(40)]))
     assert right is not None
-    assert (right.pairs, right.galleries) == ((), ())
+    assert (right.pairs, right.gallery) == ((), None)
     assert "<img" not in page_of(tmp_path / "right")
     run = answered(tmp_path / "nan", learned())
     kept = predictions.from_log_probabilities(

@@ -14,6 +14,7 @@ from trainability.report.marks import mark_level
 from trainability.training.record import Run
 
 _MOST_CURVES = NUM_RUN_COLOURS
+_LINES = {UNCHANGED: {"color": "@ink", "width": 2}, OTHER_SEED: {"color": "@chance", "width": 2}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def experiments_section(run: Run) -> ExperimentsSection | None:
 
 
 def curves(experiments: Experiments) -> Figure:
-    """Draw the loss on the fixed batch over the steps, of the program as it is in full lines and of changes in dashed ones."""
+    """Draw the loss on the fixed batch over the steps: of the program as it is, of what mends it, of what changes little."""
     title = "Loss on a fixed batch, with one change each"
     shown = [arm for arm in experiments.arms if arm.curve and arm.outcome != "control"]
     references = [arm for arm in shown if arm.name in (UNCHANGED, OTHER_SEED)]
@@ -52,14 +53,16 @@ def curves(experiments: Experiments) -> Figure:
     if not shown:
         return Figure(name="experiments-curves", title=title, missing="No change was stepped.")
     layout = blank_layout() | {"xaxis": axis("step"), "yaxis": axis("loss")}
+    layout["margin"]["r"] = 56
     if experiments.chance is not None:
         mark_level(layout, "chance", experiments.chance, f"chance<br>{experiments.chance:.3g}", "dash")
-    traces = [_trace(arm, place) for place, arm in enumerate([*references, *changes], start=1)]
+    traces = [_trace(arm, place) for place, arm in enumerate([*changes, *references], start=1)]  # the references on top
     words = "; ".join(f"{arm.change}: {arm.first_loss:.3g} to {arm.loss:.3g}" for arm in [*references, *changes])
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches. Full lines: the program as it is, with two seeds.",
+        note="Every copy gets the same batches. Black and grey: the program as it is, with two seeds. Wide: the change is confirmed."
+        " Dotted: it changes too little.",
         description=words,
         plot={"data": traces, "layout": layout | {"showlegend": True, "legend": {"orientation": "h", "y": -0.2}}},
         has_scales=True,
@@ -73,6 +76,7 @@ def _trace(arm: Arm, place: int) -> dict[str, Any]:
         "name": arm.change,
         "x": [step for step, _ in arm.curve],
         "y": [loss if math.isfinite(loss) else None for _, loss in arm.curve],
-        "line": {"color": f"@run-{place}", "width": 2, "dash": "solid" if arm.name in (UNCHANGED, OTHER_SEED) else "dash"},
+        "line": _LINES.get(arm.name)
+        or {"color": f"@run-{place}"} | ({"width": 3} if arm.outcome == "mends" else {"width": 1.5, "dash": "dot"}),
         "hovertemplate": f"{arm.change}<br>step %{{x}}: loss %{{y:.4g}}<extra></extra>",
     }
