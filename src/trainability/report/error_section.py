@@ -85,11 +85,11 @@ class ErrorSection:
     gallery: Gallery | None
 
 
-def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
-    """Read a run's saved predictions, and make the section.
+def read_errors(run: Run) -> tuple[tuple[Predictions, ErrorAnalysis] | None, list[str]]:
+    """Read a run's saved predictions, and analyse them.
 
     Returns:
-        The section, `None` without predictions, and notes about damaged or missing files.
+        Both, `None` without predictions, and notes about a damaged file.
     """
     path = run.folder / predictions.FILE
     if not path.exists():
@@ -100,7 +100,19 @@ def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
         return None, [f"Errors: {path.name} was changed or damaged; evaluate the run again."]
     if run.data and (tuple(run.data["class_names"]), run.data["num_val"]) != (kept.class_names, len(kept)):
         return None, [f"Errors: {path.name} does not have this run's classes or images."]
-    analysis = error_analysis(kept)
+    return (kept, error_analysis(kept)), []
+
+
+def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
+    """Make the section from a run's saved predictions.
+
+    Returns:
+        The section, `None` without predictions, and notes about damaged or missing files.
+    """
+    found, damaged = read_errors(run)
+    if found is None:
+        return None, damaged
+    kept, analysis = found
     small, problems = _thumbnails(run, analysis)
     spread, worst = analysis.spread, analysis.classes[:MOST_CLASSES]
     section = ErrorSection(

@@ -124,11 +124,12 @@
     showSpan(plots.filter((other) => other !== plot && drawn.has(other) && isTime(other.div.layout)));
   }
 
-  /** Write whole numbers on a log axis of few decades, where plotly would write a bare 2 or 5 between the powers of ten. */
-  function tickFormat({ type }, data) {
+  /** Ticks of a log axis of few decades: 1, 2 and 5 times a power of ten, in full, where plotly would write a bare 2 or 5. */
+  function logTicks({ type }, data) {
+    if (type !== "log") return {};
     const values = data.flatMap(({ y }) => y ?? []).filter((value) => value > 0);
     const decades = Math.log10(values.reduce((a, b) => Math.max(a, b), 0) / values.reduce((a, b) => Math.min(a, b), Infinity));
-    return type === "log" && decades < 3 ? ".4~g" : undefined;
+    return decades > 0.5 && decades < 3 ? { dtick: "D2", tickformat: ".4~g" } : {};
   }
 
   function draw(plot) {
@@ -143,7 +144,7 @@
     // Zoom is kept when colours change, not when the scale changes.
     layout.uirevision = "same";
     layout.yaxis.uirevision = scales[name];
-    layout.yaxis.tickformat = tickFormat(layout.yaxis, data);
+    Object.assign(layout.yaxis, logTicks(layout.yaxis, data));
     layout.dragmode = isTouch ? false : "zoom";
     data = withSmoothing(data);
     if (isTime(layout)) onTimeAxis(data, layout);
