@@ -45,8 +45,8 @@ def print_book() -> None:
     console.print(table)
     console.print(
         "runs: with and without the bugs, and one per seed; or probes. min: minutes of one core for all of them; they are made "
-        f"side by side, here on {len(os.sched_getaffinity(0))} cores. real: the same minutes on the real set, at 32 pixels and a "
-        "quarter of the width (--data-root DIR); where there is none, it needs a GPU (--scale full).",
+        f"side by side, here on {len(os.sched_getaffinity(0))} cores. real: the same minutes on the real set, at 32 pixels and "
+        "a quarter of the width (--data-root DIR); where there is none, it needs a GPU (--scale full).",
         highlight=False,
     )
     console.print(FURTHER, highlight=False)

@@ -1,9 +1,9 @@
 """Pieces of HTML for notebooks: no scripts, no style sheet, and no colour of their own for text and ground.
 
-A notebook is light or dark as its reader likes it (Jupyter, VS Code, Colab), and its own style sheet aligns tables as it likes. So
-text has the surrounding colour, the ground is transparent, rules are a half-transparent grey, and what a table needs stands in
-each cell. A colour that means something is a dot beside words that say the same: no colour has enough contrast as text on white
-and on black. Imports nothing, so that all of the doctor can use it.
+A notebook is light or dark as its reader likes it (Jupyter, VS Code, Colab), and its own style sheet aligns tables as it likes.
+So text has the surrounding colour, the ground is transparent, rules are a half-transparent grey, and what a table needs stands
+in each cell. A colour that means something is a dot beside words that say the same: no colour has enough contrast as text on
+white and on black. Imports nothing, so that all of the doctor can use it.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from trainability.doctor import markup
 from trainability.doctor.layer_table import power
 from trainability.evaluation.reference import Against
+from trainability.extras import require
 from trainability.formats import NONE, duration, finite, number, percent
 from trainability.report import other_loop, overlay, page, signal_figures, summary
-from trainability.extras import require
 from trainability.report.against import Reference
 from trainability.report.compared_errors import compared_errors
 from trainability.report.diagnosis_section import last_findings

@@ -52,7 +52,10 @@ def compared_errors(names: Sequence[str], runs: Sequence[Run]) -> ComparedErrors
         rows=[
             ("Protocol", [NONE if one is None else one.protocol for one in found]),
             ("Validation images wrong", [_wrong(one) for one in found]),
-            ("Predicted classes, effective", [NONE if one is None else f"{one.spread.effective_predicted:.1f}" for one in found]),
+            (
+                "Predicted classes, effective",
+                [NONE if one is None else f"{one.spread.effective_predicted:.1f}" for one in found],
+            ),
             ("Most confused", [_most_confused(one) for one in found]),
         ],
         classes=classes[:MOST_CLASSES],

@@ -218,7 +218,7 @@ def _shares(analysis: ErrorAnalysis) -> tuple[ShareRow, ...]:
 
 
 def _gallery(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> Gallery | None:
-    """Show each of the worst images once: those of the least probable true class, and of the most confident wrong prediction."""
+    """Show each of the worst images once: of the least probable true class, and of the most confident wrong prediction."""
     images = {image.position: image for image in (*analysis.worst, *analysis.most_confident)}
     if not images:
         return None
@@ -229,7 +229,7 @@ def _gallery(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> Galler
         cards.append(Card(image=image, source=None if pixels is None else data_uri(pixels), height=height, width=width))
     return Gallery(
         title="Worst images",
-        note="The wrong images to whose true class the net gives the lowest probability, which come first, and those of whose wrong"
-        " class it is surest. Each class is shown with its probability. Wrong labels are often among them.",
+        note="The wrong images to whose true class the net gives the lowest probability, which come first, and those of whose"
+        " wrong class it is surest. Each class is shown with its probability. Wrong labels are often among them.",
         cards=tuple(cards),
     )

@@ -61,8 +61,8 @@ def curves(experiments: Experiments) -> Figure:
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches. Black and grey: the program as it is, with two seeds. Wide: the change is confirmed."
-        " Dotted: it changes too little.",
+        note="Every copy gets the same batches. Black and grey: the program as it is, with two seeds. Wide: the change is"
+        " confirmed. Dotted: it changes too little.",
         description=words,
         plot={"data": traces, "layout": layout | {"showlegend": True, "legend": {"orientation": "h", "y": -0.2}}},
         has_scales=True,

@@ -21,8 +21,8 @@ from trainability.training.record import Run, read_run
 def figures(of: Run | Comparison | Path | str, *, dark: bool = False) -> dict[str, go.Figure]:
     """Draw a run, or a comparison, as the report does.
 
-    Time is counted in steps. The page's choice of scale, smoothing and step has no counterpart here: an axis has the scale that the
-    page starts with, and histograms, which only the page draws, are left out.
+    Time is counted in steps. The page's choice of scale, smoothing and step has no counterpart here: an axis has the scale that
+    the page starts with, and histograms, which only the page draws, are left out.
 
     Args:
         of: a run or its directory, or what `compare` returns.
@@ -43,11 +43,7 @@ def figures(of: Run | Comparison | Path | str, *, dark: bool = False) -> dict[st
     else:
         drawn, names = _of_run(of if isinstance(of, Run) else read_run(of)), {}
     palette = PALETTES["dark" if dark else "light"]
-    return {
-        figure.name: _kept(figure, palette, names)
-        for figure in drawn
-        if figure.plot is not None and figure.plot["data"]
-    }
+    return {figure.name: _kept(figure, palette, names) for figure in drawn if figure.plot is not None and figure.plot["data"]}
 
 
 def _of_run(run: Run) -> list[Figure]:

@@ -20,7 +20,6 @@ from trainability.training.same_run import identity
 from trainability.training.schedule import learning_rate
 from trainability.training.tally import StepSums
 
-
 ENOUGH_STEPS = 100
 """Fewest steps of an overfit test; a VGG-B of a quarter of the width needs about twice as many for a batch of digits."""
 
@@ -183,9 +182,8 @@ def _overfit_note(config: RunConfig, parts: TrainingParts) -> list[str]:
         return []
     num_steps = parts.loader.steps_per_epoch * config.optim.epochs
     few = "; that is too few to learn them by heart: raise --optim.epochs" if num_steps < ENOUGH_STEPS else ""
-    return [
-        f"overfit test: {num_steps:,} steps on {len(parts.loader.train_labels):,} images, which are the validation images too{few}"
-    ]
+    num_images = len(parts.loader.train_labels)
+    return [f"overfit test: {num_steps:,} steps on {num_images:,} images, which are the validation images too{few}"]
 
 
 def restore_or_begin(config: RunConfig, record: RunWriter, parts: TrainingParts, engine: Engine) -> tuple[Position, list[str]]:

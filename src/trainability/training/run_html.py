@@ -23,7 +23,9 @@ def run_html(run: Run) -> str:
         parts += findings_html(finding_views(said.get("findings", ())))
     step = run.layers[-1]["step"] if run.layers else None
     newest = [row for row in run.layers if row["step"] == step]
-    parts += [markup.folded(table.title, table.html()) for table in layer_tables((run.evidence or {}).get("probe"), newest, step)]
+    parts += [
+        markup.folded(table.title, table.html()) for table in layer_tables((run.evidence or {}).get("probe"), newest, step)
+    ]
     return markup.block(*parts)
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def run_verdict(run: Run) -> str:
     """Name the last verdict of a run.
 
-    A run that ended while its loss still fell has learned if the loss is well below chance, as the doctor demands of a loss that has
-    come to rest; else it was still training.
+    A run that ended while its loss still fell has learned if the loss is well below chance, as the doctor demands of a loss
+    that has come to rest; else it was still training.
 
     Returns:
         The verdict, with the steps for which it will hold where that is predicted; a dash without a diagnosis.
