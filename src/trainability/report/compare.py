@@ -238,8 +238,11 @@ def surrounding_differences(runs: Sequence[Run]) -> Table:
     return [(name, values) for name, values in rows if len(set(values)) > 1]
 
 
+_ALWAYS = ("Verdict", "Findings at the end")
+
+
 def result_rows(runs: Sequence[Run]) -> Table:
-    """List the progress and the errors of runs."""
+    """List the progress and the errors of runs; what no run has is left out."""
     readers: dict[str, Callable[[Run], str]] = {
         "Verdict": run_verdict,
         "Why": lambda run: str((run.findings or {}).get("reason", NONE)),
@@ -249,12 +252,15 @@ def result_rows(runs: Sequence[Run]) -> Table:
         "Best top-5 error, validation": lambda run: _best(run, "val_top5_error"),
         "Last loss, validation": lambda run: _last(run, "val_loss", number),
         "Last loss, training": lambda run: _last(run, "train_loss", number),
-        "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs if run.config else NONE}",
+        "Epochs, finished / planned": lambda run: (
+            f"{len(run.evaluations)} / {run.config.optim.epochs}" if run.config else NONE
+        ),
         "Steps": lambda run: f"{run.steps[-1]['step'] if run.steps else 0:,}",
-        "Time of training": lambda run: duration(summary.train_seconds(run)),
+        "Time of training": lambda run: duration(seconds) if (seconds := summary.train_seconds(run)) else NONE,
         "Images per second": lambda run: number(summary.speed(run), ",.0f"),
     }
-    return [(name, [read(run) for run in runs]) for name, read in readers.items()]
+    rows = [(name, [read(run) for run in runs]) for name, read in readers.items()]
+    return [(name, values) for name, values in rows if name in _ALWAYS or any(value != NONE for value in values)]
 
 
 def _findings(run: Run) -> str:

@@ -71,7 +71,7 @@ def _kept(figure: Figure, palette: dict[str, str], names: dict[str, str]) -> go.
         if note.get("yref") == "y" and layout["yaxis"].get("type") == "log":
             note["y"] = math.log10(note["y"])
     for trace in plot["data"]:
-        run = (trace.pop("meta", None) or {}).get("run")
+        run = str((trace.pop("meta", None) or {}).get("run"))
         kind = LEGEND.get(trace["name"])
         trace["name"] = ": ".join(part for part in (names.get(run), kind) if part) or trace["name"]
         if "hovertemplate" in trace:

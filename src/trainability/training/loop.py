@@ -21,7 +21,7 @@ from trainability.training.schedule import learning_rate
 from trainability.training.tally import StepSums
 
 ENOUGH_STEPS = 100
-"""Fewest steps of an overfit test; a VGG-B of a quarter of the width needs about twice as many for a batch of digits."""
+"""Fewest steps of an overfit test that can tell anything; a VGG-A of a tenth of the width knows 28 of 32 digits after so many."""
 
 
 def fit(

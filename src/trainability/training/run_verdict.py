@@ -34,4 +34,6 @@ def _is_far_below_chance(run: Run) -> bool:
     names = run.data.get("class_names")
     num_classes = len(names) if names else run.loop.get("num_classes")
     losses = [loss for row in run.steps[-WINDOW_STEPS:] if (loss := finite(row.get("loss"))) is not None]
-    return bool(num_classes and losses) and fmean(losses) <= (1 - LEARNED_SHARE) * math.log(num_classes)
+    if not num_classes or not losses:
+        return False
+    return fmean(losses) <= (1 - LEARNED_SHARE) * math.log(num_classes)
