@@ -25,11 +25,13 @@ class ExperimentsSection:
         table: rows of text.
         columns: their headings; the curves are in the figure.
         figure: curves of the program as it is and of the changes that did best.
+        strokes: of each curve, by the change that the table names it with: role of its colour, and "solid", "wide" or "dot".
     """
 
     table: ExperimentTable
     columns: tuple[str, ...]
     figure: Figure
+    strokes: dict[str, tuple[str, str]]
 
 
 def experiments_section(run: Run) -> ExperimentsSection | None:
@@ -41,7 +43,17 @@ def experiments_section(run: Run) -> ExperimentsSection | None:
         experiments = from_plain(Experiments, plain)
     except ValueError:
         return None
-    return ExperimentsSection(table=experiment_table(experiments), columns=COLUMNS[:-1], figure=curves(experiments))
+    figure = curves(experiments)
+    lines = {trace["name"]: trace["line"] for trace in figure.plot["data"]} if figure.plot else {}
+    return ExperimentsSection(
+        table=experiment_table(experiments),
+        columns=COLUMNS[:-1],
+        figure=figure,
+        strokes={
+            name: (line["color"].removeprefix("@"), line.get("dash") or ("wide" if line["width"] > 2 else "solid"))
+            for name, line in lines.items()
+        },
+    )
 
 
 def curves(experiments: Experiments) -> Figure:
@@ -56,15 +68,15 @@ def curves(experiments: Experiments) -> Figure:
     layout["margin"]["r"] = 56
     if experiments.chance is not None:
         mark_level(layout, "chance", experiments.chance, f"chance<br>{experiments.chance:.3g}", "dash")
-    traces = [_trace(arm, place) for place, arm in enumerate([*changes, *references], start=1)]  # the references on top
+    traces = [_trace(arm, place) for place, arm in enumerate([*references, *changes], start=1)]
     words = "; ".join(f"{arm.change}: {arm.first_loss:.3g} to {arm.loss:.3g}" for arm in [*references, *changes])
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches. Black and grey: the program as it is, with two seeds. Wide: the change is"
-        " confirmed. Dotted: it changes too little.",
+        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: it changes too"
+        " little.",
         description=words,
-        plot={"data": traces, "layout": layout | {"showlegend": True, "legend": {"orientation": "h", "y": -0.2}}},
+        plot={"data": traces, "layout": layout},
         has_scales=True,
     )
 

@@ -76,7 +76,7 @@ def _kept(figure: Figure, palette: dict[str, str], names: dict[str, str]) -> go.
         trace["name"] = ": ".join(part for part in (names.get(run), kind) if part) or trace["name"]
         if "hovertemplate" in trace:
             trace["hovertemplate"] = trace["hovertemplate"].replace("{position}", "step %{x:,}")
-    layout["showlegend"] = not figure.num_rows and not figure.num_cells and len(plot["data"]) > 1
+    layout["showlegend"] = not figure.num_rows and not figure.num_cells and len(plot["data"]) > 1  # the page has its own
     layout.setdefault("legend", {"orientation": "h", "y": -0.2})
     return go.Figure(data=plot["data"], layout=layout)
 
