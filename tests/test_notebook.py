@@ -1,4 +1,4 @@
-"""What a notebook shows of diagnoses, runs and comparisons, rows as tables, figures to keep; and the example notebook, executed."""
+"""What a notebook shows of diagnoses, runs and comparisons; rows as tables, figures to keep; the example notebook, executed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_diagnosis_and_its_layers() -> None:
     (table,) = diagnosis.layers
     layers = check_is_legible(table._repr_html_())
     assert layers.tags.count("tr") == 1 + 13
-    assert [column.name for column in table.columns][0] == "layer"
+    assert table.columns[0].name == "layer"
     assert all(column.name in layers.said for column in table.columns)
 
 

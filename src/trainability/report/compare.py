@@ -252,9 +252,7 @@ def result_rows(runs: Sequence[Run]) -> Table:
         "Best top-5 error, validation": lambda run: _best(run, "val_top5_error"),
         "Last loss, validation": lambda run: _last(run, "val_loss", number),
         "Last loss, training": lambda run: _last(run, "train_loss", number),
-        "Epochs, finished / planned": lambda run: (
-            f"{len(run.evaluations)} / {run.config.optim.epochs}" if run.config else NONE
-        ),
+        "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs}" if run.config else NONE,
         "Steps": lambda run: f"{run.steps[-1]['step'] if run.steps else 0:,}",
         "Time of training": lambda run: duration(seconds) if (seconds := summary.train_seconds(run)) else NONE,
         "Images per second": lambda run: number(summary.speed(run), ",.0f"),
