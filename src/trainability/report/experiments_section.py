@@ -73,8 +73,8 @@ def curves(experiments: Experiments) -> Figure:
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: it changes too"
-        " little.",
+        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: it changes"
+        " too little.",
         description=words,
         plot={"data": traces, "layout": layout},
         has_scales=True,

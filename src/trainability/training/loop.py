@@ -21,7 +21,7 @@ from trainability.training.schedule import learning_rate
 from trainability.training.tally import StepSums
 
 ENOUGH_STEPS = 100
-"""Fewest steps of an overfit test that can tell anything; a VGG-A of a tenth of the width knows 28 of 32 digits after so many."""
+"""Fewest steps of an overfit test that tell anything; a VGG-A of a tenth of the width knows 28 of 32 digits after so many."""
 
 
 def fit(
