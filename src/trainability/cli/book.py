@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 _COLOURS: dict[Answer, str] = {"yes": "green", "no": "red", "open": "yellow", "none": "dim"}
 
 
-def print_book() -> None:
+def print_book(console: Console) -> None:
     """Print every trial, its chapter, its data, how many runs it has, what they cost one core, and what the log reports."""
-    console = plain_console()
     console.print(LOG, highlight=False)
     console.print()
     table = Table(title="The trials of the log", title_justify="left")
