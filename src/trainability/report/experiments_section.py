@@ -14,6 +14,7 @@ from trainability.report.marks import mark_level
 from trainability.training.record import Run
 
 _MOST_CURVES = NUM_RUN_COLOURS
+_STROKES = {"mends": {"width": 3}, "no better": {"width": 1.5, "dash": "dot"}}
 _LINES = {UNCHANGED: {"color": "@ink", "width": 2}, OTHER_SEED: {"color": "@chance", "width": 2}}
 
 
@@ -73,8 +74,7 @@ def curves(experiments: Experiments) -> Figure:
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: it changes"
-        " too little.",
+        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: no better.",
         description=words,
         plot={"data": traces, "layout": layout},
         has_scales=True,
@@ -88,7 +88,6 @@ def _trace(arm: Arm, place: int) -> dict[str, Any]:
         "name": arm.change,
         "x": [step for step, _ in arm.curve],
         "y": [loss if math.isfinite(loss) else None for _, loss in arm.curve],
-        "line": _LINES.get(arm.name)
-        or {"color": f"@run-{place}"} | ({"width": 3} if arm.outcome == "mends" else {"width": 1.5, "dash": "dot"}),
+        "line": _LINES.get(arm.name) or {"color": f"@run-{place}"} | _STROKES.get(arm.outcome, {"width": 2}),
         "hovertemplate": f"{arm.change}<br>step %{{x}}: loss %{{y:.4g}}<extra></extra>",
     }
