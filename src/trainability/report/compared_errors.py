@@ -77,7 +77,7 @@ def _most_confused(one: ErrorAnalysis | None) -> str:
     if one is None or not one.pairs:
         return NONE
     pair = one.pairs[0]
-    return f"{pair.label} taken for {pair.predicted}, {pair.count:,} images"
+    return f"{pair.label} taken for {pair.predicted}, {pair.count:,} image{'' if pair.count == 1 else 's'}"
 
 
 def _classes(found: Sequence[ErrorAnalysis | None]) -> list[tuple[str, list[str]]]:
