@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -19,13 +21,13 @@ from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.other_rates import rehearse_with_other_rates
+from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
-from trainability.prescribe.remedies import prescribed
+from trainability.prescribe.remedies import asks_for_a_rate, prescribed
 
 
 def check(
@@ -104,6 +106,7 @@ def check_setup(setup: Setup) -> Diagnosis:
 
 
 def _checked(setup: Setup) -> Diagnosis:
+    began = time.monotonic()
     first, train = _first_batch(setup)
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
@@ -122,6 +125,8 @@ def _checked(setup: Setup) -> Diagnosis:
         problems=tuple(problems),
     )
     diagnosis = diagnose(evidence)
+    if asks_for_a_rate(diagnosis) and (tried := _tried_rates(setup, evidence, began)) is not None:
+        diagnosis = diagnose(dataclasses.replace(evidence, rehearsal=tried))
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
 
 
@@ -266,24 +271,27 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
         problems.append("some steps of the loop: no optimizer was given (optimizer=)")
         return None
     try:
-        return rehearse_with_other_rates(
-            setup.model,
-            setup.optimizer,
-            train,
-            loss_fn=setup.loss,
-            training_step=setup.training_step,
-            step=setup.step,
-            scheduler=setup.scheduler,
-            clip=setup.clip,
-            planned_steps=setup.planned_steps,
-            seconds=setup.rehearse_seconds,
-        )
+        return rehearse_with_other_rates(setup.model, setup.optimizer, train, seconds=setup.rehearse_seconds, **_loop_of(setup))
     except Exception as error:
         if setup.step or setup.training_step:
             name = "step(model, optimizer, batch)" if setup.step else "training_step(model, batch)"
             raise ValueError(f"{name} failed: {one_line(error)}") from error
         problems.append(f"some steps of the loop: the rehearsal failed ({one_line(error)})")
         return None
+
+
+def _loop_of(setup: Setup) -> dict[str, Any]:
+    """What a rehearsal is told of the loop."""
+    names = ("training_step", "step", "scheduler", "clip", "planned_steps")
+    return {"loss_fn": setup.loss, **{name: getattr(setup, name) for name in names}}
+
+
+def _tried_rates(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:
+    """The rehearsal with rates that a remedy may propose, in what is left of twice its time."""
+    if not setup.rehearse_seconds or evidence.rehearsal is None:
+        return None
+    left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
+    return try_for_remedy(evidence, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup))
 
 
 def _settings(setup: Setup) -> OptimizerSettings | None:

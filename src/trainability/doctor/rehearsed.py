@@ -123,6 +123,7 @@ class Rehearsal:
         reference: the model on a fixed batch, before the first step, after some, and after the last.
         critical: number of the step, and its update along which the loss was followed.
         other_rates: the same at other learning rates, in the order in which they were tried.
+        remedy_rates: the same at rates that a remedy may propose; the verdict does not read them.
         task: recognised on the reference batch before the first step.
         planned_steps: length of the run; None if unknown.
         ended_by: "steps" (as many as were asked for), "time", "not finite" (loss), or "data" (no more batches).
@@ -146,6 +147,7 @@ class Rehearsal:
     reference: tuple[Observation, ...] = ()
     critical: tuple[tuple[int, CriticalStep], ...] = ()
     other_rates: tuple[OtherRate, ...] = ()
+    remedy_rates: tuple[OtherRate, ...] = ()
     task: Task = Task()
     planned_steps: int | None = None
     ended_by: str = "steps"

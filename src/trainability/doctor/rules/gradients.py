@@ -8,11 +8,13 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, smaller_steps
-
-# Update over weight of the worst layer, after the remedy: the typical layer is then near 1e-3 to 1e-2. Embeddings that start at
-# 0.02 have 0.15 under Adam at 3e-3, and train.
-AFTER_REMEDY = 1 / 30
+from trainability.doctor.rules.smaller_steps import (
+    WORST_RATIO,
+    first_layers,
+    orthogonal_recurrence,
+    smaller_steps,
+    toward_usual,
+)
 
 
 def _is_matrix(layer: LayerStats) -> bool:
@@ -50,14 +52,14 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
-    began = _at_the_beginning(evidence) if _nothing_learned(evidence) else ()
+    began = first_layers(evidence) if _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
     if not large:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
     ratio = _finite_or_infinite(worst.update_ratio)
-    divisor = ratio / AFTER_REMEDY if math.isfinite(ratio) else 1000.0
+    divisor = ratio / WORST_RATIO if math.isfinite(ratio) else 1000.0
     return [
         Finding(
             rule="exploding_gradient",
@@ -65,20 +67,11 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
-            remedy=smaller_steps(evidence, divisor),
+            remedy=orthogonal_recurrence(evidence) or smaller_steps(evidence, divisor),
             source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
             layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
-
-
-def _at_the_beginning(evidence: Evidence) -> tuple[LayerStats, ...]:
-    """Layers at the first sampled step, if that was the first step, in the probe, and at the first rehearsed step."""
-    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
-    probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
-    made = evidence.rehearsal.critical[0][1].update_ratios if evidence.rehearsal and evidence.rehearsal.critical else ()
-    rehearsed = (LayerStats(name=name.removesuffix(".weight"), kind="linear", update_ratio=ratio) for name, ratio in made)
-    return (*first, *(probed or rehearsed))
 
 
 def _nothing_learned(evidence: Evidence) -> bool:
@@ -219,16 +212,10 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
             measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
             cause="the learning rate is far from what the gradients ask for",
-            remedy=_toward_usual(evidence, middle),
+            remedy=toward_usual(evidence, middle),
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
-
-
-def _toward_usual(evidence: Evidence, ratio: float) -> str:
-    if ratio == 0:
-        return "check the learning rate"
-    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else f"divide the learning rate by {ratio / USUAL_RATIO:.0f}"
 
 
 def _never_moved(evidence: Evidence) -> bool:

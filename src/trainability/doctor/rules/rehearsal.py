@@ -6,6 +6,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import larger_steps
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
 LONGEST_ACCUMULATION = 16
@@ -133,7 +134,7 @@ _UNMOVED = {
     ),
     "rounding": (
         "their steps are smaller than their number format resolves",
-        "raise the learning rate, or start from weights whose gradients do not vanish",
+        "",
     ),
     "with_gradient": (
         "the optimizers that step do not hold them, or the steps are too small for their number format",
@@ -187,7 +188,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
                 Measurement(name="parameters", value=float(rehearsal.num_parameters)),
             ),
             cause=cause,
-            remedy=remedy,
+            remedy=remedy or larger_steps(evidence),
             source="SageMaker Debugger; own, counted in the rehearsal",
             layers=concerned,
         )

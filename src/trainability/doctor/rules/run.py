@@ -9,7 +9,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import larger_steps, smaller_steps
+from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, smaller_steps
 
 
 @rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
@@ -257,7 +257,7 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
         if ratio < 1e-5:
             return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:
-        return "large_steps", "steps are too large for the weights", smaller_steps(evidence, max(10.0, ratio * 1e3))
+        return "large_steps", "steps are too large for the weights", smaller_steps(evidence, ratio / USUAL_RATIO)
     return (
         "at_chance" if at_chance else "above_chance",
         "nothing that tells the classes apart arrives, or the learning rate does not fit",
