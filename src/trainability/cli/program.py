@@ -164,6 +164,9 @@ def _code_of(arguments: list[str]) -> int:
         _say(f"{where}{error.strerror or error}{go_on if error.errno in _DISK_ERRORS else ''}")
         return FAILED if error.errno is None or error.errno in _DISK_ERRORS else USER_ERROR
     except (MemoryError, RuntimeError) as error:
+        if type(error).__name__ == "ProcessLost":  # by its name, since its module imports torch
+            _say(str(error), everywhere=True)
+            return FAILED
         if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         _say("out of memory; a smaller --optim.micro-batch-size, --data.crop or --model.width needs less")
@@ -175,8 +178,9 @@ def _code_of(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else FAILED
 
 
-def _say(message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
+def _say(message: str, *, everywhere: bool = False) -> None:
+    """Print a line; of several processes, the first one does."""
+    if everywhere or os.environ.get("RANK", "0") == "0":
         print(f"trainability: {configuration.one_line(message)}", file=sys.stderr)
 
 
