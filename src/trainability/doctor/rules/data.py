@@ -100,7 +100,8 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                     seen=f"{split.nonfinite_fraction:.1%} of the {split.name} images hold NaN or infinity",
                     measurements=(Measurement(name="such images", value=split.nonfinite_fraction, threshold=0.0),),
                     cause="a division by a zero standard deviation, or a damaged file",
-                    remedy="find the first such image and what makes it; guard the division",
+                    remedy="fill them, x = torch.where(torch.isfinite(x), x, mean) with the mean of the column's or channel's "
+                    "finite values, or leave these examples out; where a division makes them, add 1e-8 below the line",
                     source="preflight-ml",
                 )
             ]

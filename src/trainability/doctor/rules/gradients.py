@@ -7,6 +7,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
     WORST_RATIO,
@@ -143,8 +144,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
                 Measurement(name="gradient rms of the first layer", value=first, threshold=1e-4),
             ),
             cause="the signal shrinks on its way through the layers" if together else "each layer shrinks the gradient",
-            remedy="initialise with std sqrt(2 / fan_in) for ReLU, sqrt(1 / fan_in) for tanh; replace sigmoid by ReLU; or "
-            "add normalisation",
+            remedy=drawn_for_signal(evidence, tuple(layers)),
             source="AutoTrainer, ICSE 2021; Glorot and Bengio, AISTATS 2010; own absolute threshold",
             layers=(layers[0].name,) if early and not together else reading.names(layers),
         )

@@ -178,7 +178,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
                 Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
             ),
             cause="a placeholder, such as zeros_like, is handed over in place of the data",
-            remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
+            remedy=f"hand {name or 'the model'} the data of the batch in place of that constant; a decoder gets the target "
+            "shifted by one, torch.cat([start, target[:, :-1]], dim=1)",
             source="own",
             layers=facts.constant_inputs,
         )

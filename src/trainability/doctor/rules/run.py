@@ -9,7 +9,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, smaller_steps
+from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, raised_clip, smaller_steps
 
 
 @rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
@@ -250,10 +250,8 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
     ratio = statistics.median(moved) if moved and evidence.samples else None
     if ratio is not None and 0 < ratio < 1e-4:
-        if reading.clipped_to_nothing(evidence):
-            norms = [s.gradient_norm for s in reading.finite_steps(evidence) if s.gradient_norm]
-            usual = f" to this run's median norm, {statistics.median(norms):.2g}" if norms else ""
-            return "clipped", "the clip threshold leaves nearly nothing of the gradient", "raise the clip threshold" + usual
+        if (clip := raised_clip(evidence)) is not None:
+            return "clipped", "the clip threshold leaves nearly nothing of the gradient", clip
         if ratio < 1e-5:
             return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:

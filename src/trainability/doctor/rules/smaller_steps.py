@@ -57,6 +57,8 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
         evidence: with the rehearsal, where there was one.
         ratio: update over weight of the typical layer; None or 0 if unknown.
     """
+    if (clip := raised_clip(evidence)) is not None:
+        return clip
     measured = _measured(evidence, smaller=False)
     if measured is not None:
         return measured
@@ -75,6 +77,22 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
             + f", and look again; {wanted / ratio:.0e} times in all brings updates to {wanted:.0e}"
         )
     return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size"
+
+
+def raised_clip(evidence: Evidence) -> str | None:
+    """Propose a higher clip threshold, where clipping leaves less than a hundredth of the usual gradient; else None."""
+    settings, probe = settings_of(evidence), evidence.probe
+    clip = settings.clip if settings is not None else None
+    if reading.clipped_to_nothing(evidence):
+        norm, whose = _usual_norm(evidence) or 1.0, "this run's median"
+    elif not evidence.steps and clip and probe is not None and math.isfinite(probe.gradient_norm):
+        norm, whose = probe.gradient_norm, "the first batch's"
+        if norm < 100 * clip:
+            return None
+    else:
+        return None
+    said = f"raise the clip threshold to the usual gradient norm, {whose}: max_norm={norm:.2g}"
+    return said + (f" in place of {clip:g}" if clip else "")
 
 
 def toward_usual(evidence: Evidence, ratio: float) -> str:
