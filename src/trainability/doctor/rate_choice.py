@@ -31,7 +31,7 @@ class Choice:
         steps: that were rehearsed at it.
         first: loss on the fixed batch before them.
         last: after them.
-        own: what the loop's own rate came to.
+        own: what the loop's own rate came to; infinite where it was not finite.
         learns: whether the loss fell by more than what a constant answer can do.
     """
 
@@ -120,7 +120,7 @@ def chosen(evidence: Evidence) -> Choice | None:
         steps=trial.reference[-1].step,
         first=first,
         last=ends[scale],
-        own=rehearsal.reference[-1].loss,
+        own=math.inf if rehearsal.ended_by == "not finite" else rehearsal.reference[-1].loss,
         learns=_learns(rehearsal, trial),
     )
 

@@ -15,6 +15,8 @@ from trainability.doctor.outlook import wanted_scale
 from trainability.doctor.rate_choice import next_rate, own_rate
 from trainability.doctor.rehearsed import OtherRate, Rehearsal
 
+MOST_STEPS = 100  # at a rate that a remedy may propose, where the loop's own came to a loss that is not finite
+
 
 def rehearse_with_other_rates(
     model: Any, optimizer: Any, batches: Iterable[Any], *, seconds: float = 10.0, **loop: Any
@@ -78,16 +80,18 @@ def try_for_remedy(
     own, began = own_rate(evidence), time.monotonic()
     if own is None or evidence.rehearsal is None or isinstance(batches, Iterator):
         return None
-    rehearsal = evidence.rehearsal
+    rehearsal, needed = evidence.rehearsal, evidence.rehearsal.seconds
+    steps = len(rehearsal.steps) if rehearsal.ended_by != "not finite" else MOST_STEPS
     while (rate := next_rate(replace(evidence, rehearsal=rehearsal))) is not None:
         left = began + seconds - time.monotonic()
-        if left < rehearsal.seconds:
+        if left < needed:
             break
         scale = rate / own
         try:
-            found = rehearse(model, optimizer, batches, seconds=left, scale=scale, max_steps=len(rehearsal.steps), **loop)
+            found = rehearse(model, optimizer, batches, seconds=left, scale=scale, max_steps=steps, **loop)
         except Exception:  # a program may stop at a loss that its own rate never shows it
             break
+        needed = max(needed, found.seconds)
         tried = OtherRate(scale=scale, reference=found.reference, ended_by=found.ended_by)
         rehearsal = replace(rehearsal, remedy_rates=(*rehearsal.remedy_rates, tried))
     return rehearsal if rehearsal.remedy_rates else None

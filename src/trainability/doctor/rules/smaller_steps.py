@@ -5,6 +5,7 @@ import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.experimented import written
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
@@ -34,6 +35,8 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None) -> str:
     measured = _measured(evidence, smaller=True)
     if measured is not None:
         return measured
+    if (clip := _clip_alone(evidence)) is not None:
+        return clip
     needed, how = _divisor(evidence) if divisor is None else (divisor, "")
     said = _rate(evidence, 1 / needed) + how
     if needed > FEW or reading.is_adaptive(evidence):
@@ -109,8 +112,8 @@ def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
     said = _rate(evidence, rate / own)
     if tried is None:
         return said + f": {BELOW_CRITICAL:.0f} times below where the loss rises along the first rehearsed step"
-    said += f": {tried.steps} rehearsed steps at it took the loss on a fixed batch from {tried.first:.3g} to {tried.last:.3g}"
-    said += f" (at {own:g} to {tried.own:.3g})"
+    said += f": {tried.steps} rehearsed steps at it took the loss on a fixed batch from {written(tried.first)} to {written(tried.last)}"
+    said += f" (at {own:g} to {written(tried.own)})"
     return said if tried.learns else said + "; none that was tried got further, so the rate is not all that is wrong"
 
 
@@ -127,6 +130,20 @@ def _rate(evidence: Evidence, scale: float) -> str:
     if settings.num_rates > 1:
         said += f", and the other groups' rates by the same factor, {scale:.1g}"
     return said
+
+
+def _clip_alone(evidence: Evidence) -> str | None:
+    """A clip under SGD, where the critical step says that the rate itself is right: what is too large are single gradients."""
+    own, asked, settings = own_rate(evidence), guess(evidence), settings_of(evidence)
+    if own is None or asked is None or asked < own / AGREES or settings is None:
+        return None
+    if reading.is_adaptive(evidence) or settings.clip is not None:
+        return None
+    norms = [step.gradient_norm for step in (evidence.rehearsal.steps if evidence.rehearsal is not None else ())]
+    finite = [norm for norm in norms if norm is not None and math.isfinite(norm) and norm > 0]
+    limit = _usual_norm(evidence) or (statistics.median(finite) if finite else 1.0)
+    clip = f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})"
+    return f"{clip} between backward and step, at the median norm: the rate itself is below where the loss rises"
 
 
 def _divisor(evidence: Evidence) -> tuple[float, str]:
