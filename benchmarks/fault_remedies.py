@@ -19,13 +19,7 @@ from trainability.doctor.finding import Finding
 
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 # Remedies that ask to look or to know something, and name no change: nothing to follow to the letter.
-LOOKS = {
-    "shuffled_labels",
-    "not_finite.first_step",
-    "not_finite",
-    "activation_scale",
-    "label_conflict",
-}
+LOOKS = ("look at", "check ")
 
 
 def names_cause(finding: Finding, fault: Fault) -> bool:
@@ -40,9 +34,9 @@ def followed(program: Program, finding: Finding, fault: Fault) -> Program | None
         return edited
     if (edit := _EDITS.get(finding.code)) is not None:
         return edit(program)
-    if names_cause(finding, fault):
-        return None if finding.code in LOOKS else fault.sound
-    return None if finding.code in LOOKS else program
+    if words.startswith(LOOKS):
+        return None
+    return fault.sound if names_cause(finding, fault) else program
 
 
 def _by_words(program: Program, words: str) -> Program:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,6 +21,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
@@ -125,6 +127,9 @@ def _checked(setup: Setup) -> Diagnosis:
         problems=tuple(problems),
     )
     diagnosis = diagnose(evidence)
+    if (located := _located(setup, evidence)) is not None:
+        evidence = dataclasses.replace(evidence, rehearsal=located)
+        diagnosis = diagnose(evidence)
     if asks_for_a_rate(diagnosis) and (tried := _tried_rates(setup, evidence, began)) is not None:
         diagnosis = diagnose(dataclasses.replace(evidence, rehearsal=tried))
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
@@ -284,6 +289,22 @@ def _loop_of(setup: Setup) -> dict[str, Any]:
     """What a rehearsal is told of the loop."""
     names = ("training_step", "step", "scheduler", "clip", "planned_steps")
     return {"loss_fn": setup.loss, **{name: getattr(setup, name) for name in names}}
+
+
+def _located(setup: Setup, evidence: Evidence) -> Rehearsal | None:
+    """The rehearsal with the function whose result was not finite; None where all were, or it was not found."""
+    rehearsal, probe = evidence.rehearsal, evidence.probe
+    if rehearsal is None or not setup.rehearse_seconds:
+        return None
+    norms = [step.gradient_norm for step in rehearsal.steps if step.gradient_norm is not None]
+    at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
+    if not at_probe and rehearsal.ended_by != "not finite" and all(map(math.isfinite, norms)):
+        return None
+    steps, seconds = len(rehearsal.steps) + 1, setup.rehearse_seconds / 2
+    found = first_nonfinite(
+        setup.model, setup.optimizer, setup.train_loader, max_steps=steps, seconds=seconds, **_loop_of(setup)
+    )
+    return dataclasses.replace(rehearsal, nonfinite=found) if found is not None else None
 
 
 def _tried_rates(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:

@@ -192,7 +192,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 Measurement(name="probe accuracy", value=data.class_signal_accuracy or 0.0),
             ),
             cause="labels do not belong to their images, or the images carry nothing",
-            remedy="look at ten images beside their labels, as the loader yields them",
+            remedy="index inputs and targets by one and the same order, and look at ten of both as the loader yields them",
             source="own",
         )
     ]

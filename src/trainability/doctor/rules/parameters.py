@@ -2,7 +2,7 @@
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.facts import Facts, LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
@@ -297,7 +297,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             seen=f"all units of {names[0]} have the same weights and the same gradient",
             measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
             cause="weights start at one constant",
-            remedy=f"draw them at random: torch.nn.init.kaiming_normal_(model.{names[0]}.weight)",
+            remedy=f"draw them at random: torch.nn.init.kaiming_normal_({as_code(names[0])}.weight)",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )

@@ -315,6 +315,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         return []
     if not (math.isfinite(task.floor) and task.chance > 0 and task.floor > CAPPED_SHARE * task.chance):
         return []
+    graph = evidence.facts.graph if evidence.facts is not None else None
+    at = graph.made_at if graph is not None and graph.made_at else "the last activation of the model"
     return [
         Finding(
             rule="capped_loss",
@@ -326,7 +328,7 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss of the best constant answer", value=task.chance),
             ),
             cause=f"the last function of the model limits what {task.loss} gets",
-            remedy="remove the last activation of the model, or scale the targets into its range",
+            remedy=f"remove {at}; or scale the targets into its range",
             source="docs/theory.md, section 5; computed in the rehearsal",
         )
     ]

@@ -6,6 +6,7 @@ import statistics
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import written
+from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
@@ -112,7 +113,8 @@ def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
     said = _rate(evidence, rate / own)
     if tried is None:
         return said + f": {BELOW_CRITICAL:.0f} times below where the loss rises along the first rehearsed step"
-    said += f": {tried.steps} rehearsed steps at it took the loss on a fixed batch from {written(tried.first)} to {written(tried.last)}"
+    said += f": {tried.steps} rehearsed steps at it took the loss on a fixed batch from {written(tried.first)} "
+    said += f"to {written(tried.last)}"
     said += f" (at {own:g} to {written(tried.own)})"
     return said if tried.learns else said + "; none that was tried got further, so the rate is not all that is wrong"
 
@@ -193,7 +195,7 @@ def orthogonal_recurrence(evidence: Evidence) -> str | None:
     if not gains or max(gains.values()) < LOUD_RECURRENCE:
         return None
     names = [name for name, gain in gains.items() if gain >= LOUD_RECURRENCE]
-    said = " and ".join(f"torch.nn.init.orthogonal_(model.{name})" for name in names)
+    said = " and ".join(f"torch.nn.init.orthogonal_({as_code(name)})" for name in names)
     said += f", whose gain is {max(gains.values()):.2g} in place of 1"
     settings = settings_of(evidence)
     if reading.is_adaptive(evidence) or (settings is not None and settings.clip is not None):
