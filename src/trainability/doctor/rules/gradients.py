@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.drawing import drawn_for_signal
+from trainability.doctor.rules.finite import kept_finite
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
     WORST_RATIO,
@@ -68,7 +69,9 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
-            remedy=orthogonal_recurrence(evidence) or smaller_steps(evidence, divisor),
+            remedy=(None if math.isfinite(ratio) else kept_finite(evidence))
+            or orthogonal_recurrence(evidence)
+            or smaller_steps(evidence, divisor),
             source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
             layers=tuple(dict.fromkeys(reading.names(large))),
         )

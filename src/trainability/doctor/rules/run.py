@@ -1,7 +1,6 @@
 """The losses of a run: whether they are finite, fall, swing or stand still."""
 
 import math
-import re
 import statistics
 
 from trainability.doctor import reading
@@ -9,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.rules.finite import made_finite
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, raised_clip, smaller_steps
 
@@ -62,7 +62,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss", value=step.loss if step is not None else (probe.loss if probe else math.nan)),
             ),
             cause=cause,
-            remedy=_made_finite(evidence, at_once or in_backward),
+            remedy=made_finite(evidence, at_once or in_backward),
             source="big_vision stops a run likewise; own layer search",
             layers=(forward or backward,) if (forward or backward) else (),  # type: ignore[arg-type]
         )
@@ -86,40 +86,10 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
             cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
             if at_once
             else "the steps are too large, or a value overflowed",
-            remedy=_made_finite(evidence, at_once),
+            remedy=made_finite(evidence, at_once),
             source="own; seen in the rehearsal",
         )
     ]
-
-
-# What keeps a function finite, by its name; where it is "mean", nothing was selected to take the mean of.
-_KEPT_FINITE = {
-    "sqrt": "add 1e-8 under the square root, whose slope at 0 is infinite",
-    "log": "log(x.clamp(min=1e-8)) in place of log(x)",
-    "div": "add 1e-8 to what is divided by",
-    "reciprocal": "add 1e-8 to what is divided by",
-    "rsqrt": "add 1e-8 under the square root",
-    "pow": "x.clamp(min=1e-8) under the power",
-    "exp": "exp(x.clamp(max=50)) in place of exp(x)",
-    "std": "add 1e-8 to the variance, and take its root: equal values have no slope",
-    "var": "unbiased=False: the variance of one value is 0 / 0",
-    "mean": "leave out the mean where nothing is selected: if mask.any()",
-    "nll_loss_forward": "leave out batches without a target: all of these are ignore_index",
-    "nll_loss2d_forward": "leave out batches without a target: all of these are ignore_index",
-    "softmax": "leave each query a key that is not masked: softmax of -inf alone is NaN",
-    "log_softmax": "leave each row a class that is not masked: log_softmax of -inf alone is NaN",
-}
-
-
-def _made_finite(evidence: Evidence, by_itself: bool) -> str:
-    """What to change: at the function that was found, else the steps, unless these were not to blame."""
-    found = evidence.rehearsal.nonfinite if evidence.rehearsal is not None else None
-    kept = _KEPT_FINITE.get(re.sub(r"(2|10|1p)$", "", found.function)) if found is not None else None
-    if found is not None and kept is not None and (by_itself or found.step == 1):
-        return kept + (f" ({found.place})" if found.place else "")
-    if by_itself:
-        return "look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
-    return "start again, and " + smaller_steps(evidence)
 
 
 def _layers_at(evidence: Evidence, step: int | None) -> tuple[LayerStats, ...]:
