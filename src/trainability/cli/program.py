@@ -20,6 +20,7 @@ from tyro.conf import Positional
 from trainability import config as configuration
 from trainability.cli.check import check, diagnose
 from trainability.cli.confirm import confirm
+from trainability.cli.cost import cost
 from trainability.cli.evaluate import errors, evaluate
 from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from trainability.cli.explain import explain
@@ -65,6 +66,7 @@ COMMANDS: dict[str, Command] = {
     "run": run,
     "diagnose": diagnose,
     "plan": plan,
+    "cost": cost,
     "explain": explain,
     "watch": watch,
     "runs": runs,
@@ -81,7 +83,7 @@ def _expand(arguments: list[str]) -> list[str]:
     """Put the flags of `--resume` and `--recipe` before the user's own, and join a script with its own arguments."""
     if arguments and arguments[0] == "run":
         return with_one_command(arguments)
-    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan"):
+    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan", "cost"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None
