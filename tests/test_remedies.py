@@ -185,7 +185,7 @@ class _Recurrent(nn.Module):
         torch.manual_seed(0)
         self.recurrent = nn.RNN(8, 32, batch_first=True, nonlinearity="relu")
         self.head = nn.Linear(32, 10)
-        nn.init.orthogonal_(self.recurrent.weight_hh_l0, gain=gain)
+        nn.init.orthogonal_(self.recurrent.get_parameter("weight_hh_l0"), gain=gain)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.recurrent(x.reshape(-1, 8, 8))[0][:, -1])

@@ -92,7 +92,7 @@ class _Watch(TorchDispatchMode):
             node = torch._C._current_autograd_node()
             if node is not None:
                 name = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2]).lower()
-            frames = node.metadata.get("traceback_", []) if node is not None else traceback.format_stack()
+            frames = getattr(node, "metadata", {}).get("traceback_", []) if node is not None else traceback.format_stack()
             self.found = name, _line(frames), node is not None
         return result
 

@@ -262,7 +262,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
-            remedy=f"remove the detach(), .data, no_grad(), item() or argmax that stands between {names[0]} and the loss"
+            remedy=f"remove the detach(), .data, no_grad(), item() or argmax between {next(iter(names), 'it')} and the loss"
             if reason == "detached"
             else "use it in forward, or delete it",
             source="own; torchtest 2 names such parameters, without the reason",
