@@ -67,6 +67,8 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     if measured is not None:
         return measured
     worst = _worst_at_first(evidence)
+    if reading.is_adaptive(evidence) and worst * AGREES >= WORST_RATIO:
+        return f"leave the learning rate: its first step changed a layer by {worst:.2g} of its size, as is usual"
     if reading.is_adaptive(evidence) and 0 < worst < WORST_RATIO:
         return _rate(evidence, WORST_RATIO / worst) + f": a first step then changes no layer by more than {WORST_RATIO:.0%}"
     if not ratio:
