@@ -68,7 +68,7 @@ def check(
         num_classes: number of classes.
         clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
-        rehearse_seconds: time for the rehearsal; 0 or `None` leaves it out.
+        rehearse_seconds: time for the rehearsal, and as much again where its remedy is tried; 0 or `None` leaves it out.
 
     Returns:
         The diagnosis; print it, or pass it to `Monitor(..., before=...)`.
