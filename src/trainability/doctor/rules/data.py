@@ -350,7 +350,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
                 Measurement(name="largest channel std", value=wide, threshold=10.0),
             ),
             cause="images are not normalised, or with another data set's statistics",
-            remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set",
+            remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set"
+            + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if len(means) == len(stds) == 1 and stds[0] > 0 else ""),
             source="preflight-ml",
         )
     ]

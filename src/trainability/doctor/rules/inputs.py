@@ -245,10 +245,17 @@ def target_scale(evidence: Evidence) -> list[Finding]:
                 Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
             ),
             cause="targets are not normalised",
-            remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
+            remedy=f"train on {_standardised(evidence)}, measured on the training set, and undo it where predictions are read",
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _standardised(evidence: Evidence) -> str:
+    train = evidence.data.train if evidence.data is not None else None
+    if train is None or train.target_mean is None or not train.target_variance:
+        return "(target - mean) / std"
+    return f"(target - {train.target_mean:.3g}) / {math.sqrt(train.target_variance):.3g}"
 
 
 @rule(severities=("error",), verdict="broken data", explains=("overfit",))

@@ -105,14 +105,15 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     Why: no rounding makes a gradient of a loss exactly zero in every parameter. It was cleared after backward, or no path leads
         from the loss to the weights, or every path is cut (all units dead).
     What fools it: the first step of some penalties; hence three steps.
-    Fix: call zero_grad() before backward() and not between backward() and step(); look for .detach(), .item(), argmax or
-        torch.no_grad() between the model and the loss.
+    Fix: optimizer.zero_grad(), loss.backward(), optimizer.step(), each once a step and in this order; no .detach(), .item(),
+        argmax or torch.no_grad() between the model and the loss.
     Source: own count.
     """
     rehearsal = _stepped(evidence)
     norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps] if rehearsal is not None else []
     if len(norms) < 3 or any(norms):
         return []
+    reached = evidence.facts is not None and bool(evidence.facts.num_gradients) and not evidence.facts.no_weight_moves
     return [
         Finding(
             rule="zero_gradient",
@@ -120,7 +121,8 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"the gradient is exactly zero at each of {len(norms)} rehearsed steps",
             measurements=(Measurement(name="largest gradient norm", value=0.0, threshold=0.0),),
             cause="gradients are cleared between backward and step, or no path leads from the loss to the weights",
-            remedy="call zero_grad() before backward(), not after it; look for .detach() or no_grad() before the loss",
+            remedy="optimizer.zero_grad(), loss.backward(), optimizer.step(): each once a step, in this order"
+            + ("" if reached else "; and no detach(), no_grad() or argmax between the model and the loss"),
             source="own; counted in the rehearsal",
         )
     ]
@@ -130,7 +132,8 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
 _UNMOVED = {
     "without_gradient": (
         "no gradient reaches them: forward does not use them, or their output is cut off",
-        "use them in forward, or remove them",
+        "let the loss that their optimizer steps on reach them: no detach(), .data, no_grad() or argmax on the way, and use them "
+        "in forward, or remove them",
     ),
     "rounding": (
         "their steps are smaller than their number format resolves",

@@ -7,6 +7,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.finite import made_finite
 from trainability.doctor.rules.rule import rule
@@ -256,8 +257,19 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     return (
         "at_chance" if at_chance else "above_chance",
         "nothing that tells the classes apart arrives, or the learning rate does not fit",
-        "trainability check before the first step; and try a tenth and ten times the learning rate, without dropout",
+        _other_rates(evidence),
     )
+
+
+def _other_rates(evidence: Evidence) -> str:
+    """What to try where nothing says which way the rate is off; where other rates did no better, what else."""
+    rehearsal, own, settings = evidence.rehearsal, own_rate(evidence), settings_of(evidence)
+    if rehearsal is not None and len(rehearsal.other_rates) > 1:
+        return "index inputs and targets by one and the same order: other rates were tried, and do no better"
+    if own is None or settings is None:
+        return "a tenth and ten times the learning rate, without dropout, for a hundred steps each"
+    name = settings.name
+    return f"{name}(..., lr={own / 10:.1g}) and {name}(..., lr={own * 10:.1g}), without dropout, for a hundred steps each"
 
 
 def _growth(norms: list[float]) -> float | None:
