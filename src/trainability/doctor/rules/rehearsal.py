@@ -132,8 +132,8 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
 _UNMOVED = {
     "without_gradient": (
         "no gradient reaches them: forward does not use them, or their output is cut off",
-        "let the loss that their optimizer steps on reach them: no detach(), .data, no_grad() or argmax on the way, and use them "
-        "in forward, or remove them",
+        "let the loss that their optimizer steps on reach them: no detach(), .data, no_grad() or argmax on the way; and use "
+        "them in forward, or remove them",
     ),
     "rounding": (
         "their steps are smaller than their number format resolves",
