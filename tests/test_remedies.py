@@ -1,7 +1,9 @@
 """A remedy that is followed to the letter makes a program train: one small program for each kind, in several forms of loop."""
 
+import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor, check
-from trainability.doctor import Diagnosis
-from trainability.doctor.finding import Finding
+from trainability.doctor import Diagnosis, Evidence
+from trainability.doctor import finding as findings
+from trainability.doctor.evidence import OptimizerSettings
+from trainability.doctor.experimented import Arm, Experiments
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rate_choice import chosen, guess, next_rate
+from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep
+from trainability.doctor.rules.advice import advised
 
 STEPS = 150
 
@@ -232,3 +240,79 @@ def test_the_activation_to_remove_is_named_by_module_or_call(model: Callable[[],
     made = model()
     finding = _found(_checked(made, torch.optim.Adam(made.parameters(), 1e-3)), "softmax_twice")
     assert place in finding.remedy
+
+
+def _rehearsed(multiple: float, *, momentum: float | None = None) -> Evidence:
+    step = CriticalStep(
+        multiple=multiple, loss_before=2.0, loss_after=2.0, lowest_loss=2.0, resolution=0.0, update_norm=1.0, num_evaluations=6
+    )
+    rehearsal = Rehearsal(
+        steps=tuple(RehearsedStep(step=i, loss=2.0, lr=1.0, optimizer_steps=1) for i in range(1, 101)),
+        reference=(Observation(step=0, loss=2.0), Observation(step=100, loss=2.0)),
+        critical=((1, step),),
+    )
+    return Evidence(optimizer=OptimizerSettings(name="SGD", lr=1.0, momentum=momentum), rehearsal=rehearsal)
+
+
+@pytest.mark.parametrize(
+    ("multiple", "momentum", "rate"), [(1.2, None, 0.1), (0.012, 0.0, 0.001), (1.2, 0.9, 0.01), (3.6e5, None, 3e4)]
+)
+def test_the_first_rate_to_try_is_12_times_below_the_critical_one_and_momentum_adds_steps_up(multiple, momentum, rate) -> None:
+    assert guess(_rehearsed(multiple, momentum=momentum)) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("best", "tried"), [(0.1, 3), (0.03, 3), (0.003, 5), (1.0, 5)])
+def test_rates_are_tried_beside_the_best_until_both_neighbours_are_worse(best: float, tried: int) -> None:
+    evidence = _rehearsed(1.2)
+    while (rate := next_rate(evidence)) is not None:
+        assert evidence.rehearsal is not None
+        loss = 0.1 + abs(math.log10(rate / best))
+        looks = (Observation(step=0, loss=2.0), Observation(step=100, loss=loss))
+        trials = (*evidence.rehearsal.remedy_rates, OtherRate(scale=rate, reference=looks))
+        evidence = replace(evidence, rehearsal=replace(evidence.rehearsal, remedy_rates=trials))
+    found = chosen(evidence)
+    assert evidence.rehearsal is not None
+    assert found is not None
+    assert len(evidence.rehearsal.remedy_rates) == tried
+    assert found.rate == pytest.approx(best)
+    assert found.last == pytest.approx(0.1, abs=0.03)
+
+
+def _tried(outcome: str) -> tuple[list[Finding], Evidence]:
+    curve = ((0, 2.3), (100, 0.1))
+    arms = (
+        Arm(name="unchanged", change="as it is", outcome="as it is", curve=((0, 2.3), (100, 2.3))),
+        Arm(
+            name="rate_hundredth",
+            change="learning rate times 1/100",
+            outcome="mends",
+            suspects=("exploding_gradient",),
+            curve=curve,
+        ),
+    )
+    evidence = Evidence(optimizer=OptimizerSettings(name="Adam", lr=0.5), experiments=Experiments(arms=arms, state="at chance"))
+    rule = "exploding_gradient" if outcome == "confirmed" else "class_order"
+    finding = Finding(
+        rule=rule,
+        severity="error",
+        seen="",
+        measurements=(Measurement(name="x", value=1.0),),
+        cause="",
+        remedy="what the rule says",
+        source="",
+        tested=findings.Tested(outcome=outcome, said=""),  # type: ignore[arg-type]
+    )
+    return [finding], evidence
+
+
+def test_a_confirmed_change_is_the_remedy_with_its_number_and_losses() -> None:
+    (finding,) = advised(*_tried("confirmed"))
+    assert _number(finding.remedy, "lr") == 0.005
+    assert all(word in finding.remedy for word in ("Adam(...", "0.1", "2.3", "100 steps"))
+
+
+@pytest.mark.parametrize(("outcome", "kept"), [("refuted", False), ("open", True), ("not tested", True)])
+def test_the_remedy_of_a_refuted_finding_is_no_advice(outcome: str, kept: bool) -> None:
+    (finding,) = advised(*_tried(outcome))
+    assert ("what the rule says" in finding.remedy) is kept
+    assert finding.remedy.startswith("nothing") is not kept
