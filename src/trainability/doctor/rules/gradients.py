@@ -50,7 +50,8 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         nets.
     What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a search along a
         line (LBFGS), and models of one layer, for which the picture holds at any distance. There the loss falls.
-    Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
+    Fix: the learning rate that is named. Under SGD, where the rate itself is below what the critical step allows, clip the
+        gradient norm; draw recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
@@ -118,7 +119,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
         loss is below chance, where small gradients are success.
-    Fix: initialise with std sqrt(2 / fan_in) for ReLU, sqrt(1 / fan_in) for tanh; replace sigmoid by ReLU; or add
+    Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
@@ -196,7 +197,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
-    Fix: multiply the learning rate by the factor given, at most by 100 at once, and look again.
+    Fix: the learning rate that is named: one that was tried, or one that the critical step asks for; by one ratio alone it is
+        raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
     ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]

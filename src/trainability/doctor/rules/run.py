@@ -22,8 +22,8 @@ def not_finite(evidence: Evidence) -> list[Finding]:
         forward or the backward pass, where that step was sampled.
     Why: no weight recovers from a NaN. Steps that a loss scaler skipped are its normal business, and silent.
     What fools it: a loop that skips such steps itself without saying so to Monitor.
-    Fix: normalise inputs or targets where they are large; else start again with a tenth of the learning rate. Where a layer
-        that has no large input is named, look for log(0), a division by zero or sqrt(0) there.
+    Fix: what is named: the function that makes NaN or infinity of finite numbers, with its line, and what keeps it finite; or
+        the learning rate, where large steps come before it. Normalise inputs or targets where they are large.
     Source: IEEE 754 arithmetic; big_vision stops a run in the same way; own search for the layer.
     """
     step = next(
@@ -109,7 +109,8 @@ def oscillation(evidence: Evidence) -> list[Finding]:
     Why: steps that overshoot throw the net from one confident wrong answer to another, which costs more than knowing nothing.
         Small batches swing, too, but at or below chance.
     What fools it: a very noisy loss of a net that starts far above chance and comes down slowly.
-    Fix: lower the learning rate, or clip the gradient norm at the run's median.
+    Fix: the lower learning rate that is named. Under SGD, where the rate is too large by a factor of ten at most, clipping the
+        gradient norm at the run's median helps, too.
     Source: Zhang et al., AutoTrainer, ICSE 2021; own condition on the level.
     """
     chance = reading.chance_loss(evidence)
@@ -148,7 +149,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
         yet.
     What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted. Silent on losses
         that go below zero, such as a policy's: they have no floor to fall to.
-    Fix: clip the gradient norm at the run's median, or lower the learning rate.
+    Fix: the lower learning rate that is named; under SGD clipping the gradient norm at the run's median helps, too.
     Source: own; the log's trial imagenet-D-fail. The factor 2 is that of PyTorch Lightning's spike detection.
     """
     windows = _windows(evidence)
