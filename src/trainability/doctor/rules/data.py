@@ -351,10 +351,16 @@ def input_scale(evidence: Evidence) -> list[Finding]:
             ),
             cause="images are not normalised, or with another data set's statistics",
             remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set"
-            + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if len(means) == len(stds) == 1 and stds[0] > 0 else ""),
+            + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
             source="preflight-ml",
         )
     ]
+
+
+def _is_grey(evidence: Evidence) -> bool:
+    """Whether inputs are images of one channel, whose mean and deviation are those of all values; not so of a table's columns."""
+    shapes = evidence.data.train.shapes if evidence.data is not None else ()
+    return bool(shapes) and all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
 
 
 def _largest_update(evidence: Evidence) -> float:
