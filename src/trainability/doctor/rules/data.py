@@ -358,7 +358,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
 
 
 def _is_grey(evidence: Evidence) -> bool:
-    """Whether inputs are images of one channel, whose mean and deviation are those of all values; not so of a table's columns."""
+    """Whether inputs are images of one channel: mean and deviation of all values are not those of a table's columns."""
     shapes = evidence.data.train.shapes if evidence.data is not None else ()
     return bool(shapes) and all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
 
