@@ -215,7 +215,11 @@ def test_a_function_that_is_not_finite_is_named_with_its_line() -> None:
         return F.cross_entropy(m(batch[0]), batch[1]) + (m(batch[0]) - m(batch[0])).square().sum(dim=1).sqrt().mean()
 
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    weights, state = [p.detach().clone() for p in model.parameters()], torch.get_rng_state()
     finding = _found(_checked(model, optimizer, loss_fn=None, training_step=loss), "not_finite", "exploding_gradient")
+    assert all(torch.equal(p, kept) for p, kept in zip(model.parameters(), weights, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.is_anomaly_enabled()
     assert "1e-8 under the square root" in finding.remedy
     assert re.search(r"test_remedies\.py:\d+, .*sqrt\(\)", finding.remedy)
 

@@ -301,9 +301,12 @@ def _located(setup: Setup, evidence: Evidence) -> Rehearsal | None:
     if not at_probe and rehearsal.ended_by != "not finite" and all(map(math.isfinite, norms)):
         return None
     steps, seconds = len(rehearsal.steps) + 1, setup.rehearse_seconds / 2
-    found = first_nonfinite(
-        setup.model, setup.optimizer, setup.train_loader, max_steps=steps, seconds=seconds, **_loop_of(setup)
-    )
+    try:
+        found = first_nonfinite(
+            setup.model, setup.optimizer, setup.train_loader, max_steps=steps, seconds=seconds, **_loop_of(setup)
+        )
+    except Exception:  # what cannot be copied or watched is diagnosed without the line
+        return None
     return dataclasses.replace(rehearsal, nonfinite=found) if found is not None else None
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability.doctor.batches import tensors, to_device
-from trainability.doctor.measure.copies import copied, modules, optimizers, used_by
+from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.loop import Loop
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.rehearsed import NonFinite
@@ -56,16 +56,17 @@ def first_nonfinite(
         The function and its line in the program; None where none was found, or the loop's objects cannot be copied.
     """
     loop = {key: value for key, value in loop.items() if key != "planned_steps"}
-    own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
-    if isinstance(batches, Iterator) or any(id(i) in own for i in (*used_by(loop["step"]), *used_by(loop["training_step"]))):
+    step, training_step, scheduler = loop["step"], loop["training_step"], loop.pop("scheduler")
+    own, reached = {id(item) for item in (*modules(model), *optimizers(optimizer))}, [*used_by(step), *used_by(training_step)]
+    if isinstance(batches, Iterator) or any(id(item) in own for item in reached):
         return None
     deadline = time.monotonic() + seconds
     with randomness_restored(), generators_restored(batches), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
-        scheduler = loop.pop("scheduler")
-        stepped = Loop(*copied(model, optimizer, scheduler), **loop)
+        stepped = Loop(*copied(model, optimizer, scheduler), others=reached, **loop)
         again = itertools.chain.from_iterable(iter(batches) for _ in itertools.count())
-        with stepped.instrumented(), torch.autograd.set_detect_anomaly(True, check_nan=False):
+        guarded = put_back(*reached), variables_put_back(step, training_step)
+        with guarded[0], guarded[1], stepped.instrumented(), torch.autograd.set_detect_anomaly(True, check_nan=False):
             for number, batch in enumerate(itertools.islice(again, max_steps), start=1):
                 watch = _Watch()
                 with contextlib.suppress(RuntimeError, ValueError), watch:
