@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,14 +21,15 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.other_rates import rehearse_with_other_rates
+from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
-from trainability.prescribe.remedies import prescribed
+from trainability.prescribe.remedies import asks_for_a_rate, prescribed
 
 
 def check(
@@ -64,7 +68,7 @@ def check(
         num_classes: number of classes.
         clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
-        rehearse_seconds: time for the rehearsal; 0 or `None` leaves it out.
+        rehearse_seconds: time for the rehearsal, and as much again where its remedy is tried; 0 or `None` leaves it out.
 
     Returns:
         The diagnosis; print it, or pass it to `Monitor(..., before=...)`.
@@ -104,6 +108,7 @@ def check_setup(setup: Setup) -> Diagnosis:
 
 
 def _checked(setup: Setup) -> Diagnosis:
+    began = time.monotonic()
     first, train = _first_batch(setup)
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
@@ -122,6 +127,11 @@ def _checked(setup: Setup) -> Diagnosis:
         problems=tuple(problems),
     )
     diagnosis = diagnose(evidence)
+    if (located := _located(setup, evidence)) is not None:
+        evidence = dataclasses.replace(evidence, rehearsal=located)
+        diagnosis = diagnose(evidence)
+    if asks_for_a_rate(diagnosis) and (tried := _tried_rates(setup, evidence, began)) is not None:
+        diagnosis = diagnose(dataclasses.replace(evidence, rehearsal=tried))
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
 
 
@@ -266,24 +276,46 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
         problems.append("some steps of the loop: no optimizer was given (optimizer=)")
         return None
     try:
-        return rehearse_with_other_rates(
-            setup.model,
-            setup.optimizer,
-            train,
-            loss_fn=setup.loss,
-            training_step=setup.training_step,
-            step=setup.step,
-            scheduler=setup.scheduler,
-            clip=setup.clip,
-            planned_steps=setup.planned_steps,
-            seconds=setup.rehearse_seconds,
-        )
+        return rehearse_with_other_rates(setup.model, setup.optimizer, train, seconds=setup.rehearse_seconds, **_loop_of(setup))
     except Exception as error:
         if setup.step or setup.training_step:
             name = "step(model, optimizer, batch)" if setup.step else "training_step(model, batch)"
             raise ValueError(f"{name} failed: {one_line(error)}") from error
         problems.append(f"some steps of the loop: the rehearsal failed ({one_line(error)})")
         return None
+
+
+def _loop_of(setup: Setup) -> dict[str, Any]:
+    """What a rehearsal is told of the loop."""
+    names = ("training_step", "step", "scheduler", "clip", "planned_steps")
+    return {"loss_fn": setup.loss, **{name: getattr(setup, name) for name in names}}
+
+
+def _located(setup: Setup, evidence: Evidence) -> Rehearsal | None:
+    """The rehearsal with the function whose result was not finite; None where all were, or it was not found."""
+    rehearsal, probe = evidence.rehearsal, evidence.probe
+    if rehearsal is None or not setup.rehearse_seconds:
+        return None
+    norms = [step.gradient_norm for step in rehearsal.steps if step.gradient_norm is not None]
+    at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
+    if not at_probe and rehearsal.ended_by != "not finite" and all(map(math.isfinite, norms)):
+        return None
+    steps, seconds = len(rehearsal.steps) + 1, setup.rehearse_seconds / 2
+    try:
+        found = first_nonfinite(
+            setup.model, setup.optimizer, setup.train_loader, max_steps=steps, seconds=seconds, **_loop_of(setup)
+        )
+    except Exception:  # what cannot be copied or watched is diagnosed without the line
+        return None
+    return dataclasses.replace(rehearsal, nonfinite=found) if found is not None else None
+
+
+def _tried_rates(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:
+    """The rehearsal with rates that a remedy may propose, in what is left of twice its time."""
+    if not setup.rehearse_seconds or evidence.rehearsal is None:
+        return None
+    left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
+    return try_for_remedy(evidence, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup))
 
 
 def _settings(setup: Setup) -> OptimizerSettings | None:

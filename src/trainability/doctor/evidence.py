@@ -25,6 +25,8 @@ class OptimizerSettings:
     Attributes:
         name: class name of the optimizer, "SGD".
         lr: largest learning rate of its groups.
+        base_lr: rate that a scheduler starts from in that group (`initial_lr`); None without a scheduler.
+        num_rates: different learning rates among its groups.
         momentum: of the group with that rate; None if the optimizer has none.
         weight_decay: largest of its groups; None if it has none.
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
@@ -36,6 +38,8 @@ class OptimizerSettings:
 
     name: str
     lr: float
+    base_lr: float | None = None
+    num_rates: int = 1
     momentum: float | None = None
     weight_decay: float | None = None
     clip: float | None = None

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 
 
+def as_code(name: str) -> str:
+    """A module's or parameter's name as Python reaches it: `model.head[2].weight` of "head.2.weight"."""
+    return "model" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unreached:
     """A trainable parameter that the loss does not depend on, as far as gradients know.
@@ -30,6 +35,8 @@ class LossGraph:
             none of these.
         made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax";
             None if it is none of these.
+        made_at: where that function is called, as code: "model[5], a torch.nn.Softmax", "sigmoid() in Net.forward"; None if
+            not seen.
         num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
@@ -41,6 +48,7 @@ class LossGraph:
 
     takes: str | None = None
     made_by: str | None = None
+    made_at: str | None = None
     num_outputs: int | None = None
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0

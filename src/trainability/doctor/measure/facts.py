@@ -56,7 +56,9 @@ def look(
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         looks: dict[str, Callable[[], dict[str, Any]]] = {
-            "the graph of the loss": lambda: {"graph": loss_graph(loss, plain, optimizer, original=plain_module(model))},
+            "the graph of the loss": lambda: {
+                "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers)
+            },
             "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
+from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 
 # Functions that look something up: integers that they get are names, not numbers.
@@ -23,6 +24,7 @@ _ELEMENTWISE = frozenset(
     {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
+_BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -40,6 +42,7 @@ class ForwardPass(TorchFunctionMode):
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
+        makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
 
     def __init__(self, model: nn.Module, batch: Any) -> None:
@@ -59,11 +62,14 @@ class ForwardPass(TorchFunctionMode):
         self.distance: tuple[str, Tensor, Tensor] | None = None
         self._constant: dict[str, bool] = {}
         self._handles: list[Any] = []
+        self.makers: dict[int, tuple[Any, str]] = {}
+        self._running: list[tuple[str, nn.Module]] = []
 
     def __enter__(self) -> ForwardPass:
         self._handles = [self.model.register_forward_hook(self._on_output, with_kwargs=True)]
         for name, module in self.model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(self._on_return, always_call=True))
         super().__enter__()
         return self
 
@@ -79,9 +85,25 @@ class ForwardPass(TorchFunctionMode):
             self.output = first_tensor(output)
             self.returned = [tensor for _, tensor in tensors(output)]
 
+    def _on_return(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._running and self._running[-1][1] is module:
+            self._running.pop()
+
+    def _place(self, function: str) -> str:
+        """Where a function is called: the module that is nothing else, or the method that calls it."""
+        if not self._running:
+            return f"{function}() in the loss"
+        name, module = self._running[-1]
+        kind = type(module)
+        is_alone = (
+            name and not any(True for _ in module.children()) and kind.__module__.startswith("torch.nn.modules.activation")
+        )
+        return f"{as_code(name)}, a torch.nn.{kind.__name__}" if is_alone else f"{function}() in {kind.__name__}.forward"
+
     def _on_layer(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
+            self._running.append((name, module))
             own = any(p.dim() > 1 for p in module.parameters(recurse=False))
             # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
             has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
@@ -113,6 +135,8 @@ class ForwardPass(TorchFunctionMode):
             ):
                 self.distance = (name, a, b)
         result = func(*args, **kwargs)
+        if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
+            self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
             self._words.add(id(result))

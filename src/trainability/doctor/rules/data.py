@@ -100,7 +100,8 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                     seen=f"{split.nonfinite_fraction:.1%} of the {split.name} images hold NaN or infinity",
                     measurements=(Measurement(name="such images", value=split.nonfinite_fraction, threshold=0.0),),
                     cause="a division by a zero standard deviation, or a damaged file",
-                    remedy="find the first such image and what makes it; guard the division",
+                    remedy="fill them, x = torch.where(torch.isfinite(x), x, mean) with the mean of the column's or channel's "
+                    "finite values, or leave these examples out; where a division makes them, add 1e-8 below the line",
                     source="preflight-ml",
                 )
             ]
@@ -191,7 +192,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 Measurement(name="probe accuracy", value=data.class_signal_accuracy or 0.0),
             ),
             cause="labels do not belong to their images, or the images carry nothing",
-            remedy="look at ten images beside their labels, as the loader yields them",
+            remedy="index inputs and targets by one and the same order, and look at ten of both as the loader yields them",
             source="own",
         )
     ]
@@ -349,10 +350,17 @@ def input_scale(evidence: Evidence) -> list[Finding]:
                 Measurement(name="largest channel std", value=wide, threshold=10.0),
             ),
             cause="images are not normalised, or with another data set's statistics",
-            remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set",
+            remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set"
+            + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
             source="preflight-ml",
         )
     ]
+
+
+def _is_grey(evidence: Evidence) -> bool:
+    """Whether inputs are images of one channel: mean and deviation of all values are not those of a table's columns."""
+    shapes = evidence.data.train.shapes if evidence.data is not None else ()
+    return bool(shapes) and all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
 
 
 def _largest_update(evidence: Evidence) -> float:

@@ -3,7 +3,7 @@
 import math
 
 from trainability.doctor.evidence import Evidence, ProbeResult
-from trainability.doctor.facts import Facts
+from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.rule import rule
@@ -22,6 +22,11 @@ _NOTHING_LEARNED = (
 
 def _facts(evidence: Evidence) -> Facts:
     return evidence.facts or Facts()
+
+
+def _where(graph: LossGraph | None, made: str | None) -> str:
+    """The call to change, where it was seen."""
+    return graph.made_at if graph is not None and graph.made_at else f"the {made} behind the last layer"
 
 
 @rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
@@ -145,7 +150,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
                 *((Measurement(name="loss", value=loss, unit="nats"),) if loss is not None else ()),
             ),
             cause=f"{made} is applied in the model and {loss_of} again in the loss",
-            remedy=f"remove the {made} at the end of the model; this loss takes logits",
+            remedy=f"remove {_where(graph, made)}: this loss takes logits",
             source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
         )
     ]
@@ -188,7 +193,7 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
                 ),
             ),
             cause="the last layer has an activation, as the hidden ones do",
-            remedy=f"remove the {graph.made_by} behind the last layer",
+            remedy=f"remove {_where(graph, graph.made_by)}: the last layer's outputs are the logits",
             source="PyTorch, torch.nn.CrossEntropyLoss",
         )
     ]
@@ -231,7 +236,7 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
             seen=f"{share:.0%} of the targets are outside the range of the {made} that makes the outputs",
             measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.05),),
             cause=f"the model ends in {made}, and the targets are not scaled to its range",
-            remedy=f"remove the {made} behind the last layer, or scale the targets into its range",
+            remedy=f"remove {_where(facts.graph, made)}; or scale the targets into its range",
             source="own",
         )
     ]

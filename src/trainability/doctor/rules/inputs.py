@@ -178,7 +178,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
                 Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
             ),
             cause="a placeholder, such as zeros_like, is handed over in place of the data",
-            remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
+            remedy=f"hand {name or 'the model'} the data of the batch in place of that constant; a decoder gets the target "
+            "shifted by one, torch.cat([start, target[:, :-1]], dim=1)",
             source="own",
             layers=facts.constant_inputs,
         )
@@ -244,10 +245,17 @@ def target_scale(evidence: Evidence) -> list[Finding]:
                 Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
             ),
             cause="targets are not normalised",
-            remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
+            remedy=f"train on {_standardised(evidence)}, measured on the training set, and undo it where predictions are read",
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _standardised(evidence: Evidence) -> str:
+    train = evidence.data.train if evidence.data is not None else None
+    if train is None or train.target_mean is None or not train.target_variance:
+        return "(target - mean) / std"
+    return f"(target - {train.target_mean:.3g}) / {math.sqrt(train.target_variance):.3g}"
 
 
 @rule(severities=("error",), verdict="broken data", explains=("overfit",))

@@ -4,7 +4,7 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.facts import HEAVY_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
@@ -182,7 +182,7 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every
         layer by as much, and with it all gradients: the vanishing gradient is then what follows.
     What fools it: nets whose layers are normalised do not care about the scale of their weights; those that learn are silent.
-    Fix: divide the weight decay by ten.
+    Fix: a tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
     Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.
     """
     settings = evidence.optimizer
@@ -206,10 +206,23 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
                 Measurement(name="weight decay", value=settings.weight_decay),
             ),
             cause="weight decay pulls faster than the gradient pushes",
-            remedy=f"{settings.name}(..., weight_decay={settings.weight_decay / 10:.1g})",
+            remedy=f"{settings.name}(..., weight_decay={_decay(evidence, settings):.1g}) in place of {settings.weight_decay:g}",
             source="own; Decoupled Weight Decay Regularization, ICLR 2019",
         )
     ]
+
+
+def _decay(evidence: Evidence, settings: OptimizerSettings) -> float:
+    """A tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
+
+    Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides the decay that is part of the
+    gradient by the gradient's size, so that there only the tenth is known.
+    """
+    decay, steps = (settings.weight_decay or 0.0) / 10, settings.planned_steps or reading.num_steps(evidence)
+    if reading.is_adaptive(evidence) and settings.name != "AdamW":
+        return decay
+    rate = settings.lr / (1 - min(settings.momentum or 0.0, 0.999))
+    return min(decay, 0.4 / (steps * rate)) if steps and rate else decay
 
 
 @rule(severities=("hint",), predicts=True)

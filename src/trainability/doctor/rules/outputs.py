@@ -5,6 +5,7 @@ import math
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.rule import rule
 
 
@@ -138,7 +139,7 @@ def constant_output(evidence: Evidence) -> list[Finding]:
             seen=f"logits differ between examples by {share:.1e} of their size",
             measurements=(Measurement(name="spread over examples / rms", value=share, threshold=1e-3),),
             cause="biases drown a signal that the layers have shrunk, or the input is constant",
-            remedy="initialise biases with zero and weights with std sqrt(2 / fan_in)",
+            remedy=drawn_for_signal(evidence, probe.layers),
             source="DeepDiagnosis, ICSE 2022; own threshold",
         )
     ]

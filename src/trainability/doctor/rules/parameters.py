@@ -2,10 +2,11 @@
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.facts import Facts, LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
 _SYMPTOMS = (
     "plateau",
@@ -194,15 +195,31 @@ def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
         return "no_gradient", "the loss does not depend on it", f"use the result of {layer.name} in forward, or delete it"
     if layer.gradient_rms == 0.0:
         if layer.output_gradient_rms:
-            return "zero_input", "the input of the layer is zero", f"look at what goes into {layer.name}"
-        return "zero_gradient", "nothing comes back through what follows", f"look at what follows {layer.name}"
+            return "zero_input", "the input of the layer is zero", _with_input(layer)
+        return "zero_gradient", "nothing comes back through what follows", _after(evidence, layer)
     if evidence.steps and evidence.steps[-1].lr == 0.0:
         return "lr_zero", "the learning rate is 0", "a schedule that does not end at 0 before the run does"
     return (
         "gradient_lost",
         "the gradient is there after backward and gone, or too small for the number format, at the step",
-        "no zero_grad and no clipping to nothing between backward and step; weights in float32",
+        larger_steps(evidence)
+        if steps_round_to_nothing(evidence)
+        else "no zero_grad and no clipping to nothing between backward and step; weights in float32",
     )
+
+
+def _with_input(layer: LayerStats) -> str:
+    """What gives a layer an input that is not zero."""
+    if layer.kind == "attention":
+        return f"invert the mask of {layer.name}: True in key_padding_mask and attn_mask means that a key is ignored"
+    return f"look at what goes into {layer.name}"
+
+
+def _after(evidence: Evidence, layer: LayerStats) -> str:
+    """What lets a gradient through again: a first step that was far too large has killed or saturated the units behind."""
+    if replaced_at_first(evidence):
+        return smaller_steps(evidence)
+    return f"look at what follows {layer.name}"
 
 
 @rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter"))
@@ -245,7 +262,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
-            remedy="take the cut away between parameter and loss"
+            remedy=f"remove the detach(), .data, no_grad(), item() or argmax between {next(iter(names), 'it')} and the loss"
             if reason == "detached"
             else "use it in forward, or delete it",
             source="own; torchtest 2 names such parameters, without the reason",
@@ -280,7 +297,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             seen=f"all units of {names[0]} have the same weights and the same gradient",
             measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
             cause="weights start at one constant",
-            remedy=f"draw them at random: torch.nn.init.kaiming_normal_(model.{names[0]}.weight)",
+            remedy=f"draw them at random: torch.nn.init.kaiming_normal_({as_code(names[0])}.weight)",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )

@@ -6,6 +6,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import larger_steps
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
 LONGEST_ACCUMULATION = 16
@@ -104,14 +105,15 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     Why: no rounding makes a gradient of a loss exactly zero in every parameter. It was cleared after backward, or no path leads
         from the loss to the weights, or every path is cut (all units dead).
     What fools it: the first step of some penalties; hence three steps.
-    Fix: call zero_grad() before backward() and not between backward() and step(); look for .detach(), .item(), argmax or
-        torch.no_grad() between the model and the loss.
+    Fix: optimizer.zero_grad(), loss.backward(), optimizer.step(), each once a step and in this order; no .detach(), .item(),
+        argmax or torch.no_grad() between the model and the loss.
     Source: own count.
     """
     rehearsal = _stepped(evidence)
     norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps] if rehearsal is not None else []
     if len(norms) < 3 or any(norms):
         return []
+    reached = evidence.facts is not None and bool(evidence.facts.num_gradients) and not evidence.facts.no_weight_moves
     return [
         Finding(
             rule="zero_gradient",
@@ -119,7 +121,8 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"the gradient is exactly zero at each of {len(norms)} rehearsed steps",
             measurements=(Measurement(name="largest gradient norm", value=0.0, threshold=0.0),),
             cause="gradients are cleared between backward and step, or no path leads from the loss to the weights",
-            remedy="call zero_grad() before backward(), not after it; look for .detach() or no_grad() before the loss",
+            remedy="optimizer.zero_grad(), loss.backward(), optimizer.step(): each once a step, in this order"
+            + ("" if reached else "; and no detach(), no_grad() or argmax between the model and the loss"),
             source="own; counted in the rehearsal",
         )
     ]
@@ -129,11 +132,12 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
 _UNMOVED = {
     "without_gradient": (
         "no gradient reaches them: forward does not use them, or their output is cut off",
-        "use them in forward, or remove them",
+        "let the loss that their optimizer steps on reach them: no detach(), .data, no_grad() or argmax on the way; and use "
+        "them in forward, or remove them",
     ),
     "rounding": (
         "their steps are smaller than their number format resolves",
-        "raise the learning rate, or start from weights whose gradients do not vanish",
+        "",
     ),
     "with_gradient": (
         "the optimizers that step do not hold them, or the steps are too small for their number format",
@@ -187,7 +191,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
                 Measurement(name="parameters", value=float(rehearsal.num_parameters)),
             ),
             cause=cause,
-            remedy=remedy,
+            remedy=remedy or larger_steps(evidence),
             source="SageMaker Debugger; own, counted in the rehearsal",
             layers=concerned,
         )
@@ -314,6 +318,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
         return []
     if not (math.isfinite(task.floor) and task.chance > 0 and task.floor > CAPPED_SHARE * task.chance):
         return []
+    graph = evidence.facts.graph if evidence.facts is not None else None
+    at = graph.made_at if graph is not None and graph.made_at else "the last activation of the model"
     return [
         Finding(
             rule="capped_loss",
@@ -325,7 +331,7 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss of the best constant answer", value=task.chance),
             ),
             cause=f"the last function of the model limits what {task.loss} gets",
-            remedy="remove the last activation of the model, or scale the targets into its range",
+            remedy=f"remove {at}; or scale the targets into its range",
             source="docs/theory.md, section 5; computed in the rehearsal",
         )
     ]

@@ -19,6 +19,7 @@ from trainability.doctor.outlook import (
     judge_rehearsal,
     sentence,
 )
+from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.tested import tried_verdict, with_outcomes
 from trainability.doctor.theory.band import (
@@ -80,6 +81,7 @@ def diagnose(*parts: Part) -> Diagnosis:
     experiments = evidence.experiments if not evidence.steps else None
     if experiments is not None:
         causes = with_outcomes(causes, experiments, [name for name, rule in RULES.items() if rule.predicts])
+        causes = advised(causes, evidence)
     verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
     if experiments is not None and (tried := tried_verdict(verdict, experiments)) is not None:
         verdict, reason, remaining = *tried, None
