@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -47,4 +48,8 @@ def facts_of(
     try:
         return look(model, part, forward, optimizer=optimizer)
     except Exception as error:
-        return Facts(notes=(f"certain facts: {type(error).__name__}: {error}",))
+        failed = error
+    with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
+        whole = to_device(batch, parameter.device) if parameter is not None else batch
+        return look(model, whole, forward, optimizer=optimizer)
+    return Facts(notes=(f"certain facts: {type(failed).__name__}: {failed}",))

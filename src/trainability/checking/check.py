@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainability.checking.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
-from trainability.doctor.audit_results import DataAudit, MetricAudit
+from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
 from trainability.doctor.batches import first_examples, first_tensor, tensors, to_device
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
@@ -22,6 +22,7 @@ from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
@@ -108,12 +109,14 @@ def _checked(setup: Setup) -> Diagnosis:
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
+    relation = _relation(train, problems)
     rehearsal = _rehearsed(setup, train, problems)
     facts = _facts(setup, first)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
+        relation=relation,
         facts=facts,
         metric=metric,
         num_classes=setup.num_classes,
@@ -255,6 +258,14 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited, redraw=True)
     except Exception as error:
         problems.append(_note_or_raise(setup, "data", "a loader failed", error))
+        return None
+
+
+def _relation(train: Iterable[Any], problems: list[str]) -> Relation | None:
+    try:
+        return read_relation(train)
+    except Exception as error:
+        problems.append(f"targets against inputs: {one_line(error)}")
         return None
 
 

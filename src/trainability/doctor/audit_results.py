@@ -165,6 +165,19 @@ class DataAudit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Relation:
+    """Inputs beside their own targets, against inputs beside shuffled ones.
+
+    Attributes:
+        num_examples: of the training loader that were compared.
+        z: the strongest relation found, in standard deviations of the shuffled ones above their mean.
+    """
+
+    num_examples: int
+    z: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerForm:
     """Shape of a model's outputs and targets, in which a metric is asked.
 

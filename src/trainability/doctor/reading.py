@@ -13,6 +13,7 @@ from trainability.doctor.layer_table import field_of, number_of
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
 LEARNED_SHARE = 0.25  # of the way from chance to zero: a loss that stays below it has learned
 WINDOW_STEPS = 20
+BLOWN_UP = 2.0  # mean of the first five losses over the first: more than batches differ by themselves
 # Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
 PLATEAU_IMAGES_PER_CLASS = 0.3
 
@@ -85,6 +86,8 @@ def has_learned(evidence: Evidence) -> bool:
     if recent is None or len(steps) < 2 * WINDOW_STEPS:
         return False
     first = loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:5])
+    if started_at_zero(evidence) and first > BLOWN_UP * abs(steps[0].loss):
+        first = loss_divisor(evidence) * steps[0].loss  # coming back from where the first steps threw it is no learning
     chance = chance_loss(evidence)
     if chance is None:
         return recent < LEARNED * first

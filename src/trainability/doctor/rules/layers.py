@@ -56,6 +56,7 @@ def saturation(evidence: Evidence) -> list[Finding]:
         "zero_gradient",
         "flat_loss",
         "unmoved_parameter",
+        "untrained_parameter",
         "update_ratio",
     ),
     predicts=True,

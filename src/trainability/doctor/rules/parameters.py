@@ -1,5 +1,7 @@
 """Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
 
+import statistics
+
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, LossGraph
@@ -146,7 +148,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
         arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
-        severity = "hint" if spare or arrived else "error" if severe else "warning"
+        # Where those that move hardly move either, the steps are too small: update_ratio says so.
+        rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
+        severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
         found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity))
     if frozen:
         found.append(
