@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from trainability.checking.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
-from trainability.doctor.batches import first_examples, first_tensor, tensors, to_device
+from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
@@ -27,6 +28,8 @@ from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, prob
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.prescribe.remedies import prescribed
+
+_PAIRS, _MOST_BATCHES = 256, 16  # examples, and batches, in which pairs are compared
 
 
 def check(
@@ -111,7 +114,7 @@ def _checked(setup: Setup) -> Diagnosis:
     data = _audited(setup, first, train, problems)
     relation = _relation(train, problems)
     rehearsal = _rehearsed(setup, train, problems)
-    facts = _facts(setup, first)
+    facts = _facts(setup, first, train)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
@@ -128,13 +131,16 @@ def _checked(setup: Setup) -> Diagnosis:
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
 
 
-def _facts(setup: Setup, first: Any) -> Facts | None:
+def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts; None where the loop is known as a whole only, or has several models."""
     model = setup.whole_model
     if model is None or (setup.training_step is None and setup.loss is None):
         return None
-    optimizer = setup.single_optimizer
-    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer)
+    optimizer, more = setup.single_optimizer, ()
+    if setup.training_step is not None and isinstance(first, tuple | list) and len(first) > 1:  # a loss of pairs, perhaps
+        wanted = -(-_PAIRS // max(batch_size(first) or _PAIRS, 1))
+        more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
+    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
 
 
 def _metric(

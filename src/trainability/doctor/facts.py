@@ -65,6 +65,25 @@ class Stacked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pulls:
+    """What a loss of pairs does to them before the first step, and how far apart their inputs are.
+
+    Attributes:
+        num_pulled: pairs whose embeddings the loss pulls together.
+        num_pushed: pairs that it pushes apart.
+        apart_pulled: mean distance of the inputs of the former, in standard deviations of a feature.
+        apart_pushed: the same of the latter.
+        z: how far the former are further apart than the latter, in standard errors of the difference.
+    """
+
+    num_pulled: int
+    num_pushed: int
+    apart_pulled: float
+    apart_pushed: float
+    z: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What one forward pass and its graph show of a program. A field that was not looked at is None or empty.
 
@@ -111,6 +130,8 @@ class Facts:
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
+        prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
+        pulls: which examples the loss pulls together; None where it compares none.
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
         low_precision: the format of the parameters, where it is float16 or bfloat16.
@@ -154,6 +175,8 @@ class Facts:
     has_nonlinearity: bool | None = None
     loss: float | None = None
     negated_task: str | None = None
+    prefers_wrong: tuple[float, float] | None = None
+    pulls: Pulls | None = None
     task_loss: str | None = None
     task_form: str | None = None
     low_precision: str | None = None

@@ -32,10 +32,24 @@ def chance_loss(evidence: Evidence) -> float | None:
 
     What chance costs in other kinds of task (sequences, several labels, regression) is in `doctor/tasks.py`: `Kind.chance`.
     """
-    if evidence.probe is not None and evidence.probe.cross_entropy is None:
-        return None
-    classes = num_classes(evidence)
+    if evidence.probe is not None and evidence.probe.cross_entropy is not None:
+        classes = num_classes(evidence)
+    else:
+        classes = (num_classes(evidence) if evidence.probe is None else None) or _classes_of_the_loss(evidence)
     return math.log(classes) if classes is not None and classes > 1 else None
+
+
+def _classes_of_the_loss(evidence: Evidence) -> int | None:
+    """Width of the log-softmax that the loss is made of, where the first loss watched is about its logarithm.
+
+    Near ln C at the start nothing is divided, summed or added to: the loss is the mean cross-entropy of an untrained net.
+    """
+    graph = evidence.facts.graph if evidence.facts is not None else None
+    if graph is None or graph.num_outputs is None or graph.num_outputs < 2 or "log_softmax" not in (graph.takes, graph.made_by):
+        return None
+    first = evidence.steps[0].loss if started_at_zero(evidence) else evidence.facts.loss if evidence.facts is not None else None
+    chance = math.log(graph.num_outputs)
+    return graph.num_outputs if first is not None and 0.85 * chance <= first <= 1.5 * chance else None
 
 
 def finite_steps(evidence: Evidence) -> list[StepRecord]:

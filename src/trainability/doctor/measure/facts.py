@@ -19,6 +19,8 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import evaluation_noise, leakage, sees_later
+from trainability.doctor.measure.preferred import prefers_wrong
+from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
@@ -31,7 +33,13 @@ _SAME = 1e-4
 
 
 def look(
-    model: nn.Module, batch: Any, forward: Forward, *, optimizer: torch.optim.Optimizer | None = None, at_start: bool = True
+    model: nn.Module,
+    batch: Any,
+    forward: Forward,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    at_start: bool = True,
+    wide: Any = None,
 ) -> Facts:
     """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
@@ -41,6 +49,7 @@ def look(
         forward: of (model, batch), the loss: one number.
         optimizer: over its parameters; None leaves out what is about it.
         at_start: whether the weights are as initialised.
+        wide: several batches joined, for what needs many examples; None takes `batch`.
 
     Returns:
         The facts; `diagnose(Evidence(facts=...))` reads them. What fails is named in their `notes`.
@@ -65,6 +74,8 @@ def look(
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
             "tokens that see later ones": lambda: _tokens(seen),
+            "what the loss prefers": lambda: {"prefers_wrong": prefers_wrong(plain, batch, forward, seen)},
+            "pairs that the loss pulls together": lambda: {"pulls": pulls(plain, batch if wide is None else wide, forward)},
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)

@@ -125,7 +125,9 @@ def _alike_by_name(inputs: Tensor) -> Tensor | None:
     """How many whole-numbered columns two examples agree in: categories say by being equal, not by being large."""
     if inputs.dim() != 2:
         return None
-    columns = [c for c in inputs.double().T[:_MOST_CLASSES] if bool((c == c.round()).all()) and len(c.unique()) >= _FEWEST_NAMES]
+    columns = [
+        c for c in inputs.double().T[:_MOST_CLASSES] if bool((c == c.round()).all()) and len(c.unique()) >= _FEWEST_NAMES
+    ]
     if not columns:
         return None
     alike = sum((c[:, None] == c[None]).float() for c in columns)

@@ -187,7 +187,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         if relation.z >= RELATED or _carries_over(evidence):
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
-        measured = Measurement(name="relation above shuffled ones", value=relation.z, unit="standard deviations", threshold=RELATED)
+        measured = Measurement(
+            name="relation above shuffled ones", value=relation.z, unit="standard deviations", threshold=RELATED
+        )
     else:
         if data is None or data.class_signal_z is None or data.class_signal_z >= 2 or reading.has_learned(evidence):
             return []

@@ -112,7 +112,11 @@ def _finite_or_infinite(ratio: float | None) -> float:
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output"), predicts=True)
+@rule(
+    severities=("warning", "hint"),
+    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output"),
+    predicts=True,
+)
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
