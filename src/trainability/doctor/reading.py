@@ -173,6 +173,15 @@ def is_adaptive(evidence: Evidence) -> bool:
     return optimizer_name(evidence) not in (None, "SGD")
 
 
+_CLASSES = {"linear": "Linear", "conv": "Conv", "conv_transpose": "ConvTranspose", "norm": "norm", "embedding": "Embedding"}
+
+
+def called(layer: LayerStats) -> str:
+    """A layer's name as a sentence says it: what is only a number, as in a `Sequential`, with the kind of layer."""
+    is_number = layer.name.replace(".", "").isdigit()
+    return f"{layer.name} ({_CLASSES.get(layer.kind, layer.kind)})" if is_number else layer.name
+
+
 def names(layers: list[LayerStats]) -> tuple[str, ...]:
     """Names of layers."""
     return tuple(layer.name for layer in layers)

@@ -63,7 +63,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="exploding_gradient",
             severity="hint" if _stood(evidence) and not _stopped(evidence) else "error",
-            seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
+            seen=f"one step moves {reading.called(worst)} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
             remedy=smaller_steps(evidence, divisor),
@@ -148,7 +148,9 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
             rule="vanishing_gradient",
             code="vanishing_gradient.everywhere" if together else "vanishing_gradient.first_layers",
             severity="hint" if adaptive else "warning",
-            seen="the gradient is tiny in every layer" if together else f"the gradient fades towards {layers[0].name}",
+            seen="the gradient is tiny in every layer"
+            if together
+            else f"the gradient fades towards {reading.called(layers[0])}",
             measurements=(
                 Measurement(name="largest gradient over weight", value=max(ratios), threshold=1e-5),
                 Measurement(name="first over last layer", value=first / last if last else math.nan, threshold=1e-3),
@@ -183,7 +185,7 @@ def underflow(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="underflow",
             severity="warning",
-            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {worst.name} to zero",
+            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {reading.called(worst)} to zero",
             measurements=(
                 Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
             ),

@@ -35,7 +35,8 @@ def saturation(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="saturation",
             severity="hint" if is_answer or reading.has_learned(evidence) else "warning",
-            seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {worst.name} are saturated",
+            seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {reading.called(worst)} are "
+            "saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),
             cause="weights or inputs too large for the activation",
             remedy="initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`) and normalise the input",
@@ -92,7 +93,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
             rule="dead_units",
             code=f"dead_units.{word}",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
-            seen=f"{share:.0%} of the units of {worst.name} are zero on every example",
+            seen=f"{share:.0%} of the units of {reading.called(worst)} are zero on every example",
             measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
             cause=cause,
             remedy=remedy,
@@ -234,7 +235,7 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
             Finding(
                 rule="activation_scale",
                 severity="hint",
-                seen=f"the output of {layer.name} has rms {measured:.3g}, random weights would give {predicted:.3g}",
+                seen=f"the output of {reading.called(layer)} has rms {measured:.3g}, random weights would give {predicted:.3g}",
                 measurements=(
                     Measurement(name="measured over predicted", value=measured / predicted, threshold=4.0),
                     Measurement(name="predicted rms", value=predicted),

@@ -16,9 +16,7 @@ def larger_rate(factor: float) -> str:
     """Propose a higher learning rate: by the factor that is needed, or by `MOST_AT_ONCE` where that is more."""
     if factor <= MOST_AT_ONCE:
         return f"multiply the learning rate by {factor:.0f}"
-    return (
-        f"multiply the learning rate by {MOST_AT_ONCE:.0f} and look again; {factor:.0e} in all brings updates to the usual size"
-    )
+    return f"multiply the learning rate by {MOST_AT_ONCE:.0f} and look again; it may take {factor:,.0f} times today's in all"
 
 
 def smaller_steps(evidence: Evidence, divisor: float = 10.0) -> str:
