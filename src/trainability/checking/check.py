@@ -19,6 +19,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.opponents import same_aim
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates
 from trainability.doctor.measure.probe import probe, probe_step
@@ -134,6 +135,8 @@ def _checked(setup: Setup) -> Diagnosis:
 def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts; None where the loop is known as a whole only, or has several models."""
     model = setup.whole_model
+    if setup.step is not None and len(modules(setup.model)) > 1:
+        return _facts_of_opponents(setup, train)
     if model is None or (setup.training_step is None and setup.loss is None):
         return None
     optimizer, more = setup.single_optimizer, ()
@@ -141,6 +144,18 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
         wanted = -(-_PAIRS // max(batch_size(first) or _PAIRS, 1))
         more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
     return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
+
+
+def _facts_of_opponents(setup: Setup, train: Iterable[Any]) -> Facts | None:
+    assert setup.step is not None
+    try:
+        found = same_aim(setup.model, setup.optimizer, setup.step, train)
+    except Exception as error:
+        return Facts(notes=(f"models against each other: {one_line(error)}",))
+    if found is None:
+        return None
+    names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
+    return Facts(same_aim=(names[found[0]], names[found[1]]))
 
 
 def _metric(

@@ -171,10 +171,12 @@ class Relation:
     Attributes:
         num_examples: of the training loader that were compared.
         z: the strongest relation found, in standard deviations of the shuffled ones above their mean.
+        categories: columns of whole numbers that say something by being equal and nothing by being large.
     """
 
     num_examples: int
     z: float
+    categories: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,6 +100,7 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input.
+        zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
         number_layer: the layer that gets them.
         input_mean: of the model's first input, where it is floating-point.
@@ -132,6 +133,11 @@ class Facts:
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         pulls: which examples the loss pulls together; None where it compares none.
+        same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
+            answers; () if there are none.
+        softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
+            an example; None where they are not divided.
+        looks_up: whether anything is looked up by a number (embedding, one-hot).
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
         low_precision: the format of the parameters, where it is float16 or bfloat16.
@@ -152,6 +158,7 @@ class Facts:
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
+    zeros_beside_state: tuple[str, ...] = ()
     numbers_for_words: float | None = None
     number_layer: str | None = None
     input_mean: float | None = None
@@ -177,6 +184,9 @@ class Facts:
     negated_task: str | None = None
     prefers_wrong: tuple[float, float] | None = None
     pulls: Pulls | None = None
+    same_aim: tuple[str, ...] = ()
+    softened: tuple[float, float] | None = None
+    looks_up: bool = False
     task_loss: str | None = None
     task_form: str | None = None
     low_precision: str | None = None

@@ -13,7 +13,8 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 FEWEST_EXAMPLES = 100
 _MOST_EXAMPLES = 600
 _FEWEST_WORDS = 5  # of an example that is nothing but names: what two or three of them mean together is not seen one by one
-_FEWEST_NAMES = 8
+_FEWEST_NAMES, _MANY_NAMES = 8, 64
+_SURE, _NONE = 8.0, 3.5  # standard deviations
 _SHUFFLES = 99
 _MOST_COLUMNS = 256
 _MOST_CLASSES = 64
@@ -90,7 +91,24 @@ def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
     if (alike := _alike_by_name(inputs)) is not None:
         agree = answers @ answers.T
         scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
-    return Relation(num_examples=len(inputs), z=max(scores))
+    return Relation(num_examples=len(inputs), z=max(scores), categories=_categories(inputs, answers, apart, orders))
+
+
+def _categories(inputs: Tensor, answers: Tensor, apart: Tensor, orders: list[Tensor]) -> tuple[int, ...]:
+    if inputs.dim() != 2 or not inputs.is_floating_point():
+        return ()
+    found, agree = [], answers @ answers.T
+    for place, column in enumerate(inputs.double().T[:_MOST_CLASSES]):
+        kinds = len(column.unique())
+        if not bool((column == column.round()).all()) or not _MANY_NAMES <= kinds < len(column):
+            continue
+        equal = (column[:, None] == column[None]).float().fill_diagonal_(0.0)
+        by_name = _score([float((equal * agree[o][:, o]).sum()) for o in (slice(None), *orders)])
+        distances = _centred_distances(_standardised(column[:, None].float()))
+        by_size = _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)])
+        if by_name > _SURE and by_size < _NONE:
+            found.append(place)
+    return tuple(found)
 
 
 def _score(values: list[float]) -> float:

@@ -33,7 +33,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
         whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
         answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
-        loss is below zero and a hundred times as large as at first, and falls ever faster. A warning with code `pairs`: the
+        loss is below zero and a hundred times as large as at first, and falls ever faster. Code `together`: the losses of
+        two models that play against each other want the same of what the one says to what the other makes. A warning with code
+        `pairs`: the
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
@@ -46,7 +48,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     facts = evidence.facts or Facts()
     raw = facts.task_loss == "nll_loss" and facts.task_form in ("probabilities", "values", "nonnegative", "tanh")
     if facts.negated_task is None and not raw:
-        return _against_answers(facts) or _uphill(evidence) or _endless(evidence) or _against_pairs(facts)
+        return (
+            _against_answers(facts) or _uphill(evidence) or _endless(evidence) or _with_one_aim(facts) or _against_pairs(facts)
+        )
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
     return [
         Finding(
@@ -114,6 +118,25 @@ def _endless(evidence: Evidence) -> list[Finding]:
                 )
             ]
     return []
+
+
+def _with_one_aim(facts: Facts) -> list[Finding]:
+    """A generator that is trained to be found out."""
+    if not facts.same_aim:
+        return []
+    judge, maker = facts.same_aim
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.together",
+            severity="error",
+            seen=f"the loss of {maker} wants the same answers of {judge} to what {maker} makes as the loss of {judge} does",
+            measurements=(Measurement(name="losses of two that agree", value=2.0, threshold=1.0),),
+            cause=f"the target or the sign in the loss of {maker} is that of {judge}'s loss: nothing is played against",
+            remedy=f"in the loss of {maker} the opposite target for what it makes (ones, where {judge} is given zeros)",
+            source="Goodfellow et al., Generative Adversarial Nets, 2014; signs of gradients compared over eight steps",
+        )
+    ]
 
 
 def _against_pairs(facts: Facts) -> list[Finding]:
