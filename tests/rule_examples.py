@@ -15,7 +15,7 @@ from trainability.doctor.audit_results import (
 )
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
-from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
+from trainability.doctor.facts import Facts, LossGraph, Pulls, Stacked, Unreached
 from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.processes import Comparison, Processes
@@ -188,6 +188,10 @@ def unmoved(num: int) -> Evidence:
 def fact(**fields) -> Evidence:
     """Certain facts of a program whose outputs have rms 1."""
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
+
+
+def pulled(z: float) -> Pulls:
+    return Pulls(num_pulled=60, num_pushed=60, apart_pulled=1.2, apart_pushed=1.0, z=z)
 
 
 def graph(takes: str | None = None, made_by: str | None = None, *, swapped: bool = False, **fields) -> Evidence:
@@ -397,6 +401,7 @@ EXAMPLES: dict[str, Example] = {
         {
             "error": fact(constant_inputs=("dec",), zero_gradient=("dec.weight",)),
             "warning": fact(constant_inputs=("dec",), zero_gradient=("enc.weight",)),
+            "hint": fact(zeros_beside_state=("dec",)),
         },
         near=fact(zero_gradient=("dec.weight",)),
     ),
@@ -428,7 +433,7 @@ EXAMPLES: dict[str, Example] = {
         near=graph("distance", "sigmoid", target_outside_unit=0.04),
     ),
     "wrong_sign": Example(
-        {"error": fact(loss=-2.3, negated_task="cross_entropy")},
+        {"error": fact(loss=-2.3, negated_task="cross_entropy"), "warning": fact(pulls=pulled(4.1))},
         near=fact(task_loss="nll_loss", task_form="log_probabilities"),
     ),
     "linear_stack": Example(
@@ -505,7 +510,10 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(steps=steps([x / 2.05 for x in FALLING]), num_classes=10),
     ),
     "loss_at_start": Example(
-        {"hint": Evidence(probe=probed(cross_entropy=4.61, loss=4.61))},
+        {
+            "warning": Evidence(probe=probed(cross_entropy=20.1 * CHANCE, loss=20.1 * CHANCE)),
+            "hint": Evidence(probe=probed(cross_entropy=4.61, loss=4.61)),
+        },
         near=Evidence(probe=probed(cross_entropy=4.6, loss=4.6)),
     ),
     # outputs

@@ -171,7 +171,7 @@ class Relation:
     Attributes:
         num_examples: of the training loader that were compared.
         z: the strongest relation found, in standard deviations of the shuffled ones above their mean.
-        categories: columns of whole numbers that say something by being equal and nothing by being large.
+        categories: columns of whole numbers that say more than twice as much by being equal as by being large.
     """
 
     num_examples: int

@@ -35,7 +35,8 @@ def prefers_wrong(
     form = output_form(output)
     for right, wrong in _answers(output.detach(), targets[0]):
         undecided = (right + wrong) / 2
-        shaped = [_shaped(answer, form, _dim_of_classes(output, targets[0])) for answer in (right, undecided, wrong)]
+        dim = None if targets[0].is_floating_point() else _dim_of_classes(output, targets[0])
+        shaped = [_shaped(answer, form, dim) for answer in (right, undecided, wrong)]
         losses = [_loss_of(model, batch, forward, answer) for answer in shaped]
         if any(loss is None for loss in losses):
             continue
@@ -87,10 +88,10 @@ def _answers(output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield y, 2 * y.mean(dim=0, keepdim=True) - y
 
 
-def _shaped(answer: Tensor, form: str, dim: int) -> Tensor:
-    """In the form of the model's own outputs."""
+def _shaped(answer: Tensor, form: str, dim: int | None) -> Tensor:
+    """In the form of the model's own outputs; `dim` is that of the classes, None for marks and values."""
     if form == "log_probabilities":
-        return torch.log_softmax(answer, dim=dim)
+        return F.logsigmoid(answer) if dim is None else torch.log_softmax(answer, dim=dim)
     if form == "probabilities":
-        return torch.softmax(answer, dim=dim) if answer.dim() > 1 and answer.shape[dim] > 1 and dim == 1 else answer.sigmoid()
+        return answer.sigmoid() if dim is None else torch.softmax(answer, dim=dim)
     return answer.tanh() if form == "tanh" else answer

@@ -14,7 +14,7 @@ FEWEST_EXAMPLES = 100
 _MOST_EXAMPLES = 600
 _FEWEST_WORDS = 5  # of an example that is nothing but names: what two or three of them mean together is not seen one by one
 _FEWEST_NAMES, _MANY_NAMES = 8, 64
-_SURE, _NONE = 8.0, 3.5  # standard deviations
+_SURE = 8.0  # standard deviations
 _SHUFFLES = 99
 _MOST_COLUMNS = 256
 _MOST_CLASSES = 64
@@ -106,7 +106,7 @@ def _categories(inputs: Tensor, answers: Tensor, apart: Tensor, orders: list[Ten
         by_name = _score([float((equal * agree[o][:, o]).sum()) for o in (slice(None), *orders)])
         distances = _centred_distances(_standardised(column[:, None].float()))
         by_size = _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)])
-        if by_name > _SURE and by_size < _NONE:
+        if by_name > max(_SURE, 2 * by_size):
             found.append(place)
     return tuple(found)
 
@@ -184,7 +184,7 @@ def _standardised(columns: Tensor) -> Tensor:
     spread = columns.std(dim=0, correction=0)
     kept = spread > 1e-6 * columns.abs().amax(dim=0).clamp(min=1e-12)
     columns = columns[:, kept]
-    return (columns - columns.mean(dim=0)) / columns.std(dim=0, correction=0).clamp(min=1e-12)
+    return (columns - columns.mean(dim=0)) / spread[kept]
 
 
 def _centred_distances(columns: Tensor) -> Tensor:

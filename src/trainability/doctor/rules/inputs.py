@@ -128,8 +128,8 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
     Fires: a tensor of the batch holds whole numbers that are not negative, per example and position, over a span above 256 that
         at least half of the positions share; the model makes floats of it, and looks nothing up by it (embedding, one-hot,
         indexing). Floating-point tensors count before recurrent and attention layers only. Code `column`: of a table, examples
-        with the same whole number in a column have targets alike, by 8 standard deviations, those with numbers near each other
-        do not, and nothing is looked up.
+        with the same whole number in a column have targets alike, by 8 standard deviations and twice what distances between the
+        numbers tell, and nothing is looked up.
     Why: word 7,000 is not a thousand times word 7. As a number it drowns every other input and saturates the layer behind it.
     What fools it: integers that are quantities, all of one range, such as counts per hour.
     Fix: torch.nn.Embedding(number of words, width) as the first layer, on integers.
@@ -164,8 +164,8 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
             rule="numbers_for_words",
             code="numbers_for_words.column",
             severity="warning",
-            seen=f"whole numbers in column {columns} of the inputs tell the target where they are equal, and not where they "
-            "are near each other; nothing looks them up",
+            seen=f"whole numbers in column {columns} of the inputs tell the target by being equal, not by being large, and "
+            "nothing looks them up",
             measurements=(Measurement(name="such columns", value=float(len(relation.categories)), threshold=0.0),),
             cause="numbers of categories go into a layer as quantities",
             remedy=f"torch.nn.Embedding(number of categories, width) for column {columns}, beside the other inputs",
