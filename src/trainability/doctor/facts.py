@@ -34,6 +34,7 @@ class LossGraph:
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
         outside: the model's trainable parameters that are not in the graph.
+        over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
@@ -45,6 +46,7 @@ class LossGraph:
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
+    over_batch: bool = False
     swapped: bool = False
     has_opaque_parts: bool = False
 
@@ -71,7 +73,8 @@ class Pulls:
     Attributes:
         num_pulled: pairs whose embeddings the loss pulls together.
         num_pushed: pairs that it pushes apart.
-        apart_pulled: mean distance of the inputs of the former, in standard deviations of a feature.
+        apart_pulled: mean distance of the inputs of the former, in standard deviations of a feature; of any two examples, where
+            the loss pulls nothing together.
         apart_pushed: the same of the latter.
         z: how far the former are further apart than the latter, in standard errors of the difference.
     """

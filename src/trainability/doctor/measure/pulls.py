@@ -15,6 +15,7 @@ from trainability.doctor.measure.graph import leaves_of
 
 _FEWEST = 12  # pairs of either kind
 _MOST_CALLS = 4
+_FEW = 0.1  # share of the pairs
 _ACTIVE = 0.8  # share of the pairs that must have a gradient: a loss of the hardest pairs alone chooses by distance
 
 
@@ -48,22 +49,24 @@ def pulls(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -
         ga, gb = (g if g is not None else torch.zeros_like(points[0]) for g in (gradients[a], gradients[b]))
         along.append(((gb - ga) * (points[b] - points[a]).detach()).sum(dim=1))
         apart.append((rows[b] - rows[a]).square().mean(dim=1).sqrt())
-    return _compared(along, apart)
+    return _compared(along, apart, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt())
 
 
-def _compared(along: list[Tensor], apart: list[Tensor]) -> Pulls | None:
+def _compared(along: list[Tensor], apart: list[Tensor], others: Tensor) -> Pulls | None:
     # Of a triplet the third pair, of the two that are compared with the first, moves only by what the others do.
     used = [(pull, far) for pull, far in zip(along, apart, strict=True)]
     used = used[:2] if len(used) == 3 else used
     pull, far = torch.cat([p for p, _ in used]), torch.cat([f for _, f in used])
     active = pull != 0
     pulled, pushed = far[pull > 0].double(), far[pull < 0].double()
+    if len(pulled) < _FEW * len(pull):  # nothing is pulled together: are those nearer that are pushed apart than others are?
+        pulled = others.double()
     if float(active.float().mean()) < _ACTIVE or min(len(pulled), len(pushed)) < _FEWEST:
         return None
     spread = math.sqrt(float(pulled.var()) / len(pulled) + float(pushed.var()) / len(pushed))
     gap = float(pulled.mean() - pushed.mean())
     return Pulls(
-        num_pulled=len(pulled),
+        num_pulled=int((pull > 0).sum()),
         num_pushed=len(pushed),
         apart_pulled=float(pulled.mean()),
         apart_pushed=float(pushed.mean()),

@@ -56,10 +56,11 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
 def misread_logits(evidence: Evidence) -> list[Finding]:
-    """The loss reads the logits of a sequence in another layout than the model writes them.
+    """The loss reads the logits in another layout than the model writes them.
 
     Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
-        length), which is no transpose.
+        length), which is no transpose. Code `over_batch`: the softmax of the loss runs over the examples (dim=0) of outputs of
+        shape (batch, classes).
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -67,6 +68,8 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, `torch.nn.CrossEntropyLoss` (shape) and `torch.Tensor.view`; own check.
     """
     facts = _facts(evidence)
+    if facts.graph is not None and facts.graph.over_batch:
+        return [_over_batch(facts)]
     if not facts.misread_logits:
         return []
     return [
@@ -80,6 +83,20 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
             source="PyTorch, torch.nn.CrossEntropyLoss",
         )
     ]
+
+
+def _over_batch(facts: Facts) -> Finding:
+    """Examples compete for a class, in place of classes for an example."""
+    return Finding(
+        rule="misread_logits",
+        code="misread_logits.over_batch",
+        severity="error",
+        seen=f"softmax runs over the examples of the batch: outputs have shape {facts.output_shape}, and dim=0 is the batch",
+        measurements=(Measurement(name="dimension of the softmax", value=0.0, threshold=1.0),),
+        cause="dim=0 in softmax or log_softmax: the probabilities of a class sum to 1 over the batch",
+        remedy="dim=1 (or -1) in softmax and log_softmax; cross_entropy takes logits and needs neither",
+        source="PyTorch, torch.nn.functional.log_softmax; read off the graph of the loss",
+    )
 
 
 @rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "unreachable_target", "exploding_gradient"))

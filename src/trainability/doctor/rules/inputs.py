@@ -8,6 +8,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
+TINY_TARGETS = 1e-4
 _SYMPTOMS = (
     "plateau",
     "oscillation",
@@ -273,10 +274,10 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
     explains=(*_SYMPTOMS, "exploding_gradient", "not_finite", "clipping", "loss_at_start", "gain_budget_high"),
 )
 def target_scale(evidence: Evidence) -> list[Finding]:
-    """Targets are far larger than anything that the model puts out.
+    """Targets are far larger or smaller than anything that the model puts out.
 
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
-        difference. A warning from 1,000 times, an error from 10,000 times.
+        difference. A warning from 1,000 times, an error from 10,000 times. Code `small`: their rms is 1e-4 or less, a warning.
     Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
         error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
     What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
@@ -286,6 +287,8 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     facts = _facts(evidence)
     if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
         return []
+    if 0 < facts.target_rms <= TINY_TARGETS:
+        return [_tiny_targets(facts)]
     ratio = facts.target_rms / max(facts.output_rms, 1.0)
     if not ratio >= 100 or math.isinf(ratio):
         return []
@@ -303,6 +306,20 @@ def target_scale(evidence: Evidence) -> list[Finding]:
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _tiny_targets(facts: Facts) -> Finding:
+    """Targets of which any output near zero makes a small loss."""
+    return Finding(
+        rule="target_scale",
+        code="target_scale.small",
+        severity="warning",
+        seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
+        measurements=(Measurement(name="rms of the targets", value=facts.target_rms or 0.0, threshold=TINY_TARGETS),),
+        cause="targets are not normalised: steps of a usual size are larger than what is to be learned",
+        remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
+        source="Efficient BackProp, 1998; own limits",
+    )
 
 
 @rule(severities=("error",), verdict="broken data", explains=("overfit",))

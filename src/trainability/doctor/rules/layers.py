@@ -4,12 +4,14 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.facts import HEAVY_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
+
+STRONG_DECAY, OUTPULLED = 0.05, 3.0
 
 
 @rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
@@ -180,16 +182,19 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     """Weight decay has shrunk the weights to a small part of what they were.
 
     Fires: under weight decay, the typical layer's weight is below a twentieth of what it was at the first sampled step, and the
-        loss is not below chance.
+        loss is not below chance. Before a run (code `outpulled`): a decay of 0.05 or more pulls at the typical weight three
+        times as hard as the first gradient, and the rehearsed loss falls by less than a tenth.
     Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every
         layer by as much, and with it all gradients: the vanishing gradient is then what follows.
     What fools it: nets whose layers are normalised do not care about the scale of their weights; those that learn are silent.
     Fix: divide the weight decay by ten.
     Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.
     """
-    settings = evidence.optimizer
-    if settings is None or not settings.weight_decay or len(evidence.samples) < 2 or reading.has_learned(evidence):
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    if settings is None or not settings.weight_decay or reading.has_learned(evidence):
         return []
+    if len(evidence.samples) < 2:
+        return _outpulled(evidence, settings)
     first = {s.name: s.weight_rms for s in evidence.samples[0].layers if s.kind != "norm"}
     shrunk = [
         (s.weight_rms or 0.0) / before
@@ -209,6 +214,37 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
             ),
             cause="weight decay pulls faster than the gradient pushes",
             remedy=f"{settings.name}(..., weight_decay={settings.weight_decay / 10:.1g})",
+            source="own; Decoupled Weight Decay Regularization, ICLR 2019",
+        )
+    ]
+
+
+def _outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
+    """What decay pulls against what the gradient pulls, before the first step."""
+    probe, decay = evidence.probe, settings.weight_decay or 0.0
+    tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
+    if probe is None or not probe.at_start or decay < STRONG_DECAY or not tried or tried[-1] < 0.9 * tried[0]:
+        return []
+    # Adam's step is about the rate for each element; decoupled decay stands beside it, and not in the gradient.
+    pulls = [
+        decay * s.weight_rms / (1.0 if settings.name == "AdamW" else s.gradient_rms)
+        for s in probe.layers
+        if s.kind != "norm" and s.weight_rms and s.gradient_rms
+    ]
+    if not pulls or statistics.median(pulls) < OUTPULLED:
+        return []
+    return [
+        Finding(
+            rule="weights_decayed",
+            code="weights_decayed.outpulled",
+            severity="warning",
+            seen=f"weight decay pulls {statistics.median(pulls):.2g} times as hard at the typical weight as the loss does",
+            measurements=(
+                Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=OUTPULLED),
+                Measurement(name="weight decay", value=decay, threshold=STRONG_DECAY),
+            ),
+            cause="weight decay pulls faster than the gradient pushes",
+            remedy=f"{settings.name}(..., weight_decay={min(decay / 10, decay / statistics.median(pulls) / 10):.1g})",
             source="own; Decoupled Weight Decay Regularization, ICLR 2019",
         )
     ]

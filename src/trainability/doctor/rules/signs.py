@@ -3,7 +3,7 @@
 import math
 
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts
+from trainability.doctor.facts import Facts, Pulls
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.rule import rule
@@ -139,6 +139,18 @@ def _with_one_aim(facts: Facts) -> list[Finding]:
     ]
 
 
+def _seen_of_pairs(pulls: Pulls) -> str:
+    if pulls.num_pulled < pulls.num_pushed / 10:
+        return (
+            f"the loss pushes {pulls.num_pushed} pairs apart and pulls {pulls.num_pulled} together; inputs of the former are "
+            f"{pulls.apart_pushed:.2f} apart, those of any two examples {pulls.apart_pulled:.2f}"
+        )
+    return (
+        f"the {pulls.num_pulled} pairs that the loss pulls together have inputs {pulls.apart_pulled:.2f} apart, the "
+        f"{pulls.num_pushed} that it pushes apart {pulls.apart_pushed:.2f}"
+    )
+
+
 def _against_pairs(facts: Facts) -> list[Finding]:
     """A loss of pairs that takes the like for the unlike."""
     pulls = facts.pulls
@@ -149,8 +161,7 @@ def _against_pairs(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.pairs",
             severity="warning",
-            seen=f"the {pulls.num_pulled} pairs that the loss pulls together have inputs {pulls.apart_pulled:.2f} apart, the "
-            f"{pulls.num_pushed} that it pushes apart {pulls.apart_pushed:.2f}",
+            seen=_seen_of_pairs(pulls),
             measurements=(
                 Measurement(name="difference", value=pulls.z, unit="standard errors", threshold=FURTHER_APART),
                 Measurement(name="distance of the pairs pulled together", value=pulls.apart_pulled),
