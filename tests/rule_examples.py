@@ -238,6 +238,14 @@ def rehearsed(
     return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
 
 
+STILL = tuple(Observation(step=5 * i, loss=2.3) for i in range(7))
+
+
+def clipped(threshold: float) -> ProbeResult:
+    """A gradient of norm 1, and a threshold for it."""
+    return probed(gradient_norm=1.0, optimizer=dataclasses.replace(SGD, clip=threshold))
+
+
 def told(error: float, counted: float, **fields) -> Evidence:
     """An evaluation of 1,000 examples whose error is told and counted."""
     seen = Evaluation(step=100, split="validation", top1_error=error, counted_error=counted, num_examples=1000, **fields)
@@ -597,7 +605,13 @@ EXAMPLES: dict[str, Example] = {
     ),
     # clip
     "clip_dropped": Example({"error": clipped_then_not(5), "warning": clipped_then_not(5, loss=1.0)}, near=clipped_then_not(4)),
-    "clipping": Example({"hint": mostly_clipped(95)}, near=mostly_clipped(94)),
+    "clipping": Example(
+        {
+            "warning": rehearsed(reference=STILL).merge(Evidence(probe=clipped(0.009))),
+            "hint": mostly_clipped(95),
+        },
+        near=mostly_clipped(94),
+    ),
     # start
     "gain_budget_low": Example(
         {
