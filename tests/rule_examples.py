@@ -238,6 +238,11 @@ def rehearsed(
     return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
 
 
+def spread(last: float) -> tuple[Observation, ...]:
+    """Outputs of rms 1 that differ by 0.1 between examples, and then by `last`."""
+    return tuple(Observation(step=s, loss=1.0, output_rms=1.0, output_spread=x) for s, x in ((0, 0.1), (60, last)))
+
+
 STILL = tuple(Observation(step=5 * i, loss=2.3) for i in range(7))
 
 
@@ -526,6 +531,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     # outputs
     "batch_leakage": Example({"warning": Evidence(probe=probed(leakage=1.1e-3))}, near=Evidence(probe=probed(leakage=0.9e-3))),
+    "collapsed_output": Example(
+        {"warning": rehearsed(60, reference=spread(0.009))},
+        near=rehearsed(60, reference=spread(0.011)),
+    ),
     "cannot_overfit": Example(
         {"warning": Evidence(probe=probed(overfit_loss=1.21, overfit_steps=100))},
         near=Evidence(probe=probed(overfit_loss=1.19, overfit_steps=100)),
