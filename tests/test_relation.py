@@ -60,6 +60,8 @@ def categories() -> tuple[Tensor, Tensor]:
 
 KINDS = {
     "an exclusive or": exclusive_or,
+    "numbers, one each": lambda: (drawn(N, 6), drawn(N, 6)[:, 0].sin()),
+    "a fast wave of two coordinates": lambda: (whole(64, N, 2) / 64, torch.sin(whole(64, N, 2) / 4).prod(dim=1)),
     "a product": lambda: (drawn(N, 6), drawn(N, 6)[:, :2].prod(dim=1, keepdim=True)),
     "a frequency in any phase": frequencies,
     "a shape anywhere": shapes_anywhere,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.facts import Facts, Stacked, Unreached
+from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
@@ -75,7 +76,7 @@ def look(
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
             "tokens that see later ones": lambda: _tokens(seen),
             "what the loss prefers": lambda: {"prefers_wrong": prefers_wrong(plain, batch, forward, seen)},
-            "pairs that the loss pulls together": lambda: {"pulls": pulls(plain, batch if wide is None else wide, forward)},
+            "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
@@ -85,6 +86,13 @@ def look(
             except Exception as error:  # one question that fails leaves the others
                 notes.append(f"{name}: {type(error).__name__}: {error}")
     return replace(facts, notes=tuple(notes))
+
+
+def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:
+    if wide is not None:
+        with contextlib.suppress(Exception):  # a state of the batch's own size
+            return pulls(model, wide, forward)
+    return pulls(model, batch, forward)
 
 
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:

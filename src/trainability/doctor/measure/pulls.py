@@ -87,7 +87,7 @@ def _calls(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) 
 
     handles = [module.register_forward_pre_hook(hook(name)) for name, module in model.named_modules()]
     try:
-        with torch.no_grad():
+        with torch.enable_grad():  # a loss may differentiate by itself
             forward(model, batch)
     finally:
         for handle in handles:

@@ -15,7 +15,9 @@ _MOST_EXAMPLES = 600
 _FEWEST_WORDS = 5  # of an example that is nothing but names: what two or three of them mean together is not seen one by one
 _FEWEST_NAMES, _MANY_NAMES = 8, 64
 _SURE = 8.0  # standard deviations
+_MOST_VALUES = 40_000_000
 _SHUFFLES = 99
+_FEW_COLUMNS, _NEIGHBOURS = 16, 3
 _MOST_COLUMNS = 256
 _MOST_CLASSES = 64
 _MOST_PLACES = 4096  # of one-hot words: places times words
@@ -38,7 +40,10 @@ def read_relation(batches: Iterable[Any]) -> Relation | None:
             if found is None:
                 return None
             pairs.append(found)
-            if sum(len(target) for _, target in pairs) >= _MOST_EXAMPLES:
+            wanted = min(_MOST_EXAMPLES, _MOST_VALUES // max(found[0][0].numel(), 1))
+            if wanted < FEWEST_EXAMPLES:  # images so large that as many do not fit
+                return None
+            if sum(len(target) for _, target in pairs) >= wanted:
                 break
     if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
         return None
@@ -60,7 +65,7 @@ def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
     """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
 
     Each is computed on several views of the inputs (values, word counts, words by place, spectra) and compared with the same
-    under 99 shuffles of the targets; of columns that hold categories also how far examples of one category agree.
+    under 99 shuffles of the targets; so is how far neighbours agree, and examples of one category.
 
     Args:
         inputs: (examples, ...).
@@ -81,15 +86,17 @@ def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
         return None
     rng = torch.Generator().manual_seed(0)
     orders = [torch.randperm(len(inputs), generator=rng) for _ in range(_SHUFFLES)]
-    apart = _centred_distances(answers)
+    apart, agree = _centred_distances(answers), answers @ answers.T
     scores = []
     for view in views:
         distances = _centred_distances(view)
         scores.append(_score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)]))
         bent = torch.cat([view, _standardised(view.square())], dim=1)
         scores.append(_score([float((bent.T @ answers[o]).abs().max()) for o in (slice(None), *orders)]))
+        if view.shape[1] <= _FEW_COLUMNS:  # what varies fast over a few columns is alike in neighbours alone
+            near = torch.cdist(view, view).fill_diagonal_(torch.inf).topk(_NEIGHBOURS, largest=False).indices
+            scores.append(_score([float((agree[o][:, o].gather(1, near)).sum()) for o in (slice(None), *orders)]))
     if (alike := _alike_by_name(inputs)) is not None:
-        agree = answers @ answers.T
         scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
     return Relation(num_examples=len(inputs), z=max(scores), categories=_categories(inputs, answers, apart, orders))
 
@@ -173,7 +180,7 @@ def _columns_of_targets(targets: Tensor) -> Tensor:
     y = targets.float().nan_to_num(0.0, 0.0, 0.0)
     if y.dim() >= 3 and min(y.shape[-2:]) > 4:
         y = nn.functional.adaptive_avg_pool2d(y, 4)
-    return _narrowed(y.flatten(1), _MOST_CLASSES)
+    return _narrowed(y.reshape(len(y), -1), _MOST_CLASSES)
 
 
 def _narrowed(flat: Tensor, columns: int = _MOST_COLUMNS) -> Tensor:
