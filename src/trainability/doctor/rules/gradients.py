@@ -50,6 +50,8 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
+    if reading.started_at_zero(evidence) and not math.isfinite(evidence.steps[0].loss):
+        return []  # no step was made yet: what is not finite did not come from one
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
     began = _at_the_beginning(evidence) if _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
