@@ -240,7 +240,7 @@ def rehearsed(
 
 def spread(last: float) -> tuple[Observation, ...]:
     """Outputs of rms 1 that differ by 0.1 between examples, and then by `last`."""
-    return tuple(Observation(step=s, loss=1.0, output_rms=1.0, output_spread=x) for s, x in ((0, 0.1), (60, last)))
+    return tuple(Observation(step=s, loss=x * x, output_rms=1.0, output_spread=x) for s, x in ((0, 0.1), (60, last)))
 
 
 STILL = tuple(Observation(step=5 * i, loss=2.3) for i in range(7))

@@ -151,7 +151,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
     """Training makes the outputs of all examples alike.
 
     Fires: in 50 rehearsed steps and more, under a loss of an unknown kind, the standard deviation of the outputs over the
-        examples of a fixed batch falls below a tenth of what it was, and below a fifth of the outputs' rms.
+        examples of a fixed batch falls below a tenth of what it was, and below a fifth of the outputs' rms; and so does the
+        loss, below a tenth.
     Why: a loss that is lowest where every output is the same is met by a constant, and falls to it without anything learned:
         pairs that are only pulled together, a target that the model makes itself. Of 66 sound programs the spread of none fell
         below three tenths.
@@ -169,7 +170,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
     if not first.output_spread or last.output_spread is None or not last.output_rms:
         return []
     share = last.output_spread / first.output_spread
-    if share >= COLLAPSED or last.output_spread >= 0.2 * last.output_rms:
+    # A loss that such outputs do not meet is left again: a codebook is first used at one place.
+    if share >= COLLAPSED or last.output_spread >= 0.2 * last.output_rms or not 0 <= last.loss < COLLAPSED * first.loss:
         return []
     return [
         Finding(
