@@ -250,7 +250,7 @@ def test_slow_start_says_how_many_steps_are_left():
 
 def test_findings_come_worst_first():
     settings = dataclasses.replace(SGD, unmanaged=("head.weight",))
-    evidence = dataclasses.replace(fires("loss_at_start"), metric=metric(0.0), optimizer=settings)
+    evidence = dataclasses.replace(EXAMPLES["loss_at_start"].fires["hint"], metric=metric(0.0), optimizer=settings)
     assert rules_of(diagnose(evidence)) == ["metric_wrong", "untrained_parameter", "loss_at_start"]
 
 

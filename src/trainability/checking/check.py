@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,22 +15,26 @@ from torch import Tensor, nn
 from trainability.checking.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
-from trainability.doctor.audit_results import DataAudit, MetricAudit
-from trainability.doctor.batches import first_examples, first_tensor, tensors, to_device
+from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
+from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.nonfinite import first_nonfinite
+from trainability.doctor.measure.opponents import same_aim
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.prescribe.remedies import asks_for_a_rate, prescribed
+
+_PAIRS, _MOST_BATCHES = 256, 16  # examples, and batches, in which pairs are compared
 
 
 def check(
@@ -113,12 +118,14 @@ def _checked(setup: Setup) -> Diagnosis:
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
+    relation = _relation(train, problems)
     rehearsal = _rehearsed(setup, train, problems)
-    facts = _facts(setup, first)
+    facts = _facts(setup, first, train)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
+        relation=relation,
         facts=facts,
         metric=metric,
         num_classes=setup.num_classes,
@@ -135,13 +142,30 @@ def _checked(setup: Setup) -> Diagnosis:
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
 
 
-def _facts(setup: Setup, first: Any) -> Facts | None:
+def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts; None where the loop is known as a whole only, or has several models."""
     model = setup.whole_model
+    if setup.step is not None and len(modules(setup.model)) > 1:
+        return _facts_of_opponents(setup, train)
     if model is None or (setup.training_step is None and setup.loss is None):
         return None
-    optimizer = setup.single_optimizer
-    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer)
+    optimizer, more = setup.single_optimizer, ()
+    if setup.training_step is not None and isinstance(first, tuple | list) and len(first) > 1:  # a loss of pairs, perhaps
+        wanted = -(-_PAIRS // max(batch_size(first) or _PAIRS, 1))
+        more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
+    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
+
+
+def _facts_of_opponents(setup: Setup, train: Iterable[Any]) -> Facts | None:
+    assert setup.step is not None
+    try:
+        found = same_aim(setup.model, setup.optimizer, setup.step, train)
+    except Exception as error:
+        return Facts(notes=(f"models against each other: {one_line(error)}",))
+    if found is None:
+        return None
+    names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
+    return Facts(same_aim=(names[found[0]], names[found[1]]))
 
 
 def _metric(
@@ -265,6 +289,14 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return audit_data(train, setup.val_loader, num_classes=setup.num_classes, max_images=audited, redraw=True)
     except Exception as error:
         problems.append(_note_or_raise(setup, "data", "a loader failed", error))
+        return None
+
+
+def _relation(train: Iterable[Any], problems: list[str]) -> Relation | None:
+    try:
+        return read_relation(train)
+    except Exception as error:
+        problems.append(f"targets against inputs: {one_line(error)}")
         return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainability.doctor import joining
-from trainability.doctor.audit_results import DataAudit, MetricAudit
+from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
 from trainability.doctor.experimented import Experiments
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
@@ -220,6 +220,7 @@ class Evidence:
         evaluations: in order of step.
         data: the data audit.
         metric: the metric audit.
+        relation: whether training targets have to do with their inputs.
         facts: what is certain of the program, from one pass on one batch; of a Monitor, from its first step.
         num_classes: classes of the task.
         optimizer: settings of the optimizer.
@@ -235,6 +236,7 @@ class Evidence:
     evaluations: tuple[Evaluation, ...] = ()
     data: DataAudit | None = None
     metric: MetricAudit | None = None
+    relation: Relation | None = None
     facts: Facts | None = None
     num_classes: int | None = None
     optimizer: OptimizerSettings | None = None
@@ -279,6 +281,7 @@ class Evidence:
             evaluations=joining.joined_evaluations(self.evaluations, other.evaluations),
             data=other.data or self.data,
             metric=other.metric or self.metric,
+            relation=other.relation or self.relation,
             facts=joining.joined_facts(self.facts, other.facts),
             num_classes=self.num_classes if other.num_classes is None else other.num_classes,
             optimizer=joining.joined_settings(self._settings, other.optimizer),

@@ -89,6 +89,7 @@ def loss_graph(
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
+        over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn)),
         swapped=_is_swapped(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
@@ -150,6 +151,15 @@ def _head(root: Any) -> tuple[str | None, Any, int | None]:
         return made_by is None, row[0] == "nll" and made_by == "log_softmax"
 
     return min(found, key=place)
+
+
+def _runs_over_batch(node: Any) -> bool:
+    """Whether a softmax over the first of two dimensions makes what goes into the loss; a square of all pairs may mean it."""
+    metadata, dim = getattr(node, "_input_metadata", None), getattr(node, "_saved_dim", None)
+    if "oftmax" not in _name(node) or not metadata or dim is None:
+        return False
+    shape = tuple(metadata[0].shape)
+    return len(shape) == 2 and shape[0] != shape[1] and min(shape) > 1 and dim in (0, 2**64 - 2)
 
 
 def _is_swapped(root: Any) -> bool:

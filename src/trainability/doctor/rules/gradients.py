@@ -35,6 +35,7 @@ def _is_matrix(layer: LayerStats) -> bool:
         "update_ratio",
         "loss_at_start",
         "dead_units",
+        "untrained_parameter",
         "prediction_collapse",
     ),
     predicts=True,
@@ -54,6 +55,8 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         gradient norm; draw recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
+    if reading.started_at_zero(evidence) and not math.isfinite(evidence.steps[0].loss):
+        return []  # no step was made yet: what is not finite did not come from one
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
     began = first_layers(evidence) if _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
@@ -67,7 +70,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="exploding_gradient",
             severity="hint" if _stood(evidence) and not _stopped(evidence) else "error",
-            seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
+            seen=f"one step moves {reading.called(worst)} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
             remedy=(None if math.isfinite(ratio) else kept_finite(evidence))
@@ -109,7 +112,11 @@ def _finite_or_infinite(ratio: float | None) -> float:
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"), predicts=True)
+@rule(
+    severities=("warning", "hint"),
+    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output"),
+    predicts=True,
+)
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
@@ -141,7 +148,9 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
             rule="vanishing_gradient",
             code="vanishing_gradient.everywhere" if together else "vanishing_gradient.first_layers",
             severity="hint" if adaptive else "warning",
-            seen="the gradient is tiny in every layer" if together else f"the gradient fades towards {layers[0].name}",
+            seen="the gradient is tiny in every layer"
+            if together
+            else f"the gradient fades towards {reading.called(layers[0])}",
             measurements=(
                 Measurement(name="largest gradient over weight", value=max(ratios), threshold=1e-5),
                 Measurement(name="first over last layer", value=first / last if last else math.nan, threshold=1e-3),
@@ -175,7 +184,7 @@ def underflow(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="underflow",
             severity="warning",
-            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {worst.name} to zero",
+            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {reading.called(worst)} to zero",
             measurements=(
                 Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
             ),

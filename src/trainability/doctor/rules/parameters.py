@@ -1,5 +1,8 @@
 """Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
 
+import statistics
+from collections.abc import Sequence
+
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, LossGraph, as_code
@@ -146,9 +149,15 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
+        # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
+        spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
         arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
-        severity = "hint" if spare or arrived else "error" if severe else "warning"
-        found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity))
+        # Where those that move hardly move either, the steps are too small: update_ratio says so.
+        rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
+        severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
+        found.append(
+            _untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity, shown=[reading.called(s) for s in still])
+        )
     if frozen:
         found.append(
             _untrained(
@@ -164,14 +173,22 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
 
 
 def _untrained(
-    word: str, names: tuple[str, ...], count: int, *, cause: str, remedy: str, severity: Severity = "warning"
+    word: str,
+    names: tuple[str, ...],
+    count: int,
+    *,
+    cause: str,
+    remedy: str,
+    severity: Severity = "warning",
+    shown: Sequence[str] = (),
 ) -> Finding:
+    shown = shown or names
     unit = "sampled steps without a change" if word not in ("unmanaged", "frozen") else "such parameters"
     return Finding(
         rule="untrained_parameter",
         code=f"untrained_parameter.{word}",
         severity=severity,
-        seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} will not be trained",
+        seen=f"{', '.join(shown[:4])}{' and more' if len(shown) > 4 else ''} will not be trained",
         measurements=(Measurement(name=unit, value=float(count), threshold=0.0),),
         cause=cause,
         remedy=remedy,

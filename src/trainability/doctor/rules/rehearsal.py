@@ -2,6 +2,7 @@
 
 import math
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
@@ -12,6 +13,8 @@ from trainability.doctor.rules.smaller_steps import larger_steps
 LONGEST_ACCUMULATION = 16
 DEAD_RATE = 1e-3
 CAPPED_SHARE = 0.1
+# A divisor of the logits that is large, a difference of logits that tells no classes apart, and one that does.
+SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
 
 
@@ -304,7 +307,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
     """The model's last function limits its outputs, so that the loss cannot come near zero.
 
     Fires: the outputs come from a softmax, sigmoid, tanh or ReLU, and the lowest loss that such outputs can reach on these
-        targets is more than a tenth of what the best constant answer costs.
+        targets is more than a tenth of what the best constant answer costs. Code `temperature`: the logits are divided by 20 or
+        more on their way to cross-entropy, differ by less than 0.1 then, and the loss has fallen by less than 2 %.
     Why: both are computed: the floor from the range of the outputs, the other from the targets. The function is read off the
         graph of the backward pass, the loss is recognised by computing it anew.
     What fools it: targets that a bounded output is meant to clip.
@@ -313,6 +317,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, section 5; own computation.
     """
     rehearsal = evidence.rehearsal
+    if (found := _softened(evidence)) is not None:
+        return [found]
     task = rehearsal.task if rehearsal is not None else None
     if task is None or task.floor is None or task.chance is None or task.form == "values":
         return []
@@ -335,3 +341,30 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
             source="docs/theory.md, section 5; computed in the rehearsal",
         )
     ]
+
+
+def _softened(evidence: Evidence) -> Finding | None:
+    """Logits that are divided until no class can be told from another."""
+    softened = evidence.facts.softened if evidence.facts is not None else None
+    if softened is None or softened[0] < SOFTENED or not softened[1] < NEARLY_ALIKE:
+        return None
+    rehearsal, recent = evidence.rehearsal, reading.recent_loss(evidence)
+    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
+    first, last = (evidence.steps[0].loss, recent) if recent is not None else (tried[0], tried[-1]) if tried else (0.0, 0.0)
+    if last < 0.98 * first:
+        return None
+    divisor, spread = softened
+    return Finding(
+        rule="capped_loss",
+        code="capped_loss.temperature",
+        severity="error",
+        seen=f"logits are divided by {divisor:g} before cross-entropy, and then differ by {spread:.2g} between classes: "
+        "every class is as likely as any other",
+        measurements=(
+            Measurement(name="divisor of the logits", value=divisor, threshold=SOFTENED),
+            Measurement(name="difference of the logits", value=spread, threshold=NEARLY_ALIKE),
+        ),
+        cause="the temperature is too large: no answer makes the loss small, and gradients shrink with it",
+        remedy=f"a temperature near {divisor * spread / LOGITS_APART:.1g}, so that logits differ by several units",
+        source="own; measured in one pass",
+    )
