@@ -30,7 +30,8 @@ from typing import Any
 from verdict_rehearsals import STEPS, rehearsal_of, task_of
 from verdicts import LEARNED, RUNS, end_loss, rows, share_learned
 
-from trainability.doctor.outlook import VERDICTS, Outlook, judge_rehearsal
+from trainability.doctor.outlook import Outlook, judge_rehearsal
+from trainability.doctor.outlook_limits import VERDICTS
 from trainability.doctor.rules.verdict import diagnose
 
 FRESH = 1000  # seeds from here on were drawn after the thresholds were set

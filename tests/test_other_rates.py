@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.other_rates import looks_ahead, next_scale, plan_scale, reach, trials
-from trainability.doctor.outlook import judge_rehearsal, sentence, wanted_scale
+from trainability.doctor.outlook import judge_rehearsal, wanted_scale
+from trainability.doctor.outlook_text import sentence
 from trainability.doctor.rehearsed import Observation, OtherRate, Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
 

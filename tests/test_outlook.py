@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.doctor.measure.rehearsal import rehearse
-from trainability.doctor.outlook import VERDICTS, judge_rehearsal
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import VERDICTS
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 
 CLASSES = Task(kind="classification", loss="cross_entropy", num_classes=10, chance=2.3, floor=0.0)
