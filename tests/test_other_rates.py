@@ -92,7 +92,7 @@ def test_the_plans_end_is_tried_first_then_larger_rates_then_smaller_ones() -> N
 
 
 def test_nothing_is_tried_where_the_rehearsal_said_enough() -> None:
-    assert wanted_scale(rehearsal([2.4, 2.1, 1.9])) is None
+    assert wanted_scale(rehearsal([2.4, 2.1, 1.6])) is None
     assert wanted_scale(rehearsal([2.4, math.nan])) is None
     assert wanted_scale(rehearsal([2.4, 2.4, 2.4], critical=())) is None
 
@@ -175,6 +175,28 @@ def run(model: nn.Module, lr: float, steps: int) -> list[float]:
             with torch.no_grad():
                 losses.append(float(F.cross_entropy(model(reference[0]), reference[1])))
     return losses[:steps]
+
+
+def test_a_promise_that_rests_on_a_pace_is_looked_at_once() -> None:
+    pace = rehearsal([2.3, 2.1, 1.85], multiple=300.0, planned_steps=60)  # a fifth of the way
+    assert judge_rehearsal(pace).verdict == "will train"
+    assert wanted_scale(pace) == 2.0
+    goes_on, slackens = (replace(pace, other_rates=(other([2.3, 1.86, end], 2.0),)) for end in (1.2, 1.8))
+    assert (judge_rehearsal(goes_on).verdict, wanted_scale(goes_on)) == ("will train", None)
+    assert (judge_rehearsal(slackens).verdict, wanted_scale(slackens)) == ("cannot tell", None)
+
+
+@pytest.mark.parametrize(("highest", "verdict"), [(1.2, "cannot tell"), (2.3, "dead")])
+def test_what_learns_for_a_while_at_some_rate_is_not_dead(highest: float, verdict: str) -> None:
+    kept = replace(FLAT[2], reference=other([2.3, highest, 2.3], 100.0, spread=1e-5).reference)
+    found = tried(FLAT[0], FLAT[1], kept, FLAT[3], multiple=1500.0, planned_steps=60)
+    assert judge_rehearsal(found).verdict == verdict
+
+
+@pytest.mark.parametrize(("end", "verdict"), [(1.8, "cannot tell"), (1.9, "too slow")])
+def test_a_forecast_that_gets_there_soon_after_the_plan_settles_nothing(end: float, verdict: str) -> None:
+    found = tried(SLOW, other([2.3, 2.29, end], 2.0), other([2.3, 1.0, 0.8], 100.0), multiple=2000.0, planned_steps=60)
+    assert judge_rehearsal(found).verdict == verdict
 
 
 def test_the_forecast_is_where_the_plan_ends() -> None:

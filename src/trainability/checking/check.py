@@ -23,6 +23,7 @@ from trainability.doctor.measure.other_rates import rehearse_with_other_rates
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.prescribe.remedies import prescribed
@@ -108,7 +109,7 @@ def _checked(setup: Setup) -> Diagnosis:
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
-    rehearsal = _rehearsed(setup, train, problems)
+    rehearsal = _rehearsed(setup, train, plateau_ends(looked) if looked is not None else None, problems)
     facts = _facts(setup, first)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
@@ -258,7 +259,7 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
 
 
-def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehearsal | None:
+def _rehearsed(setup: Setup, train: Iterable[Any], plateau_steps: float | None, problems: list[str]) -> Rehearsal | None:
     if not setup.rehearse_seconds:
         problems.append("some steps of the loop: not rehearsed (rehearse_seconds=10)")
         return None
@@ -277,6 +278,7 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
             clip=setup.clip,
             planned_steps=setup.planned_steps,
             seconds=setup.rehearse_seconds,
+            plateau_steps=plateau_steps,
         )
     except Exception as error:
         if setup.step or setup.training_step:

@@ -202,7 +202,8 @@ def _judge(rehearsal: Rehearsal, share: float | None, projected: float | None, p
             return CAPPED, rehearsal.task.form
         stays = share >= TRAINED_SHARE and share > max(shares) - MARGIN
         if enough or stays or (kept and (max(shares) > share + LOST_SHARE or (projected or 0.0) >= TRAINED_SHARE)):
-            return (CANNOT_TELL, "restless") if _is_restless(rehearsal) else (WILL_TRAIN, "learning")
+            falls_back = not enough and share < PROMISED_SHARE and max(shares) > share + LOST_SHARE
+            return (CANNOT_TELL, "restless") if falls_back or _is_restless(rehearsal) else (WILL_TRAIN, "learning")
         return CANNOT_TELL, "near_the_plan"
     if share >= BEGUN_SHARE and enough and shares[len(shares) // 2] > 0:  # a fall from above chance may end at chance
         return WILL_TRAIN, "pace"
@@ -217,14 +218,13 @@ def _judge(rehearsal: Rehearsal, share: float | None, projected: float | None, p
 
 
 def _is_restless(rehearsal: Rehearsal) -> bool:
-    """Whether it swings too much for what it has learned: at steps that are too long, or it had been further."""
+    """Whether late steps are too long for the little that is learned, or for how much it swings."""
     shares, last = _shares(rehearsal), rehearsal.reference[-1].step
     late = [share for step, share in shares if step >= last / 2]
-    is_little, lost = late[-1] < PROMISED_SHARE, max(share for _, share in shares) - late[-1]
     multiples = [step.multiple for number, step in rehearsal.critical if number > last / 2 and step.multiple is not None]
     swing = max((before - after for before, after in itertools.pairwise(late)), default=0.0)
     overshoots = min(multiples, default=math.inf) < SMALL_MULTIPLE
-    return (overshoots and (is_little or swing > SWING_SHARE)) or (is_little and lost > LOST_SHARE)
+    return overshoots and (late[-1] < PROMISED_SHARE or swing > SWING_SHARE)
 
 
 def is_settled(rehearsal: Rehearsal) -> bool:
@@ -238,6 +238,22 @@ def is_settled(rehearsal: Rehearsal) -> bool:
         return False
     lost = max(before - after for before, after in itertools.pairwise(shares))
     return lost < SETTLED_LOSS and shares[-1] > max(shares) - MARGIN and judge_rehearsal(rehearsal).verdict == WILL_TRAIN
+
+
+def is_enough(rehearsal: Rehearsal, *, seconds: float, plateau_steps: float | None = None) -> bool:
+    """Whether a rehearsal may end: its answer is settled, or no answer is in reach.
+
+    Args:
+        rehearsal: so far, with the seconds that it took.
+        seconds: that it may take in all.
+        plateau_steps: predicted steps at chance level; where the time ends before they do, more steps say nothing about where
+            the loss goes, and some are taken only for what is counted.
+    """
+    if is_settled(rehearsal):
+        return True
+    steps = len(rehearsal.steps)
+    stepped = steps > 0 and all(step.optimizer_steps for step in rehearsal.steps)  # accumulation shows only later
+    return plateau_steps is not None and stepped and steps * seconds < plateau_steps * rehearsal.seconds
 
 
 def _longer(rehearsal: Rehearsal) -> float:
@@ -291,7 +307,7 @@ def _is_open(verdict: str, cause: str) -> bool:
 
 
 def _is_marginal(rehearsal: Rehearsal, verdict: str, share: float | None) -> bool:
-    """Whether "will train" rests on a pace that may slacken, or on a rate that may fall, so that a look ahead is worth its time."""
+    """Whether "will train" rests on a pace that may slacken, or a rate that may fall: a look ahead is worth its time."""
     return verdict == WILL_TRAIN and share is not None and share < trained_share(rehearsal.task)
 
 

@@ -28,13 +28,13 @@ STILL, FAINT, CLEAR = (
     0.05,
     0.02,
     0.1,
-)  # a share that is chance; spreads of the outputs over their size: nearly none, plain to see
+)  # share that is chance; spreads of the outputs over their size: almost none, plain
 SOON, SOON_IF_IT_SET_OFF = 1, 3  # tenths of the plan beyond its end: forecasts are no more exact than that
 STEADY = 1.5  # what the two halves of a rehearsal brought differs by less: the loss falls on a straight line
 RISING, RISING_SHARE = 0.02, 0.2  # in the second half of a forecast, and of all that it rose: it is on its way
 SLOW_SHARE, SLOW_MULTIPLE = 0.15, 170.0  # projected share below the one with multiples above the other: orders of magnitude
-# Where chance is unknown: by how much of itself the loss falls, and by how much in the second half; the size of the outputs, over
-# what it was, below which the fall may be one from far above chance. Own, 775 programs shown without their task: 93 of 93.
+# Where chance is unknown: by how much of itself the loss falls, and by how much in the second half; the size of the outputs,
+# over what it was, below which the fall may be one from far above chance. Own, 775 programs shown without their task.
 FALLING, FALLING_ON, SHRUNK = 0.5, 0.3, 0.8
 SMALL_MULTIPLE, LARGE_MULTIPLE = 1.0, 3e3  # own, 43 small programs: healthy ones 1 to 1,000
 # Both were set on runs of 300 steps. A plateau that ends within a longer plan has larger multiples: exclusive or with sigmoids,

@@ -125,7 +125,8 @@ class Rehearsal:
         other_rates: the same at other learning rates, in the order in which they were tried.
         task: recognised on the reference batch before the first step.
         planned_steps: length of the run; None if unknown.
-        ended_by: "steps" (as many as were asked for), "time", "not finite" (loss), or "data" (no more batches).
+        ended_by: "steps" (as many as were asked for), "enough" (more would tell no more), "time", "not finite" (loss) or
+            "data" (no more batches).
         unmoved: trainable parameters that hold, bit for bit, what they held before the first step.
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
         zero_rate: trainable parameters in an optimizer's group whose learning rate was 0 at every step.
