@@ -99,6 +99,22 @@ def test_a_steady_fall_is_projected() -> None:
     assert outlook.projected == pytest.approx(400 / 15_000, rel=0.01)
 
 
+OPPOSED = {
+    "far enough": ((0.02, 0.01), 1.4, "cannot tell"),
+    "nowhere in the whole plan": ((2e-3, 1e-3), 1.4, "too slow"),  # 30 of 400 steps
+    "gone": ((0.5, 12.0), 20.0, "unstable"),
+    "far, at a usual loss": ((0.5, 12.0), 9.0, "cannot tell"),
+}
+
+
+@pytest.mark.parametrize("case", OPPOSED.values(), ids=OPPOSED)
+def test_of_opponents_only_what_fails_is_told(case: tuple[tuple[float, float], float, str]) -> None:
+    distances, loss, verdict = case
+    seen = rehearsal([1.0, 1.0, 1.0], task=Task(), opposed=True, critical=(), distances=distances)
+    steps = tuple(dataclasses.replace(step, loss=1.0 if step.step < 30 else loss) for step in seen.steps)
+    assert judge_rehearsal(dataclasses.replace(seen, steps=steps)).verdict == verdict
+
+
 SETTLED = {
     "half of the way": (rehearsal([2.3, 1.4, 0.9]), True),
     "less than half": (rehearsal([2.3, 1.9, 1.3]), False),

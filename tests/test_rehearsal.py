@@ -289,6 +289,7 @@ def test_a_gan() -> None:
     assert [s.optimizer_steps for s in found.steps] == [2] * 5
     assert (found.unmoved, found.critical) == ((), ())
     assert found.opposed
+    assert len(found.distances) == 2
     after = [*models["generator"].parameters(), *models["critic"].parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 

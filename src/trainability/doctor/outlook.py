@@ -25,11 +25,14 @@ from trainability.doctor.outlook_limits import (
     DEAD_RATE,
     FALLING,
     FALLING_ON,
+    FEWEST_OF_OPPONENTS,
+    GONE,
     HAS_LEARNED,
     LARGE_MULTIPLE,
     LEARNED_SHARE,
     LEARNING_SHARE,
     LOST_SHARE,
+    NOWHERE,
     PROMISED_SHARE,
     SET_ON_STEPS,
     SETTLED_LOSS,
@@ -288,7 +291,7 @@ def _collapsed(rehearsal: Rehearsal, share: float, projected: float | None, mult
 def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, str]:
     """Only that the loss falls, and by how much."""
     if rehearsal.opposed:
-        return CANNOT_TELL, "opposed"
+        return _of_opponents(rehearsal)
     seen = rehearsal.reference
     if len(seen) < 2 or multiple is None:
         return CANNOT_TELL, "no_loss"
@@ -299,6 +302,20 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
     if is_loss and grows and falls and SMALL_MULTIPLE <= multiple <= LARGE_MULTIPLE:
         return WILL_TRAIN, "falling"
     return CANNOT_TELL, "chance_unknown"
+
+
+def _of_opponents(rehearsal: Rehearsal) -> tuple[str, str]:
+    """Of losses against each other only what fails can be told: weights that cannot get anywhere, and those that are gone."""
+    losses = [abs(step.loss) for step in rehearsal.steps if step.loss is not None]
+    if not rehearsal.distances or len(losses) < FEWEST_OF_OPPONENTS:
+        return CANNOT_TELL, "opposed"
+    if max(rehearsal.distances) > GONE and losses[-1] > GONE * losses[0]:
+        return UNSTABLE, "gone"
+    stepping = all(step.optimizer_steps for step in rehearsal.steps)  # or an opponent's turn may come later
+    longer = (rehearsal.planned_steps or UNKNOWN_PLAN_STEPS) / len(rehearsal.steps)
+    if stepping and 0 < longer * max(rehearsal.distances) < NOWHERE:
+        return TOO_SLOW, "nowhere"
+    return CANNOT_TELL, "opposed"
 
 
 def _is_open(verdict: str, cause: str) -> bool:

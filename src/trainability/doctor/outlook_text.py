@@ -51,6 +51,7 @@ _WOULD_TELL = {
     "no_steps": "a rehearsal",
     "no_loss": "a reference loss",
     "warms_up": "a rehearsal beyond the warm-up",
+    "opposed": "a measure of what the models make, during the run,",
     "chance_unknown": "a recognised loss and its targets",
 }
 _BECAUSE = {
@@ -63,6 +64,10 @@ _BECAUSE = {
     "at_start": "; the weights know the task already",
     "near_the_plan": "; whether the planned steps suffice is open",
     "chance_unknown": "; what chance costs is not known",
-    "opposed": "; models with losses against each other are not judged by a loss: gradients, updates and whether everything is "
-    "finite were checked",
+    "opposed": "; models with losses against each other are not judged by a loss: gradients, updates, how far the weights go and"
+    " whether everything is finite were checked",
+    "gone": "; the weights are many times their size from where they began, and the loss many times what it was",
+    "nowhere": "; in the whole plan no model's weights will go as far as 3 % of their size",
+    "restless": "; it swings too much to promise that it keeps what it learns",
+    "not_kept": "; at some learning rate it learns and loses it again, so it is not dead",
 }

@@ -138,6 +138,7 @@ class Rehearsal:
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
             and whether the returned loss falls says nothing.
+        distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -159,6 +160,7 @@ class Rehearsal:
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
     opposed: bool = False
+    distances: tuple[float, ...] = ()
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

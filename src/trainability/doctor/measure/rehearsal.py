@@ -229,6 +229,7 @@ def _run(
         "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),
         "critical": () if loop.opposed else tuple(critical),
         "opposed": loop.opposed,
+        "distances": _distances(loop, start) if loop.opposed else (),
         "task": task,
         "ended_by": ended_by,
         "unmoved": tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name])),
@@ -241,6 +242,18 @@ def _run(
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": loop.notes,
     }
+
+
+def _distances(loop: Loop, start: dict[str, torch.Tensor]) -> tuple[float, ...]:
+    """Of each optimizer's parameters from their start, over their norm there; those that started at zero are left out."""
+    found = []
+    for optimizer in loop.optimizers:
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        pairs = [(p.detach(), start[name]) for name, p in loop.parameters.items() if id(p) in held and bool(start[name].any())]
+        norms = [(float(torch.linalg.vector_norm(p - old)), float(torch.linalg.vector_norm(old))) for p, old in pairs]
+        went, size = (math.hypot(*each) for each in zip(*norms, strict=True)) if norms else (0.0, 1.0)
+        found.append(went / size)
+    return tuple(found)
 
 
 def _first_look(loop: Loop, reference: Any, alone: Any, state: dict[str, Any]) -> tuple[Any, list[Observation]]:
