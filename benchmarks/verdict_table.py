@@ -137,11 +137,11 @@ def judged(path: Path, steps: int) -> list[tuple[dict[str, Any], str, Outlook]]:
 
 def as_checked(row: dict[str, Any], steps: int) -> Rehearsal:
     """The rehearsal as `check` makes it: ended where its answer is settled."""
-    for number in (*(step for step in CRITICAL_STEPS if step < steps), steps):
-        rehearsal = rehearsal_of(row, number)
+    for number in CRITICAL_STEPS:
+        rehearsal = rehearsal_of(row, min(number, steps))
         if number < steps and rehearsal.ended_by == "steps" and is_settled(rehearsal):
             return rehearsal
-    return rehearsal
+    return rehearsal_of(row, steps)
 
 
 def steps_to_learn(row: dict[str, Any]) -> float:

@@ -64,7 +64,7 @@ _BECAUSE = {
     "at_start": "; the weights know the task already",
     "near_the_plan": "; whether the planned steps suffice is open",
     "chance_unknown": "; what chance costs is not known",
-    "opposed": "; models with losses against each other are not judged by a loss: gradients, updates, how far the weights go and"
+    "opposed": "; models with losses against each other are not judged by a loss: gradients, updates, how far weights go and"
     " whether everything is finite were checked",
     "gone": "; the weights are many times their size from where they began, and the loss many times what it was",
     "nowhere": "; in the whole plan no model's weights will go as far as 3 % of their size",

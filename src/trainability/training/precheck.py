@@ -78,7 +78,7 @@ def evidence_before(
             planned_steps=planned_steps,
             seconds=min(seconds, max(deadline - time.monotonic(), 0.0)),
             max_steps=STEPS_BEFORE_A_RUN if run_follows else MOST_STEPS,
-            plateau_steps=plateau_ends(found["probe"]) if isinstance(found.get("probe"), ProbeResult) else None,
+            plateau_steps=plateau_ends(seen) if isinstance(seen := found.get("probe"), ProbeResult) else None,
         ),
     }
     if not len(parts.loader.val_labels):
