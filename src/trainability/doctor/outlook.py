@@ -10,7 +10,6 @@ from trainability.doctor.other_rates import (
     TURBULENT,
     looks_ahead,
     next_scale,
-    reach,
     shares_of,
     trained_share,
     trials,
@@ -52,7 +51,7 @@ from trainability.doctor.outlook_limits import (
     WILL_TRAIN,
 )
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal
-from trainability.doctor.tried_rates import by_forecast, by_trial, is_bounded
+from trainability.doctor.tried_rates import by_trial, is_bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +92,8 @@ def judge_rehearsal(rehearsal: Rehearsal) -> Outlook:
     if share is not None and pace is not None and rehearsal.planned_steps is not None:
         projected = share + pace * (rehearsal.planned_steps - rehearsal.reference[-1].step)
     verdict, cause = _judge(rehearsal, share, projected, pace or 0.0)
-    if rehearsal.other_rates and trials(rehearsal):
-        if _is_open(verdict, cause):
-            verdict, cause = by_trial(rehearsal, verdict, cause, projected)
-        elif _is_marginal(rehearsal, verdict, share):
-            verdict, cause = by_forecast(rehearsal, verdict, cause)
+    if rehearsal.other_rates and _is_open(verdict, cause) and trials(rehearsal):
+        verdict, cause = by_trial(rehearsal, verdict, cause, projected)
     return Outlook(
         verdict=verdict,
         cause=cause,
@@ -323,21 +319,11 @@ def _is_open(verdict: str, cause: str) -> bool:
     return verdict in (TOO_SLOW, UNSTABLE, DEAD, STALLED, CANNOT_TELL) and cause != "rate_dies"
 
 
-def _is_marginal(rehearsal: Rehearsal, verdict: str, share: float | None) -> bool:
-    """Whether "will train" rests on a pace that may slacken, or a rate that may fall: a look ahead is worth its time."""
-    return verdict == WILL_TRAIN and share is not None and share < trained_share(rehearsal.task)
-
-
 def wanted_scale(rehearsal: Rehearsal) -> float | None:
     """The learning rate to rehearse next, over the loop's own; None where none would tell more."""
     multiple = typical_multiple(rehearsal)
     own = judge_rehearsal(replace(rehearsal, other_rates=()))
-    if multiple is None or _certain(rehearsal) is not None or not trials(rehearsal):
-        return None
-    if _is_marginal(rehearsal, own.verdict, own.share):
-        ahead = reach(rehearsal, multiple)
-        return ahead if ahead > 1 and not rehearsal.other_rates else None
-    if not _is_open(own.verdict, own.cause):
+    if multiple is None or _certain(rehearsal) is not None or not _is_open(own.verdict, own.cause) or not trials(rehearsal):
         return None
     smallest = min(step.multiple for _, step in rehearsal.critical if step.multiple is not None)
     return next_scale(rehearsal, multiple, 0.0 if own.verdict == UNSTABLE else min(smallest, multiple))

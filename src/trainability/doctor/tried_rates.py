@@ -41,14 +41,6 @@ from trainability.doctor.outlook_limits import (
 from trainability.doctor.rehearsed import Rehearsal, Task
 
 
-def by_forecast(rehearsal: Rehearsal, verdict: str, cause: str) -> tuple[str, str]:
-    """What a look at the plan's end leaves of "will train"."""
-    seen, is_end = looks_ahead(rehearsal, typical_multiple(rehearsal) or 0.0)
-    if seen is None or not is_end or seen.scale == 1:
-        return verdict, cause
-    return (verdict, cause) if seen.end >= trained_share(rehearsal.task) + MARGIN else (CANNOT_TELL, "near_the_plan")
-
-
 def by_trial(rehearsal: Rehearsal, verdict: str, cause: str, projected: float | None) -> tuple[str, str]:
     """A verdict from what other rates did, where the rehearsal alone says: this one, or none."""
     multiple, (own, *others) = typical_multiple(rehearsal) or 0.0, trials(rehearsal)
