@@ -206,16 +206,19 @@ def test_the_forecast_is_where_the_plan_ends() -> None:
     found, losses = planned(2e-3)
     tried_at = next(rate for rate in found.other_rates if rate.scale == 10.0)
     assert tried_at.reference[-1].loss == pytest.approx(losses[-1], abs=0.05)
-    assert min(losses) > 0.75 * found.task.chance  # a quarter of the way to zero is beyond the plan,
+    assert min(losses) > 0.75 * (found.task.chance or 0.0)  # a quarter of the way to zero is beyond the plan,
     assert judge_rehearsal(found).steps_needed is None  # and so is any number that could be trusted
 
 
-def test_the_forecast_says_how_many_steps_are_needed() -> None:
+def test_a_forecast_tells_far_ahead_that_it_trains_and_not_when() -> None:
     found, losses = planned(2e-2)
     outlook = judge_rehearsal(found)
-    reached = next(step for step, loss in enumerate(losses, 1) if loss <= 0.75 * found.task.chance)
+    reached = next(step for step, loss in enumerate(losses, 1) if loss <= 0.75 * (found.task.chance or 0.0))
     assert (outlook.verdict, outlook.cause) == ("will train", "forecast")
-    assert reached / 2 <= outlook.steps_needed <= reached * 2
+    assert (
+        outlook.steps_needed is None
+    )  # read off the forecast, 686: further ahead than numbers were compared with what it took
+    assert reached < 1000
 
 
 PROGRAMS = {

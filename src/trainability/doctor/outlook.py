@@ -25,6 +25,7 @@ from trainability.doctor.outlook_limits import (
     FALLING,
     FALLING_ON,
     FEWEST_OF_OPPONENTS,
+    FORESEEN,
     GONE,
     HAS_LEARNED,
     LARGE_MULTIPLE,
@@ -106,8 +107,11 @@ def judge_rehearsal(rehearsal: Rehearsal) -> Outlook:
 
 def _steps_needed(rehearsal: Rehearsal, share: float | None, pace: float | None) -> float | None:
     """Steps to `TRAINED_SHARE`, where they can be told within a factor of 2: read off a forecast, or off a steady fall."""
-    if share is None or pace is None:
-        return None
+    needed = _read_off(rehearsal, share, pace) if share is not None and pace is not None else None
+    return needed if needed is not None and needed <= FORESEEN * rehearsal.reference[-1].step else None
+
+
+def _read_off(rehearsal: Rehearsal, share: float, pace: float) -> float | None:
     multiple, (own, *_), wanted = typical_multiple(rehearsal) or 0.0, trials(rehearsal), trained_share(rehearsal.task)
     if share >= wanted:
         return own.reaches(wanted)

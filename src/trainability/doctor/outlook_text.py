@@ -2,7 +2,7 @@
 
 import math
 
-from trainability.doctor.other_rates import larger, looks_ahead, smaller, typical_multiple
+from trainability.doctor.other_rates import larger, looks_ahead, smaller, trained_share, typical_multiple
 from trainability.doctor.outlook import Outlook
 from trainability.doctor.outlook_limits import CANNOT_TELL, TOO_SLOW, UNSTABLE
 from trainability.doctor.rehearsed import Rehearsal
@@ -21,11 +21,24 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
     planned = f", {rehearsal.planned_steps:,} are planned" if rehearsal.planned_steps else ""
     if outlook.verdict == TOO_SLOW and outlook.steps_needed is not None:
         said += f"; about {outlook.steps_needed:,.0f} steps are needed{planned}"
+    elif outlook.verdict == TOO_SLOW and (steps := _at_this_pace(rehearsal, outlook)) is not None:
+        said += f"; at this pace it takes about {steps:,.0f} steps{planned}"
     elif outlook.verdict == TOO_SLOW and outlook.cause == "pace" and outlook.multiple is not None:
         said += f"; the loss keeps falling along {outlook.multiple:,.0f} times each step"
     elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
         said += f"; the loss rises beyond {outlook.multiple:.2g} times a step"
     return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
+
+
+def _at_this_pace(rehearsal: Rehearsal, outlook: Outlook) -> float | None:
+    """Steps to a quarter of the way on a straight line, to one digit: no prediction, since a pace changes."""
+    if outlook.projected is None or outlook.share is None or rehearsal.planned_steps is None:
+        return None
+    last = rehearsal.reference[-1].step
+    rise, ahead = outlook.projected - outlook.share, rehearsal.planned_steps - last
+    if rise <= 0 or ahead <= 0:
+        return None
+    return float(f"{last + (trained_share(rehearsal.task) - outlook.share) * ahead / rise:.1g}")
 
 
 def _of_other_rates(rehearsal: Rehearsal, cause: str) -> str | None:
