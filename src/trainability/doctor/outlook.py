@@ -41,7 +41,6 @@ from trainability.doctor.outlook_limits import (
     SLOW_SHARE,
     SMALL_MULTIPLE,
     STALLED,
-    STEADY,
     SWING_SHARE,
     TOO_LONG,
     TOO_SLOW,
@@ -100,18 +99,21 @@ def judge_rehearsal(rehearsal: Rehearsal) -> Outlook:
         cause=cause,
         share=share,
         projected=projected,
-        steps_needed=_steps_needed(rehearsal, share, pace),
+        steps_needed=_steps_needed(rehearsal, verdict, share, pace),
         multiple=typical_multiple(rehearsal),
     )
 
 
-def _steps_needed(rehearsal: Rehearsal, share: float | None, pace: float | None) -> float | None:
-    """Steps to `TRAINED_SHARE`, where they can be told within a factor of 2: read off a forecast, or off a steady fall."""
-    needed = _read_off(rehearsal, share, pace) if share is not None and pace is not None else None
+def _steps_needed(rehearsal: Rehearsal, verdict: str, share: float | None, pace: float | None) -> float | None:
+    """Steps to `TRAINED_SHARE`, where they can be told within a factor of 2: read off a forecast, or off a pace that trains.
+
+    Own, five programs that were not said to train, trained for longer: their pace was off by more than 2 in three.
+    """
+    needed = _read_off(rehearsal, verdict, share, pace) if share is not None and pace is not None else None
     return needed if needed is not None and needed <= FORESEEN * rehearsal.reference[-1].step else None
 
 
-def _read_off(rehearsal: Rehearsal, share: float, pace: float) -> float | None:
+def _read_off(rehearsal: Rehearsal, verdict: str, share: float, pace: float) -> float | None:
     multiple, (own, *_), wanted = typical_multiple(rehearsal) or 0.0, trials(rehearsal), trained_share(rehearsal.task)
     if share >= wanted:
         return own.reaches(wanted)
@@ -121,10 +123,7 @@ def _read_off(rehearsal: Rehearsal, share: float, pace: float) -> float | None:
     if seen is not None and seen.scale > 1:
         step = seen.reaches(wanted)
         return seen.scale * step if seen.steps[1] < step < math.inf else None  # not at once: between two looks
-    middle = own.at(own.steps[-1] / 2)
-    before, after = middle - own.shares[0], share - middle
-    is_steady = after > 0 and 1 / STEADY <= before / after <= STEADY
-    return own.steps[-1] + (wanted - share) / pace if pace > 0 and (share >= LEARNING_SHARE or is_steady) else None
+    return own.steps[-1] + (wanted - share) / pace if pace > 0 and verdict == WILL_TRAIN else None
 
 
 def _certain(rehearsal: Rehearsal) -> tuple[str, str] | None:

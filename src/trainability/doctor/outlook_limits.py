@@ -31,7 +31,6 @@ STILL, FAINT, CLEAR = (
 )  # share that is chance; spreads of the outputs over their size: almost none, plain
 FORESEEN = 4.0  # rehearsals: as far as numbers of steps were compared with what it took; at 7 one was off by more than 2
 SOON, SOON_IF_IT_SET_OFF = 1, 3  # tenths of the plan beyond its end: forecasts are no more exact than that
-STEADY = 1.5  # what the two halves of a rehearsal brought differs by less: the loss falls on a straight line
 RISING, RISING_SHARE = 0.02, 0.2  # in the second half of a forecast, and of all that it rose: it is on its way
 SLOW_SHARE, SLOW_MULTIPLE = 0.15, 170.0  # projected share below the one with multiples above the other: orders of magnitude
 # Where chance is unknown: by how much of itself the loss falls, and by how much in the second half; the size of the outputs,
