@@ -62,7 +62,7 @@ def test_a_rehearsed_run_is_the_same_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("run_follows", "steps"), [(True, 16), (False, 24)])
 def test_fewer_steps_are_rehearsed_where_the_run_follows(run_follows: bool, steps: int) -> None:
-    config = config_of(run__rehearse_seconds=LONG, optim__lr=1e-6)
+    config = config_of(run__rehearse_seconds=LONG)
     with engines.start(config.run) as engine:
         parts = assemble(config, engine)
         found = evidence_before(parts, config, engine, planned_steps=240, run_follows=run_follows).rehearsal

@@ -22,8 +22,10 @@ from trainability.doctor.outlook_limits import (
     CAPPED,
     DEAD,
     DEAD_RATE,
+    FALLEN,
     FALLING,
     FALLING_ON,
+    FALLING_STEPS,
     FEWEST_OF_OPPONENTS,
     FORESEEN,
     GONE,
@@ -297,7 +299,8 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
     middle = next(look for look in reversed(seen) if look.step <= seen[-1].step / 2)
     is_loss = min(look.loss for look in seen) > 0  # what falls below zero has a floor that is not known, as a policy's has
     grows = seen[0].output_rms is None or (seen[-1].output_rms or 0.0) >= SHRUNK * seen[0].output_rms
-    falls = _fall(seen) > FALLING and _fall((middle, seen[-1])) > FALLING_ON
+    goes_on = seen[-1].step >= FALLING_STEPS and _fall(seen) > FALLING and _fall((middle, seen[-1])) > FALLING_ON
+    falls = goes_on or _fall(seen) > FALLEN
     if is_loss and grows and falls and SMALL_MULTIPLE <= multiple <= LARGE_MULTIPLE:
         return WILL_TRAIN, "falling"
     return CANNOT_TELL, "chance_unknown"
