@@ -1,6 +1,6 @@
 """How often each verdict of a rehearsal is right, on the runs of `verdicts.py`.
 
-python benchmarks/verdict_table.py                  # thresholds were set on the seeds below 1000; the table is of the others
+python benchmarks/verdict_table.py                  # thresholds were set on the seeds below 1300; the table is of the others
 python benchmarks/verdict_table.py --of set         # of those that they were set on
 
 What happened to a program is told by its run alone, and by the same program's runs of the same length at other learning rates
@@ -36,7 +36,7 @@ from trainability.doctor.outlook_limits import VERDICTS
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.rules.verdict import diagnose
 
-FRESH = 1000  # seeds from here on were drawn after the thresholds were set
+FRESH = 1300  # seeds from here on were drawn after the thresholds were set
 _STILL, _FURTHER, _UNMOVED = 0.05, 0.1, 0.003  # of the way from chance to the floor
 RIGHT = {
     # verdict: what may have happened
@@ -180,7 +180,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", type=Path, default=RUNS)
-    parser.add_argument("--of", choices=["set", "fresh"], default="fresh", help="seeds below 1000, or the others")
+    parser.add_argument("--of", choices=["set", "fresh"], default="fresh", help="seeds below 1300, or the others")
     parser.add_argument("--steps", type=int, nargs="+", default=[30, 100])
     parser.add_argument("--wrong", action="store_true", help="also list the wrong ones")
     arguments = parser.parse_args()
