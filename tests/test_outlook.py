@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from trainability.doctor import diagnose
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.outlook import is_enough, judge_rehearsal
 from trainability.doctor.outlook_limits import VERDICTS
@@ -104,6 +105,14 @@ def test_a_steady_fall_is_projected() -> None:
     assert outlook.steps_needed is None
     assert "about 4,000 steps, 400 are planned" in sentence(rehearsal([2.3, 2.2977, 2.2954], multiple=5e4), outlook)
     assert outlook.projected == pytest.approx(400 / 15_000, rel=0.01)
+
+
+@pytest.mark.parametrize(("multiple", "verdict"), [(30.0, "capped"), (1e-3, "cannot tell")])
+def test_under_a_cap_steps_that_overshoot_may_never_reach_it(multiple: float, verdict: str) -> None:
+    squashed = dataclasses.replace(CLASSES, form="probabilities", floor=1.46)
+    seen = diagnose(rehearsal([2.4, 2.35, 2.33], multiple=multiple, task=squashed))
+    assert seen.verdict == verdict
+    assert any(f.severity == "error" for f in seen.findings)  # what caps it is certain
 
 
 OPPOSED = {
