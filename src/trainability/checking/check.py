@@ -30,6 +30,7 @@ from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.prescribe.remedies import asks_for_a_rate, prescribed
@@ -119,7 +120,7 @@ def _checked(setup: Setup) -> Diagnosis:
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
     relation = _relation(train, problems)
-    rehearsal = _rehearsed(setup, train, problems)
+    rehearsal = _rehearsed(setup, train, plateau_ends(looked) if looked is not None else None, problems)
     facts = _facts(setup, first, train)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
@@ -300,7 +301,7 @@ def _relation(train: Iterable[Any], problems: list[str]) -> Relation | None:
         return None
 
 
-def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehearsal | None:
+def _rehearsed(setup: Setup, train: Iterable[Any], plateau_steps: float | None, problems: list[str]) -> Rehearsal | None:
     if not setup.rehearse_seconds:
         problems.append("some steps of the loop: not rehearsed (rehearse_seconds=10)")
         return None
@@ -308,7 +309,14 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
         problems.append("some steps of the loop: no optimizer was given (optimizer=)")
         return None
     try:
-        return rehearse_with_other_rates(setup.model, setup.optimizer, train, seconds=setup.rehearse_seconds, **_loop_of(setup))
+        return rehearse_with_other_rates(
+            setup.model,
+            setup.optimizer,
+            train,
+            seconds=setup.rehearse_seconds,
+            plateau_steps=plateau_steps,
+            **_loop_of(setup),
+        )
     except Exception as error:
         if setup.step or setup.training_step:
             name = "step(model, optimizer, batch)" if setup.step else "training_step(model, batch)"

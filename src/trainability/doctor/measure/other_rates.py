@@ -3,6 +3,7 @@
 Where it leaves open what will happen, other rates may tell; where the rate is the cause, they say which one to set.
 """
 
+import functools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.other_rates import schedule_steps
-from trainability.doctor.outlook import wanted_scale
+from trainability.doctor.outlook import is_enough, wanted_scale
 from trainability.doctor.rate_choice import next_rate, own_rate
 from trainability.doctor.rehearsed import OtherRate, Rehearsal
 
@@ -19,15 +20,22 @@ MOST_STEPS = 100  # at a rate that a remedy may propose, where the loop's own ca
 
 
 def rehearse_with_other_rates(
-    model: Any, optimizer: Any, batches: Iterable[Any], *, seconds: float = 10.0, **loop: Any
+    model: Any,
+    optimizer: Any,
+    batches: Iterable[Any],
+    *,
+    seconds: float = 10.0,
+    plateau_steps: float | None = None,
+    **loop: Any,
 ) -> Rehearsal:
-    """Rehearses a training loop, and again at other rates while its outlook asks for one and time is left.
+    """Rehearses a training loop until that is enough, and again at other rates while its outlook asks and time is left.
 
     Args:
         model: as for `rehearse`.
         optimizer: likewise.
         batches: likewise; of what can be read once only, no other rate is rehearsed.
         seconds: for all of it, at most about as long.
+        plateau_steps: predicted steps at chance level, where there is a prediction.
         loop: what else `rehearse` takes.
 
     Returns:
@@ -37,8 +45,9 @@ def rehearse_with_other_rates(
         ValueError: as `rehearse`.
     """
     began = time.monotonic()
-    rehearsal = rehearse(model, optimizer, batches, seconds=seconds, **loop)
-    if isinstance(batches, Iterator):
+    enough = functools.partial(is_enough, seconds=seconds, plateau_steps=plateau_steps)
+    rehearsal = rehearse(model, optimizer, batches, seconds=seconds, is_enough=enough, **loop)
+    if isinstance(batches, Iterator) or rehearsal.ended_by == "enough":
         return rehearsal
     while (scale := wanted_scale(rehearsal)) is not None:
         left = began + seconds - time.monotonic()

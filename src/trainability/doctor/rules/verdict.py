@@ -7,18 +7,19 @@ from trainability.doctor import reading
 from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
-from trainability.doctor.outlook import (
+from trainability.doctor.outlook import Outlook, judge_rehearsal
+from trainability.doctor.outlook_limits import (
     CANNOT_TELL,
     CAPPED,
     DEAD,
     HAS_LEARNED,
+    SMALL_MULTIPLE,
+    STALLED,
     TOO_SLOW,
     UNSTABLE,
     WILL_TRAIN,
-    Outlook,
-    judge_rehearsal,
-    sentence,
 )
+from trainability.doctor.outlook_text import sentence
 from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.tested import tried_verdict, with_outcomes
@@ -46,8 +47,10 @@ PRECEDENCE: tuple[Verdict, ...] = (
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
+# A predicted plateau is within this of the one that is measured (docs/theory.md).
+PLATEAU_FACTOR = 2.0
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
-_FAILS = (UNSTABLE, DEAD)
+_FAILS = (UNSTABLE, DEAD, STALLED)
 _FAILS_TO_LEARN = (UNSTABLE, DEAD, TOO_SLOW)
 _LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
 
@@ -186,6 +189,9 @@ def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: O
         return "cannot tell", f"the loss falls, but {found[1]}", None
     if (found[0] == "unstable" and outlook.verdict == TOO_SLOW) or (found[0] == "capped" and outlook.verdict in _FAILS):
         return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
+    overshoots = outlook.multiple is not None and outlook.multiple < SMALL_MULTIPLE
+    if found[0] == "capped" and outlook.verdict == CANNOT_TELL and overshoots:
+        return "cannot tell", f"{sentence(evidence.rehearsal, outlook)}; under a cap: {found[1]}", None
     return found
 
 
@@ -246,6 +252,10 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     is_early = outlook is not None and outlook.cause == "no_fall" and plateau is not None and steps < 2 * plateau
     if tried is not None and not is_early:
         return "cannot tell", tried, None
+    planned = _planned_steps(evidence)
+    if plateau is not None and planned is not None and PLATEAU_FACTOR * plateau > planned:
+        seen = f"the loss is predicted to leave chance within {plateau:,.0f} steps, give or take a factor 2"
+        return "cannot tell", f"{seen}, and {planned:,} are planned; a longer plan would tell", None
     total = reading.total_budget(probe)
     if total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH:
         return "cannot tell", _outside_the_band(evidence, probe, total, plateau), None
@@ -258,6 +268,13 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
             None,
         )
     return "cannot tell", tried or "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
+
+
+def _planned_steps(evidence: Evidence) -> int | None:
+    """Length of the run, from whoever was told."""
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    known = evidence.rehearsal.planned_steps if evidence.rehearsal is not None else None
+    return known if known is not None else settings.planned_steps if settings is not None else None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
