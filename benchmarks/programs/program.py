@@ -156,6 +156,7 @@ class Program:
         metric: what the loop reports, of a list of (output, target); accuracy as a rule; None for none.
         evaluates_in: "eval" or "train": the mode of the model when the loop evaluates.
         dtype: of model and floating-point inputs.
+        collate: makes a batch of a list of examples; None stacks them into a list of tensors.
     """
 
     model: Callable[[], Any]
@@ -177,6 +178,7 @@ class Program:
     metric: Callable[[list[tuple[Tensor, Tensor]]], float] | None = None
     evaluates_in: str = "eval"
     dtype: torch.dtype = torch.float32
+    collate: Callable[[list[Data]], Any] | None = None
 
     def loss_of(self, model: Any, batch: Any) -> Tensor:
         """The loss of a batch."""
