@@ -241,7 +241,7 @@ def accuracy(pairs: list[tuple[Tensor, Tensor]]) -> float:
     return right / sum(len(target) for _, target in pairs)
 
 
-def class_score(model: nn.Module, data: Data) -> float:
+def class_score(model: Callable[[Tensor], Tensor], data: Data) -> float:
     """Mean accuracy over the classes: 0 for always the same answer."""
     answers, labels = model(data[0]).argmax(dim=1), data[1]
     classes = labels.unique()
@@ -249,7 +249,7 @@ def class_score(model: nn.Module, data: Data) -> float:
     return (mean - 1 / len(classes)) / (1 - 1 / len(classes))
 
 
-def explained(model: nn.Module, data: Data) -> float:
+def explained(model: Callable[[Tensor], Tensor], data: Data) -> float:
     """Share of the variance of the targets that the outputs explain."""
     output, target = model(data[0]).flatten(), data[1].flatten()
     return 1 - float(F.mse_loss(output, target) / target.var(correction=0))

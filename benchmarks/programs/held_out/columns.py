@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.held_out.causes import LARGE, OUT_OF_ORDER, REDRAWN, SMALL
+from programs.held_out.causes import LARGE, REDRAWN, SMALL
 from programs.program import Data, Loop, Program, but, ending, explained, fault, in_closure
 
 KINDS, NUMBERS = 20, 5
@@ -99,7 +99,7 @@ def of_categories(loss: Any, scale: float = 1.0, *, columns: bool = True):
 
 
 def _worth(model: nn.Module, data: Data) -> float:
-    return explained(lambda _: model(data[0], data[1]), (data[1], data[2]))  # pyright: ignore[reportArgumentType]
+    return explained(lambda _: model(data[0], data[1]), (data[1], data[2]))
 
 
 def _rated(model: nn.Module, batch: list[Tensor]) -> Tensor:
@@ -121,7 +121,7 @@ def _one_sided(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _median(model: nn.Module, data: Data) -> float:
-    return explained(lambda x: model(x)[:, 1:2], data)  # pyright: ignore[reportArgumentType]
+    return explained(lambda x: model(x)[:, 1:2], data)
 
 
 def certainty(output: Tensor, target: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def _raw_variance(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _mean_alone(model: nn.Module, data: Data) -> float:
-    return explained(lambda x: model(x)[:, :1], data)  # pyright: ignore[reportArgumentType]
+    return explained(lambda x: model(x)[:, :1], data)
 
 
 def _balanced(model: nn.Module, data: Data) -> float:
@@ -164,18 +164,6 @@ def _closure_without_backward(model: nn.Module, optimizer: Any, batch: list[Tens
 
     loss = torch.as_tensor(optimizer.step(closure))
     loop.seen(loss)
-    return loss
-
-
-def _clears_by_none(model: nn.Module, optimizer: Any, batch: list[Tensor], loop: Loop) -> Tensor:
-    """`for p in parameters: p.grad = None` behind backward."""
-    model.train()
-    loss = loop.loss_of(model, batch)
-    loss.backward()
-    loop.seen(loss)
-    for parameter in model.parameters():
-        parameter.grad = None
-    optimizer.step()
     return loss
 
 
@@ -290,9 +278,6 @@ FAULTS = {
     ),
     "closure without backward": fault(
         NEWTON, "the closure returns the loss and calls no backward", "zero_gradient", body=_closure_without_backward
-    ),
-    "gradients set to none behind backward": fault(
-        FLATS, "p.grad = None between backward and step", OUT_OF_ORDER, body=_clears_by_none
     ),
     "maximised": fault(
         FRAUD, "maximize=True", "wrong_sign", optimizer=torch.optim.Adam, options={"lr": 4e-3, "maximize": True}

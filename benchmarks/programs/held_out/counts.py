@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.held_out.causes import LARGE, OUTSIDE, SMALL
+from programs.held_out.causes import LARGE, OUTSIDE
 from programs.program import Data, Program, but, ending, fault, in_evaluation_mode
 
 
@@ -156,7 +156,6 @@ FAULTS = {
     "poisson at rate 3": fault(
         MOMENTUM, "lr=3 under SGD with momentum", LARGE, options={"lr": 3.0, "momentum": 0.9}, clip=None
     ),
-    "poisson at rate 1e-6": fault(POISSON, "lr=1e-6 under RAdam", SMALL, options={"lr": 1e-6}),
     "norm frozen in evaluation mode": fault(
         but(NORMED, train=lambda: _bright(True), held_out=lambda: _bright(False)),
         "model.eval() before the first validation is never undone",

@@ -87,7 +87,6 @@ def penalty(sign: float = 1.0, weight: float = 2.0):
 
 FOOLS = {
     "squares": lambda answer: (answer - 1).square().mean(),
-    "found out": lambda answer: answer.square().mean(),
     "mean": lambda answer: -answer.mean(),
     "entropy": lambda answer: F.softplus(-answer).mean(),
 }
@@ -172,7 +171,7 @@ def three() -> dict[str, nn.Module]:
     return {"code": Hidden(), "namer": head(), "spy": head()}
 
 
-def hides(*, weight: float = 0.1, sign: float = 1.0):
+def hides(*, sign: float = 1.0):
     """The spy learns to name the site from the code; code and namer learn the class and to confuse the spy."""
 
     def body(model: dict[str, nn.Module], optimizer: dict[str, Any], batch: list[Tensor], loop: Loop) -> Tensor:
@@ -186,7 +185,7 @@ def hides(*, weight: float = 0.1, sign: float = 1.0):
             optimizer[name].zero_grad()
         code = model["code"](x)
         confused = -model["spy"](code).log_softmax(dim=1).mean()
-        loss = sign * F.cross_entropy(model["namer"](code), label) + weight * confused
+        loss = sign * F.cross_entropy(model["namer"](code), label) + 0.1 * confused
         loss.backward()
         for name in ("code", "namer"):
             loop.seen(loss, name)
@@ -257,9 +256,6 @@ FAULTS = {
     "both optimizers hold the maker": fault(
         SLOPE, "the critic's optimizer is given the maker's parameters", f"{OUTSIDE} foreign_optimizer", trained=_swapped
     ),
-    "maker wants to be found out": fault(
-        LEAST, "target 0 in the maker's loss", "wrong_sign", body=plays(_squares, "found out")
-    ),
     "penalty of the wrong sign": fault(
         SLOPE, "minus the gradient penalty", "wrong_sign loss_below_floor", body=plays(penalty(-1.0), "mean", critic_steps=2)
     ),
@@ -284,5 +280,4 @@ FAULTS = {
     "class learned with the wrong sign": fault(
         HIDES, "minus the cross-entropy of the class", "wrong_sign", body=hides(sign=-1.0)
     ),
-    "confusion outweighs the class": fault(HIDES, "the weight of the confusion is 300", "", body=hides(weight=300.0)),
 }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.held_out.causes import CUT, LARGE, LOUD, REDRAWN
+from programs.held_out.causes import CUT, LARGE, LOUD
 from programs.program import Data, Program, but, explained, fault
 
 
@@ -31,9 +31,9 @@ class Waves(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, scale: float = 4.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("frequencies", scale * torch.randn(2, 32))
+        self.register_buffer("frequencies", 4 * torch.randn(2, 32))
         self.body = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 1))
 
     def forward(self, at: Tensor) -> Tensor:
@@ -71,12 +71,12 @@ def solver(active: type[nn.Module] = nn.Tanh) -> nn.Sequential:
     return nn.Sequential(nn.Linear(1, 32), active(), nn.Linear(32, 32), active(), nn.Linear(32, 1))
 
 
-def residual(*, sign: float = 1.0, cut: bool = False, start: float = 1.0, stretch: float = 1.0):
+def residual(*, sign: float = 1.0, cut: bool = False):
     """The oscillator u'' = -4 u with u(0) = 1 and u'(0) = 0: squares of what is left over."""
 
     def step(model: nn.Module, batch: list[Tensor]) -> Tensor:
         t = batch[0].clone().requires_grad_()
-        u = model(stretch * t)
+        u = model(t)
         speed = torch.autograd.grad(u.sum(), t, create_graph=True)[0]
         force = torch.autograd.grad(speed.sum(), t, create_graph=True)[0]
         left = (force.detach() + 4 * u.detach()) if cut else (force + 4 * u)
@@ -85,7 +85,7 @@ def residual(*, sign: float = 1.0, cut: bool = False, start: float = 1.0, stretc
         first_speed = torch.autograd.grad(first.sum(), zero, create_graph=True)[0]
         begin = (first - 1).square() + first_speed.square()
         begin = begin.detach() if cut else begin
-        loss = sign * (left.square().mean() / 10 + start * begin.sum())
+        loss = sign * (left.square().mean() / 10 + begin.sum())
         return loss.requires_grad_() if cut else loss
 
     return step
@@ -165,9 +165,6 @@ FAULTS = {
         MOTION, "derivatives are detached, then requires_grad_()", CUT, training_step=residual(cut=True)
     ),
     "residual climbs": fault(MOTION, "minus the squares", "wrong_sign loss_below_floor", training_step=residual(sign=-1.0)),
-    "frequencies of 400": fault(
-        FOURIER, "random frequencies a hundred times too high: neighbours share nothing", "", model=lambda: Waves(400.0)
-    ),
     "brightness in 16 bits": fault(
         COARSE,
         "targets of 20,000 give or take 9,000",
@@ -179,16 +176,4 @@ FAULTS = {
         FOURIER, "reshape of a transposed picture", "shuffled_labels", train=lambda: _rows_and_columns(True)
     ),
     "oscillator at rate 2": fault(MOTION, "lr=2 under Adam", LARGE, options={"lr": 2.0}),
-    "picture drawn at zero": fault(
-        FOURIER,
-        "zeros_ for weights and biases of the whole net",
-        f"flat_loss identical_units gain_budget_low {REDRAWN}",
-        model=lambda: _zero(Waves()),
-    ),
 }
-
-
-def _zero(model: nn.Module) -> nn.Module:
-    for parameter in model.parameters():
-        nn.init.zeros_(parameter)
-    return model

@@ -214,9 +214,6 @@ FAULTS = {
     "tied table of N(0, 6)": fault(
         DECODER, "a tied table drawn with std 6", LOUD, model=lambda: Decoder(scale=6.0), scheduler=None, options={"lr": 1e-3}
     ),
-    "letters at rate 0.4": fault(
-        DECODER, "lr=0.4 under AdamW", LARGE, options={"lr": 0.4, "weight_decay": 0.0}, scheduler=None, clip=None
-    ),
     "letters at rate 3e-8": fault(UNTIED, "lr=3e-8 under AdamW", SMALL, options={"lr": 3e-8}, scheduler=None),
     "carried state at rate 1.5": fault(CARRIED, "lr=1.5 under Adam", LARGE, options={"lr": 1.5}),
     "lstm drawn with N(0, 3)": fault(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.held_out.causes import CUT, LARGE
 from programs.held_out.pictures import CLASSES, shapes
 from programs.program import Data, Loop, Program, but, fault
 
@@ -140,13 +139,6 @@ def _other_labels(train: bool) -> Data:
     return x, y[torch.randperm(len(y), generator=torch.Generator().manual_seed(211))]
 
 
-def _rounded_labels(model: nn.Module, batch: list[Tensor]) -> Tensor:
-    """Distances are made numbers by .data."""
-    p = F.normalize(model(batch[0]).data, dim=1).requires_grad_()
-    same = (batch[1][:, None] == batch[1][None]).float()
-    return F.mse_loss(p @ p.T, same)
-
-
 def _cosines(model: nn.Module, batch: list[Tensor]) -> Tensor:
     p = F.normalize(model(batch[0]), dim=1)
     return F.mse_loss(p @ p.T, (batch[1][:, None] == batch[1][None]).float())
@@ -221,6 +213,4 @@ FAULTS = {
     "fast copy follows the slow": fault(
         TAUGHT, "the average is written to the net that learns", "", body=averages(turned=True, share=0.999)
     ),
-    "points taken by .data": fault(COSINES, "model(x).data", CUT, training_step=_rounded_labels),
-    "proxies at rate 300": fault(PROXIES, "lr=300 under SGD", LARGE, options={"lr": 300.0, "momentum": 0.9}),
 }

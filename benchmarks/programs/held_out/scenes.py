@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.held_out.causes import CUT, LARGE, OUT_OF_ORDER
+from programs.held_out.causes import CUT, OUT_OF_ORDER
 from programs.program import Data, Loop, Program, but, ending, explained, fault
 
 KINDS = 3
@@ -103,10 +103,6 @@ def agreement(model: nn.Module, data: Data) -> float:
     return float(sum(shares) / KINDS)
 
 
-def _accuracy_of_pixels(pairs: list[tuple[Tensor, Tensor]]) -> float:
-    return float(torch.cat([(o.argmax(dim=1) == t).flatten() for o, t in pairs]).float().mean())
-
-
 def focal(output: Tensor, target: Tensor) -> Tensor:
     """Focal loss with gamma 2 over all pixels."""
     costs = F.cross_entropy(output, target, reduction="none")
@@ -118,8 +114,8 @@ def _rows_for_channels(output: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(output.reshape(-1, KINDS), target.flatten())
 
 
-def _dice(output: Tensor, target: Tensor, *, dim: int = 1) -> Tensor:
-    p, truth = output.softmax(dim=dim), F.one_hot(target, KINDS).movedim(3, 1).float()
+def _dice(output: Tensor, target: Tensor) -> Tensor:
+    p, truth = output.softmax(dim=1), F.one_hot(target, KINDS).movedim(3, 1).float()
     both, either = (p * truth).sum(dim=(0, 2, 3)), (p + truth).sum(dim=(0, 2, 3))
     return 1 - ((2 * both + 1) / (either + 1)).mean()
 
@@ -176,7 +172,6 @@ SEGMENTS = Program(
     score=agreement,
     loss=F.cross_entropy,
     options={"lr": 5e-3},
-    metric=None,
     batch=16,
     steps=200,
 )
@@ -215,7 +210,6 @@ FAULTS = {
     "masks of other scenes": fault(
         SEGMENTS, "two folders listed in different orders", "shuffled_labels", train=lambda: _turned(True)
     ),
-    "dice over the batch": fault(SEGMENTS, "softmax(dim=0) in the Dice loss", "", loss=lambda o, t: _dice(o, t, dim=0)),
     "places in pixels through a sigmoid": fault(
         SIGMOID,
         "targets of 0 to 640 for outputs of 0 to 1",
@@ -229,7 +223,6 @@ FAULTS = {
     "model.zero_grad before the step": fault(
         POINTS, "zero_grad between backward and step", OUT_OF_ORDER, body=_forgets_backward
     ),
-    "heat maps at rate 1": fault(HEAT, "lr=1 under Adam", LARGE, options={"lr": 1.0}),
     "finer through a relu": fault(
         FINER,
         "nn.ReLU ends a model of pixels from -1 to 1",

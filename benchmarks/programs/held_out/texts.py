@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from programs.held_out.causes import CLIPPED, OUTSIDE, SMALL
+from programs.held_out.causes import CLIPPED, SMALL
 from programs.program import Data, Loop, Program, but, class_score, fault, usual
 
 WORDS, LENGTH, WIDTH = 60, 14, 24
@@ -100,7 +100,7 @@ def _ignores_class_one(model: nn.Module, batch: list[Tensor]) -> Tensor:
 
 def told(model: nn.Module, data: Data) -> float:
     """Balanced accuracy, from chance."""
-    return class_score(lambda x: model(x, data[1]), (data[0], data[2]))  # pyright: ignore[reportArgumentType]
+    return class_score(lambda x: model(x, data[1]), (data[0], data[2]))
 
 
 def by_value(limit: float):
@@ -151,12 +151,6 @@ def _all_unknown(train: bool) -> Data:
     """The vocabulary holds lower-case words, the texts are in capitals: each word is number 4, "unknown"."""
     words, length, label = texts(train)
     return torch.where(words > 0, 4, 0), length, label
-
-
-def _out_of_step(train: bool) -> Data:
-    words, length, label = texts(train)
-    order = torch.randperm(len(words), generator=torch.Generator().manual_seed(143))
-    return words[order], length[order], label
 
 
 LSTM = Program(
@@ -225,22 +219,5 @@ FAULTS = {
         train=lambda: _all_unknown(True),
         held_out=lambda: _all_unknown(False),
     ),
-    "words beside other labels": fault(
-        LSTM, "texts are shuffled, labels not", "shuffled_labels", train=lambda: _out_of_step(True)
-    ),
     "a class is ignored": fault(LSTM, "ignore_index=1 is a class", "class_imbalance", training_step=_ignores_class_one),
-    "filters outside of the optimizer": fault(
-        but(CONVOLVED, model=lambda: _few_filters()),
-        "the optimizer gets table and head; both are frozen at their start but for the head",
-        OUTSIDE,
-        trained=lambda model: model.head.parameters(),
-    ),
 }
-
-
-def _few_filters() -> Convolved:
-    """Two filters of each width."""
-    model = Convolved()
-    model.twos, model.threes = nn.Conv1d(WIDTH, 2, 2), nn.Conv1d(WIDTH, 2, 3)
-    model.head, model.drop = nn.Linear(4, 2), nn.Dropout(0.0)
-    return model

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.held_out.causes import CLIPPED, LARGE, OUTSIDE, STALE
+from programs.held_out.causes import CLIPPED, OUTSIDE, STALE
 from programs.program import Data, Loop, Program, but, fault
 
 SYMBOLS, LENGTH, WIDTH = 11, 6, 32  # symbol 0 starts an answer
@@ -193,9 +193,6 @@ FAULTS = {
     "writer is given the target itself": fault(
         ATTENDS, "teacher forcing without the shift", "sees_future", body=turns(shifted=False)
     ),
-    "transformer is given the target itself": fault(
-        WHOLE, "tgt and labels are the same tensor", "sees_future", training_step=taught(shifted=False)
-    ),
     "attention over the batch": fault(
         ATTENDS,
         "softmax(dim=0) over the scores",
@@ -214,7 +211,6 @@ FAULTS = {
     "two optimizers without zero_grad": fault(
         ATTENDS, "no zero_grad of either", STALE, optimizer=sgds, options={"lr": 0.4}, body=turns(clears=False)
     ),
-    "translation at rate 1": fault(ATTENDS, "lr=1 under AdamW", LARGE, options={"lr": 1.0}),
     "translation clipped at 1e-6": fault(SLOW, "max_norm=1e-6 over both parts", CLIPPED, body=turns(limit=1e-6)),
     "writer sees what it is to write": fault(
         WHOLE, "tgt_mask is not given", "sees_future", model=lambda: Whole(causal=False), training_step=taught()
