@@ -40,14 +40,6 @@ class Counter(nn.Module):
         return self.head(self.body(x))
 
 
-class Exponential(nn.Module):
-    """The exponential of its input."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
-        return x.exp()
-
-
 def deviance(model: nn.Module, data: Data) -> float:
     """Share of the Poisson deviance that log-rates explain."""
     return _explained(model(data[0]), data[1])
@@ -123,12 +115,6 @@ SOUND = {
 }
 
 FAULTS = {
-    "exponential twice": fault(
-        but(POISSON, options={"lr": 0.05}),
-        "the model ends in exp, and the loss takes logarithms of rates",
-        "unreachable_target capped_loss confirmed_change.last_activation_off",
-        model=ending(Counter, Exponential()),
-    ),
     "rates from a raw output": fault(
         RATES, "log_input=False on an output that can be negative: log of it is NaN", "not_finite", model=Counter
     ),

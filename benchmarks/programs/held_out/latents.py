@@ -148,9 +148,9 @@ def likelihood(sign: float = 1.0):
 
 
 def likely(model: nn.Module, data: Data) -> float:
-    """Gain in nats over one Gaussian, of half a nat that six couplings find."""
+    """Gain in nats over one Gaussian, of a nat and a quarter that six couplings find."""
     x = data[0]
-    return (float(0.5 * torch.logdet(2 * math.pi * math.e * x.T.cov())) - float(likelihood()(model, [x]))) / 0.5
+    return (float(0.5 * torch.logdet(2 * math.pi * math.e * x.T.cov())) - float(likelihood()(model, [x]))) / 1.25
 
 
 class Gaps(nn.Module):

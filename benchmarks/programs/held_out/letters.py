@@ -135,7 +135,7 @@ def _draws_again(model: nn.Module, optimizer: Any, batch: list[Tensor], loop: Lo
 
 
 def foresight(model: nn.Module, data: Data) -> float:
-    """How far the loss of the next letter, from those before alone, is from that of frequencies to 1 nat."""
+    """How far the loss of the next letter, from those before alone, is from that of frequencies to a quarter of a nat."""
     letters = data[0]
     share = torch.bincount(letters.flatten()).double() / letters.numel()
     chance = float(-torch.special.xlogy(share, share).sum())
@@ -144,7 +144,7 @@ def foresight(model: nn.Module, data: Data) -> float:
         output = model(letters[:, :t])
         logits = output[0] if isinstance(output, tuple) else output
         costs.append(float(F.cross_entropy(logits[:, -1], letters[:, t])))
-    return (chance - sum(costs) / 3) / (chance - 1.0)
+    return (chance - sum(costs) / 3) / (chance - 0.25)
 
 
 def _smooth(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:

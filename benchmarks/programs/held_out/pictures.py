@@ -210,7 +210,7 @@ DEPTHWISE = but(RESIDUAL, model=depthwise, optimizer=torch.optim.RMSprop, option
 MIXER = but(RESIDUAL, model=Mixer, optimizer=torch.optim.AdamW, options={"lr": 4e-3, "weight_decay": 0.05}, clip=1.0)
 VIT = but(MIXER, model=Tokened, options={"lr": 2e-3}, scheduler=_warm_up(40), clip=None, steps=400)
 PLAIN = but(RESIDUAL, model=plain, options={"lr": 0.03, "momentum": 0.9}, scheduler=None)
-MICRO = but(PLAIN, options={"lr": 0.1, "momentum": 0.9}, body=accumulates())
+MICRO = but(PLAIN, body=accumulates())
 
 SOUND = {
     "group-norm residual": RESIDUAL,

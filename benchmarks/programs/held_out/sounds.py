@@ -71,11 +71,6 @@ def heard(model: nn.Module, data: Data, threshold: float = 0.0) -> float:
     return sum(both) / NOTES
 
 
-def _f1(pairs: list[tuple[Tensor, Tensor]]) -> float:
-    said, true = torch.cat([o > 0 for o, _ in pairs]), torch.cat([t > 0.5 for _, t in pairs])
-    return float(2 * (said & true).sum() / (said.sum() + true.sum()).clamp(min=1))
-
-
 def asymmetric(output: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy whose easy silent notes count less."""
     costs = F.binary_cross_entropy_with_logits(output, target, reduction="none")

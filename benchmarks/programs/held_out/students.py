@@ -274,7 +274,7 @@ FAULTS = {
         DISTIL, "the student runs under the teacher's no_grad", CUT, training_step=distils(under_no_grad=True)
     ),
     "temperature not paid back": fault(
-        but(DISTIL, optimizer=torch.optim.SGD, options={"lr": 0.1, "momentum": 0.9}),
+        but(DISTIL, optimizer=torch.optim.SGD, options={"lr": 0.01, "momentum": 0.9}),
         "temperature 40, without the factor of its square",
         "vanishing_gradient update_ratio.small plateau.small_steps slow_start",
         training_step=distils(temperature=40.0, squares=False),
