@@ -139,9 +139,7 @@ FAULTS = {
         OUTSIDE,
         trained=lambda model: model.head.parameters(),
     ),
-    "poisson at rate 3": fault(
-        MOMENTUM, "lr=3 under SGD with momentum", LARGE, options={"lr": 3.0, "momentum": 0.9}, clip=None
-    ),
+    "poisson at rate 3": fault(MOMENTUM, "lr=3 under SGD with momentum", LARGE, options={"lr": 3.0, "momentum": 0.9}),
     "norm frozen in evaluation mode": fault(
         but(NORMED, train=lambda: _bright(True), held_out=lambda: _bright(False)),
         "model.eval() before the first validation is never undone",

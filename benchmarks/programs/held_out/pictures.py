@@ -207,6 +207,7 @@ RESIDUAL = Program(
     steps=300,
 )
 DEPTHWISE = but(RESIDUAL, model=depthwise, optimizer=torch.optim.RMSprop, options={"lr": 2e-3}, scheduler=None)
+BYTES = but(DEPTHWISE, train=lambda: _bytes(True), held_out=lambda: _bytes(False))
 MIXER = but(RESIDUAL, model=Mixer, optimizer=torch.optim.AdamW, options={"lr": 4e-3, "weight_decay": 0.05}, clip=1.0)
 VIT = but(MIXER, model=Tokened, options={"lr": 2e-3}, scheduler=_warm_up(40), clip=None, steps=400)
 PLAIN = but(RESIDUAL, model=plain, options={"lr": 0.03, "momentum": 0.9}, scheduler=None)
@@ -215,9 +216,10 @@ MICRO = but(PLAIN, body=accumulates())
 SOUND = {
     "group-norm residual": RESIDUAL,
     "depthwise separable": DEPTHWISE,
-    "depthwise on bytes behind a norm": but(DEPTHWISE, train=lambda: _bytes(True), held_out=lambda: _bytes(False)),
+    "depthwise on bytes behind a norm": BYTES,
     "mlp-mixer": MIXER,
     "class token with warm-up": VIT,
+    "elu without norm": PLAIN,
     "elu in micro-batches": MICRO,
     "spectral and weight norm": but(RESIDUAL, model=lipschitz, optimizer=torch.optim.Adam, options={"lr": 3e-3}),
     "mixup": but(RESIDUAL, loss=None, training_step=mixes, metric=None),
@@ -237,10 +239,10 @@ FAULTS = {
         model=lambda: GroupResidual(nn.GroupNorm(16, 16)),
     ),
     "sgd's rate under adamw": fault(
-        MIXER, "lr=0.3 is kept when SGD becomes AdamW", LARGE, options={"lr": 0.3, "weight_decay": 0.05}
+        MIXER, "lr=3 is kept when SGD becomes AdamW", LARGE, options={"lr": 3.0, "weight_decay": 0.05}
     ),
     "statistics that stand still": fault(
-        but(DEPTHWISE, train=lambda: _bytes(True), held_out=lambda: _bytes(False)),
+        BYTES,
         "BatchNorm2d(momentum=0.0): evaluation normalises by 0 and 1",
         "confirmed_change.norm_usual evaluation_path",
         model=lambda: depthwise(0.0),

@@ -261,9 +261,7 @@ FAULTS = {
     "pooled over the batch": fault(
         SETS, "mean(dim=0) pools the sets of the batch", "batch_leakage constant_output", model=lambda: Sets(over=0)
     ),
-    "sets drawn from N(0, 1)": fault(
-        SETS, "normal_(weight) with its default of 1", LOUD, model=lambda: Sets(std=1.0), options={"lr": 0.1, "momentum": 0.9}
-    ),
+    "sets drawn from N(0, 1)": fault(SETS, "normal_(weight) with its default of 1", LOUD, model=lambda: Sets(std=1.0)),
     "links through a steep sigmoid": fault(
         LINKS, "the log of a sigmoid that is exactly 0 or 1", "not_finite", loss=None, training_step=_product_of_probabilities
     ),

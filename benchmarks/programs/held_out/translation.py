@@ -142,6 +142,13 @@ def taught(*, shifted: bool = True, rolls: bool = False):
     return step
 
 
+def narrow() -> dict[str, nn.Module]:
+    """An encoder whose table at random tells its ten symbols badly apart."""
+    encoder = Encoder()
+    nn.init.normal_(encoder.table.weight, 0.0, 0.02)
+    return {"encoder": encoder, "writer": Writer()}
+
+
 ATTENDS = Program(
     model=lambda: {"encoder": Encoder(), "writer": Writer()},
     train=lambda: phrases(True),
@@ -153,6 +160,7 @@ ATTENDS = Program(
     options={"lr": 0.02},
     steps=350,
 )
+NARROW = but(ATTENDS, model=narrow)
 WHOLE = Program(
     model=Whole,
     train=lambda: phrases(True),
@@ -167,25 +175,26 @@ SLOW = but(ATTENDS, optimizer=sgds, options={"lr": 0.4}, body=turns(limit=1.0), 
 SOUND = {
     "translation": ATTENDS,
     "translation clipped": but(ATTENDS, body=turns(limit=1.0)),
+    "translation from a small table": NARROW,
     "translation by transformer": WHOLE,
     "translation under sgd": SLOW,
 }
 
 FAULTS = {
     "writer holds both optimizers": fault(
-        but(ATTENDS, model=lambda: _narrow()),
+        NARROW,
         "the encoder's optimizer is given the writer's parameters",
         f"{OUTSIDE} foreign_optimizer",
         trained=_writer_twice,
     ),
     "states detached for the writer": fault(
-        but(ATTENDS, model=lambda: _narrow()),
+        NARROW,
         "the encoder's states are detached",
         "unreached_parameter zero_gradient unmoved_parameter.without_gradient untrained_parameter.no_gradient flat_loss",
         body=turns(cut=True),
     ),
     "encoder's optimizer never steps": fault(
-        but(ATTENDS, model=lambda: _narrow()),
+        NARROW,
         "optimizer['encoder'].step() is missing",
         "never_steps untrained_parameter unmoved_parameter.with_gradient",
         body=turns(both=False),
@@ -208,18 +217,9 @@ FAULTS = {
     "phrases beside other answers": fault(
         WHOLE, "sources are rolled by one example", "shuffled_labels", training_step=taught(rolls=True)
     ),
-    "two optimizers without zero_grad": fault(
-        ATTENDS, "no zero_grad of either", STALE, optimizer=sgds, options={"lr": 0.4}, body=turns(clears=False)
-    ),
+    "two optimizers without zero_grad": fault(SLOW, "no zero_grad of either", STALE, body=turns(clears=False, limit=1.0)),
     "translation clipped at 1e-6": fault(SLOW, "max_norm=1e-6 over both parts", CLIPPED, body=turns(limit=1e-6)),
     "writer sees what it is to write": fault(
         WHOLE, "tgt_mask is not given", "sees_future", model=lambda: Whole(causal=False), training_step=taught()
     ),
 }
-
-
-def _narrow() -> dict[str, nn.Module]:
-    """An encoder whose table at random tells its ten symbols badly apart."""
-    encoder = Encoder()
-    nn.init.normal_(encoder.table.weight, 0.0, 0.02)
-    return {"encoder": encoder, "writer": Writer()}
