@@ -1,6 +1,5 @@
 """How the programs of `programs/` are built, trained to their end, and shown to the doctor."""
 
-import hashlib
 import json
 import math
 import tempfile
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from programs.catalogue import FAULTS, KIND, PROGRAMS, SOUND
+from programs.catalogue import FAULTS, HELD_OUT, KIND, PROGRAMS, SOUND
 from programs.program import Data, Loop, Program, nobody, usual
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -26,8 +25,8 @@ _SAMPLED_EVERY, _EVALUATIONS = 20, 5
 
 
 def half_of(name: str) -> str:
-    """The half that a program belongs to: "set" or "scored"."""
-    return ("set", "scored")[hashlib.sha256(name.encode()).digest()[0] % 2]
+    """The half that a program belongs to: "scored" where it is in `programs/held_out/`, else "set"."""
+    return "scored" if name in HELD_OUT else "set"
 
 
 class Built:
@@ -44,7 +43,11 @@ class Built:
         self.scheduler = program.scheduler(self.optimizer) if program.scheduler is not None else None
         order = torch.Generator().manual_seed(SEED)
         self.train = DataLoader(
-            TensorDataset(*self._cast(program.train())), program.batch, shuffle=program.shuffle, generator=order
+            TensorDataset(*self._cast(program.train())),
+            program.batch,
+            shuffle=program.shuffle,
+            generator=order,
+            collate_fn=program.collate,
         )
         self.held_out = self._cast(program.held_out())
         self.validation: DataLoader | None = None
