@@ -35,6 +35,7 @@ class LossGraph:
         unregistered_untrained: how many of them no optimizer holds.
         outside: the model's trainable parameters that are not in the graph.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
+        multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -46,6 +47,7 @@ class LossGraph:
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
     swapped: bool = False
+    multiple_of: str | None = None
     has_opaque_parts: bool = False
 
 

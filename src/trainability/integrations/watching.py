@@ -49,10 +49,19 @@ class Watching:
         self.most_steps: int | None = None
         self._handles: list[Any] = []
 
-    def begin(self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], **facts: Any) -> None:
-        """Attach a monitor to each optimizer; what an earlier fit showed is forgotten."""
+    def begin(
+        self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], *, is_eager: bool = False, **facts: Any
+    ) -> None:
+        """Attach a monitor to each optimizer; what an earlier fit showed is forgotten.
+
+        Args:
+            model: what the trainer trains.
+            optimizers: of it.
+            is_eager: see `Follower`.
+            facts: more arguments of `Monitor`.
+        """
         given = list(optimizers)
-        self.monitors, self.follower = {}, Follower()
+        self.monitors, self.follower = {}, Follower(is_eager=is_eager)
         settings = {**facts, **{key: value for key, value in self._settings.items() if value is not None}}
         for (name, part), optimizer in zip(parts_of(model, given), given, strict=True):
             key = name if name not in self.monitors else f"{name}-{len(self.monitors) + 1}"

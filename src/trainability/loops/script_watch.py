@@ -42,7 +42,7 @@ class ScriptWatch:
 
     def __init__(self, script: Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
         self._script, self._every, self._most_steps, self._place = script, every, most_steps, place
-        self._follower = Follower()
+        self._follower = Follower(is_eager=True)
         self._monitors: dict[str, Monitor] = {}
         self._callbacks: list[Any] = []
         self._waiting: dict[int, torch.optim.Optimizer] = {}  # optimizers without a monitor
@@ -232,7 +232,7 @@ class ScriptWatch:
         if self._is_handled:
             return
         self._follower.backward(loss, scaler)
-        if self._in_closure is not None:
+        if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
 
     def on_clip(self, parameters: list[Tensor]) -> None:

@@ -277,8 +277,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     """The loss has no floor: it falls as the answers get worse, or without end.
 
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
-        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
-        whose update was followed goes uphill at every length, and the loss has risen (code `uphill`).
+        0.1 %; or, in a loop that is watched, a multiple of such a loss by its graph, and below zero at the first step; or
+        `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step whose update
+        was followed goes uphill at every length, and the loss has risen (code `uphill`).
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
     What fools it: gradient ascent on purpose, such as an adversarial example or an adversary's loss.
@@ -287,7 +288,10 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     """
     facts = _facts(evidence)
     raw = facts.task_loss == "nll_loss" and facts.task_form in ("probabilities", "values", "nonnegative", "tanh")
-    if facts.negated_task is None and not raw:
+    multiple = facts.graph.multiple_of if facts.graph is not None and evidence.steps else None
+    first = evidence.steps[0].loss if multiple is not None else 0.0
+    negated = facts.negated_task or (multiple if first < 0 else None)
+    if negated is None and not raw:
         return _uphill(evidence)
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
     return [
@@ -297,8 +301,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             severity="error",
             seen=f"nll_loss is given {words}; it takes log-probabilities"
             if raw
-            else f"the loss is minus the {facts.negated_task} of output and target",
-            measurements=(Measurement(name="loss", value=facts.loss or 0.0, threshold=0.0),),
+            else f"the loss is minus the {negated} of output and target",
+            measurements=(Measurement(name="loss", value=facts.loss or first, threshold=0.0),),
             cause="log_softmax is missing before nll_loss" if raw else "the sign of the loss is wrong",
             remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place"
             if raw

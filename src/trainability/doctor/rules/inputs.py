@@ -20,6 +20,8 @@ _SYMPTOMS = (
     "unmoved_parameter",
 )
 
+_FEWEST_SAMPLES = 5
+
 
 def _facts(evidence: Evidence) -> Facts:
     return evidence.facts or Facts()
@@ -28,7 +30,16 @@ def _facts(evidence: Evidence) -> Facts:
 @rule(
     severities=("error", "warning", "hint"),
     verdict="broken data",
-    explains=(*_SYMPTOMS, "class_imbalance", "dead_units", "overfit", "exploding_gradient", "shuffled_labels"),
+    explains=(
+        *_SYMPTOMS,
+        "class_imbalance",
+        "dead_units",
+        "overfit",
+        "exploding_gradient",
+        "shuffled_labels",
+        "loss_divided",
+        "constant_as_good",
+    ),
 )
 def class_order(evidence: Evidence) -> list[Finding]:
     """The training loader yields examples in the order of their class.
@@ -36,6 +47,8 @@ def class_order(evidence: Evidence) -> list[Finding]:
     Fires: half of the batches read or more, of 8 or more examples and at least two of them, hold one class each. An error
         where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
         a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
+        In a loop, an error where five sampled batches tell their targets by the gradient of the logits, half of them hold one
+        class each, and these are not of the same; a hint where all are.
     Why: such batches teach to name the class of the moment. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data of which nearly all is one class (silent from nine in ten); batches of one class each that are meant (a
@@ -44,7 +57,9 @@ def class_order(evidence: Evidence) -> list[Finding]:
     Source: Bottou, Stochastic Gradient Descent Tricks, 2012, section 4.1 (shuffle the examples).
     """
     order = evidence.data.train.order if evidence.data is not None else None
-    if order is None or order.num_batches < 2 or (reading.num_classes(evidence) or 2) < 2:
+    if order is None:
+        return _one_class_batches(evidence)
+    if order.num_batches < 2 or (reading.num_classes(evidence) or 2) < 2:
         return []
     rare = 1 - order.expected_changes / max(order.num_examples - 1, 1)  # chance that two labels agree
     pure = (
@@ -72,6 +87,29 @@ def class_order(evidence: Evidence) -> list[Finding]:
                 Measurement(name="changes of the label", value=float(order.changes), threshold=0.2 * order.expected_changes),
                 Measurement(name="examples read", value=float(order.num_examples)),
             ),
+            cause="examples are stored by class, and the loader does not shuffle them",
+            remedy="DataLoader(..., shuffle=True)",
+            source="Bottou, Stochastic Gradient Descent Tricks, 2012",
+        )
+    ]
+
+
+def _one_class_batches(evidence: Evidence) -> list[Finding]:
+    """The same of the batches of a loop that was watched."""
+    read = [sample for sample in evidence.samples if sample.num_classes is not None]
+    classes = [sample.first_class for sample in read if sample.num_classes == 1]
+    only = len(set(classes)) == 1
+    if len(read) < _FEWEST_SAMPLES or len(classes) < (len(read) if only else len(read) / 2) or evidence.steps[0].loss < 0:
+        return []  # of a negated loss the gradient tells the answers, and not the targets
+    measured = Measurement(name="sampled batches of one class", value=float(len(classes)), threshold=len(read) / 2)
+    return [
+        Finding(
+            rule="class_order",
+            code="class_order.one_class" if only else "class_order",
+            severity="hint" if only else "error",
+            seen=f"{len(classes)} of {len(read)} sampled batches hold one class each, "
+            + ("the same" if only else "not the same"),
+            measurements=(measured,),
             cause="examples are stored by class, and the loader does not shuffle them",
             remedy="DataLoader(..., shuffle=True)",
             source="Bottou, Stochastic Gradient Descent Tricks, 2012",
