@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_examples, to_device
+from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
@@ -47,4 +48,4 @@ def facts_of(
     try:
         return look(model, part, forward, optimizer=optimizer)
     except Exception as error:
-        return Facts(notes=(f"certain facts: {type(error).__name__}: {error}",))
+        return Facts(notes=(f"certain facts: {error_line(error)}",))

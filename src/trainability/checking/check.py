@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, d
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.audit_results import DataAudit, MetricAudit
 from trainability.doctor.batches import first_examples, first_tensor, tensors, to_device
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
@@ -99,7 +101,13 @@ def check_setup(setup: Setup) -> Diagnosis:
         ValueError: it cannot be looked at: an empty loader, a model that does not take its batches, a loss that is not
             one number, a step that fails; one line that says which.
     """
-    with randomness_restored(), generators_restored(setup.train_loader), generators_restored(setup.val_loader):
+    with (
+        randomness_restored(),
+        generators_restored(setup.train_loader),
+        generators_restored(setup.val_loader),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", UserWarning)  # what PyTorch says of a shape once is what the findings are about
         return _checked(setup)
 
 
@@ -175,7 +183,7 @@ def _first_batch(setup: Setup) -> tuple[Any, Iterable[Any]]:
     try:
         first = next(iter(train), None) if isinstance(train, _ReadAgain) else next(batches, None)
     except Exception as error:
-        raise ValueError(f"train_loader failed: {one_line(error)}") from error
+        raise ValueError(f"train_loader failed: {error_line(error)}") from error
     if first is None:
         raise ValueError("train_loader is empty; expected at least one batch")
     if not (setup.training_step or setup.step):
@@ -218,10 +226,10 @@ def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str
         ValueError: where none does: the loop would fail as well.
     """
     if setup.training_step or setup.step:
-        return f"{topic}: {one_line(error)}"
+        return f"{topic}: {error_line(error)}"
     if isinstance(error, ValueError):
         raise error
-    raise ValueError(f"{what}: {one_line(error)}") from error
+    raise ValueError(f"{what}: {error_line(error)}") from error
 
 
 def _probed_step(setup: Setup, model: nn.Module, first: Any, problems: list[str]) -> tuple[ProbeResult | None, Tensor | None]:
@@ -242,7 +250,7 @@ def _probed_step(setup: Setup, model: nn.Module, first: Any, problems: list[str]
         images = next((t for _, t in tensors(batch) if tuple(t.shape) == result.input_shape and t.is_floating_point()), None)
         return result, images
     assert error is not None
-    problems.append(f"the start, layer by layer: {one_line(error)}")
+    problems.append(f"the start, layer by layer: {error_line(error)}")
     return None, None
 
 
@@ -281,8 +289,8 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str], *, is_ex
     except Exception as error:
         if (setup.step or setup.training_step) and not is_explained:  # labels out of range fail in every step
             name = "step(model, optimizer, batch)" if setup.step else "training_step(model, batch)"
-            raise ValueError(f"{name} failed: {one_line(error)}") from error
-        problems.append(f"some steps of the loop: the rehearsal failed ({one_line(error)})")
+            raise ValueError(f"{name} failed: {error_line(error)}") from error
+        problems.append(f"some steps of the loop: the rehearsal failed ({error_line(error)})")
         return None
 
 
@@ -291,8 +299,3 @@ def _settings(setup: Setup) -> OptimizerSettings | None:
     if optimizer is None or len(modules(setup.model)) != 1:
         return None
     return optimizer_settings(optimizer, modules(setup.model)[0], clip=setup.clip, planned_steps=setup.planned_steps)
-
-
-def one_line(error: BaseException) -> str:
-    """Write an exception's type and the first line of its message."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

@@ -81,10 +81,8 @@ def own_forms(module: Any, name: str, base: type, clip: float | None) -> dict[st
             loss.backward(*args, **kwargs)
             losses.append(loss.detach())
 
-        with (
-            _standing_in(module, name, model) as held,
-            _replaced(held, optimizers=lambda *_: optimizer, manual_backward=backward),
-        ):
+        methods = {"optimizers": lambda *_, **__: optimizer, "manual_backward": backward}
+        with _standing_in(module, name, model) as held, _replaced(held, methods):
             run(held, batch)
         return losses[-1] if losses else None
 

@@ -17,6 +17,8 @@ _SYMPTOMS = (
     "constant_output",
 )
 
+_RESOLUTION = 2.0**-25  # of float32: half a unit in the last place of a number, over the number
+
 
 def _facts(evidence: Evidence) -> Facts:
     return evidence.facts or Facts()
@@ -116,6 +118,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern.
+        A step of SGD below the resolution of float32 is left to the rules that look at the gradient.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
@@ -185,7 +188,16 @@ def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
         return []
     moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples[-3:]]
     last = evidence.samples[-1].layers
-    return [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+    still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+    return [s for s in still if not _is_below_resolution(evidence, s)]
+
+
+def _is_below_resolution(evidence: Evidence, layer: LayerStats) -> bool:
+    """Whether SGD's step is too small for float32 because hardly a gradient arrives: a symptom of what shrinks it."""
+    settings = evidence.optimizer
+    if settings is None or settings.name != "SGD" or not settings.lr or not layer.gradient_rms or not layer.weight_rms:
+        return False
+    return settings.lr * layer.gradient_rms < _RESOLUTION * layer.weight_rms
 
 
 def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.diagnosis import Diagnosis, Verdict
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.doctor.outlook import (
@@ -70,7 +71,7 @@ def diagnose(*parts: Part) -> Diagnosis:
         try:
             found.extend(rule.check(evidence))
         except Exception as error:  # the doctor never turns a run that works into one that fails
-            failed.append(f"{name}: the rule itself failed ({type(error).__name__}: {error})")
+            failed.append(f"{name}: the rule itself failed ({error_line(error)})")
     rehearsal = evidence.rehearsal if not evidence.steps else None  # the run itself is the better witness
     outlook = judge_rehearsal(rehearsal) if rehearsal is not None and rehearsal.steps else None
     standing = _weighed(found, outlook)
