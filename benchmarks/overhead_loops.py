@@ -6,7 +6,7 @@ disturbs little. A round's ratio is one fit over the other; the figure is the me
 50th step, writes no run directory unless the row says so, and its diagnoses and its end count. Weights are compared bit for
 bit after every pair of fits. Goal: at most 1.02.
 
-The program is that of `overhead.py` (VGG-B at a quarter of its width, 64 images of 32 pixels in memory, SGD), for
+The program is that of `overhead.py` (VGG-B at a quarter of its width, 32 images of 32 pixels in memory, SGD), for
 Transformers a GPT-2 of two layers on generated tokens.
 
     OMP_NUM_THREADS=1 python benchmarks/overhead_loops.py
@@ -37,6 +37,7 @@ import trainability
 from trainability.training.record import environment
 
 EVERY = 50
+BATCH = 32
 RESULTS = Path(__file__).parent / "results" / "overhead_loops.json"
 Fit = Callable[[int, bool], tuple[float, Tensor]]
 """Of steps and whether the doctor watches: processor seconds between the first step's end and the last's, and the weights."""
@@ -50,7 +51,7 @@ def weights_of(model: nn.Module) -> Tensor:
 def network() -> tuple[nn.Module, Tensor, Tensor]:
     """The small network with one batch of images and labels."""
     torch.manual_seed(0)
-    return small_vgg(16), torch.randn(64, 3, 32, 32), torch.arange(64) % 10
+    return small_vgg(16), torch.randn(BATCH, 3, 32, 32), torch.arange(BATCH) % 10
 
 
 def plain(steps: int, is_watched: bool, *, run: str | None = None, accelerator: Any = None) -> tuple[float, Tensor]:
@@ -107,7 +108,7 @@ def lightning(steps: int, is_watched: bool) -> tuple[float, Tensor]:
             return torch.optim.SGD(self.parameters(), lr=1e-3, momentum=0.9)
 
     class Clock(lib.Callback):
-        def on_train_batch_end(self, *args: Any) -> None:
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             stamps.append(time.process_time())
 
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
