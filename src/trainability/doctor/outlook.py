@@ -344,7 +344,7 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
     elif outlook.verdict == TOO_SLOW and outlook.cause == "pace" and outlook.multiple is not None:
         said += f"; the loss keeps falling along {outlook.multiple:,.0f} times each step"
     elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
-        said += f"; the loss rises beyond {outlook.multiple:.2g} times a step"
+        said += f"; a step {outlook.multiple:.2g} times as long would raise the loss"
     return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
 
 
@@ -382,7 +382,7 @@ _BECAUSE = {
     "warms_up": "; the learning rate still rises, so its pace is not known",
     "at_start": "; the weights know the task already",
     "near_the_plan": "; whether the planned steps suffice is open",
-    "chance_unknown": "; what chance costs is not known",
+    "chance_unknown": "; the loss of a model that has learned nothing is not known",
     "opposed": "; models with losses against each other are not judged by a loss: gradients, updates and whether everything is "
     "finite were checked",
 }

@@ -57,7 +57,10 @@ def evidence_before(
         "probe": lambda: _probe(parts, config, engine, planned_steps),
         "data": lambda: audit_data(
             _pairs(_train_batches(parts, epoch=0)),
-            ((images, labels) for images, labels, _ in parts.loader.validation(64)) if len(parts.loader.val_labels) else None,
+            # An overfit test validates with its training images.
+            ((images, labels) for images, labels, _ in parts.loader.validation(64))
+            if len(parts.loader.val_labels) and config.run.overfit_batches is None
+            else None,
             num_classes=parts.loader.num_classes,
             max_images=audit_size(shape),
             again=_pairs(_train_batches(parts, epoch=1)) if _is_augmented(config) else None,

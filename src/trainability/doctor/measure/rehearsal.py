@@ -192,12 +192,23 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
         measured = measured and loop.scale == 1.0
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
         began = time.monotonic()
-        loss = loop.run(batch)
+        try:
+            loss = loop.run(batch)
+        except Exception:
+            if steps and not _finite(loop):  # what raises is what NaN does to the loop's own checks
+                steps.append(RehearsedStep(step=number, loss=math.nan, lr=loop.rate))
+                ended_by = "not finite"
+                break
+            raise
         budget.step_seconds = time.monotonic() - began
         with_rate |= _with_rate(loop)
         steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=loop.norm, lr=loop.rate, optimizer_steps=loop.calls))
         if before is not None and not loop.opposed:
-            critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
+            try:
+                critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
+            except Exception:
+                if _finite(loop):
+                    raise
         if loss is not None and not math.isfinite(loss):
             ended_by = "not finite"
             break
@@ -243,6 +254,10 @@ def _with_rate(loop: Loop) -> set[int]:
     """Parameters whose group has a learning rate other than 0 now, by id."""
     groups = [group for optimizer in loop.optimizers for group in optimizer.param_groups]
     return {id(p) for group in groups if float(group.get("lr", 1.0)) != 0 for p in group["params"]}
+
+
+def _finite(loop: Loop) -> bool:
+    return all(bool(torch.isfinite(p.detach()).all()) for p in loop.parameters.values())
 
 
 def _fits(budget: _Budget, steps: int) -> bool:

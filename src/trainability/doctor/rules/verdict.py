@@ -20,6 +20,7 @@ from trainability.doctor.outlook import (
     judge_rehearsal,
     sentence,
 )
+from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.tested import tried_verdict, with_outcomes
 from trainability.doctor.theory.band import (
@@ -48,6 +49,7 @@ _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 _PREDICTED = ("unstable", "dead", "stalled")
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
 _FAILS = (UNSTABLE, DEAD)
+_FAILS_TO_LEARN = (UNSTABLE, DEAD, TOO_SLOW)
 _LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
 
 
@@ -72,8 +74,7 @@ def diagnose(*parts: Part) -> Diagnosis:
             found.extend(rule.check(evidence))
         except Exception as error:  # the doctor never turns a run that works into one that fails
             failed.append(f"{name}: the rule itself failed ({error_line(error)})")
-    rehearsal = evidence.rehearsal if not evidence.steps else None  # the run itself is the better witness
-    outlook = judge_rehearsal(rehearsal) if rehearsal is not None and rehearsal.steps else None
+    outlook = _outlook(evidence)
     standing = _weighed(found, outlook)
     causes = _under_causes(standing)
     order = list(RULES)
@@ -81,6 +82,7 @@ def diagnose(*parts: Part) -> Diagnosis:
     experiments = evidence.experiments if not evidence.steps else None
     if experiments is not None:
         causes = with_outcomes(causes, experiments, [name for name, rule in RULES.items() if rule.predicts])
+        causes = advised(causes, evidence)
     verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
     if experiments is not None and (tried := tried_verdict(verdict, experiments)) is not None:
         verdict, reason, remaining = *tried, None
@@ -92,6 +94,18 @@ def diagnose(*parts: Part) -> Diagnosis:
         not_checked=(*_not_checked(evidence), *failed, *evidence.problems),
         remaining_steps=remaining,
     )
+
+
+def _outlook(evidence: Evidence) -> Outlook | None:
+    """What the rehearsal promises; of a run, which is the better witness, only until it has got further than the rehearsal."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.steps:
+        return None
+    outlook = judge_rehearsal(rehearsal)
+    if not evidence.steps:
+        return outlook
+    early = reading.num_steps(evidence) <= len(rehearsal.steps) and reading.started_at_zero(evidence)
+    return outlook if early and outlook.verdict in _FAILS_TO_LEARN and not reading.has_learned(evidence) else None
 
 
 def _under_causes(found: list[Finding]) -> list[Finding]:
@@ -149,7 +163,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     if (found := _worst(certain)) is not None:
         return _reconciled(evidence, found, outlook)
     untrained = next((f.seen for f in causes if f.rule in _UNTRAINED and f.severity != "hint"), None)
-    if evidence.steps:
+    if evidence.steps and outlook is None:
         return _verdict_during(evidence, untrained)
     if outlook is not None and outlook.verdict != CANNOT_TELL:
         assert evidence.rehearsal is not None
@@ -209,7 +223,11 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
 def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
     chance = reading.chance_loss(evidence)
     if chance is None:
-        return "cannot tell", f"{seen} and stays there; what chance costs is not known", None
+        return (
+            "cannot tell",
+            f"{seen} and stays there; the loss of a model that has learned nothing is not known (num_classes=)",
+            None,
+        )
     if recent <= (1 - reading.LEARNED_SHARE) * chance:
         return "has learned", f"{seen} and stays there", None
     return "stalled", f"{seen} and stays there; chance is {chance:.3f}", None
@@ -280,8 +298,8 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         missing.extend(evidence.probe.notes)
         if evidence.probe.plateau_steps is None:
             missing.append(
-                "steps at chance: known only for plain ReLU nets with zero biases and a budget not above the band, under SGD, "
-                "given the optimizer"
+                "how long the loss stays at chance: predicted only with optimizer= given, under SGD, for ReLU nets without "
+                "normalisation, with zero biases and weights that are not too large"
             )
         if evidence.probe.overfit_loss is None and evidence.rehearsal is None and not evidence.steps:
             add("whether one batch can be memorised", "trainability.probe(..., overfit_steps=100) tries it")
