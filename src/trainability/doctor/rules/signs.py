@@ -37,6 +37,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         two models that play against each other want the same of what the one says to what the other makes. A warning with code
         `pairs`: the
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors.
+        In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
         Examples of one kind are nearer to each other than others are, already as inputs.
