@@ -1,4 +1,4 @@
-"""Where many independent tasks run: in processes of this machine, or on a Dask cluster; both are `concurrent.futures.Executor`s.
+"""Where independent tasks run: processes of this machine, or a Dask cluster; both are `concurrent.futures.Executor`s.
 
 Tasks have names, and a result counts once per name however often the task was begun: a cluster begins a task anew whose worker
 died. Imports nothing of this package but `extras`, and no torch before a task runs.
