@@ -26,7 +26,7 @@ ALLOWED = {
     "initialization": {"config", "doctor", "keyed", "models"},
     "data": {"config", "disk", "keyed"},
     "evaluation": {"config", "data", "disk", "keyed", "models"},
-    "prescribe": {"doctor", "initialization"},
+    "prescribe": {"doctor", "executors", "initialization"},
     "training": {"config", "disk", "formats", "keyed", "models", "initialization", "data", "evaluation", "doctor", "prescribe"},
     "faults": {"config", "data", "evaluation", "keyed", "training"},
     "checking": {
