@@ -25,6 +25,21 @@ _CONNECT_SECONDS = 10
 _ONE_AT_A_TIME = threading.Lock()
 
 
+def check_flags(processes: int | None, cluster: str | None) -> None:
+    """Check what a command was given, before it does anything.
+
+    Raises:
+        ValueError: both are given, or `processes` is below 1.
+        MissingExtra: `cluster` needs the extra of its name.
+    """
+    if cluster is not None and processes is not None:
+        raise ValueError("--processes is of this machine and --cluster of others; give one of them")
+    if processes is not None and processes < 1:
+        raise ValueError(f"--processes is {processes}; expected 1 or more")
+    if cluster is not None:
+        require("cluster")
+
+
 @contextlib.contextmanager
 def executor_of(processes: int | None = None, cluster: str | None = None) -> Iterator[Executor]:
     """Open the executor that a command's flags name; after an exception or Ctrl-C, no process of this machine is left.
@@ -35,17 +50,14 @@ def executor_of(processes: int | None = None, cluster: str | None = None) -> Ite
             the tasks read and write under the same paths.
 
     Raises:
-        ValueError: both are given, `processes` is below 1, or nobody answers at the address.
+        ValueError: as `check_flags`, or nobody answers at the address.
         MissingExtra: `cluster` needs the extra of its name.
     """
+    check_flags(processes, cluster)
     if cluster is not None:
-        if processes is not None:
-            raise ValueError("--processes is of this machine and --cluster of others; give one of them")
         with _on_cluster(cluster) as executor:
             yield executor
         return
-    if processes is not None and processes < 1:
-        raise ValueError(f"--processes is {processes}; expected 1 or more")
     others = set(multiprocessing.active_children())
     # Spawned: a process that has used threads or a GPU cannot be forked safely.
     context = multiprocessing.get_context("spawn")
@@ -63,7 +75,6 @@ def executor_of(processes: int | None = None, cluster: str | None = None) -> Ite
 
 @contextlib.contextmanager
 def _on_cluster(address: str) -> Iterator[Executor]:
-    require("cluster")
     from distributed import Client
 
     try:

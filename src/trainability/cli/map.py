@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from trainability.config import RunConfig, in_range
+from trainability.executors import check_flags, executor_of
 
 if TYPE_CHECKING:
     from trainability.prescribe.phase_map import Cell, PhaseMap
@@ -59,9 +60,9 @@ def map_command(
     in_range("seconds", seconds, above=0)
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"map {target} is for what your function returns; it takes no --recipe and no flags of train")
+    check_flags(processes, cluster)
     from trainability.checking import phase_map as maps
     from trainability.checking.program import Program
-    from trainability.executors import executor_of
     from trainability.prescribe.phase_map import outcomes
 
     if target is not None:

@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from trainability import config as configuration
 from trainability.config import RunConfig, in_range
 from trainability.disk import whole
+from trainability.executors import check_flags, executor_of
 
 if TYPE_CHECKING:
     from trainability.prescribe.search import Proposal
@@ -57,6 +58,7 @@ def plan(
     """
     in_range("top", top, at_least=1)
     in_range("seconds", seconds, at_least=0)
+    check_flags(processes, cluster)
     if target is not None:
         if recipe is not None or out is not None or config != RunConfig():
             raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
@@ -78,8 +80,6 @@ def plan(
 
 def _executor(processes: int | None, cluster: str | None) -> AbstractContextManager[Executor | None]:
     """Open what plans are tried on; `None` where none is asked for."""
-    from trainability.executors import executor_of
-
     return contextlib.nullcontext() if processes is None and cluster is None else executor_of(processes, cluster)
 
 
