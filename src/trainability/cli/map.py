@@ -46,7 +46,7 @@ def map_command(
         config: the run, with the flags of train.
         target: MODULE:FUNCTION, your own function that returns a trainability.Setup; it takes no flags of train.
         recipe: TOML file with the same names, as for train.
-        runs: short runs, spread evenly over the map; 375 fill it.
+        runs: short runs, spread evenly over the map; 425 fill it.
         steps: of a short run, at most.
         seconds: for the borders.
         dir: folder of the runs and the page. None takes runs/maps/NAME, NAME by what the runs are.

@@ -39,7 +39,7 @@ OUTCOMES: dict[Outcome, str] = {
     "exploded": "the loss rose or was not finite, or the units died",
 }
 BUDGETS = tuple(float(budget) for budget in range(-12, 13))
-_RATES_PER_DECADE, _DECADES = 3, 5
+_ROWS, _DECADES = 17, 5
 _PROBED_EXAMPLES, _CRITICAL_EXAMPLES = 128, 32
 # Where there is time for a few budgets only, those that the lines need most.
 _MEASURED_FIRST = (0, -5, 3, -8, 8, -2, -12, 12, -3, 2, -1, 1, -4, -6, 4, -7, -10, 6)
@@ -235,14 +235,13 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
     band, notes = _band(setup, seen)
     if len(measured) <= len(BUDGETS):
         notes.append(f"borders measured at {len(measured)} of {len(BUDGETS) + 1} budgets within {seconds:g} s (--seconds)")
-    half = _RATES_PER_DECADE * _DECADES // 2
     return PhaseMap(
         budget=budget,
         lr=lr,
         steps=steps,
         chance=chance,
         budgets=BUDGETS,
-        rates=tuple(lr * 10 ** (number / _RATES_PER_DECADE) for number in range(-half, half + 1)),
+        rates=tuple(lr * 10 ** (_DECADES * (row / (_ROWS - 1) - 0.5)) for row in range(_ROWS)),
         band=band,
         measured=tuple(measured[at] for at in sorted(measured)),
         notes=tuple(notes),
