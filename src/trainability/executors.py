@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from trainability.extras import require
@@ -71,6 +72,11 @@ def executor_of(processes: int | None = None, cluster: str | None = None) -> Ite
         raise
     finally:
         pool.shutdown()
+
+
+def optional_executor(processes: int | None, cluster: str | None) -> AbstractContextManager[Executor | None]:
+    """Open what a command's flags name, as `executor_of`; `None` where they name nothing, and all runs in this process."""
+    return contextlib.nullcontext() if processes is None and cluster is None else executor_of(processes, cluster)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def plans_for_run(
             seconds=seconds,
             seed=config.run.seed,
             executor=executor,
-            make=Program(config=config, num_images=_NUM_IMAGES).setup,
+            make=Program(config=unrehearsed, num_images=_NUM_IMAGES).setup,
         )
     best = found[0]
     lr = config.optim.lr if best.lr is None else best.lr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -43,6 +42,5 @@ def _made(program: Program) -> Setup:
         if program.target is not None:
             return load_setup(program.target)
         assert program.config is not None
-        unrehearsed = dataclasses.replace(program.config, run=dataclasses.replace(program.config.run, rehearse_seconds=None))
-        with assembled(unrehearsed, num_images=program.num_images) as look:
+        with assembled(program.config, num_images=program.num_images) as look:
             return setup_of_run(look.parts, look.config, look.planned_steps)

@@ -68,7 +68,8 @@ def map_command(
     if target is not None:
         program = Program(target=target)
     else:
-        complete = config.completed()
+        # Nothing is rehearsed, so that no images are loaded for it.
+        complete = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=None)).completed()
         program = Program(config=complete, num_images=min(steps, 200) * complete.optim.batch_size)
     found = maps.map_of(program, steps=steps, seconds=seconds)
     folder = dir or FOLDER / maps.name_of(program).replace(":", ".")

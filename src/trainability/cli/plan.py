@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json as json_module
 import shlex
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +14,7 @@ from tyro.conf import Positional, arg
 from trainability import config as configuration
 from trainability.config import RunConfig, in_range
 from trainability.disk import whole
-from trainability.executors import check_flags, executor_of
+from trainability.executors import check_flags, optional_executor
 
 if TYPE_CHECKING:
     from trainability.prescribe.search import Proposal
@@ -62,7 +60,7 @@ def plan(
     if target is not None:
         if recipe is not None or out is not None or config != RunConfig():
             raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
-        with _executor(processes, cluster) as executor:
+        with optional_executor(processes, cluster) as executor:
             return _show(_for_target(target, top, seconds, "lr" in vary, executor), as_json=json, flags=None)
 
     from trainability.checking.plan import plans_for_run
@@ -70,17 +68,12 @@ def plan(
     from trainability.terminal.console import plain_console
 
     config = config.completed()
-    with progress_of(plain_console()) as progress, _executor(processes, cluster) as executor:
+    with progress_of(plain_console()) as progress, optional_executor(processes, cluster) as executor:
         found = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress, executor=executor)
     if out is not None:
         whole.write(out, configuration.to_toml(found.config).encode())
     changed = {line.split()[0] for line in configuration.differences(config, found.config)} | {"init.plan"}
     return _show(found.proposals, as_json=json, flags=_flags(found.config, changed))
-
-
-def _executor(processes: int | None, cluster: str | None) -> AbstractContextManager[Executor | None]:
-    """Open what plans are tried on; `None` where none is asked for."""
-    return contextlib.nullcontext() if processes is None and cluster is None else executor_of(processes, cluster)
 
 
 def _flags(config: RunConfig, names: set[str]) -> str:
