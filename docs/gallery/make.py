@@ -10,13 +10,17 @@ import argparse
 import io
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
 
+from trainability.checking.phase_map import read_runs
 from trainability.checking.run import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
+from trainability.prescribe import phase_map as maps
+from trainability.report.phase_map import write_map
 from trainability.terminal.diagnosis import print_diagnosis
 from trainability.watch.state import LiveRun
 from trainability.watch.view import view
@@ -35,11 +39,17 @@ RUNS = {
 def main() -> None:
     """Make what is missing, and every picture."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--map-only", action="store_true", help="only the picture of the map, from benchmarks/results/phase-map"
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/gallery"))
     parser.add_argument("--book", type=Path, default=Path("runs/trials"), help="folder of the book's runs")
     arguments = parser.parse_args()
     if shutil.which("chromium") is None:
         parser.error("chromium is not installed; it takes the pictures")
+    if arguments.map_only:
+        phase_map(HERE)
+        return
     runs = [arguments.folder / name for name in RUNS]
     for run, flags in zip(runs, RUNS.values(), strict=True):
         if not (run / "result.json").exists():
@@ -55,6 +65,7 @@ def main() -> None:
         book = arguments.book / "pocket" / "book.html"
         photograph(book, HERE / "book.png", height=1400)
         photograph(book, HERE / "trial.png", height=1700, hidden=f"{BEFORE_TRIAL}, article:not([aria-labelledby='imagenet-D'])")
+    phase_map(HERE)
     check(HERE / "check.svg")
     watch(runs[0], HERE / "watch.svg")
 
@@ -92,6 +103,21 @@ def photograph(page: Path, to: Path, *, height: int, hidden: str = "", dark: boo
             check=True,
             capture_output=True,
         )
+
+
+def phase_map(to: Path) -> None:
+    """Draw the map of `benchmarks/phase_map.py` from its runs, light and dark."""
+    benchmarks = HERE.parents[1] / "benchmarks"
+    sys.path.insert(0, str(benchmarks))
+    from phase_map import RESULTS, STEPS, setup
+
+    found, runs = maps.phase_map(setup(), steps=STEPS, seconds=300.0), read_runs(RESULTS)
+    with tempfile.TemporaryDirectory() as scratch:
+        title = "A plain net of twelve layers on the digits"
+        page = write_map(Path(scratch) / "map.html", found, runs, maps.outcomes(runs), title=title)
+        hidden = "header, section[aria-labelledby=meaning], figcaption h3"
+        photograph(page, to / "map.png", height=720, hidden=hidden)
+        photograph(page, to / "map-dark.png", height=720, hidden=hidden, dark=True)
 
 
 def check(to: Path) -> None:
