@@ -13,12 +13,12 @@ from trainability.prescribe.short_run import ShortRun
 from trainability.report import page
 from trainability.report.look import Figure, axis, blank_layout
 
-# Colour and symbol: each tells the outcomes apart without the other.
-LOOKS: dict[Outcome, tuple[str, str]] = {
-    "trained": ("@good", "circle"),
-    "slow": ("@validation", "triangle-up"),
-    "dead": ("@chance", "square-open"),
-    "exploded": ("@bad", "x"),
+# Colour and symbol (plotly's, and a character): each tells the outcomes apart without the other.
+LOOKS: dict[Outcome, tuple[str, str, str]] = {
+    "trained": ("good", "circle", "●"),
+    "slow": ("validation", "triangle-up", "▲"),
+    "dead": ("chance", "square-open", "□"),
+    "exploded": ("bad", "x", "✖"),
 }
 BORDERS = {"band": "Band of budgets", "slowest": "Leaves chance within the run", "critical": "Critical rate"}
 _FINE = 8  # points of a line between two budgets
@@ -44,8 +44,7 @@ def write_map(
             "map.html.jinja",
             title=title,
             figure=figure,
-            roles={outcome: outcome for outcome in OUTCOMES},
-            borders={role: name for role, name in BORDERS.items() if role != "band" or phase_map.band is not None},
+            looks={outcome: {"role": role, "mark": mark} for outcome, (role, _, mark) in LOOKS.items()},
             counts=counts,
             num_runs=len(ends),
             steps=phase_map.steps,
@@ -74,9 +73,7 @@ def map_figure(phase_map: PhaseMap, runs: Mapping[Cell, ShortRun], ends: Mapping
     layout["yaxis"] = axis("Learning rate") | {"type": "log", "range": [math.log10(low), math.log10(high)], "showgrid": False}
     layout["xaxis"]["showgrid"] = False
     data = [_tint(phase_map), *_borders(phase_map, low, high)]
-    if phase_map.band is not None:
-        for edge in phase_map.band:
-            layout["annotations"].append(_note(edge, signed(edge)))
+    layout["annotations"] = _words(phase_map, low, high)
     data += [_marks(outcome, runs, ends) for outcome in OUTCOMES if any(end == outcome for end in ends.values())]
     data.append(_here(phase_map))
     said = ", ".join(f"{sum(end == outcome for end in ends.values())} {outcome}" for outcome in OUTCOMES) if ends else "no runs"
@@ -98,7 +95,7 @@ def _tint(phase_map: PhaseMap) -> dict[str, Any]:
         row = (phase_map.predicted(budget, lr) for budget in phase_map.budgets)
         values.append([None if outcome is None else order.index(outcome) for outcome in row])
     edges = [share for number in range(len(order)) for share in (number / len(order), (number + 1) / len(order))]
-    colours = [LOOKS[order[number // 2]][0] for number in range(2 * len(order))]
+    colours = [f"@{LOOKS[order[number // 2]][0]}" for number in range(2 * len(order))]
     return {
         "type": "heatmap",
         "name": "predicted",
@@ -135,7 +132,7 @@ def _line(role: str, xs: list[float], ys: list[float | None], dash: str, low: fl
 
 
 def _marks(outcome: Outcome, runs: Mapping[Cell, ShortRun], ends: Mapping[Cell, Outcome]) -> dict[str, Any]:
-    colour, symbol = LOOKS[outcome]
+    role, symbol, _ = LOOKS[outcome]
     own = [(cell, runs[cell]) for cell, end in ends.items() if end == outcome]
     left = [
         "never left chance" if run.left_chance_step is None else f"left chance at step {run.left_chance_step}" for _, run in own
@@ -147,7 +144,7 @@ def _marks(outcome: Outcome, runs: Mapping[Cell, ShortRun], ends: Mapping[Cell, 
         "x": [cell.budget for cell, _ in own],
         "y": [cell.lr for cell, _ in own],
         "text": [f"{said}, {run.steps} steps" for said, (_, run) in zip(left, own, strict=True)],
-        "marker": {"color": colour, "symbol": symbol, "size": 8},
+        "marker": {"color": f"@{role}", "symbol": symbol, "size": 9},
         "hovertemplate": f"{outcome}<br>budget %{{x:.1f}}, rate %{{y:.2~g}}<br>%{{text}}<extra></extra>",
     }
 
@@ -156,17 +153,38 @@ def _here(phase_map: PhaseMap) -> dict[str, Any]:
     return {
         "type": "scatter",
         "name": "here",
-        "mode": "markers+text",
+        "mode": "markers",
         "x": [phase_map.budget],
         "y": [phase_map.lr],
-        "text": ["you are here"],
-        "textposition": "middle right",
-        "textfont": {"color": "@ink", "size": 13},
         "marker": {"color": "@ink", "symbol": "circle-open", "size": 18, "line": {"width": 3, "color": "@ink"}},
         "hovertemplate": f"you are here<br>budget {signed(phase_map.budget)}, rate {phase_map.lr:g}<extra></extra>",
     }
 
 
-def _note(x: float, text: str) -> dict[str, Any]:
-    place = {"x": x, "y": 1, "xref": "x", "yref": "paper", "yanchor": "bottom", "showarrow": False, "name": "band"}
-    return place | {"text": text, "font": {"size": 12, "color": "@muted"}}
+def _words(phase_map: PhaseMap, low: float, high: float) -> list[dict[str, Any]]:
+    """The names of the borders, at a place where each is within the plane, and "you are here"."""
+    boxed = {"xref": "x", "yref": "y", "bgcolor": "@paper", "borderpad": 2, "font": {"size": 12, "color": "@ink"}}
+    arrow = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": "@ink"}
+    here = {"x": phase_map.budget, "y": phase_map.lr, "text": "<b>you are here</b>", "name": "here", "ax": 46, "ay": -34}
+    found = [boxed | arrow | here]
+    places = [place for place in phase_map.budgets if place < phase_map.budgets[-1]]
+    for role, line, aim, ax in (
+        ("slowest", phase_map.slowest_lr, 0.3, -96),
+        ("critical", phase_map.critical_lr, 0.35, 84),
+    ):
+        inside = [(place, lr) for place in places if (lr := line(place)) is not None and low < lr < high]
+        wanted = low * (high / low) ** aim
+        if role == "critical":
+            inside = [(place, lr) for place, lr in inside if place > 0] or inside
+        if inside:
+            place, lr = min(inside, key=lambda at: abs(math.log(at[1] / wanted)))
+            text = f"leaves chance<br>in {phase_map.steps:,} steps" if role == "slowest" else "critical rate"
+            found.append(boxed | arrow | {"x": place, "y": lr, "text": text, "name": role, "ax": ax, "ay": 0})
+    if phase_map.band is not None:
+        for edge, anchor in zip(phase_map.band, ("right", "left"), strict=True):
+            text = f"band from {signed(edge)}" if anchor == "right" else f"to {signed(edge)}"
+            found.append(
+                {"x": edge, "y": 1, "xref": "x", "yref": "paper", "yanchor": "bottom", "showarrow": False, "name": "band"}
+                | {"text": text, "font": {"size": 12, "color": "@muted"}}
+            )
+    return found
