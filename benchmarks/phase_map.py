@@ -1,10 +1,10 @@
 """The phase diagram of README: 425 short runs of a plain net of twelve layers on the digits, over budget and learning rate.
 
-    cd benchmarks && trainability map phase_map:setup --runs 425 --steps 200 --dir results/phase-map    # restartable
+    cd benchmarks && trainability map phase_map:setup --runs 425 --steps 120 --dir results/phase-map    # restartable
     python benchmarks/phase_map.py        # what of it was predicted; docs/gallery/make.py takes the picture
 
 Eleven layers of 32 units with ReLU and a head, no biases, He's weights, SGD with momentum 0.9 at rate 0.01, batches of 64,
-at most 200 steps a run.
+at most 120 steps a run.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from trainability.checking.phase_map import read_runs
 from trainability.prescribe.phase_map import OUTCOMES, outcomes, phase_map
 
 RESULTS = Path(__file__).parent / "results" / "phase-map"
-DEPTH, WIDTH, STEPS = 12, 32, 200
+DEPTH, WIDTH, STEPS = 12, 32, 120
 
 
 def setup() -> Setup:

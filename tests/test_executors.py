@@ -99,6 +99,29 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path: Path) -> None:
     assert ended(pid)
 
 
+ORPHANED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_executors import begun
+from trainability.executors import executor_of, results
+from pathlib import Path
+if __name__ == "__main__":
+    with executor_of(1) as pool:
+        for name, (square, pid) in results(pool, begun, {"0": (Path(sys.argv[2]), 0, 0.0), "1": (Path(sys.argv[2]), 1, 60.0)}):
+            print(pid, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "orphaned.py"
+    script.write_text(ORPHANED)
+    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path)]
+    killed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert ended(int(killed.stdout))
+
+
 def ended(pid: int) -> bool:
     for _ in range(200):
         try:

@@ -62,7 +62,7 @@ def executor_of(processes: int | None = None, cluster: str | None = None) -> Ite
     others = set(multiprocessing.active_children())
     # Spawned: a process that has used threads or a GPU cannot be forked safely.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes or len(os.sched_getaffinity(0)), mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(processes or len(os.sched_getaffinity(0)), mp_context=context, initializer=_belong_to_parent)
     try:
         yield pool
     except BaseException:
@@ -92,9 +92,18 @@ def _on_cluster(address: str) -> Iterator[Executor]:
         yield client.get_executor(pure=False)
 
 
-def _ignore_interrupts() -> None:
+def _belong_to_parent() -> None:
+    """Prepare a process: it ends with its parent, however that ends, and leaves Ctrl-C to it."""
     # Ctrl-C reaches every process of a terminal; the parent alone answers it, and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def results(executor: Executor, function: Callable[[Task], Result], tasks: Mapping[str, Task]) -> Iterator[tuple[str, Result]]:
