@@ -81,7 +81,7 @@ def optional_executor(processes: int | None, cluster: str | None) -> AbstractCon
 
 @contextlib.contextmanager
 def _on_cluster(address: str) -> Iterator[Executor]:
-    from distributed import Client
+    from distributed import Client  # pyright: ignore[reportMissingImports]  # of an extra
 
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)

@@ -118,10 +118,11 @@ def read_runs(folder: Path) -> dict[Cell, ShortRun]:
         try:
             row = json.loads(line)
             cell = Cell(budget=float(row["budget"]), lr=float(row["lr"]))
-            fields = {field.name: row[field.name] for field in dataclasses.fields(ShortRun)}
+            fields: dict[str, Any] = {field.name: row[field.name] for field in dataclasses.fields(ShortRun)}
+            fields |= {name: float(fields[name]) for name in ("first_loss", "last_loss")}  # "inf" where it is not finite
         except (ValueError, KeyError, TypeError):
             continue
-        found[cell] = ShortRun(**{name: float(value) if name.endswith("_loss") else value for name, value in fields.items()})
+        found[cell] = ShortRun(**fields)
     return found
 
 

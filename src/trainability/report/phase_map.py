@@ -89,7 +89,7 @@ def map_figure(phase_map: PhaseMap, runs: Mapping[Cell, ShortRun], ends: Mapping
 
 def _tint(phase_map: PhaseMap) -> dict[str, Any]:
     """The predicted outcome of every cell, faintly."""
-    order = list(OUTCOMES)
+    order: list[Outcome] = list(OUTCOMES)
     values = []
     for lr in phase_map.rates:
         row = (phase_map.predicted(budget, lr) for budget in phase_map.budgets)
