@@ -89,11 +89,12 @@ def map_figure(phase_map: PhaseMap, runs: Mapping[Cell, ShortRun], ends: Mapping
 
 def _tint(phase_map: PhaseMap) -> dict[str, Any]:
     """The predicted outcome of every cell, faintly."""
-    order: list[Outcome] = list(OUTCOMES)
+    order = list(OUTCOMES)
+    number_of: dict[str, int] = {outcome: number for number, outcome in enumerate(order)}
     values = []
     for lr in phase_map.rates:
         row = (phase_map.predicted(budget, lr) for budget in phase_map.budgets)
-        values.append([None if outcome is None else order.index(outcome) for outcome in row])
+        values.append([None if outcome is None else number_of[outcome] for outcome in row])
     edges = [share for number in range(len(order)) for share in (number / len(order), (number + 1) / len(order))]
     colours = [f"@{LOOKS[order[number // 2]][0]}" for number in range(2 * len(order))]
     return {
