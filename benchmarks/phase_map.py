@@ -58,9 +58,10 @@ def main() -> None:
     for said in (*OUTCOMES, None):
         row = "".join(f"{counts[said, end]:>10}" for end in OUTCOMES)
         print(f"{said or 'cannot tell':14}{row}")
+    told = sum(count for (said, _), count in counts.items() if said is not None)
     right = sum(count for (said, end), count in counts.items() if said == end)
-    trains = sum(count for (said, end), count in counts.items() if (said == "trained") == (end == "trained"))
-    print(f"the outcome is the predicted one: {right} of {len(ends)}; trained or not: {trains} of {len(ends)}")
+    trains = sum(count for (said, end), count in counts.items() if said and (said == "trained") == (end == "trained"))
+    print(f"of {told} cells of which something is said, {right} have that outcome; trained or not is right of {trains}")
 
 
 if __name__ == "__main__":

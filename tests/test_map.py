@@ -120,6 +120,7 @@ def test_what_is_predicted_at_the_corners(found: PhaseMap) -> None:
     assert found.predicted(0.0, 0.05) == "trained"
     assert found.predicted(0.0, 1e4) == "exploded"
     assert found.predicted(11.0, 1e-3) == "exploded"
+    assert found.predicted(5.0, 1e-6) is None  # above the band, below the critical rate
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 
 from trainability.checking.phase_map import read_runs
@@ -116,8 +117,9 @@ def phase_map(to: Path) -> None:
         title = "A plain net of twelve layers on the digits"
         page = write_map(Path(scratch) / "map.html", found, runs, maps.outcomes(runs), title=title)
         hidden = "header, section[aria-labelledby=meaning], figcaption h3"
-        photograph(page, to / "map.png", height=720, hidden=hidden)
-        photograph(page, to / "map-dark.png", height=720, hidden=hidden, dark=True)
+        for name, dark in (("map.png", False), ("map-dark.png", True)):
+            photograph(page, to / name, height=720, hidden=hidden, dark=dark)
+            Image.open(to / name).crop((0, 76, 1180, 706)).save(to / name, optimize=True)
 
 
 def check(to: Path) -> None:

@@ -132,12 +132,15 @@ class PhaseMap:
     def predicted(self, budget: float, lr: float) -> Outcome | None:
         """What theory and critical step say of a point; `None` where they say nothing.
 
-        As in the doctor, the band's lower edge gives way to a predicted stay at chance that ends within the run.
+        As in the doctor, the band's lower edge gives way to a predicted stay at chance that ends within the run. Above its
+        upper edge, found at usual rates, the critical rate decides: below it, nothing is said.
         """
         low, high = self.band or (-math.inf, math.inf)
         first, critical, slowest = self.first_critical_lr(budget), self.critical_lr(budget), self.slowest_lr(budget)
-        if budget > high or (first is not None and lr > first):
+        if lr > first if first is not None else budget > high:
             return "exploded"
+        if budget > high:
+            return None
         if (slowest is None and budget < low) or (slowest is not None and lr < slowest):
             return "dead" if budget < low or slowest == math.inf else "slow"
         if critical is None or (self.band is None and slowest is None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +82,7 @@ def map_figure(phase_map: PhaseMap, runs: Mapping[Cell, ShortRun], ends: Mapping
         name="map",
         title="Gain budget and learning rate",
         note="All weights are multiplied by one factor, which moves the budget. The tint is what closed form and critical step"
-        " predict, without a run; lines are its borders." + (" A mark is a run." if ends else ""),
+        " predict, without a run (none: they cannot tell); lines are its borders." + (" A mark is a run." if ends else ""),
         description=f"Phase diagram. You are here: budget {signed(phase_map.budget)}, rate {phase_map.lr:g}. Runs: {said}.",
         plot={"data": data, "layout": layout},
     )
@@ -163,29 +164,32 @@ def _here(phase_map: PhaseMap) -> dict[str, Any]:
 
 
 def _words(phase_map: PhaseMap, low: float, high: float) -> list[dict[str, Any]]:
-    """The names of the borders, at a place where each is within the plane, and "you are here"."""
-    boxed = {"xref": "x", "yref": "y", "bgcolor": "@paper", "borderpad": 2, "font": {"size": 12, "color": "@ink"}}
-    arrow = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": "@ink"}
-    here = {"x": phase_map.budget, "y": phase_map.lr, "text": "<b>you are here</b>", "name": "here", "ax": 46, "ay": -34}
-    found = [boxed | arrow | here]
-    places = [place for place in phase_map.budgets if place < phase_map.budgets[-1]]
-    for role, line, aim, ax in (
-        ("slowest", phase_map.slowest_lr, 0.3, -96),
-        ("critical", phase_map.critical_lr, 0.35, 84),
+    """The names of the borders and "you are here", between two rows of marks, so that they cover none."""
+    plain = {"xref": "x", "yref": "y", "showarrow": False, "font": {"size": 12, "color": "@ink"}}
+    here = {"x": phase_map.budget, "y": phase_map.lr, "text": "<b>you are here</b>", "name": "here"}
+    arrow = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": "@ink", "ax": 62, "ay": -15}
+    found = [plain | here | arrow]
+    between = [math.sqrt(below * above) for below, above in itertools.pairwise(phase_map.rates)]
+    places = [phase_map.budgets[0] + number / _FINE for number in range((len(phase_map.budgets) - 1) * _FINE)]
+    for role, line, text, anchor in (
+        ("slowest", phase_map.slowest_lr, f"leaves chance in {phase_map.steps:,} steps", "right"),
+        ("critical", phase_map.critical_lr, "critical rate", "left"),
     ):
-        inside = [(place, lr) for place in places if (lr := line(place)) is not None and low < lr < high]
-        wanted = low * (high / low) ** aim
-        if role == "critical":
-            inside = [(place, lr) for place, lr in inside if place > 0] or inside
-        if inside:
-            place, lr = min(inside, key=lambda at: abs(math.log(at[1] / wanted)))
-            text = f"leaves chance<br>in {phase_map.steps:,} steps" if role == "slowest" else "critical rate"
-            found.append(boxed | arrow | {"x": place, "y": lr, "text": text, "name": role, "ax": ax, "ay": 0})
+        known = [(place, lr) for place in places if (lr := line(place)) is not None and low < lr < high]
+        if role == "critical":  # left of 0 it is level, and lies on a row of marks
+            known = [(place, lr) for place, lr in known if place > 0]
+        if known:
+            at = min(
+                between[len(between) // 3 : len(between) // 2], key=lambda y: min(abs(math.log(lr / y)) for _, lr in known)
+            )
+            place, _ = min(known, key=lambda point: abs(math.log(point[1] / at)))
+            shift = 8 if anchor == "left" else -8
+            found.append(plain | {"x": place, "y": at, "text": text, "name": role, "xanchor": anchor, "xshift": shift})
     if phase_map.band is not None:
-        for edge, anchor in zip(phase_map.band, ("right", "left"), strict=True):
-            text = f"band from {signed(edge)}" if anchor == "right" else f"to {signed(edge)}"
+        for edge, text in zip(phase_map.band, ("band from", "to"), strict=True):
             found.append(
-                {"x": edge, "y": 1, "xref": "x", "yref": "paper", "yanchor": "bottom", "showarrow": False, "name": "band"}
-                | {"text": text, "font": {"size": 12, "color": "@muted"}}
+                plain
+                | {"x": edge, "y": 1, "yref": "paper", "yanchor": "bottom", "name": "band", "text": f"{text} {signed(edge)}"}
+                | {"font": {"size": 12, "color": "@muted"}}
             )
     return found
