@@ -9,7 +9,7 @@ other.
 
 Steps at chance are read off, in this order: the rehearsal itself, if it left chance; the rehearsal at a larger rate, if that
 did, its steps multiplied by the scale (a rate c times as large goes c times as far a step, once momentum has filled); the
-closed form (docs/theory.md, section 7). Where neither says that it leaves within the plan, it is said to stay longer. "Never"
+closed form (docs/theory.md, section 7); where that says nothing, the pace of the loss. Where neither says that it leaves within the plan, it is said to stay longer. "Never"
 is said where the closed form is infinite and no rehearsal left.
 
 Whether it trains: a logistic regression on the steps at chance over the plan, what the rehearsals reached, the critical step,
@@ -57,7 +57,7 @@ def steps_at_chance(row: Row, constants: dict[str, float]) -> float:
 
 
 def read_off(row: Row) -> tuple[float, str]:
-    """Steps before any fit, and where they were read: "rehearsal", "forecast", "closed form" or "beyond"."""
+    """Steps before any fit, and where they were read: "rehearsal", "forecast", "closed form", "pace" or "beyond"."""
     check = row["check"]
     if (step := _crossing(check["looks"])) is not None:
         return step, "rehearsal"
@@ -71,7 +71,8 @@ def read_off(row: Row) -> tuple[float, str]:
         furthest = _same_way(scale, other["looks"][-1][0], momentum)
     plateau = check["plateau_steps"]
     if plateau is None:
-        return max(2 * furthest, 1.5 * STEPS), "beyond"
+        end = _at_this_pace(check["looks"])
+        return (max(end, furthest), "pace") if end is not None else (max(2 * furthest, 1.5 * STEPS), "beyond")
     if plateau > 1e299:
         return math.inf, "closed form"
     return max(plateau, furthest), "closed form"
@@ -90,6 +91,19 @@ def _crossing(looks: Sequence[Sequence[float | None]]) -> float | None:
             return before[0] + share * (step - before[0])
         before = (step, loss)
     return None
+
+
+def _at_this_pace(looks: Sequence[Sequence[float | None]]) -> float | None:
+    """Step at which a loss that falls as in the second half of the rehearsal, by equal factors, is below 0.9 of chance."""
+    found = [(step, loss) for step, loss, *_ in looks if step is not None and loss is not None and 0 < loss < 1e299]
+    if len(found) < 3 or len(found) < len(looks):
+        return None
+    (first, before), (last, after) = found[len(found) // 2], found[-1]
+    if last <= first or after >= before:
+        return None
+    pace = math.log(before / after) / (last - first)
+    steps = last + math.log(after / (LEARNED * CHANCE)) / pace
+    return steps if steps < 10 * STEPS else None
 
 
 def _believed(row: Row, scale: float) -> bool:
@@ -122,8 +136,8 @@ def _way(steps: float, momentum: float) -> float:
 
 def fitted(half: list[Row]) -> dict[str, float]:
     """Factors by source, and the lag of a mean over 20 steps, that bring the median of measured over predicted to 1."""
-    constants = {"rehearsal": 1.0, "forecast": 1.0, "closed form": 1.0, "beyond": 1.0, "lag": WINDOW_STEPS / 2}
-    for source in ("rehearsal", "forecast", "closed form"):
+    constants = {"rehearsal": 1.0, "forecast": 1.0, "closed form": 1.0, "pace": 1.0, "beyond": 1.0, "lag": WINDOW_STEPS / 2}
+    for source in ("rehearsal", "forecast", "closed form", "pace"):
         pairs = [
             (row["run"]["left_chance_step"] - constants["lag"], raw)
             for row in half

@@ -79,15 +79,15 @@ def draw(number: int, with_mnist: bool) -> dict[str, Any]:
     """Describe the run of that number in plain data."""
     rng = random.Random(f"prediction {number}")
     is_vgg = rng.random() < 0.26
-    start = rng.choices(["even", "shares", "input", "scheme"], [3, 3, 1.5, 2.5])[0]
+    start = rng.choices(["even", "shares", "input", "scheme"], [4, 3, 1.5, 1.5])[0]
     spec: dict[str, Any] = {
         "name": f"run-{number:04d}",
         "seed": number,
         "net": rng.choices(VGG, [3, 3, 2, 1])[0] if is_vgg else rng.choices(OTHERS, [4, 5, 2, 2])[0],
         "data": "mnist" if is_vgg and rng.random() < 0.2 else "digits",
         "start": start,
-        "budget": round(rng.uniform(-12, 12) if rng.random() < 0.5 else rng.uniform(-7, 4), 2),
-        "lr": float(f"{10 ** (rng.uniform(-4, 1) if rng.random() < 0.5 else rng.uniform(-2.7, -0.7)):.3g}"),
+        "budget": round(rng.uniform(-12, 12) if rng.random() < 0.35 else rng.uniform(-6, 3), 2),
+        "lr": float(f"{10 ** (rng.uniform(-4, 1) if rng.random() < 0.35 else rng.uniform(-2.5, -0.7)):.3g}"),
         "momentum": rng.choice([0.9, 0.9, 0.9, 0.0]),
         "weight_decay": rng.choice([0.0, 5e-4, 5e-4, 5e-3]),
         "clip": rng.choice([None, None, 1.0, 0.1]),
