@@ -9,8 +9,8 @@ other.
 
 Steps at chance are read off, in this order: the rehearsal itself, if it left chance; the rehearsal at a larger rate, if that
 did, its steps multiplied by the scale (a rate c times as large goes c times as far a step, once momentum has filled); the
-closed form (docs/theory.md, section 7); where that says nothing, the pace of the loss. Where neither says that it leaves within the plan, it is said to stay longer. "Never"
-is said where the closed form is infinite and no rehearsal left.
+closed form (docs/theory.md, section 7); where that says nothing, the pace of the loss. Where none says that it leaves within
+the plan, it is said to stay longer. "Never" is said where the closed form is infinite and no rehearsal left.
 
 Whether it trains: a logistic regression on the steps at chance over the plan, what the rehearsals reached, the critical step,
 the verdict, and how far the budget is from the band.
