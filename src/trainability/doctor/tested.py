@@ -40,13 +40,13 @@ def with_outcomes(findings: list[Finding], experiments: Experiments, predictions
 
     def place(finding: Finding) -> tuple[int, int]:
         assert finding.tested is not None
-        confirming = [rank[arm] for arm in _arms(finding, experiments) if arm.outcome == "mends"]
+        confirming = [rank[arm] for arm in arms_of(finding, experiments) if arm.outcome == "mends"]
         return _PLACES[finding.tested.outcome], min(confirming, default=0)
 
     return sorted(judged, key=place)
 
 
-def _arms(finding: Finding, experiments: Experiments) -> list[Arm]:
+def arms_of(finding: Finding, experiments: Experiments) -> list[Arm]:
     """Changes that the finding calls for."""
     if finding.rule == OWN:
         return [arm for arm in experiments.confirmed if finding.code == own_code(arm)]
@@ -59,7 +59,7 @@ def own_code(arm: Arm) -> str:
 
 
 def _tested(finding: Finding, experiments: Experiments) -> Tested:
-    arms = _arms(finding, experiments)
+    arms = arms_of(finding, experiments)
     if not arms:
         return Tested(outcome="not tested", said="no change that was tried speaks of it")
     answered = [arm for arm in arms if arm.outcome == "control"]

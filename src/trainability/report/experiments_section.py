@@ -14,6 +14,8 @@ from trainability.report.marks import mark_level
 from trainability.training.record import Run
 
 _MOST_CURVES = NUM_RUN_COLOURS
+_STROKES = {"mends": {"width": 3}, "no better": {"width": 1.5, "dash": "dot"}}
+_LINES = {UNCHANGED: {"color": "@ink", "width": 2}, OTHER_SEED: {"color": "@chance", "width": 2}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +26,13 @@ class ExperimentsSection:
         table: rows of text.
         columns: their headings; the curves are in the figure.
         figure: curves of the program as it is and of the changes that did best.
+        strokes: of each curve, by the change that the table names it with: role of its colour, and "solid", "wide" or "dot".
     """
 
     table: ExperimentTable
     columns: tuple[str, ...]
     figure: Figure
+    strokes: dict[str, tuple[str, str]]
 
 
 def experiments_section(run: Run) -> ExperimentsSection | None:
@@ -40,11 +44,21 @@ def experiments_section(run: Run) -> ExperimentsSection | None:
         experiments = from_plain(Experiments, plain)
     except ValueError:
         return None
-    return ExperimentsSection(table=experiment_table(experiments), columns=COLUMNS[:-1], figure=curves(experiments))
+    figure = curves(experiments)
+    lines = {trace["name"]: trace["line"] for trace in figure.plot["data"]} if figure.plot else {}
+    return ExperimentsSection(
+        table=experiment_table(experiments),
+        columns=COLUMNS[:-1],
+        figure=figure,
+        strokes={
+            name: (line["color"].removeprefix("@"), line.get("dash") or ("wide" if line["width"] > 2 else "solid"))
+            for name, line in lines.items()
+        },
+    )
 
 
 def curves(experiments: Experiments) -> Figure:
-    """Draw the loss on the fixed batch over the steps, of the program as it is in full lines and of changes in dashed ones."""
+    """Draw the loss on the fixed batch over the steps: of the program as it is, of what mends it, of what changes little."""
     title = "Loss on a fixed batch, with one change each"
     shown = [arm for arm in experiments.arms if arm.curve and arm.outcome != "control"]
     references = [arm for arm in shown if arm.name in (UNCHANGED, OTHER_SEED)]
@@ -52,6 +66,7 @@ def curves(experiments: Experiments) -> Figure:
     if not shown:
         return Figure(name="experiments-curves", title=title, missing="No change was stepped.")
     layout = blank_layout() | {"xaxis": axis("step"), "yaxis": axis("loss")}
+    layout["margin"]["r"] = 56
     if experiments.chance is not None:
         mark_level(layout, "chance", experiments.chance, f"chance<br>{experiments.chance:.3g}", "dash")
     traces = [_trace(arm, place) for place, arm in enumerate([*references, *changes], start=1)]
@@ -59,9 +74,9 @@ def curves(experiments: Experiments) -> Figure:
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches. Full lines: the program as it is, with two seeds.",
+        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: no better.",
         description=words,
-        plot={"data": traces, "layout": layout | {"showlegend": True, "legend": {"orientation": "h", "y": -0.2}}},
+        plot={"data": traces, "layout": layout},
         has_scales=True,
     )
 
@@ -73,6 +88,6 @@ def _trace(arm: Arm, place: int) -> dict[str, Any]:
         "name": arm.change,
         "x": [step for step, _ in arm.curve],
         "y": [loss if math.isfinite(loss) else None for _, loss in arm.curve],
-        "line": {"color": f"@run-{place}", "width": 2, "dash": "solid" if arm.name in (UNCHANGED, OTHER_SEED) else "dash"},
+        "line": _LINES.get(arm.name) or {"color": f"@run-{place}"} | _STROKES.get(arm.outcome, {"width": 2}),
         "hovertemplate": f"{arm.change}<br>step %{{x}}: loss %{{y:.4g}}<extra></extra>",
     }
