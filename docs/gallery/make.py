@@ -16,20 +16,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-<<<<<<< HEAD
-=======
 import torch
->>>>>>> main
 from PIL import Image
 from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-<<<<<<< HEAD
-from trainability.checking.phase_map import read_runs
-=======
 import trainability as tb
->>>>>>> main
+from trainability.checking.phase_map import read_runs
 from trainability.checking.run import check_config
 from trainability.cli.book import print_book
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
@@ -53,41 +47,12 @@ RUNS = {
 def main() -> None:
     """Make the runs that are missing, and the pictures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-<<<<<<< HEAD
-    parser.add_argument(
-        "--map-only", action="store_true", help="only the picture of the map, from benchmarks/results/phase-map"
-    )
-=======
     parser.add_argument("pictures", nargs="*", help="names of pictures; all of them unless any are given")
->>>>>>> main
     parser.add_argument("--folder", type=Path, default=Path("runs/gallery"))
     parser.add_argument("--book", type=Path, default=Path("runs/trials"), help="folder of the book's runs")
     arguments = parser.parse_args()
     if shutil.which("chromium") is None:
         parser.error("chromium is not installed; it takes the pictures")
-<<<<<<< HEAD
-    if arguments.map_only:
-        phase_map(HERE)
-        return
-    runs = [arguments.folder / name for name in RUNS]
-    for run, flags in zip(runs, RUNS.values(), strict=True):
-        if not (run / "result.json").exists():
-            trainability("train", *flags, "--run.dir", str(run))
-    trainability("report", *map(str, runs))
-    demo, comparison = runs[0] / "report.html", arguments.folder / "comparison.html"
-    photograph(demo, HERE.parent / "report.png", height=1260)
-    photograph(demo, HERE / "report-dark.png", height=1260, dark=True)
-    photograph(demo, HERE / "layers.png", height=1500, hidden="header, main > section:not([aria-labelledby=layers])")
-    photograph(comparison, HERE / "comparison.png", height=2300)
-    if (arguments.book / "pocket").is_dir():
-        trainability("trials", "report", "--dir", str(arguments.book))
-        book = arguments.book / "pocket" / "book.html"
-        photograph(book, HERE / "book.png", height=1400)
-        photograph(book, HERE / "trial.png", height=1700, hidden=f"{BEFORE_TRIAL}, article:not([aria-labelledby='imagenet-D'])")
-    phase_map(HERE)
-    check(HERE / "check.svg")
-    watch(runs[0], HERE / "watch.svg")
-=======
     pictures = pictures_of(arguments.folder, arguments.book)
     wanted = arguments.pictures or list(pictures)
     if unknown := [name for name in wanted if name not in pictures]:
@@ -146,6 +111,7 @@ def pictures_of(folder: Path, book_folder: Path) -> dict[str, Callable[[], None]
         "check": lambda: check(HERE / "check.svg"),
         "watch": of_runs(watch, HERE / "watch.svg"),
         "trials-list": lambda: trials_list(HERE / "trials-list.svg"),
+        "map": lambda: phase_map(HERE),
     }
     if (book_folder / "pocket").is_dir():
         page = book_folder / "pocket" / "book.html"
@@ -197,7 +163,6 @@ def trials_list(to: Path) -> None:
     console = Console(record=True, width=110, file=io.StringIO())
     print_book(console)
     console.save_svg(str(to), title="trainability trials list")
->>>>>>> main
 
 
 def trainability(*arguments: str) -> None:
