@@ -1,8 +1,10 @@
 """`confirm` from the command line, for own programs and for runs of train, and in a report."""
 
+import functools
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from torch import nn
 
 from trainability import Diagnosis, Setup, confirm
 from trainability.checking.confirm_run import confirm_config
+from trainability.checking.target import load_setup
 from trainability.cli import program as cli
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiment_table import COLUMNS, experiment_table, sparkline
@@ -239,3 +242,30 @@ def test_the_report_has_a_section(tmp_path: Path) -> None:
     assert [trace["name"] for trace in drawn["data"]] == ["as it is", "another seed", "he", "rate_ten"]
     assert [shape["name"] for shape in drawn["layout"]["shapes"]] == ["chance"]
     assert 'id="experiments"' in page_of(run.folder)
+
+
+@pytest.mark.parametrize("steps", [40])
+def test_changes_tried_elsewhere_do_what_they_do_here(program: str, tmp_path: Path, steps: int) -> None:
+    make = functools.partial(load_setup, f"{program}:setup")
+    torch.manual_seed(5)
+    here = confirm(make, seconds=300, max_steps=steps).evidence.experiments
+    with ThreadPoolExecutor(2) as executor:
+        torch.manual_seed(5)
+        there = confirm(make, seconds=300, max_steps=steps, executor=executor).evidence.experiments
+    assert here is not None
+    assert there is not None
+    assert {arm.name: arm.curve for arm in there.arms} == {arm.name: arm.curve for arm in here.arms}
+    assert [arm.name for arm in there.confirmed] == [arm.name for arm in here.confirmed]
+
+
+def test_a_program_that_is_made_otherwise_elsewhere_is_refused(program: str) -> None:
+    count = iter(range(100))
+
+    def make() -> Setup:
+        setup = load_setup(f"{program}:sound")
+        with torch.no_grad():
+            next(setup.model.parameters()).add_(next(count))
+        return setup
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="other weights or batches"):
+        confirm(make, seconds=60, max_steps=20, executor=executor)

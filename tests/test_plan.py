@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,15 @@ def test_wrong_values_are_one_line(wrong: list[str], capsys: pytest.CaptureFixtu
         cli.main(["plan", *wrong])
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def deep_setup() -> Setup:
+    return setup_of(*deep(depth=8))
+
+
+def test_plans_tried_elsewhere_do_what_they_do_here() -> None:
+    here = propose(deep_setup(), top=2, seconds=600)
+    with ThreadPoolExecutor(2) as executor:
+        there = propose(deep_setup(), top=2, seconds=600, executor=executor, make=deep_setup)
+    assert there == here
+    assert all(proposal.num_steps for proposal in there)

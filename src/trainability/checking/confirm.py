@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 
 import torch
 from torch import Tensor
 
 from trainability.checking.check import check_setup, is_pair
+from trainability.checking.confirm_elsewhere import side_by_side
 from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.error_line import error_line
@@ -26,6 +28,7 @@ def confirm(
     seconds: float = 60.0,
     max_steps: int = 120,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Diagnosis:
     """Find out by experiment why a program does not train: change one thing at a time in copies, and see which change mends it.
 
@@ -39,6 +42,8 @@ def confirm(
         seconds: about as long at most, beside the check.
         max_steps: of each copy; where nothing mends and there is time, four times as many.
         progress: called with the change that is tried, its number, and how many there are.
+        executor: tries changes side by side there, each on one thread; `setup` then is a function that can be pickled, as one
+            of a module can, and makes the same program where its random state is the same.
 
     Returns:
         The diagnosis; each finding says in `tested` whether it is confirmed, refuted, open or not tested, and
@@ -55,7 +60,7 @@ def confirm(
     if isinstance(made.train_loader, Iterator):  # can be read once only, and is read by the check and the experiments
         made = dataclasses.replace(made, train_loader=kept_batches(made.train_loader, max_steps, 0.1 * seconds)[0])
     before = check_setup(made)
-    return experimented(before, made, make=make, seconds=seconds, max_steps=max_steps, progress=progress)
+    return experimented(before, made, make=make, seconds=seconds, max_steps=max_steps, progress=progress, executor=executor)
 
 
 def experimented(
@@ -66,6 +71,8 @@ def experimented(
     seconds: float = 60.0,
     max_steps: int = 120,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    elsewhere: Callable[[], Setup] | None = None,
 ) -> Diagnosis:
     """Carries a diagnosis on by experiments.
 
@@ -76,10 +83,15 @@ def experimented(
         seconds: as for `confirm`.
         max_steps: as for `confirm`.
         progress: as for `confirm`.
+        executor: as for `confirm`.
+        elsewhere: makes the program where the executor runs; `None` takes `make`.
 
     Raises:
         ValueError: as `confirm`.
     """
+    anew = elsewhere or make
+    if executor is not None and anew is None:
+        raise ValueError("an executor needs a function that makes the setup; a Setup was given")
     form = "step" if setup.step else "training_step" if setup.training_step else "loss_fn"
     try:
         found = experiment(
@@ -91,6 +103,9 @@ def experimented(
             max_steps=max_steps,
             interventions=_interventions(setup),
             progress=progress,
+            elsewhere=None
+            if executor is None or anew is None
+            else side_by_side(executor, setup, before, make=anew, table=_interventions, max_steps=max_steps),
         )
     except ValueError:
         raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import Executor
 
 from trainability import faults
 from trainability.checking.confirm import experimented
+from trainability.checking.program import Program
 from trainability.checking.run import assembled
 from trainability.checking.run_setup import setup_of_run
 from trainability.config import RunConfig
@@ -23,6 +25,7 @@ def confirm_config(
     max_steps: int = 120,
     progress: Progress | None = None,
     trying: battery.Progress | None = None,
+    executor: Executor | None = None,
 ) -> Diagnosis:
     """Check a run, then change one thing at a time in copies of it. Nothing is written.
 
@@ -35,11 +38,13 @@ def confirm_config(
         max_steps: as for `confirm`.
         progress: called with the progress of packing, if the data set has to be packed first.
         trying: called with the change that is tried, its number, and how many there are.
+        executor: as for `confirm`.
 
     Raises:
         ValueError: as `check_config`, or a number is too small.
     """
-    with assembled(config, num_images=max_steps * config.optim.batch_size, progress=progress) as look:
+    num_images = max_steps * config.optim.batch_size
+    with assembled(config, num_images=num_images, progress=progress) as look:
         before = look.diagnosis()
         setup = setup_of_run(look.parts, look.config, look.planned_steps)
 
@@ -48,4 +53,13 @@ def confirm_config(
             parts = faults.install(assemble(other, look.engine, data=look.parts.data), other)
             return setup_of_run(parts, other, look.planned_steps)
 
-        return experimented(before, setup, make=again, seconds=seconds, max_steps=max_steps, progress=trying)
+        return experimented(
+            before,
+            setup,
+            make=again,
+            seconds=seconds,
+            max_steps=max_steps,
+            progress=trying,
+            executor=executor,
+            elsewhere=Program(config=config, num_images=num_images).setup,
+        )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Literal
 
+from trainability.checking.program import Program
 from trainability.checking.run import assembled
 from trainability.checking.run_setup import setup_of_run
 from trainability.config import RunConfig
@@ -41,6 +44,7 @@ def plans_for_run(
     top: int = TOP,
     seconds: float = 0.0,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> RunPlans:
     """Propose plans for a run of `train`. `run.period` keeps out schemes that were published later.
 
@@ -51,6 +55,7 @@ def plans_for_run(
         top: as for `propose`.
         seconds: as for `propose`.
         progress: called with the progress of packing, if the data set has to be packed first.
+        executor: as for `propose`.
 
     Raises:
         ValueError: `train` would refuse the configuration too, or no scheme was published by then.
@@ -67,6 +72,8 @@ def plans_for_run(
             top=top,
             seconds=seconds,
             seed=config.run.seed,
+            executor=executor,
+            make=Program(config=unrehearsed, num_images=_NUM_IMAGES).setup,
         )
     best = found[0]
     lr = config.optim.lr if best.lr is None else best.lr
@@ -74,7 +81,15 @@ def plans_for_run(
     return RunPlans(config=dataclasses.replace(config, init=init, optim=optim), proposals=found)
 
 
-def plans_for_setup(setup: Setup, *, vary_lr: bool = True, top: int = TOP, seconds: float = 0.0) -> list[Proposal]:
+def plans_for_setup(
+    setup: Setup,
+    *,
+    vary_lr: bool = True,
+    top: int = TOP,
+    seconds: float = 0.0,
+    executor: Executor | None = None,
+    make: Callable[[], Setup] | None = None,
+) -> list[Proposal]:
     """Propose plans for the model of a `Setup`, the best first; nothing of it is changed, random states included.
 
     Args:
@@ -82,12 +97,14 @@ def plans_for_setup(setup: Setup, *, vary_lr: bool = True, top: int = TOP, secon
         vary_lr: as for `propose`.
         top: as for `propose`.
         seconds: as for `propose`.
+        executor: as for `propose`.
+        make: as for `propose`.
 
     Raises:
         ValueError: as for `propose`.
     """
     with randomness_restored(), generators_restored(setup.train_loader):
-        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds)
+        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make)
 
 
 def _is_allowed(config: RunConfig, plan: InitPlan) -> bool:

@@ -12,6 +12,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.doctor.theory.propagation import Prediction
+from trainability.executors import results
 from trainability.initialization import InitPlan
 from trainability.prescribe.candidates import (
     gains_on_the_way,
@@ -83,6 +85,8 @@ def propose(
     top: int = TOP,
     seconds: float = 0.0,
     seed: int = 0,
+    executor: Executor | None = None,
+    make: Callable[[], Setup] | None = None,
 ) -> list[Proposal]:
     """Propose plans that will train, the best first.
 
@@ -94,6 +98,8 @@ def propose(
         top: how many proposals.
         seconds: for trying them, shared by all; with 0 only the first update of the best is measured.
         seed: of the weights that are drawn to measure.
+        executor: tries plans side by side there, each on one thread; `None` tries one after the other, here.
+        make: makes the setup anew where the executor runs; needed with one, and picklable.
 
     Returns:
         Proposals; the first of them measured, all of them if there is time to try them.
@@ -114,8 +120,32 @@ def propose(
         return found
     if not seconds:
         return [_measured(setup, found[0], seed, vary_lr), *found[1:]]
-    tried = [_tried(setup, _measured(setup, proposal, seed, vary_lr), seed, seconds / len(found)) for proposal in found]
-    return sorted(tried, key=_loss_after)
+    trials = [_Trial(proposal=each, seed=seed, seconds=seconds / len(found), vary_lr=vary_lr, make=make) for each in found]
+    if executor is None:
+        tried = {str(trial.proposal.plan): _try(trial, setup) for trial in trials}
+    else:
+        tried = dict(results(executor, _try, {str(trial.proposal.plan): trial for trial in trials}))
+    return sorted((tried[str(proposal.plan)] for proposal in found), key=_loss_after)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """A plan to be tried, as it travels to another process."""
+
+    proposal: Proposal
+    seed: int
+    seconds: float
+    vary_lr: bool
+    make: Callable[[], Setup] | None
+
+
+def _try(trial: _Trial, setup: Setup | None = None) -> Proposal:
+    """Measure a plan's first update, and train it for some steps; the setup is made where it is not given."""
+    if setup is None:
+        assert trial.make is not None
+        setup = trial.make()
+    measured = _measured(setup, trial.proposal, trial.seed, trial.vary_lr)
+    return _tried(setup, measured, trial.seed, trial.seconds)
 
 
 def by_closed_form(

@@ -31,6 +31,8 @@ _MOST_PAIRED, _MOST_AGAIN = 3, 4
 _RATES = ("rate_tenth", "rate_ten")
 
 Progress = Callable[[str, int, int], None]
+Elsewhere = Callable[[Sequence[str], int], dict[str, Arm]]
+"""Steps the program with each of these changes, alone, so many steps, somewhere else; arms by the change's name."""
 
 
 def experiment(
@@ -43,6 +45,7 @@ def experiment(
     max_steps: int = 120,
     interventions: dict[str, Intervention] | None = None,
     progress: Progress | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Experiments:
     """Changes one thing at a time in copies of a program, and steps each copy beside the program as it is.
 
@@ -56,6 +59,7 @@ def experiment(
         max_steps: of an arm; where nothing mends and there is time, four times as many.
         interventions: by name, the smallest change first; None for all.
         progress: called with the change that is tried, its number, and how many there are.
+        elsewhere: tries changes side by side, each alone; `None` tries one after the other, here.
 
     Returns:
         What each change did.
@@ -75,9 +79,31 @@ def experiment(
         batches, notes = kept_batches(setup.train_loader, max_steps, 0.1 * seconds)
         source = Source(setup, evidence, batches, make=make)
         table = INTERVENTIONS if interventions is None else interventions
-        found = _Battery(source, tuple(findings), table, max_steps, began + seconds, progress).run()
+        found = _Battery(source, tuple(findings), table, max_steps, began + seconds, progress, elsewhere).run()
     notes = (*notes, *source.notes, *found.notes)
     return dataclasses.replace(found, notes=notes, seconds=time.monotonic() - began)
+
+
+def single_arm(
+    source: Source,
+    findings: Sequence[Finding],
+    interventions: dict[str, Intervention],
+    name: str,
+    *,
+    steps: int,
+    max_steps: int,
+) -> Arm:
+    """Step a program with one change, as the battery does.
+
+    Args:
+        source: of the program.
+        findings: as for `experiment`.
+        interventions: by name.
+        name: of the change.
+        steps: that are taken.
+        max_steps: as for `experiment`; looks at the reference are spread over them.
+    """
+    return _Battery(source, tuple(findings), interventions, max_steps, math.inf).arm((name,), steps)
 
 
 class _Battery:
@@ -98,10 +124,12 @@ class _Battery:
         interventions: dict[str, Intervention],
         max_steps: int,
         deadline: float,
-        progress: Progress | None,
+        progress: Progress | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.source, self.findings, self.interventions = source, findings, interventions
         self.steps, self.every, self.deadline, self.progress = max_steps, max(1, max_steps // LOOKS), deadline, progress
+        self.elsewhere = elsewhere
         self.cost, self.begun, self.total = 0.0, 0, len(interventions) + 2
         self.arms: dict[str, Arm] = {}
         self.notes: list[str] = []
@@ -184,8 +212,9 @@ class _Battery:
             for name in names[most:]:
                 self.leave_out(name, "no time was left for it")
             names = names[:most]
+            made = self.elsewhere(names, steps) if self.elsewhere is not None else {}
             for name in names:
-                self.arms[name] = self.arm((name,), steps)
+                self.arms[name] = made[name] if name in made else self.arm((name,), steps)
             if steps < self.steps:
                 names = self.survivors(names)
 
