@@ -1,4 +1,4 @@
-"""Experiments: each change mends the fault that it is for, sound programs are left alone, and nothing is left behind."""
+"""Experiments: each change fixes the fault that it is for, sound programs are left alone, and nothing is left behind."""
 
 import copy
 import functools
@@ -19,7 +19,7 @@ from trainability.checking.check import check_setup
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
-from trainability.doctor.experiments.judging import Scale, mends
+from trainability.doctor.experiments.judging import Scale, fixes
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.facts import Facts, Stacked
@@ -65,7 +65,7 @@ def test_the_change_that_undoes_a_fault_mends_it(name: str) -> None:
     evidence = check_setup(setup).evidence if name in CHECKED else SEEN.get(name)
     found = alone(fault.undone_by[0], setup, evidence=evidence, steps=LONGER.get(name, STEPS))
     arm = arm_of(found, fault.undone_by[0])
-    assert arm.outcome == "mends", (found.state, [(a.name, a.outcome, a.reason, a.curve, a.again) for a in found.arms])
+    assert arm.outcome == "trains", (found.state, [(a.name, a.outcome, a.reason, a.curve, a.again) for a in found.arms])
     assert found.fails
     assert arm.loss is not None
     assert found.unchanged is not None
@@ -112,7 +112,7 @@ def dying() -> Setup:
 
 def test_leaky_units_revive_what_is_dead() -> None:
     found = alone("leaky_relu", made(dying))
-    assert arm_of(found, "leaky_relu").outcome == "mends"
+    assert arm_of(found, "leaky_relu").outcome == "trains"
 
 
 def exploding() -> Setup:
@@ -356,16 +356,16 @@ def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() ->
 
 
 def test_what_mends_and_what_is_only_faster() -> None:
-    assert mends(0.2, 1.0)
-    assert mends(0.7, 1.0)
-    assert not mends(0.9, 1.0)  # has not shown that it learns
-    assert not mends(0.8, 0.9)
-    assert mends(0.05, 0.3)
-    assert not mends(0.1, 0.3)  # three times as good is a faster program
-    assert not mends(0.001, 0.1)  # nothing is left to mend
-    assert not mends(0.6, 1.0, blind=True)
-    assert mends(0.2, math.inf)
-    assert not mends(math.inf, math.inf)
+    assert fixes(0.2, 1.0)
+    assert fixes(0.7, 1.0)
+    assert not fixes(0.9, 1.0)  # has not shown that it learns
+    assert not fixes(0.8, 0.9)
+    assert fixes(0.05, 0.3)
+    assert not fixes(0.1, 0.3)  # three times as good is a faster program
+    assert not fixes(0.001, 0.1)  # nothing is left to fix
+    assert not fixes(0.6, 1.0, blind=True)
+    assert fixes(0.2, math.inf)
+    assert not fixes(math.inf, math.inf)
 
 
 def test_a_slow_program_is_given_time_before_a_faster_one_is_the_cause() -> None:

@@ -29,7 +29,7 @@ class ExperimentTable:
     Attributes:
         title: how the program as it is did, with the number of steps.
         rows: cells in the order of `COLUMNS`, and the outcome for a colour.
-        confirmed: the changes that mend, in words.
+        confirmed: the changes that fix, in words.
         left_out: changes that were not tried though they apply, each with the reason, and notes.
         inapplicable: how many changes do not apply to the program.
     """
@@ -77,7 +77,9 @@ def _is_inapplicable(arm: Arm) -> bool:
 
 def _cells(arm: Arm, bottom: float, top: float) -> tuple[str, ...]:
     after = written(arm.loss) + (f" ({written(arm.again)})" if arm.again is not None else "")
-    outcome = "confirmed" if arm.outcome == "mends" else arm.outcome
+    outcome = "confirmed" if arm.outcome == "trains" else arm.outcome
+    if arm.outcome == "not tested":
+        outcome += f" ({arm.reason})"
     curve = sparkline([loss for _, loss in arm.curve], bottom, top)
     return arm.change, written(arm.first_loss), after, f"{arm.steps:,}", outcome, curve
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from trainability.doctor.experiment_table import COLUMNS, experiment_table
 from trainability.doctor.experimented import Experiments
 
-_STYLES = {"as it is": "bold", "mends": "bold green", "helps": "green", "faster": "yellow", "control": "cyan"}
+_STYLES = {"as it is": "bold", "trains": "bold green", "also helps": "green", "faster": "yellow", "control": "cyan"}
 _NUMBERS = ("loss before", "loss after", "steps")
 
 

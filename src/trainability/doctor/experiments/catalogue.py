@@ -1,4 +1,4 @@
-"""Every intervention by name, the smallest change first: of two that mend a program equally well, the first is the cause."""
+"""Every intervention by name, the smallest change first: of two that fix a program equally well, the first is the cause."""
 
 from trainability.doctor.experiments.data_changes import CONTROLS, DATA_CHANGES
 from trainability.doctor.experiments.intervention import Intervention

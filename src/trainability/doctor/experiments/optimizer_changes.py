@@ -1,5 +1,6 @@
 """Changes of how weights are moved: rate, momentum, weight decay, clipping, epsilon, what the optimizer holds."""
 
+import dataclasses
 import functools
 import inspect
 from typing import Any
@@ -16,6 +17,9 @@ from trainability.doctor.measure.loop import scalar
 
 # Median critical multiples of the rehearsal (pilot of DESIGN: healthy nets 1 to 1,000).
 _TOO_LONG, _TOO_SHORT = 4.0, 300.0
+_AIMED_MULTIPLE = 16.0  # in the middle of those of healthy nets at their first steps
+_LEAST_MULTIPLE, _MOST_MULTIPLE = 1e-6, 1e6  # beyond, the loss rises, or falls, however long the update
+_FACTORS, _ALIKE = (1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0), 2.5
 _USUAL_MOMENTUM, _USUAL_BETAS = 0.9, (0.9, 0.999)
 _USUAL_CLIP = 1.0
 
@@ -67,6 +71,23 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
         answers=smaller if factor < 1 else larger,
         hinted=hinted,
         family="rate",
+        compensates=True,
+    )
+
+
+def measured_rate(evidence: Evidence) -> Intervention | None:
+    """The learning rate that the critical step of the rehearsed updates asks for; None where it asks for no other.
+
+    A factor that is about one of the fixed ones is none of its own.
+    """
+    multiple = _multiple(evidence)
+    if multiple is None or _TOO_LONG <= multiple <= _TOO_SHORT or not _LEAST_MULTIPLE < multiple < _MOST_MULTIPLE:
+        return None
+    factor = float(f"{multiple / _AIMED_MULTIPLE:.0e}")
+    if any(1 / _ALIKE < factor / fixed < _ALIKE for fixed in _FACTORS):
+        return None
+    return dataclasses.replace(
+        _rate("rate_measured", factor, f"times {factor:,g}, as its critical step asks"), hinted=lambda _: True
     )
 
 
@@ -209,7 +230,7 @@ OPTIMIZER_CHANGES = named(
         change=f"momentum {_USUAL_MOMENTUM:g} (Adam's betas {_USUAL_BETAS[0]:g} and {_USUAL_BETAS[1]:g})",
         applies=lambda variant: any(map(_unusual_momentum, variant.groups)),
         make=_usual_momentum,
-        answers=("oscillation", "exploding_gradient", "loss_cliff"),
+        answers=("long_momentum", "oscillation", "exploding_gradient", "loss_cliff"),
     ),
     Intervention(
         name="eps_usual",
@@ -229,5 +250,6 @@ OPTIMIZER_CHANGES = named(
         applies=lambda variant: bool(variant.optimizers) and (variant.clip is None or variant.clip > _USUAL_CLIP),
         make=_clipped,
         answers=("exploding_gradient", "loss_cliff", "not_finite"),
+        compensates=True,
     ),
 )
