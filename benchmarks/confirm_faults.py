@@ -39,6 +39,7 @@ _ACTS_ON: dict[str, set[str]] = {
     **{name: {"model", "loss", "training_step"} for name in ("softmax_off", "sigmoid_off", "last_activation_off")},
     **{name: {"train", "loss", "training_step"} for name in ("inputs_standard", "targets_standard", "target_shape")},
     **{name: {"body"} for name in ("zero_grad", "step_in_order", "train_mode")},
+    "rate_held": {"scheduler"},
     "mean_for_sum": {"loss", "training_step"},
     "momentum_usual": {"options.momentum", "options.betas", "options.dampening"},
     "decay_off": {"options.weight_decay"},

@@ -147,7 +147,7 @@ def test_labels_that_carry_nothing_are_told_from_those_that_do() -> None:
     with source.variant() as variant:
         INTERVENTIONS["labels_permuted"].make(variant)
         exchanged = Arm(name="labels_permuted", change="", curve=run(variant, STEPS, every=10).curve)
-    assert reading(exchanged, own, scale.left)[1] is False
+    assert reading(exchanged, own, own, scale.left)[1] is False
     memorised = made(memoriser)
     source = Source(memorised, Evidence(), list(memorised.train_loader))
     curves = []
@@ -156,7 +156,7 @@ def test_labels_that_carry_nothing_are_told_from_those_that_do() -> None:
             if change is not None:
                 INTERVENTIONS[change].make(variant)
             curves.append(Arm(name="", change="", curve=run(variant, 150, every=50).curve))
-    assert reading(curves[1], curves[0], scale.left)[1] is True
+    assert reading(curves[1], curves[0], curves[0], scale.left)[1] is True
 
 
 class Babbler(nn.Module):

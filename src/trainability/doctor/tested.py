@@ -50,26 +50,33 @@ def with_outcomes(findings: list[Finding], experiments: Experiments, predictions
 def _claims(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> dict[str, Arm]:
     """Which findings confirmed changes confirm, by code, the cause first.
 
-    The first change confirms one finding, of a pair two: of several that call for it a counted fact comes first, then what
-    calls for both of a pair, then what stands first. Further changes make the program learn as well, so they confirm counted
-    facts only.
+    The first change confirms one finding, and each part of a pair one: of several that call for it a counted fact comes first,
+    then what calls for both parts, then what stands first. Further changes make the program learn as well, so they confirm
+    counted facts only.
     """
     alone = {arm.name: arm for arm in experiments.changes}
     claims: dict[str, Arm] = {}
+
+    def called(finding: Finding, arm: Arm) -> set[str]:
+        parts = arm.name.split(JOINT)
+        return {
+            part
+            for part in parts
+            if finding.code in (alone[part].suspects if len(parts) > 1 and part in alone else arm.suspects)
+        }
 
     def is_fact(finding: Finding) -> bool:
         return finding.rule not in predictions and {finding.rule, finding.code}.isdisjoint(SYMPTOMS)
 
     for number, arm in enumerate(experiments.confirmed):
-        parts = arm.name.split(JOINT)
-
-        def place(finding: Finding, parts: list[str] = parts) -> tuple[bool, int]:
-            return not is_fact(finding), -sum(part in alone and finding.code in alone[part].suspects for part in parts)
-
-        calling = [f for f in findings if f.code not in claims and arm in _arms(f, experiments)]
-        if number:
-            calling = [f for f in calling if arm.is_certain and is_fact(f)]
-        claims |= {finding.code: arm for finding in sorted(calling, key=place)[: len(parts)]}
+        calling = [f for f in findings if arm in _arms(f, experiments) and (not number or (arm.is_certain and is_fact(f)))]
+        calling.sort(key=lambda finding, arm=arm: (not is_fact(finding), -len(called(finding, arm))))
+        unclaimed = set(arm.name.split(JOINT))
+        for finding in calling:
+            parts = unclaimed if finding.rule == OWN else called(finding, arm) & unclaimed
+            if parts and finding.code not in claims:
+                claims[finding.code] = arm
+                unclaimed = unclaimed - parts
     return claims
 
 
@@ -106,14 +113,12 @@ def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm
     if not experiments.fails:
         return Tested(outcome="not tested", said=_SAYS[experiments.state])
     best = min(tried, key=lambda arm: arm.loss if arm.loss is not None else float("inf"))
+    helps = next((arm for arm in tried if arm.outcome == "also helps"), None)
+    if helps is not None:
+        return Tested(outcome="open", said=f"{helps.change}: {_ends(helps)}; it also helps: {helps.reason}")
     other = experiments.confirmed[0] if experiments.confirmed else None
     if other is None:
         return Tested(outcome="open", said=f"{best.change}: {_ends(best)}; {_nothing_else(experiments)}")
-    helps = next((arm for arm in tried if arm.outcome == "also helps"), None)
-    if helps is not None:
-        return Tested(
-            outcome="open", said=f"{helps.change}: {_ends(helps)}; it also helps, and the cause is another ({other.change})"
-        )
     return Tested(outcome="refuted", said=f"{best.change}: {_ends(best)}, while {figures(other, experiments)}")
 
 
@@ -138,6 +143,9 @@ _SAYS = {
 
 def tried_verdict(verdict: Verdict, experiments: Experiments) -> tuple[Verdict, str] | None:
     """The verdict that a confirmed cause asks for, with its reason; None where the present one stands."""
+    control = next((arm for arm in experiments.arms if arm.bears_out and arm.outcome == "control"), None)
+    if control is not None and verdict in _MILD:
+        return "broken data", control.reason
     if not experiments.confirmed or experiments.state not in FAILING or verdict not in _MILD:
         return None
     arm, unchanged = experiments.confirmed[0], experiments.unchanged

@@ -10,7 +10,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import INAPPLICABLE, JOINT, OTHER_SEED, UNCHANGED, Arm, Experiments, State
 from trainability.doctor.experiments import judging
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
-from trainability.doctor.experiments.intervention import Intervention
+from trainability.doctor.experiments.intervention import Intervention, keeps_from_learning
 from trainability.doctor.experiments.judging import Scale
 from trainability.doctor.experiments.outcomes import Witness, judged, ordered
 from trainability.doctor.experiments.sources import Source, kept_batches
@@ -138,8 +138,6 @@ class _Battery:
             found = self.in_pairs()
         return self.concluded(found)
 
-    # -------------------------------------------------------------------------------------------------------- arms
-
     def arm(self, names: tuple[str, ...], steps: int, *, seed: int = 0, deadline: float = math.inf) -> Arm:
         """Steps the program with these changes; one with which it fails to run is not tested, and says why."""
         changes = [self.interventions[name] for name in names]
@@ -226,8 +224,6 @@ class _Battery:
                     self.arms[pair.name] = pair
         return self.fixing()
 
-    # ------------------------------------------------------------------------------------------------------ judging
-
     def scaled(self) -> Scale | None:
         """By chance and the ideal loss; where chance is unknown, by the first loss."""
         task, ideal = self.source.task, self.source.ideal
@@ -299,14 +295,30 @@ class _Battery:
         witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
         compensating = [arm.name for arm in found if all(self.interventions[n].compensates for n in arm.name.split(JOINT))]
-        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating):
+        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.untried_fact()):
             self.arms[arm.name] = arm
-        for name, arm in self.arms.items():
-            change = self.interventions.get(name)
-            if change is not None and change.reading is not None and arm.curve:
-                said, bears_out = change.reading(arm, self.arms[UNCHANGED], self.left)
-                self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out)
+        self.read_controls(is_longer=not found)
         return self.result(state)
+
+    def read_controls(self, *, is_longer: bool) -> None:
+        """What the controls answer; where the program as it is learned late, they are asked for as many steps."""
+        unchanged, other = self.arms[UNCHANGED], self.arms[OTHER_SEED]
+        for name, arm in list(self.arms.items()):
+            change = self.interventions.get(name)
+            if change is None or change.reading is None or not arm.curve:
+                continue
+            steps = min(unchanged.steps, other.steps)
+            is_late = self.witness().left(arm.steps) > judging.LEARNED >= self.witness().left(steps)
+            if is_longer and is_late and self.affords(steps):
+                arm = self.arm((name,), steps)
+            said, bears_out = change.reading(arm, unchanged, other, self.left)
+            suspects = arm.suspects or (change.answers if bears_out else ())
+            self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out, suspects=suspects)
+
+    def untried_fact(self) -> str | None:
+        """Code of a counted fact that keeps a program from learning, and that no change which was stepped is about."""
+        stepped = {code for arm in self.tested() for code in arm.suspects}
+        return next((f.code for f in self.findings if keeps_from_learning(f) and f.code not in stepped), None)
 
     def given_as_long(self, arm: Arm) -> Arm:
         """A change that fixed at first, and of which the program as it is came within reach, is given as many steps."""
@@ -340,8 +352,6 @@ class _Battery:
         """Whether there was no time for all steps of a change, which then says nothing against it."""
         is_finite = arm.loss is not None and math.isfinite(arm.loss)
         return arm.outcome == "no better" and is_finite and arm.steps < self.steps
-
-    # -------------------------------------------------------------------------------------------------------- order
 
     def left_seconds(self) -> float:
         return self.deadline - time.monotonic()

@@ -31,6 +31,7 @@ _ORDER = (
     "batch_first",
     "relu_between",
     "biases_zero",
+    "rate_held",
     "rate_tenth",
     "rate_ten",
     "rate_hundredth",

@@ -9,6 +9,8 @@ from trainability.doctor.experiments.variant import Variant
 from trainability.doctor.finding import Finding
 from trainability.doctor.rules.catalogue import RULES
 
+_UPSTREAM = ("data", "inputs", "head", "loss", "parameters", "rehearsal")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention:
@@ -28,8 +30,8 @@ class Intervention:
             about it, and where another change that a finding suggests fixes the program too, that one is the cause.
         hinted: whether measurements call for it, where no finding does.
         family: changes of one family are not made together.
-        reading: of a control, which asks a question and fixes nothing: (its last loss, that of the program as it is, what a
-            loss leaves) to an answer in words and whether it bears out what it was suspected for; None for a change.
+        reading: of a control, which asks a question and fixes nothing: (it, the program as it is, its other seed, what a loss
+            leaves) to an answer in words and whether it bears out what it was suspected for; None for a change.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Intervention:
     compensates: bool = False
     hinted: Callable[[Evidence], bool] = lambda evidence: False
     family: str = ""
-    reading: Callable[[Arm, Arm, Callable[[float | None], float]], tuple[str, bool]] | None = None
+    reading: Callable[[Arm, Arm, Arm, Callable[[float | None], float]], tuple[str, bool]] | None = None
 
     @property
     def is_control(self) -> bool:
@@ -53,14 +55,22 @@ class Intervention:
 
     def is_certain(self, findings: tuple[Finding, ...]) -> bool:
         """Whether a finding that calls for it is a counted fact: no prediction, and no symptom with many causes."""
-        if self.compensates:
-            return False
         calling = set(self.suspected_by(findings))
-        return any(f.code in calling and {f.rule, f.code}.isdisjoint(SYMPTOMS) and not _predicts(f) for f in findings)
+        return not self.compensates and any(f.code in calling and is_fact(f) for f in findings)
 
 
-def _predicts(finding: Finding) -> bool:
-    return finding.rule in RULES and RULES[finding.rule].predicts
+def is_fact(finding: Finding) -> bool:
+    """Whether a finding was counted, and says by what a program goes wrong: no prediction and no symptom."""
+    predicts = finding.rule in RULES and RULES[finding.rule].predicts
+    return not predicts and {finding.rule, finding.code}.isdisjoint(SYMPTOMS)
+
+
+def keeps_from_learning(finding: Finding) -> bool:
+    """Whether it is a fact, and no hint, about what the loss is computed from and what moves the weights."""
+    rule = RULES.get(finding.rule)
+    if rule is None or rule.file not in _UPSTREAM or rule.verdict == "broken metric":
+        return False
+    return finding.severity != "hint" and is_fact(finding)
 
 
 def named(*interventions: Intervention) -> dict[str, Intervention]:

@@ -17,8 +17,8 @@ from trainability.doctor.measure.loop import scalar
 
 # Median critical multiples of the rehearsal (pilot of DESIGN: healthy nets 1 to 1,000).
 _TOO_LONG, _TOO_SHORT = 4.0, 300.0
-_AIMED_MULTIPLE = 16.0  # in the middle of those of healthy nets at their first steps
-_LEAST_MULTIPLE, _MOST_MULTIPLE = 1e-6, 1e6  # beyond, the loss rises, or falls, however long the update
+_AIMED_MULTIPLE = 32.0  # of healthy nets at their first steps, 1 to 64
+_LEAST_MULTIPLE = 1e-6  # below, the loss rises however short the update
 _FACTORS, _ALIKE = (1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0), 2.5
 _USUAL_MOMENTUM, _USUAL_BETAS = 0.9, (0.9, 0.999)
 _USUAL_CLIP = 1.0
@@ -54,6 +54,7 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
         return multiple is not None and (multiple < _TOO_LONG if factor < 1 else multiple > _TOO_SHORT)
 
     smaller = (
+        "sum_for_mean",
         "exploding_gradient",
         "not_finite",
         "oscillation",
@@ -62,7 +63,7 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
         "gain_budget_high",
         "update_ratio.large",
     )
-    larger = ("slow_start", "update_ratio.small", "plateau", "flat_loss", "rate_dies")
+    larger = ("slow_start", "update_ratio.small", "plateau", "flat_loss")
     return Intervention(
         name=name,
         change=f"learning rate {words}",
@@ -75,13 +76,30 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
     )
 
 
+def _falls(variant: Variant) -> bool:
+    """Whether something changes the rate during the run."""
+    return variant.scheduler is not None or any("initial_lr" in group for group in variant.groups)
+
+
+def _hold_rate(variant: Variant) -> None:
+    """Steps at the rate from which the schedule starts."""
+
+    def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, started[id(optimizer)], strict=True):
+            group["lr"] = rate
+
+    started = {id(o): [group.get("initial_lr", group["lr"]) for group in o.param_groups] for o in variant.optimizers}
+    for optimizer in variant.optimizers:
+        variant.closing.callback(optimizer.register_step_pre_hook(before).remove)
+
+
 def measured_rate(evidence: Evidence) -> Intervention | None:
     """The learning rate that the critical step of the rehearsed updates asks for; None where it asks for no other.
 
     A factor that is about one of the fixed ones is none of its own.
     """
     multiple = _multiple(evidence)
-    if multiple is None or _TOO_LONG <= multiple <= _TOO_SHORT or not _LEAST_MULTIPLE < multiple < _MOST_MULTIPLE:
+    if multiple is None or _TOO_LONG <= multiple <= _TOO_SHORT or multiple < _LEAST_MULTIPLE:
         return None
     factor = float(f"{multiple / _AIMED_MULTIPLE:.0e}")
     if any(1 / _ALIKE < factor / fixed < _ALIKE for fixed in _FACTORS):
@@ -238,6 +256,14 @@ OPTIMIZER_CHANGES = named(
         applies=_has_unusual_eps,
         make=_usual_eps,
         answers=("eps_underflow",),
+    ),
+    Intervention(
+        name="rate_held",
+        change="the learning rate without its schedule",
+        applies=_falls,
+        make=_hold_rate,
+        answers=("rate_dies", "lr_schedule", "zero_rate"),
+        family="rate",
     ),
     _rate("rate_tenth", 0.1, "times 1/10"),
     _rate("rate_ten", 10.0, "times 10"),

@@ -94,7 +94,9 @@ class Witness:
         return abs(ends[0] - ends[1])
 
 
-def judged(found: Sequence[Arm], witness: Witness, state: State, compensating: Collection[str]) -> list[Arm]:
+def judged(
+    found: Sequence[Arm], witness: Witness, state: State, compensating: Collection[str], untried: str | None = None
+) -> list[Arm]:
     """Outcomes of changes that fix at first, once the program as it is had more time and they another seed.
 
     Args:
@@ -102,6 +104,7 @@ def judged(found: Sequence[Arm], witness: Witness, state: State, compensating: C
         witness: the program as it is.
         state: how that did.
         compensating: names of those that make up for a fault without undoing it.
+        untried: code of a counted fact that may be the cause, and that no change is about.
     """
     worst = {
         arm.name: max(witness.scale.left(arm.loss), witness.scale.left(arm.again), LEAST)
@@ -119,6 +122,10 @@ def judged(found: Sequence[Arm], witness: Witness, state: State, compensating: C
             judged.append(replace(arm, outcome="no better", reason="it learns with one seed and not with the other"))
         elif arm.name not in worst or state not in FAILING:
             judged.append(replace(arm, outcome="faster", reason="the program as it is gets there too, or may"))
+        elif untried is not None and arm.name in compensating:
+            judged.append(
+                replace(arm, outcome="also helps", reason=f"{untried} was counted, and no change that was tried undoes it")
+            )
         elif arm.name in makes_up:
             judged.append(replace(arm, outcome="also helps", reason="it makes up for the cause, which another change undoes"))
         elif worst[arm.name] > CLEARLY * least and not arm.is_certain:

@@ -169,7 +169,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Simple features carry no sign of the class.
 
     Fires: a linear probe of coarse pixels, scored on images that it was not fitted to, is less than 2 standard errors above
-        chance. The audit gives no score where it has too few images per class to see a weak signal.
+        chance. The audit gives no score where it has too few images per class to see a weak signal. Or, in experiments, the
+        program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
     Why: 2 standard errors are what chance alone exceeds once in 44 times. The probe is weak on purpose: what it finds is
         there, and what it does not find is worth a look.
     What fools it: classes that only fine texture or a relation between distant parts tells apart. Silent once the net itself
@@ -178,7 +179,20 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         other.
     Source: own; no published check with a score was found.
     """
-    data = evidence.data
+    data, arms = evidence.data, evidence.experiments.arms if evidence.experiments is not None else ()
+    tried = next((arm for arm in arms if arm.bears_out and "shuffled_labels" in arm.suspects), None)
+    if tried is not None and tried.loss is not None:
+        return [
+            Finding(
+                rule="shuffled_labels",
+                severity="warning",
+                seen=tried.reason,
+                measurements=(Measurement(name="loss with exchanged labels", value=tried.loss),),
+                cause="labels do not belong to their examples, or the examples carry nothing",
+                remedy="look at ten examples beside their labels, as the loader yields them",
+                source="own; the experiment itself",
+            )
+        ]
     if data is None or data.class_signal_z is None or data.class_signal_z >= 2 or reading.has_learned(evidence):
         return []
     return [
