@@ -84,6 +84,28 @@ def test_accumulation_equals_the_large_batch(tmp_path: Path, micro_batch_size: i
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_checkpointed_activations_give_the_same_numbers_from_less_memory(tmp_path: Path, precision: str) -> None:
+    runs, kept = [], []
+    for checkpoints in (False, True):
+        bytes_kept: dict[int, int] = {}
+
+        def keep(values: torch.Tensor, counted: dict[int, int] = bytes_kept) -> torch.Tensor:
+            counted[values.untyped_storage().data_ptr()] = values.untyped_storage().nbytes()
+            return values
+
+        config = config_of(optim__epochs=1, run__precision=precision, run__checkpoint_activations=checkpoints)
+        runs.append(train(tmp_path / str(checkpoints), config))
+        model = build_model(config, num_classes=10)
+        model.checkpoints_stages = checkpoints
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda values: values):
+            model(torch.randn(8, 3, 32, 32))
+        kept.append(sum(bytes_kept.values()))
+    for name in ("loss", "gradient_norm", "top1_error"):
+        assert [row[name] for row in runs[0].run.steps] == [row[name] for row in runs[1].run.steps]
+    assert kept[1] < 0.6 * kept[0]
+
+
 @pytest.mark.parametrize("every", [1, 7, 1000])
 def test_the_log_interval_changes_nothing(tmp_path: Path, every: int) -> None:
     one = train(tmp_path / "one", config_of(optim__epochs=1))

@@ -24,7 +24,8 @@ class Injector:
         Args:
             folder: only what happens below counts, so that a cache elsewhere does not move the numbers.
             at: the change before which it ends, counted from 1; half of a write is still made. `None` only counts.
-            action: "kill" the session, or "stop" the process, for another one to look at what it holds.
+            action: "kill" the session, "kill one" process of it, or "stop" the process, for another one to look at what it
+                holds.
         """
         self.folder, self.at, self.action = str(folder.resolve()), at, action
         self.shared = mmap.mmap(-1, 4096)
@@ -62,6 +63,8 @@ class Injector:
             before()
             if self.action == "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
+            elif self.action == "kill one":
+                os.kill(os.getpid(), signal.SIGKILL)
             else:
                 os.killpg(0, signal.SIGKILL)
 

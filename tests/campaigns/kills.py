@@ -7,6 +7,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -92,20 +93,37 @@ def _finished(code: int) -> int:
     return 0 if code == 2 and done else code
 
 
-def sharded(folder: Path) -> int:
-    """Train as two processes that share the network, as torchrun starts them; both get the same command."""
+def sharded(folder: Path) -> Any:
+    """Train as two processes that share the network, as torchrun starts them; both get the same command.
+
+    Returns:
+        The exit code of the run; "killed" if one of the processes was killed alone and the other ended by itself, as it should.
+    """
     os.chdir(folder)
     arguments = _next_command(run__parallel="sharded")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "LOCAL_RANK": "0"}
-    other = os.fork()
-    if other == 0:
-        os.environ |= {"RANK": "1", "LOCAL_RANK": "1"}
-        os._exit(command(*arguments))
-    code = command(*arguments)
-    return _finished(code or os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
+    os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    codes = [_code_of_fork(pid) for pid in [_fork(rank, arguments) for rank in range(2)]]
+    if -signal.SIGKILL in codes:
+        return "killed" if all(code in (-signal.SIGKILL, 0, 1) for code in codes) else f"beside a killed one: {codes}"
+    return _finished(max(codes))
+
+
+def _fork(rank: int, arguments: list[str]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        try:
+            os._exit(command(*arguments))
+        finally:
+            os._exit(99)  # a traceback
+    return pid
+
+
+def _code_of_fork(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _resumed(folder: Path) -> int:
@@ -244,7 +262,7 @@ def num_changes(campaign: Campaign, root: Path, name: str) -> int:
     return counter.count
 
 
-def one(campaign: Campaign, root: Path, name: str, number: int, total: int, *, second: bool = False) -> dict[str, Any]:
+def one(campaign: Campaign, root: Path, name: str, number: int, total: int, *, action: str = "kill") -> dict[str, Any]:
     """Kill a work at a change, take it up, kill it again at moments drawn from the number, until it is done; compare.
 
     Args:
@@ -253,7 +271,8 @@ def one(campaign: Campaign, root: Path, name: str, number: int, total: int, *, s
         name: of the campaign.
         number: of the case: as many cases in a row as there are changes kill at each of them first, once.
         total: changes of the whole work.
-        second: before every kill, a second process tries to take the work up, and must be refused (exit code 2).
+        action: of the injector. With "stop", a second process tries to take the work up before every kill, and must be refused
+            (exit code 2).
 
     Returns:
         Kills, where they fell, and what is wrong, if anything.
@@ -268,7 +287,7 @@ def one(campaign: Campaign, root: Path, name: str, number: int, total: int, *, s
     places: list[str] = []
     refusals: list[Any] = []
     for _ in range(MOST_KILLS + 1):
-        injector = Injector(folder, at=at, action="stop" if second else "kill")
+        injector = Injector(folder, at=at, action=action)
 
         def work(injector: Injector = injector) -> int:
             injector.install()
@@ -278,7 +297,7 @@ def one(campaign: Campaign, root: Path, name: str, number: int, total: int, *, s
             if (folder / "run" / "config.toml").exists():
                 refusals.append(forks.run(lambda: _resumed(folder)))
 
-        answer = forks.run(work, seconds=300, on_stop=intrude if second else None)
+        answer = forks.run(work, seconds=300, on_stop=intrude if action == "stop" else None)
         if answer != "killed":
             break
         places.append(injector.place)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from campaigns import forks, inputs, kills
-from campaigns.__main__ import kill_once, try_inputs
+from campaigns.__main__ import OTHERWISE, SHARES, kill_once, try_inputs
 from campaigns.injection import Injector
 
 NOTHING: dict[str, Any] = {"tried": 0, "refused": 0, "taken": 0, "seconds": 0.0}
@@ -85,13 +85,14 @@ def test_the_process_ends_at_the_change_that_was_chosen(tmp_path: Path) -> None:
     assert injector.count == 3
 
 
-@pytest.mark.parametrize("name", ["train", "two processes", "sharded", "pack", "evaluate", "report"])
+@pytest.mark.parametrize("name", SHARES)
 def test_killed_work_is_taken_up_and_ends_as_whole_work_does(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kills, "MOST_KILLS", 2)
-    work = kills.campaigns(root)["train" if name == "two processes" else name]
+    of, action = OTHERWISE.get(name, (name, "kill"))
+    work = kills.campaigns(root)[of]
     total = kills.num_changes(work, root, name)
     counted = {**NO_KILL, "at": {}, "wrong": []}
-    kill_once(counted, work, root, name, total, second=name == "two processes")
+    kill_once(counted, work, root, name, total, action=action)
     assert counted["wrong"] == []
     assert counted["kills"] >= 1
     assert (counted["refused"] > 0) == (name == "two processes")

@@ -20,6 +20,7 @@ from tyro.conf import Positional
 from trainability import config as configuration
 from trainability.cli.check import check, diagnose
 from trainability.cli.confirm import confirm
+from trainability.cli.cost import cost
 from trainability.cli.evaluate import errors, evaluate
 from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from trainability.cli.explain import explain
@@ -65,6 +66,7 @@ COMMANDS: dict[str, Command] = {
     "run": run,
     "diagnose": diagnose,
     "plan": plan,
+    "cost": cost,
     "explain": explain,
     "watch": watch,
     "runs": runs,
@@ -81,7 +83,7 @@ def _expand(arguments: list[str]) -> list[str]:
     """Put the flags of `--resume` and `--recipe` before the user's own, and join a script with its own arguments."""
     if arguments and arguments[0] == "run":
         return with_one_command(arguments)
-    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan"):
+    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan", "cost"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None
@@ -164,6 +166,9 @@ def _code_of(arguments: list[str]) -> int:
         _say(f"{where}{error.strerror or error}{go_on if error.errno in _DISK_ERRORS else ''}")
         return FAILED if error.errno is None or error.errno in _DISK_ERRORS else USER_ERROR
     except (MemoryError, RuntimeError) as error:
+        if type(error).__name__ == "ProcessLost":  # by its name, since its module imports torch
+            _say(str(error), everywhere=True)
+            return FAILED
         if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         _say("out of memory; a smaller --optim.micro-batch-size, --data.crop or --model.width needs less")
@@ -175,8 +180,9 @@ def _code_of(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else FAILED
 
 
-def _say(message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
+def _say(message: str, *, everywhere: bool = False) -> None:
+    """Print a line; of several processes, the first one does."""
+    if everywhere or os.environ.get("RANK", "0") == "0":
         print(f"trainability: {configuration.one_line(message)}", file=sys.stderr)
 
 

@@ -275,6 +275,9 @@ class RunSettings:
     compile: bool = False
     """Compile the network with torch.compile: takes minutes at the start and makes
     steps faster."""
+    checkpoint_activations: bool = False
+    """Keep the inputs of the five stages alone, and compute the rest again in the
+    backward pass: less memory, about a third more time, the same result."""
     deterministic: bool = False
     """On a GPU, use only deterministic kernels. (Those of the CPU always are.)"""
     parallel: Literal["ddp", "sharded"] = "ddp"

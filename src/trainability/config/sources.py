@@ -75,6 +75,7 @@ class Source:
             image for each.
         labels: for a generated set, "module:function": DataConfig -> the labels of all its images, (num,) int64. With it, a
             check generates only the images that it looks at.
+        extent: training images and classes, where they do not depend on the seed or on the files.
     """
 
     about: str
@@ -87,6 +88,7 @@ class Source:
     hub: HubSet | None = None
     make: str | None = None
     labels: str | None = None
+    extent: tuple[int, int] | None = None
 
     @property
     def accepted(self) -> str:
@@ -108,6 +110,7 @@ SOURCES: dict[str, Source] = {
         flip=False,
         validation="by seed",
         make="builtin:load_digits",
+        extent=(1438, 10),
     ),
     "synthetic": Source(
         about="generated images with the 1/f spectrum of photographs, learnable, of any size and number",
@@ -128,6 +131,7 @@ SOURCES: dict[str, Source] = {
         validation="its test set",
         layouts=(Layout(words="the four idx files (gzipped or not, also in MNIST/raw/)", reader="layouts:mnist_idx"), *GENERAL),
         hub=HubSet(repo="ylecun/mnist", image="image", label="label", val="test"),
+        extent=(60_000, 10),
     ),
     "cifar10": Source(
         about="60,000 photographs of 10 classes, 32 pixels",
@@ -138,6 +142,7 @@ SOURCES: dict[str, Source] = {
         validation="its test set",
         layouts=(Layout(words="cifar-10-batches-py or -bin", reader="layouts:cifar10"), *GENERAL),
         hub=HubSet(repo="uoft-cs/cifar10", image="img", label="label", val="test"),
+        extent=(50_000, 10),
     ),
     "cifar100": Source(
         about="60,000 photographs of 100 classes, 32 pixels",
@@ -148,6 +153,7 @@ SOURCES: dict[str, Source] = {
         validation="its test set",
         layouts=(Layout(words="cifar-100-python or -binary", reader="layouts:cifar100"), *GENERAL),
         hub=HubSet(repo="uoft-cs/cifar100", image="img", label="fine_label", val="test"),
+        extent=(50_000, 100),
     ),
     "caltech256": Source(
         about="30,607 photographs of 257 classes",
@@ -173,6 +179,7 @@ SOURCES: dict[str, Source] = {
             *GENERAL,
         ),
         hub=HubSet(repo="ILSVRC/imagenet-1k", image="image", label="label", val="validation", is_large=True, is_gated=True),
+        extent=(1_281_167, 1000),
     ),
     "folder": Source(
         about="your own images",

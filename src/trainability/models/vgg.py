@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from trainability import keyed
 from trainability.config import MIN_SIDE, NUM_POOLINGS, one_of
@@ -75,7 +76,11 @@ class FullyConnectedConv(nn.Conv2d):
 
 
 class VGG(nn.Module):
-    """A VGG: `features` (convolutions, ReLU, poolings) and `classifier` (three fully-connected layers)."""
+    """A VGG: `features` (convolutions, ReLU, poolings) and `classifier` (three fully-connected layers).
+
+    Attributes:
+        checkpoints_stages: whether backward computes each stage of `features` again instead of keeping its outputs.
+    """
 
     def __init__(
         self,
@@ -91,6 +96,7 @@ class VGG(nn.Module):
         """See `build_vgg`."""
         super().__init__()
         self.crop = crop
+        self.checkpoints_stages = False
         layers: list[nn.Module] = []
         channels = 3
         for stage, kernels in zip(CHANNELS, CONFIGS[config], strict=True):
@@ -138,10 +144,23 @@ class VGG(nn.Module):
         if min(maps) < side or (linear and maps != (side, side)):
             wanted = f"{'' if linear else 'at least '}{self.crop}x{self.crop}"
             raise ValueError(f"images are {height}x{width} pixels; this network takes {wanted}")
-        features = self.features(images)
+        features = self._checkpointed(images) if self.checkpoints_stages else self.features(images)
         if linear:
             return self.classifier(features.flatten(1))[:, :, None, None]
         return self.classifier(features)
+
+    def _checkpointed(self, images: Tensor) -> Tensor:
+        """Compute the features, keeping of each stage its input alone; backward computes the rest again.
+
+        Source: Chen et al. 2016, arXiv 1604.06174, section 4.1. There is nothing random in a stage.
+        """
+        features, stage = images, nn.Sequential()
+        for layer in self.features:
+            stage.append(layer)
+            if isinstance(layer, nn.MaxPool2d):
+                features = checkpoint(stage, features, use_reentrant=False, preserve_rng_state=False)
+                stage = nn.Sequential()
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images.

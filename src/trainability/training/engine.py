@@ -132,6 +132,15 @@ def local_tensor(values: Tensor) -> Tensor:
     return values.to_local() if isinstance(values, DTensor) else values
 
 
+class ProcessLost(RuntimeError):
+    """Another process of the run has ended, or cannot be reached any more."""
+
+
+def is_process_lost(error: RuntimeError) -> bool:
+    """Return whether communication between the processes has failed. NCCL has a type for it, gloo has not."""
+    return isinstance(error, dist.DistError) or "/gloo/transport/" in str(error)
+
+
 @contextlib.contextmanager
 def start(settings: RunSettings) -> Iterator[Engine]:
     """Set up the device and the process group of `torchrun`; at the end, destroy the process group.

@@ -83,6 +83,7 @@ def assemble(
     num_parameters = count_parameters(model)
     _check_fits(config, num_parameters, engine)
     model = model.to_empty(device="cpu")
+    model.checkpoints_stages = config.run.checkpoint_activations
     table = initialization.apply(InitPlan.parse(config.init.plan), model, seed=config.run.seed)
     if config.init.from_ is not None:
         table = initialization.copy_shallower(trained_model(config.init.from_), model, table)

@@ -7,7 +7,7 @@ from trainability.config import RunConfig
 
 # Fields that may change when a run is continued: they do not change the result.
 FREE = {"run.dir", "run.device", "run.compile", "run.deterministic", "run.sinks", "run.log-every-steps"}
-FREE |= {"run.checkpoint-every-steps", "data.workers", "data.cache", "data.resident-gib"}
+FREE |= {"run.checkpoint-activations", "run.checkpoint-every-steps", "data.workers", "data.cache", "data.resident-gib"}
 FREE |= {"run.check", "run.rehearse-seconds", "run.monitor-every-steps", "run.stop-on", "run.period"}
 
 # In addition, the number of epochs may grow, and the data may be moved.
