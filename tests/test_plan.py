@@ -17,7 +17,8 @@ from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan, apply
 from trainability.models.vgg import build_vgg
 from trainability.prescribe.candidates import plan_by_fan_in, plans_with_solved_std, promised_moments
-from trainability.prescribe.search import by_closed_form, propose
+from trainability.prescribe.plans import ranked
+from trainability.prescribe.search import propose
 
 
 def deep(depth: int = 12, *, scale: float = 1.0) -> tuple[nn.Sequential, list[tuple[torch.Tensor, torch.Tensor]]]:
@@ -52,7 +53,7 @@ def test_budgets_agree_with_the_full_prediction() -> None:
     model = build_vgg("A", num_classes=10, crop=32, width=0.25)
     images = torch.randn(8, 3, 32, 32)
     structure, own, moments = trace(model, (8, 3, 32, 32)), weight_moments(model), input_moments(images)
-    for proposal in by_closed_form(model, images):
+    for proposal in ranked(model, images):
         prediction = predict(structure, {**own, **promised_moments(proposal.plan, model)}, moments)
         assert prediction.log10_gain is not None
         assert proposal.budget == pytest.approx(prediction.log10_gain + prediction.log10_input)

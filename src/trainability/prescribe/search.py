@@ -1,46 +1,28 @@
 """Search for plans that will train: by the closed form, then by measuring the best, then by trying them.
 
-The closed form ranks thousands of plans a second, because a layer's gain is proportional to its weights' variance: one
-prediction gives the budget of every other plan. The best are predicted again in full, the first few are measured (the loss,
-the predicted stay at chance, the critical step of the first update), and, where time is given, trained for some steps.
+Of the closed form's ranking (`plans.ranked`) the first is measured (the loss, the critical step of the first update), and,
+where time is given, the first few are trained for some steps.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainability import initialization
-from trainability.doctor import input_moments, predict, trace, weight_moments
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal
 from trainability.doctor.setup import Setup
-from trainability.doctor.theory.propagation import Prediction
 from trainability.initialization import InitPlan
-from trainability.prescribe.candidates import (
-    gains_on_the_way,
-    plan_by_fan_in,
-    plans,
-    plans_with_solved_std,
-    promised_moments,
-)
+from trainability.prescribe.plans import ranked
 
 TOP = 5
-_FACTORS = (0.7, 0.5, 0.35, 0.25, 0.1)
-_REFERENCE = InitPlan.parse("lecun")
-_NUM_FULL = 40  # plans whose whole prediction is computed, of those that the sum of gains puts first
-# A signal that strays on the way and comes back trains late or not at all: of VGG-D's plans with a budget of 0, N(0, 0.067)
-# throughout, which strays, left chance on the digits with one seed of two, He's and the same by fan-in with all.
-_UNEVENNESS_COST = 1.0
-_SEGMENT_COST = 0.1
 # The healthy nets of the pilot have multiples of 1 to 64 at their first steps, and slow starts up to 1,000.
 _LOWEST_MULTIPLE, _HIGHEST_MULTIPLE, _AIMED_MULTIPLE = 2.0, 1000.0, 16.0
 _LARGEST_RAISE = 100.0  # as in the remedies: a larger one is not proposed at once
@@ -55,8 +37,7 @@ class Proposal:
 
     Attributes:
         plan: as for `--init.plan`.
-        budget: log10 of the product of all gains and the input's mean square; where gains do not multiply (residual sums,
-            normalisation), the same function of the predicted outputs, log10(rms² / 2); `None` if they cannot be predicted.
+        budget: as of `plans.Candidate`.
         lr: learning rate that goes with it: the given one, or another if the critical step asks for it; `None` without an
             optimizer.
         multiple: critical multiple of the first update with that rate; `None` if not measured.
@@ -107,7 +88,8 @@ def propose(
         raise ValueError("plan takes one model, and the setup has several")
     if not initialization.weight_layers(model):
         raise ValueError("the model has no convolution or linear layer to initialise")
-    found = by_closed_form(model, images, like=like, is_allowed=is_allowed)[:top]
+    ranking = ranked(model, images, like=like, is_allowed=is_allowed)[:top]
+    found = [Proposal(plan=candidate.plan, budget=candidate.budget) for candidate in ranking]
     if not found:
         raise ValueError("no plan is allowed: every scheme is newer than the period")
     if setup.single_optimizer is None or (setup.loss is None and setup.training_step is None):
@@ -116,80 +98,6 @@ def propose(
         return [_measured(setup, found[0], seed, vary_lr), *found[1:]]
     tried = [_tried(setup, _measured(setup, proposal, seed, vary_lr), seed, seconds / len(found)) for proposal in found]
     return sorted(tried, key=_loss_after)
-
-
-def by_closed_form(
-    model: nn.Module,
-    images: Tensor,
-    *,
-    like: InitPlan | None = None,
-    is_allowed: Callable[[InitPlan], bool] = lambda plan: True,
-) -> list[Proposal]:
-    """Rank plans by the distance of their predicted gain budget from 0, simpler and more even plans first.
-
-    Args:
-        model: its weights do not matter.
-        images: (batch, ...) a batch as in training; its shape and its scale matter.
-        like: as for `propose`.
-        is_allowed: as for `propose`.
-
-    Returns:
-        Proposals, the best first. Where the net's scales cannot be predicted, the usual schemes without a budget.
-    """
-    layers = initialization.weight_layers(model)
-    usual = [*plans(model, like), plan_by_fan_in(model)]
-    try:
-        structure, moments, own = trace(model, tuple(images.shape), images.dtype), input_moments(images), weight_moments(model)
-    except (ValueError, RuntimeError):  # token ids, or operations that cannot be followed
-        return [Proposal(plan=plan, budget=None) for plan in usual if is_allowed(plan)]
-
-    def predicted(plan: InitPlan) -> Prediction:
-        return predict(structure, {**own, **promised_moments(plan, model)}, moments)
-
-    def cost(plan: InitPlan, budget: float) -> float:
-        # Behind a residual sum or a normalisation a layer's gain says nothing of the signal's size.
-        multiply = reference.log10_gain is not None
-        strays = _unevenness(plan, layers, reference.log10_input) if multiply else 0.0
-        return abs(budget) + _SEGMENT_COST * len(plan.segments) + _UNEVENNESS_COST * strays
-
-    considered = dict.fromkeys(usual)
-    reference = predicted(_REFERENCE)
-    if reference.log10_gain is not None:  # gains multiply: the budget of every other plan follows from this one
-        known, variances = _budget(reference), _variances(_REFERENCE, model)
-        assert known is not None
-        considered |= dict.fromkeys(plans_with_solved_std(model, variances, known))
-
-        def estimated(plan: InitPlan) -> float:
-            return known + sum(math.log10(v / variances[name]) for name, v in _variances(plan, model).items())
-
-        allowed = sorted(filter(is_allowed, considered), key=lambda plan: cost(plan, estimated(plan)))[:_NUM_FULL]
-    else:
-        considered |= dict.fromkeys(plan_by_fan_in(model, factor=factor) for factor in _FACTORS)
-        allowed = list(filter(is_allowed, considered))
-    full = [(plan, _budget(predicted(plan))) for plan in allowed]
-    full.sort(key=lambda found: math.inf if found[1] is None else cost(found[0], found[1]))
-    return [Proposal(plan=plan, budget=budget) for plan, budget in full]
-
-
-def _budget(prediction: Prediction) -> float | None:
-    if prediction.log10_gain is not None:
-        return prediction.log10_gain + prediction.log10_input
-    rms = prediction.logit_rms
-    return None if rms is None or not 0 < rms < math.inf else math.log10(rms**2 / 2)
-
-
-def _variances(plan: InitPlan, model: nn.Module) -> dict[str, float]:
-    layers = initialization.weight_layers(model)
-    return {
-        name: initialization.promised_std(segment, module) ** 2
-        for (name, module), segment in zip(layers, plan.resolve(len(layers)), strict=True)
-    }
-
-
-def _unevenness(plan: InitPlan, layers: list[tuple[str, nn.Module]], log10_input: float) -> float:
-    """How far the signal's mean square is from 1 behind the layers, in powers of ten, on average."""
-    sizes = itertools.accumulate(gains_on_the_way(plan, layers), initial=log10_input)
-    return statistics.fmean(abs(size) for size in itertools.islice(sizes, 1, None))
 
 
 def _images(setup: Setup) -> Tensor:
