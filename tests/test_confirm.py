@@ -1,6 +1,8 @@
 """`confirm` from the command line, for own programs and for runs of train, and in a report."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +111,29 @@ def test_a_run_of_train_is_experimented_on(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [("confirm", "--steps", "20"), ("plan", "--seconds", "60"), ("check", "--confirm")])
+@pytest.mark.parametrize("passes", [4, 90])
+def test_ctrl_c_ends_in_one_line_and_130(
+    program: str, command: tuple[str, ...], passes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = [passes]
+
+    def press(module: nn.Module, args: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    name, *flags = command
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(press)
+    try:
+        assert answer(name, f"{program}:setup", *flags) == 130
+    finally:
+        handle.remove()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "trainability: interrupted\n"
+
+
 def test_the_command_line_takes_the_flags_of_train() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "trainability", "confirm", "--help"], capture_output=True, text=True, check=True
@@ -214,7 +239,8 @@ def test_a_change_cut_short_is_not_tested_and_speaks_for_nothing() -> None:
     assert "none of the 1 " in second.tested.said
     assert "1 was not tested" in second.tested.said
     rows = {cells[0]: cells for cells, _ in experiment_table(experiments(short, whole)).rows}
-    assert rows["rate_ten"][COLUMNS.index("outcome")] == "not tested (15 of 120 steps)"
+    assert rows["rate_ten"][COLUMNS.index("outcome")] == "not tested"
+    assert rows["rate_ten"][COLUMNS.index("steps")] == "15 of 120"
 
 
 def test_what_nobody_suspected_is_a_finding_of_its_own() -> None:

@@ -317,6 +317,27 @@ def test_everything_is_as_it_was_after_ctrl_c(form: str, when: int) -> None:
     assert same(before, state_of(setup))
 
 
+@pytest.mark.parametrize("passes", [3, 60, 300, 700])
+@pytest.mark.parametrize("form", ["loss_fn", "in place", "step"])
+def test_everything_is_as_it_was_after_ctrl_c_in_confirm(form: str, passes: int) -> None:
+    setup = started(form)
+    before = state_of(setup)
+    calls = [0]
+
+    def interrupt(module: nn.Module, args: Any) -> None:
+        calls[0] += module is not None
+        if calls[0] == passes:
+            raise KeyboardInterrupt
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            confirm(setup, seconds=600, max_steps=20)
+    finally:
+        handle.remove()
+    assert same(before, state_of(setup))
+
+
 def test_every_arm_gets_the_same_batches_and_starts_with_the_same_weights() -> None:
     seen: dict[int, list[float]] = {}
 

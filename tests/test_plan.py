@@ -131,6 +131,36 @@ def test_what_is_tried_learns_and_nothing_of_the_user_s_changes() -> None:
     assert best.loss_after < best.loss_before
 
 
+@pytest.mark.parametrize("passes", [20, 100, 400])
+def test_nothing_of_the_user_s_changes_when_plan_is_interrupted(passes: int) -> None:
+    model, batches = deep(6)
+    setup = setup_of(model, batches)
+    before, left = copy.deepcopy(model.state_dict()), [passes]
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+
+    def interrupt(module: nn.Module, args: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            plans_for_setup(setup, seconds=60, top=2)
+    finally:
+        handle.remove()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    optimizer = setup.single_optimizer
+    assert optimizer is not None
+    assert not optimizer.state
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05]
+
+
 class Residual(nn.Module):
     """Ten residual blocks without normalisation: gains do not multiply."""
 

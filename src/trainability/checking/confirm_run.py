@@ -7,7 +7,7 @@ import dataclasses
 from trainability import faults
 from trainability.checking.confirm import experimented
 from trainability.checking.run import assembled
-from trainability.checking.run_setup import setup_of_run
+from trainability.checking.run_setup import LACKS, setup_of_run
 from trainability.config import RunConfig
 from trainability.data.packed import Progress
 from trainability.doctor import Diagnosis
@@ -26,8 +26,8 @@ def confirm_config(
 ) -> Diagnosis:
     """Check a run, then change one thing at a time in copies of it. Nothing is written.
 
-    The copies are stepped at the configuration's full rate: a schedule hardly changes it in as many steps, and the steps of a
-    warm-up would say little of what comes after.
+    The copies are stepped in the run's precision and at its full rate: a schedule hardly changes it in as many steps, and the
+    steps of a warm-up would say little of what comes after.
 
     Args:
         config: complete.
@@ -41,11 +41,15 @@ def confirm_config(
     """
     with assembled(config, num_images=max_steps * config.optim.batch_size, progress=progress) as look:
         before = look.diagnosis()
-        setup = setup_of_run(look.parts, look.config, look.planned_steps)
+        setup = setup_of_run(look.parts, look.config, look.engine, look.planned_steps)
 
         def again() -> Setup:
             other = dataclasses.replace(look.config, run=dataclasses.replace(look.config.run, seed=look.config.run.seed + 1))
             parts = faults.install(assemble(other, look.engine, data=look.parts.data), other)
-            return setup_of_run(parts, other, look.planned_steps)
+            return setup_of_run(parts, other, look.engine, look.planned_steps)
 
-        return experimented(before, setup, make=again, seconds=seconds, max_steps=max_steps, progress=trying)
+        found = experimented(before, setup, make=again, seconds=seconds, max_steps=max_steps, progress=trying)
+    experiments = found.evidence.experiments
+    assert experiments is not None
+    noted = dataclasses.replace(experiments, notes=(*experiments.notes, f"experiments: their steps are without {LACKS}"))
+    return dataclasses.replace(found, evidence=dataclasses.replace(found.evidence, experiments=noted))

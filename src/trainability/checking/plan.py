@@ -60,7 +60,7 @@ def plans_for_run(
     unrehearsed = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=None))
     with assembled(unrehearsed, num_images=_NUM_IMAGES, progress=progress) as look:
         found = propose(
-            setup_of_run(look.parts, look.config, look.planned_steps),
+            setup_of_run(look.parts, look.config, look.engine, look.planned_steps),
             like=InitPlan.parse(config.init.plan),
             is_allowed=lambda plan: _is_allowed(config, plan),
             vary_lr="lr" in vary,

@@ -24,10 +24,8 @@ def print_experiments(console: Console, experiments: Experiments) -> None:
         grid.add_row(*(Text(cell, style=_STYLES.get(outcome, "")) for cell in cells))
     if shown.rows:
         console.print(grid)
-    for line in shown.left_out:
-        console.print(Padding(Text(f"· not tried: {line}", style="dim"), (0, 0, 0, 2)))
-    if shown.inapplicable:
-        console.print(
-            Padding(Text(f"· {shown.inapplicable} other changes do not apply to this program", style="dim"), (0, 0, 0, 2))
-        )
+    below = [*(f"not tried: {line}" for line in shown.left_out), *shown.notes]
+    below += [f"{shown.inapplicable} other changes do not apply to this program"] if shown.inapplicable else []
+    for line in below:
+        console.print(Padding(Text(f"· {line}", style="dim"), (0, 0, 0, 2)))
     console.print()
