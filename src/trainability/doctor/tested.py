@@ -47,6 +47,18 @@ def with_outcomes(findings: list[Finding], experiments: Experiments, predictions
     return sorted(judged, key=place)
 
 
+def with_confirmations(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> list[Finding]:
+    """Of a run that has begun: writes into each finding what experiments confirmed before it; order and severity stay.
+
+    Args:
+        findings: of the run.
+        experiments: made before it.
+        predictions: as for `with_outcomes`.
+    """
+    claims = _claims(findings, experiments, predictions)
+    return [replace(f, tested=_tested(f, experiments, claims)) if f.code in claims else f for f in findings]
+
+
 def _claims(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> dict[str, Arm]:
     """Which findings confirmed changes confirm, by code, the cause first.
 

@@ -23,11 +23,13 @@ class ExperimentsSection:
     Attributes:
         table: rows of text.
         columns: their headings; the curves are in the figure.
+        roles: colour of each curve that is drawn, by what was changed.
         figure: curves of the program as it is and of the changes that did best.
     """
 
     table: ExperimentTable
     columns: tuple[str, ...]
+    roles: dict[str, str]
     figure: Figure
 
 
@@ -40,28 +42,36 @@ def experiments_section(run: Run) -> ExperimentsSection | None:
         experiments = from_plain(Experiments, plain)
     except ValueError:
         return None
-    return ExperimentsSection(table=experiment_table(experiments), columns=COLUMNS[:-1], figure=curves(experiments))
+    roles = {arm.change: f"run-{place}" for place, arm in enumerate(_drawn(experiments), start=1)}
+    return ExperimentsSection(
+        table=experiment_table(experiments), columns=COLUMNS[:-1], roles=roles, figure=curves(experiments)
+    )
+
+
+def _drawn(experiments: Experiments) -> list[Arm]:
+    """The program as it is, with both seeds, and the changes that did best."""
+    shown = [arm for arm in experiments.arms if arm.curve and arm.outcome != "control"]
+    references = [arm for arm in shown if arm.name in (UNCHANGED, OTHER_SEED)]
+    return [*references, *[arm for arm in shown if arm not in references][: _MOST_CURVES - len(references)]]
 
 
 def curves(experiments: Experiments) -> Figure:
     """Draw the loss on the fixed batch over the steps, of the program as it is in full lines and of changes in dashed ones."""
     title = "Loss on a fixed batch, with one change each"
-    shown = [arm for arm in experiments.arms if arm.curve and arm.outcome != "control"]
-    references = [arm for arm in shown if arm.name in (UNCHANGED, OTHER_SEED)]
-    changes = [arm for arm in shown if arm not in references][: _MOST_CURVES - len(references)]
+    shown = _drawn(experiments)
     if not shown:
         return Figure(name="experiments-curves", title=title, missing="No change was stepped.")
     layout = blank_layout() | {"xaxis": axis("step"), "yaxis": axis("loss")}
     if experiments.chance is not None:
         mark_level(layout, "chance", experiments.chance, f"chance<br>{experiments.chance:.3g}", "dash")
-    traces = [_trace(arm, place) for place, arm in enumerate([*references, *changes], start=1)]
-    words = "; ".join(f"{arm.change}: {arm.first_loss:.3g} to {arm.loss:.3g}" for arm in [*references, *changes])
+    traces = [_trace(arm, place) for place, arm in enumerate(shown, start=1)]
+    words = "; ".join(f"{arm.change}: {arm.first_loss:.3g} to {arm.loss:.3g}" for arm in shown)
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches. Full lines: the program as it is, with two seeds.",
+        note="Every copy gets the same batches. Full lines: the program as it is, with two seeds. Colours: the table below.",
         description=words,
-        plot={"data": traces, "layout": layout | {"showlegend": True, "legend": {"orientation": "h", "y": -0.2}}},
+        plot={"data": traces, "layout": layout},
         has_scales=True,
     )
 
