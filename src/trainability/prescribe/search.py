@@ -15,8 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from trainability import initialization
+from trainability.doctor.batches import first_examples
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.measure.sizes import probe_size
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal
 from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan
@@ -29,6 +31,7 @@ _LARGEST_RAISE = 100.0  # as in the remedies: a larger one is not proposed at on
 _TRIED_STEPS = 60
 _MEASURED_SECONDS = 3.0
 _MEASURED_EXAMPLES = 32
+_FORWARD_PASSES = 12  # that the first update with its critical step takes, at two rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +150,13 @@ def _measured(setup: Setup, proposal: Proposal, seed: int, vary_lr: bool) -> Pro
 
 
 def _with_first_update(setup: Setup, proposal: Proposal, seed: int) -> tuple[Proposal, CriticalStep | None]:
-    seen = _rehearsed(setup, proposal, seed, max_steps=1, seconds=_MEASURED_SECONDS)
+    """Measures on as much of the first batch as is done in about a second."""
+    model = setup.whole_model
+    assert model is not None
+    parameter, first = next(model.parameters()), next(iter(setup.train_loader))
+    size = max(probe_size(model, tuple(first[0].shape[1:]), parameter.device) // _FORWARD_PASSES, 2)
+    part = dataclasses.replace(setup, train_loader=[first_examples(first, size)])
+    seen = _rehearsed(part, proposal, seed, max_steps=1, seconds=_MEASURED_SECONDS)
     critical = seen.critical[0][1] if seen.critical else None
     before = seen.reference[0].loss if seen.reference else None
     return dataclasses.replace(proposal, multiple=critical.multiple if critical else None, loss_before=before), critical

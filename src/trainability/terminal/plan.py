@@ -40,7 +40,7 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
     elif len(found) > 1 and found[0].multiple is not None and found[1].multiple is None:
         lines.append("only the first is measured; --seconds 30 tries them all")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False)
     best = found[0]
     rate = "" if best.lr is None else f"  # and a learning rate of {best.lr:g}"
     code = f'trainability.init_(model, "{best.plan}", seed=0){rate}' if flags is None else f"to paste: {flags}"
