@@ -193,7 +193,7 @@ def _losses(found: Experiments) -> dict[str, float | str | None]:
         "other seed": plain(other.loss if other else None),
         "with the first": plain(first.loss if first else None),
         "with it, other seed": plain(first.again if first else None),
-        "best that does not fix": plain(best.loss if best else None),
+        "best that does not help": plain(best.loss if best else None),
         "which": best.name if best else None,
     }
 
@@ -242,7 +242,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         losses = row["losses"]
         ends = " / ".join(
-            number(losses[k]) for k in ("as it is, at the end", "other seed", "with the first", "best that does not fix")
+            number(losses[k]) for k in ("as it is, at the end", "other seed", "with the first", "best that does not help")
         )
         mark = ""
         if row["undone_by"]:

@@ -1,6 +1,7 @@
 """Experiments: each change fixes the fault that it is for, sound programs are left alone, and nothing is left behind."""
 
 import copy
+import dataclasses
 import functools
 import math
 import random
@@ -20,10 +21,13 @@ from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experim
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.judging import Scale, fixes
+from trainability.doctor.experiments.optimizer_changes import measured_rate
+from trainability.doctor.experiments.outcomes import Witness, judged, ordered
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.facts import Facts, Stacked
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.verdict import diagnose
 
 STEPS = 60
 
@@ -100,6 +104,48 @@ def test_a_scaled_rate_is_the_program_with_that_rate(name: str, factor: float) -
     scaled, whole = curve(0.001, name), curve(0.001 * factor, None)
     assert [loss for _, loss in scaled] == pytest.approx([loss for _, loss in whole], rel=1e-5)
     assert scaled[-1] != curve(0.001, None)[-1]
+
+
+def test_the_critical_step_gives_the_rate_that_no_fixed_factor_reaches() -> None:
+    def program() -> Setup:
+        model = planted.he(planted.mlp(64, 48, 48, 10))
+        return planted.on_digits(model, torch.optim.Adam(model.parameters(), 1e-8))
+
+    setup = made(program)
+    rate = measured_rate(check_setup(setup).evidence)
+    assert rate is not None
+    assert rate.compensates
+    found = experiment(setup, Evidence(), seconds=600, max_steps=STEPS, interventions={rate.name: rate})
+    assert [arm.name for arm in found.confirmed] == ["rate_measured"]
+    sound = check_setup(made(planted.sound_mlp_adam)).evidence
+    assert measured_rate(sound) is None
+
+
+def test_a_pair_is_of_two_kinds_of_change() -> None:
+    def program() -> Setup:
+        return planted.on_digits(planted.mlp(64, *[48] * 9, 10, act=nn.Sigmoid))
+
+    names = ("he", "xavier", "default_weights", "relu")
+    table = {name: INTERVENTIONS[name] for name in names}
+    found = experiment(made(program), Evidence(), seconds=600, max_steps=STEPS, interventions=table)
+    pairs = [arm.name for arm in found.changes if " + " in arm.name]
+    assert [arm.name for arm in found.confirmed] in (["he + relu"], ["relu + he"])
+    assert all("relu" in name for name in pairs)
+
+
+def test_labels_that_belong_to_other_examples_are_named() -> None:
+    x, y = planted.digits()
+    wrong = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(5))]
+
+    def program(labels: Tensor) -> Setup:
+        model = planted.he(planted.mlp(64, 256, 10))
+        few = planted.loader(x[:320], labels[:320])
+        return planted.on_digits(model, torch.optim.Adam(model.parameters(), 3e-3), train_loader=few)
+
+    for labels, codes in ((wrong, ["shuffled_labels"]), (y, [])):
+        found = alone("labels_permuted", made(functools.partial(program, labels)), steps=120)
+        assert found.confirmed == ()
+        assert [f.code for f in diagnose(Evidence(experiments=found)).findings] == codes
 
 
 def dying() -> Setup:
@@ -374,6 +420,79 @@ def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() ->
 
 
 # ------------------------------------------------------------------------------------------------------------- judging
+
+
+def standing(**ends: float) -> tuple[Arm, ...]:
+    """Arms that leave so much of a chance of 1, with both seeds."""
+    return tuple(
+        Arm(name=name, change=name, curve=((0, 1.0), (120, left)), again=left, **_KNOWN.get(name, {}))
+        for name, left in ends.items()
+    )
+
+
+_KNOWN: dict[str, dict[str, Any]] = {
+    "all_parameters": {"suspects": ("untrained_parameter",), "is_certain": True},
+    "rate_ten": {"suspects": ("slow_start",)},
+    "he": {"suspects": ("slow_start",)},
+}
+
+
+def witness(one: float = 1.0, other: float = 1.0) -> Witness:
+    """The program as it is, with two seeds."""
+    arms = [
+        Arm(name=name, change=name, curve=((0, 1.0), (120, left))) for name, left in ((UNCHANGED, one), (OTHER_SEED, other))
+    ]
+    return Witness(
+        unchanged=arms[0], other=arms[1], scale=Scale(chance=1.0, ideal=0.0), vary=None, planned_steps=None, evidence=Evidence()
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcomes"),
+    [
+        # a fact's change is the cause, however much less a rate leaves
+        ({"rate_ten": 0.05, "all_parameters": 0.5}, ["also helps", "trains"]),
+        # of two that findings suggest, the rate makes up where the other does as well, and is the cause where it does not
+        ({"rate_ten": 0.2, "he": 0.2}, ["also helps", "trains"]),
+        ({"rate_ten": 0.05, "he": 0.5}, ["trains", "also helps"]),
+        # what no finding suggests does not push a rate aside that one does
+        ({"rate_ten": 0.2, "decay_off": 0.2}, ["trains", "trains"]),
+    ],
+)
+def test_what_is_the_cause_and_what_also_helps(ends: dict[str, float], outcomes: list[str]) -> None:
+    found = judged(standing(**ends), witness(), "at chance", ["rate_ten"])
+    assert [arm.outcome for arm in found] == outcomes
+
+
+def test_facts_come_first_then_suspicions_then_small_changes() -> None:
+    arms = {
+        arm.name: dataclasses.replace(arm, outcome="trains")
+        for arm in standing(decay_off=0.05, dropout_off=0.05, he=0.1, all_parameters=0.5)
+    }
+    order = {name: place for place, name in enumerate(INTERVENTIONS)}
+    ranked = [arm.name for arm in ordered(arms, order, None)]
+    assert ranked == ["all_parameters", "he", "decay_off", "dropout_off"]
+
+
+def test_a_rate_is_not_the_cause_beside_a_fact_that_nothing_undoes() -> None:
+    (arm,) = judged(standing(rate_ten=0.3), witness(), "at chance", ["rate_ten"], "unreached_parameter.detached")
+    assert arm.outcome == "also helps"
+    assert "unreached_parameter.detached" in arm.reason
+
+
+def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:
+    (arm,) = standing(he=0.05)
+    assert witness(0.45, 0.5).is_fixed_by(arm)
+    assert not witness(0.45, 0.9).is_fixed_by(arm)
+    assert witness(50.0, 2.0).is_fixed_by(arm)  # how far above chance is no matter
+
+
+def test_a_change_cut_short_is_not_tested() -> None:
+    found = experiment(made(planted.weight_decay_05), Evidence(), seconds=2.0, max_steps=400)
+    short = [arm for arm in found.changes if arm.curve and arm.steps < found.steps and math.isfinite(arm.loss or math.inf)]
+    assert all(arm.outcome in ("not tested", "control", "trains", "also helps", "faster") for arm in short)
+    assert all(f"{arm.steps} of {found.steps} steps" in arm.reason for arm in short if arm.outcome == "not tested")
+    assert found.steps == 400 or any("400 steps" in note for note in found.notes)
 
 
 def test_what_mends_and_what_is_only_faster() -> None:

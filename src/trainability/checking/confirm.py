@@ -37,7 +37,7 @@ def confirm(
         setup: of the program, or a function that makes it; of a function, the second seed has other starting weights, and
             loops that reach their model by themselves can be copied.
         seconds: about as long at most, beside the check.
-        max_steps: of each copy; where nothing fixes and there is time, four times as many.
+        max_steps: of each copy; where no change fixes the program and there is time, four times as many.
         progress: called with the change that is tried, its number, and how many there are.
 
     Returns:

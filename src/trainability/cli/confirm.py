@@ -41,7 +41,7 @@ def confirm(
         recipe: TOML file with the same names, as for train.
         rehearse: seconds for the rehearsal of the check, as for check.
         seconds: for the experiments.
-        steps: of each copy; four times as many where nothing fixes and there is time.
+        steps: of each copy; four times as many where no change fixes the program and there is time.
         json: print JSON with all measurements and curves instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):

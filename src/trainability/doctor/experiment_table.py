@@ -29,7 +29,7 @@ class ExperimentTable:
     Attributes:
         title: how the program as it is did, with the number of steps.
         rows: cells in the order of `COLUMNS`, and the outcome for a colour.
-        confirmed: the changes that fix, in words.
+        confirmed: the changes that fix the program, in words.
         left_out: changes that were not tried though they apply, each with the reason.
         notes: what else is to be known of the experiments.
         inapplicable: how many changes do not apply to the program.

@@ -87,7 +87,7 @@ class Experiments:
     """What one change at a time does to the program.
 
     Attributes:
-        arms: the program as it is, a second seed of it, then the changes, those that fix first.
+        arms: the program as it is, a second seed of it, then the changes, those that fix it first.
         state: of the program as it is: "not finite", "at chance", "stays above" (what a change reaches) are failures;
             "learns"; "open" (it may still get going within the planned steps); "unknown" (too few steps).
         steps: that an arm was given.

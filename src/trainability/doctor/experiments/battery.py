@@ -21,8 +21,8 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 from trainability.doctor.setup import Setup
 
 FEWEST_STEPS = 20  # fewer tell nothing apart
-PATIENCE = 5  # times as long as a change that fixes, the program as it is may take to get there too
-LONGER = 4  # times as long, where nothing fixes at first and there is time
+PATIENCE = 5  # times as long as a change that fixes it, the program as it is may take to get there too
+LONGER = 4  # times as long, where no change fixes the program at first and there is time
 LOOKS = 8  # at the reference, of an arm
 _RUNGS = (8, 3, 1)  # where there is no time for all, the steps of an arm are divided by these ...
 _KEPT = 1 / 3  # ... and this share goes on
@@ -52,7 +52,7 @@ def experiment(
         findings: what it suspects; the changes that they call for come first.
         make: makes the program anew; None to copy it.
         seconds: about as long at most.
-        max_steps: of an arm; where nothing fixes and there is time, four times as many.
+        max_steps: of an arm; where no change fixes the program and there is time, four times as many.
         interventions: by name, the smallest change first; None for all.
         progress: called with the change that is tried, its number, and how many there are.
 
@@ -193,7 +193,7 @@ class _Battery:
                 names = self.survivors(names)
 
     def survivors(self, names: list[str]) -> list[str]:
-        """The better third, whatever fixes already, and whatever a finding suggests."""
+        """The better third, whatever fixes the program already, and whatever a finding suggests."""
         ranked = sorted(names, key=lambda name: self.left(self.arms[name].loss))
         kept = {*ranked[: max(2, round(_KEPT * len(ranked)))], *(name for name in names if self.arms[name].suspects)}
         kept |= {name for name in names if self.witness().is_fixed_early_by(self.arms[name], self.arms[name].loss)}
@@ -213,7 +213,7 @@ class _Battery:
         return self.fixing()
 
     def in_pairs(self) -> list[Arm]:
-        """Pairs of the best changes, of what the findings suggest and of another rate, where none fixes alone."""
+        """Pairs of the best changes, of what the findings suggest and of another rate, where none suffices alone."""
         suspected = self.one_of_a_family(arm for arm in self.tested() if arm.suspects)[:_MOST_PAIRED]
         rates = [name for name in _RATES if name in self.arms and self.arms[name].curve]
         names = list(dict.fromkeys([*(arm.name for arm in [*self.best(_MOST_PAIRED), *suspected]), *rates]))
@@ -269,7 +269,7 @@ class _Battery:
         return self.interventions[name].family or name
 
     def fixing(self) -> list[Arm]:
-        """Arms that fix beside both seeds of the program as it is; of about equal ones the smallest change first."""
+        """Arms that fix the program, beside both its seeds; of about equal ones the smallest change first."""
         witness = self.witness()
         pairs = [arm for name, arm in self.arms.items() if JOINT in name and arm.curve]
         found = [
@@ -283,7 +283,7 @@ class _Battery:
         return sorted(found, key=place)
 
     def concluded(self, found: list[Arm]) -> Experiments:
-        """Gives the changes that fix the other seed, and the program as it is more time; then says what fixes."""
+        """Tries changes that fix the program with the other seed too, gives it more time as it is, and says what is left."""
         again = []
         for arm in found[:_MOST_AGAIN]:
             other = self.arm(tuple(arm.name.split(JOINT)), arm.steps, seed=1) if self.affords(arm.steps) else None
@@ -321,7 +321,7 @@ class _Battery:
         return next((f.code for f in self.findings if keeps_from_learning(f) and f.code not in stepped), None)
 
     def given_as_long(self, arm: Arm) -> Arm:
-        """A change that fixed at first, and of which the program as it is came within reach, is given as many steps."""
+        """A change that fixed it at first, and of which the program as it is came within reach, is given as many steps."""
         witness = self.witness()
         steps = witness.unchanged.steps
         is_close = witness.left() > judging.FAR_LEFT and not witness.is_fixed_by(arm) and steps > arm.steps

@@ -17,7 +17,7 @@ LEARNED_BLIND = 0.5  # the same where chance is unknown and the first loss is th
 FAR = 4.0  # a program that learns fails only if it stays this many times above what the change reaches ...
 FAR_LEFT = 0.25  # ... and leaves this much
 SOLVED = 0.1  # below, nothing is left to fix
-CLEARLY = 1.5  # of two changes that fix, the one that leaves this many times more only helps
+CLEARLY = 1.5  # of two changes that fix a program, the one that leaves this many times more only helps
 LEAST = 0.03  # what is left below this is told apart by luck
 
 

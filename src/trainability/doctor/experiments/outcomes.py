@@ -51,7 +51,7 @@ class Witness:
 
     @property
     def waited(self) -> bool:
-        """Whether it was stepped for at least twice as long as a change that fixes needed."""
+        """Whether it was stepped for at least twice as long as a change that fixes it needed."""
         return self.fixed_in is None or self.unchanged.steps >= 2 * self.fixed_in
 
     def may_get_going(self) -> bool:
@@ -66,7 +66,7 @@ class Witness:
         return not self.waited or (self.planned_steps is not None and self.planned_steps > tried)
 
     def state(self, found: Sequence[Arm]) -> State:
-        """How it did, beside the changes that fix at first."""
+        """How it did, beside the changes that fix it at first."""
         if not self.is_finite and not math.isfinite(self.other.curve[-1][1]):
             return "not finite"
         if self.left() >= AT_CHANCE:
@@ -97,7 +97,7 @@ class Witness:
 def judged(
     found: Sequence[Arm], witness: Witness, state: State, compensating: Collection[str], untried: str | None = None
 ) -> list[Arm]:
-    """Outcomes of changes that fix at first, once the program as it is had more time and they another seed.
+    """Outcomes of changes that fix the program at first, once it had more time as it is and they another seed.
 
     Args:
         found: the changes.
@@ -142,7 +142,7 @@ def _is_undone(arm: Arm, fixing: Sequence[Arm], worst: Mapping[str, float], comp
 
 
 def ordered(arms: Mapping[str, Arm], order: Mapping[str, int], scale: Scale | None) -> tuple[Arm, ...]:
-    """The program as it is, its other seed, then the changes; of those that fix, what is certain, then suspected, then small.
+    """The program as it is, its other seed, then changes; of those that fix it, what is certain, then suspected, then small.
 
     Args:
         arms: by name.
