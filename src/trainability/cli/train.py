@@ -109,7 +109,6 @@ def _run(
     """Train, and free the network before the process group ends. The run directory stays locked until `held` is closed."""
     from trainability import faults
     from trainability.cli.progress import progress_of
-    from trainability.training.engine import ProcessLost, is_process_lost
     from trainability.training.loop import fit
     from trainability.training.parts import assemble
 
@@ -125,15 +124,6 @@ def _run(
         raise KeyboardInterrupt(
             f"; trainability train --resume {record.folder} goes on from its last checkpoint" if record else begin
         ) from None
-    except RuntimeError as error:
-        if not is_process_lost(error):
-            raise
-        go_on = (
-            f"start all of them again with: trainability train --resume {record.folder}"
-            if record
-            else "nothing was trained yet"
-        )
-        raise ProcessLost(f"another process of the run has ended or cannot be reached; {go_on}") from error
     finally:
         display.close()
 

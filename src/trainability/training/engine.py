@@ -147,6 +147,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
 
     Raises:
         ValueError: `run.device` is cuda, and there is no GPU.
+        ProcessLost: another process has ended, or cannot be reached, while this one communicates.
     """
     world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -176,6 +177,13 @@ def start(settings: RunSettings) -> Iterator[Engine]:
             parallel=settings.parallel,
             compile=settings.compile,
         )
+    except RuntimeError as error:
+        if world_size == 1 or not is_process_lost(error):
+            raise
+        raise ProcessLost(
+            "another process has ended or cannot be reached; complete checkpoints are kept: start all processes again, with"
+            " train --resume RUN"
+        ) from error
     finally:
         if settings.deterministic != deterministic_before:
             torch.use_deterministic_algorithms(deterministic_before)
