@@ -20,7 +20,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiment_table import COLUMNS, experiment_table, sparkline
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.tested import tried_verdict, with_outcomes
@@ -160,10 +160,9 @@ def change(name: str, outcome: str, *suspects: str, **fields) -> Arm:
     )
 
 
-def finding(rule: str, severity: str = "error") -> Finding:
-    return Finding(
-        rule=rule, severity=severity, seen="", measurements=(Measurement(name="a", value=1.0),), cause="", remedy="", source=""
-    )  # type: ignore[arg-type]
+def finding(rule: str, severity: Severity = "error") -> Finding:
+    number = Measurement(name="a", value=1.0)
+    return Finding(rule=rule, severity=severity, seen="", measurements=(number,), cause="", remedy="", source="")
 
 
 def test_outcomes_of_findings() -> None:
