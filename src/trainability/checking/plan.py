@@ -13,7 +13,7 @@ from trainability.data.packed import Progress
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan
-from trainability.prescribe.search import TOP, Proposal, propose
+from trainability.prescribe.search import TOP, Proposal, Trying, propose
 
 Varied = Literal["lr", "input"]
 VARIED: tuple[Varied, ...] = ("lr", "input")
@@ -41,6 +41,7 @@ def plans_for_run(
     top: int = TOP,
     seconds: float = 0.0,
     progress: Progress | None = None,
+    trying: Trying | None = None,
 ) -> RunPlans:
     """Propose plans for a run of `train`. `run.period` keeps out schemes that were published later.
 
@@ -51,6 +52,7 @@ def plans_for_run(
         top: as for `propose`.
         seconds: as for `propose`.
         progress: called with the progress of packing, if the data set has to be packed first.
+        trying: as for `propose`.
 
     Raises:
         ValueError: `train` would refuse the configuration too, or no scheme was published by then.
@@ -67,6 +69,7 @@ def plans_for_run(
             top=top,
             seconds=seconds,
             seed=config.run.seed,
+            trying=trying,
         )
     best = found[0]
     lr = config.optim.lr if best.lr is None else best.lr
@@ -74,7 +77,9 @@ def plans_for_run(
     return RunPlans(config=dataclasses.replace(config, init=init, optim=optim), proposals=found)
 
 
-def plans_for_setup(setup: Setup, *, vary_lr: bool = True, top: int = TOP, seconds: float = 0.0) -> list[Proposal]:
+def plans_for_setup(
+    setup: Setup, *, vary_lr: bool = True, top: int = TOP, seconds: float = 0.0, trying: Trying | None = None
+) -> list[Proposal]:
     """Propose plans for the model of a `Setup`, the best first; nothing of it is changed, random states included.
 
     Args:
@@ -82,12 +87,13 @@ def plans_for_setup(setup: Setup, *, vary_lr: bool = True, top: int = TOP, secon
         vary_lr: as for `propose`.
         top: as for `propose`.
         seconds: as for `propose`.
+        trying: as for `propose`.
 
     Raises:
         ValueError: as for `propose`.
     """
     with randomness_restored(), generators_restored(setup.train_loader):
-        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds)
+        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds, trying=trying)
 
 
 def _is_allowed(config: RunConfig, plan: InitPlan) -> bool:

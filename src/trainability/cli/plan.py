@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_module
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +17,8 @@ from trainability.config import RunConfig, in_range
 from trainability.disk import whole
 
 if TYPE_CHECKING:
-    from trainability.prescribe.search import Proposal
+    from trainability.cli.progress import Report
+    from trainability.prescribe.search import Proposal, Trying
 
 
 def plan(
@@ -53,19 +56,29 @@ def plan(
     if target is not None:
         if recipe is not None or out is not None or config != RunConfig():
             raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
-        return _show(_for_target(target, top, seconds, "lr" in vary), as_json=json, flags=None)
+        with _progress() as (_, trying):
+            found = _for_target(target, top, seconds, "lr" in vary, trying)
+        return _show(found, as_json=json, flags=None)
 
     from trainability.checking.plan import plans_for_run
+
+    config = config.completed()
+    with _progress() as (progress, trying):
+        plans = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress, trying=trying)
+    if out is not None:
+        whole.write(out, configuration.to_toml(plans.config).encode())
+    changed = {line.split()[0] for line in configuration.differences(config, plans.config)} | {"init.plan"}
+    return _show(plans.proposals, as_json=json, flags=_flags(plans.config, changed))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[tuple[Report, Trying]]:
+    """What is being done, and which plan is measured."""
     from trainability.cli.progress import progress_of
     from trainability.terminal.console import plain_console
 
-    config = config.completed()
     with progress_of(plain_console()) as progress:
-        found = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress)
-    if out is not None:
-        whole.write(out, configuration.to_toml(found.config).encode())
-    changed = {line.split()[0] for line in configuration.differences(config, found.config)} | {"init.plan"}
-    return _show(found.proposals, as_json=json, flags=_flags(found.config, changed))
+        yield progress, lambda plan, number, total: progress(f"plans: {plan}", number, total)
 
 
 def _flags(config: RunConfig, names: set[str]) -> str:
@@ -79,11 +92,11 @@ def _flags(config: RunConfig, names: set[str]) -> str:
     return " ".join(f"--{name} {shlex.quote(str(values[name]))}" for name in values if name in names)
 
 
-def _for_target(target: str, top: int, seconds: float, vary_lr: bool) -> list[Proposal]:
+def _for_target(target: str, top: int, seconds: float, vary_lr: bool, trying: Trying) -> list[Proposal]:
     from trainability.checking.plan import plans_for_setup
     from trainability.checking.target import load_setup
 
-    return plans_for_setup(load_setup(target), vary_lr=vary_lr, top=top, seconds=seconds)
+    return plans_for_setup(load_setup(target), vary_lr=vary_lr, top=top, seconds=seconds, trying=trying)
 
 
 def _show(found: list[Proposal], *, as_json: bool, flags: str | None) -> int:

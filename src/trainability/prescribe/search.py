@@ -25,6 +25,7 @@ from trainability.initialization import InitPlan
 from trainability.prescribe.plans import ranked
 
 TOP = 5
+Trying = Callable[[str, int, int], None]
 # The healthy nets of the pilot have multiples of 1 to 64 at their first steps, and slow starts up to 1,000.
 _LOWEST_MULTIPLE, _HIGHEST_MULTIPLE, _AIMED_MULTIPLE = 2.0, 1000.0, 16.0
 _LARGEST_RAISE = 100.0  # as in the remedies: a larger one is not proposed at once
@@ -67,6 +68,7 @@ def propose(
     top: int = TOP,
     seconds: float = 0.0,
     seed: int = 0,
+    trying: Trying | None = None,
 ) -> list[Proposal]:
     """Propose plans that will train, the best first.
 
@@ -78,6 +80,7 @@ def propose(
         top: how many proposals.
         seconds: for trying them, shared by all; with 0 only the first update of the best is measured.
         seed: of the weights that are drawn to measure.
+        trying: called with the plan that is measured, its number, and how many there are.
 
     Returns:
         Proposals; the first of them measured, all of them if there is time to try them.
@@ -97,9 +100,14 @@ def propose(
         raise ValueError("no plan is allowed: every scheme is newer than the period")
     if setup.single_optimizer is None or (setup.loss is None and setup.training_step is None):
         return found
+    told = trying if trying is not None else lambda what, number, total: None
     if not seconds:
+        told(str(found[0].plan), 1, 1)
         return [_measured(setup, found[0], seed, vary_lr), *found[1:]]
-    tried = [_tried(setup, _measured(setup, proposal, seed, vary_lr), seed, seconds / len(found)) for proposal in found]
+    tried = []
+    for number, proposal in enumerate(found, start=1):
+        told(str(proposal.plan), number, len(found))
+        tried.append(_tried(setup, _measured(setup, proposal, seed, vary_lr), seed, seconds / len(found)))
     return sorted(tried, key=_loss_after)
 
 
