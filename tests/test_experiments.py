@@ -582,4 +582,3 @@ def test_what_no_rule_suspects_becomes_a_finding_of_its_own(name: str, code: str
     assert first.tested is not None
     assert first.tested.outcome == "confirmed"
     assert [finding.code for finding in diagnosis.findings if finding.rule == "confirmed_change"] in ([], [code])
-    assert diagnosis.findings[0] == own[0]
