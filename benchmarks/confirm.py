@@ -158,7 +158,7 @@ def measured(name: str, make: Callable[[], Setup], undone_by: tuple[str, ...], s
         "state": found.state,
         "first": first.name if first is not None else None,
         "confirmed": [arm.name for arm in found.confirmed],
-        "helps": [arm.name for arm in found.arms if arm.outcome == "helps"],
+        "helps": [arm.name for arm in found.arms if arm.outcome == "also helps"],
         "faster": [arm.name for arm in found.arms if arm.outcome == "faster"],
         "controls": {arm.name: arm.reason for arm in found.arms if arm.outcome == "control"},
         "findings": [_said(diagnosis, finding) for finding in diagnosis.findings],

@@ -10,24 +10,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from programs.program import Data, Fault, Program
-from torch import nn
+from torch import Tensor, nn
 
 from trainability import init_
 from trainability.doctor.finding import Finding
 
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 # Remedies that ask to look or to know something, and name no change: nothing to follow to the letter.
-LOOKS = {
-    "shuffled_labels",
-    "constant_input",
-    "not_finite.first_step",
-    "not_finite",
-    "activation_scale",
-    "label_conflict",
-    "not_finite_data",
-    "untrained_parameter.zero_input",
-}
+LOOKS = ("look at", "check ")
 
 
 def names_cause(finding: Finding, fault: Fault) -> bool:
@@ -37,35 +29,26 @@ def names_cause(finding: Finding, fault: Fault) -> bool:
 
 def followed(program: Program, finding: Finding, fault: Fault) -> Program | None:
     """The program after the remedy of a finding; None where the remedy names no change."""
-    words = finding.remedy
-    if edited := _by_number(program, words):
+    words = finding.remedy.partition("; or ")[0]  # of several ways the first; "and" joins what is to be done together
+    if (edited := _by_words(program, words)) is not program:
         return edited
     if (edit := _EDITS.get(finding.code)) is not None:
         return edit(program)
-    if names_cause(finding, fault):
-        return None if finding.code in LOOKS else fault.sound
-    return None if finding.code in LOOKS else program
+    if words.startswith(LOOKS):
+        return None
+    return fault.sound if names_cause(finding, fault) else program
 
 
-def _by_number(program: Program, words: str) -> Program | None:
-    """Edits that the words give in numbers."""
-    if found := re.search(r'init_\(model, "([^"]+)"', words):
-        return _drawn(program, found[1])
-    if found := re.search(rf"weight_decay={_NUMBER}", words):
-        return _with_option(program, "weight_decay", float(found[1]))
-    if found := re.search(rf"momentum={_NUMBER}", words):
-        return _with_option(program, "momentum", float(found[1]))
-    if found := re.search(rf"\(\.\.\., lr={_NUMBER}", words):
-        return _with_option(program, "lr", float(found[1]))
-    if found := re.search(rf"look again; {_NUMBER} in all", words):  # looked again, each time as far as it says
-        return _with_option(program, "lr", program.options["lr"] * float(found[1]))
-    if found := re.search(rf"multiply the learning rate by {_NUMBER}", words):
-        return _with_option(program, "lr", program.options["lr"] * float(found[1]))
-    if found := re.search(rf"divide the learning rate by {_NUMBER}", words):
-        return _with_option(program, "lr", program.options["lr"] / float(found[1]))
-    if found := re.search(rf"max_norm={_NUMBER}|median norm, {_NUMBER}", words):
-        return dataclasses.replace(program, clip=float(found[1] or found[2]))
-    return None
+def _by_words(program: Program, words: str) -> Program:
+    """Everything that the words ask for in code or in numbers; the program itself where they give neither."""
+    for pattern, edit in _WORDS:
+        if found := re.search(pattern, words):
+            program = edit(program, *found.groups())
+    return program
+
+
+def _rate_times(program: Program, factor: str) -> Program:
+    return _with_option(program, "lr", program.options["lr"] * float(factor))
 
 
 def _with_option(program: Program, name: str, value: float) -> Program:
@@ -83,14 +66,57 @@ def _drawn(program: Program, plan: str) -> Program:
 
 def _he(program: Program) -> Program:
     """He's weights and zero biases, layer by layer, as `kaiming_normal_` in `model.apply` gives them."""
+    return _weights(program, lambda weight: nn.init.kaiming_normal_(weight))
 
-    def draw(module: nn.Module) -> None:
+
+def _weights(program: Program, draw: Callable[[Tensor], object]) -> Program:
+    """Weights of linear layers and convolutions drawn anew, biases zero."""
+
+    def drawn(module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
+            draw(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    return dataclasses.replace(program, model=lambda: _applied(program.model(), draw))
+    return dataclasses.replace(program, model=lambda: _applied(program.model(), drawn))
+
+
+def _orthogonal(program: Program) -> Program:
+    def drawn(module: nn.Module) -> None:
+        if isinstance(module, nn.RNNBase):
+            for name, weight in module.named_parameters():
+                if name.startswith("weight_hh"):
+                    nn.init.orthogonal_(weight)
+
+    return dataclasses.replace(program, model=lambda: _applied(program.model(), drawn))
+
+
+def _rectified(program: Program, name: str) -> Program:
+    """ReLU in place of every module of that class."""
+
+    def swap(module: nn.Module) -> None:
+        for key, child in module.named_children():
+            if type(child).__name__ == name:
+                setattr(module, key, nn.ReLU())
+
+    return dataclasses.replace(program, model=lambda: _applied(program.model(), swap))
+
+
+def _filled(program: Program) -> Program:
+    """Values that are not finite become the mean of the finite ones of their column or channel."""
+
+    def of(make: Callable[[], Data]) -> Callable[[], Data]:
+        def made() -> Data:
+            first, *others = make()
+            known = torch.isfinite(first)
+            over = tuple(d for d in range(first.dim()) if d != 1)
+            count = known.sum(dim=over, keepdim=True).clamp(min=1)
+            mean = torch.where(known, first, 0).sum(dim=over, keepdim=True) / count
+            return (torch.where(known, first, mean), *others)
+
+        return made
+
+    return dataclasses.replace(program, train=of(program.train), held_out=of(program.held_out))
 
 
 def _xavier(program: Program) -> Program:
@@ -133,6 +159,27 @@ def _standardised(program: Program) -> Program:
     return dataclasses.replace(program, train=of(program.train), held_out=of(program.held_out))
 
 
+# What words ask for, in the order in which it is done.
+_WORDS: tuple[tuple[str, Callable[..., Program]], ...] = (
+    (r'init_\(model, "([^"]+)"', _drawn),
+    (r"ReLU\(\) in place of torch\.nn\.(\w+)\(\)", _rectified),
+    (r"kaiming_normal_\(layer\.weight\) and zero biases in every layer()", lambda program, _: _he(program)),
+    (
+        r"xavier_normal_\(layer\.weight, gain=5 / 3\)()",
+        lambda program, _: _weights(program, lambda weight: nn.init.xavier_normal_(weight, gain=5 / 3)),
+    ),
+    (r"init\.orthogonal_\(model\.()", lambda program, _: _orthogonal(program)),
+    (r"torch\.where\(torch\.isfinite\(x\), x, mean\)()", lambda program, _: _filled(program)),
+    (rf"weight_decay={_NUMBER}", lambda program, value: _with_option(program, "weight_decay", float(value))),
+    (rf"momentum={_NUMBER}", lambda program, value: _with_option(program, "momentum", float(value))),
+    (rf"lr={_NUMBER}\)? in place of (?!.*look again)", lambda program, value: _with_option(program, "lr", float(value))),
+    # Looked again, each time as far as it says.
+    (rf"look again; {_NUMBER} times in all", _rate_times),
+    (rf"multiply the learning rate by {_NUMBER}", _rate_times),
+    (rf"divide the learning rate by {_NUMBER}", lambda program, value: _rate_times(program, str(1 / float(value)))),
+    (rf"max_norm={_NUMBER}", lambda program, value: dataclasses.replace(program, clip=float(value))),
+)
+
 _EDITS: dict[str, Callable[[Program], Program]] = {
     "input_scale": _standardised,
     "gain_budget_high.input": _standardised,
@@ -142,9 +189,6 @@ _EDITS: dict[str, Callable[[Program], Program]] = {
     "identical_units": _he,
     "flat_loss": _he,
     "flat_loss.constant_output": _he,
-    "constant_output": _he,
-    "vanishing_gradient.everywhere": _he,
-    "vanishing_gradient.first_layers": _he,
     "dead_units.start": _he,
     "dead_units.bias": _zero_biases,
     "saturation": _xavier,

@@ -1,6 +1,5 @@
 """How the programs of `programs/` are built, trained to their end, and shown to the doctor."""
 
-import hashlib
 import json
 import math
 import tempfile
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from programs.catalogue import FAULTS, KIND, PROGRAMS, SOUND
+from programs.catalogue import FAULTS, HELD_OUT, KIND, PROGRAMS, SOUND
 from programs.program import Data, Loop, Program, nobody, usual
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -27,8 +26,8 @@ _SAMPLED_EVERY, _EVALUATIONS = 20, 5
 
 
 def half_of(name: str) -> str:
-    """The half that a program belongs to: "set" or "scored"."""
-    return ("set", "scored")[hashlib.sha256(name.encode()).digest()[0] % 2]
+    """The half that a program belongs to: "scored" where it is in `programs/held_out/`, else "set"."""
+    return "scored" if name in HELD_OUT else "set"
 
 
 class Built:
@@ -37,6 +36,7 @@ class Built:
     def __init__(self, program: Program, *, seed: int = SEED) -> None:
         torch.manual_seed(seed)
         self.program = program
+        self.seen: list[Evidence] = []
         self.model = program.model()
         for module in self.models():
             module.to(program.dtype)
@@ -44,7 +44,11 @@ class Built:
         self.scheduler = program.scheduler(self.optimizer) if program.scheduler is not None else None
         order = torch.Generator().manual_seed(seed)
         self.train = DataLoader(
-            TensorDataset(*self._cast(program.train())), program.batch, shuffle=program.shuffle, generator=order
+            TensorDataset(*self._cast(program.train())),
+            program.batch,
+            shuffle=program.shuffle,
+            generator=order,
+            collate_fn=program.collate,
         )
         self.held_out = self._cast(program.held_out())
         self.validation: DataLoader | None = None
@@ -126,22 +130,25 @@ def train(built: Built, *, watch: bool = False) -> tuple[list[float], float | No
     losses: list[float] = []
     reported: float | None = None
     batches = built.batches()
-    for monitor in monitors if watch else ():
-        monitor.__enter__()
-    for step in range(1, program.steps + 1):
-        losses.append(float(program.body(built.model, built.optimizer, next(batches), loop).detach()))
-        if built.scheduler is not None:
-            built.scheduler.step()
-        if step % (program.steps // _EVALUATIONS) == 0 and (found := built.evaluation()) is not None:
-            reported, answers, labels = found
-            training = built.model.training
-            for monitor in monitors if watch else ():
-                monitor.record_evaluation(
-                    "validation", top1_error=1 - reported, predictions=answers, labels=labels, model_training=training
-                )
-    for monitor in reversed(monitors) if watch else ():
-        monitor.__exit__(None, None, None)
-    return losses, reported, [monitor.evidence() for monitor in monitors] if watch else []
+    try:
+        for monitor in monitors if watch else ():
+            monitor.__enter__()
+        for step in range(1, program.steps + 1):
+            losses.append(float(program.body(built.model, built.optimizer, next(batches), loop).detach()))
+            if built.scheduler is not None:
+                built.scheduler.step()
+            if step % (program.steps // _EVALUATIONS) == 0 and (found := built.evaluation()) is not None:
+                reported, answers, labels = found
+                training = built.model.training
+                for monitor in monitors if watch else ():
+                    monitor.record_evaluation(
+                        "validation", top1_error=1 - reported, predictions=answers, labels=labels, model_training=training
+                    )
+    finally:  # a run that raises has been watched until then
+        for monitor in reversed(monitors) if watch else ():
+            monitor.__exit__(None, None, None)
+        built.seen = [monitor.evidence() for monitor in monitors] if watch else []
+    return losses, reported, built.seen
 
 
 def _tells(built: Built, monitors: list[Monitor]) -> Callable[..., None]:
@@ -156,15 +163,14 @@ def _tells(built: Built, monitors: list[Monitor]) -> Callable[..., None]:
 def outcome_of(program: Program, *, watch: bool = False) -> tuple[dict[str, Any], list[Evidence]]:
     """What happens to a program that is trained to its end, and what monitors saw of it where they watch."""
     began = time.process_time()
-    seen: list[Evidence] = []
+    built = Built(program)
     try:
-        built = Built(program)
-        losses, reported, seen = train(built, watch=watch)
+        losses, reported, _ = train(built, watch=watch)
         told: dict[str, Any] = {"score": _short(built.score()), "reported": _short(reported)}
         told |= {"first_loss": _short(losses[0]), "last_loss": _short(sum(losses[-20:]) / 20)}
     except Exception as error:
         told = {"score": math.nan, "reported": None, "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
-    return told | {"cpu_seconds": round(time.process_time() - began, 1)}, seen
+    return told | {"cpu_seconds": round(time.process_time() - began, 1)}, built.seen
 
 
 def _short(value: float | None) -> float | None:

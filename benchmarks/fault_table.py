@@ -110,8 +110,8 @@ def table(names: list[str], evidence: Path, half: str, *, wrong: bool) -> list[s
         lines.append(_share("  right cause first", [is_right(n, told[n][way]) for n in bad]))
         lines.append(_share("  false alarms", [told[n][way].alarmed for n in sound]))
     answers = {n: mended(n, runs, tried) for n in bad}
-    lines.append(_share("first remedy makes it train", [bool(a) for a in answers.values() if a is not None]))
-    lines.append(f"  of {len(bad)}, {sum(a is None for a in answers.values())} remedies ask to look and name no change")
+    lines.append(_share("first remedy makes it train", [bool(a) for a in answers.values()]))
+    lines.append(f"  of those that do not, {sum(a is None for a in answers.values())} remedies ask to look and name no change")
     for kind in sorted({KIND[n] for n in bad}):
         own = [n for n in bad if KIND[n] == kind]
         right, seen = sum(is_right(n, told[n]["both"]) for n in own), sum(told[n]["both"].alarmed for n in own)

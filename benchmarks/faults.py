@@ -7,9 +7,10 @@ python benchmarks/faults.py score --half set         # the table; thresholds and
 python benchmarks/faults.py score --half scored      # the other half
 python benchmarks/faults.py rates                    # how often each rule was right, onto the rules' pages
 
-All of it can be stopped and started again. Which half a program is in is told by a hash of its name. The programs are in
-`programs/`, one file per kind of task, each mistake an entry: what it changes in the sound program, and which rules name the
-true cause.
+All of it can be stopped and started again. The programs are in `programs/`, one file per kind of task, each mistake an entry:
+what it changes in the sound program, and which rules name the true cause. Those in `programs/held_out/` are the scored half:
+another author wrote them, after the rules, with other nets, data and loops, and no rule or threshold is set on them. The others
+are the half that rules are set on.
 """
 
 import argparse

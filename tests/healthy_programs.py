@@ -258,7 +258,8 @@ def labels_in_a_dict() -> Program:
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     batches = [{"input_ids": part[:, :24], "labels": part[:, :24]} for part in tokens().split(32)]
     step = lambda model, batch: model(**batch)["loss"]  # noqa: E731
-    return Program({"model": model, "train_loader": batches, "training_step": step, "optimizer": optimizer})
+    # Its loss, computed inside of the model on shifted labels, is not recognised, and falls by a fifth in a hundred steps.
+    return Program({"model": model, "train_loader": batches, "training_step": step, "optimizer": optimizer}, sure=False)
 
 
 # ----------------------------------------------------------------------------------- losses and loops of their own

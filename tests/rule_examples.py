@@ -15,7 +15,7 @@ from trainability.doctor.audit_results import (
 )
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
-from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
+from trainability.doctor.facts import Facts, LossGraph, Pulls, Stacked, Unreached
 from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.processes import Comparison, Processes
@@ -190,6 +190,10 @@ def fact(**fields) -> Evidence:
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
 
 
+def pulled(z: float) -> Pulls:
+    return Pulls(num_pulled=60, num_pushed=60, apart_pulled=1.2, apart_pushed=1.0, z=z)
+
+
 def graph(takes: str | None = None, made_by: str | None = None, *, swapped: bool = False, **fields) -> Evidence:
     return fact(graph=LossGraph(takes=takes, made_by=made_by, num_outputs=10, swapped=swapped), **fields)
 
@@ -232,6 +236,19 @@ def rehearsed(
         RehearsedStep(step=i + 1, loss=2.3, gradient_norm=norm, lr=lr, optimizer_steps=calls) for i, lr in enumerate(lrs)
     )
     return Evidence(rehearsal=Rehearsal(steps=body, **{"num_parameters": 2, "training": True, **fields}))
+
+
+def spread(last: float) -> tuple[Observation, ...]:
+    """Outputs of rms 1 that differ by 0.1 between examples, and then by `last`."""
+    return tuple(Observation(step=s, loss=x * x, output_rms=1.0, output_spread=x) for s, x in ((0, 0.1), (60, last)))
+
+
+STILL = tuple(Observation(step=5 * i, loss=2.3) for i in range(7))
+
+
+def clipped(threshold: float) -> ProbeResult:
+    """A gradient of norm 1, and a threshold for it."""
+    return probed(gradient_norm=1.0, optimizer=dataclasses.replace(SGD, clip=threshold))
 
 
 def told(error: float, counted: float, **fields) -> Evidence:
@@ -397,6 +414,7 @@ EXAMPLES: dict[str, Example] = {
         {
             "error": fact(constant_inputs=("dec",), zero_gradient=("dec.weight",)),
             "warning": fact(constant_inputs=("dec",), zero_gradient=("enc.weight",)),
+            "hint": fact(zeros_beside_state=("dec",)),
         },
         near=fact(zero_gradient=("dec.weight",)),
     ),
@@ -428,7 +446,7 @@ EXAMPLES: dict[str, Example] = {
         near=graph("distance", "sigmoid", target_outside_unit=0.04),
     ),
     "wrong_sign": Example(
-        {"error": fact(loss=-2.3, negated_task="cross_entropy")},
+        {"error": fact(loss=-2.3, negated_task="cross_entropy"), "warning": fact(pulls=pulled(4.1))},
         near=fact(task_loss="nll_loss", task_form="log_probabilities"),
     ),
     "linear_stack": Example(
@@ -505,11 +523,18 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(steps=steps([x / 2.05 for x in FALLING]), num_classes=10),
     ),
     "loss_at_start": Example(
-        {"hint": Evidence(probe=probed(cross_entropy=4.61, loss=4.61))},
+        {
+            "warning": Evidence(probe=probed(cross_entropy=20.1 * CHANCE, loss=20.1 * CHANCE)),
+            "hint": Evidence(probe=probed(cross_entropy=4.61, loss=4.61)),
+        },
         near=Evidence(probe=probed(cross_entropy=4.6, loss=4.6)),
     ),
     # outputs
     "batch_leakage": Example({"warning": Evidence(probe=probed(leakage=1.1e-3))}, near=Evidence(probe=probed(leakage=0.9e-3))),
+    "collapsed_output": Example(
+        {"warning": rehearsed(60, reference=spread(0.009))},
+        near=rehearsed(60, reference=spread(0.011)),
+    ),
     "cannot_overfit": Example(
         {"warning": Evidence(probe=probed(overfit_loss=1.21, overfit_steps=100))},
         near=Evidence(probe=probed(overfit_loss=1.19, overfit_steps=100)),
@@ -589,7 +614,13 @@ EXAMPLES: dict[str, Example] = {
     ),
     # clip
     "clip_dropped": Example({"error": clipped_then_not(5), "warning": clipped_then_not(5, loss=1.0)}, near=clipped_then_not(4)),
-    "clipping": Example({"hint": mostly_clipped(95)}, near=mostly_clipped(94)),
+    "clipping": Example(
+        {
+            "warning": rehearsed(reference=STILL).merge(Evidence(probe=clipped(0.009))),
+            "hint": mostly_clipped(95),
+        },
+        near=mostly_clipped(94),
+    ),
     # start
     "gain_budget_low": Example(
         {

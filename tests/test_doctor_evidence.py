@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose, probe
+from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, Sample, StepRecord
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal, RehearsedStep
 
@@ -60,6 +61,7 @@ def test_before_and_during_lose_nothing() -> None:
         optimizer=OptimizerSettings(name="SGD", lr=0.1, clip=1.0, planned_steps=400),
         problems=("one", "both"),
         rehearsal=Rehearsal(steps=(RehearsedStep(step=1, loss=2.0),), critical=((1, CRITICAL),)),
+        relation=Relation(num_examples=128, z=40.0, categories=(2,)),
     )
     during = Evidence(
         steps=steps(1, 400),
@@ -70,7 +72,7 @@ def test_before_and_during_lose_nothing() -> None:
     )
     joined = before.merge(during)
     assert (joined.probe, joined.data, joined.metric) == (before.probe, before.data, before.metric)
-    assert joined.rehearsal == before.rehearsal
+    assert (joined.rehearsal, joined.relation) == (before.rehearsal, before.relation)
     assert Evidence.from_dict(json.loads(json.dumps(before.to_dict()))).rehearsal == before.rehearsal
     assert (joined.steps, joined.samples, joined.evaluations) == (during.steps, during.samples, during.evaluations)
     assert joined.num_classes == 4
@@ -79,7 +81,7 @@ def test_before_and_during_lose_nothing() -> None:
     # Every field is one of those above: a field that is added needs a place in merge.
     assert {field.name for field in dataclasses.fields(Evidence)} == {
         *("probe", "steps", "samples", "evaluations", "data", "metric", "num_classes", "optimizer", "problems"),
-        *("rehearsal", "facts", "processes", "experiments"),
+        *("rehearsal", "facts", "processes", "experiments", "relation"),
     }
     assert before.merge(Evidence()) == before
     assert Evidence().merge(during) == during

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from trainability.doctor.measure.copies import copied, keep_variables, put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.rehearsed import Rehearsal
 
 
 def program(seed: int = 0, lr: float = 0.1) -> tuple[nn.Module, torch.optim.Optimizer, DataLoader]:
@@ -289,6 +290,7 @@ def test_a_gan() -> None:
     assert [s.optimizer_steps for s in found.steps] == [2] * 5
     assert (found.unmoved, found.critical) == ((), ())
     assert found.opposed
+    assert len(found.distances) == 2
     after = [*models["generator"].parameters(), *models["critic"].parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -328,6 +330,22 @@ def test_time_that_ends() -> None:
     assert found.ended_by == "time"
     assert 0 <= len(found.steps) < 10**6
     assert not found.critical or found.critical[-1][0] == len(found.steps)  # on a busy machine there may be no time for one
+
+
+def test_it_ends_where_it_is_told_that_it_has_seen_enough() -> None:
+    asked: list[int] = []
+
+    def is_enough(so_far: Rehearsal) -> bool:
+        asked.append(len(so_far.steps))
+        assert so_far.critical[-1][0] == so_far.reference[-1].step == so_far.steps[-1].step
+        return len(so_far.steps) == 15
+
+    model, optimizer, loader = program()
+    whole = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=40)
+    found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=40, is_enough=is_enough)
+    assert (asked, found.ended_by, len(found.steps)) == ([5, 15], "enough", 15)
+    assert found.reference == tuple(look for look in whole.reference if look.step <= 15)
+    assert found.critical == whole.critical[: len(found.critical)]
 
 
 def test_no_form_and_no_data_are_errors() -> None:

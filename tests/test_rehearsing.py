@@ -12,6 +12,7 @@ from trainability import faults
 from trainability.checking.run import check_config
 from trainability.training import engine as engines
 from trainability.training.parts import TrainingParts, assemble
+from trainability.training.precheck import evidence_before
 from trainability.training.rehearsing import rehearse_run
 
 LONG = 600.0  # more than the steps take, so that how many there are does not depend on the machine
@@ -59,10 +60,22 @@ def test_a_rehearsed_run_is_the_same_run(tmp_path: Path) -> None:
     assert [bool((run.run.evidence or {}).get("rehearsal")) for run in runs] == [False, True]
 
 
+@pytest.mark.parametrize(("run_follows", "steps"), [(True, 16), (False, 24)])
+def test_fewer_steps_are_rehearsed_where_the_run_follows(run_follows: bool, steps: int) -> None:
+    config = config_of(run__rehearse_seconds=LONG)
+    with engines.start(config.run) as engine:
+        parts = assemble(config, engine)
+        found = evidence_before(parts, config, engine, planned_steps=240, run_follows=run_follows).rehearsal
+    assert found is not None
+    assert len(found.steps) == steps
+
+
 @pytest.mark.parametrize(
     ("given", "verdict"),
     [
-        ({"init__plan": "he", "data__input": "standard", "optim__epochs": 4}, "will train"),
+        # About 51 steps at chance are predicted, within a factor 2, and twelve steps are an epoch.
+        ({"init__plan": "he", "data__input": "standard", "optim__epochs": 9}, "will train"),
+        ({"init__plan": "he", "data__input": "standard", "optim__epochs": 4}, "cannot tell"),
         ({"init__plan": "normal=0.001"}, "dead"),
         ({"optim__lr": 30.0}, "unstable"),
     ],

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from browser import visit
 from test_report import MARKUP, evaluation_row, finish_run, needs_browser, plot_of, shape, step_row
+from test_report_errors import answered
 
 from trainability.cli import program as cli
 from trainability.config import DataConfig, InitConfig, ModelConfig
 from trainability.report import overlay
 from trainability.report.against import reference_for
 from trainability.report.compare import configured_differences, short_names, start_rows, write_comparison
+from trainability.report.compared_errors import compared_errors
 from trainability.report.figures import metric_figure
 from trainability.report.html import write_report
 from trainability.report.look import NUM_RUN_COLOURS
@@ -49,6 +51,32 @@ def test_what_differs_and_nothing_else(tmp_path: Path) -> None:
     assert starts["Which is"] == ["–", "dead"]
     assert starts["Predicted steps at chance"][1] in page
     assert all(f"VGG-{letter} on digits" in page for letter in "BD")
+
+
+def test_errors_stand_side_by_side(tmp_path: Path) -> None:
+    assert compared_errors(["a"], [finish_run(tmp_path / "none")]) is None
+    right = answered(tmp_path / "right", [i % 8 for i in range(40)])
+    one_class = answered(tmp_path / "wrong", [7] * 40)
+    runs = [right, read_run(tmp_path / "none"), one_class]
+    found = compared_errors(["right", "none", "wrong"], runs)
+    assert found is not None
+    rows = dict(found.rows)
+    assert rows["Validation images wrong"] == ["0 of 40 (0.00 %)", "–", "35 of 40 (87.50 %)"]
+    assert rows["Predicted classes, effective"] == ["8.0", "–", "1.0"]
+    assert len(found.classes) == 8
+    assert all(values == ["0.00 %", "–", "100.00 %"] for _, values in found.classes[:7])
+    assert found.classes[-1][1] == ["0.00 %", "–", "0.00 %"]  # what differs least comes last
+    assert [figure.name for figure in found.confusions] == ["confusion-0", "confusion-2"]
+    page = visible(write_comparison([run.folder for run in runs]))
+    assert "87.50 %" in page
+    assert 'id="confusion-2"' in page
+
+
+def test_contents_name_every_section(tmp_path: Path) -> None:
+    page = visible(write_comparison(pair(tmp_path)))
+    links = re.findall(r'<a href="#([^"]+)">', page)
+    assert links == re.findall(r'<h2 id="([^"]+)"', page)
+    assert {"results", "curves", "configuration"} <= set(links)
 
 
 def test_the_page_lies_beside_the_first_run_or_where_it_was_asked_for(tmp_path: Path) -> None:

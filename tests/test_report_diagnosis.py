@@ -31,6 +31,12 @@ def test_findings_stand_where_they_arose(tmp_path: Path) -> None:
         assert [(note["x"], note["text"]) for note in labels] == [(0, "1"), (40, "2–3")]  # too close to be told apart
         assert "2 warning: dying_relu, step 40" in labels[1]["hovertext"]
     page = page_of(run.folder)
+    (key,) = re.findall(r'<p class="note marks">(.*?)</p>', page)  # what the numbers above the figures mean
+    assert re.findall(r"<b>(\d)</b> (\w+) <code>(\w+)</code>, (?:step (\d+))?", key) == [
+        ("1", "hint", "dying_relu", ""),
+        ("2", "warning", "dying_relu", "40"),
+        ("3", "error", "dying_relu", "41"),
+    ]
     section = diagnosis_section(run)
     assert section is not None
     assert [re.findall(r"[\d.]+", event.when) for event in section.events] == [[], ["40", "10.0"], ["41", "10.2"]]

@@ -77,10 +77,23 @@ def test_many_samples_are_thinned_out_and_the_page_says_so(tmp_path: Path) -> No
     figures = layer_figures(watched_run(tmp_path / "run", 500))
     (cells,) = plot_of(figures[0])["data"]
     assert (len(cells["x"]), cells["x"][0], cells["x"][-1]) == (MOST_COLUMNS, 1, 1 + 50 * 499)
-    assert "200 of 500 sampled steps" in figures[0].note
+    assert "500 sampled steps in 200 columns" in figures[0].note
     steps = plot_of(figures[-1])["layout"]["meta"]["steps"]
     assert (len(steps), steps[0], steps[-1]) == (MOST_HISTOGRAMS, 1, 1 + 50 * 499)
     assert "60 of 500 sampled steps" in figures[-1].note
+
+
+def test_a_peak_and_a_dip_of_one_step_are_seen_among_thousands(tmp_path: Path) -> None:
+    run = watched_run(tmp_path / "run", 1000)
+    peak, dip = (len(LAYER_NAMES) * place for place in (333, 712))  # the rows of the first layer at these sampled steps
+    run.layers[peak] |= {"activation_rms": 1e4}
+    run.layers[dip] |= {"activation_rms": 1e-3}
+    (cells,) = plot_of(layer_figures(run)[0])["data"]
+    assert len(cells["z"][0]) == MOST_COLUMNS
+    assert (max(cells["z"][0]), min(cells["z"][0])) == (4.0, -3.0)
+    assert cells["z"][0].count(1.0) == MOST_COLUMNS - 2
+    assert cells["z"][1] == [1.0] * MOST_COLUMNS
+    assert len(cells["colorbar"]["tickvals"]) == 3
 
 
 @pytest.mark.parametrize("broken", ["nan", "inf", None, 0.0])

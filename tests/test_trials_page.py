@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import math
 import re
@@ -26,7 +27,7 @@ from trainability.training import engine as engines
 from trainability.training.evaluate import EvaluationOptions, evaluate_runs
 from trainability.training.record import STEPS, read_rows
 from trainability.trials import run as trial_runs
-from trainability.trials.book import TRIALS, select
+from trainability.trials.book import LOG, TRIALS, select
 from trainability.trials.report.curves import REPORTED, figure_rows, probe_figure, read_trial_runs, watched_layers
 from trainability.trials.report.page import overview_figure, write_book
 from trainability.trials.report.start import BAND, layer_names, marks_of, place, stay, strip
@@ -142,6 +143,13 @@ def test_every_trial_is_there_in_order_and_those_without_runs_say_how_to_make_th
     missing = article(page, "imagenet-A")
     assert "not run" in missing
     assert f"<code>trainability trials run imagenet-A --dir {root}</code>" in missing
+    fold = r".*?<details>\s*<summary><h3.*?</summary>(.*)</details>\s*"
+    folded = re.fullmatch(fold, missing.split("</article>")[0], re.DOTALL)
+    assert folded is not None  # all but its heading
+    assert TRIALS["imagenet-A"].reports in folded[1]
+    assert re.search(r"This makes it, \d+ runs, about \d+ min of one core", folded[1])
+    assert not re.search(r"<details>\s*<summary><h3", article(page, MADE))
+    assert html.unescape(page).count(LOG) == 1
     assert "trials run" not in article(page, MADE).split("Settings, where each comes from")[0]
 
 

@@ -3,9 +3,33 @@
 from types import ModuleType
 
 from programs import actions, adversaries, codes, graphs, images, marks, pairs, pixels, sequences, tables, tokens
+from programs.held_out import (
+    columns,
+    control,
+    counts,
+    duels,
+    fields,
+    latents,
+    letters,
+    likeness,
+    pictures,
+    relations,
+    scenes,
+    sounds,
+    students,
+    texts,
+    translation,
+)
 from programs.program import Fault, Program
 
-KINDS: tuple[ModuleType, ...] = (images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions)
+HELD_OUT_KINDS: tuple[ModuleType, ...] = (
+    *(pictures, scenes, counts, sounds, texts, letters, translation, columns),
+    *(fields, latents, duels, likeness, students, relations, control),
+)
+KINDS: tuple[ModuleType, ...] = (
+    *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
+    *HELD_OUT_KINDS,
+)
 
 
 def kind_of(module: ModuleType) -> str:
@@ -16,4 +40,5 @@ def kind_of(module: ModuleType) -> str:
 SOUND: dict[str, Program] = {name: program for kind in KINDS for name, program in kind.SOUND.items()}
 FAULTS: dict[str, Fault] = {name: fault for kind in KINDS for name, fault in kind.FAULTS.items()}
 KIND: dict[str, str] = {name: kind_of(kind) for kind in KINDS for name in (*kind.SOUND, *kind.FAULTS)}
+HELD_OUT: frozenset[str] = frozenset(name for kind in HELD_OUT_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 PROGRAMS: dict[str, Program] = {**SOUND, **{name: fault.program for name, fault in FAULTS.items()}}

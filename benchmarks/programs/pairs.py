@@ -146,7 +146,7 @@ FAULTS = {
     "temperature 500": fault(
         VIEWS,
         "temperature 500 in place of 0.2",
-        "vanishing_gradient plateau.small_steps",
+        "vanishing_gradient plateau.small_steps capped_loss.temperature",
         training_step=views(500.0),
     ),
     "towers under no_grad": fault(

@@ -156,6 +156,7 @@ class Program:
         metric: what the loop reports, of a list of (output, target); accuracy as a rule; None for none.
         evaluates_in: "eval" or "train": the mode of the model when the loop evaluates.
         dtype: of model and floating-point inputs.
+        collate: makes a batch of a list of examples; None stacks them into a list of tensors.
     """
 
     model: Callable[[], Any]
@@ -177,6 +178,7 @@ class Program:
     metric: Callable[[list[tuple[Tensor, Tensor]]], float] | None = None
     evaluates_in: str = "eval"
     dtype: torch.dtype = torch.float32
+    collate: Callable[[list[Data]], Any] | None = None
 
     def loss_of(self, model: Any, batch: Any) -> Tensor:
         """The loss of a batch."""
@@ -239,7 +241,7 @@ def accuracy(pairs: list[tuple[Tensor, Tensor]]) -> float:
     return right / sum(len(target) for _, target in pairs)
 
 
-def class_score(model: nn.Module, data: Data) -> float:
+def class_score(model: Callable[[Tensor], Tensor], data: Data) -> float:
     """Mean accuracy over the classes: 0 for always the same answer."""
     answers, labels = model(data[0]).argmax(dim=1), data[1]
     classes = labels.unique()
@@ -247,7 +249,7 @@ def class_score(model: nn.Module, data: Data) -> float:
     return (mean - 1 / len(classes)) / (1 - 1 / len(classes))
 
 
-def explained(model: nn.Module, data: Data) -> float:
+def explained(model: Callable[[Tensor], Tensor], data: Data) -> float:
     """Share of the variance of the targets that the outputs explain."""
     output, target = model(data[0]).flatten(), data[1].flatten()
     return 1 - float(F.mse_loss(output, target) / target.var(correction=0))

@@ -1,6 +1,7 @@
 """Takes the pictures of README and docs/gallery.md anew, from real runs: `make gallery`. Needs chromium.
 
-The runs are made under FOLDER if they are not there: the demo run, two starts beside it, and of the book whatever
+Names of pictures make these alone: `python docs/gallery/make.py report-phone trials-list`. The runs are made under FOLDER if
+they are not there: the demo run, two starts beside it, a loop with experiments, and of the book whatever
 `trainability trials run` has left in runs/trials.
 """
 
@@ -11,11 +12,18 @@ import io
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from PIL import Image
 from rich.console import Console
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+import trainability as tb
 from trainability.checking.run import check_config
+from trainability.cli.book import print_book
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
 from trainability.terminal.diagnosis import print_diagnosis
 from trainability.watch.state import LiveRun
@@ -33,30 +41,123 @@ RUNS = {
 
 
 def main() -> None:
-    """Make what is missing, and every picture."""
+    """Make the runs that are missing, and the pictures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pictures", nargs="*", help="names of pictures; all of them unless any are given")
     parser.add_argument("--folder", type=Path, default=Path("runs/gallery"))
     parser.add_argument("--book", type=Path, default=Path("runs/trials"), help="folder of the book's runs")
     arguments = parser.parse_args()
     if shutil.which("chromium") is None:
         parser.error("chromium is not installed; it takes the pictures")
-    runs = [arguments.folder / name for name in RUNS]
-    for run, flags in zip(runs, RUNS.values(), strict=True):
-        if not (run / "result.json").exists():
-            trainability("train", *flags, "--run.dir", str(run))
-    trainability("report", *map(str, runs))
-    demo, comparison = runs[0] / "report.html", arguments.folder / "comparison.html"
-    photograph(demo, HERE.parent / "report.png", height=1260)
-    photograph(demo, HERE / "report-dark.png", height=1260, dark=True)
-    photograph(demo, HERE / "layers.png", height=1500, hidden="header, main > section:not([aria-labelledby=layers])")
-    photograph(comparison, HERE / "comparison.png", height=2300)
-    if (arguments.book / "pocket").is_dir():
-        trainability("trials", "report", "--dir", str(arguments.book))
-        book = arguments.book / "pocket" / "book.html"
-        photograph(book, HERE / "book.png", height=1400)
-        photograph(book, HERE / "trial.png", height=1700, hidden=f"{BEFORE_TRIAL}, article:not([aria-labelledby='imagenet-D'])")
-    check(HERE / "check.svg")
-    watch(runs[0], HERE / "watch.svg")
+    pictures = pictures_of(arguments.folder, arguments.book)
+    wanted = arguments.pictures or list(pictures)
+    if unknown := [name for name in wanted if name not in pictures]:
+        parser.error(f"no picture {', '.join(unknown)}; known are {', '.join(pictures)}")
+    for name in wanted:
+        pictures[name]()
+
+
+def pictures_of(folder: Path, book_folder: Path) -> dict[str, Callable[[], None]]:
+    """List the pictures by the names of their files."""
+    runs = [folder / name for name in RUNS]
+    demo, comparison = runs[0] / "report.html", folder / "comparison.html"
+    mine = folder / "own-loop"
+
+    def photo(page: Path, make: Callable[[], None], to: Path, **how: object) -> Callable[[], None]:
+        def take() -> None:
+            make()
+            photograph(page, to, **how)  # type: ignore[arg-type]
+
+        return take
+
+    def reports() -> None:
+        for run, flags in zip(runs, RUNS.values(), strict=True):
+            if not (run / "result.json").exists():
+                trainability("train", *flags, "--run.dir", str(run))
+        if not comparison.exists():
+            trainability("report", *map(str, runs))
+
+    def of_runs(draw: Callable[[list[Path], Path], None], to: Path) -> Callable[[], None]:
+        def take() -> None:
+            reports()
+            draw(runs, to)
+
+        return take
+
+    def own() -> None:
+        if not (mine / "report.html").exists():
+            confirmed_loop(mine)
+
+    layers, experiments = "header, nav, main > section:not([aria-labelledby=layers])", "[aria-labelledby=experiments]"
+    pictures = {
+        "report": photo(demo, reports, HERE.parent / "report.png", height=1260),
+        "report-dark": photo(demo, reports, HERE / "report-dark.png", height=1260, dark=True),
+        "report-phone": photo(demo, reports, HERE / "report-phone.png", height=1500, width=400, dark=True),
+        "layers": photo(demo, reports, HERE / "layers.png", height=1300, hidden=layers),
+        "experiments": photo(
+            mine / "report.html",
+            own,
+            HERE / "experiments.png",
+            height=720,
+            width=1400,
+            hidden=f"header, nav, main > section:not({experiments})",
+        ),
+        "comparison": photo(comparison, reports, HERE / "comparison.png", height=3300),
+        "notebook": of_runs(notebook, HERE / "notebook.png"),
+        "check": lambda: check(HERE / "check.svg"),
+        "watch": of_runs(watch, HERE / "watch.svg"),
+        "trials-list": lambda: trials_list(HERE / "trials-list.svg"),
+    }
+    if (book_folder / "pocket").is_dir():
+        page = book_folder / "pocket" / "book.html"
+
+        def written() -> None:
+            trainability("trials", "report", "--dir", str(book_folder))
+
+        trial = f"{BEFORE_TRIAL}, article:not([aria-labelledby='imagenet-D'])"
+        pictures["book"] = photo(page, written, HERE / "book.png", height=1400)
+        pictures["trial"] = photo(page, written, HERE / "trial.png", height=1700, hidden=trial)
+    return pictures
+
+
+def confirmed_loop(folder: Path) -> None:
+    """Train a net whose weights are too small, after experiments have said so, and write its report."""
+    torch.manual_seed(0)
+    inputs = torch.randn(768, 20)
+    labels = (inputs @ torch.randn(20, 5)).argmax(dim=1)
+    loader = DataLoader(TensorDataset(inputs, labels), batch_size=32, shuffle=True)
+    layers = [layer for place in range(6) for layer in (nn.Linear(64 if place else 20, 64), nn.ReLU())]
+    model, loss_fn = nn.Sequential(*layers, nn.Linear(64, 5)), nn.CrossEntropyLoss()
+    for weight in model.parameters():
+        nn.init.normal_(weight, std=0.01)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    setup = tb.Setup(model=model, train_loader=loader, loss_fn=loss_fn, optimizer=optimizer, planned_steps=192)
+    with tb.Monitor(model, optimizer, every=24, before=tb.confirm(setup, seconds=20), run=folder) as monitor:
+        for _ in range(8):
+            for batch, answers in loader:
+                loss = loss_fn(model(batch), answers)
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+    tb.write_report(folder)
+
+
+def notebook(runs: list[Path], to: Path) -> None:
+    """Draw what a notebook shows of a run and of a comparison, on a dark ground."""
+    shown = [tb.read_run(runs[-1])._repr_html_(), tb.compare(runs)._repr_html_()]
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / "notebook.html"
+        style = "body { background: #1e1e1e; color: #d4d4d4; font-family: sans-serif; padding: 12px 24px } hr { opacity: 0.3 }"
+        page.write_text(f"<head><style>{style}</style></head><body>{'<hr>'.join(shown)}</body>", encoding="utf-8")
+        photograph(page, to, height=1050, dark=True)
+
+
+def trials_list(to: Path) -> None:
+    """Draw what `trainability trials list` prints."""
+    console = Console(record=True, width=110, file=io.StringIO())
+    print_book(console)
+    console.save_svg(str(to), title="trainability trials list")
 
 
 def trainability(*arguments: str) -> None:
@@ -64,13 +165,14 @@ def trainability(*arguments: str) -> None:
     subprocess.run(["trainability", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def photograph(page: Path, to: Path, *, height: int, hidden: str = "", dark: bool = False) -> None:
+def photograph(page: Path, to: Path, *, height: int, width: int = 1180, hidden: str = "", dark: bool = False) -> None:
     """Take a picture of a page's first screen.
 
     Args:
         page: an HTML file.
         to: PNG file.
         height: of the window in pixels.
+        width: likewise; below 500, which no window of chromium is, the page stands in a frame.
         hidden: CSS selectors of what is left out, so that what is wanted comes first.
         dark: the reader's colour scheme.
     """
@@ -78,13 +180,18 @@ def photograph(page: Path, to: Path, *, height: int, hidden: str = "", dark: boo
         shown = Path(scratch) / "page.html"
         style = f"<style>{hidden} {{ display: none !important; }}</style>" if hidden else ""
         shown.write_text(page.read_text(encoding="utf-8").replace("</head>", f"{style}</head>", 1), encoding="utf-8")
+        if width < 500:
+            frame = f'<iframe src="page.html" style="border:0;width:{width}px;height:{height}px"></iframe>'
+            shown = Path(scratch) / "frame.html"
+            shown.write_text(f'<meta name="color-scheme" content="light dark"><body style="margin:0">{frame}', encoding="utf-8")
         subprocess.run(
             [
                 "chromium",
                 *CHROMIUM,
+                "--allow-file-access-from-files",
                 f"--user-data-dir={scratch}/profile",
                 f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-                f"--window-size=1180,{height}",
+                f"--window-size={max(width, 500)},{height}",
                 "--virtual-time-budget=4000",
                 f"--screenshot={to}",
                 shown.as_uri(),
@@ -92,6 +199,9 @@ def photograph(page: Path, to: Path, *, height: int, hidden: str = "", dark: boo
             check=True,
             capture_output=True,
         )
+    if width < 500:
+        with Image.open(to) as picture:
+            picture.crop((0, 0, width, height)).save(to)
 
 
 def check(to: Path) -> None:
@@ -107,11 +217,11 @@ def check(to: Path) -> None:
     console.save_svg(str(to), title="trainability check --model.config D --init.plan xavier:4,normal=0.01,xavier:3 …")
 
 
-def watch(run: Path, to: Path) -> None:
-    """Draw what `trainability watch` shows of a run."""
+def watch(runs: list[Path], to: Path) -> None:
+    """Draw what `trainability watch` shows of the first run."""
     console = Console(record=True, width=110, height=42, file=io.StringIO())
-    console.print(view(LiveRun(run), width=110, height=42))
-    console.save_svg(str(to), title=f"trainability watch {run.name}")
+    console.print(view(LiveRun(runs[0]), width=110, height=42))
+    console.save_svg(str(to), title=f"trainability watch {runs[0].name}")
 
 
 if __name__ == "__main__":

@@ -22,39 +22,51 @@ if TYPE_CHECKING:
     from trainability.loops.script_watch import follow as follow
     from trainability.models.vgg import build_vgg as build_vgg
     from trainability.prescribe.plans import recommend_init as recommend_init
+    from trainability.report.compare import Comparison as Comparison
+    from trainability.report.compare import compare as compare
+    from trainability.report.html import write_report as write_report
+    from trainability.report.kept_figures import figures as figures
     from trainability.training.loop import fit as fit
+    from trainability.training.record import Run as Run
     from trainability.training.record import read_run as read_run
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Comparison": "trainability.report.compare",
     "Diagnosis": "trainability.doctor",
     "Evidence": "trainability.doctor",
     "Finding": "trainability.doctor",
     "InitPlan": "trainability.initialization",
     "Monitor": "trainability.loops.monitor",
+    "Run": "trainability.training.record",
     "RunConfig": "trainability.config",
     "Setup": "trainability.doctor.setup",
     "audit_data": "trainability.doctor",
     "audit_metric": "trainability.doctor",
     "build_vgg": "trainability.models.vgg",
     "check": "trainability.checking.check",
+    "compare": "trainability.report.compare",
     "confirm": "trainability.checking.confirm",
     "diagnose": "trainability.doctor",
     "explain": "trainability.doctor",
+    "figures": "trainability.report.kept_figures",
     "fit": "trainability.training.loop",
     "follow": "trainability.loops.script_watch",
     "init_": "trainability.initialization",
     "probe": "trainability.doctor",
     "read_run": "trainability.training.record",
     "recommend_init": "trainability.prescribe.plans",
+    "write_report": "trainability.report.html",
 }
 __all__ = [
+    "Comparison",
     "Diagnosis",
     "Evidence",
     "Finding",
     "InitPlan",
     "Monitor",
+    "Run",
     "RunConfig",
     "Setup",
     "__version__",
@@ -62,15 +74,18 @@ __all__ = [
     "audit_metric",
     "build_vgg",
     "check",
+    "compare",
     "confirm",
     "diagnose",
     "explain",
+    "figures",
     "fit",
     "follow",
     "init_",
     "probe",
     "read_run",
     "recommend_init",
+    "write_report",
 ]
 
 

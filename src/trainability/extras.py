@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "lab": ("numpy", "PIL", "simplejpeg", "datasets", "plotly", "jinja2", "markupsafe", "safetensors", "platformdirs"),
+    "notebook": ("pandas",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "lightning": ("lightning",),

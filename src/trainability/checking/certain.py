@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import first_examples, to_device
+from trainability.doctor.batches import first_examples, joined, to_device
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
@@ -23,6 +24,7 @@ def facts_of(
     loss_fn: Callable[[Any, Any], Tensor] | None = None,
     training_step: Callable[[Any, Any], Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    more: Sequence[Any] = (),
 ) -> Facts:
     """Look for certain facts; a program that it cannot run has none, and says so in its notes.
 
@@ -32,10 +34,13 @@ def facts_of(
         loss_fn: of (output, target), where batches are (input, ..., target).
         training_step: of (model, batch), in its place.
         optimizer: over the model's parameters.
+        more: further batches of the loader, for what needs many examples.
     """
     parameter = next(model.parameters(), None)
     part = first_examples(batch, MAX_EXAMPLES)
     part = to_device(part, parameter.device) if parameter is not None else part
+    wide = joined((batch, *more)) if more else None
+    wide = to_device(wide, parameter.device) if parameter is not None and wide is not None else wide
 
     def forward(model: Any, batch: Any) -> Tensor:
         if training_step is not None:
@@ -45,6 +50,10 @@ def facts_of(
         return scalar(loss_fn(model(*inputs), target))
 
     try:
-        return look(model, part, forward, optimizer=optimizer)
+        return look(model, part, forward, optimizer=optimizer, wide=wide)
     except Exception as error:
-        return Facts(notes=(f"certain facts: {type(error).__name__}: {error}",))
+        failed = error
+    with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
+        whole = to_device(batch, parameter.device) if parameter is not None else batch
+        return look(model, whole, forward, optimizer=optimizer)
+    return Facts(notes=(f"certain facts: {type(failed).__name__}: {failed}",))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,21 +15,27 @@ from torch import Tensor, nn
 from trainability.checking.certain import MAX_EXAMPLES, facts_of
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
-from trainability.doctor.audit_results import DataAudit, MetricAudit
-from trainability.doctor.batches import first_examples, first_tensor, tensors, to_device
+from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
+from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.nonfinite import first_nonfinite
+from trainability.doctor.measure.opponents import same_aim
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.other_rates import rehearse_with_other_rates
+from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.relation import read_relation
 from trainability.doctor.measure.sizes import MAX_AUDIT_IMAGES, audit_size, probe_size
+from trainability.doctor.reading import plateau_ends
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.setup import Setup
-from trainability.prescribe.remedies import prescribed
+from trainability.prescribe.remedies import asks_for_a_rate, prescribed
+
+_PAIRS, _MOST_BATCHES = 256, 16  # examples, and batches, in which pairs are compared
 
 
 def check(
@@ -64,7 +74,7 @@ def check(
         num_classes: number of classes.
         clip: `max_norm` of the loop's gradient clipping; `None` for no clipping.
         planned_steps: updates of the whole run.
-        rehearse_seconds: time for the rehearsal; 0 or `None` leaves it out.
+        rehearse_seconds: time for the rehearsal, and as much again where its remedy is tried; 0 or `None` leaves it out.
 
     Returns:
         The diagnosis; print it, or pass it to `Monitor(..., before=...)`.
@@ -104,16 +114,19 @@ def check_setup(setup: Setup) -> Diagnosis:
 
 
 def _checked(setup: Setup) -> Diagnosis:
+    began = time.monotonic()
     first, train = _first_batch(setup)
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
-    rehearsal = _rehearsed(setup, train, problems)
-    facts = _facts(setup, first)
+    relation = _relation(train, problems)
+    rehearsal = _rehearsed(setup, train, plateau_ends(looked) if looked is not None else None, problems)
+    facts = _facts(setup, first, train)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),
         data=data,
+        relation=relation,
         facts=facts,
         metric=metric,
         num_classes=setup.num_classes,
@@ -122,16 +135,38 @@ def _checked(setup: Setup) -> Diagnosis:
         problems=tuple(problems),
     )
     diagnosis = diagnose(evidence)
+    if (located := _located(setup, evidence)) is not None:
+        evidence = dataclasses.replace(evidence, rehearsal=located)
+        diagnosis = diagnose(evidence)
+    if asks_for_a_rate(diagnosis) and (tried := _tried_rates(setup, evidence, began)) is not None:
+        diagnosis = diagnose(dataclasses.replace(evidence, rehearsal=tried))
     return prescribed(diagnosis, setup.model, images, plan=None) if images is not None else diagnosis
 
 
-def _facts(setup: Setup, first: Any) -> Facts | None:
+def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts; None where the loop is known as a whole only, or has several models."""
     model = setup.whole_model
+    if setup.step is not None and len(modules(setup.model)) > 1:
+        return _facts_of_opponents(setup, train)
     if model is None or (setup.training_step is None and setup.loss is None):
         return None
-    optimizer = setup.single_optimizer
-    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer)
+    optimizer, more = setup.single_optimizer, ()
+    if setup.training_step is not None and isinstance(first, tuple | list) and len(first) > 1:  # a loss of pairs, perhaps
+        wanted = -(-_PAIRS // max(batch_size(first) or _PAIRS, 1))
+        more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
+    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
+
+
+def _facts_of_opponents(setup: Setup, train: Iterable[Any]) -> Facts | None:
+    assert setup.step is not None
+    try:
+        found = same_aim(setup.model, setup.optimizer, setup.step, train)
+    except Exception as error:
+        return Facts(notes=(f"models against each other: {one_line(error)}",))
+    if found is None:
+        return None
+    names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
+    return Facts(same_aim=(names[found[0]], names[found[1]]))
 
 
 def _metric(
@@ -258,7 +293,15 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
 
 
-def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehearsal | None:
+def _relation(train: Iterable[Any], problems: list[str]) -> Relation | None:
+    try:
+        return read_relation(train)
+    except Exception as error:
+        problems.append(f"targets against inputs: {one_line(error)}")
+        return None
+
+
+def _rehearsed(setup: Setup, train: Iterable[Any], plateau_steps: float | None, problems: list[str]) -> Rehearsal | None:
     if not setup.rehearse_seconds:
         problems.append("some steps of the loop: not rehearsed (rehearse_seconds=10)")
         return None
@@ -270,13 +313,9 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
             setup.model,
             setup.optimizer,
             train,
-            loss_fn=setup.loss,
-            training_step=setup.training_step,
-            step=setup.step,
-            scheduler=setup.scheduler,
-            clip=setup.clip,
-            planned_steps=setup.planned_steps,
             seconds=setup.rehearse_seconds,
+            plateau_steps=plateau_steps,
+            **_loop_of(setup),
         )
     except Exception as error:
         if setup.step or setup.training_step:
@@ -284,6 +323,39 @@ def _rehearsed(setup: Setup, train: Iterable[Any], problems: list[str]) -> Rehea
             raise ValueError(f"{name} failed: {one_line(error)}") from error
         problems.append(f"some steps of the loop: the rehearsal failed ({one_line(error)})")
         return None
+
+
+def _loop_of(setup: Setup) -> dict[str, Any]:
+    """What a rehearsal is told of the loop."""
+    names = ("training_step", "step", "scheduler", "clip", "planned_steps")
+    return {"loss_fn": setup.loss, **{name: getattr(setup, name) for name in names}}
+
+
+def _located(setup: Setup, evidence: Evidence) -> Rehearsal | None:
+    """The rehearsal with the function whose result was not finite; None where all were, or it was not found."""
+    rehearsal, probe = evidence.rehearsal, evidence.probe
+    if rehearsal is None or not setup.rehearse_seconds:
+        return None
+    norms = [step.gradient_norm for step in rehearsal.steps if step.gradient_norm is not None]
+    at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
+    if not at_probe and rehearsal.ended_by != "not finite" and all(map(math.isfinite, norms)):
+        return None
+    steps, seconds = len(rehearsal.steps) + 1, setup.rehearse_seconds / 2
+    try:
+        found = first_nonfinite(
+            setup.model, setup.optimizer, setup.train_loader, max_steps=steps, seconds=seconds, **_loop_of(setup)
+        )
+    except Exception:  # what cannot be copied or watched is diagnosed without the line
+        return None
+    return dataclasses.replace(rehearsal, nonfinite=found) if found is not None else None
+
+
+def _tried_rates(setup: Setup, evidence: Evidence, began: float) -> Rehearsal | None:
+    """The rehearsal with rates that a remedy may propose, in what is left of twice its time."""
+    if not setup.rehearse_seconds or evidence.rehearsal is None:
+        return None
+    left = 2 * setup.rehearse_seconds - (time.monotonic() - began)
+    return try_for_remedy(evidence, setup.model, setup.optimizer, setup.train_loader, seconds=left, **_loop_of(setup))
 
 
 def _settings(setup: Setup) -> OptimizerSettings | None:

@@ -91,6 +91,7 @@ def assembled(config: RunConfig, *, num_images: int = 0, progress: Progress | No
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"
         )
+    num_train = min(num_train, config.overfit_images or num_train)
     part = config
     if len(data.train) < config.optim.batch_size:  # a sample of images that no step fits into
         optim = dataclasses.replace(config.optim, batch_size=len(data.train), micro_batch_size=None)

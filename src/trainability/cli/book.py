@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from trainability.terminal.console import plain_console
-from trainability.trials.book import FURTHER, TRIALS, select
-from trainability.trials.cost import cost_seconds
+from trainability.trials.book import FURTHER, LOG, TRIALS, select
+from trainability.trials.cost import cost_seconds, num_runs
 from trainability.trials.scales import Scale, find_places
 from trainability.trials.trial import Answer, Trial, Variant
 
@@ -23,24 +23,29 @@ if TYPE_CHECKING:
 _COLOURS: dict[Answer, str] = {"yes": "green", "no": "red", "open": "yellow", "none": "dim"}
 
 
-def print_book() -> None:
-    """Print every trial, its chapter, its data, what its runs cost one core, and what the log reports."""
-    table = Table(title="The trials of the public training log", title_justify="left")
-    for name in ("trial", "min", "real", "the log reports"):
-        table.add_column(name, no_wrap=name != "the log reports", justify="right" if name in ("min", "real") else "left")
+def print_book(console: Console) -> None:
+    """Print every trial, its chapter, its data, how many runs it has, what they cost one core, and what the log reports."""
+    console.print(LOG, highlight=False)
+    console.print()
+    table = Table(title="The trials of the log", title_justify="left")
+    for name in ("trial", "runs", "min", "real", "the log reports"):
+        is_number = name in ("runs", "min", "real")
+        table.add_column(name, no_wrap=name in ("trial", "runs", "min"), justify="right" if is_number else "left")
     chapter = None
     for trial in TRIALS.values():
         if trial.chapter != chapter:
             table.add_section()
-            table.add_row(Text(trial.chapter, style="bold"), "", "", Text(f"{trial.section}; {trial.data}", style="bold"))
+            table.add_row(Text(trial.chapter, style="bold"), "", "", "", Text(f"{trial.section}; {trial.data}", style="bold"))
         chapter = trial.chapter
         costs = [_minutes(trial, scale) for scale in ("pocket", "desk")]
-        table.add_row(trial.id, *costs, trial.reports)
-    console = plain_console()
+        table.add_row(trial.id, str(num_runs(trial)), *costs, trial.reports)
+    table.add_section()
+    table.add_row(Text("all", style="bold"), str(sum(map(num_runs, TRIALS.values()))), *map(_all_minutes, ("pocket", "desk")))
     console.print(table)
     console.print(
-        "min: minutes of one core for all runs of a trial, which are made side by side. real: the same on the real set, at 32 "
-        "pixels and a quarter of the width (--data-root DIR); where there is none, it needs a GPU (--scale full).",
+        "runs: with and without the bugs, and one per seed; or probes. min: minutes of one core for all of them; they are made "
+        f"side by side, here on {len(os.sched_getaffinity(0))} cores. real: the same minutes on the real set, at 32 pixels and "
+        "a quarter of the width (--data-root DIR); where there is none, it needs a GPU (--scale full).",
         highlight=False,
     )
     console.print(FURTHER, highlight=False)
@@ -52,6 +57,11 @@ def print_book() -> None:
 def _minutes(trial: Trial, scale: Scale) -> str:
     seconds = cost_seconds(trial, scale) if scale == "pocket" or not trial.plans else None
     return "–" if seconds is None else f"{max(1, round(seconds / 60))}"
+
+
+def _all_minutes(scale: Scale) -> str:
+    known = [cost_seconds(trial, scale) for trial in TRIALS.values() if scale == "pocket" or not trial.plans]
+    return f"{sum(seconds for seconds in known if seconds is not None) / 60:.0f}"
 
 
 def replay_book(

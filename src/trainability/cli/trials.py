@@ -14,8 +14,9 @@ BOOK_FOLDER = Path("runs/trials")
 def list_trials() -> int:
     """List every trial with its chapter, its data, what its runs cost, and what the log reports."""
     from trainability.cli.book import print_book
+    from trainability.terminal.console import plain_console
 
-    print_book()
+    print_book(plain_console())
     return 0
 
 

@@ -260,13 +260,18 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """Where and how to run. Of these, only seed, precision and faults change the result."""
+    """Where and how to run. Of these, only seed, overfit-batches, precision and faults change the result."""
 
     dir: Path | None = None
     """Run directory. None takes the next free runs/DATA-CONFIG-NUMBER."""
     seed: int = 0
     """Random seed of the split, the weights, the order, the augmentation and the
     dropout."""
+    overfit_batches: int | None = None
+    """Overfit test: train on the images of the first so many batches alone, and
+    validate on the same images, which a network that can learn knows by heart
+    after some hundred steps. An epoch has so many steps: raise optim.epochs.
+    None trains on the whole set."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes the GPU if there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -324,6 +329,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         in_range("run.seed", self.seed, at_least=0, below=2**63)
+        if self.overfit_batches is not None:
+            in_range("run.overfit-batches", self.overfit_batches, at_least=1)
         one_of("run.device", self.device, ("auto", "cpu", "cuda"))
         one_of("run.precision", self.precision, ("fp32", "bf16"))
         one_of("run.parallel", self.parallel, ("ddp", "sharded"))
@@ -352,6 +359,11 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunSettings = field(default_factory=RunSettings)
+
+    @property
+    def overfit_images(self) -> int | None:
+        """Most images of an overfit test; None for a run on the whole set."""
+        return None if self.run.overfit_batches is None else self.run.overfit_batches * self.optim.batch_size
 
     def completed(self) -> RunConfig:
         """Fill in every field whose default depends on the data set, so that the written configuration is complete."""

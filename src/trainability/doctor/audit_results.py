@@ -165,6 +165,21 @@ class DataAudit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Relation:
+    """Inputs beside their own targets, against inputs beside shuffled ones.
+
+    Attributes:
+        num_examples: of the training loader that were compared.
+        z: the strongest relation found, in standard deviations of the shuffled ones above their mean.
+        categories: columns of whole numbers that say more than twice as much by being equal as by being large.
+    """
+
+    num_examples: int
+    z: float
+    categories: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerForm:
     """Shape of a model's outputs and targets, in which a metric is asked.
 

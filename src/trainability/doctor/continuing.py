@@ -20,7 +20,9 @@ def keep_prescriptions(diagnosis: Diagnosis, before: Diagnosis) -> Diagnosis:
     """
     usual = {finding.code: finding.remedy for finding in diagnose(before.evidence).findings}
     better = {f.code: f.remedy for f in before.findings if f.code in usual and f.remedy != usual[f.code]}
-    findings = tuple(replace(f, remedy=better[f.code]) if f.code in better else f for f in diagnosis.findings)
+    decided = {f.code for f in diagnosis.findings if f.tested is not None and f.tested.outcome in ("confirmed", "refuted")}
+    kept = {code: remedy for code, remedy in better.items() if code not in decided}  # what was tried goes before
+    findings = tuple(replace(f, remedy=kept[f.code]) if f.code in kept else f for f in diagnosis.findings)
     return replace(diagnosis, findings=findings)
 
 

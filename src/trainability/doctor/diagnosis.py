@@ -5,9 +5,11 @@ from typing import Any, Literal, get_args
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
+from trainability.doctor.layer_table import LayerTable
+from trainability.doctor.notebook import diagnosis_html
 from trainability.doctor.serial import from_plain, to_plain
 from trainability.doctor.text import render_text
-from trainability.doctor.view import tone
+from trainability.doctor.view import diagnosis_view, tone
 
 Verdict = Literal[
     "will train",
@@ -53,6 +55,14 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return diagnosis_html(self)
+
+    @property
+    def layers(self) -> tuple[LayerTable, ...]:
+        """Tables of the layers: at the start, and at the newest sampled step; a notebook shows each."""
+        return diagnosis_view(self).tables
 
     @property
     def worse_than_hint(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainability.doctor import joining
-from trainability.doctor.audit_results import DataAudit, MetricAudit
+from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
 from trainability.doctor.experimented import Experiments
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
@@ -25,6 +25,8 @@ class OptimizerSettings:
     Attributes:
         name: class name of the optimizer, "SGD".
         lr: largest learning rate of its groups.
+        base_lr: rate that a scheduler starts from in that group (`initial_lr`); None without a scheduler.
+        num_rates: different learning rates among its groups.
         momentum: of the group with that rate; None if the optimizer has none.
         weight_decay: largest of its groups; None if it has none.
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
@@ -36,6 +38,8 @@ class OptimizerSettings:
 
     name: str
     lr: float
+    base_lr: float | None = None
+    num_rates: int = 1
     momentum: float | None = None
     weight_decay: float | None = None
     clip: float | None = None
@@ -216,6 +220,7 @@ class Evidence:
         evaluations: in order of step.
         data: the data audit.
         metric: the metric audit.
+        relation: whether training targets have to do with their inputs.
         facts: what is certain of the program, from one pass on one batch; of a Monitor, from its first step.
         num_classes: classes of the task.
         optimizer: settings of the optimizer.
@@ -231,6 +236,7 @@ class Evidence:
     evaluations: tuple[Evaluation, ...] = ()
     data: DataAudit | None = None
     metric: MetricAudit | None = None
+    relation: Relation | None = None
     facts: Facts | None = None
     num_classes: int | None = None
     optimizer: OptimizerSettings | None = None
@@ -275,6 +281,7 @@ class Evidence:
             evaluations=joining.joined_evaluations(self.evaluations, other.evaluations),
             data=other.data or self.data,
             metric=other.metric or self.metric,
+            relation=other.relation or self.relation,
             facts=joining.joined_facts(self.facts, other.facts),
             num_classes=self.num_classes if other.num_classes is None else other.num_classes,
             optimizer=joining.joined_settings(self._settings, other.optimizer),

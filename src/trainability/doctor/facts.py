@@ -5,6 +5,11 @@ from dataclasses import dataclass
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 
 
+def as_code(name: str) -> str:
+    """A module's or parameter's name as Python reaches it: `model.head[2].weight` of "head.2.weight"."""
+    return "model" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unreached:
     """A trainable parameter that the loss does not depend on, as far as gradients know.
@@ -30,10 +35,13 @@ class LossGraph:
             none of these.
         made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax";
             None if it is none of these.
+        made_at: where that function is called, as code: "model[5], a torch.nn.Softmax", "sigmoid() in Net.forward"; None if
+            not seen.
         num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
         outside: the model's trainable parameters that are not in the graph.
+        over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
@@ -41,10 +49,12 @@ class LossGraph:
 
     takes: str | None = None
     made_by: str | None = None
+    made_at: str | None = None
     num_outputs: int | None = None
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
+    over_batch: bool = False
     swapped: bool = False
     has_opaque_parts: bool = False
 
@@ -65,6 +75,26 @@ class Stacked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pulls:
+    """What a loss of pairs does to them before the first step, and how far apart their inputs are.
+
+    Attributes:
+        num_pulled: pairs whose embeddings the loss pulls together.
+        num_pushed: pairs that it pushes apart.
+        apart_pulled: mean distance of the inputs of the former, in standard deviations of a feature; of any two examples, where
+            the loss pulls nothing together.
+        apart_pushed: the same of the latter.
+        z: how far the former are further apart than the latter, in standard errors of the difference.
+    """
+
+    num_pulled: int
+    num_pushed: int
+    apart_pulled: float
+    apart_pushed: float
+    z: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What one forward pass and its graph show of a program. A field that was not looked at is None or empty.
 
@@ -81,6 +111,7 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input.
+        zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
         number_layer: the layer that gets them.
         input_mean: of the model's first input, where it is floating-point.
@@ -111,6 +142,13 @@ class Facts:
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
+        prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
+        pulls: which examples the loss pulls together; None where it compares none.
+        same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
+            answers; () if there are none.
+        softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
+            an example; None where they are not divided.
+        looks_up: whether anything is looked up by a number (embedding, one-hot).
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
         low_precision: the format of the parameters, where it is float16 or bfloat16.
@@ -131,6 +169,7 @@ class Facts:
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
+    zeros_beside_state: tuple[str, ...] = ()
     numbers_for_words: float | None = None
     number_layer: str | None = None
     input_mean: float | None = None
@@ -154,6 +193,11 @@ class Facts:
     has_nonlinearity: bool | None = None
     loss: float | None = None
     negated_task: str | None = None
+    prefers_wrong: tuple[float, float] | None = None
+    pulls: Pulls | None = None
+    same_aim: tuple[str, ...] = ()
+    softened: tuple[float, float] | None = None
+    looks_up: bool = False
     task_loss: str | None = None
     task_form: str | None = None
     low_precision: str | None = None

@@ -31,7 +31,7 @@ class LayerStats:
         name: as `named_modules()` gives it; of a layer's further weights the parameter's full name.
         kind: "conv", "linear", "conv_transpose", "norm", "embedding", "recurrent", "attention", "other" (another module with a
             weight of its own) or "parameter" (a bare one: a position table, a class token).
-        fan_in: inputs per output unit. None for normalisation.
+        fan_in: inputs per output unit; of a recurrent weight its columns. None for normalisation.
         fan_out: outputs that each input unit feeds. None for normalisation.
         kernel: spatial size of the kernel; () for a linear layer.
         padding: spatial padding; () for a linear layer.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainability.doctor import markup
 from trainability.doctor.layer_stats import LayerStats
 
 BAR_WIDTH = 13
@@ -118,6 +119,15 @@ class LayerTable:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    def html(self) -> str:
+        """Write the table as HTML, without its title."""
+        names = [found.name for found in self.columns]
+        rows = [[cell.text for cell in row] for row in self.rows]
+        return markup.table(names, rows, texts=[found.is_text for found in self.columns])
+
+    def _repr_html_(self) -> str:
+        return markup.block(markup.heading(self.title), self.html())
 
     def cells(self, key: str) -> list[Cell]:
         """Cells of the column of a field of `LayerStats`; empty cells if the table does not have the column."""

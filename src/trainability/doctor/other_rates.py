@@ -99,6 +99,13 @@ def trials(rehearsal: Rehearsal) -> list[Trial]:
     return found
 
 
+def typical_multiple(rehearsal: Rehearsal) -> float | None:
+    """Median critical multiple after the first step: momentum and the averages of Adam have not filled at the first."""
+    later = [step.multiple for _, step in rehearsal.critical[1:] if step.multiple is not None]
+    found = sorted(later or [step.multiple for _, step in rehearsal.critical if step.multiple is not None])
+    return found[len(found) // 2] if found else None
+
+
 def trained_share(task: Task) -> float:
     """What the plan's end promises."""
     return TRAINED_TOKENS if task.kind == "token_classification" else TRAINED

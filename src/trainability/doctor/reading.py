@@ -13,6 +13,7 @@ from trainability.doctor.layer_table import field_of, number_of
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
 LEARNED_SHARE = 0.25  # of the way from chance to zero: a loss that stays below it has learned
 WINDOW_STEPS = 20
+BLOWN_UP = 2.0  # mean of the first five losses over the first: more than batches differ by themselves
 # Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
 PLATEAU_IMAGES_PER_CLASS = 0.3
 
@@ -31,10 +32,24 @@ def chance_loss(evidence: Evidence) -> float | None:
 
     What chance costs in other kinds of task (sequences, several labels, regression) is in `doctor/tasks.py`: `Kind.chance`.
     """
-    if evidence.probe is not None and evidence.probe.cross_entropy is None:
-        return None
-    classes = num_classes(evidence)
+    if evidence.probe is not None and evidence.probe.cross_entropy is not None:
+        classes = num_classes(evidence)
+    else:
+        classes = (num_classes(evidence) if evidence.probe is None else None) or _classes_of_the_loss(evidence)
     return math.log(classes) if classes is not None and classes > 1 else None
+
+
+def _classes_of_the_loss(evidence: Evidence) -> int | None:
+    """Width of the log-softmax that the loss is made of, where the first loss watched is about its logarithm.
+
+    Near ln C at the start nothing is divided, summed or added to: the loss is the mean cross-entropy of an untrained net.
+    """
+    graph = evidence.facts.graph if evidence.facts is not None else None
+    if graph is None or graph.num_outputs is None or graph.num_outputs < 2 or "log_softmax" not in (graph.takes, graph.made_by):
+        return None
+    first = evidence.steps[0].loss if started_at_zero(evidence) else evidence.facts.loss if evidence.facts is not None else None
+    chance = math.log(graph.num_outputs)
+    return graph.num_outputs if first is not None and 0.85 * chance <= first <= 1.5 * chance else None
 
 
 def finite_steps(evidence: Evidence) -> list[StepRecord]:
@@ -85,6 +100,8 @@ def has_learned(evidence: Evidence) -> bool:
     if recent is None or len(steps) < 2 * WINDOW_STEPS:
         return False
     first = loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:5])
+    if started_at_zero(evidence) and first > BLOWN_UP * abs(steps[0].loss):
+        first = loss_divisor(evidence) * steps[0].loss  # coming back from where the first steps threw it is no learning
     chance = chance_loss(evidence)
     if chance is None:
         return recent < LEARNED * first
@@ -154,6 +171,15 @@ def optimizer_name(evidence: Evidence) -> str | None:
 def is_adaptive(evidence: Evidence) -> bool:
     """Whether the optimizer divides by the gradient's own size, as Adam does, and so does not mind its scale."""
     return optimizer_name(evidence) not in (None, "SGD")
+
+
+_CLASSES = {"linear": "Linear", "conv": "Conv", "conv_transpose": "ConvTranspose", "norm": "norm", "embedding": "Embedding"}
+
+
+def called(layer: LayerStats) -> str:
+    """A layer's name as a sentence says it: what is only a number, as in a `Sequential`, with the kind of layer."""
+    is_number = layer.name.replace(".", "").isdigit()
+    return f"{layer.name} ({_CLASSES.get(layer.kind, layer.kind)})" if is_number else layer.name
 
 
 def names(layers: list[LayerStats]) -> tuple[str, ...]:

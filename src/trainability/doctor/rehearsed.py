@@ -115,6 +115,23 @@ class OtherRate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NonFinite:
+    """The first function that made NaN or infinity of finite numbers.
+
+    Attributes:
+        step: of the loop, from 1.
+        function: its name, "sqrt".
+        place: file, line and code in the program; "" if it is called from none of its lines.
+        backward: on the way back: the function itself gave a finite number, its gradient is none.
+    """
+
+    step: int
+    function: str
+    place: str = ""
+    backward: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rehearsal:
     """Some steps of the loop's own body on a copy.
 
@@ -123,9 +140,12 @@ class Rehearsal:
         reference: the model on a fixed batch, before the first step, after some, and after the last.
         critical: number of the step, and its update along which the loss was followed.
         other_rates: the same at other learning rates, in the order in which they were tried.
+        remedy_rates: the same at rates that a remedy may propose; the verdict does not read them.
+        nonfinite: where a loss or gradient that is not finite came from; None where all are, or it was not found.
         task: recognised on the reference batch before the first step.
         planned_steps: length of the run; None if unknown.
-        ended_by: "steps" (as many as were asked for), "time", "not finite" (loss), or "data" (no more batches).
+        ended_by: "steps" (as many as were asked for), "enough" (more would tell no more), "time", "not finite" (loss) or
+            "data" (no more batches).
         unmoved: trainable parameters that hold, bit for bit, what they held before the first step.
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
         zero_rate: trainable parameters in an optimizer's group whose learning rate was 0 at every step.
@@ -137,6 +157,7 @@ class Rehearsal:
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
             and whether the returned loss falls says nothing.
+        distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -146,6 +167,8 @@ class Rehearsal:
     reference: tuple[Observation, ...] = ()
     critical: tuple[tuple[int, CriticalStep], ...] = ()
     other_rates: tuple[OtherRate, ...] = ()
+    remedy_rates: tuple[OtherRate, ...] = ()
+    nonfinite: NonFinite | None = None
     task: Task = Task()
     planned_steps: int | None = None
     ended_by: str = "steps"
@@ -158,6 +181,7 @@ class Rehearsal:
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
     opposed: bool = False
+    distances: tuple[float, ...] = ()
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

@@ -81,7 +81,7 @@ def _claims(findings: list[Finding], experiments: Experiments, predictions: Coll
         return finding.rule not in predictions and {finding.rule, finding.code}.isdisjoint(SYMPTOMS)
 
     for number, arm in enumerate(experiments.confirmed):
-        calling = [f for f in findings if arm in _arms(f, experiments) and (not number or (arm.is_certain and is_fact(f)))]
+        calling = [f for f in findings if arm in arms_of(f, experiments) and (not number or (arm.is_certain and is_fact(f)))]
         calling.sort(key=lambda finding, arm=arm: (not is_fact(finding), -len(called(finding, arm))))
         unclaimed = set(arm.name.split(JOINT))
         for finding in calling:
@@ -92,7 +92,7 @@ def _claims(findings: list[Finding], experiments: Experiments, predictions: Coll
     return claims
 
 
-def _arms(finding: Finding, experiments: Experiments) -> list[Arm]:
+def arms_of(finding: Finding, experiments: Experiments) -> list[Arm]:
     """Changes that the finding calls for."""
     if finding.rule == OWN:
         return [arm for arm in experiments.confirmed if finding.code == own_code(arm)]
@@ -105,7 +105,7 @@ def own_code(arm: Arm) -> str:
 
 
 def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm]) -> Tested:
-    arms = _arms(finding, experiments)
+    arms = arms_of(finding, experiments)
     if not arms:
         return Tested(outcome="not tested", said="no change that was tried speaks of it")
     answered = [arm for arm in arms if arm.outcome == "control"]

@@ -13,6 +13,25 @@ from trainability.prescribe.plans import best_plan
 # Causes that another initialisation fixes. If the input alone is the cause (`gain_budget_low.input`), the input must change.
 FIXED_BY_A_PLAN = {"gain_budget_low", "gain_budget_high", "slow_start"}
 
+# Rules whose remedy is another learning rate, and verdicts under which none is needed.
+_OF_THE_RATE = (
+    "exploding_gradient",
+    "not_finite",
+    "oscillation",
+    "loss_cliff",
+    "update_ratio",
+    "unmoved_parameter",
+)
+_TRAINS = ("will train", "has learned", "is training", "slow start")
+
+
+def asks_for_a_rate(diagnosis: Diagnosis) -> bool:
+    """Whether the first finding, or the verdict where there is none, says that the learning rate is the cause."""
+    first = next(iter(diagnosis.findings), None)
+    if diagnosis.verdict in _TRAINS:
+        return False
+    return diagnosis.verdict in ("too slow", "unstable") if first is None else first.rule in _OF_THE_RATE
+
 
 def prescribed(diagnosis: Diagnosis, model: nn.Module, images: Tensor, *, plan: str | None) -> Diagnosis:
     """Put a plan that brings the budget into the band into the remedies of findings about the initialisation.

@@ -6,22 +6,30 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainability.doctor import markup
 from trainability.doctor.layer_table import power
-from trainability.doctor.view import verdict_title
 from trainability.evaluation.reference import Against
+from trainability.extras import require
 from trainability.formats import NONE, duration, finite, number, percent
 from trainability.report import other_loop, overlay, page, signal_figures, summary
 from trainability.report.against import Reference
+from trainability.report.compared_errors import compared_errors
 from trainability.report.diagnosis_section import last_findings
 from trainability.report.html import REPORT, find_reference, smoothest
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS
 from trainability.report.marks import plateau_steps
 from trainability.report.series import steps_per_epoch
 from trainability.training.record import Run, read_run
+from trainability.training.run_verdict import run_verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARISON = "comparison.html"
+Table = list[tuple[str, list[str]]]
+
 MOST_SHOWING_STEPS = 3
 """Most runs for which the curves of every step are shown at first; with more, the curves hide each other."""
 
@@ -45,8 +53,97 @@ class Column:
     run: Run
 
 
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Runs side by side. A notebook shows their results and what differs between them.
+
+    Attributes:
+        names: short and unique, one per run.
+        runs: two or more.
+    """
+
+    names: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def results(self) -> Table:
+        """Verdict, errors, losses, cost: label, and a text for every run."""
+        return result_rows(self.runs)
+
+    @property
+    def differences(self) -> Table:
+        """Fields in which the configurations differ, and their values."""
+        return configured_differences(self.runs)[0]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return results and differences as texts, a row for each and a column for every run.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        require("notebook")
+        import pandas as pd
+
+        rows = [*self.results, *self.differences]
+        return pd.DataFrame([values for _, values in rows], index=pd.Index([label for label, _ in rows]), columns=self.names)
+
+    def _repr_html_(self) -> str:
+        columns, texts = ("", *self.names), [True] * (1 + len(self.names))
+        results, differences = ([(label, *values) for label, values in rows] for rows in (self.results, self.differences))
+        parts = [markup.heading(f"Comparison of {len(self.runs)} runs"), markup.table(columns, results, texts=texts)]
+        if differences:
+            parts += [markup.heading("What differs"), markup.table(columns, differences, texts=texts)]
+        return markup.block(*parts)
+
+    def write(self, out: Path | str | None = None, *, against: Against | None = None) -> Path:
+        """Write one page that compares the runs.
+
+        Args:
+            out: the page; `None` takes comparison.html next to the first run's directory.
+            against: published errors to draw with those of the runs.
+
+        Raises:
+            ValueError: its folder does not exist.
+            OSError: the page cannot be written.
+        """
+        places = [run.folder.resolve() for run in self.runs]
+        path = Path(out) if out is not None else places[0].parent / COMPARISON
+        if not path.parent.is_dir():
+            raise ValueError(f"{path} cannot be written: {path.parent} is not a directory")
+        columns = [
+            Column(
+                role=f"run-{number % NUM_RUN_COLOURS + 1}",
+                name=name,
+                link=Path(os.path.relpath(place / REPORT, path.resolve().parent)).as_posix(),
+                status=summary.status(run),
+                run=run,
+            )
+            for number, (name, place, run) in enumerate(zip(self.names, places, self.runs, strict=True))
+        ]
+        return page.write(path, render(columns, against=against))
+
+
+def compare(runs: Sequence[Run | Path | str]) -> Comparison:
+    """Compare runs.
+
+    Args:
+        runs: runs or their directories, two or more.
+
+    Raises:
+        ValueError: one is not a run directory or is damaged, two are the same, or there are fewer than two.
+    """
+    found = [run if isinstance(run, Run) else read_run(run) for run in runs]
+    places = [run.folder.resolve() for run in found]
+    if len(found) < 2:
+        raise ValueError(f"a comparison needs two or more runs, and got {len(found)}")
+    if len(set(places)) < len(places):
+        twice = next(run.folder for run, place in zip(found, places, strict=True) if places.count(place) > 1)
+        raise ValueError(f"{twice} is given twice; a comparison needs different runs")
+    return Comparison(names=tuple(short_names(places)), runs=tuple(found))
+
+
 def write_comparison(folders: Sequence[Path | str], *, out: Path | str | None = None, against: Against | None = None) -> Path:
-    """Write one page that compares runs.
+    """Write one page that compares runs, as `compare(folders).write(out)` does.
 
     Args:
         folders: run directories, two or more.
@@ -57,26 +154,7 @@ def write_comparison(folders: Sequence[Path | str], *, out: Path | str | None = 
         ValueError: one is not a run directory or is damaged, or two are the same.
         OSError: the page cannot be written.
     """
-    places = [Path(folder).resolve() for folder in folders]
-    path = Path(out) if out is not None else places[0].parent / COMPARISON
-    if len(set(places)) < len(places):
-        twice = next(folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1)
-        raise ValueError(f"{twice} is given twice; a comparison needs different runs")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: {path.parent} is not a directory")
-    runs = [read_run(folder) for folder in folders]
-    names = short_names(places)
-    columns = [
-        Column(
-            role=f"run-{number % NUM_RUN_COLOURS + 1}",
-            name=name,
-            link=Path(os.path.relpath(place / REPORT, path.resolve().parent)).as_posix(),
-            status=summary.status(run),
-            run=run,
-        )
-        for number, (name, place, run) in enumerate(zip(names, places, runs, strict=True))
-    ]
-    return page.write(path, render(columns, against=against))
+    return compare(folders).write(out, against=against)
 
 
 def short_names(places: Sequence[Path]) -> list[str]:
@@ -116,6 +194,7 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
         reference=reference,
         no_reference=why,
         percent=percent,
+        errors=compared_errors([column.name for column in columns], runs),
     )
 
 
@@ -124,9 +203,6 @@ def _common_reference(runs: Sequence[Run], against: Against | None) -> tuple[Ref
     if len(set(found)) == 1:
         return found[0]
     return None, f"No reference line: with --against {against}, there is no published error that fits all runs."
-
-
-Table = list[tuple[str, list[str]]]
 
 
 def configured_differences(runs: Sequence[Run]) -> tuple[Table, int]:
@@ -162,10 +238,13 @@ def surrounding_differences(runs: Sequence[Run]) -> Table:
     return [(name, values) for name, values in rows if len(set(values)) > 1]
 
 
+_ALWAYS = ("Verdict", "Findings at the end")
+
+
 def result_rows(runs: Sequence[Run]) -> Table:
-    """List the progress and the errors of runs."""
+    """List the progress and the errors of runs; what no run has is left out."""
     readers: dict[str, Callable[[Run], str]] = {
-        "Verdict": _verdict,
+        "Verdict": run_verdict,
         "Why": lambda run: str((run.findings or {}).get("reason", NONE)),
         "Findings at the end": _findings,
         "Best top-1 error, validation": lambda run: _best(run, "val_top1_error"),
@@ -173,17 +252,13 @@ def result_rows(runs: Sequence[Run]) -> Table:
         "Best top-5 error, validation": lambda run: _best(run, "val_top5_error"),
         "Last loss, validation": lambda run: _last(run, "val_loss", number),
         "Last loss, training": lambda run: _last(run, "train_loss", number),
-        "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs if run.config else NONE}",
+        "Epochs, finished / planned": lambda run: f"{len(run.evaluations)} / {run.config.optim.epochs}" if run.config else NONE,
         "Steps": lambda run: f"{run.steps[-1]['step'] if run.steps else 0:,}",
-        "Time of training": lambda run: duration(summary.train_seconds(run)),
+        "Time of training": lambda run: duration(seconds) if (seconds := summary.train_seconds(run)) else NONE,
         "Images per second": lambda run: number(summary.speed(run), ",.0f"),
     }
-    return [(name, [read(run) for run in runs]) for name, read in readers.items()]
-
-
-def _verdict(run: Run) -> str:
-    said = run.findings or {}
-    return verdict_title(str(said.get("verdict", NONE)), said.get("remaining_steps"))
+    rows = [(name, [read(run) for run in runs]) for name, read in readers.items()]
+    return [(name, values) for name, values in rows if name in _ALWAYS or any(value != NONE for value in values)]
 
 
 def _findings(run: Run) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainability.doctor.layer_table import LayerTable
-from trainability.doctor.view import FindingView, Tone, finding_view, finding_views, layer_tables, tone, verdict_title
+from trainability.doctor.view import FindingView, Tone, finding_view, finding_views, layer_tables, tone
 from trainability.formats import NONE
 from trainability.report.marks import finding_events
 from trainability.report.series import steps_per_epoch
 from trainability.training.record import Run
+from trainability.training.run_verdict import run_verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def diagnosis_section(run: Run) -> DiagnosisSection | None:
         return None
     verdict = str(run.findings.get("verdict", NONE))
     return DiagnosisSection(
-        title=verdict_title(verdict, run.findings.get("remaining_steps")),
+        title=run_verdict(run),
         tone=tone(verdict),
         when=_when(run, run.findings.get("step")),
         reason=str(run.findings.get("reason", NONE)),

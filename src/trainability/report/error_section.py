@@ -68,7 +68,7 @@ class ErrorSection:
         pairs: the most confused.
         shares: of the most frequent predictions.
         entropies: of predictions and labels, in words.
-        galleries: of wrong images.
+        gallery: the worst wrong images; None where none is wrong.
     """
 
     intro: str
@@ -82,14 +82,14 @@ class ErrorSection:
     pairs: tuple[Pair, ...]
     shares: tuple[ShareRow, ...]
     entropies: tuple[tuple[str, str, str], ...]
-    galleries: tuple[Gallery, ...]
+    gallery: Gallery | None
 
 
-def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
-    """Read a run's saved predictions, and make the section.
+def read_errors(run: Run) -> tuple[tuple[Predictions, ErrorAnalysis] | None, list[str]]:
+    """Read a run's saved predictions, and analyse them.
 
     Returns:
-        The section, `None` without predictions, and notes about damaged or missing files.
+        Both, `None` without predictions, and notes about a damaged file.
     """
     path = run.folder / predictions.FILE
     if not path.exists():
@@ -100,7 +100,19 @@ def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
         return None, [f"Errors: {path.name} was changed or damaged; evaluate the run again."]
     if run.data and (tuple(run.data["class_names"]), run.data["num_val"]) != (kept.class_names, len(kept)):
         return None, [f"Errors: {path.name} does not have this run's classes or images."]
-    analysis = error_analysis(kept)
+    return (kept, error_analysis(kept)), []
+
+
+def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
+    """Make the section from a run's saved predictions.
+
+    Returns:
+        The section, `None` without predictions, and notes about damaged or missing files.
+    """
+    found, damaged = read_errors(run)
+    if found is None:
+        return None, damaged
+    kept, analysis = found
     small, problems = _thumbnails(run, analysis)
     spread, worst = analysis.spread, analysis.classes[:MOST_CLASSES]
     section = ErrorSection(
@@ -121,7 +133,7 @@ def error_section(run: Run) -> tuple[ErrorSection | None, list[str]]:
                 ("images", spread.label_entropy, spread.effective_labelled),
             )
         ),
-        galleries=_galleries(analysis, small),
+        gallery=_gallery(analysis, small),
     )
     return section, problems
 
@@ -205,25 +217,19 @@ def _shares(analysis: ErrorAnalysis) -> tuple[ShareRow, ...]:
     )
 
 
-def _galleries(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> tuple[Gallery, ...]:
-    sources = {position: data_uri(pixels) for position, pixels in small.items()}
-
-    def cards(images: tuple[WrongImage, ...]) -> tuple[Card, ...]:
-        return tuple(
-            Card(image=image, source=sources.get(image.position), height=height, width=width)
-            for image in images
-            for height, width in [small[image.position].shape[:2] if image.position in small else (0, 0)]
-        )
-
-    worst = Gallery(
+def _gallery(analysis: ErrorAnalysis, small: Mapping[int, np.ndarray]) -> Gallery | None:
+    """Show each of the worst images once: of the least probable true class, and of the most confident wrong prediction."""
+    images = {image.position: image for image in (*analysis.worst, *analysis.most_confident)}
+    if not images:
+        return None
+    cards = []
+    for image in sorted(images.values(), key=lambda image: image.true_probability):
+        pixels = small.get(image.position)
+        height, width = (0, 0) if pixels is None else pixels.shape[:2]
+        cards.append(Card(image=image, source=None if pixels is None else data_uri(pixels), height=height, width=width))
+    return Gallery(
         title="Worst images",
-        note="Lowest probability of the true class first. Wrong labels are often among them."
-        " Each class is shown with its probability.",
-        cards=cards(analysis.worst),
+        note="The wrong images to whose true class the net gives the lowest probability, which come first, and those of whose"
+        " wrong class it is surest. Each class is shown with its probability. Wrong labels are often among them.",
+        cards=tuple(cards),
     )
-    confident = Gallery(
-        title="Most confident wrong predictions",
-        note="Highest probability of the predicted class first.",
-        cards=cards(analysis.most_confident),
-    )
-    return tuple(gallery for gallery in (worst, confident) if gallery.cards)

@@ -14,6 +14,8 @@ from trainability.report.marks import mark_level
 from trainability.training.record import Run
 
 _MOST_CURVES = NUM_RUN_COLOURS
+_STROKES = {"trains": {"width": 3}, "no better": {"width": 1.5, "dash": "dot"}}
+_LINES = {UNCHANGED: {"color": "@ink", "width": 2}, OTHER_SEED: {"color": "@chance", "width": 2}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +25,14 @@ class ExperimentsSection:
     Attributes:
         table: rows of text.
         columns: their headings; the curves are in the figure.
-        roles: colour of each curve that is drawn, by what was changed.
         figure: curves of the program as it is and of the changes that did best.
+        strokes: of each curve, by the change that the table names it with: role of its colour, and "solid", "wide" or "dot".
     """
 
     table: ExperimentTable
     columns: tuple[str, ...]
-    roles: dict[str, str]
     figure: Figure
+    strokes: dict[str, tuple[str, str]]
 
 
 def experiments_section(run: Run) -> ExperimentsSection | None:
@@ -42,34 +44,37 @@ def experiments_section(run: Run) -> ExperimentsSection | None:
         experiments = from_plain(Experiments, plain)
     except ValueError:
         return None
-    roles = {arm.change: f"run-{place}" for place, arm in enumerate(_drawn(experiments), start=1)}
+    figure = curves(experiments)
+    lines = {trace["name"]: trace["line"] for trace in figure.plot["data"]} if figure.plot else {}
     return ExperimentsSection(
-        table=experiment_table(experiments), columns=COLUMNS[:-1], roles=roles, figure=curves(experiments)
+        table=experiment_table(experiments),
+        columns=COLUMNS[:-1],
+        figure=figure,
+        strokes={
+            name: (line["color"].removeprefix("@"), line.get("dash") or ("wide" if line["width"] > 2 else "solid"))
+            for name, line in lines.items()
+        },
     )
 
 
-def _drawn(experiments: Experiments) -> list[Arm]:
-    """The program as it is, with both seeds, and the changes that did best."""
+def curves(experiments: Experiments) -> Figure:
+    """Draw the loss on the fixed batch over the steps: of the program as it is, and with the changes that did best."""
+    title = "Loss on a fixed batch, with one change each"
     shown = [arm for arm in experiments.arms if arm.curve and arm.outcome != "control"]
     references = [arm for arm in shown if arm.name in (UNCHANGED, OTHER_SEED)]
-    return [*references, *[arm for arm in shown if arm not in references][: _MOST_CURVES - len(references)]]
-
-
-def curves(experiments: Experiments) -> Figure:
-    """Draw the loss on the fixed batch over the steps, of the program as it is in full lines and of changes in dashed ones."""
-    title = "Loss on a fixed batch, with one change each"
-    shown = _drawn(experiments)
+    changes = [arm for arm in shown if arm not in references][: _MOST_CURVES - len(references)]
     if not shown:
         return Figure(name="experiments-curves", title=title, missing="No change was stepped.")
     layout = blank_layout() | {"xaxis": axis("step"), "yaxis": axis("loss")}
+    layout["margin"]["r"] = 56
     if experiments.chance is not None:
         mark_level(layout, "chance", experiments.chance, f"chance<br>{experiments.chance:.3g}", "dash")
-    traces = [_trace(arm, place) for place, arm in enumerate(shown, start=1)]
-    words = "; ".join(f"{arm.change}: {arm.first_loss:.3g} to {arm.loss:.3g}" for arm in shown)
+    traces = [_trace(arm, place) for place, arm in enumerate([*references, *changes], start=1)]
+    words = "; ".join(f"{arm.change}: {arm.first_loss:.3g} to {arm.loss:.3g}" for arm in [*references, *changes])
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches. Full lines: the program as it is, with two seeds. Colours: the table below.",
+        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: no better.",
         description=words,
         plot={"data": traces, "layout": layout},
         has_scales=True,
@@ -83,6 +88,6 @@ def _trace(arm: Arm, place: int) -> dict[str, Any]:
         "name": arm.change,
         "x": [step for step, _ in arm.curve],
         "y": [loss if math.isfinite(loss) else None for _, loss in arm.curve],
-        "line": {"color": f"@run-{place}", "width": 2, "dash": "solid" if arm.name in (UNCHANGED, OTHER_SEED) else "dash"},
+        "line": _LINES.get(arm.name) or {"color": f"@run-{place}"} | _STROKES.get(arm.outcome, {"width": 2}),
         "hovertemplate": f"{arm.change}<br>step %{{x}}: loss %{{y:.4g}}<extra></extra>",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -187,7 +188,7 @@ def rate_figure(run: Run) -> Figure:
         return Figure(name="rate", title=RATE.title, missing=why)
     xs, ys = downsample(positions(run.steps), rates)
     trace = _trace("ink", xs, ys, f"{RATE.label} %{{y:.4g}}<br>{{position}}")
-    trace["line"]["shape"] = "hv"
+    trace["line"]["shape"] = shape_of(rates)
     # With cosine or warm-up the learning rate reaches zero, where a log axis would show only a few steps.
     schedule, warmup_steps = ("", None) if run.config is None else (run.config.optim.schedule, run.config.optim.warmup_steps)
     is_log = schedule in ("plateau", "steps") and not warmup_steps and spans_decades(rates, 5)
@@ -203,6 +204,12 @@ def rate_figure(run: Run) -> Figure:
         plot={"data": [trace], "layout": layout},
         has_scales=True,
     )
+
+
+def shape_of(rates: Sequence[float | None]) -> str:
+    """Draw a learning rate that changes now and then as stairs, and one that changes all the time as a line."""
+    changes = sum(first != second for first, second in itertools.pairwise(rates))
+    return "hv" if changes <= len(rates) / 10 else "linear"
 
 
 def speed_figure(run: Run) -> Figure:

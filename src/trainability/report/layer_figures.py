@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +71,11 @@ def layer_figures(run: Run) -> list[Figure]:
 def _heat_map(run: Run, samples: Samples, field: Column) -> Figure:
     title = field.name.capitalize()
     name = f"layers-{field.key.replace('_', '-')}"
-    steps = [samples.steps[place] for place in evenly(len(samples.steps), MOST_COLUMNS)]
-    columns = [samples.column(step, lambda row: finite(row.get(field.key))) for step in steps]
-    values = [value for column in columns for value in column if value is not None and (field.is_fraction or value > 0)]
-    if not values:
+    every = [samples.column(step, lambda row: finite(row.get(field.key))) for step in samples.steps]
+    if not any(value is not None and (field.is_fraction or value > 0) for column in every for value in column):
         return Figure(name=name, title=title, missing="No sampled step has a finite value above zero.")
+    steps, columns = _extremes(samples.steps, every, field)
+    values = [value for column in columns for value in column if value is not None and (field.is_fraction or value > 0)]
     low, high = (0.0, 1.0) if field.is_fraction else (min(values), max(values))
     shown = [[_height(value, field) for value in layer] for layer in zip(*columns, strict=True)]
     numbers = [[None if value is None else float(f"{value:.3g}") for value in layer] for layer in zip(*columns, strict=True)]
@@ -93,18 +95,48 @@ def _heat_map(run: Run, samples: Samples, field: Column) -> Figure:
         del trace["customdata"]
         trace["hovertemplate"] = trace["hovertemplate"].replace("customdata:.3~g", "z:.1%")
     layout = marks.time_layout(run)
-    layout["margin"]["t"] = 44  # of the colour scale
+    layout["margin"] |= {"t": 44, "r": 16}  # of the colour scale, whose last number is as wide
     layout["xaxis"] |= {"range": _span(steps), "zeroline": False}
     layout["yaxis"] = _layer_axis(samples.names) | {"autorange": "reversed"}
     layout["annotations"], layout["shapes"] = [], []
     return Figure(
         name=name,
         title=title,
-        note=NOTES[field.key] + _thinned(len(samples.steps), len(steps), "columns"),
+        note=NOTES[field.key]
+        + (
+            f" {len(every):,} sampled steps in {len(steps)} columns: a cell shows the peak or dip that is farthest from the"
+            " layer's median."
+            if len(steps) < len(every)
+            else ""
+        ),
         description=_describe(field, samples.names, columns),
         plot={"data": [trace], "layout": layout},
         num_rows=len(samples.names),
     )
+
+
+def _extremes(
+    steps: Sequence[int], columns: Sequence[Sequence[float | None]], field: Column
+) -> tuple[list[int], list[list[float | None]]]:
+    """Reduce many sampled steps to `MOST_COLUMNS` columns without losing a peak or a dip.
+
+    Returns:
+        The first step of every column but the last, which has the last step; and for each layer the value of the column's steps
+        that is farthest from the layer's median; where none is finite, None.
+    """
+    if len(steps) <= MOST_COLUMNS:
+        return list(steps), [list(column) for column in columns]
+    heights = [[_height(value, field) for value in layer] for layer in zip(*columns, strict=True)]
+    middles = [statistics.median([height for height in layer if height is not None] or [0.0]) for layer in heights]
+    starts = [place * len(steps) // MOST_COLUMNS for place in range(MOST_COLUMNS)]
+    kept: list[list[float | None]] = []
+    for start, stop in itertools.pairwise([*starts, len(steps)]):
+        column: list[float | None] = []
+        for layer, (layer_heights, middle) in enumerate(zip(heights, middles, strict=True)):
+            far = {place: abs(height - middle) for place in range(start, stop) if (height := layer_heights[place]) is not None}
+            column.append(columns[max(far, key=far.__getitem__)][layer] if far else None)
+        kept.append(column)
+    return [*(steps[start] for start in starts[:-1]), steps[-1]], kept
 
 
 def _height(value: float | None, field: Column) -> float | None:
@@ -118,13 +150,10 @@ def _colours(field: Column, low: float, high: float) -> dict[str, Any]:
     bottom, top = (low, high) if field.is_fraction else (math.log10(low), math.log10(high))
     if top - bottom < 0.1:  # a scale needs two different ends
         bottom, top = bottom - 0.5, top + 0.5
-    ends = (
-        [f"{100 * low:.0f}\u00a0%", f"{100 * high:.0f}\u00a0%"]
-        if field.is_fraction
-        else [f"{10**bottom:.2g}", f"{10**top:.2g}"]
-    )
+    ticks = [bottom, (bottom + top) / 2, top]
+    said = [f"{100 * tick:.0f}\u00a0%" if field.is_fraction else f"{10**tick:.2g}" for tick in ticks]
     bar = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 4, "len": 0.5, "thickness": 8}
-    bar |= {"outlinewidth": 0, "tickvals": [bottom, top], "ticktext": ends, "tickfont": {"size": 11, "color": "@muted"}}
+    bar |= {"outlinewidth": 0, "tickvals": ticks, "ticktext": said, "tickfont": {"size": 11, "color": "@muted"}}
     scale = [[0, "@heat-low"], [0.5, "@heat-middle"], [1, "@heat-high"]]
     return {"colorscale": scale, "zmin": bottom, "zmax": top, "colorbar": bar}
 

@@ -74,7 +74,7 @@ LEGEND = {
 }
 """Role -> name in the legend. Traces and shapes have these names too, by which the page shows and hides them."""
 
-MARKS = {"finding": "Findings", "plateau": "Predicted plateau", "reference": "Reference"}
+MARKS = {"finding": "Findings, numbered", "plateau": "Predicted plateau", "reference": "Reference"}
 """The same for roles that only some runs have."""
 
 NUM_RUN_COLOURS = 8
@@ -132,7 +132,7 @@ def blank_layout() -> dict[str, Any]:
     """Make the layout of a figure without its axes."""
     return {
         "autosize": True,
-        "margin": {"l": 60, "r": 56, "t": 20, "b": 44},
+        "margin": {"l": 60, "r": 16, "t": 20, "b": 44},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 12, "color": "@ink"},

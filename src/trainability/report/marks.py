@@ -17,7 +17,7 @@ def time_layout(run: Run) -> dict[str, Any]:
     end = 1.02 * max(*positions(run.steps), *positions(run.evaluations), 0, 0)  # room for the last marker
     across = {"showgrid": False, "showline": True, "ticks": "outside", "tickcolor": "@line", "range": [0, end or 1]}
     layout = blank_layout() | {"xaxis": axis("Step") | across, "meta": {"per_epoch": per_epoch}}
-    layout["margin"]["t"] = 36  # for the names of the marks
+    layout["margin"] |= {"t": 36, "r": 56}  # for the names of the marks; figures below each other share their axis
     return layout
 
 

@@ -9,7 +9,7 @@ from trainability.formats import finite
 from trainability.report import marks
 from trainability.report.against import Reference
 from trainability.report.confusion import plain
-from trainability.report.figures import METRICS, NORM, RATE, Metric, Quantity, nothing_in, points, step_trace
+from trainability.report.figures import METRICS, NORM, RATE, Metric, Quantity, nothing_in, points, shape_of, step_trace
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS, Figure, axis, blank_layout
 from trainability.report.series import (
     MAX_POINTS,
@@ -78,7 +78,7 @@ def _curves(run: Run, metric: Metric, style: dict[str, Any], *, most: int) -> li
         traces.append(raw | {"opacity": 0.4, "meta": raw["meta"] | meta, "line": {"width": 1, "color": colour}})
     train, validation = (column(run.evaluations, f"{part}_{metric.key}", metric.scale) for part in ("train", "val"))
     for role, xs, values, line in (
-        ("train", epoch_middles(run), train, {"width": 1.5, "dash": "dash"}),
+        ("train", epoch_middles(run), train, {"width": 1.5, "dash": "4px,2px"}),
         ("validation", positions(run.evaluations), validation, {"width": 2}),
     ):
         if any(value is not None for value in values):
@@ -100,7 +100,7 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
         raw = step_trace(run, values, hover, most=MOST_POINTS // len(runs))
         line = {"width": 1 if is_log else 2, "color": style["colour"]}
         if not is_log:
-            traces.append(raw | {"name": quantity.key, "meta": style["meta"], "line": line | {"shape": "hv"}})
+            traces.append(raw | {"name": quantity.key, "meta": style["meta"], "line": line | {"shape": shape_of(values)}})
             continue
         traces.append(raw | {"opacity": 0.4, "meta": raw["meta"] | style["meta"], "line": line})
         xs, means = downsample(*epoch_means(run, values))
@@ -145,5 +145,6 @@ def _layout(runs: Overlaid) -> dict[str, Any]:
     if all(epochs):
         ends["epoch"] = 1.02 * max(length / per for length, per in zip(lengths, epochs, strict=True) if per) or 1
     layout = blank_layout() | {"xaxis": axis("Step") | across | {"range": [0, ends["step"]]}}
+    layout["margin"]["r"] = 56  # for the names of levels
     layout["meta"] = {"per_epoch": epochs[0] if all(epochs) else None, "ends": ends}
     return layout

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,14 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["minus"] = lambda text: text.replace("-", "−")
+    environment.filters["sections"] = _sections
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
+
+
+def _sections(main: str) -> list[tuple[str, Markup]]:
+    """List the headings of a page's main part: identifier and text, which is escaped already."""
+    return [(name, Markup(text)) for name, text in re.findall(r'<h2 id="([^"]+)"[^>]*>(.*?)</h2>', main)]
 
 
 def _source(name: str) -> str:

@@ -45,7 +45,9 @@ class InitRow:
 def title(run: Run) -> str:
     """Return network and data set."""
     config = run.train_config
-    return f"VGG-{config.model.config} on {config.data.name}"
+    overfit = config.run.overfit_batches
+    test = "" if overfit is None else f", overfit test on {overfit:,} {'batch' if overfit == 1 else 'batches'}"
+    return f"VGG-{config.model.config} on {config.data.name}{test}"
 
 
 def status(run: Run) -> Status:

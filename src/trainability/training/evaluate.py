@@ -13,6 +13,7 @@ from torch import nn
 from trainability.config import RunConfig
 from trainability.data import dataset
 from trainability.data.dataset import DataSet
+from trainability.data.overfitting import first_batches
 from trainability.evaluation import predictions, thumbnails, weights
 from trainability.evaluation.ensemble import Member, SplitImages, ValImages, describe, predict
 from trainability.evaluation.error_analysis import error_analysis
@@ -199,7 +200,8 @@ def _prepared(model: VGG, engine: Engine) -> nn.Module:
 
 
 def _load(config: RunConfig) -> DataSet:
-    return dataset.load(config.data, seed=config.run.seed)
+    data = dataset.load(config.data, seed=config.run.seed)
+    return data if config.overfit_images is None else first_batches(data, config.overfit_images, seed=config.run.seed)
 
 
 def _validation_images(config: RunConfig) -> ValImages:

@@ -16,6 +16,7 @@ from trainability.data import dataset
 from trainability.data.dataset import DataSet
 from trainability.data.loader import Loader
 from trainability.data.memory import check_fits
+from trainability.data.overfitting import first_batches
 from trainability.data.packed import Progress
 from trainability.data.streaming import make_loader
 from trainability.evaluation.metrics import Errors
@@ -69,6 +70,8 @@ def assemble(
     check_period(config)
     if data is None:
         data = dataset.load(config.data, seed=config.run.seed, progress=progress)
+    if config.overfit_images is not None:
+        data = first_batches(data, config.overfit_images, seed=config.run.seed)
     loader = make_loader(
         data,
         config.data,

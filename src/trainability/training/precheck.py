@@ -14,9 +14,11 @@ from torch.nn import functional as F
 
 from trainability.config import RunConfig
 from trainability.doctor import Evidence, audit_data, audit_metric, optimizer_settings
+from trainability.doctor.evidence import ProbeResult
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.probe import probe
 from trainability.doctor.measure.sizes import audit_size, probe_size
+from trainability.doctor.reading import plateau_ends
 from trainability.models.vgg import set_dropout_keys
 from trainability.training.engine import Engine
 
@@ -30,7 +32,13 @@ LOOK_SECONDS = 15.0
 
 
 def evidence_before(
-    parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int, not_rehearsed: str | None = None
+    parts: TrainingParts,
+    config: RunConfig,
+    engine: Engine,
+    *,
+    planned_steps: int,
+    not_rehearsed: str | None = None,
+    run_follows: bool = False,
 ) -> Evidence:
     """Collect evidence before the first step; network, optimizer, gradients and random state are restored.
 
@@ -40,12 +48,13 @@ def evidence_before(
         engine: device, precision, processes.
         planned_steps: updates of the whole run.
         not_rehearsed: why the first steps are not rehearsed, if they are not.
+        run_follows: fewer steps are rehearsed where the run itself shows the rest.
 
     Returns:
         Evidence of probe, audits and rehearsal. An error in here is recorded as a problem and does not stop the run.
     """
     # Diagnosing a run that exists needs nothing of the lab, and a rehearsal needs its loader.
-    from trainability.training.rehearsing import rehearse_run
+    from trainability.training.rehearsing import MOST_STEPS, STEPS_BEFORE_A_RUN, rehearse_run
 
     problems = []
     seconds = config.run.rehearse_seconds or 0.0
@@ -56,7 +65,10 @@ def evidence_before(
         "probe": lambda: _probe(parts, config, engine, planned_steps),
         "data": lambda: audit_data(
             _pairs(_train_batches(parts, epoch=0)),
-            ((images, labels) for images, labels, _ in parts.loader.validation(64)) if len(parts.loader.val_labels) else None,
+            # An overfit test validates with its training images.
+            ((images, labels) for images, labels, _ in parts.loader.validation(64))
+            if len(parts.loader.val_labels) and config.run.overfit_batches is None
+            else None,
             num_classes=parts.loader.num_classes,
             max_images=audit_size(shape),
             again=_pairs(_train_batches(parts, epoch=1)) if _is_augmented(config) else None,
@@ -68,6 +80,8 @@ def evidence_before(
             engine,
             planned_steps=planned_steps,
             seconds=min(seconds, max(deadline - time.monotonic(), 0.0)),
+            max_steps=STEPS_BEFORE_A_RUN if run_follows else MOST_STEPS,
+            plateau_steps=plateau_ends(seen) if isinstance(seen := found.get("probe"), ProbeResult) else None,
         ),
     }
     if not len(parts.loader.val_labels):

@@ -21,15 +21,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.disk import lock, whole
 from trainability.training.rows import read_json, read_rows
+from trainability.training.run_html import run_html
+from trainability.training.run_tables import to_csv, to_pandas
 
 # Reading a run does not need torch, so that `watch` starts at once.
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from trainability.data.dataset import DataSet
@@ -328,6 +331,31 @@ class Run:
     finding_events: list[dict[str, Any]] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
+
+    def to_pandas(self, table: Literal["steps", "layers", "evaluations", "findings"] = "steps") -> pd.DataFrame:
+        """Return the rows of a table as a data frame; histograms and the measurements of findings are left out.
+
+        Args:
+            table: steps: a row per step. layers: per layer and sampled step. evaluations: per epoch, or evaluation of another
+                loop. findings: per finding, with the step at which it appeared.
+
+        Raises:
+            ValueError: there is no such table.
+            MissingExtra: pandas is not installed.
+        """
+        return to_pandas(self, table)
+
+    def to_csv(self, path: Path | str, table: Literal["steps", "layers", "evaluations", "findings"] = "steps") -> Path:
+        """Write the rows of a table as CSV, as `to_pandas` has them; needs no pandas.
+
+        Raises:
+            ValueError: there is no such table.
+            OSError: the file cannot be written.
+        """
+        return to_csv(self, path, table)
 
     @property
     def train_config(self) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from trainability.config import RunConfig
 from trainability.data.loader import MicroBatch, shares
 from trainability.doctor.measure.copies import put_back, used_by
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.outlook import is_enough
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.training.engine import Engine
 from trainability.training.forward import forward
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 # A short run is not rehearsed for longer than this share of it; a long one not for more steps than tell.
 _LARGEST_SHARE, MOST_STEPS = 0.1, 100
 _FEWEST_STEPS = 10
+# Before a run, which shows the rest itself: as many as tell an optimizer that never steps from one that accumulates.
+STEPS_BEFORE_A_RUN = 16
 _REFERENCE_EXAMPLES = 128
 
 
@@ -49,7 +53,16 @@ class Step:
     divisor: int | None
 
 
-def rehearse_run(parts: TrainingParts, config: RunConfig, engine: Engine, *, planned_steps: int, seconds: float) -> Rehearsal:
+def rehearse_run(
+    parts: TrainingParts,
+    config: RunConfig,
+    engine: Engine,
+    *,
+    planned_steps: int,
+    seconds: float,
+    max_steps: int = MOST_STEPS,
+    plateau_steps: float | None = None,
+) -> Rehearsal:
     """Take the first steps of a run on a copy: its schedule, clipping, precision, accumulation, faults and random draws.
 
     Args:
@@ -58,6 +71,8 @@ def rehearse_run(parts: TrainingParts, config: RunConfig, engine: Engine, *, pla
         engine: of one process.
         planned_steps: updates of the whole run.
         seconds: at most about as long.
+        max_steps: at most as many, and no more than a tenth of those that are planned.
+        plateau_steps: predicted steps at chance level, where there is a prediction.
 
     Returns:
         What was seen. The losses are those that the run will log. Parts and random state are as before, bit for bit.
@@ -88,7 +103,7 @@ def rehearse_run(parts: TrainingParts, config: RunConfig, engine: Engine, *, pla
         tally.close_step(norm, step_once.bad)
         return tally.read()[-1].loss_sum / batch.divisor
 
-    most = max(_FEWEST_STEPS, min(MOST_STEPS, int(_LARGEST_SHARE * planned_steps)))
+    most = max(_FEWEST_STEPS, min(max_steps, int(_LARGEST_SHARE * planned_steps)))
     with put_back(*used_by(parts.step)):
         return rehearse(
             parts.model,
@@ -99,6 +114,7 @@ def rehearse_run(parts: TrainingParts, config: RunConfig, engine: Engine, *, pla
             planned_steps=planned_steps,
             max_steps=most,
             seconds=seconds,
+            is_enough=functools.partial(is_enough, seconds=seconds, plateau_steps=plateau_steps),
         )
 
 

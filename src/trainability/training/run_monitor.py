@@ -72,7 +72,7 @@ class RunMonitor:
             self._guarded(self._restore_evidence, position)
         elif self.config.run.check == "on":
             steps = self.parts.loader.steps_per_epoch * self.config.optim.epochs
-            self.before = evidence_before(self.parts, self.config, self.engine, planned_steps=steps)
+            self.before = evidence_before(self.parts, self.config, self.engine, planned_steps=steps, run_follows=True)
             self._guarded(self._look, position)
 
     def __enter__(self) -> RunMonitor:

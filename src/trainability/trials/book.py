@@ -15,6 +15,12 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     for chapter in dict.fromkeys(trial.chapter for trial in TRIALS.values())
 }
 
+LOG = (
+    "The log is one person's public record of training VGG from scratch: some thirty trials and weeks of GPU time, with an "
+    "explanation after each."
+)
+"""What "the log" is, said wherever it first appears."""
+
 FURTHER = (
     "The log leaves two things to do: training at large scale, and images with scale jitter. Both are recipes of this project "
     "(recipes/paper/), and no trials: there is no result to compare with."

@@ -29,8 +29,12 @@ def run_seconds(trial: Trial, scale: Scale) -> float | None:
     return RUN_SECONDS + num_images * MILLISECONDS_PER_IMAGE[trial.settings["model.config"].value] / 1000
 
 
+def num_runs(trial: Trial) -> int:
+    """Count the runs of a trial at one scale, or its probes."""
+    return len(trial.plans) or len(trial.seeds) * len(trial.variants)
+
+
 def cost_seconds(trial: Trial, scale: Scale) -> float | None:
     """Predict the seconds that all runs of a trial take on one core; `None` where they need a GPU, or there are none."""
     each = run_seconds(trial, scale)
-    num_runs = len(trial.plans) or len(trial.seeds) * len(trial.variants)
-    return None if each is None else num_runs * each
+    return None if each is None else num_runs(trial) * each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable
@@ -12,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.facts import Facts, Stacked, Unreached
+from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import evaluation_noise, leakage, sees_later
+from trainability.doctor.measure.preferred import prefers_wrong
+from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
@@ -31,7 +34,13 @@ _SAME = 1e-4
 
 
 def look(
-    model: nn.Module, batch: Any, forward: Forward, *, optimizer: torch.optim.Optimizer | None = None, at_start: bool = True
+    model: nn.Module,
+    batch: Any,
+    forward: Forward,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    at_start: bool = True,
+    wide: Any = None,
 ) -> Facts:
     """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
@@ -41,6 +50,7 @@ def look(
         forward: of (model, batch), the loss: one number.
         optimizer: over its parameters; None leaves out what is about it.
         at_start: whether the weights are as initialised.
+        wide: several batches joined, for what needs many examples; None takes `batch`.
 
     Returns:
         The facts; `diagnose(Evidence(facts=...))` reads them. What fails is named in their `notes`.
@@ -56,7 +66,9 @@ def look(
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         looks: dict[str, Callable[[], dict[str, Any]]] = {
-            "the graph of the loss": lambda: {"graph": loss_graph(loss, plain, optimizer, original=plain_module(model))},
+            "the graph of the loss": lambda: {
+                "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers)
+            },
             "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
@@ -65,6 +77,8 @@ def look(
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
             "tokens that see later ones": lambda: _tokens(seen),
+            "what the loss prefers": lambda: {"prefers_wrong": prefers_wrong(plain, batch, forward, seen)},
+            "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
@@ -74,6 +88,13 @@ def look(
             except Exception as error:  # one question that fails leaves the others
                 notes.append(f"{name}: {type(error).__name__}: {error}")
     return replace(facts, notes=tuple(notes))
+
+
+def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:
+    if wide is not None:
+        with contextlib.suppress(Exception):  # a state of the batch's own size
+            return pulls(model, wide, forward)
+    return pulls(model, batch, forward)
 
 
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:

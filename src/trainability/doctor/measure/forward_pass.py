@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
+from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 
 # Functions that look something up: integers that they get are names, not numbers.
@@ -18,11 +19,13 @@ _LOOKUPS = frozenset(
     {"embedding", "embedding_bag", "one_hot", "getitem", "index_select", "gather", "take", "scatter", "scatter_", "index_put_"}
     | {"take_along_dim", "bincount", "isin", "eq", "ne"}
 )
+_TABLES = frozenset({"embedding", "embedding_bag", "one_hot"})
 _CASTS = frozenset({"float", "to", "type", "half", "double", "bfloat16", "type_as"})
 _ELEMENTWISE = frozenset(
     {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
+_BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -40,6 +43,7 @@ class ForwardPass(TorchFunctionMode):
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
+        makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
 
     def __init__(self, model: nn.Module, batch: Any) -> None:
@@ -57,13 +61,20 @@ class ForwardPass(TorchFunctionMode):
         self._was_cast = self._was_looked_up = False
         self._pair: tuple[Tensor, Tensor] | None = None
         self.distance: tuple[str, Tensor, Tensor] | None = None
+        self._divided: dict[int, float] = {}
+        self.softened: tuple[float, float] | None = None
+        self.looks_up = False
+        self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._handles: list[Any] = []
+        self.makers: dict[int, tuple[Any, str]] = {}
+        self._running: list[tuple[str, nn.Module]] = []
 
     def __enter__(self) -> ForwardPass:
         self._handles = [self.model.register_forward_hook(self._on_output, with_kwargs=True)]
         for name, module in self.model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(self._on_return, always_call=True))
         super().__enter__()
         return self
 
@@ -79,18 +90,37 @@ class ForwardPass(TorchFunctionMode):
             self.output = first_tensor(output)
             self.returned = [tensor for _, tensor in tensors(output)]
 
+    def _on_return(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._running and self._running[-1][1] is module:
+            self._running.pop()
+
+    def _place(self, function: str) -> str:
+        """Where a function is called: the module that is nothing else, or the method that calls it."""
+        if not self._running:
+            return f"{function}() in the loss"
+        name, module = self._running[-1]
+        kind = type(module)
+        is_alone = (
+            name and not any(True for _ in module.children()) and kind.__module__.startswith("torch.nn.modules.activation")
+        )
+        return f"{as_code(name)}, a torch.nn.{kind.__name__}" if is_alone else f"{function}() in {kind.__name__}.forward"
+
     def _on_layer(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
+            self._running.append((name, module))
             own = any(p.dim() > 1 for p in module.parameters(recurse=False))
             # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
             has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
-            if not args or not own or has_state or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            if not args or not own or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 return
             given = args[0]
             if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
                 plain = given.detach()
                 constant = not given.requires_grad and bool(plain.amin() == plain.amax())
+                if has_state:
+                    self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
+                    return
                 self._constant[name] = self._constant.get(name, True) and constant
 
         return seen
@@ -112,12 +142,35 @@ class ForwardPass(TorchFunctionMode):
                 and not b.requires_grad
             ):
                 self.distance = (name, a, b)
+        self.looks_up |= name in _TABLES
         result = func(*args, **kwargs)
+        if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
+            self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
+        self._follow_divisors(name, args, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
             self._words.add(id(result))
             self._alive.append(result)
         return result
+
+    def _follow_divisors(self, name: str, args: tuple, result: Any) -> None:
+        """By what numbers a tensor was divided on its way to cross-entropy."""
+        if (
+            name in ("cross_entropy", "cross_entropy_loss", "log_softmax")
+            and self.softened is None
+            and id(args[0]) in self._divided
+        ):
+            logits = args[0].detach().float()
+            if logits.dim() > 1 and logits.shape[1] > 1:
+                spread = float((logits.amax(dim=1) - logits.amin(dim=1)).mean())
+                self.softened = (self._divided[id(args[0])], spread)
+        if name not in ("div", "truediv", "mul", "rmul") or len(args) < 2 or not isinstance(result, Tensor):
+            return
+        given, number = args[:2] if isinstance(args[0], Tensor) else args[1::-1]
+        if isinstance(number, int | float) and number and result.requires_grad and result.dim() > 1:
+            divisor = float(number) if name in ("div", "truediv") else 1.0 / number
+            self._divided[id(result)] = divisor * self._divided.get(id(given), 1.0)
+            self._alive.append(result)
 
     def _follow_words(self, name: str, args: tuple, kwargs: dict) -> None:
         given = [*args, *kwargs.values()]
@@ -165,6 +218,9 @@ class ForwardPass(TorchFunctionMode):
             "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
+            "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            "softened": self.softened,
+            "looks_up": self.looks_up,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -57,6 +57,7 @@ def loss_graph(
     optimizer: torch.optim.Optimizer | None = None,
     *,
     original: nn.Module | None = None,
+    makers: Mapping[int, tuple[Any, str]] | None = None,
 ) -> LossGraph | None:
     """Read the graph of one loss. Nothing is computed: nodes outlive `backward`, what they saved does not.
 
@@ -65,13 +66,14 @@ def loss_graph(
         model: the plain module.
         optimizer: over its parameters.
         original: the module that `model` is a copy of, whose parameters the optimizer holds; None if it is no copy.
+        makers: nodes by id with where they were made, of `ForwardPass`.
 
     Returns:
         What the graph shows; None where the loss has none (a number, or detached).
     """
     if loss.grad_fn is None:
         return None
-    takes, made_by, width = _head(loss.grad_fn)
+    takes, maker, width = _head(loss.grad_fn)
     own = {id(p): name for name, p in model.named_parameters()}
     leaves, opaque = _leaves(loss.grad_fn)
     strangers = {id(leaf): leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in own}
@@ -82,10 +84,12 @@ def loss_graph(
     reached = {id(leaf) for leaf in leaves}
     return LossGraph(
         takes=takes,
-        made_by=made_by,
+        made_by=_MAKES.get(_name(maker)),
+        made_at=(makers or {}).get(id(maker), (None, None))[1],
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
+        over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn)),
         swapped=_is_swapped(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
@@ -128,9 +132,9 @@ def _is_same_values(node: Any) -> bool:
     return _name(node).removesuffix("Backward") in _SAME_VALUES
 
 
-def _head(root: Any) -> tuple[str | None, str | None, int | None]:
+def _head(root: Any) -> tuple[str | None, Any, int | None]:
     """The first function of the loss on the outputs that something bounded made, else the first that is known at all."""
-    found: list[tuple[str, str | None, int | None]] = []
+    found: list[tuple[str, Any, int | None]] = []
     for node in _nodes_of_loss(root):
         takes = _TAKES.get(_name(node))
         if takes is None:
@@ -138,11 +142,24 @@ def _head(root: Any) -> tuple[str | None, str | None, int | None]:
         for above in _above(node):
             while _is_same_values(above) and _above(above):
                 above = _above(above)[0]
-            made_by = _MAKES.get(_name(above))
-            found.append((takes, made_by, _width(node) or _width(above)))
+            found.append((takes, above, _width(node) or _width(above)))
     if not found:
         return None, None, None
-    return min(found, key=lambda row: (row[1] is None, row[0] == "nll" and row[1] == "log_softmax"))
+
+    def place(row: tuple[str, Any, int | None]) -> tuple[bool, bool]:
+        made_by = _MAKES.get(_name(row[1]))
+        return made_by is None, row[0] == "nll" and made_by == "log_softmax"
+
+    return min(found, key=place)
+
+
+def _runs_over_batch(node: Any) -> bool:
+    """Whether a softmax over the first of two dimensions makes what goes into the loss; a square of all pairs may mean it."""
+    metadata, dim = getattr(node, "_input_metadata", None), getattr(node, "_saved_dim", None)
+    if "oftmax" not in _name(node) or not metadata or dim is None:
+        return False
+    shape = tuple(metadata[0].shape)
+    return len(shape) == 2 and shape[0] != shape[1] and min(shape) > 1 and dim in (0, 2**64 - 2)
 
 
 def _is_swapped(root: Any) -> bool:

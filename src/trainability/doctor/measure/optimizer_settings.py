@@ -25,6 +25,8 @@ def optimizer_settings(
     return OptimizerSettings(
         name=type(optimizer).__name__,
         lr=float(fastest["lr"]),
+        base_lr=float(fastest["initial_lr"]) if "initial_lr" in fastest else None,
+        num_rates=len({float(group["lr"]) for group in groups}),
         momentum=float(momentum) if momentum is not None else None,
         weight_decay=max(float(group.get("weight_decay") or 0.0) for group in groups) or None,
         clip=clip,

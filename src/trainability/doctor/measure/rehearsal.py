@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -48,6 +48,7 @@ def rehearse(
     seconds: float = 10.0,
     scale: float = 1.0,
     schedule_steps: int = 1,
+    is_enough: Callable[[Rehearsal], bool] | None = None,
 ) -> Rehearsal:
     """Rehearse a training loop.
 
@@ -68,6 +69,7 @@ def rehearse(
         seconds: at most about as long.
         scale: learning rates are multiplied by it; at another than 1, critical steps are not measured.
         schedule_steps: steps of the scheduler for each that the loop makes.
+        is_enough: asked with what was seen so far, where the last step is a critical one that was also looked at; ends it.
 
     Returns:
         What was seen. Models, optimizers, scheduler and random state are as before, bit for bit.
@@ -78,6 +80,12 @@ def rehearse(
     if loss_fn is None and training_step is None and step is None:
         raise ValueError("nothing says what a step is; give loss_fn, training_step or step")
     began = time.monotonic()
+
+    def enough(steps: list[RehearsedStep], looks: list[Observation], critical: list[Any], task: Task) -> bool:
+        seen = {"steps": tuple(steps), "reference": tuple(looks), "critical": tuple(critical), "task": task}
+        took = time.monotonic() - began
+        return is_enough is not None and is_enough(Rehearsal(**seen, planned_steps=planned_steps, seconds=took))
+
     with randomness_restored(), generators_restored(batches), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said twice
         kept, rest = _kept_and_rest(batches)
@@ -90,7 +98,8 @@ def rehearse(
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
                 loop = Loop(*objects, **forms)
                 with loop.instrumented():
-                    return _run(loop, kept, rest, min(max_steps, planned_steps or max_steps), began + seconds)
+                    most = min(max_steps, planned_steps or max_steps)
+                    return _run(loop, kept, rest, most, began + seconds, enough)
 
         objects, notes, found = (model, optimizer, scheduler), [], {}
         in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
@@ -161,7 +170,9 @@ def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _B
     return budget
 
 
-def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadline: float) -> dict[str, Any]:
+def _run(
+    loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadline: float, enough: Callable[..., bool]
+) -> dict[str, Any]:
     together = joined(kept)
     reference = to_device(kept[0] if together is None else together, loop.device)
     ahead = kept[1:] if together is None else []
@@ -191,12 +202,23 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
         measured = measured and loop.scale == 1.0
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
         began = time.monotonic()
-        loss = loop.run(batch)
+        try:
+            loss = loop.run(batch)
+        except Exception:
+            if steps and not _finite(loop):  # what raises is what NaN does to the loop's own checks
+                steps.append(RehearsedStep(step=number, loss=math.nan, lr=loop.rate))
+                ended_by = "not finite"
+                break
+            raise
         budget.step_seconds = time.monotonic() - began
         with_rate |= _with_rate(loop)
         steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=loop.norm, lr=loop.rate, optimizer_steps=loop.calls))
         if before is not None and not loop.opposed:
-            critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
+            try:
+                critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
+            except Exception:
+                if _finite(loop):
+                    raise
         if loss is not None and not math.isfinite(loss):
             ended_by = "not finite"
             break
@@ -204,6 +226,10 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
             observations.append(_observe(loop, reference, number, state))
         if is_last:
             ended_by = "steps" if number == max_steps else "time"
+            break
+        looked = critical and critical[-1][0] == observations[-1].step == number
+        if looked and enough(steps, observations, critical, task):
+            ended_by = "enough"
             break
         batch = ahead.pop(0) if ahead else next(rest, None)
     else:
@@ -214,6 +240,7 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
         "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),
         "critical": () if loop.opposed else tuple(critical),
         "opposed": loop.opposed,
+        "distances": _distances(loop, start) if loop.opposed else (),
         "task": task,
         "ended_by": ended_by,
         "unmoved": tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name])),
@@ -226,6 +253,18 @@ def _run(loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadl
         "in_evaluation_mode": tuple(loop.evaluating),
         "notes": loop.notes,
     }
+
+
+def _distances(loop: Loop, start: dict[str, torch.Tensor]) -> tuple[float, ...]:
+    """Of each optimizer's parameters from their start, over their norm there; those that started at zero are left out."""
+    found = []
+    for optimizer in loop.optimizers:
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        pairs = [(p.detach(), start[name]) for name, p in loop.parameters.items() if id(p) in held and bool(start[name].any())]
+        norms = [(float(torch.linalg.vector_norm(p - old)), float(torch.linalg.vector_norm(old))) for p, old in pairs]
+        went, size = (math.hypot(*each) for each in zip(*norms, strict=True)) if norms else (0.0, 1.0)
+        found.append(went / size)
+    return tuple(found)
 
 
 def _first_look(loop: Loop, reference: Any, alone: Any, state: dict[str, Any]) -> tuple[Any, list[Observation]]:
@@ -242,6 +281,10 @@ def _with_rate(loop: Loop) -> set[int]:
     """Parameters whose group has a learning rate other than 0 now, by id."""
     groups = [group for optimizer in loop.optimizers for group in optimizer.param_groups]
     return {id(p) for group in groups if float(group.get("lr", 1.0)) != 0 for p in group["params"]}
+
+
+def _finite(loop: Loop) -> bool:
+    return all(bool(torch.isfinite(p.detach()).all()) for p in loop.parameters.values())
 
 
 def _fits(budget: _Budget, steps: int) -> bool:

@@ -229,6 +229,8 @@ class LayerSampler:
             groups = getattr(layer.module, "groups", 1) if isinstance(layer.module, nn.modules.conv._ConvNd) else 1
             fields["fan_in"], fields["fan_out"] = fan_in_and_out(layer.kind, weight.shape, groups)
             fields["num_units"] = weight.shape[1] if layer.kind == "conv_transpose" else weight.shape[0]
+        elif weight is not None and layer.kind == "recurrent" and weight.dim() == 2:
+            fields["fan_in"] = weight.shape[1]
         return LayerStats(name=shown_name(row, layer), kind=layer.kind, activation=activation, **fields)
 
     def _following(self) -> dict[str, str | None]:

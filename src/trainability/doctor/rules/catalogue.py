@@ -25,6 +25,7 @@ from trainability.doctor.rules import (
     processes,
     rehearsal,
     run,
+    signs,
     splits,
     start,
 )
@@ -38,6 +39,7 @@ FILES: tuple[ModuleType, ...] = (
     inputs,
     splits,
     head,
+    signs,
     loss,
     parameters,
     rehearsal,

@@ -54,11 +54,13 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("hint",))
+@rule(severities=("warning", "hint"), explains=("update_ratio",))
 def clipping(evidence: Evidence) -> list[Finding]:
     """Almost every step is clipped, so the clip threshold sets the step size.
 
-    Fires: 95 % or more of the last 200 steps were clipped (50 steps at least).
+    Fires: 95 % or more of the last 200 steps were clipped (50 steps at least). Before a run a warning (code `to_nothing`): the
+        threshold is below a hundredth of the first gradient's norm, the optimizer does not divide by the gradient's size, and
+        the rehearsed loss has fallen by less than 2 %.
     Why: then each step has the length lr times threshold whatever the gradient, and a change of either is a change of the
         learning rate. A hint, because many recipes (transformers at norm 1) mean exactly that.
     What fools it: recipes that normalise the gradient on purpose.
@@ -67,7 +69,7 @@ def clipping(evidence: Evidence) -> list[Finding]:
     """
     ratios = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
     if len(ratios) < 50:
-        return []
+        return _clips_to_nothing(evidence) if not evidence.steps else []
     share = sum(r < 0.999 for r in ratios) / len(ratios)
     norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None]
     usual = statistics.median(norms) if norms else 0.0
@@ -80,10 +82,35 @@ def clipping(evidence: Evidence) -> list[Finding]:
             seen=f"{share:.0%} of the last {len(ratios)} steps were clipped, to {statistics.median(ratios):.2g} of their size",
             measurements=(Measurement(name="share of clipped steps", value=share, threshold=0.95),),
             cause="the clip threshold is below the usual gradient norm",
-            remedy="clip at this run's median norm"
-            + (f", {usual:.2g}" if usual > 0 else "")
-            + "; or keep the threshold, and read "
-            "the learning rate as lr times the threshold",
+            remedy="raise the clip threshold to this run's median gradient norm"
+            + (f": max_norm={usual:.2g}" if usual > 0 else "")
+            + "; or keep it, and read the learning rate as lr times the threshold",
+            source="Pascanu et al., ICML 2013",
+        )
+    ]
+
+
+def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
+    """A threshold that leaves nearly nothing of the first gradient, and a loss that does not move."""
+    probe = evidence.probe
+    clip = probe.optimizer.clip if probe is not None and probe.optimizer is not None else None
+    tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
+    if probe is None or clip is None or not tried or reading.is_adaptive(evidence):
+        return []
+    if not clip < 0.01 * probe.gradient_norm or tried[-1] < 0.98 * tried[0]:
+        return []
+    return [
+        Finding(
+            rule="clipping",
+            code="clipping.to_nothing",
+            severity="warning",
+            seen=f"clipping at {clip:g} leaves {clip / probe.gradient_norm:.1g} of the first gradient, whose norm is "
+            f"{probe.gradient_norm:.2g}; the loss does not move",
+            measurements=(
+                Measurement(name="threshold over the gradient's norm", value=clip / probe.gradient_norm, threshold=0.01),
+            ),
+            cause="the clip threshold is far below the usual gradient norm",
+            remedy=f"clip at the usual norm, {probe.gradient_norm:.2g}",
             source="Pascanu et al., ICML 2013",
         )
     ]

@@ -7,12 +7,16 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rules.drawing import drawn_for_signal
+from trainability.doctor.rules.finite import kept_finite
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, smaller_steps
-
-# Update over weight of the worst layer, after the remedy: the typical layer is then near 1e-3 to 1e-2. Embeddings that start at
-# 0.02 have 0.15 under Adam at 3e-3, and train.
-AFTER_REMEDY = 1 / 30
+from trainability.doctor.rules.smaller_steps import (
+    WORST_RATIO,
+    first_layers,
+    orthogonal_recurrence,
+    smaller_steps,
+    toward_usual,
+)
 
 
 def _is_matrix(layer: LayerStats) -> bool:
@@ -31,6 +35,7 @@ def _is_matrix(layer: LayerStats) -> bool:
         "update_ratio",
         "loss_at_start",
         "dead_units",
+        "untrained_parameter",
         "prediction_collapse",
     ),
     predicts=True,
@@ -46,39 +51,35 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         nets.
     What fools it: weights that start at or near zero on purpose, such as the last layer of a residual branch; a search along a
         line (LBFGS), and models of one layer, for which the picture holds at any distance. There the loss falls.
-    Fix: divide the learning rate by the factor given; under SGD clipping the gradient norm helps, too; and lower gains above 1.
+    Fix: the learning rate that is named. Under SGD, where the rate itself is below what the critical step allows, clip the
+        gradient norm; draw recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
+    if reading.started_at_zero(evidence) and not math.isfinite(evidence.steps[0].loss):
+        return []  # no step was made yet: what is not finite did not come from one
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
-    began = _at_the_beginning(evidence) if _nothing_learned(evidence) else ()
+    began = first_layers(evidence) if _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
     if not large:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
     ratio = _finite_or_infinite(worst.update_ratio)
-    divisor = ratio / AFTER_REMEDY if math.isfinite(ratio) else 1000.0
+    divisor = ratio / WORST_RATIO if math.isfinite(ratio) else 1000.0
     return [
         Finding(
             rule="exploding_gradient",
             severity="hint" if _stood(evidence) and not _stopped(evidence) else "error",
-            seen=f"one step moves {worst.name} by {ratio:.3g} times its own size",
+            seen=f"one step moves {reading.called(worst)} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
-            remedy=smaller_steps(evidence, divisor),
+            remedy=(None if math.isfinite(ratio) else kept_finite(evidence))
+            or orthogonal_recurrence(evidence)
+            or smaller_steps(evidence, divisor),
             source="own; healthy updates are about 1e-3 of the weight (TheDeepChecker, TOSEM 2022)",
             layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
-
-
-def _at_the_beginning(evidence: Evidence) -> tuple[LayerStats, ...]:
-    """Layers at the first sampled step, if that was the first step, in the probe, and at the first rehearsed step."""
-    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
-    probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
-    made = evidence.rehearsal.critical[0][1].update_ratios if evidence.rehearsal and evidence.rehearsal.critical else ()
-    rehearsed = (LayerStats(name=name.removesuffix(".weight"), kind="linear", update_ratio=ratio) for name, ratio in made)
-    return (*first, *(probed or rehearsed))
 
 
 def _nothing_learned(evidence: Evidence) -> bool:
@@ -111,7 +112,11 @@ def _finite_or_infinite(ratio: float | None) -> float:
     return math.inf if ratio is None or math.isnan(ratio) else ratio
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "underflow", "update_ratio", "cannot_overfit"), predicts=True)
+@rule(
+    severities=("warning", "hint"),
+    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output"),
+    predicts=True,
+)
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
@@ -121,7 +126,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
         loss is below chance, where small gradients are success.
-    Fix: initialise with std sqrt(2 / fan_in) for ReLU, sqrt(1 / fan_in) for tanh; replace sigmoid by ReLU; or add
+    Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
@@ -143,15 +148,16 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
             rule="vanishing_gradient",
             code="vanishing_gradient.everywhere" if together else "vanishing_gradient.first_layers",
             severity="hint" if adaptive else "warning",
-            seen="the gradient is tiny in every layer" if together else f"the gradient fades towards {layers[0].name}",
+            seen="the gradient is tiny in every layer"
+            if together
+            else f"the gradient fades towards {reading.called(layers[0])}",
             measurements=(
                 Measurement(name="largest gradient over weight", value=max(ratios), threshold=1e-5),
                 Measurement(name="first over last layer", value=first / last if last else math.nan, threshold=1e-3),
                 Measurement(name="gradient rms of the first layer", value=first, threshold=1e-4),
             ),
             cause="the signal shrinks on its way through the layers" if together else "each layer shrinks the gradient",
-            remedy="initialise with std sqrt(2 / fan_in) for ReLU, sqrt(1 / fan_in) for tanh; replace sigmoid by ReLU; or "
-            "add normalisation",
+            remedy=drawn_for_signal(evidence, tuple(layers)),
             source="AutoTrainer, ICSE 2021; Glorot and Bengio, AISTATS 2010; own absolute threshold",
             layers=(layers[0].name,) if early and not together else reading.names(layers),
         )
@@ -178,7 +184,7 @@ def underflow(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="underflow",
             severity="warning",
-            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {worst.name} to zero",
+            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {reading.called(worst)} to zero",
             measurements=(
                 Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
             ),
@@ -200,7 +206,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
-    Fix: multiply the learning rate by the factor given, at most by 100 at once, and look again.
+    Fix: the learning rate that is named: one that was tried, or one that the critical step asks for; by one ratio alone it is
+        raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
     ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
@@ -219,16 +226,10 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
             measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
             cause="the learning rate is far from what the gradients ask for",
-            remedy=_toward_usual(evidence, middle),
+            remedy=toward_usual(evidence, middle),
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
-
-
-def _toward_usual(evidence: Evidence, ratio: float) -> str:
-    if ratio == 0:
-        return "check the learning rate"
-    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else f"divide the learning rate by {ratio / USUAL_RATIO:.0f}"
 
 
 def _never_moved(evidence: Evidence) -> bool:

@@ -3,9 +3,8 @@
 import math
 
 from trainability.doctor.evidence import Evidence, ProbeResult
-from trainability.doctor.facts import Facts
+from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.rule import rule
 
 _NOTHING_LEARNED = (
@@ -22,6 +21,11 @@ _NOTHING_LEARNED = (
 
 def _facts(evidence: Evidence) -> Facts:
     return evidence.facts or Facts()
+
+
+def _where(graph: LossGraph | None, made: str | None) -> str:
+    """The call to change, where it was seen."""
+    return graph.made_at if graph is not None and graph.made_at else f"the {made} behind the last layer"
 
 
 @rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
@@ -57,10 +61,11 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
 def misread_logits(evidence: Evidence) -> list[Finding]:
-    """The loss reads the logits of a sequence in another layout than the model writes them.
+    """The loss reads the logits in another layout than the model writes them.
 
     Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
-        length), which is no transpose.
+        length), which is no transpose. Code `over_batch`: the softmax of the loss runs over the examples (dim=0) of outputs of
+        shape (batch, classes).
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -68,6 +73,8 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, `torch.nn.CrossEntropyLoss` (shape) and `torch.Tensor.view`; own check.
     """
     facts = _facts(evidence)
+    if facts.graph is not None and facts.graph.over_batch:
+        return [_over_batch(facts)]
     if not facts.misread_logits:
         return []
     return [
@@ -81,6 +88,20 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
             source="PyTorch, torch.nn.CrossEntropyLoss",
         )
     ]
+
+
+def _over_batch(facts: Facts) -> Finding:
+    """Examples compete for a class, in place of classes for an example."""
+    return Finding(
+        rule="misread_logits",
+        code="misread_logits.over_batch",
+        severity="error",
+        seen=f"softmax runs over the examples of the batch: outputs have shape {facts.output_shape}, and dim=0 is the batch",
+        measurements=(Measurement(name="dimension of the softmax", value=0.0, threshold=1.0),),
+        cause="dim=0 in softmax or log_softmax: the probabilities of a class sum to 1 over the batch",
+        remedy="dim=1 (or -1) in softmax and log_softmax; cross_entropy takes logits and needs neither",
+        source="PyTorch, torch.nn.functional.log_softmax; read off the graph of the loss",
+    )
 
 
 @rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "unreachable_target", "exploding_gradient"))
@@ -145,7 +166,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
                 *((Measurement(name="loss", value=loss, unit="nats"),) if loss is not None else ()),
             ),
             cause=f"{made} is applied in the model and {loss_of} again in the loss",
-            remedy=f"remove the {made} at the end of the model; this loss takes logits",
+            remedy=f"remove {_where(graph, made)}: this loss takes logits",
             source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
         )
     ]
@@ -188,7 +209,7 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
                 ),
             ),
             cause="the last layer has an activation, as the hidden ones do",
-            remedy=f"remove the {graph.made_by} behind the last layer",
+            remedy=f"remove {_where(graph, graph.made_by)}: the last layer's outputs are the logits",
             source="PyTorch, torch.nn.CrossEntropyLoss",
         )
     ]
@@ -231,7 +252,7 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
             seen=f"{share:.0%} of the targets are outside the range of the {made} that makes the outputs",
             measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.05),),
             cause=f"the model ends in {made}, and the targets are not scaled to its range",
-            remedy=f"remove the {made} behind the last layer, or scale the targets into its range",
+            remedy=f"remove {_where(facts.graph, made)}; or scale the targets into its range",
             source="own",
         )
     ]
@@ -266,68 +287,6 @@ def _no_probabilities(facts: Facts, share: float) -> Finding:
         remedy="bring the targets to 0 and 1: target / 255 for masks, (target + 1) / 2 for labels of -1 and 1",
         source="PyTorch, torch.nn.BCEWithLogitsLoss",
     )
-
-
-@rule(
-    severities=("error",),
-    verdict="broken loss",
-    explains=(*_NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient", "loss_below_floor"),
-)
-def wrong_sign(evidence: Evidence) -> list[Finding]:
-    """The loss has no floor: it falls as the answers get worse, or without end.
-
-    Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
-        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
-        whose update was followed goes uphill at every length, and the loss has risen (code `uphill`).
-    Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
-        of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
-    What fools it: gradient ascent on purpose, such as an adversarial example or an adversary's loss.
-    Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
-    Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.
-    """
-    facts = _facts(evidence)
-    raw = facts.task_loss == "nll_loss" and facts.task_form in ("probabilities", "values", "nonnegative", "tanh")
-    if facts.negated_task is None and not raw:
-        return _uphill(evidence)
-    words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
-    return [
-        Finding(
-            rule="wrong_sign",
-            code="wrong_sign.nll" if raw else "wrong_sign",
-            severity="error",
-            seen=f"nll_loss is given {words}; it takes log-probabilities"
-            if raw
-            else f"the loss is minus the {facts.negated_task} of output and target",
-            measurements=(Measurement(name="loss", value=facts.loss or 0.0, threshold=0.0),),
-            cause="log_softmax is missing before nll_loss" if raw else "the sign of the loss is wrong",
-            remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place"
-            if raw
-            else "remove the minus sign",
-            source="PyTorch, torch.nn.NLLLoss" if raw else "own",
-        )
-    ]
-
-
-def _uphill(evidence: Evidence) -> list[Finding]:
-    """Updates along which the loss rises from the first bit on: what goes backward is minus the loss that is logged."""
-    rehearsal = evidence.rehearsal
-    if rehearsal is None or not goes_uphill(rehearsal):
-        return []
-    return [
-        Finding(
-            rule="wrong_sign",
-            code="wrong_sign.uphill",
-            severity="error",
-            seen=f"along each of {len(rehearsal.critical)} updates that were followed the loss rises at every length",
-            measurements=(
-                Measurement(name="updates that go uphill", value=float(len(rehearsal.critical)), threshold=1.0),
-                Measurement(name="loss after the rehearsal", value=rehearsal.reference[-1].loss),
-            ),
-            cause="the gradient is that of minus the loss",
-            remedy="call backward() on the loss itself, without a minus sign, and minimise it (maximize=False)",
-            source="own; followed in the rehearsal",
-        )
-    ]
 
 
 @rule(severities=("warning", "hint"), explains=_NOTHING_LEARNED)

@@ -8,6 +8,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
+TINY_TARGETS = 1e-4
 _SYMPTOMS = (
     "plateau",
     "oscillation",
@@ -127,7 +128,9 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
 
     Fires: a tensor of the batch holds whole numbers that are not negative, per example and position, over a span above 256 that
         at least half of the positions share; the model makes floats of it, and looks nothing up by it (embedding, one-hot,
-        indexing). Floating-point tensors count before recurrent and attention layers only.
+        indexing). Floating-point tensors count before recurrent and attention layers only. Code `column`: of a table, examples
+        with the same whole number in a column have targets alike, by 8 standard deviations and twice what distances between the
+        numbers tell, and nothing is looked up.
     Why: word 7,000 is not a thousand times word 7. As a number it drowns every other input and saturates the layer behind it.
     What fools it: integers that are quantities, all of one range, such as counts per hour.
     Fix: torch.nn.Embedding(number of words, width) as the first layer, on integers.
@@ -135,7 +138,7 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
     """
     facts = _facts(evidence)
     if facts.numbers_for_words is None:
-        return []
+        return _categories_as_numbers(evidence)
     layer = facts.number_layer or "the first layer"
     return [
         Finding(
@@ -151,12 +154,39 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "warning"), verdict="broken data", explains=(*_SYMPTOMS, "unreached_parameter", "input_scale"))
+def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
+    """A column of a table that holds names of categories, and is multiplied by a weight."""
+    relation = evidence.relation
+    if relation is None or not relation.categories or evidence.facts is None or evidence.facts.looks_up:
+        return []
+    columns = ", ".join(map(str, relation.categories))
+    return [
+        Finding(
+            rule="numbers_for_words",
+            code="numbers_for_words.column",
+            severity="warning",
+            seen=f"whole numbers in column {columns} of the inputs tell the target by being equal, not by being large, and "
+            "nothing looks them up",
+            measurements=(Measurement(name="such columns", value=float(len(relation.categories)), threshold=0.0),),
+            cause="numbers of categories go into a layer as quantities",
+            remedy=f"torch.nn.Embedding(number of categories, width) for column {columns}, beside the other inputs",
+            source="own; PyTorch, torch.nn.Embedding",
+        )
+    ]
+
+
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(*_SYMPTOMS, "unreached_parameter", "untrained_parameter", "unmoved_parameter", "input_scale"),
+)
 def constant_input(evidence: Evidence) -> list[Finding]:
     """A layer gets one and the same number everywhere as its input.
 
     Fires: in every call of a layer with weights its input, which no parameter had a part in making, is a single value over all
-        examples and features. An error where the value leaves the layer's weight without gradient, as zeros do.
+        examples and features. An error where the value leaves the layer's weight without gradient, as zeros do. Code `zeros`: a
+        recurrent layer that is given a state gets nothing but zeros beside it; a hint where the loss has come down to half of
+        chance.
     Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
         from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch.
@@ -165,7 +195,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     """
     facts = _facts(evidence)
     if not facts.constant_inputs:
-        return []
+        return _fed_zeros(evidence)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
@@ -178,9 +208,36 @@ def constant_input(evidence: Evidence) -> list[Finding]:
                 Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
             ),
             cause="a placeholder, such as zeros_like, is handed over in place of the data",
-            remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
+            remedy=f"hand {name or 'the model'} the data of the batch in place of that constant; a decoder gets the target "
+            "shifted by one, torch.cat([start, target[:, :-1]], dim=1)",
             source="own",
             layers=facts.constant_inputs,
+        )
+    ]
+
+
+def _fed_zeros(evidence: Evidence) -> list[Finding]:
+    """A decoder that starts from a state and is fed zeros: it may be meant so, and then it has learned."""
+    facts, rehearsal = _facts(evidence), evidence.rehearsal
+    if not facts.zeros_beside_state:
+        return []
+    chance = rehearsal.task.chance if rehearsal is not None else None
+    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
+    now = reading.recent_loss(evidence) or (tried[-1] if tried else None)
+    long = len(rehearsal.steps) >= 50 if rehearsal is not None else False
+    stuck = chance is not None and now is not None and long and now > 0.5 * chance
+    name = facts.zeros_beside_state[0]
+    return [
+        Finding(
+            rule="constant_input",
+            code="constant_input.zeros",
+            severity="warning" if stuck else "hint",
+            seen=f"{name or 'the model'} is given a state, and zeros at every place of its input",
+            measurements=(Measurement(name="such layers", value=float(len(facts.zeros_beside_state)), threshold=0.0),),
+            cause="a placeholder, such as zeros_like, is handed over in place of the data",
+            remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
+            source="own",
+            layers=facts.zeros_beside_state,
         )
     ]
 
@@ -218,10 +275,10 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
     explains=(*_SYMPTOMS, "exploding_gradient", "not_finite", "clipping", "loss_at_start", "gain_budget_high"),
 )
 def target_scale(evidence: Evidence) -> list[Finding]:
-    """Targets are far larger than anything that the model puts out.
+    """Targets are far larger or smaller than anything that the model puts out.
 
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
-        difference. A warning from 1,000 times, an error from 10,000 times.
+        difference. A warning from 1,000 times, an error from 10,000 times. Code `small`: their rms is 1e-4 or less, a warning.
     Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
         error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
     What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
@@ -231,6 +288,8 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     facts = _facts(evidence)
     if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
         return []
+    if 0 < facts.target_rms <= TINY_TARGETS:
+        return [_tiny_targets(facts)]
     ratio = facts.target_rms / max(facts.output_rms, 1.0)
     if not ratio >= 100 or math.isinf(ratio):
         return []
@@ -244,10 +303,31 @@ def target_scale(evidence: Evidence) -> list[Finding]:
                 Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
             ),
             cause="targets are not normalised",
-            remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
+            remedy=f"train on {_standardised(evidence)}, measured on the training set, and undo it where predictions are read",
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _standardised(evidence: Evidence) -> str:
+    train = evidence.data.train if evidence.data is not None else None
+    if train is None or train.target_mean is None or not train.target_variance:
+        return "(target - mean) / std"
+    return f"(target - {train.target_mean:.3g}) / {math.sqrt(train.target_variance):.3g}"
+
+
+def _tiny_targets(facts: Facts) -> Finding:
+    """Targets of which any output near zero makes a small loss."""
+    return Finding(
+        rule="target_scale",
+        code="target_scale.small",
+        severity="warning",
+        seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
+        measurements=(Measurement(name="rms of the targets", value=facts.target_rms or 0.0, threshold=TINY_TARGETS),),
+        cause="targets are not normalised: steps of a usual size are larger than what is to be learned",
+        remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
+        source="Efficient BackProp, 1998; own limits",
+    )
 
 
 @rule(severities=("error",), verdict="broken data", explains=("overfit",))

@@ -4,12 +4,14 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.facts import HEAVY_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
+
+STRONG_DECAY, OUTPULLED = 0.05, 3.0
 
 
 @rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
@@ -35,7 +37,8 @@ def saturation(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="saturation",
             severity="hint" if is_answer or reading.has_learned(evidence) else "warning",
-            seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {worst.name} are saturated",
+            seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {reading.called(worst)} are "
+            "saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),
             cause="weights or inputs too large for the activation",
             remedy="initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`) and normalise the input",
@@ -56,6 +59,7 @@ def saturation(evidence: Evidence) -> list[Finding]:
         "zero_gradient",
         "flat_loss",
         "unmoved_parameter",
+        "untrained_parameter",
         "update_ratio",
     ),
     predicts=True,
@@ -91,7 +95,7 @@ def dead_units(evidence: Evidence) -> list[Finding]:
             rule="dead_units",
             code=f"dead_units.{word}",
             severity="hint" if reading.has_learned(evidence) else ("error" if share >= 1.0 else "warning"),
-            seen=f"{share:.0%} of the units of {worst.name} are zero on every example",
+            seen=f"{share:.0%} of the units of {reading.called(worst)} are zero on every example",
             measurements=(Measurement(name=f"dead share of {worst.name}", value=share, threshold=limit),),
             cause=cause,
             remedy=remedy,
@@ -178,16 +182,19 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     """Weight decay has shrunk the weights to a small part of what they were.
 
     Fires: under weight decay, the typical layer's weight is below a twentieth of what it was at the first sampled step, and the
-        loss is not below chance.
+        loss is not below chance. Before a run (code `outpulled`): a decay of 0.05 or more pulls at the typical weight three
+        times as hard as the first gradient, and the rehearsed loss falls by less than a tenth.
     Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every
         layer by as much, and with it all gradients: the vanishing gradient is then what follows.
     What fools it: nets whose layers are normalised do not care about the scale of their weights; those that learn are silent.
-    Fix: divide the weight decay by ten.
+    Fix: a tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
     Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.
     """
-    settings = evidence.optimizer
-    if settings is None or not settings.weight_decay or len(evidence.samples) < 2 or reading.has_learned(evidence):
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    if settings is None or not settings.weight_decay or reading.has_learned(evidence):
         return []
+    if len(evidence.samples) < 2:
+        return _outpulled(evidence, settings)
     first = {s.name: s.weight_rms for s in evidence.samples[0].layers if s.kind != "norm"}
     shrunk = [
         (s.weight_rms or 0.0) / before
@@ -206,7 +213,51 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
                 Measurement(name="weight decay", value=settings.weight_decay),
             ),
             cause="weight decay pulls faster than the gradient pushes",
-            remedy=f"{settings.name}(..., weight_decay={settings.weight_decay / 10:.1g})",
+            remedy=f"{settings.name}(..., weight_decay={_decay(evidence, settings):.1g}) in place of {settings.weight_decay:g}",
+            source="own; Decoupled Weight Decay Regularization, ICLR 2019",
+        )
+    ]
+
+
+def _decay(evidence: Evidence, settings: OptimizerSettings) -> float:
+    """A tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
+
+    Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides the decay that is part of the
+    gradient by the gradient's size, so that there only the tenth is known.
+    """
+    decay, steps = (settings.weight_decay or 0.0) / 10, settings.planned_steps or reading.num_steps(evidence)
+    if reading.is_adaptive(evidence) and settings.name != "AdamW":
+        return decay
+    rate = settings.lr / (1 - min(settings.momentum or 0.0, 0.999))
+    return min(decay, 0.4 / (steps * rate)) if steps and rate else decay
+
+
+def _outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
+    """What decay pulls against what the gradient pulls, before the first step."""
+    probe, decay = evidence.probe, settings.weight_decay or 0.0
+    tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
+    if probe is None or not probe.at_start or decay < STRONG_DECAY or not tried or tried[-1] < 0.9 * tried[0]:
+        return []
+    # Adam's step is about the rate for each element; decoupled decay stands beside it, and not in the gradient.
+    pulls = [
+        decay * s.weight_rms / (1.0 if settings.name == "AdamW" else s.gradient_rms)
+        for s in probe.layers
+        if s.kind != "norm" and s.weight_rms and s.gradient_rms
+    ]
+    if not pulls or statistics.median(pulls) < OUTPULLED:
+        return []
+    return [
+        Finding(
+            rule="weights_decayed",
+            code="weights_decayed.outpulled",
+            severity="warning",
+            seen=f"weight decay pulls {statistics.median(pulls):.2g} times as hard at the typical weight as the loss does",
+            measurements=(
+                Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=OUTPULLED),
+                Measurement(name="weight decay", value=decay, threshold=STRONG_DECAY),
+            ),
+            cause="weight decay pulls faster than the gradient pushes",
+            remedy=f"{settings.name}(..., weight_decay={min(decay / 10, decay / statistics.median(pulls) / 10):.1g})",
             source="own; Decoupled Weight Decay Regularization, ICLR 2019",
         )
     ]
@@ -233,7 +284,7 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
             Finding(
                 rule="activation_scale",
                 severity="hint",
-                seen=f"the output of {layer.name} has rms {measured:.3g}, random weights would give {predicted:.3g}",
+                seen=f"the output of {reading.called(layer)} has rms {measured:.3g}, random weights would give {predicted:.3g}",
                 measurements=(
                     Measurement(name="measured over predicted", value=measured / predicted, threshold=4.0),
                     Measurement(name="predicted rms", value=predicted),

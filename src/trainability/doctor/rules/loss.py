@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
+FAR_ABOVE = 20.0  # times ln C; a healthy VGG-D at twice its width starts at 4
 _FEW_OUTPUTS = 8  # unused ones that cost little and are soon unlearned
 _TOLD_BY_METRIC = {
     "raised": ("", "a function of a list of (output, target), or of one; it is given the model's own outputs"),
@@ -240,19 +241,25 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("hint",))
+@rule(severities=("warning", "hint"))
 def loss_at_start(evidence: Evidence) -> list[Finding]:
     """The first loss is far above ln C, or far above what the scale of the logits predicts.
 
-    Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat.
-    Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. Only ever a hint: a
-        good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains.
+    Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
+        warning from 20 ln C, until the loss is below half of ln C.
+    Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
+        good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
+        into unlearning.
     What fools it: nets with large logits that are healthy, such as He's initialisation without normalisation.
     Fix: divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps.
     Source: docs/theory.md, section 5, equation (7).
     """
-    probe, chance = reading.probe_at_start(evidence), reading.chance_loss(evidence)
-    if probe is None or chance is None or probe.cross_entropy is None or not math.isfinite(probe.cross_entropy):
+    probe, chance = evidence.probe, reading.chance_loss(evidence)
+    if probe is None or not probe.at_start or chance is None or not math.isfinite(probe.cross_entropy or math.inf):
+        return []
+    assert probe.cross_entropy is not None
+    far = probe.cross_entropy >= FAR_ABOVE * chance
+    if reading.has_learned(evidence) and not (far and (reading.recent_loss(evidence) or 0.0) > 0.5 * chance):
         return []
     expected = probe.predicted_loss
     excess = probe.cross_entropy - chance
@@ -265,7 +272,7 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="loss_at_start",
-            severity="hint",
+            severity="warning" if far else "hint",
             seen=f"the loss starts at {probe.cross_entropy:.2f}; knowing nothing costs ln C = {chance:.2f}",
             measurements=tuple(measurements),
             cause="logits are large at the start, so the first steps unlearn confident guesses",

@@ -1,11 +1,15 @@
 """Which parameters are trained: by which optimizer, reached by which gradient, told apart by what."""
 
+import statistics
+from collections.abc import Sequence
+
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.facts import Facts, LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
 _SYMPTOMS = (
     "plateau",
@@ -145,9 +149,15 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
+        # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
+        spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
         arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
-        severity = "hint" if spare or arrived else "error" if severe else "warning"
-        found.append(_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity))
+        # Where those that move hardly move either, the steps are too small: update_ratio says so.
+        rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
+        severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
+        found.append(
+            _untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity, shown=[reading.called(s) for s in still])
+        )
     if frozen:
         found.append(
             _untrained(
@@ -163,14 +173,22 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
 
 
 def _untrained(
-    word: str, names: tuple[str, ...], count: int, *, cause: str, remedy: str, severity: Severity = "warning"
+    word: str,
+    names: tuple[str, ...],
+    count: int,
+    *,
+    cause: str,
+    remedy: str,
+    severity: Severity = "warning",
+    shown: Sequence[str] = (),
 ) -> Finding:
+    shown = shown or names
     unit = "sampled steps without a change" if word not in ("unmanaged", "frozen") else "such parameters"
     return Finding(
         rule="untrained_parameter",
         code=f"untrained_parameter.{word}",
         severity=severity,
-        seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} will not be trained",
+        seen=f"{', '.join(shown[:4])}{' and more' if len(shown) > 4 else ''} will not be trained",
         measurements=(Measurement(name=unit, value=float(count), threshold=0.0),),
         cause=cause,
         remedy=remedy,
@@ -194,15 +212,31 @@ def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
         return "no_gradient", "the loss does not depend on it", f"use the result of {layer.name} in forward, or delete it"
     if layer.gradient_rms == 0.0:
         if layer.output_gradient_rms:
-            return "zero_input", "the input of the layer is zero", f"look at what goes into {layer.name}"
-        return "zero_gradient", "nothing comes back through what follows", f"look at what follows {layer.name}"
+            return "zero_input", "the input of the layer is zero", _with_input(layer)
+        return "zero_gradient", "nothing comes back through what follows", _after(evidence, layer)
     if evidence.steps and evidence.steps[-1].lr == 0.0:
         return "lr_zero", "the learning rate is 0", "a schedule that does not end at 0 before the run does"
     return (
         "gradient_lost",
         "the gradient is there after backward and gone, or too small for the number format, at the step",
-        "no zero_grad and no clipping to nothing between backward and step; weights in float32",
+        larger_steps(evidence)
+        if steps_round_to_nothing(evidence)
+        else "no zero_grad and no clipping to nothing between backward and step; weights in float32",
     )
+
+
+def _with_input(layer: LayerStats) -> str:
+    """What gives a layer an input that is not zero."""
+    if layer.kind == "attention":
+        return f"invert the mask of {layer.name}: True in key_padding_mask and attn_mask means that a key is ignored"
+    return f"look at what goes into {layer.name}"
+
+
+def _after(evidence: Evidence, layer: LayerStats) -> str:
+    """What lets a gradient through again: a first step that was far too large has killed or saturated the units behind."""
+    if replaced_at_first(evidence):
+        return smaller_steps(evidence)
+    return f"look at what follows {layer.name}"
 
 
 @rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter"))
@@ -245,7 +279,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
-            remedy="take the cut away between parameter and loss"
+            remedy=f"remove the detach(), .data, no_grad(), item() or argmax between {next(iter(names), 'it')} and the loss"
             if reason == "detached"
             else "use it in forward, or delete it",
             source="own; torchtest 2 names such parameters, without the reason",
@@ -280,7 +314,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             seen=f"all units of {names[0]} have the same weights and the same gradient",
             measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
             cause="weights start at one constant",
-            remedy=f"draw them at random: torch.nn.init.kaiming_normal_(model.{names[0]}.weight)",
+            remedy=f"draw them at random: torch.nn.init.kaiming_normal_({as_code(names[0])}.weight)",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )

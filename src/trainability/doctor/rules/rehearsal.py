@@ -2,15 +2,19 @@
 
 import math
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import larger_steps
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
 LONGEST_ACCUMULATION = 16
 DEAD_RATE = 1e-3
 CAPPED_SHARE = 0.1
+# A divisor of the logits that is large, a difference of logits that tells no classes apart, and one that does.
+SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
 
 
@@ -104,14 +108,15 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
     Why: no rounding makes a gradient of a loss exactly zero in every parameter. It was cleared after backward, or no path leads
         from the loss to the weights, or every path is cut (all units dead).
     What fools it: the first step of some penalties; hence three steps.
-    Fix: call zero_grad() before backward() and not between backward() and step(); look for .detach(), .item(), argmax or
-        torch.no_grad() between the model and the loss.
+    Fix: optimizer.zero_grad(), loss.backward(), optimizer.step(), each once a step and in this order; no .detach(), .item(),
+        argmax or torch.no_grad() between the model and the loss.
     Source: own count.
     """
     rehearsal = _stepped(evidence)
     norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps] if rehearsal is not None else []
     if len(norms) < 3 or any(norms):
         return []
+    reached = evidence.facts is not None and bool(evidence.facts.num_gradients) and not evidence.facts.no_weight_moves
     return [
         Finding(
             rule="zero_gradient",
@@ -119,7 +124,8 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
             seen=f"the gradient is exactly zero at each of {len(norms)} rehearsed steps",
             measurements=(Measurement(name="largest gradient norm", value=0.0, threshold=0.0),),
             cause="gradients are cleared between backward and step, or no path leads from the loss to the weights",
-            remedy="call zero_grad() before backward(), not after it; look for .detach() or no_grad() before the loss",
+            remedy="optimizer.zero_grad(), loss.backward(), optimizer.step(): each once a step, in this order"
+            + ("" if reached else "; and no detach(), no_grad() or argmax between the model and the loss"),
             source="own; counted in the rehearsal",
         )
     ]
@@ -129,11 +135,12 @@ def zero_gradient(evidence: Evidence) -> list[Finding]:
 _UNMOVED = {
     "without_gradient": (
         "no gradient reaches them: forward does not use them, or their output is cut off",
-        "use them in forward, or remove them",
+        "let the loss that their optimizer steps on reach them: no detach(), .data, no_grad() or argmax on the way; and use "
+        "them in forward, or remove them",
     ),
     "rounding": (
         "their steps are smaller than their number format resolves",
-        "raise the learning rate, or start from weights whose gradients do not vanish",
+        "",
     ),
     "with_gradient": (
         "the optimizers that step do not hold them, or the steps are too small for their number format",
@@ -187,7 +194,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
                 Measurement(name="parameters", value=float(rehearsal.num_parameters)),
             ),
             cause=cause,
-            remedy=remedy,
+            remedy=remedy or larger_steps(evidence),
             source="SageMaker Debugger; own, counted in the rehearsal",
             layers=concerned,
         )
@@ -300,7 +307,8 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
     """The model's last function limits its outputs, so that the loss cannot come near zero.
 
     Fires: the outputs come from a softmax, sigmoid, tanh or ReLU, and the lowest loss that such outputs can reach on these
-        targets is more than a tenth of what the best constant answer costs.
+        targets is more than a tenth of what the best constant answer costs. Code `temperature`: the logits are divided by 20 or
+        more on their way to cross-entropy, differ by less than 0.1 then, and the loss has fallen by less than 2 %.
     Why: both are computed: the floor from the range of the outputs, the other from the targets. The function is read off the
         graph of the backward pass, the loss is recognised by computing it anew.
     What fools it: targets that a bounded output is meant to clip.
@@ -309,11 +317,15 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, section 5; own computation.
     """
     rehearsal = evidence.rehearsal
+    if (found := _softened(evidence)) is not None:
+        return [found]
     task = rehearsal.task if rehearsal is not None else None
     if task is None or task.floor is None or task.chance is None or task.form == "values":
         return []
     if not (math.isfinite(task.floor) and task.chance > 0 and task.floor > CAPPED_SHARE * task.chance):
         return []
+    graph = evidence.facts.graph if evidence.facts is not None else None
+    at = graph.made_at if graph is not None and graph.made_at else "the last activation of the model"
     return [
         Finding(
             rule="capped_loss",
@@ -325,7 +337,34 @@ def capped_loss(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss of the best constant answer", value=task.chance),
             ),
             cause=f"the last function of the model limits what {task.loss} gets",
-            remedy="remove the last activation of the model, or scale the targets into its range",
+            remedy=f"remove {at}; or scale the targets into its range",
             source="docs/theory.md, section 5; computed in the rehearsal",
         )
     ]
+
+
+def _softened(evidence: Evidence) -> Finding | None:
+    """Logits that are divided until no class can be told from another."""
+    softened = evidence.facts.softened if evidence.facts is not None else None
+    if softened is None or softened[0] < SOFTENED or not softened[1] < NEARLY_ALIKE:
+        return None
+    rehearsal, recent = evidence.rehearsal, reading.recent_loss(evidence)
+    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
+    first, last = (evidence.steps[0].loss, recent) if recent is not None else (tried[0], tried[-1]) if tried else (0.0, 0.0)
+    if last < 0.98 * first:
+        return None
+    divisor, spread = softened
+    return Finding(
+        rule="capped_loss",
+        code="capped_loss.temperature",
+        severity="error",
+        seen=f"logits are divided by {divisor:g} before cross-entropy, and then differ by {spread:.2g} between classes: "
+        "every class is as likely as any other",
+        measurements=(
+            Measurement(name="divisor of the logits", value=divisor, threshold=SOFTENED),
+            Measurement(name="difference of the logits", value=spread, threshold=NEARLY_ALIKE),
+        ),
+        cause="the temperature is too large: no answer makes the loss small, and gradients shrink with it",
+        remedy=f"a temperature near {divisor * spread / LOGITS_APART:.1g}, so that logits differ by several units",
+        source="own; measured in one pass",
+    )

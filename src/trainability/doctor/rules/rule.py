@@ -12,7 +12,7 @@ from trainability.doctor.finding import Finding, Severity
 Check = Callable[[Evidence], list[Finding]]
 # A run that stands still shows it in its loss, in its predictions, and beside the best constant answer: what explains the
 # first explains the others.
-_ALIKE = {"plateau": ("prediction_collapse", "constant_as_good")}
+_ALIKE = {"plateau": ("prediction_collapse", "constant_as_good", "collapsed_output")}
 SECTIONS = ("Fires", "Why", "What fools it", "Fix", "Source")
 
 

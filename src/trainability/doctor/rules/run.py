@@ -7,9 +7,11 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.rules.finite import made_finite
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import larger_steps, smaller_steps
+from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, raised_clip, smaller_steps
 
 
 @rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
@@ -20,8 +22,8 @@ def not_finite(evidence: Evidence) -> list[Finding]:
         forward or the backward pass, where that step was sampled.
     Why: no weight recovers from a NaN. Steps that a loss scaler skipped are its normal business, and silent.
     What fools it: a loop that skips such steps itself without saying so to Monitor.
-    Fix: normalise inputs or targets where they are large; else start again with a tenth of the learning rate. Where a layer
-        that has no large input is named, look for log(0), a division by zero or sqrt(0) there.
+    Fix: what is named: the function that makes NaN or infinity of finite numbers, with its line, and what keeps it finite; or
+        the learning rate, where large steps come before it. Normalise inputs or targets where they are large.
     Source: IEEE 754 arithmetic; big_vision stops a run in the same way; own search for the layer.
     """
     step = next(
@@ -61,9 +63,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss", value=step.loss if step is not None else (probe.loss if probe else math.nan)),
             ),
             cause=cause,
-            remedy="look at the scale of the inputs and at log, sqrt and division in the loss"
-            if at_once or in_backward
-            else "start again, and " + smaller_steps(evidence),
+            remedy=made_finite(evidence, at_once or in_backward),
             source="big_vision stops a run likewise; own layer search",
             layers=(forward or backward,) if (forward or backward) else (),  # type: ignore[arg-type]
         )
@@ -87,9 +87,7 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
             cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
             if at_once
             else "the steps are too large, or a value overflowed",
-            remedy="look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
-            if at_once
-            else "start again, and " + smaller_steps(evidence),
+            remedy=made_finite(evidence, at_once),
             source="own; seen in the rehearsal",
         )
     ]
@@ -111,7 +109,8 @@ def oscillation(evidence: Evidence) -> list[Finding]:
     Why: steps that overshoot throw the net from one confident wrong answer to another, which costs more than knowing nothing.
         Small batches swing, too, but at or below chance.
     What fools it: a very noisy loss of a net that starts far above chance and comes down slowly.
-    Fix: lower the learning rate, or clip the gradient norm at the run's median.
+    Fix: the lower learning rate that is named. Under SGD, where the rate is too large by a factor of ten at most, clipping the
+        gradient norm at the run's median helps, too.
     Source: Zhang et al., AutoTrainer, ICSE 2021; own condition on the level.
     """
     chance = reading.chance_loss(evidence)
@@ -150,7 +149,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
         yet.
     What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted. Silent on losses
         that go below zero, such as a policy's: they have no floor to fall to.
-    Fix: clip the gradient norm at the run's median, or lower the learning rate.
+    Fix: the lower learning rate that is named; under SGD clipping the gradient norm at the run's median helps, too.
     Source: own; the log's trial imagenet-D-fail. The factor 2 is that of PyTorch Lightning's spike detection.
     """
     windows = _windows(evidence)
@@ -250,19 +249,28 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
     moved = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and s.kind != "norm"]
     ratio = statistics.median(moved) if moved and evidence.samples else None
     if ratio is not None and 0 < ratio < 1e-4:
-        if reading.clipped_to_nothing(evidence):
-            norms = [s.gradient_norm for s in reading.finite_steps(evidence) if s.gradient_norm]
-            usual = f" to this run's median norm, {statistics.median(norms):.2g}" if norms else ""
-            return "clipped", "the clip threshold leaves nearly nothing of the gradient", "raise the clip threshold" + usual
+        if (clip := raised_clip(evidence)) is not None:
+            return "clipped", "the clip threshold leaves nearly nothing of the gradient", clip
         if ratio < 1e-5:
             return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:
-        return "large_steps", "steps are too large for the weights", smaller_steps(evidence, max(10.0, ratio * 1e3))
+        return "large_steps", "steps are too large for the weights", smaller_steps(evidence, ratio / USUAL_RATIO)
     return (
         "at_chance" if at_chance else "above_chance",
         "nothing that tells the classes apart arrives, or the learning rate does not fit",
-        "trainability check before the first step; and try a tenth and ten times the learning rate, without dropout",
+        _other_rates(evidence),
     )
+
+
+def _other_rates(evidence: Evidence) -> str:
+    """What to try where nothing says which way the rate is off; where other rates did no better, what else."""
+    rehearsal, own, settings = evidence.rehearsal, own_rate(evidence), settings_of(evidence)
+    if rehearsal is not None and len(rehearsal.other_rates) > 1:
+        return "index inputs and targets by one and the same order: other rates were tried, and do no better"
+    if own is None or settings is None:
+        return "a tenth and ten times the learning rate, without dropout, for a hundred steps each"
+    name = settings.name
+    return f"{name}(..., lr={own / 10:.1g}) and {name}(..., lr={own * 10:.1g}), without dropout, for a hundred steps each"
 
 
 def _growth(norms: list[float]) -> float | None:

@@ -1,50 +1,218 @@
-"""Remedies for steps that are too large or too small, in the words of the loop's own optimizer. No rule of its own."""
+"""Remedies for steps that are too large or too small: the rate to set, in the words of the loop's own optimizer. No rule."""
 
 import math
 import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.experimented import written
+from trainability.doctor.facts import as_code
+from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 
-USUAL_RATIO, LARGEST_RATIO = 1e-3, 1e-2  # update over weight: usual in nets that learn, and the most that is proposed
+USUAL_RATIO = 1e-3  # update over weight, and below it of nets that have learned for a while
+# Update over weight of the typical layer at the start, after the remedy: the middle of what nets that learn show, 1e-3 to 1e-2.
+WANTED_RATIO, LARGEST_RATIO = 3e-3, 1e-2
+# Update over weight of the worst layer, after the remedy: the typical layer is then near 1e-3 to 1e-2. Embeddings that start at
+# 0.02 have 0.15 under Adam at 3e-3, and train.
+WORST_RATIO = 1 / 30
 MOST_AT_ONCE = 100.0
-"""Largest factor by which a learning rate is proposed to be raised at once: beyond it nothing is known of the loss."""
+"""Largest factor by which a rate is raised on the word of one ratio: where gradients vanish they grow with the steps."""
+FEW = 10.0
+"""A rate that is too large by no more than this may be kept, if the gradient norm is clipped."""
+
+TINY_STEPS = 1e3  # critical multiples of sound programs lie below (pilot of 43: 1 to 1,000)
+LOUD_RECURRENCE = 1.5  # rms of a recurrent weight times the root of its width: 1 of an orthogonal one, 0.58 as PyTorch draws it
 
 
-def larger_rate(factor: float) -> str:
-    """Propose a higher learning rate: by the factor that is needed, or by `MOST_AT_ONCE` where that is more."""
-    if factor <= MOST_AT_ONCE:
-        return f"multiply the learning rate by {factor:.0f}"
-    return (
-        f"multiply the learning rate by {MOST_AT_ONCE:.0f} and look again; {factor:.0e} in all brings updates to the usual size"
-    )
+def smaller_steps(evidence: Evidence, divisor: float | None = None) -> str:
+    """Propose a lower learning rate for the loop's optimizer: one that was tried, or what measurements ask for.
 
-
-def smaller_steps(evidence: Evidence, divisor: float = 10.0) -> str:
-    """Propose a lower learning rate for the loop's optimizer; a clip beside it where that changes a step.
-
-    Adam and its kin divide by the gradient's own size, so that clipping changes nothing for them.
+    Args:
+        evidence: with the rehearsal, where there was one.
+        divisor: of the rate, where no rehearsal says more; None reads it from the first updates, and takes ten without them.
     """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    measured = _measured(evidence, smaller=True)
+    if measured is not None:
+        return measured
+    if (clip := _clip_alone(evidence)) is not None:
+        return clip
+    needed, how = _divisor(evidence) if divisor is None else (divisor, "")
+    said = _rate(evidence, 1 / needed) + how
+    if needed > FEW or reading.is_adaptive(evidence):
+        return said
+    settings = settings_of(evidence)
+    limit = _usual_norm(evidence)
+    if settings is None or settings.clip is not None or limit is None:
+        return said
+    clip = f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})"
+    return f"{said}; or {clip} between backward and step, at this run's median"
+
+
+def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
+    """Propose a higher learning rate: one that was tried, or what measurements ask for.
+
+    Without a rehearsal the update over weight is brought to what is usual: of the layer that moves most to 1/30 under Adam and
+    its kin, whose first steps are as long as any; else of the typical layer to 3e-3. A run of a few hundred steps needs more:
+    the sum of its steps must reach the size of a weight, here three times it, up to a ratio of 1e-2.
+
+    Args:
+        evidence: with the rehearsal, where there was one.
+        ratio: update over weight of the typical layer; None or 0 if unknown.
+    """
+    if (clip := raised_clip(evidence)) is not None:
+        return clip
+    measured = _measured(evidence, smaller=False)
+    if measured is not None:
+        return measured
+    worst = _worst_at_first(evidence)
+    if reading.is_adaptive(evidence) and worst * AGREES >= WORST_RATIO:
+        return f"leave the learning rate: its first step changed a layer by {worst:.2g} of its size, as is usual"
+    if reading.is_adaptive(evidence) and 0 < worst < WORST_RATIO:
+        return _rate(evidence, WORST_RATIO / worst) + f": a first step then changes no layer by more than {WORST_RATIO:.0%}"
+    if not ratio:
+        return _rate(evidence, FEW) + ", and ten times as much again while the loss does not move"
+    rehearsal, settings = evidence.rehearsal, settings_of(evidence)
+    planned = settings.planned_steps if settings is not None else None
+    planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
+    wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
+    if wanted / ratio > MOST_AT_ONCE:
+        return _rate(evidence, MOST_AT_ONCE) + f", and look again; it may take {wanted / ratio:,.0f} times today's in all"
+    return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size"
+
+
+def raised_clip(evidence: Evidence) -> str | None:
+    """Propose a higher clip threshold, where clipping leaves less than a hundredth of the usual gradient; else None."""
+    settings, probe = settings_of(evidence), evidence.probe
+    clip = settings.clip if settings is not None else None
+    if reading.clipped_to_nothing(evidence):
+        norm, whose = _usual_norm(evidence) or 1.0, "this run's median"
+    elif not evidence.steps and clip and probe is not None and math.isfinite(probe.gradient_norm):
+        norm, whose = probe.gradient_norm, "the first batch's"
+        if norm < 100 * clip:
+            return None
+    else:
+        return None
+    said = f"raise the clip threshold to the usual gradient norm, {whose}: max_norm={norm:.2g}"
+    return said + (f" in place of {clip:g}" if clip else "")
+
+
+def toward_usual(evidence: Evidence, ratio: float) -> str:
+    """Propose a rate by the update over weight of the typical layer, in whichever direction it is off."""
+    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else smaller_steps(evidence, ratio / USUAL_RATIO)
+
+
+def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
+    """The rate that was tried or that the critical step asks for, if it lies on the side that the finding speaks of."""
+    own, tried, asked = own_rate(evidence), chosen(evidence), guess(evidence)
+    rate = tried.rate if tried is not None else asked
+    if own is None or rate is None or not (rate < own / AGREES * 1.01 if smaller else rate > own * AGREES / 1.01):
+        return None
+    said = _rate(evidence, rate / own)
+    if tried is None:
+        return said + f": {BELOW_CRITICAL:.0f} times below where the loss rises along the first rehearsed step"
+    said += f": {tried.steps} rehearsed steps at it took the loss on a fixed batch from {written(tried.first)} "
+    said += f"to {written(tried.last)}"
+    said += f" (at {own:g} to {written(tried.own)})"
+    return said if tried.learns else said + "; none that was tried got further, so the rate is not all that is wrong"
+
+
+def _rate(evidence: Evidence, scale: float) -> str:
+    """The rate to set, as the code line of the loop's optimizer where it is known."""
+    settings, own = settings_of(evidence), own_rate(evidence)
+    if own is None:
+        return f"{'multiply' if scale > 1 else 'divide'} the learning rate by {max(scale, 1 / scale):.2g}"
+    rate = f"{own * scale:.1g}"
+    word = "raise" if scale > 1 else "lower"
     if settings is None:
-        return f"divide the learning rate by {divisor:g}"
-    rate = f"lower the learning rate: {settings.name}(..., lr={settings.lr / divisor:.1g})"
+        return f"{word} the learning rate: lr={rate} in place of {own:g}"
+    said = f"{word} the learning rate: {settings.name}(..., lr={rate}) in place of {own:g}"
+    if settings.num_rates > 1:
+        said += f", and the other groups' rates by the same factor, {scale:.1g}"
+    return said
+
+
+def _clip_alone(evidence: Evidence) -> str | None:
+    """A clip under SGD, where the critical step says that the rate itself is right: what is too large are single gradients."""
+    own, asked, settings = own_rate(evidence), guess(evidence), settings_of(evidence)
+    if own is None or asked is None or asked < own / AGREES or settings is None:
+        return None
     if reading.is_adaptive(evidence) or settings.clip is not None:
-        return rate
-    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
-    usual = statistics.median(norms) if len(norms) >= WINDOW_STEPS else 0.0
-    limit = f"{usual:.2g}, this run's median" if usual > 0 else "1"
-    return rate + f"; or torch.nn.utils.clip_grad_norm_ at {limit}, between backward and step"
+        return None
+    norms = [step.gradient_norm for step in (evidence.rehearsal.steps if evidence.rehearsal is not None else ())]
+    finite = [norm for norm in norms if norm is not None and math.isfinite(norm) and norm > 0]
+    limit = _usual_norm(evidence) or (statistics.median(finite) if finite else 1.0)
+    clip = f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})"
+    return f"{clip} between backward and step, at the median norm: the rate itself is below where the loss rises"
 
 
-def larger_steps(evidence: Evidence, ratio: float) -> str:
-    """Propose a higher learning rate, by the update over weight that was measured.
+def _divisor(evidence: Evidence) -> tuple[float, str]:
+    """How much smaller steps must be by the first updates that were seen, and how that was found."""
+    worst = _worst_at_first(evidence)
+    if worst / WORST_RATIO <= FEW:
+        return FEW, ""
+    return worst / WORST_RATIO, f": the first step changed a layer by {worst:.2g} times its size"
 
-    About 1e-3 is usual. A run of a few hundred steps needs more: the sum of its steps must reach the size of a weight, here
-    three times it, up to a ratio of 1e-2.
+
+def _worst_at_first(evidence: Evidence) -> float:
+    """Largest finite update over weight of the first step; 0 if none was seen.
+
+    Adam's first step is the learning rate in every weight that has a gradient. That counts for a layer that had none at first.
     """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    planned = (settings.planned_steps if settings is not None else None) or reading.num_steps(evidence)
-    wanted = min(max(USUAL_RATIO, 3 / planned), LARGEST_RATIO) if planned else USUAL_RATIO
-    return larger_rate(wanted / ratio)
+    settings = settings_of(evidence)
+    step = settings.lr if settings is not None and "Adam" in settings.name else 0.0
+    layers = [s for s in first_layers(evidence) if s.kind not in ("norm", "parameter")]
+    ratios = [s.update_ratio or (step / s.weight_rms if s.weight_rms else 0.0) for s in layers]
+    return max((ratio for ratio in ratios if math.isfinite(ratio)), default=0.0)
+
+
+def replaced_at_first(evidence: Evidence) -> bool:
+    """Whether the first step changed a layer by a third of its size or more, which no net that learns does."""
+    return _worst_at_first(evidence) >= 10 * WORST_RATIO
+
+
+def steps_round_to_nothing(evidence: Evidence) -> bool:
+    """Whether rehearsed steps were far too small: the loss falls along a thousand times each and more."""
+    critical = evidence.rehearsal.critical if evidence.rehearsal is not None else ()
+    multiples = [step.multiple for _, step in critical if step.multiple is not None]
+    return bool(multiples) and min(multiples) > TINY_STEPS
+
+
+def orthogonal_recurrence(evidence: Evidence) -> str | None:
+    """Propose orthogonal recurrent weights, and a clip beside them under SGD, where their gain is far above 1; else None.
+
+    Through time the gradient is multiplied by the recurrent weight at each step: at a gain of 3 and 20 steps by 3e9. No
+    learning rate is small enough for that and large enough for the rest (Saxe et al. 2014; Pascanu et al. 2013).
+    """
+    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
+    gains = {
+        s.name: s.weight_rms * math.sqrt(s.fan_in)
+        for s in first
+        if s.kind == "recurrent" and "weight_hh" in s.name and s.weight_rms and s.fan_in
+    }
+    if not gains or max(gains.values()) < LOUD_RECURRENCE:
+        return None
+    names = [name for name, gain in gains.items() if gain >= LOUD_RECURRENCE]
+    said = " and ".join(f"torch.nn.init.orthogonal_({as_code(name)})" for name in names)
+    said += f", whose gain is {max(gains.values()):.2g} in place of 1"
+    settings = settings_of(evidence)
+    if reading.is_adaptive(evidence) or (settings is not None and settings.clip is not None):
+        return said
+    limit = _usual_norm(evidence) or 1.0
+    return said + f"; and torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g}) between backward and step"
+
+
+def _usual_norm(evidence: Evidence) -> float | None:
+    """Median gradient norm of the run; None with too few steps."""
+    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
+    return statistics.median(norms) or None if len(norms) >= WINDOW_STEPS else None
+
+
+def first_layers(evidence: Evidence) -> tuple[LayerStats, ...]:
+    """Layers at the first sampled step, if that was the first step, in the probe, and at the first rehearsed step."""
+    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
+    probed = evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
+    made = evidence.rehearsal.critical[0][1].update_ratios if evidence.rehearsal and evidence.rehearsal.critical else ()
+    rehearsed = (LayerStats(name=name.removesuffix(".weight"), kind="linear", update_ratio=ratio) for name, ratio in made)
+    return (*first, *(probed or rehearsed))

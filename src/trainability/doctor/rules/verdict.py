@@ -7,18 +7,20 @@ from trainability.doctor import reading
 from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
-from trainability.doctor.outlook import (
+from trainability.doctor.outlook import Outlook, judge_rehearsal
+from trainability.doctor.outlook_limits import (
     CANNOT_TELL,
     CAPPED,
     DEAD,
     HAS_LEARNED,
+    SMALL_MULTIPLE,
+    STALLED,
     TOO_SLOW,
     UNSTABLE,
     WILL_TRAIN,
-    Outlook,
-    judge_rehearsal,
-    sentence,
 )
+from trainability.doctor.outlook_text import sentence
+from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.tested import tried_verdict, with_confirmations, with_outcomes
 from trainability.doctor.theory.band import (
@@ -45,8 +47,11 @@ PRECEDENCE: tuple[Verdict, ...] = (
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
+# A predicted plateau is within this of the one that is measured (docs/theory.md).
+PLATEAU_FACTOR = 2.0
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
-_FAILS = (UNSTABLE, DEAD)
+_FAILS = (UNSTABLE, DEAD, STALLED)
+_FAILS_TO_LEARN = (UNSTABLE, DEAD, TOO_SLOW)
 _LEARNS = (WILL_TRAIN, HAS_LEARNED, CAPPED)
 
 
@@ -71,8 +76,7 @@ def diagnose(*parts: Part) -> Diagnosis:
             found.extend(rule.check(evidence))
         except Exception as error:  # the doctor never turns a run that works into one that fails
             failed.append(f"{name}: the rule itself failed ({type(error).__name__}: {error})")
-    rehearsal = evidence.rehearsal if not evidence.steps else None  # the run itself is the better witness
-    outlook = judge_rehearsal(rehearsal) if rehearsal is not None and rehearsal.steps else None
+    outlook = _outlook(evidence)
     standing = _weighed(found, outlook)
     causes = _under_causes(standing)
     order = list(RULES)
@@ -81,6 +85,7 @@ def diagnose(*parts: Part) -> Diagnosis:
     predictions = [name for name, rule in RULES.items() if rule.predicts]
     if experiments is not None:
         causes = with_outcomes(causes, experiments, predictions)
+        causes = advised(causes, evidence)
     elif evidence.experiments is not None:
         causes = with_confirmations(causes, evidence.experiments, predictions)
     verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
@@ -94,6 +99,18 @@ def diagnose(*parts: Part) -> Diagnosis:
         not_checked=(*_not_checked(evidence), *failed, *evidence.problems),
         remaining_steps=remaining,
     )
+
+
+def _outlook(evidence: Evidence) -> Outlook | None:
+    """What the rehearsal promises; of a run, which is the better witness, only until it has got further than the rehearsal."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.steps:
+        return None
+    outlook = judge_rehearsal(rehearsal)
+    if not evidence.steps:
+        return outlook
+    early = reading.num_steps(evidence) <= len(rehearsal.steps) and reading.started_at_zero(evidence)
+    return outlook if early and outlook.verdict in _FAILS_TO_LEARN and not reading.has_learned(evidence) else None
 
 
 def _under_causes(found: list[Finding]) -> list[Finding]:
@@ -151,7 +168,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     if (found := _worst(certain)) is not None:
         return _reconciled(evidence, found, outlook)
     untrained = next((f.seen for f in causes if f.rule in _UNTRAINED and f.severity != "hint"), None)
-    if evidence.steps:
+    if evidence.steps and outlook is None:
         return _verdict_during(evidence, untrained)
     if outlook is not None and outlook.verdict != CANNOT_TELL:
         assert evidence.rehearsal is not None
@@ -175,6 +192,9 @@ def _reconciled(evidence: Evidence, found: tuple[Verdict, str, None], outlook: O
         return "cannot tell", f"the loss falls, but {found[1]}", None
     if (found[0] == "unstable" and outlook.verdict == TOO_SLOW) or (found[0] == "capped" and outlook.verdict in _FAILS):
         return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
+    overshoots = outlook.multiple is not None and outlook.multiple < SMALL_MULTIPLE
+    if found[0] == "capped" and outlook.verdict == CANNOT_TELL and overshoots:
+        return "cannot tell", f"{sentence(evidence.rehearsal, outlook)}; under a cap: {found[1]}", None
     return found
 
 
@@ -211,7 +231,11 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
 def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
     chance = reading.chance_loss(evidence)
     if chance is None:
-        return "cannot tell", f"{seen} and stays there; what chance costs is not known", None
+        return (
+            "cannot tell",
+            f"{seen} and stays there; the loss of a model that has learned nothing is not known (num_classes=)",
+            None,
+        )
     if recent <= (1 - reading.LEARNED_SHARE) * chance:
         return "has learned", f"{seen} and stays there", None
     return "stalled", f"{seen} and stays there; chance is {chance:.3f}", None
@@ -231,6 +255,10 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     is_early = outlook is not None and outlook.cause == "no_fall" and plateau is not None and steps < 2 * plateau
     if tried is not None and not is_early:
         return "cannot tell", tried, None
+    planned = _planned_steps(evidence)
+    if plateau is not None and planned is not None and PLATEAU_FACTOR * plateau > planned:
+        seen = f"the loss is predicted to leave chance within {plateau:,.0f} steps, give or take a factor 2"
+        return "cannot tell", f"{seen}, and {planned:,} are planned; a longer plan would tell", None
     total = reading.total_budget(probe)
     if total is not None and not BUDGET_LOW <= total <= BUDGET_HIGH:
         return "cannot tell", _outside_the_band(evidence, probe, total, plateau), None
@@ -243,6 +271,13 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
             None,
         )
     return "cannot tell", tried or "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
+
+
+def _planned_steps(evidence: Evidence) -> int | None:
+    """Length of the run, from whoever was told."""
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    known = evidence.rehearsal.planned_steps if evidence.rehearsal is not None else None
+    return known if known is not None else settings.planned_steps if settings is not None else None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
@@ -282,8 +317,8 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
         missing.extend(evidence.probe.notes)
         if evidence.probe.plateau_steps is None:
             missing.append(
-                "steps at chance: known only for plain ReLU nets with zero biases and a budget not above the band, under SGD, "
-                "given the optimizer"
+                "how long the loss stays at chance: predicted only with optimizer= given, under SGD, for ReLU nets without "
+                "normalisation, with zero biases and weights that are not too large"
             )
         if evidence.probe.overfit_loss is None and evidence.rehearsal is None and not evidence.steps:
             add("whether one batch can be memorised", "trainability.probe(..., overfit_steps=100) tries it")

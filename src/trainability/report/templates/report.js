@@ -6,7 +6,7 @@
   const isTouch = matchMedia("(pointer: coarse)").matches;
   const hidden = new Set([...document.querySelectorAll('[data-role][aria-pressed="false"]')].map((button) => button.dataset.role));
   const scales = {};
-  let timeAxis = "epoch", smoothingSteps = 0;
+  let timeAxis = "epoch", smoothingSteps = 0, span = null, isSharing = false;
   const plots = [...document.querySelectorAll(".plot")].map((div) => ({
     div, figure: div.closest("figure"), name: div.closest("figure").id, source: div.nextElementSibling.textContent,
   }));
@@ -107,6 +107,31 @@
     return range ? { [`${name}.range`]: [...range] } : { [`${name}.autorange`]: autorange ?? true };
   }
 
+  /** Show the same span of time in every figure over time; `null` the whole of each. */
+  function showSpan(others) {
+    isSharing = true;
+    const changes = ({ home }) => ({ "xaxis.range": [...(span ?? home["xaxis.range"])] });
+    Promise.all(others.map((plot) => Plotly.relayout(plot.div, changes(plot)))).finally(() => { isSharing = false; });
+  }
+
+  /** Follow the reader who zooms or moves one figure over time. */
+  function follow(plot, change) {
+    if (isSharing || !isTime(plot.div.layout)) return;
+    const from = change["xaxis.range[0]"], range = from === undefined ? change["xaxis.range"] : [from, change["xaxis.range[1]"]];
+    if (!range && !change["xaxis.autorange"]) return;
+    const home = plot.home["xaxis.range"];
+    span = range && !range.every((end, i) => end === home[i]) ? range : null;
+    showSpan(plots.filter((other) => other !== plot && drawn.has(other) && isTime(other.div.layout)));
+  }
+
+  /** Ticks of a log axis of few decades: 1, 2 and 5 times a power of ten, in full, where plotly would write a bare 2 or 5. */
+  function logTicks({ type }, data) {
+    if (type !== "log") return {};
+    const values = data.flatMap(({ y }) => y ?? []).filter((value) => value > 0);
+    const decades = Math.log10(values.reduce((a, b) => Math.max(a, b), 0) / values.reduce((a, b) => Math.min(a, b), Infinity));
+    return decades > 0.5 && decades < 3 ? { dtick: "D2", tickformat: ".4~g" } : {};
+  }
+
   function draw(plot) {
     const { div, figure, name, source } = plot;
     let { data, layout } = themed(source);
@@ -119,6 +144,7 @@
     // Zoom is kept when colours change, not when the scale changes.
     layout.uirevision = "same";
     layout.yaxis.uirevision = scales[name];
+    Object.assign(layout.yaxis, logTicks(layout.yaxis, data));
     layout.dragmode = isTouch ? false : "zoom";
     data = withSmoothing(data);
     if (isTime(layout)) onTimeAxis(data, layout);
@@ -170,6 +196,7 @@
   });
   listen("[data-axis]", "click", (button) => {
     timeAxis = button.dataset.axis;
+    span = null;
     document.querySelectorAll("[data-axis]").forEach((item) => item.setAttribute("aria-pressed", String(item === button)));
     drawAll();
   });
@@ -197,6 +224,8 @@
     if (drawn.has(plot)) return;
     drawn.add(plot);
     draw(plot);
+    plot.div.on("plotly_relayout", (change) => follow(plot, change));
+    if (span && isTime(plot.div.layout)) showSpan([plot]);
     resized.observe(plot.div);
   }
   const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trainability.trials.book import LOG
 from trainability.trials.report.table import HOLDS_WORDS, MET_WORDS, ROLE_WORDS, SEEN_WORDS, expectation_text, row_of
 from trainability.trials.run import Result
 from trainability.trials.scales import DESK_SETS, STAND_INS
@@ -29,6 +30,8 @@ def markdown(results: Sequence[Result], desk: Sequence[Result], full: Sequence[R
     scale = results[0].scale
     lines = [
         "# The book of trials",
+        "",
+        f"{LOG} Every trial is made again here, and each explanation held against what was measured.",
         "",
         f"Made by `{command}` and `trainability trials report --markdown docs/trials.md`, scale **{scale}**, {machine}.",
         "",

@@ -12,7 +12,7 @@ from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.report import page
 from trainability.report.look import LEGEND, Figure, axis, blank_layout
 from trainability.training.record import read_run
-from trainability.trials.book import FURTHER, select
+from trainability.trials.book import FURTHER, LOG, select
 from trainability.trials.report.markdown import counted, markdown, scale_note
 from trainability.trials.report.section import Section, run_command, section_of
 from trainability.trials.report.start import BAND
@@ -144,6 +144,7 @@ def _render(
         scale_note=scale_note(results[0].scale)[0].replace("*", ""),
         machine=machine,
         command=command,
+        log=LOG,
         further=FURTHER,
         num_trials=len(sections),
         num_made=len(made),

@@ -14,6 +14,7 @@ from trainability import faults
 from trainability.doctor.finding import Finding
 from trainability.report.html import REPORT
 from trainability.report.look import Figure
+from trainability.trials.cost import cost_seconds, num_runs
 from trainability.trials.report.curves import (
     COLOURS,
     PLAN_COLOURS,
@@ -112,6 +113,7 @@ class Section:
         faults: bugs of the run, and what each did.
         settings: all of them.
         command: that makes its runs again.
+        cost: how many runs it makes, and what they take where that is known.
         reports: title and address of each run's own page.
         damaged: what could not be read.
     """
@@ -134,6 +136,7 @@ class Section:
     faults: tuple[tuple[str, str], ...]
     settings: tuple[Setting, ...]
     command: str
+    cost: str
     reports: tuple[tuple[str, str], ...]
     damaged: tuple[str, ...]
 
@@ -199,12 +202,19 @@ def section_of(
         faults=tuple((name, faults.FAULTS[name].what) for name in trial.faults),
         settings=tuple(_settings(trial)),
         command=run_command((trial.id,), result.scale, root, standard),
+        cost=_cost(trial, result.scale),
         reports=tuple(
             (_run_name(result, variant, seed), quote(os.path.relpath(folder / REPORT, out.parent)))
             for (variant, seed), folder in result.folders.items()
         ),
         damaged=tuple(damaged),
     )
+
+
+def _cost(trial: Trial, scale: Scale) -> str:
+    number, seconds = num_runs(trial), cost_seconds(trial, scale)
+    what = f"{number} {'probe' if trial.plans else 'run'}{'' if number == 1 else 's'}"
+    return what + ("" if seconds is None else f", about {max(1, round(seconds / 60))} min of one core")
 
 
 def run_command(names: Sequence[str], scale: Scale, root: Path, standard: Path) -> str:

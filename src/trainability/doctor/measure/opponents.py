@@ -1,0 +1,94 @@
+"""Models that are to play against each other: whether the losses of both want the same of the one's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import to_device
+from trainability.doctor.measure.copies import copied, modules, optimizers, used_by, variables_put_back
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+
+_STEPS, _FEWEST = 8, 5
+
+
+class _Watch:
+    """Signs of the gradients that a model's answers to another model's outputs get, by whose optimizer steps then."""
+
+    def __init__(self, models: list[nn.Module], own_optimizers: list[torch.optim.Optimizer]) -> None:
+        self.made: list[tuple[int, Tensor]] = []  # by which model; kept alive, so that an address is one tensor's
+        self.pending: list[tuple[int, int, float]] = []
+        self.judged: dict[tuple[int, int], list[float]] = {}
+        self.asked: dict[tuple[int, int], list[float]] = {}
+        self.handles: list[Any] = []
+        owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
+        for k, model in enumerate(models):
+            self.handles.append(model.register_forward_hook(self._on_call(k)))
+        for optimizer in own_optimizers:
+            held = {owner.get(id(p)) for group in optimizer.param_groups for p in group["params"]}
+            self.handles.append(optimizer.register_step_pre_hook(self._on_step(held)))
+
+    def _on_call(self, k: int) -> Callable[..., None]:
+        def seen(module: nn.Module, args: Any, output: Any) -> None:
+            given = args[0] if args and isinstance(args[0], Tensor) else None
+            if not isinstance(output, Tensor):
+                return
+            maker = next((j for j, made in self.made if given is not None and made.data_ptr() == given.data_ptr()), None)
+            if maker is not None and maker != k and output.requires_grad and output.numel() == len(output):
+                output.register_hook(lambda g, maker=maker: self.pending.append((k, maker, float(g.detach().mean()))))
+            self.made.append((k, output))
+
+        return seen
+
+    def _on_step(self, held: set[int | None]) -> Callable[..., None]:
+        def stepped(optimizer: Any, args: Any, kwargs: Any) -> None:
+            for judge, maker, slope in self.pending:
+                if judge in held and maker not in held:
+                    self.judged.setdefault((judge, maker), []).append(slope)
+                elif maker in held and judge not in held:
+                    self.asked.setdefault((judge, maker), []).append(slope)
+            self.pending.clear()
+
+        return stepped
+
+
+def same_aim(
+    model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]
+) -> tuple[int, int] | None:
+    """Take some steps on copies, and compare what both losses want of the judge's answers to what the other model makes.
+
+    Args:
+        model: a dict, tuple or list of several.
+        optimizer: likewise.
+        step: of (model, optimizer, batch): the loop's whole body.
+        batches: of the training loader.
+
+    Returns:
+        The judge and the maker (places among the models), where the gradients of either loss have one sign at every step; None
+        where they differ, or nothing can be compared.
+    """
+    own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
+    if len(modules(model)) < 2 or any(id(item) in own for item in used_by(step)):
+        return None
+    twins, steppers = copied(model, optimizer)
+    parts = modules(twins)
+    device = next((p.device for part in parts for p in part.parameters()), torch.device("cpu"))
+    watch = _Watch(parts, optimizers(steppers))
+    with randomness_restored(), generators_restored(batches), variables_put_back(step), torch.enable_grad():
+        for batch in islice(batches, _STEPS):
+            watch.made.clear()
+            step(twins, steppers, to_device(batch, device))
+    for handle in watch.handles:
+        handle.remove()
+    for (judge, maker), slopes in watch.judged.items():
+        asked = watch.asked.get((judge, maker), [])
+        if min(len(slopes), len(asked)) < _FEWEST:
+            continue
+        signs = {slope > 0 for slope in (*slopes, *asked)}
+        if len(signs) == 1 and all((*slopes, *asked)):
+            return judge, maker
+    return None

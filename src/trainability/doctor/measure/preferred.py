@@ -1,0 +1,97 @@
+"""What a loss prefers: right answers put in the place of the model's own, and wrong ones."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.tasks import output_form
+
+_SURE = 6.0  # a logit: its probability is 0.998
+_MARGIN = 0.1
+
+
+def prefers_wrong(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass
+) -> tuple[float, float] | None:
+    """Ask the loss what it makes of right, of undecided and of wrong answers.
+
+    Args:
+        model: returns one tensor, and is called once.
+        batch: one input and one target, a class, yes or no (0 or 1), or a number for each output.
+        forward: of (model, batch), the loss.
+        seen: the same pass with the model's own answers.
+
+    Returns:
+        The losses of right and of wrong answers, where right ones cost more than undecided ones, and those more than wrong
+        ones, each by a tenth of the whole range; else None.
+    """
+    output, targets = seen.output, [t for _, t in seen.batch if not any(t is given for given in seen.inputs)]
+    if output is None or len(seen.returned) != 1 or len(targets) != 1 or len(seen.batch) != 2 or not output.is_floating_point():
+        return None
+    form = output_form(output)
+    for right, wrong in _answers(output.detach(), targets[0]):
+        undecided = (right + wrong) / 2
+        dim = None if targets[0].is_floating_point() else _dim_of_classes(output, targets[0])
+        shaped = [_shaped(answer, form, dim) for answer in (right, undecided, wrong)]
+        losses = [_loss_of(model, batch, forward, answer) for answer in shaped]
+        if any(loss is None for loss in losses):
+            continue
+        best, middle, worst = (float(loss) for loss in losses if loss is not None)
+        if min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3:
+            return best, worst
+    return None
+
+
+def _loss_of(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: Tensor) -> float | None:
+    calls = []
+
+    def replaced(module: nn.Module, args: Any, output: Any) -> Any:
+        calls.append(isinstance(output, Tensor) and output.shape == answer.shape)
+        return answer if calls[-1] else output
+
+    handle = model.register_forward_hook(replaced)
+    try:
+        with torch.no_grad():
+            loss = float(forward(model, batch).sum())
+    finally:
+        handle.remove()
+    return loss if calls == [True] and loss == loss and abs(loss) != float("inf") else None
+
+
+def _dim_of_classes(output: Tensor, target: Tensor) -> int:
+    return 1 if output.dim() == 2 or tuple(target.shape) == (output.shape[0], *output.shape[2:]) else -1
+
+
+def _answers(output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Right and wrong answers as logits, or as values."""
+    if not target.is_floating_point() and target.dtype != torch.bool and output.dim() >= 2:
+        dim = _dim_of_classes(output, target)
+        classes = output.shape[dim]
+        rows = tuple(output.movedim(dim, -1).shape[:-1])
+        if tuple(target.shape) == rows and classes > 1 and int(target.max()) < classes:
+            known = target.clamp(min=0).long()
+            right, wrong = (F.one_hot(c, classes).to(output.dtype) for c in (known, (known + 1) % classes))
+            yield tuple(_SURE * (2 * x - 1).movedim(-1, dim) for x in (right, wrong))  # type: ignore[misc]
+        return
+    if target.numel() != output.numel() or target.squeeze().shape != output.squeeze().shape:
+        return
+    y = target.to(output.dtype).reshape(output.shape)
+    if float(y.max() - y.min()) == 0:
+        return
+    if bool(((y == 0) | (y == 1)).all()):
+        yield _SURE * (2 * y - 1), _SURE * (1 - 2 * y)
+    else:
+        yield y, 2 * y.mean(dim=0, keepdim=True) - y
+
+
+def _shaped(answer: Tensor, form: str, dim: int | None) -> Tensor:
+    """In the form of the model's own outputs; `dim` is that of the classes, None for marks and values."""
+    if form == "log_probabilities":
+        return F.logsigmoid(answer) if dim is None else torch.log_softmax(answer, dim=dim)
+    if form == "probabilities":
+        return answer.sigmoid() if dim is None else torch.softmax(answer, dim=dim)
+    return answer.tanh() if form == "tanh" else answer

@@ -1,0 +1,200 @@
+"""Whether targets have to do with their inputs at all: inputs beside their own targets, against inputs beside shuffled ones."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.audit_results import Relation
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+
+FEWEST_EXAMPLES = 100
+_MOST_EXAMPLES = 600
+_FEWEST_WORDS = 5  # of an example that is nothing but names: what two or three of them mean together is not seen one by one
+_FEWEST_NAMES, _MANY_NAMES = 8, 64
+_SURE = 8.0  # standard deviations
+_MOST_VALUES = 40_000_000
+_SHUFFLES = 99
+_FEW_COLUMNS, _NEIGHBOURS = 16, 3
+_MOST_COLUMNS = 256
+_MOST_CLASSES = 64
+_MOST_PLACES = 4096  # of one-hot words: places times words
+
+
+def read_relation(batches: Iterable[Any]) -> Relation | None:
+    """Compare inputs and targets of a loader's first examples.
+
+    Args:
+        batches: of the training loader. What is compared is in its first batch: two tensors, input and target, or several, of
+            which one is floating-point and has two dimensions or more, and one holds an integer per example.
+
+    Returns:
+        The comparison; None where batches hold something else, or too few examples.
+    """
+    pairs: list[tuple[Tensor, Tensor]] = []
+    with randomness_restored(), generators_restored(batches):
+        for batch in batches:
+            found = _pair(batch)
+            if found is None:
+                return None
+            pairs.append(found)
+            wanted = min(_MOST_EXAMPLES, _MOST_VALUES // max(found[0][0].numel(), 1))
+            if wanted < FEWEST_EXAMPLES:  # images so large that as many do not fit
+                return None
+            if sum(len(target) for _, target in pairs) >= wanted:
+                break
+    if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
+        return None
+    return relation(torch.cat([x for x, _ in pairs])[:_MOST_EXAMPLES], torch.cat([y for _, y in pairs])[:_MOST_EXAMPLES])
+
+
+def _pair(batch: Any) -> tuple[Tensor, Tensor] | None:
+    found = [tensor.detach().cpu() for _, tensor in tensors(batch)]
+    if len(found) < 2 or any(t.dim() == 0 or len(t) != len(found[0]) or t.is_complex() for t in found):
+        return None
+    if len(found) == 2:
+        return (found[0], found[1]) if found[0].dim() > 1 else None
+    wide = [t for t in found if t.is_floating_point() and t.dim() > 1]
+    classes = [t for t in found if t.dim() == 1 and not t.is_floating_point() and t.dtype != torch.bool]
+    return (wide[0], classes[0]) if len(wide) == len(classes) == 1 else None
+
+
+def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
+    """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
+
+    Each is computed on several views of the inputs (values, word counts, words by place, spectra) and compared with the same
+    under 99 shuffles of the targets; so is how far neighbours agree, and examples of one category.
+
+    Args:
+        inputs: (examples, ...).
+        targets: (examples, ...).
+
+    Returns:
+        How many standard deviations of the shuffled ones the strongest lies above their mean; None with fewer than 100
+        examples, where inputs or targets do not vary, and where an example is a few names (a user and a film).
+
+    Source: Székely, Rizzo and Bakirov, Measuring and Testing Dependence by Correlation of Distances, 2007.
+    """
+    names_alone = not inputs.is_floating_point() and inputs[0].numel() < _FEWEST_WORDS
+    if len(inputs) < FEWEST_EXAMPLES or inputs.dim() < 2 or names_alone:
+        return None
+    answers = _standardised(_columns_of_targets(targets))
+    views = [view for view in map(_standardised, _views(inputs)) if view.shape[1]]
+    if not answers.shape[1] or not views:
+        return None
+    rng = torch.Generator().manual_seed(0)
+    orders = [torch.randperm(len(inputs), generator=rng) for _ in range(_SHUFFLES)]
+    apart, agree = _centred_distances(answers), answers @ answers.T
+    scores = []
+    for view in views:
+        distances = _centred_distances(view)
+        scores.append(_score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)]))
+        bent = torch.cat([view, _standardised(view.square())], dim=1)
+        scores.append(_score([float((bent.T @ answers[o]).abs().max()) for o in (slice(None), *orders)]))
+        if view.shape[1] <= _FEW_COLUMNS:  # what varies fast over a few columns is alike in neighbours alone
+            near = torch.cdist(view, view).fill_diagonal_(torch.inf).topk(_NEIGHBOURS, largest=False).indices
+            scores.append(_score([float((agree[o][:, o].gather(1, near)).sum()) for o in (slice(None), *orders)]))
+    if (alike := _alike_by_name(inputs)) is not None:
+        scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
+    return Relation(num_examples=len(inputs), z=max(scores), categories=_categories(inputs, answers, apart, orders))
+
+
+def _categories(inputs: Tensor, answers: Tensor, apart: Tensor, orders: list[Tensor]) -> tuple[int, ...]:
+    if inputs.dim() != 2 or not inputs.is_floating_point():
+        return ()
+    found, agree = [], answers @ answers.T
+    for place, column in enumerate(inputs.double().T[:_MOST_CLASSES]):
+        kinds = len(column.unique())
+        if not bool((column == column.round()).all()) or not _MANY_NAMES <= kinds < len(column):
+            continue
+        equal = (column[:, None] == column[None]).float().fill_diagonal_(0.0)
+        by_name = _score([float((equal * agree[o][:, o]).sum()) for o in (slice(None), *orders)])
+        distances = _centred_distances(_standardised(column[:, None].float()))
+        by_size = _score([float((distances * apart[o][:, o]).sum()) for o in (slice(None), *orders)])
+        if by_name > max(_SURE, 2 * by_size):
+            found.append(place)
+    return tuple(found)
+
+
+def _score(values: list[float]) -> float:
+    shuffled = torch.tensor(values[1:], dtype=torch.double)
+    return (values[0] - float(shuffled.mean())) / max(float(shuffled.std()), 1e-12)
+
+
+def _views(inputs: Tensor) -> list[Tensor]:
+    if not inputs.is_floating_point() and inputs.dim() == 2 and inputs.dtype != torch.bool and inputs.shape[1] > 1:
+        return _views_of_words(inputs)
+    x = inputs.float().nan_to_num(0.0, 0.0, 0.0)
+    if x.dim() == 4 and min(x.shape[-2:]) > 1:
+        spectrum = torch.fft.rfft2(x - x.mean(dim=(2, 3), keepdim=True)).abs()
+        pooled = nn.functional.adaptive_avg_pool2d(x, (min(8, x.shape[2]), min(8, x.shape[3])))
+        views = [pooled, nn.functional.adaptive_avg_pool2d(spectrum, (min(8, x.shape[2]), min(5, spectrum.shape[3])))]
+    elif x.dim() >= 3 and x.shape[1] >= 8:
+        views = [x, torch.fft.rfft(x - x.mean(dim=1, keepdim=True), dim=1).abs()]
+    elif x.shape[-1] >= 16:
+        views = [x, torch.fft.rfft(x - x.mean(dim=-1, keepdim=True), dim=-1).abs()]
+    else:
+        views = [x]
+    return [torch.cat([narrow, _sizes(x)], dim=1) for narrow in (_narrowed(view.flatten(1)) for view in views)]
+
+
+def _sizes(x: Tensor) -> Tensor:
+    """What is left of an example where places do not matter."""
+    flat = x.flatten(1)
+    return torch.stack([flat.mean(dim=1), flat.std(dim=1, correction=0), flat.amax(dim=1), flat.amin(dim=1)], dim=1)
+
+
+def _alike_by_name(inputs: Tensor) -> Tensor | None:
+    """How many whole-numbered columns two examples agree in: categories say by being equal, not by being large."""
+    if inputs.dim() != 2:
+        return None
+    columns = [
+        c for c in inputs.double().T[:_MOST_CLASSES] if bool((c == c.round()).all()) and len(c.unique()) >= _FEWEST_NAMES
+    ]
+    if not columns:
+        return None
+    alike = sum((c[:, None] == c[None]).float() for c in columns)
+    assert isinstance(alike, Tensor)
+    return alike.fill_diagonal_(0.0)
+
+
+def _views_of_words(words: Tensor) -> list[Tensor]:
+    whole = words.long() - int(words.min())
+    buckets = whole.remainder(_MOST_COLUMNS)
+    counts = torch.zeros(len(words), _MOST_COLUMNS).scatter_add_(1, buckets, torch.ones_like(buckets, dtype=torch.float))
+    views = [torch.cat([counts, counts.square().sum(dim=1, keepdim=True)], dim=1), _narrowed(whole.float())]
+    kinds = int(whole.max()) + 1
+    if kinds * words.shape[1] <= _MOST_PLACES:
+        views.append(nn.functional.one_hot(whole, kinds).float().flatten(1))
+    return views
+
+
+def _columns_of_targets(targets: Tensor) -> Tensor:
+    if not targets.is_floating_point() and targets[0].numel() == 1:
+        kinds = torch.unique(targets, return_inverse=True)[1].reshape(len(targets))
+        return nn.functional.one_hot(kinds.remainder(_MOST_CLASSES), min(int(kinds.max()) + 1, _MOST_CLASSES)).float()
+    if not targets.is_floating_point() and targets.dim() == 2 and targets.dtype != torch.bool:
+        return _views_of_words(targets)[0]
+    y = targets.float().nan_to_num(0.0, 0.0, 0.0)
+    if y.dim() >= 3 and min(y.shape[-2:]) > 4:
+        y = nn.functional.adaptive_avg_pool2d(y, 4)
+    return _narrowed(y.reshape(len(y), -1), _MOST_CLASSES)
+
+
+def _narrowed(flat: Tensor, columns: int = _MOST_COLUMNS) -> Tensor:
+    return flat if flat.shape[1] <= columns else nn.functional.adaptive_avg_pool1d(flat[:, None], columns)[:, 0]
+
+
+def _standardised(columns: Tensor) -> Tensor:
+    spread = columns.std(dim=0, correction=0)
+    kept = spread > 1e-6 * columns.abs().amax(dim=0).clamp(min=1e-12)
+    columns = columns[:, kept]
+    return (columns - columns.mean(dim=0)) / spread[kept]
+
+
+def _centred_distances(columns: Tensor) -> Tensor:
+    distances = torch.cdist(columns, columns)
+    means = distances.mean(dim=0)
+    return distances - means[:, None] - means[None, :] + means.mean()

@@ -1,0 +1,86 @@
+"""An outlook in words: one sentence with its numbers."""
+
+import math
+
+from trainability.doctor.other_rates import larger, looks_ahead, smaller, trained_share, typical_multiple
+from trainability.doctor.outlook import Outlook
+from trainability.doctor.outlook_limits import CANNOT_TELL, TOO_SLOW, UNSTABLE
+from trainability.doctor.rehearsed import Rehearsal
+
+
+def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
+    """Why, in one sentence with its numbers."""
+    steps = len(rehearsal.steps)
+    losses = [seen.loss for seen in rehearsal.reference if math.isfinite(seen.loss)]
+    parts = [f"{steps} rehearsed steps"]
+    if losses:
+        parts.append(f"took the loss on a fixed batch from {losses[0]:.4g} to {losses[-1]:.4g}")
+    if rehearsal.task.chance is not None:
+        parts.append(f"(chance {rehearsal.task.chance:.4g})")
+    said = " ".join(parts) + (_of_other_rates(rehearsal, outlook.cause) or _BECAUSE.get(outlook.cause, ""))
+    planned = f", {rehearsal.planned_steps:,} are planned" if rehearsal.planned_steps else ""
+    if outlook.verdict == TOO_SLOW and outlook.steps_needed is not None:
+        said += f"; about {outlook.steps_needed:,.0f} steps are needed{planned}"
+    elif outlook.verdict == TOO_SLOW and (steps := _at_this_pace(rehearsal, outlook)) is not None:
+        said += f"; at this pace it takes about {steps:,.0f} steps{planned}"
+    elif outlook.verdict == TOO_SLOW and outlook.cause == "pace" and outlook.multiple is not None:
+        said += f"; the loss keeps falling along {outlook.multiple:,.0f} times each step"
+    elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
+        said += f"; a step {outlook.multiple:.2g} times as long would raise the loss"
+    return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
+
+
+def _at_this_pace(rehearsal: Rehearsal, outlook: Outlook) -> float | None:
+    """Steps to a quarter of the way on a straight line, to one digit: no prediction, since a pace changes."""
+    if outlook.projected is None or outlook.share is None or rehearsal.planned_steps is None:
+        return None
+    last = rehearsal.reference[-1].step
+    rise, ahead = outlook.projected - outlook.share, rehearsal.planned_steps - last
+    if rise <= 0 or ahead <= 0:
+        return None
+    return float(f"{last + (trained_share(rehearsal.task) - outlook.share) * ahead / rise:.1g}")
+
+
+def _of_other_rates(rehearsal: Rehearsal, cause: str) -> str | None:
+    """What they did, where they decided."""
+    if cause not in ("forecast", "larger_rate", "smaller_rate", "no_rate") or not rehearsal.other_rates:
+        return None
+    scales, multiple = [rate.scale for rate in rehearsal.other_rates], typical_multiple(rehearsal) or 0.0
+    if cause == "no_rate":
+        return f"; at {min(scales):g} to {max(scales):g} times its learning rate it does no better"
+    ahead, _ = looks_ahead(rehearsal, multiple)
+    of = {"forecast": [ahead] if ahead else [], "larger_rate": larger(rehearsal, multiple), "smaller_rate": smaller(rehearsal)}
+    asked = [trial.scale for trial in of[cause]]
+    rates = [rate for rate in rehearsal.other_rates if rate.scale in asked]
+    if not rates:
+        return None
+    best = min(rates, key=lambda rate: rate.reference[-1].loss)
+    seen = f"{best.reference[-1].step} steps at {best.scale:g} times the learning rate end at {best.reference[-1].loss:.4g}"
+    return f"; {seen}" + (", as the plan will" if cause == "forecast" and looks_ahead(rehearsal, multiple)[1] else "")
+
+
+_LONGER_RUN = "a longer run"
+_WOULD_TELL = {
+    "no_steps": "a rehearsal",
+    "no_loss": "a reference loss",
+    "warms_up": "a rehearsal beyond the warm-up",
+    "opposed": "a measure of what the models make, during the run,",
+    "chance_unknown": "a recognised loss and its targets",
+}
+_BECAUSE = {
+    "not_finite": ", where it is not finite",
+    "collapsed": "; the outputs no longer depend on the input",
+    "constant": "; the outputs do not depend on the input",
+    "no_update": "; no update was made",
+    "uphill": "; the steps go uphill",
+    "warms_up": "; the learning rate still rises, so its pace is not known",
+    "at_start": "; the weights know the task already",
+    "near_the_plan": "; whether the planned steps suffice is open",
+    "chance_unknown": "; the loss of a model that has learned nothing is not known",
+    "opposed": "; models with losses against each other are not judged by a loss: gradients, updates, how far weights go and"
+    " whether everything is finite were checked",
+    "gone": "; the weights are many times their size from where they began, and the loss many times what it was",
+    "nowhere": "; in the whole plan no model's weights will go as far as 3 % of their size",
+    "restless": "; it swings too much to promise that it keeps what it learns",
+    "not_kept": "; at some learning rate it learns and loses it again, so it is not dead",
+}

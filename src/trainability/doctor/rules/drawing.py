@@ -1,0 +1,33 @@
+"""Remedies for weights that start wrong: what to draw, by the activation functions that follow. No rule."""
+
+from collections import Counter
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.layer_stats import LayerStats
+
+_SIGMOIDS = {"sigmoid": "Sigmoid", "hardsigmoid": "Hardsigmoid"}
+
+
+def drawn_for_signal(evidence: Evidence, layers: tuple[LayerStats, ...]) -> str:
+    """Propose weights that hand signal and gradient through the layers, and the activation too where none can.
+
+    A sigmoid's slope is 1/4 at most, so that no scale of the weights carries a gradient through many of them.
+
+    Args:
+        evidence: whose probe is asked where `layers` name no activation.
+        layers: that the finding speaks of.
+    """
+    known = layers if any(s.activation for s in layers) else evidence.probe.layers if evidence.probe is not None else layers
+    hidden = Counter(s.activation for s in known if s.activation)
+    usual = hidden.most_common(1)[0][0] if hidden else "relu"
+    if usual in _SIGMOIDS:
+        last = [s.name for s in known if s.activation == usual]
+        swap = f"torch.nn.ReLU() in place of torch.nn.{_SIGMOIDS[usual]}() behind {_listed(last)}"
+        return f"{swap}, and torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer"
+    if usual == "tanh":
+        return "torch.nn.init.xavier_normal_(layer.weight, gain=5 / 3) and zero biases in every layer"
+    return "torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer; or normalisation between them"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (" and the others" if len(names) > 4 else "")

@@ -1,0 +1,47 @@
+"""Remedies for functions whose result or gradient is not finite. No rule."""
+
+import re
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.rules.smaller_steps import smaller_steps
+
+# What keeps a function finite, by its name; where it is "mean", nothing was selected to take the mean of.
+_KEPT_FINITE = {
+    "sqrt": "add 1e-8 under the square root, whose slope at 0 is infinite",
+    "log": "log(x.clamp(min=1e-8)) in place of log(x)",
+    "div": "add 1e-8 to what is divided by",
+    "reciprocal": "add 1e-8 to what is divided by",
+    "rsqrt": "add 1e-8 under the square root",
+    "pow": "x.clamp(min=1e-8) under the power",
+    "exp": "exp(x.clamp(max=50)) in place of exp(x)",
+    "std": "add 1e-8 to the variance, and take its root: equal values have no slope",
+    "var": "unbiased=False: the variance of one value is 0 / 0",
+    "mean": "leave out the mean where nothing is selected: if mask.any()",
+    "nll_loss_forward": "leave out batches without a target: all of these are ignore_index",
+    "nll_loss2d_forward": "leave out batches without a target: all of these are ignore_index",
+    "softmax": "leave each query a key that is not masked: softmax of -inf alone is NaN",
+    "log_softmax": "leave each row a class that is not masked: log_softmax of -inf alone is NaN",
+}
+
+
+def kept_finite(evidence: Evidence, *, by_itself: bool = False) -> str | None:
+    """What to change at the function that was found; None where none was, or only steps that are too large bring it there.
+
+    Args:
+        evidence: with the rehearsal.
+        by_itself: the loss or its gradient was not finite without a large step before it.
+    """
+    found = evidence.rehearsal.nonfinite if evidence.rehearsal is not None else None
+    kept = _KEPT_FINITE.get(re.sub(r"(2|10|1p)$", "", found.function)) if found is not None else None
+    if found is None or kept is None or not (by_itself or found.step == 1):
+        return None
+    return kept + (f" ({found.place})" if found.place else "")
+
+
+def made_finite(evidence: Evidence, by_itself: bool) -> str:
+    """What to change: at the function that was found, else the steps, unless these were not to blame."""
+    if (kept := kept_finite(evidence, by_itself=by_itself)) is not None:
+        return kept
+    if by_itself:
+        return "look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
+    return "start again, and " + smaller_steps(evidence)

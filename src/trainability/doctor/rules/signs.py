@@ -1,0 +1,196 @@
+"""The sign of the loss: whether it is lowest where the answers are best."""
+
+import math
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts, Pulls
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.outlook import goes_uphill
+from trainability.doctor.rules.rule import rule
+
+FURTHER_APART = 4.0  # standard errors
+_NOTHING_LEARNED = (
+    "plateau",
+    "constant_output",
+    "loss_at_start",
+    "cannot_overfit",
+    "slow_start",
+    "vanishing_gradient",
+    "update_ratio",
+    "prediction_collapse",
+)
+
+
+@rule(
+    severities=("error", "warning"),
+    verdict="broken loss",
+    explains=(*_NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient", "loss_below_floor", "constant_as_good"),
+)
+def wrong_sign(evidence: Evidence) -> list[Finding]:
+    """The loss has no floor: it falls as the answers get worse, or without end.
+
+    Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
+        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
+        whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
+        answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
+        loss is below zero and a hundred times as large as at first, and falls ever faster. Code `together`: the losses of
+        two models that play against each other want the same of what the one says to what the other makes. A warning with code
+        `pairs`: the
+        loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors.
+    Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
+        of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
+        Examples of one kind are nearer to each other than others are, already as inputs.
+    What fools it: gradient ascent on purpose, such as an adversarial example or an adversary's loss; pairs that were chosen to
+        be hard, the like ones far apart and the unlike ones close.
+    Fix: remove the minus sign; or put log_softmax before `nll_loss`, or use `cross_entropy`.
+    Source: PyTorch, `torch.nn.NLLLoss`; own check of the sign.
+    """
+    facts = evidence.facts or Facts()
+    raw = facts.task_loss == "nll_loss" and facts.task_form in ("probabilities", "values", "nonnegative", "tanh")
+    if facts.negated_task is None and not raw:
+        return (
+            _against_answers(facts) or _uphill(evidence) or _endless(evidence) or _with_one_aim(facts) or _against_pairs(facts)
+        )
+    words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.nll" if raw else "wrong_sign",
+            severity="error",
+            seen=f"nll_loss is given {words}; it takes log-probabilities"
+            if raw
+            else f"the loss is minus the {facts.negated_task} of output and target",
+            measurements=(Measurement(name="loss", value=facts.loss or 0.0, threshold=0.0),),
+            cause="log_softmax is missing before nll_loss" if raw else "the sign of the loss is wrong",
+            remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place"
+            if raw
+            else "remove the minus sign",
+            source="PyTorch, torch.nn.NLLLoss" if raw else "own",
+        )
+    ]
+
+
+def _against_answers(facts: Facts) -> list[Finding]:
+    """Right answers cost more than wrong ones."""
+    if facts.prefers_wrong is None:
+        return []
+    right, wrong = facts.prefers_wrong
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.answers",
+            severity="error",
+            seen=f"right answers cost {right:.3g}, wrong ones {wrong:.3g}: minimising this loss makes answers worse",
+            measurements=(
+                Measurement(name="loss of right answers", value=right, threshold=wrong),
+                Measurement(name="loss of wrong answers", value=wrong),
+            ),
+            cause="the sign of the loss is wrong, or a score that is best when large is minimised",
+            remedy="minimise minus the score, or 1 - score (a Dice coefficient, a similarity, a log-likelihood)",
+            source="own; right and wrong answers put in the place of the model's",
+        )
+    ]
+
+
+def _endless(evidence: Evidence) -> list[Finding]:
+    """A loss that goes far below zero, faster and faster: some part of it has no floor."""
+    rehearsal = evidence.rehearsal
+    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None and not rehearsal.opposed else []
+    run = [s.loss for s in evidence.steps]
+    for losses in (tried, [*run[:1], *(sum(run[i : i + 20]) / 20 for i in range(1, len(run) - 19, 20))]):
+        if len(losses) < 8 or not all(map(math.isfinite, losses)):
+            continue
+        first, before, last = losses[0], losses[len(losses) // 2], losses[-1]
+        if last < -100 * (abs(first) + 1) and last < 3 * before < 0:
+            return [
+                Finding(
+                    rule="wrong_sign",
+                    code="wrong_sign.endless",
+                    severity="error",
+                    seen=f"the loss falls from {first:.3g} to {last:.3g}, faster and faster: nothing limits it from below",
+                    measurements=(
+                        Measurement(name="loss at the end", value=last, threshold=-100 * (abs(first) + 1)),
+                        Measurement(name="loss half-way", value=before),
+                    ),
+                    cause="a term of the loss has the wrong sign, and grows without end",
+                    remedy="look at the sign of each term of the loss: each is to be lowest where the answer is best",
+                    source="own",
+                )
+            ]
+    return []
+
+
+def _with_one_aim(facts: Facts) -> list[Finding]:
+    """A generator that is trained to be found out."""
+    if not facts.same_aim:
+        return []
+    judge, maker = facts.same_aim
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.together",
+            severity="error",
+            seen=f"the loss of {maker} wants the same answers of {judge} to what {maker} makes as the loss of {judge} does",
+            measurements=(Measurement(name="losses of two that agree", value=2.0, threshold=1.0),),
+            cause=f"the target or the sign in the loss of {maker} is that of {judge}'s loss: nothing is played against",
+            remedy=f"in the loss of {maker} the opposite target for what it makes (ones, where {judge} is given zeros)",
+            source="Goodfellow et al., Generative Adversarial Nets, 2014; signs of gradients compared over eight steps",
+        )
+    ]
+
+
+def _seen_of_pairs(pulls: Pulls) -> str:
+    if pulls.num_pulled < pulls.num_pushed / 10:
+        return (
+            f"the loss pushes {pulls.num_pushed} pairs apart and pulls {pulls.num_pulled} together; inputs of the former are "
+            f"{pulls.apart_pushed:.2f} apart, those of any two examples {pulls.apart_pulled:.2f}"
+        )
+    return (
+        f"the {pulls.num_pulled} pairs that the loss pulls together have inputs {pulls.apart_pulled:.2f} apart, the "
+        f"{pulls.num_pushed} that it pushes apart {pulls.apart_pushed:.2f}"
+    )
+
+
+def _against_pairs(facts: Facts) -> list[Finding]:
+    """A loss of pairs that takes the like for the unlike."""
+    pulls = facts.pulls
+    if pulls is None or pulls.z < FURTHER_APART:
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.pairs",
+            severity="warning",
+            seen=_seen_of_pairs(pulls),
+            measurements=(
+                Measurement(name="difference", value=pulls.z, unit="standard errors", threshold=FURTHER_APART),
+                Measurement(name="distance of the pairs pulled together", value=pulls.apart_pulled),
+                Measurement(name="distance of the pairs pushed apart", value=pulls.apart_pushed),
+            ),
+            cause="like and unlike pairs are exchanged: in the labels, in the order of the arguments, or by a sign",
+            remedy="exchange positive and negative examples in the call of the loss, or 1 - label for the label",
+            source="own; read off the gradient between the embeddings",
+        )
+    ]
+
+
+def _uphill(evidence: Evidence) -> list[Finding]:
+    """Updates along which the loss rises from the first bit on: what goes backward is minus the loss that is logged."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not goes_uphill(rehearsal):
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.uphill",
+            severity="error",
+            seen=f"along each of {len(rehearsal.critical)} updates that were followed the loss rises at every length",
+            measurements=(
+                Measurement(name="updates that go uphill", value=float(len(rehearsal.critical)), threshold=1.0),
+                Measurement(name="loss after the rehearsal", value=rehearsal.reference[-1].loss),
+            ),
+            cause="the gradient is that of minus the loss",
+            remedy="call backward() on the loss itself, without a minus sign, and minimise it (maximize=False)",
+            source="own; followed in the rehearsal",
+        )
+    ]

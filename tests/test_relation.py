@@ -1,0 +1,117 @@
+"""Whether targets have to do with inputs: data of many kinds, each beside its own targets and beside those of others."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.audit_results import Relation
+from trainability.doctor.evidence import Evaluation
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.relation import read_relation, relation
+from trainability.doctor.rules.data import RELATED
+
+N = 400
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def whole(high: int, *shape: int) -> Tensor:
+    return torch.randint(high, shape, generator=torch.Generator().manual_seed(2))
+
+
+def exclusive_or() -> tuple[Tensor, Tensor]:
+    bits = whole(2, N, 6)
+    return 2.0 * bits - 1, bits[:, :2].sum(dim=1) % 2
+
+
+def frequencies() -> tuple[Tensor, Tensor]:
+    time, kind, phase = torch.arange(64) / 10, whole(4, N), 6.3 * torch.rand(N, 1, generator=torch.Generator().manual_seed(3))
+    return (torch.sin(time * (2 + kind[:, None]) + phase) + 0.5 * drawn(N, 64))[:, :, None], kind
+
+
+def shapes_anywhere() -> tuple[Tensor, Tensor]:
+    images, kind, place = 0.5 * drawn(N, 1, 16, 16), whole(2, N), whole(10, N, 2).tolist()
+    for image, cross, (i, j) in zip(images, kind.tolist(), place, strict=True):
+        if cross:
+            image[0, i : i + 5, j + 2] += 3.3
+            image[0, i + 2, j : j + 5] += 3.3
+        else:
+            image[0, i : i + 5, j : j + 5] += 1.5
+    return images, kind
+
+
+def masks() -> tuple[Tensor, Tensor]:
+    masks = (torch.nn.functional.interpolate(drawn(N, 1, 4, 4), scale_factor=4) > 0).float()
+    return masks + 0.7 * drawn(N, 1, 16, 16), masks
+
+
+def first_word() -> tuple[Tensor, Tensor]:
+    words = whole(10, N, 20)
+    return words, words[:, 0] % 2
+
+
+def categories() -> tuple[Tensor, Tensor]:
+    number = whole(100, N)
+    return torch.cat([number[:, None].float(), drawn(N, 5)], dim=1), drawn(100, 1)[number]
+
+
+KINDS = {
+    "an exclusive or": exclusive_or,
+    "numbers, one each": lambda: (drawn(N, 6), drawn(N, 6)[:, 0].sin()),
+    "a fast wave of two coordinates": lambda: (whole(64, N, 2) / 64, torch.sin(whole(64, N, 2) / 4).prod(dim=1)),
+    "a product": lambda: (drawn(N, 6), drawn(N, 6)[:, :2].prod(dim=1, keepdim=True)),
+    "a frequency in any phase": frequencies,
+    "a shape anywhere": shapes_anywhere,
+    "masks": masks,
+    "the first word": first_word,
+    "words sorted": lambda: (whole(10, N, 8), whole(10, N, 8).sort(dim=1)[0]),
+    "a category": categories,
+}
+
+
+def compared(x: Tensor, y: Tensor) -> Relation:
+    found = relation(x, y)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_own_targets_are_told_from_those_of_others(name):
+    x, y = KINDS[name]()
+    others = y[torch.randperm(N, generator=torch.Generator().manual_seed(4))]
+    assert compared(x, y).z > 2 * RELATED
+    assert compared(x, others).z < RELATED
+
+
+def test_a_category_says_by_being_equal_and_a_quantity_by_being_large():
+    x, y = categories()
+    assert compared(x, y).categories == (0,)
+    assert compared(x, 0.01 * x[:, :1]).categories == ()
+    evidence = Evidence(relation=compared(x, y), facts=Facts())
+    assert [f.code for f in diagnose(evidence).findings] == ["numbers_for_words.column"]
+    looked_up = Evidence(relation=compared(x, y), facts=Facts(looks_up=True))
+    assert diagnose(looked_up).findings == ()
+
+
+def test_what_cannot_be_compared_is_left_alone():
+    assert relation(drawn(99, 4), whole(2, 99)) is None  # too few
+    assert relation(whole(50, N, 2), drawn(N, 1)) is None  # a user and a film
+    assert relation(drawn(N, 4), torch.ones(N, 1)) is None  # one target
+    images, labels = drawn(N, 4), whole(2, N)
+    assert read_relation([images.split(50), labels.split(50)]) is None
+    couples = [(images[:200], images[200:], labels[:200].float())]
+    assert read_relation(couples) is None  # which of the two, is not known
+    graph = [(images, (images[:, 0] > 0).long(), labels > 0)]
+    assert read_relation(graph) == Relation(num_examples=N, z=compared(images, graph[0][1]).z)
+
+
+def test_what_carries_over_to_validation_is_related():
+    found = Evidence(relation=Relation(num_examples=N, z=0.0))
+    assert [f.code for f in diagnose(found).findings] == ["shuffled_labels.unrelated"]
+    fields = {"step": 100, "split": "validation", "num_examples": 400, "largest_label_fraction": 0.5}
+    for error, silent in ((0.40, True), (0.45, False)):
+        seen = found.merge(Evidence(evaluations=(Evaluation(**fields, counted_error=error, top1_error=error),)))
+        assert ("shuffled_labels.unrelated" not in [f.code for f in diagnose(seen).findings]) is silent

@@ -1,0 +1,218 @@
+"""Losses that are lowest where the answers are worst, beside the same losses the right way round."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from rule_examples import fact, rehearsed
+from small_programs import batches, digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability.checking.certain import facts_of
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.evidence import StepRecord
+from trainability.doctor.measure.opponents import same_aim
+from trainability.doctor.rehearsed import Observation
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def flat() -> tuple[Tensor, Tensor]:
+    x, y = digits()
+    return x.flatten(1), y
+
+
+def codes(evidence: Evidence) -> list[str]:
+    diagnosis = diagnose(evidence)
+    assert not any("itself failed" in line for line in diagnosis.not_checked), diagnosis.not_checked
+    return [finding.code for finding in diagnosis.findings if finding.severity != "hint"]
+
+
+def dice(output: Tensor, target: Tensor) -> Tensor:
+    p = output.sigmoid()
+    return (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
+
+
+def likelihood(output: Tensor, target: Tensor) -> Tensor:
+    """Mean log-likelihood of probabilities, which is to be large."""
+    return (target * output.log() + (1 - target) * (1 - output).log()).mean()
+
+
+def hit(output: Tensor, target: Tensor) -> Tensor:
+    """Probability of the right class."""
+    return output.softmax(dim=1).gather(1, target[:, None]).mean()
+
+
+def cosine(output: Tensor, target: Tensor) -> Tensor:
+    return F.cosine_similarity(output, target, dim=1).mean()
+
+
+def focal(output: Tensor, target: Tensor) -> Tensor:
+    each = F.cross_entropy(output, target, reduction="none")
+    return ((1 - (-each).exp()).square() * each).mean()
+
+
+# Scores that are best when large; as losses they are wrong, and minus them right.
+SCORES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
+    "a Dice coefficient": (dice, "marks", nn.Identity),
+    "a log-likelihood": (likelihood, "marks", nn.Sigmoid),
+    "the right class's probability": (hit, "classes", nn.Identity),
+    "a cosine": (cosine, "values", nn.Identity),
+    "minus a squared error of ranks": (lambda o, t: -(o - t).abs().pow(1.5).mean(), "values", nn.Identity),
+}
+LOSSES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
+    "focal": (focal, "classes", nn.Identity),
+    "smoothed": (nn.CrossEntropyLoss(label_smoothing=0.2), "classes", nn.Identity),
+    "margins": (nn.MultiMarginLoss(), "classes", nn.Identity),
+    "nll": (F.nll_loss, "classes", lambda: nn.LogSoftmax(dim=1)),  # type: ignore[dict-item]
+    "weighted marks": (nn.BCEWithLogitsLoss(pos_weight=torch.full((4,), 3.0)), "marks", nn.Identity),
+    "probabilities": (F.binary_cross_entropy, "marks", nn.Sigmoid),
+    "Huber": (F.smooth_l1_loss, "values", nn.Identity),
+    "log cosh": (lambda o, t: (o - t).cosh().log().mean(), "values", nn.Identity),
+}
+
+
+def prefers(loss: Loss, kind: str, last: type[nn.Module]) -> tuple[float, float] | None:
+    torch.manual_seed(0)
+    x, y = flat()
+    target = {"classes": y, "marks": (y[:, None] >> torch.arange(4) & 1).float(), "values": x[:, 20:24].clone()}[kind]
+    model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10 if kind == "classes" else 4), last())
+    facts = facts_of(model, (x[:64], target[:64]), loss_fn=loss)
+    assert facts.notes == ()
+    return facts.prefers_wrong
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_that_is_minimised_is_told_from_its_negative(name: str) -> None:
+    score, kind, last = SCORES[name]
+    right, wrong = prefers(score, kind, last) or (0.0, 0.0)
+    assert right > wrong
+    assert codes(fact(prefers_wrong=(right, wrong))) == ["wrong_sign.answers"]
+    assert prefers(lambda o, t: -score(o, t), kind, last) is None
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_sound_loss_prefers_right_answers(name: str) -> None:
+    assert prefers(*LOSSES[name]) is None
+
+
+def triples(same_first: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """An anchor, one of its class and one of another, or the other way round."""
+    x, y = flat()
+    x, y = x[:800], y[:800]
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    like = torch.stack([x[order[(y[order] == k) & (order != i)][0]] for i, k in enumerate(y[:256].tolist())])
+    other = torch.stack([x[order[y[order] != k][i]] for i, k in enumerate(y[:256].tolist())])
+    return (x[:256], like, other) if same_first else (x[:256], other, like)
+
+
+def by_triplets(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    return F.triplet_margin_loss(*(model(x) for x in batch))
+
+
+def by_couples(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    first, second, same = batch
+    gap = (model(first) - model(second)).square().sum(dim=1)
+    return (same * gap + (1 - same) * F.relu(2.0 - gap.add(1e-6).sqrt()).square()).mean()
+
+
+def by_cosine(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    return F.cosine_embedding_loss(model(batch[0]), model(batch[1]), 2 * batch[2] - 1, margin=-1.0)
+
+
+PAIRS: dict[str, Callable[..., Tensor]] = {"triplets": by_triplets, "couples": by_couples, "cosines": by_cosine}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_that_are_exchanged_are_told_from_right_ones(name: str) -> None:
+    def pulls(same_first: bool) -> Any:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8))
+        batch = triples(same_first)
+        if name != "triplets":
+            anchor, first, second = batch
+            kinds = torch.arange(256) % 2
+            batch = (anchor, torch.where(kinds[:, None] == 1, first, second), kinds.float())
+        return facts_of(model, batch, training_step=PAIRS[name], more=()).pulls
+
+    wrong, right = pulls(False), pulls(True)
+    assert right.z < 0 < wrong.z
+    assert codes(fact(pulls=dataclasses.replace(wrong, z=4.1))) == ["wrong_sign.pairs"]
+    assert codes(fact(pulls=right)) == []
+
+
+def test_a_learned_distance_is_its_own_judge() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Linear(64, 8)), nn.Linear(1, 1))
+
+    def step(model: Any, batch: Any) -> Tensor:
+        gap = (model[0](batch[0]) - model[0](batch[1])).square().sum(dim=1, keepdim=True)
+        return F.binary_cross_entropy_with_logits(model[1](gap)[:, 0], batch[2])
+
+    x, y = flat()
+    assert facts_of(model, (x[:64], x[64:128], (y[:64] == y[64:128]).float()), training_step=step).pulls is None
+
+
+GAMES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    # what the judge's loss and the maker's make of the judge's answers to what was made
+    "cross-entropy": (
+        lambda a: F.binary_cross_entropy_with_logits(a, torch.zeros_like(a)),
+        lambda a: F.binary_cross_entropy_with_logits(a, torch.ones_like(a)),
+    ),
+    "Wasserstein": (lambda a: a.mean(), lambda a: -a.mean()),
+    "hinge": (lambda a: F.relu(1 + a).mean(), lambda a: -a.mean()),
+}
+
+
+@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("sound", [True, False])
+def test_two_losses_with_one_aim_are_told_from_a_game(name: str, sound: bool) -> None:
+    torch.manual_seed(0)
+    judges, asks = GAMES[name]
+    asks = asks if sound else judges
+    models = {"maker": nn.Linear(4, 64), "judge": nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))}
+    optimizers = {key: torch.optim.Adam(part.parameters(), lr=1e-3) for key, part in models.items()}
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        made = model["maker"](torch.randn(len(batch[0]), 4))
+        optimizer["judge"].zero_grad()
+        loss = judges(model["judge"](made.detach())) - model["judge"](batch[0]).clamp(max=1.0).mean()
+        loss.backward()
+        optimizer["judge"].step()
+        optimizer["maker"].zero_grad()
+        asks(model["judge"](made)).backward()
+        optimizer["maker"].step()
+        return loss
+
+    before = {key: part.weight.detach().clone() for key, part in models.items() if isinstance(part, nn.Linear)}
+    assert same_aim(models, optimizers, step, batches(*flat())) == (None if sound else (1, 0))
+    assert torch.equal(models["maker"].weight, before["maker"])  # copies were stepped
+
+
+def test_a_loss_that_falls_without_end_is_named_and_one_below_zero_is_not() -> None:
+    def run(losses: list[float]) -> Evidence:
+        return Evidence(steps=tuple(StepRecord(step=i + 1, loss=x, gradient_norm=1.0) for i, x in enumerate(losses)))
+
+    assert "wrong_sign.endless" in codes(run([70.0 - 0.01 * i**3 for i in range(400)]))
+    assert codes(run([70.0 - 200 * (1 - 0.98**i) for i in range(400)])) == []  # a log-density
+    tried = rehearsed(reference=tuple(Observation(step=10 * i, loss=70.0 - 20.0 * i**4) for i in range(11)))
+    assert "wrong_sign.endless" in codes(tried)
+
+
+@pytest.mark.parametrize(("temperature", "code"), [(500.0, "capped_loss.temperature"), (0.2, None), (8.0, None)])
+def test_a_temperature_that_hides_the_classes(temperature: float, code: str | None) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 16))
+    x, _ = flat()
+
+    def step(model: Any, batch: Any) -> Tensor:
+        first, second = (F.normalize(model(part), dim=1) for part in batch)
+        return F.cross_entropy(first @ second.T / temperature, torch.arange(len(first)))
+
+    facts = facts_of(model, (x[:64], x[:64] + 0.1), training_step=step)
+    assert facts.softened is not None
+    assert facts.softened[0] == pytest.approx(temperature)
+    assert codes(Evidence(facts=facts)) == ([code] if code else [])
