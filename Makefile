@@ -40,7 +40,7 @@ types: $(VENV)/.ready-dev  ## static types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/.ready-docs  ## the pages of docs/ with a reference from the docstrings, into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.ready-dev  ## run the benchmarks in turn, and write benchmarks/results/ (those that need data or hours are run by hand)
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
@@ -64,7 +64,7 @@ $(VENV)/.ready: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,tensorboard,wandb,lightning,transformers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,tensorboard,wandb,lightning,transformers]'
 	@touch $@
 
 $(VENV)/.ready-docs: $(VENV)/.ready

@@ -10,6 +10,7 @@ import pkgutil
 import re
 import shlex
 import tomllib
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -111,10 +112,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+NEEDS = {"lightning.md": ("lightning",), "transformers.md": ("transformers", "accelerate")}
+"""Pages whose programs need an extra -> its packages."""
+
+
 @pytest.mark.parametrize("page", dict.fromkeys(block.page for block in PYTHON), ids=lambda page: page.name)
 def test_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # The blocks of a page go on from each other, as a reader takes them.
     monkeypatch.chdir(place)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for package in NEEDS.get(page.name, ()):
+        pytest.importorskip(package, reason=f"needs the extra {page.stem}")
+        warnings.simplefilter("ignore")  # of these libraries about each other; pytest puts the filters back
     names = own_program()
     with mock.patch.dict(SCHEMES):  # CONTRIBUTING adds one
         for block in (block for block in PYTHON if block.page == page):

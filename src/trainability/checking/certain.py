@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_examples, joined, to_device
+from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
@@ -56,4 +57,4 @@ def facts_of(
     with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
         whole = to_device(batch, parameter.device) if parameter is not None else batch
         return look(model, whole, forward, optimizer=optimizer)
-    return Facts(notes=(f"certain facts: {type(failed).__name__}: {failed}",))
+    return Facts(notes=(f"certain facts: {error_line(failed)}",))

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from trainability.checking.check import check_setup, is_pair, one_line
+from trainability.checking.check import check_setup, is_pair
 from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.error_line import error_line
 from trainability.doctor.experiments.battery import Progress, experiment
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.sources import kept_batches
@@ -95,7 +96,7 @@ def experimented(
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"the program failed in an experiment without a change ({form}): {one_line(error)}") from error
+        raise ValueError(f"the program failed in an experiment without a change ({form}): {error_line(error)}") from error
     evidence = dataclasses.replace(before.evidence, experiments=found)
     return keep_prescriptions(diagnose(evidence), before)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainability.checking.check import one_line
+from trainability.doctor.error_line import error_line
 from trainability.doctor.setup import Setup
 
 
@@ -44,14 +44,14 @@ def load_setup(target: str) -> Setup:
         try:
             module = importlib.import_module(name)
         except (Exception, SystemExit) as error:
-            raise ValueError(f"{target}: {name} does not import ({one_line(error)})") from error
+            raise ValueError(f"{target}: {name} does not import ({error_line(error)})") from error
         make = getattr(module, function, None)
         if not callable(make):
             raise ValueError(f"{target}: {name} has no function {function}")
         try:
             setup = make()
         except (Exception, SystemExit) as error:
-            raise ValueError(f"{target}: {function}() failed ({one_line(error)})") from error
+            raise ValueError(f"{target}: {function}() failed ({error_line(error)})") from error
     if not isinstance(setup, Setup):
         raise ValueError(f"{target}: {function}() returned {type(setup).__name__}; expected a trainability.Setup")
     return setup

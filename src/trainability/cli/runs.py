@@ -37,7 +37,7 @@ def runs(
     only: tuple[str, ...] = (),
     json: bool = False,
 ) -> int:
-    """List runs: name, net, data, state, best error, the doctor's verdict, cost. Only reads them.
+    """List runs: name, net, data, state, best error, the doctor's verdict, cost; of scripts their arguments. Only reads them.
 
     The other commands take these names in place of a path, if the folder is runs: trainability report digits-B-001
 
@@ -101,13 +101,15 @@ def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
         console.print(f"{root}: {which}", highlight=False, soft_wrap=True)
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("run", "net", "data", "state", "error", "verdict", "cost"):
+    has_arguments = any(found.arguments for found in listed)
+    for name in ("run", *(["arguments"] if has_arguments else []), "net", "data", "state", "error", "verdict", "cost"):
         right = name in ("error", "cost")
-        # The longest names are folded; the other columns are short.
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name != "run")
+        # The longest names and arguments are folded; the other columns are short.
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name not in ("run", "arguments"))
     for found in listed:
         table.add_row(
             found.name,
+            *([found.arguments or NONE] if has_arguments else []),
             found.net or NONE,
             found.data or NONE,
             found.state if found.state in ("finished", "damaged") else f"{found.state} {_epochs(found)}",

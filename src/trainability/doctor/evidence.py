@@ -160,6 +160,9 @@ class Sample:
         gradient_norm_before_backward: norm of a parameter's gradient when backward began; 0 if there was none.
         blind: neither the model nor a layer of it was called; statistics of activations are missing and nothing may be
             concluded from that.
+        num_classes: different classes among the batch's targets, read off the gradient of the logits; None where that is not
+            the gradient of a cross-entropy with one class an example, or fewer than 8 examples tell.
+        first_class: the class of the first example that tells; None as before.
     """
 
     step: int
@@ -168,6 +171,8 @@ class Sample:
     training: bool | None = None
     gradient_norm_before_backward: float | None = None
     blind: bool = False
+    num_classes: int | None = None
+    first_class: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

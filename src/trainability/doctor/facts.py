@@ -43,6 +43,7 @@ class LossGraph:
         outside: the model's trainable parameters that are not in the graph.
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
+        multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -56,6 +57,7 @@ class LossGraph:
     outside: tuple[str, ...] = ()
     over_batch: bool = False
     swapped: bool = False
+    multiple_of: str | None = None
     has_opaque_parts: bool = False
 
 

@@ -1,5 +1,6 @@
 """A finding: one cause with the numbers that support it. Data only; no torch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,3 +84,16 @@ class Finding:
             raise ValueError(f"finding {self.rule!r} has no measurements")
         if self.severity not in SEVERITIES:
             raise ValueError(f"finding {self.rule!r}: severity {self.severity!r} is none of {', '.join(SEVERITIES)}")
+
+
+def take_news(findings: Iterable[Finding], told: dict[str, int]) -> list[Finding]:
+    """Those that appear or become more severe.
+
+    Args:
+        findings: of the newest diagnosis.
+        told: severity of each rule when it was last told, as its place in `SEVERITIES`; brought up to date.
+    """
+    given = [(finding, SEVERITIES.index(finding.severity)) for finding in findings]
+    news = [finding for finding, severity in given if severity > told.get(finding.rule, -1)]
+    told.update({finding.rule: severity for finding, severity in given})
+    return news

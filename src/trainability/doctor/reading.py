@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from trainability.doctor.evidence import Evidence, ProbeResult, StepRecord
+from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
 
@@ -16,6 +17,11 @@ WINDOW_STEPS = 20
 BLOWN_UP = 2.0  # mean of the first five losses over the first: more than batches differ by themselves
 # Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
 PLATEAU_IMAGES_PER_CLASS = 0.3
+
+
+def facts(evidence: Evidence) -> Facts:
+    """Return what is certain; nothing where nobody looked."""
+    return evidence.facts or Facts()
 
 
 def num_classes(evidence: Evidence) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import sys
 import warnings
@@ -18,6 +17,7 @@ from trainability.checking.check import check as check_any
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.extras import require
+from trainability.integrations.own_step import network_of, own_forms
 from trainability.integrations.watching import StopOn, Watching
 
 _NAME = (
@@ -43,7 +43,9 @@ def check(
     """`trainability.check` on a module's own `training_step` and `configure_optimizers`, before `Trainer.fit`.
 
     Args:
-        module: a `LightningModule` with automatic optimisation and one optimizer; it is as before afterwards.
+        module: a `LightningModule` with one optimizer; it is as before afterwards. What it overrides of a step
+            (`optimizer_zero_grad`, `optimizer_step`, `on_before_optimizer_step` and the like) is rehearsed, and so is manual
+            optimisation.
         datamodule: a `LightningDataModule`, or a loader of training batches.
         clip: the Trainer's `gradient_clip_val`.
         num_classes: of the task.
@@ -60,15 +62,11 @@ def check(
         warnings.simplefilter("ignore")  # self.log warns that there is no Trainer
         train_loader, val_loader = _loaders(datamodule)
         optimizer = _only_optimizer(module.configure_optimizers())
-        num_arguments = len(inspect.signature(module.training_step).parameters)
-
-        def training_step(model: Any, batch: Any) -> Any:
-            return model.training_step(*(batch, 0)[:num_arguments])
-
+        name, network = network_of(module, optimizer)
         return check_any(
-            module,
+            network,
             train_loader,
-            training_step=training_step,
+            **own_forms(module, name, _lightning.LightningModule, clip),
             optimizer=optimizer,
             val_loader=val_loader,
             clip=clip,
@@ -159,7 +157,7 @@ class LightningMonitor(_lightning.Callback):
         if len(trainer.optimizers) == 1:
             facts["first_step"] = trainer.global_step + 1
         self._factor = float(trainer.accumulate_grad_batches) if pl_module.automatic_optimization else 1.0
-        self.watching.begin(pl_module, trainer.optimizers, **facts)
+        self.watching.begin(pl_module, trainer.optimizers, is_eager=not pl_module.automatic_optimization, **facts)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Count epochs."""
@@ -179,7 +177,7 @@ class LightningMonitor(_lightning.Callback):
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: torch.optim.Optimizer) -> None:
         """Gradients are complete, unscaled, and not clipped by the Trainer yet."""
-        self.watching.follower.complete(optimizer, factor=self._factor)
+        self.watching.follower.stepping(optimizer, factor=self._factor)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A batch is done: ask the Trainer to stop, where that is asked for."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,10 +10,10 @@ from torch import nn
 
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import SEVERITIES
+from trainability.loops.attaching import Attached
 from trainability.loops.following import Follower, parts_of
 from trainability.loops.metrics import validation_numbers
 from trainability.loops.monitor import Monitor
-from trainability.loops.saying import say_finding, say_verdict
 
 StopOn = Literal["doomed"]
 
@@ -32,8 +30,6 @@ class Watching:
     Attributes:
         is_on: whether a training is under way.
         most_steps: ask the trainer to stop after so many optimizer steps; `None` never does.
-        monitors: by part of the model; "model" where there is one optimizer.
-        follower: tells the monitors what the trainer does.
 
     Raises:
         ValueError: `stop_on` is something else.
@@ -42,28 +38,28 @@ class Watching:
     def __init__(self, every: int, stop_on: StopOn | None, settings: Mapping[str, Any]) -> None:
         if stop_on not in (None, "doomed"):
             raise ValueError(f"stop_on is {stop_on!r}; expected 'doomed' or None")
-        self.monitors: dict[str, Monitor] = {}
-        self.follower = Follower()
+        self._attached = Attached(is_eager=False)
         self._every, self._stop_on, self._settings = every, stop_on, settings
         self.is_on = False
         self.most_steps: int | None = None
         self._handles: list[Any] = []
 
-    def begin(self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], **facts: Any) -> None:
-        """Attach a monitor to each optimizer; what an earlier fit showed is forgotten."""
+    def begin(
+        self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], *, is_eager: bool = False, **facts: Any
+    ) -> None:
+        """Attach a monitor to each optimizer; what an earlier fit showed is forgotten.
+
+        Args:
+            model: what the trainer trains.
+            optimizers: of it.
+            is_eager: see `Follower`.
+            facts: more arguments of `Monitor`.
+        """
         given = list(optimizers)
-        self.monitors, self.follower = {}, Follower()
+        self._attached = Attached(is_eager=is_eager)
         settings = {**facts, **{key: value for key, value in self._settings.items() if value is not None}}
         for (name, part), optimizer in zip(parts_of(model, given), given, strict=True):
-            key = name if name not in self.monitors else f"{name}-{len(self.monitors) + 1}"
-            own = dict(settings)
-            if own.get("run") is not None and len(given) > 1:
-                own["run"] = Path(own["run"]) / key
-            heard = functools.partial(say_finding, key if len(given) > 1 else "")
-            monitor = Monitor(part, optimizer, self._every, on_finding=heard, **own)
-            monitor.__enter__()
-            self.monitors[key] = monitor
-            self.follower.monitors[id(optimizer)] = monitor
+            self._attached.attach(name, part, optimizer, self._every, is_one_of_several=len(given) > 1, **settings)
             if len(given) > 1:
                 self._handles.append(optimizer.register_step_post_hook(lambda stepped, *_: self.follower.stepped(stepped)))
         self.is_on = True
@@ -76,9 +72,17 @@ class Watching:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        for key, monitor in self.monitors.items():
-            monitor.__exit__(type(error) if error is not None else None, error, None)
-            say_verdict(key if len(self.monitors) > 1 else "", monitor.diagnose())
+        self._attached.leave(error)
+
+    @property
+    def monitors(self) -> dict[str, Monitor]:
+        """By part of the model; "model" where there is one optimizer."""
+        return self._attached.monitors
+
+    @property
+    def follower(self) -> Follower:
+        """Tells the monitors what the trainer does."""
+        return self._attached.follower
 
     def begin_epoch(self, epoch: int) -> None:
         """An epoch begins, counted from 1."""

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from trainability.doctor.error_line import error_line
+
 
 class Listener(Protocol):
     """Is told of the events; an error in it is named once and never reaches the loop."""
@@ -87,7 +89,7 @@ class _Guard:
         except Exception as error:
             self.has_failed = True
             with contextlib.suppress(Warning):
-                warnings.warn(f"the loop is no longer followed: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
+                warnings.warn(f"the loop is no longer followed: {error_line(error)}", RuntimeWarning, stacklevel=3)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.monitor import Monitor
+from trainability.loops.monitor import Monitor
 
 
 class Follower:
@@ -16,13 +16,19 @@ class Follower:
 
     A loss belongs to the next step, whichever optimizer makes it; where several step on one loss, it belongs to each.
 
+    Args:
+        is_eager: take the gradients right after a backward pass where the last two steps had one pass each and there is one
+            optimizer: what the loop does to them before its step (clipping, clearing) is seen. Where a trainer tells when its
+            gradients are complete, that is the better moment.
+
     Attributes:
         monitors: by `id` of the optimizer.
         num_steps: completed sets of gradients.
         scaler: the loss scaler through which the last loss went, if any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_eager: bool = False) -> None:
+        self._is_eager, self._passes = is_eager, (0, 0)  # backward passes of the last two steps
         self.monitors: dict[int, Monitor] = {}
         self.num_steps = 0
         self.scaler: Any = None
@@ -55,6 +61,9 @@ class Follower:
         self._completed.clear()
         # The graph of the first loss tells how the model was used; the later ones would only keep memory.
         self._losses.append(loss if self.num_steps == 0 and not self._losses else loss.detach())
+        if self._is_eager and self._passes == (1, 1) and len(self.monitors) == len(self._begun) == 1:
+            (monitor,) = self.monitors.values()
+            self.complete(monitor.optimizer)
 
     def complete(self, optimizer: Any, *, factor: float | None = None) -> None:
         """The gradients of an optimizer's step are complete, and not clipped yet.
@@ -73,6 +82,7 @@ class Follower:
         if monitor is None:  # its model is not found yet
             self._last, self._losses = [loss.detach() for loss in losses], []
             return
+        self._passes = (self._passes[1], len(losses))
         by = (len(losses) if self._is_divided else 1) if factor is None else factor
         scale = _scale_on(optimizer, self.scaler)
         for place, loss in enumerate(losses, start=1):

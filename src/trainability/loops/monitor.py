@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
-from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.finding import Finding, take_news
 from trainability.doctor.measure.monitor import Monitor as Watcher
 from trainability.extras import EXTRAS, require
 from trainability.loops.recorder import LoopRecorder, is_main_process
@@ -150,7 +151,7 @@ class Monitor(Watcher):
             return "interrupted", "stopped on request"
         if error is None or (isinstance(error, SystemExit) and not error.code):
             return "finished", None
-        return "failed", f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+        return "failed", error_line(error)
 
     def _kept(self, news: list[StepRecord] | Sample | Evaluation) -> None:
         if isinstance(news, Sample):
@@ -172,7 +173,7 @@ class Monitor(Watcher):
         try:
             self._look(self._num_steps, self.diagnose(), is_last=is_last)
         except Exception as error:
-            message = f"the doctor failed ({type(error).__name__}: {error})"
+            message = f"the doctor failed ({error_line(error)})"
             self._note(message)
             with contextlib.suppress(Warning):
                 warnings.warn(message, RuntimeWarning, stacklevel=2)
@@ -180,8 +181,7 @@ class Monitor(Watcher):
         self._looked_seconds += time.perf_counter() - began
 
     def _look(self, step: int, diagnosis: Diagnosis, *, is_last: bool = False) -> None:
-        new = [f for f in diagnosis.findings if SEVERITIES.index(f.severity) > self._reported.get(f.rule, -1)]
-        self._reported |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
+        new = take_news(diagnosis.findings, self._reported)
         self.doomed = f"{diagnosis.verdict}: {diagnosis.reason}" if diagnosis.verdict in DOOMED else None
         if self._recorder is not None:
             self._recorder.diagnosed(step, diagnosis, new, is_last=is_last)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Sample, StepRecord
 from trainability.doctor.finding import Finding
 from trainability.training.doctor_log import DoctorLog
@@ -163,7 +164,7 @@ class LoopRecorder:
         try:
             action()
         except Exception as error:
-            self.problem = f"{self.folder}: nothing is written from here on ({type(error).__name__}: {error})"
+            self.problem = f"{self.folder}: nothing is written from here on ({error_line(error)})"
             with contextlib.suppress(Warning):  # where warnings are errors, the loop goes on all the same
                 warnings.warn(self.problem, RuntimeWarning, stacklevel=2)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
@@ -10,12 +12,19 @@ from trainability.doctor.view import finding_view, verdict_title
 from trainability.loops.recorder import is_main_process
 
 _SAID = ("seen", "change", "more")
+_WIDEST = 100  # columns; a wider terminal is not filled
 
 
 def say(text: str) -> None:
-    """Print a line; in the main process only."""
+    """Print a paragraph, as wide as the terminal; in the main process only."""
     if is_main_process():
-        print(f"trainability: {text}", file=sys.stderr, flush=True)
+        print(_wrapped(f"trainability: {text}", "  "), file=sys.stderr, flush=True)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    """A paragraph in lines; words that are longer, such as paths, stay whole."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def say_finding(part: str, step: int, finding: Finding) -> None:
@@ -31,8 +40,10 @@ def say_finding(part: str, step: int, finding: Finding) -> None:
     if finding.severity == "hint":
         say(f"{where}: {view.line}")
         return
-    rows = [f"\n  {name:<7} {text}" for name, text in view.rows if name in _SAID]
-    say(f"{where}: {view.heading}" + "".join(rows))
+    say(f"{where}: {view.heading}")
+    for name, text in view.rows:
+        if name in _SAID and is_main_process():
+            print(_wrapped(f"  {name:<7} {text}", " " * 10), file=sys.stderr, flush=True)
 
 
 def say_verdict(part: str, diagnosis: Diagnosis) -> None:

@@ -18,12 +18,10 @@ from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.finding import Finding
+from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
-from trainability.loops.following import Follower
-from trainability.loops.monitor import Monitor
-from trainability.loops.saying import say, say_finding, say_verdict
+from trainability.loops.saying import say
 
 
 class ScriptWatch:
@@ -42,8 +40,8 @@ class ScriptWatch:
 
     def __init__(self, script: Path, *, every: int, most_steps: int | None, place: Callable[[], Path] | None) -> None:
         self._script, self._every, self._most_steps, self._place = script, every, most_steps, place
-        self._follower = Follower()
-        self._monitors: dict[str, Monitor] = {}
+        self._attached = Attached(is_eager=True)
+        self._follower, self._monitors = self._attached.follower, self._attached.monitors
         self._callbacks: list[Any] = []
         self._waiting: dict[int, torch.optim.Optimizer] = {}  # optimizers without a monitor
         self._num_optimizers = 0
@@ -87,13 +85,10 @@ class ScriptWatch:
         self._has_ended = True
         self._stop_looking()
         self._stack.close()
-        for monitor in self._monitors.values():
-            monitor.__exit__(type(error) if error is not None else None, error, None)
+        self._attached.leave(error)
         for callback in self._callbacks:
             callback.watching.end(error)
         diagnoses = self.diagnoses
-        for name in self._monitors:
-            say_verdict(name if len(self._monitors) > 1 else "", diagnoses[name])
         if not diagnoses:
             say("no optimizer of PyTorch stepped on a module of it: nothing was watched")
         elif self._monitors:
@@ -182,37 +177,27 @@ class ScriptWatch:
         del self._waiting[id(optimizer)]
         if not self._waiting:
             self._stop_looking()
-        name = type(model).__name__
-        name = name if name not in self._monitors else f"{name}-{len(self._monitors) + 1}"
-        several = self._num_optimizers > 1
-        run = None if self._folder is None else self._folder / name if several else self._folder
-        heard = functools.partial(self._say, name if several else "")
-        config = {"script": str(self._script), "optimizer": _settings(optimizer)} if run is not None else None
-        monitor = Monitor(
-            model,
-            optimizer,
-            self._every,
-            run=run,
-            config=config,
-            first_step=first_step,
-            planned_steps=self._most_steps,
-            on_finding=heard,
-        )
-        monitor.sample_next()
+        config = {"script": str(self._script), "optimizer": _settings(optimizer)} if self._folder is not None else None
         try:
-            monitor.__enter__()
+            name, run = self._attached.attach(
+                type(model).__name__,
+                model,
+                optimizer,
+                self._every,
+                is_one_of_several=self._num_optimizers > 1,
+                is_sampled_next=True,
+                run=self._folder,
+                config=config,
+                first_step=first_step,
+                planned_steps=self._most_steps,
+            )
         except ValueError as error:  # the directory cannot be written
             self._has_failed = True
             say(str(error))
             return
-        self._monitors[name] = monitor
-        self._follower.monitors[id(optimizer)] = monitor
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
         where = f", {run}" if run is not None else ""
         say(f"watching {name} ({type(optimizer).__name__}, {count:,} parameters){where}")
-
-    def _say(self, part: str, step: int, finding: Finding) -> None:
-        say_finding(part, step, finding)
 
     def _attach_shared(self, optimizer: torch.optim.Optimizer) -> None:
         """After an optimizer's first step: the modules that ran and hold some of its parameters, outer ones only."""
@@ -232,7 +217,7 @@ class ScriptWatch:
         if self._is_handled:
             return
         self._follower.backward(loss, scaler)
-        if self._in_closure is not None:
+        if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
 
     def on_clip(self, parameters: list[Tensor]) -> None:

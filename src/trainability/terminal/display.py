@@ -108,11 +108,11 @@ class TerminalDisplay:
 
         if not diagnosis.evidence.steps:
             text = f"check: {diagnosis.verdict}: {diagnosis.reason}"
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(text, highlight=False, markup=False)
         for finding in new:
             if finding.severity == "hint":
                 text = finding_view(finding).line
-                self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+                self.console.print(text, style="dim", highlight=False, markup=False)
             else:
                 self.console.print(finding_block(finding))
 

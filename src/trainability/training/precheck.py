@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from trainability.config import RunConfig
 from trainability.doctor import Evidence, audit_data, audit_metric, optimizer_settings
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import ProbeResult
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.probe import probe
@@ -100,7 +101,7 @@ def evidence_before(
         try:
             found[name] = look()
         except Exception as error:  # an error of the doctor never stops a run
-            problems.append(f"{name}: the check failed ({type(error).__name__}: {error})")
+            problems.append(f"{name}: the check failed ({error_line(error)})")
     evidence = Evidence(num_classes=parts.loader.num_classes, problems=tuple(problems), **found)  # type: ignore[arg-type]
     return dataclasses.replace(evidence, probe=with_rehearsed_updates(evidence.probe, evidence.rehearsal))
 

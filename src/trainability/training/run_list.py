@@ -7,6 +7,7 @@ A run with a damaged file is listed too, with what is wrong in place of its numb
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class RunSummary:
         name: of the run directory, relative to the folder that is listed.
         net: the configuration of VGG, or how a program of the user's own names its model.
         data: name of the data set.
+        arguments: of the user's own script; `None` for a run of `train`, whose configuration says more.
         state: finished, stopped (by `run.stop-on`), non-finite, interrupted (by Ctrl-C), failed (an error ended the
             user's own loop), running (a process holds the directory), killed (none does, and no result was written),
             damaged.
@@ -50,6 +52,7 @@ class RunSummary:
     name: str
     net: str | None = None
     data: str | None = None
+    arguments: str | None = None
     state: State
     epoch: int = 0
     epochs: int | None = None
@@ -95,6 +98,7 @@ def _summary(folder: Path, name: str) -> RunSummary:
     evaluations = read_rows(folder / EVALUATIONS)
     findings = read_json(folder / FINDINGS, {})
     result = read_json(folder / "result.json", None)
+    environment = read_json(folder / ENVIRONMENT, {})
     last: dict[str, Any] = evaluations[-1] if evaluations else {}
     best = [error for row in evaluations if (error := finite(row.get("val_top1_error"))) is not None]
     seconds = [spent for row in evaluations if (spent := finite(row.get("train_seconds"))) is not None]
@@ -102,13 +106,14 @@ def _summary(folder: Path, name: str) -> RunSummary:
         name=name,
         net=loop["model"] if loop else _setting(settings, "model", "config"),
         data=_setting(settings, "data", "name"),
+        arguments=shlex.join(environment.get("command", [])[1:]) if loop else None,
         state=_state(folder, result),
         epoch=last.get("epoch", 0),
         epochs=_setting(settings, "optim", "epochs"),
         best_top1_error=min(best, default=None),
         verdict=findings.get("verdict"),
         train_seconds=sum(seconds) if seconds else None,
-        started=read_json(folder / ENVIRONMENT, {}).get("started"),
+        started=environment.get("started"),
     )
 
 

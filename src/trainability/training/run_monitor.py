@@ -15,8 +15,9 @@ import torch
 from trainability.config import RunConfig
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
 from trainability.doctor.continuing import keep_prescriptions
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
-from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.finding import take_news
 from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position
 from trainability.training.precheck import DOOMED, evidence_before, first_images
@@ -141,7 +142,7 @@ class RunMonitor:
         try:
             action(position)
         except Exception as error:
-            line = f"the doctor failed ({type(error).__name__}: {error})"
+            line = f"the doctor failed ({error_line(error)})"
             if line not in self.before.problems:
                 self.before = dataclasses.replace(self.before, problems=(*self.before.problems, line))
                 warnings.warn(line, RuntimeWarning, stacklevel=2)
@@ -156,14 +157,9 @@ class RunMonitor:
             diagnosis = self.first_diagnosis = prescribed(diagnosis, self.parts.model, images, plan=self.config.init.plan)
         elif self.first_diagnosis is not None:
             diagnosis = keep_prescriptions(diagnosis, self.first_diagnosis)
-        new = [finding for finding in diagnosis.findings if self._is_news(finding)]
-        self.logbook.diagnosed(position.step, diagnosis, new)
-        self.reported |= {finding.rule: SEVERITIES.index(finding.severity) for finding in diagnosis.findings}
+        self.logbook.diagnosed(position.step, diagnosis, take_news(diagnosis.findings, self.reported))
         if self.config.run.stop_on == "doomed" and diagnosis.verdict in DOOMED:
             self.doomed = f"{diagnosis.verdict}: {diagnosis.reason}"
-
-    def _is_news(self, finding: Finding) -> bool:
-        return SEVERITIES.index(finding.severity) > self.reported.get(finding.rule, -1)
 
 
 def _replayed(folder: Path, config: RunConfig) -> Plateau:

@@ -21,6 +21,7 @@ from trainability import config as configuration
 from trainability import faults
 from trainability.checking.run import check_config
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig, RunSettings
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
 from trainability.doctor.rules.verdict import diagnose
@@ -180,7 +181,7 @@ def _make(work: tuple[Job, Path, bool]) -> FinishedJob:
     except ValueError as error:
         return FinishedJob(job=job, seconds=time.perf_counter() - begun, problem=str(error))
     except Exception as error:  # one run that fails must not take the others with it
-        return FinishedJob(job=job, seconds=time.perf_counter() - begun, problem=f"{type(error).__name__}: {error}")
+        return FinishedJob(job=job, seconds=time.perf_counter() - begun, problem=error_line(error))
     return FinishedJob(job=job, seconds=time.perf_counter() - begun, was_there=was_there)
 
 

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import INAPPLICABLE, JOINT, OTHER_SEED, UNCHANGED, Arm, Experiments, State
 from trainability.doctor.experiments import judging
@@ -161,8 +162,7 @@ class _Battery:
         except Exception as error:
             if not names:
                 raise
-            first = str(error).splitlines()[0] if str(error) else "no message"
-            reason = f"the program failed with it ({type(error).__name__}: {first})"
+            reason = f"the program failed with it ({error_line(error)})"
             return dataclasses.replace(arm, outcome="not tested", reason=reason)
         if arm.name == UNCHANGED:
             self.cost, self.vary = seen.step_seconds, seen.outputs_vary
@@ -376,7 +376,7 @@ class _Battery:
             with self.source.variant() as variant:
                 fits, reason = self.interventions[name].applies(variant), INAPPLICABLE
         except Exception as error:
-            fits, reason = False, f"whether it applies could not be seen ({type(error).__name__}: {error})"
+            fits, reason = False, f"whether it applies could not be seen ({error_line(error)})"
         if not fits:
             self.leave_out(name, reason)
         return fits

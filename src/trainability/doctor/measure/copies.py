@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.error_line import error_line
+
 
 def copied(*objects: Any) -> tuple[Any, ...]:
     """Copy models, optimizers, schedulers in one go, so that each copy refers to the others and not to the originals.
@@ -39,7 +41,7 @@ def copied(*objects: Any) -> tuple[Any, ...]:
                 if name not in vars(twin) and name != "step":
                     setattr(twin, name, copy.deepcopy(value, memo))
     except Exception as error:
-        raise ValueError(f"the model and its optimizer cannot be copied: {type(error).__name__}: {error}") from error
+        raise ValueError(f"the model and its optimizer cannot be copied: {error_line(error)}") from error
     return twins
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
+from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
@@ -86,7 +87,7 @@ def look(
             try:
                 facts = replace(facts, **question())
             except Exception as error:  # one question that fails leaves the others
-                notes.append(f"{name}: {type(error).__name__}: {error}")
+                notes.append(f"{name}: {error_line(error)}")
     return replace(facts, notes=tuple(notes))
 
 

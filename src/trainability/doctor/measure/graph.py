@@ -29,6 +29,18 @@ _MAKES = {
     "TanhBackward": "tanh",
     "LogSoftmaxBackward": "log_softmax",
 }
+# Losses that are never below zero. Their nodes give one number where they take the mean or the sum.
+_POSITIVE = {
+    "NllLossBackward": "cross_entropy",  # of log_softmax; of anything else it has no floor
+    "NllLoss2DBackward": "cross_entropy",
+    "BinaryCrossEntropyBackward": "binary_cross_entropy",
+    "BinaryCrossEntropyWithLogitsBackward": "binary_cross_entropy_with_logits",
+    "MseLossBackward": "mse_loss",
+    "L1LossBackward": "l1_loss",
+    "SmoothL1LossBackward": "smooth_l1_loss",
+    "HuberLossBackward": "huber_loss",
+}
+_MULTIPLES = ("NegBackward", "MulBackward", "DivBackward")
 # Nodes that hand values on as they are.
 _SAME_VALUES = (
     "View",
@@ -91,6 +103,7 @@ def loss_graph(
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
         over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn)),
         swapped=_is_swapped(loss.grad_fn),
+        multiple_of=_multiple_of(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
     )
@@ -169,6 +182,17 @@ def _is_swapped(root: Any) -> bool:
         len(node.next_functions) > 1 and node.next_functions[0][0] is None and node.next_functions[1][0] is not None
         for node in binary
     )
+
+
+def _multiple_of(root: Any) -> str | None:
+    """The loss of which the root is a multiple by numbers; a weight by example has a mean or a sum above it and is none."""
+    node, was_multiplied = root, False
+    while (_name(node) in _MULTIPLES or _is_same_values(node)) and len(_above(node)) == 1:
+        was_multiplied |= _name(node) in _MULTIPLES
+        (node,) = _above(node)
+    if not was_multiplied or (_name(node).startswith("NllLoss") and [_name(n) for n in _above(node)] != ["LogSoftmaxBackward"]):
+        return None
+    return _POSITIVE.get(_name(node))
 
 
 def _nodes_of_loss(root: Any) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
 from trainability.doctor.batches import first_tensor
+from trainability.doctor.error_line import error_line
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.layers import Layer, layers_of
 from trainability.doctor.theory.trace import RECTIFIERS
@@ -139,7 +140,7 @@ class Watch:
             with torch.no_grad():
                 action()
         except Exception as error:
-            self.failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            self.failed[name] = error_line(error)
 
     def _save_output(self, name: str, tensor: Tensor | None) -> None:
         if tensor is None or not statistics.is_readable(tensor):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.audit_results import AnswerForm, MetricAudit, MetricCase
+from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.known_answers import (
     MEASURES,
     SIZE,
@@ -182,7 +183,7 @@ def _asker(metric: Any) -> tuple[Ask, bool]:
             pairs = [(part.output.clone(), part.target.clone()) for part in batches]
             return _one_number(value(pairs), sum(part.target.numel() for part in batches)), None
         except Exception as error:
-            return math.nan, f"the metric raised {type(error).__name__}: {error}"
+            return math.nan, f"the metric raised {error_line(error)}"
 
     return ask, joins
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
@@ -124,7 +125,7 @@ class Monitor:
             self._handles = [self._optimizer.register_step_pre_hook(before)]
             self._handles.append(self._optimizer.register_step_post_hook(after))
         except Exception as error:
-            self._note(f"clipping and updates: the optimizer takes no step hooks ({type(error).__name__}: {error})")
+            self._note(f"clipping and updates: the optimizer takes no step hooks ({error_line(error)})")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._micro:  # a loop that stopped between backward and step
@@ -226,7 +227,7 @@ class Monitor:
         except Exception as error:
             self._has_failed = True
             self._sampler.disarm()
-            self._name_once(f"the monitor stopped watching: {type(error).__name__}: {error}")
+            self._name_once(f"the monitor stopped watching: {error_line(error)}")
 
     def _name_once(self, message: str) -> None:
         if message not in self._problems:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.other_rates import schedule_steps
@@ -58,7 +59,7 @@ def rehearse_with_other_rates(
         try:
             found = rehearse(model, optimizer, batches, seconds=left, **form)
         except Exception as error:  # a program may stop at a loss that its own rate never shows it
-            note = f"a learning rate {scale:g} times as large: {type(error).__name__}: {error}"
+            note = f"a learning rate {scale:g} times as large: {error_line(error)}"
             return replace(rehearsal, notes=(*rehearsal.notes, note))
         tried = OtherRate(
             scale=scale,

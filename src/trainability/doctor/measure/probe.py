@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, call_model, first_tensor, map_parts, tensors
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import copied, optimizers
@@ -260,7 +261,7 @@ def _scalar_loss(loss_fn: Loss, output: Any, labels: Any) -> Tensor:
         kind = type(output).__name__ + (f" of {len(output)}" if isinstance(output, (tuple, list)) else "")
         if isinstance(output, Tensor):
             kind = f"tensor of shape {tuple(output.shape)}"
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        reason = error_line(error)
         raise ValueError(f"loss_fn(model(images), labels) failed: {reason} (the model returned a {kind})") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from trainability.doctor import batches
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import StepRecord
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.exchange import Exchange, short
@@ -149,7 +150,7 @@ class ProcessWatch:
         try:
             action()
         except Exception as error:
-            self._lost = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            self._lost = error_line(error)
             self._numbers = {}
 
     def _arm(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
+from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
@@ -107,7 +108,7 @@ def rehearse(
             try:
                 found = run(copied(*objects), tuple(reached))
             except Exception as error:  # the copy may be at fault; what fails in place, too, is the program's own mistake
-                in_place, notes = True, [f"on a copy: {type(error).__name__}: {error}"]
+                in_place, notes = True, [f"on a copy: {error_line(error)}"]
         if in_place:
             found = run(objects, (*reached, *objects))
     found["notes"] = (*notes, *found["notes"])

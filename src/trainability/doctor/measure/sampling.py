@@ -17,9 +17,12 @@ from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.hooks import Watch, activation_fields
 from trainability.doctor.measure.layers import shown_name
+from trainability.doctor.measure.order import classes_in_gradient
 from trainability.doctor.theory.fans import fan_in_and_out
 
 _NUM_GAUGES = 8
+_MOST_CLASSES = 100_000
+_FEWEST_TARGETS = 8  # examples of a batch whose targets say whether it holds one class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class LayerSampler:
         self._training: bool | None = None
         self._batch_size: int | None = None
         self._stale: dict[int, Tensor] = {}
+        self._targets: Tensor | None = None
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
 
@@ -172,6 +176,8 @@ class LayerSampler:
             device = device or next(iter(self._stale.values())).device
             stale = torch.stack([norm.to(device) for norm in self._stale.values()])
             add("stale", ("gauge",), torch.linalg.vector_norm(stale).reshape(1))
+        if self._targets is not None:
+            add("targets", ("batch",), self._targets.reshape(1, -1))
         return found
 
     def sample(self, step: int, numbers: dict[str, dict[Hashable, Any]]) -> Sample:
@@ -180,6 +186,7 @@ class LayerSampler:
         own = {row: name for name, layer in layers.items() for row in layer.weights}
         names = dict.fromkeys(row for name in self.watch.order for row in (name, *layers[name].weights))
         names |= dict.fromkeys(self._weights)
+        told, num_classes, first_class = map(int, numbers["targets"]["batch"]) if "targets" in numbers else (0, 0, 0)
         of_row = {name: {kind: rows[name] for kind, rows in numbers.items() if name in rows} for name in names}
         return Sample(
             step=step,
@@ -188,6 +195,8 @@ class LayerSampler:
             training=self._training,
             gradient_norm_before_backward=numbers["stale"]["gauge"] if "stale" in numbers else None,
             blind=bool(layers) and not self._was_seen(),
+            num_classes=num_classes if told >= _FEWEST_TARGETS else None,
+            first_class=first_class if told >= _FEWEST_TARGETS else None,
         )
 
     def _was_seen(self) -> bool:
@@ -250,10 +259,16 @@ class LayerSampler:
             self.first_input = torch.stack(torch.std_mean(first.detach().float()))
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
+        if isinstance(output, Tensor) and output.requires_grad and output.dim() == 2 and 2 <= output.shape[1] <= _MOST_CLASSES:
+            output.register_hook(lambda gradient: self._guard(lambda: self._look_at_targets(gradient)))
         if self._activations is None and outputs:
             found = activations_in_graph(outputs, self.watch.nodes)
             self._activations = {**activations_by_layer(None, self._model), **found}
         self.watch.nodes.clear()  # they keep the graph alive
+
+    def _look_at_targets(self, gradient: Tensor) -> None:
+        if self._targets is None:
+            self._targets = classes_in_gradient(statistics.local(gradient))
 
     def _look_at_gradients_before(self, output: Any) -> None:
         """Sharded parameters call no hooks: for them, what they hold as backward reaches the outputs counts."""

@@ -28,6 +28,7 @@ from trainability.doctor.rules import (
     signs,
     splits,
     start,
+    targets,
 )
 from trainability.doctor.rules.rule import Rule
 
@@ -37,6 +38,7 @@ WIDTH = 110
 FILES: tuple[ModuleType, ...] = (
     data,
     inputs,
+    targets,
     splits,
     head,
     signs,

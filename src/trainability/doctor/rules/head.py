@@ -2,6 +2,7 @@
 
 import math
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
@@ -17,10 +18,6 @@ _NOTHING_LEARNED = (
     "update_ratio",
     "prediction_collapse",
 )
-
-
-def _facts(evidence: Evidence) -> Facts:
-    return evidence.facts or Facts()
 
 
 def _where(graph: LossGraph | None, made: str | None) -> str:
@@ -40,7 +37,7 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     Fix: target.unsqueeze(1), or output.squeeze(1), so that both have one shape.
     Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     if facts.broadcast_shape is None:
         return []
     terms, own = math.prod(facts.broadcast_shape), math.prod(facts.output_shape)
@@ -72,7 +69,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     Fix: output.transpose(1, 2), or output.flatten(0, 1) with target.flatten().
     Source: PyTorch, `torch.nn.CrossEntropyLoss` (shape) and `torch.Tensor.view`; own check.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     if facts.graph is not None and facts.graph.over_batch:
         return [_over_batch(facts)]
     if not facts.misread_logits:
@@ -114,7 +111,7 @@ def swapped_arguments(evidence: Evidence) -> list[Finding]:
     Fix: loss(output, target), in this order.
     Source: PyTorch, `torch.nn.functional.binary_cross_entropy_with_logits(input, target)`.
     """
-    graph = _facts(evidence).graph
+    graph = reading.facts(evidence).graph
     if graph is None or not graph.swapped:
         return []
     return [
@@ -145,7 +142,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
         logits.
     Source: docs/theory.md, section 5; Schoop et al., UMLAUT, CHI 2021.
     """
-    probe, graph = evidence.probe, _facts(evidence).graph
+    probe, graph = evidence.probe, reading.facts(evidence).graph
     classes = probe.num_logits if probe is not None and probe.num_logits else None
     made, loss_of = "softmax", "softmax"
     if graph is not None and graph.takes in ("log_softmax", "sigmoid") and graph.made_by in ("softmax", "sigmoid"):
@@ -154,7 +151,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     elif probe is None or not _takes_probabilities(probe):
         return []
     floor = math.log(math.e + classes - 1) - 1 if loss_of == "softmax" and classes else math.log1p(math.exp(-1))
-    loss = evidence.steps[-1].loss if evidence.steps else probe.loss if probe is not None else _facts(evidence).loss
+    loss = evidence.steps[-1].loss if evidence.steps else probe.loss if probe is not None else reading.facts(evidence).loss
     return [
         Finding(
             rule="softmax_twice",
@@ -193,7 +190,7 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
     Fix: remove the activation behind the last layer.
     Source: PyTorch, `torch.nn.CrossEntropyLoss`: input is expected to contain the unnormalized logits.
     """
-    graph = _facts(evidence).graph
+    graph = reading.facts(evidence).graph
     if graph is None or graph.takes not in ("log_softmax", "sigmoid") or graph.made_by not in ("relu", "tanh"):
         return []
     halved = graph.takes == "sigmoid" and graph.made_by == "relu"
@@ -233,7 +230,7 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     Fix: remove the last activation, or bring the targets into its range.
     Source: own; the ranges of the functions.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     if facts.graph is not None and facts.graph.takes == "sigmoid" and facts.target_outside_unit:
         return [_no_probabilities(facts, facts.target_outside_unit)]
     if facts.rows_off_one is not None and facts.rows_off_one >= 0.05:
@@ -302,7 +299,7 @@ def linear_stack(evidence: Evidence) -> list[Finding]:
     Fix: an activation between the two, such as torch.nn.ReLU().
     Source: Minsky and Papert, Perceptrons, 1969, for XOR; own check.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     wide = [pair for pair in facts.stacked if pair.widths[1] >= min(pair.widths[0], pair.widths[2])]
     if not facts.stacked:
         return []

@@ -1,15 +1,11 @@
 """Inputs and targets of the batch, and their order: what the model is given to learn from."""
 
-import math
-
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
-TINY_TARGETS = 1e-4
-_SYMPTOMS = (
+SYMPTOMS = (
     "plateau",
     "oscillation",
     "loss_cliff",
@@ -21,15 +17,22 @@ _SYMPTOMS = (
     "unmoved_parameter",
 )
 
-
-def _facts(evidence: Evidence) -> Facts:
-    return evidence.facts or Facts()
+_FEWEST_SAMPLES = 5
 
 
 @rule(
     severities=("error", "warning", "hint"),
     verdict="broken data",
-    explains=(*_SYMPTOMS, "class_imbalance", "dead_units", "overfit", "exploding_gradient", "shuffled_labels"),
+    explains=(
+        *SYMPTOMS,
+        "class_imbalance",
+        "dead_units",
+        "overfit",
+        "exploding_gradient",
+        "shuffled_labels",
+        "loss_divided",
+        "constant_as_good",
+    ),
 )
 def class_order(evidence: Evidence) -> list[Finding]:
     """The training loader yields examples in the order of their class.
@@ -37,6 +40,8 @@ def class_order(evidence: Evidence) -> list[Finding]:
     Fires: half of the batches read or more, of 8 or more examples and at least two of them, hold one class each. An error
         where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
         a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
+        In a loop, an error where five sampled batches tell their targets by the gradient of the logits, half of them hold one
+        class each, and these are not of the same; a hint where all are.
     Why: such batches teach to name the class of the moment. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data of which nearly all is one class (silent from nine in ten); batches of one class each that are meant (a
@@ -45,7 +50,9 @@ def class_order(evidence: Evidence) -> list[Finding]:
     Source: Bottou, Stochastic Gradient Descent Tricks, 2012, section 4.1 (shuffle the examples).
     """
     order = evidence.data.train.order if evidence.data is not None else None
-    if order is None or order.num_batches < 2 or (reading.num_classes(evidence) or 2) < 2:
+    if order is None:
+        return _one_class_batches(evidence)
+    if order.num_batches < 2 or (reading.num_classes(evidence) or 2) < 2:
         return []
     rare = 1 - order.expected_changes / max(order.num_examples - 1, 1)  # chance that two labels agree
     pure = (
@@ -80,7 +87,30 @@ def class_order(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "warning", "hint"), verdict="broken data", explains=(*_SYMPTOMS, "overfit", "label_conflict"))
+def _one_class_batches(evidence: Evidence) -> list[Finding]:
+    """The same of the batches of a loop that was watched."""
+    read = [sample for sample in evidence.samples if sample.num_classes is not None]
+    classes = [sample.first_class for sample in read if sample.num_classes == 1]
+    only = len(set(classes)) == 1
+    if len(read) < _FEWEST_SAMPLES or len(classes) < (len(read) if only else len(read) / 2) or evidence.steps[0].loss < 0:
+        return []  # of a negated loss the gradient tells the answers, and not the targets
+    measured = Measurement(name="sampled batches of one class", value=float(len(classes)), threshold=len(read) / 2)
+    return [
+        Finding(
+            rule="class_order",
+            code="class_order.one_class" if only else "class_order",
+            severity="hint" if only else "error",
+            seen=f"{len(classes)} of {len(read)} sampled batches hold one class each, "
+            + ("the same" if only else "not the same"),
+            measurements=(measured,),
+            cause="examples are stored by class, and the loader does not shuffle them",
+            remedy="DataLoader(..., shuffle=True)",
+            source="Bottou, Stochastic Gradient Descent Tricks, 2012",
+        )
+    ]
+
+
+@rule(severities=("error", "warning", "hint"), verdict="broken data", explains=(*SYMPTOMS, "overfit", "label_conflict"))
 def repeated_batch(evidence: Evidence) -> list[Finding]:
     """The training loader yields the same batch again and again.
 
@@ -122,7 +152,7 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",), explains=(*_SYMPTOMS, "input_scale", "saturation", "dead_units"))
+@rule(severities=("warning",), explains=(*SYMPTOMS, "input_scale", "saturation", "dead_units"))
 def numbers_for_words(evidence: Evidence) -> list[Finding]:
     """Numbers of words or categories go into a layer as if they were quantities.
 
@@ -136,7 +166,7 @@ def numbers_for_words(evidence: Evidence) -> list[Finding]:
     Fix: torch.nn.Embedding(number of words, width) as the first layer, on integers.
     Source: PyTorch, `torch.nn.Embedding`; own check.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     if facts.numbers_for_words is None:
         return _categories_as_numbers(evidence)
     layer = facts.number_layer or "the first layer"
@@ -178,7 +208,7 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning", "hint"),
     verdict="broken data",
-    explains=(*_SYMPTOMS, "unreached_parameter", "untrained_parameter", "unmoved_parameter", "input_scale"),
+    explains=(*SYMPTOMS, "unreached_parameter", "untrained_parameter", "unmoved_parameter", "input_scale"),
 )
 def constant_input(evidence: Evidence) -> list[Finding]:
     """A layer gets one and the same number everywhere as its input.
@@ -193,7 +223,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     Fix: look at what the loop hands to the layer that is named; for a decoder, the target shifted by one.
     Source: own; Vaswani et al., Attention Is All You Need, 2017, section 3.1, for the shifted target.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     if not facts.constant_inputs:
         return _fed_zeros(evidence)
     name = facts.constant_inputs[0]
@@ -218,7 +248,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
 
 def _fed_zeros(evidence: Evidence) -> list[Finding]:
     """A decoder that starts from a state and is fed zeros: it may be meant so, and then it has learned."""
-    facts, rehearsal = _facts(evidence), evidence.rehearsal
+    facts, rehearsal = reading.facts(evidence), evidence.rehearsal
     if not facts.zeros_beside_state:
         return []
     chance = rehearsal.task.chance if rehearsal is not None else None
@@ -242,7 +272,7 @@ def _fed_zeros(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",), explains=(*_SYMPTOMS, "shuffled_labels"))
+@rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
 def ignored_end(evidence: Evidence) -> list[Finding]:
     """A recurrent model's answer for a sequence does not depend on the second half of it.
 
@@ -254,7 +284,7 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
     Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
     Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
     """
-    if not _facts(evidence).ignores_end:
+    if not reading.facts(evidence).ignores_end:
         return []
     return [
         Finding(
@@ -265,109 +295,5 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
             cause="the output of an early step is read, which has not seen the later ones",
             remedy="read the last step: output[:, -1]",
             source="own; exchanged and compared",
-        )
-    ]
-
-
-@rule(
-    severities=("error", "warning", "hint"),
-    verdict="broken data",
-    explains=(*_SYMPTOMS, "exploding_gradient", "not_finite", "clipping", "loss_at_start", "gain_budget_high"),
-)
-def target_scale(evidence: Evidence) -> list[Finding]:
-    """Targets are far larger or smaller than anything that the model puts out.
-
-    Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
-        difference. A warning from 1,000 times, an error from 10,000 times. Code `small`: their rms is 1e-4 or less, a warning.
-    Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
-        error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
-    What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
-    Fix: train on (target - mean) / std, both of the training set, and undo it where predictions are read.
-    Source: LeCun et al., Efficient BackProp, 1998, section 4.5; own limits.
-    """
-    facts = _facts(evidence)
-    if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
-        return []
-    if 0 < facts.target_rms <= TINY_TARGETS:
-        return [_tiny_targets(facts)]
-    ratio = facts.target_rms / max(facts.output_rms, 1.0)
-    if not ratio >= 100 or math.isinf(ratio):
-        return []
-    return [
-        Finding(
-            rule="target_scale",
-            severity="error" if ratio >= 1e4 else "warning" if ratio >= 1e3 else "hint",
-            seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
-            measurements=(
-                Measurement(name="rms of targets over outputs", value=ratio, threshold=100.0),
-                Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
-            ),
-            cause="targets are not normalised",
-            remedy=f"train on {_standardised(evidence)}, measured on the training set, and undo it where predictions are read",
-            source="Efficient BackProp, 1998; own limits",
-        )
-    ]
-
-
-def _standardised(evidence: Evidence) -> str:
-    train = evidence.data.train if evidence.data is not None else None
-    if train is None or train.target_mean is None or not train.target_variance:
-        return "(target - mean) / std"
-    return f"(target - {train.target_mean:.3g}) / {math.sqrt(train.target_variance):.3g}"
-
-
-def _tiny_targets(facts: Facts) -> Finding:
-    """Targets of which any output near zero makes a small loss."""
-    return Finding(
-        rule="target_scale",
-        code="target_scale.small",
-        severity="warning",
-        seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
-        measurements=(Measurement(name="rms of the targets", value=facts.target_rms or 0.0, threshold=TINY_TARGETS),),
-        cause="targets are not normalised: steps of a usual size are larger than what is to be learned",
-        remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
-        source="Efficient BackProp, 1998; own limits",
-    )
-
-
-@rule(severities=("error",), verdict="broken data", explains=("overfit",))
-def sees_future(evidence: Evidence) -> list[Finding]:
-    """The output for a token depends on later tokens, which are the targets.
-
-    Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
-        their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
-        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself.
-    Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
-        is no later token to copy. Exchanged and compared, so this is certain.
-    What fools it: a model whose mask is set outside, by an argument that only the loop passes.
-    Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
-        layers.
-    Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
-    """
-    future = _facts(evidence).future
-    if _facts(evidence).unshifted:
-        return [
-            Finding(
-                rule="sees_future",
-                code="sees_future.unshifted",
-                severity="error",
-                seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself",
-                measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
-                cause="the targets are not shifted by one",
-                remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]",
-                source="own; compared value for value",
-            )
-        ]
-    if future is None or not future > 1e-4:
-        return []
-    return [
-        Finding(
-            rule="sees_future",
-            severity="error",
-            seen="outputs for earlier tokens change when later tokens are exchanged, and those are the targets",
-            measurements=(Measurement(name="change over rms of the output", value=future, threshold=1e-4),),
-            cause="attention without a causal mask, or another operation over all positions",
-            remedy="a causal mask (is_causal=True), and no bidirectional layers",
-            source="Attention Is All You Need, 2017, section 3.2.3",
         )
     ]

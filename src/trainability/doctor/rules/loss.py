@@ -205,6 +205,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
         )
     # A focal loss is no cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
+    # A first batch of one class costs what the net happens to think of that class, not ln C.
+    of_one_class = bool(evidence.samples) and evidence.samples[0].num_classes == 1
     if seen is None and plain and reading.started_at_zero(evidence) and math.isfinite(evidence.steps[0].loss):
         first = evidence.steps[0].loss
         if probe is not None and probe.at_start and probe.cross_entropy:
@@ -214,7 +216,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
                 # No untrained net is below chance; dropout, which the probe has off, hides the exact factor.
                 factor = max(2, round(probe.cross_entropy / first))
             seen = (probe.cross_entropy, first, factor) if factor else None
-        elif chance is not None and first < chance and (factor := _factor_of(chance, first, 0.02)):
+        elif chance is not None and first < chance and not of_one_class and (factor := _factor_of(chance, first, 0.02)):
             seen, guessed = (chance, first, factor), True
     if seen is None and (factor := reading.loss_divisor(evidence)) > 1:
         # The probe's loss, if the first one gives the division away; chance level, if the last ones do.

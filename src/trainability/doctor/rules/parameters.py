@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts, LossGraph, as_code
+from trainability.doctor.facts import LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
@@ -21,9 +21,7 @@ _SYMPTOMS = (
     "constant_output",
 )
 
-
-def _facts(evidence: Evidence) -> Facts:
-    return evidence.facts or Facts()
+_RESOLUTION = 2.0**-25  # of float32: half a unit in the last place of a number, over the number
 
 
 @rule(
@@ -87,7 +85,7 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     Fix: torch.nn.ModuleList(layers) in place of the list (ModuleDict, ParameterList), before the optimizer is made.
     Source: PyTorch, `torch.nn.ModuleList`.
     """
-    graph = _facts(evidence).graph or LossGraph()
+    graph = reading.facts(evidence).graph or LossGraph()
     if not graph.unregistered:
         return []
     trained = not graph.unregistered_untrained
@@ -120,6 +118,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern.
+        A step of SGD below the resolution of float32 is left to the rules that look at the gradient.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
@@ -129,7 +128,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     unmanaged = settings.unmanaged if settings is not None else ()
     frozen = settings.frozen if settings is not None else ()
     found = []
-    graph = _facts(evidence).graph or LossGraph()
+    graph = reading.facts(evidence).graph or LossGraph()
     if unmanaged:
         found.append(
             _untrained(
@@ -142,7 +141,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 severity="hint" if set(unmanaged) <= set(graph.outside) else "warning",
             )
         )
-    elif still := _unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in _facts(evidence).unreached))):
+    elif still := _unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
         word, cause, remedy = _why_unmoved(evidence, still[0])
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
         severe = word in ("lr_zero", "gradient_lost") and not moving
@@ -203,7 +202,16 @@ def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
         return []
     moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples[-3:]]
     last = evidence.samples[-1].layers
-    return [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+    still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+    return [s for s in still if not _is_below_resolution(evidence, s)]
+
+
+def _is_below_resolution(evidence: Evidence, layer: LayerStats) -> bool:
+    """Whether SGD's step is too small for float32 because hardly a gradient arrives: a symptom of what shrinks it."""
+    settings = evidence.optimizer
+    if settings is None or settings.name != "SGD" or not settings.lr or not layer.gradient_rms or not layer.weight_rms:
+        return False
+    return settings.lr * layer.gradient_rms < _RESOLUTION * layer.weight_rms
 
 
 def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
@@ -254,7 +262,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         between the parameter and the loss.
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.
     """
-    found = _facts(evidence).unreached
+    found = reading.facts(evidence).unreached
     if not found:
         return []
     for reason in ("detached", "dropped", "not in the loss", "unused", "unknown"):
@@ -304,7 +312,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     Fix: draw the weights at random: torch.nn.init.kaiming_normal_(layer.weight).
     Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (initial parameters must break symmetry).
     """
-    names = _facts(evidence).identical_units
+    names = reading.facts(evidence).identical_units
     if not names:
         return []
     return [
@@ -337,7 +345,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     Fix: for one output use sigmoid with binary cross-entropy; else look at what stands between the last layer and the loss.
     Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     graph = facts.graph or LossGraph()
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
@@ -377,7 +385,7 @@ def eps_underflow(evidence: Evidence) -> list[Finding]:
     Fix: keep parameters in float32 and use torch.autocast with GradScaler; or eps=1e-4.
     Source: IEEE 754 binary16; Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1.
     """
-    facts = _facts(evidence)
+    facts = reading.facts(evidence)
     if facts.low_precision != "float16" or facts.eps is None or not 0 < facts.eps < 2.0**-25:
         return []
     return [

@@ -37,6 +37,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         two models that play against each other want the same of what the one says to what the other makes. A warning with code
         `pairs`: the
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors.
+        In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
         Examples of one kind are nearer to each other than others are, already as inputs.
@@ -47,7 +48,10 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     """
     facts = evidence.facts or Facts()
     raw = facts.task_loss == "nll_loss" and facts.task_form in ("probabilities", "values", "nonnegative", "tanh")
-    if facts.negated_task is None and not raw:
+    multiple = facts.graph.multiple_of if facts.graph is not None and evidence.steps else None
+    first = evidence.steps[0].loss if multiple is not None else 0.0
+    negated = facts.negated_task or (multiple if first < 0 else None)
+    if negated is None and not raw:
         return (
             _against_answers(facts) or _uphill(evidence) or _endless(evidence) or _with_one_aim(facts) or _against_pairs(facts)
         )
@@ -59,8 +63,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             severity="error",
             seen=f"nll_loss is given {words}; it takes log-probabilities"
             if raw
-            else f"the loss is minus the {facts.negated_task} of output and target",
-            measurements=(Measurement(name="loss", value=facts.loss or 0.0, threshold=0.0),),
+            else f"the loss is minus the {negated} of output and target",
+            measurements=(Measurement(name="loss", value=facts.loss or first, threshold=0.0),),
             cause="log_softmax is missing before nll_loss" if raw else "the sign of the loss is wrong",
             remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place"
             if raw

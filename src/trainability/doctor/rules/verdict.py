@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.diagnosis import Diagnosis, Verdict
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
 from trainability.doctor.outlook import Outlook, judge_rehearsal
@@ -75,7 +76,7 @@ def diagnose(*parts: Part) -> Diagnosis:
         try:
             found.extend(rule.check(evidence))
         except Exception as error:  # the doctor never turns a run that works into one that fails
-            failed.append(f"{name}: the rule itself failed ({type(error).__name__}: {error})")
+            failed.append(f"{name}: the rule itself failed ({error_line(error)})")
     outlook = _outlook(evidence)
     standing = _weighed(found, outlook)
     causes = _under_causes(standing)

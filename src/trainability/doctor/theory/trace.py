@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.randomness import randomness_restored
 
 # Elementwise functions of one tensor, under every name PyTorch calls them by (in-place forms carry an underscore).
@@ -239,7 +240,7 @@ def skeleton(model: nn.Module) -> nn.Module:
     try:
         twin = copy.deepcopy(model, memo)
     except Exception as error:
-        raise ValueError(f"cannot follow a model that cannot be copied: {_reason(error)}") from error
+        raise ValueError(f"cannot follow a model that cannot be copied: {error_line(error)}") from error
     seen: set[int] = set()
     for module in twin.modules():
         for name, parameter in module._parameters.items():
@@ -281,11 +282,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype | N
         with randomness_restored(), torch.no_grad(), recorder:
             output = twin(model_input)
     except Exception as error:
-        raise ValueError(f"cannot follow the model without data: {_reason(error)}") from error
+        raise ValueError(f"cannot follow the model without data: {error_line(error)}") from error
     if not isinstance(output, Tensor) or id(output) not in recorder.value_of:
         return Trace(ops=tuple(recorder.ops), output=None, output_shape=())
     return Trace(ops=tuple(recorder.ops), output=recorder.value_of[id(output)], output_shape=tuple(output.shape))
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

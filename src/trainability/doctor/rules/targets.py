@@ -1,0 +1,116 @@
+"""Targets beside outputs and inputs: their scale, and whether the input already holds them."""
+
+import math
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.inputs import SYMPTOMS
+from trainability.doctor.rules.rule import rule
+
+TINY_TARGETS = 1e-4
+
+
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(*SYMPTOMS, "exploding_gradient", "not_finite", "clipping", "loss_at_start", "gain_budget_high"),
+)
+def target_scale(evidence: Evidence) -> list[Finding]:
+    """Targets are far larger or smaller than anything that the model puts out.
+
+    Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
+        difference. A warning from 1,000 times, an error from 10,000 times. Code `small`: their rms is 1e-4 or less, a warning.
+    Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
+        error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
+    What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
+    Fix: train on (target - mean) / std, both of the training set, and undo it where predictions are read.
+    Source: LeCun et al., Efficient BackProp, 1998, section 4.5; own limits.
+    """
+    facts = reading.facts(evidence)
+    if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
+        return []
+    if 0 < facts.target_rms <= TINY_TARGETS:
+        return [_tiny_targets(facts)]
+    ratio = facts.target_rms / max(facts.output_rms, 1.0)
+    if not ratio >= 100 or math.isinf(ratio):
+        return []
+    return [
+        Finding(
+            rule="target_scale",
+            severity="error" if ratio >= 1e4 else "warning" if ratio >= 1e3 else "hint",
+            seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
+            measurements=(
+                Measurement(name="rms of targets over outputs", value=ratio, threshold=100.0),
+                Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
+            ),
+            cause="targets are not normalised",
+            remedy=f"train on {_standardised(evidence)}, measured on the training set, and undo it where predictions are read",
+            source="Efficient BackProp, 1998; own limits",
+        )
+    ]
+
+
+def _standardised(evidence: Evidence) -> str:
+    train = evidence.data.train if evidence.data is not None else None
+    if train is None or train.target_mean is None or not train.target_variance:
+        return "(target - mean) / std"
+    return f"(target - {train.target_mean:.3g}) / {math.sqrt(train.target_variance):.3g}"
+
+
+def _tiny_targets(facts: Facts) -> Finding:
+    """Targets of which any output near zero makes a small loss."""
+    return Finding(
+        rule="target_scale",
+        code="target_scale.small",
+        severity="warning",
+        seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
+        measurements=(Measurement(name="rms of the targets", value=facts.target_rms or 0.0, threshold=TINY_TARGETS),),
+        cause="targets are not normalised: steps of a usual size are larger than what is to be learned",
+        remedy="train on (target - mean) / std, measured on the training set, and undo it where predictions are read",
+        source="Efficient BackProp, 1998; own limits",
+    )
+
+
+@rule(severities=("error",), verdict="broken data", explains=("overfit",))
+def sees_future(evidence: Evidence) -> list[Finding]:
+    """The output for a token depends on later tokens, which are the targets.
+
+    Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
+        their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
+        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself.
+    Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
+        is no later token to copy. Exchanged and compared, so this is certain.
+    What fools it: a model whose mask is set outside, by an argument that only the loop passes.
+    Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
+        layers.
+    Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
+    """
+    future = reading.facts(evidence).future
+    if reading.facts(evidence).unshifted:
+        return [
+            Finding(
+                rule="sees_future",
+                code="sees_future.unshifted",
+                severity="error",
+                seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself",
+                measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
+                cause="the targets are not shifted by one",
+                remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]",
+                source="own; compared value for value",
+            )
+        ]
+    if future is None or not future > 1e-4:
+        return []
+    return [
+        Finding(
+            rule="sees_future",
+            severity="error",
+            seen="outputs for earlier tokens change when later tokens are exchanged, and those are the targets",
+            measurements=(Measurement(name="change over rms of the output", value=future, threshold=1e-4),),
+            cause="attention without a causal mask, or another operation over all positions",
+            remedy="a causal mask (is_causal=True), and no bidirectional layers",
+            source="Attention Is All You Need, 2017, section 3.2.3",
+        )
+    ]

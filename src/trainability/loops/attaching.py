@@ -1,0 +1,87 @@
+"""Monitors of somebody else's optimizers, one for each, entered and left together."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainability.doctor.diagnosis import Diagnosis
+from trainability.loops.following import Follower
+from trainability.loops.monitor import Monitor
+from trainability.loops.saying import say_finding, say_verdict
+
+
+class Attached:
+    """What is watched, and what the loop tells of it. Findings are said as they arise.
+
+    Args:
+        is_eager: see `Follower`.
+
+    Attributes:
+        monitors: by part of the model.
+        follower: hands them the losses.
+    """
+
+    def __init__(self, *, is_eager: bool) -> None:
+        self.monitors: dict[str, Monitor] = {}
+        self.follower = Follower(is_eager=is_eager)
+
+    def attach(
+        self,
+        name: str,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        every: int,
+        *,
+        is_one_of_several: bool,
+        is_sampled_next: bool = False,
+        run: str | Path | None = None,
+        **settings: Any,
+    ) -> tuple[str, Path | None]:
+        """Put a monitor around what an optimizer trains.
+
+        Args:
+            name: of the part; a number follows where it is taken.
+            model: the part.
+            optimizer: over its parameters.
+            every: see `Monitor`.
+            is_one_of_several: each has a directory of its own below `run`, and says its name.
+            is_sampled_next: the next step is sampled whatever its number.
+            run: see `Monitor`.
+            settings: more arguments of `Monitor`.
+
+        Returns:
+            The name that it got, and its run directory.
+
+        Raises:
+            ValueError: the directory cannot be written; nothing is attached.
+        """
+        key = name if name not in self.monitors else f"{name}-{len(self.monitors) + 1}"
+        place = None if run is None else Path(run) / key if is_one_of_several else Path(run)
+        heard = functools.partial(say_finding, key if is_one_of_several else "")
+        monitor = Monitor(model, optimizer, every, run=place, on_finding=heard, **settings)
+        if is_sampled_next:
+            monitor.sample_next()
+        monitor.__enter__()
+        self.monitors[key] = self.follower.monitors[id(optimizer)] = monitor
+        return key, place
+
+    def leave(self, error: BaseException | None) -> dict[str, Diagnosis]:
+        """Take all monitors away and say their verdicts.
+
+        Args:
+            error: what ended the loop; `None` if it came to its end.
+
+        Returns:
+            The diagnoses, by part.
+        """
+        found = {}
+        for key, monitor in self.monitors.items():
+            monitor.__exit__(type(error) if error is not None else None, error, None)
+            found[key] = monitor.diagnose()
+            say_verdict(key if len(self.monitors) > 1 else "", found[key])
+        return found
