@@ -11,8 +11,8 @@ from torch import Tensor
 from trainability.checking.check import check_setup, is_pair
 from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.continuing import keep_prescriptions
-from trainability.doctor.evidence import Evidence
 from trainability.doctor.error_line import error_line
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.battery import Progress, experiment
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.sources import kept_batches
