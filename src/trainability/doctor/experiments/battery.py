@@ -4,24 +4,24 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import INAPPLICABLE, JOINT, OTHER_SEED, UNCHANGED, Arm, Experiments, State
 from trainability.doctor.experiments import judging
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
-from trainability.doctor.experiments.intervention import Intervention, keeps_from_learning
+from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.judging import Scale
-from trainability.doctor.experiments.outcomes import Witness, judged, ordered
+from trainability.doctor.experiments.outcomes import judged, ordered
 from trainability.doctor.experiments.sources import Source, kept_batches
+from trainability.doctor.experiments.standing import FEWEST_STEPS, Standing
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.finding import Finding
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
 
-FEWEST_STEPS = 20  # fewer tell nothing apart
 PATIENCE = 5  # times as long as a change that fixes it, the program as it is may take to get there too
 LONGER = 4  # times as long, where no change fixes the program at first and there is time
 LOOKS = 8  # at the reference, of an arm
@@ -106,15 +106,12 @@ def single_arm(
     return _Battery(source, tuple(findings), interventions, max_steps, math.inf).arm((name,), steps)
 
 
-class _Battery:
+class _Battery(Standing):
     """The arms of one program, as they are run.
 
     Attributes:
-        arms: by name.
         steps: of an arm.
         cost: seconds of a step.
-        vary: whether the outputs of the program as it is still depend on the input.
-        scale: of the loss; None if it means nothing.
     """
 
     def __init__(
@@ -127,15 +124,11 @@ class _Battery:
         progress: Progress | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> None:
-        self.source, self.findings, self.interventions = source, findings, interventions
+        super().__init__(source, findings, interventions)
         self.steps, self.every, self.deadline, self.progress = max_steps, max(1, max_steps // LOOKS), deadline, progress
         self.elsewhere = elsewhere
         self.cost, self.begun, self.total = 0.0, 0, len(interventions) + 2
-        self.arms: dict[str, Arm] = {}
         self.notes: list[str] = []
-        self.vary: bool | None = None
-        self.scale: Scale | None = None
-        self.order = {name: place for place, name in enumerate(interventions)}
 
     def run(self) -> Experiments:
         """Runs all of it."""
@@ -263,56 +256,6 @@ class _Battery:
         first = self.arms[UNCHANGED].curve[0][1]
         return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
 
-    def left(self, loss: float | None) -> float:
-        return self.scale.left(loss) if self.scale is not None else math.inf
-
-    def witness(self, fixed_in: int | None = None) -> Witness:
-        assert self.scale is not None
-        return Witness(
-            unchanged=self.arms[UNCHANGED],
-            other=self.arms[OTHER_SEED],
-            scale=self.scale,
-            vary=self.vary,
-            planned_steps=self.source.setup.planned_steps,
-            evidence=self.source.evidence,
-            fixed_in=fixed_in,
-        )
-
-    def tested(self) -> list[Arm]:
-        """Arms of single changes that were stepped."""
-        singles = [arm for name, arm in self.arms.items() if name in self.interventions and arm.curve]
-        return [arm for arm in singles if not self.interventions[arm.name].is_control]
-
-    def best(self, count: int) -> list[Arm]:
-        """Those that came lowest on their way; of about equal ones, what findings suggest first."""
-        return self.one_of_a_family(self.tested())[:count]
-
-    def one_of_a_family(self, arms: Iterable[Arm]) -> list[Arm]:
-        """The best of each family, in the order of `best`: two ways to draw weights teach hardly more than one."""
-
-        def place(arm: Arm) -> tuple[float, tuple[int, int]]:
-            return round(min(self.left(loss) for _, loss in arm.curve), 1), self.priority(arm.name)
-
-        ranked = sorted(arms, key=place)
-        return list({self.family(arm.name): arm for arm in reversed(ranked)}.values())[::-1]
-
-    def family(self, name: str) -> str:
-        return self.interventions[name].family or name
-
-    def fixing(self) -> list[Arm]:
-        """Arms that fix the program, beside both its seeds; of about equal ones the smallest change first."""
-        witness = self.witness()
-        pairs = [arm for name, arm in self.arms.items() if JOINT in name and arm.curve]
-        found = [
-            arm for arm in (*self.tested(), *pairs) if arm.steps >= FEWEST_STEPS and witness.is_fixed_early_by(arm, arm.loss)
-        ]
-        least = max(min((self.left(arm.loss) for arm in found), default=0.0), judging.LEAST)
-
-        def place(arm: Arm) -> tuple[bool, tuple[int, int]]:
-            return self.left(arm.loss) > judging.CLEARLY * least and not arm.is_certain, self.priority(arm.name)
-
-        return sorted(found, key=place)
-
     def concluded(self, found: list[Arm]) -> Experiments:
         """Tries changes that fix the program with the other seed too, gives it more time as it is, and says what is left."""
         again = []
@@ -345,11 +288,6 @@ class _Battery:
             said, bears_out = change.reading(arm, unchanged, other, self.left)
             suspects = arm.suspects or (change.answers if bears_out else ())
             self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out, suspects=suspects)
-
-    def untried_fact(self) -> str | None:
-        """Code of a counted fact that keeps a program from learning, and that no change which was stepped is about."""
-        stepped = {code for arm in self.tested() for code in arm.suspects}
-        return next((f.code for f in self.findings if keeps_from_learning(f) and f.code not in stepped), None)
 
     def given_as_long(self, arm: Arm) -> Arm:
         """A change that fixed it at first, and of which the program as it is came within reach, is given as many steps."""
@@ -389,17 +327,6 @@ class _Battery:
 
     def affords(self, steps: float) -> bool:
         return steps * self.cost <= self.left_seconds()
-
-    def is_asked(self, name: str) -> bool:
-        """Whether it is a control that a finding asks for, which is of use where the program learns, too."""
-        return self.interventions[name].is_control and bool(self.interventions[name].suspected_by(self.findings))
-
-    def priority(self, name: str) -> tuple[int, int]:
-        """What is certain, then what findings suggest, then what measurements do; small changes first. Of a pair, its first."""
-        first = name.split(JOINT)[0]
-        change = self.interventions[first]
-        known = (change.is_certain(self.findings), change.suspected_by(self.findings), change.hinted(self.source.evidence))
-        return next((rank for rank, is_so in enumerate(known) if is_so), len(known)), self.order[first]
 
     def applies(self, name: str) -> bool:
         """Whether there is something to change; recorded where there is not."""
