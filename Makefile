@@ -64,7 +64,7 @@ $(VENV)/.ready: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,tensorboard,wandb,lightning,transformers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,tensorboard,wandb,lightning,transformers,cluster]'
 	@touch $@
 
 $(VENV)/.ready-docs: $(VENV)/.ready

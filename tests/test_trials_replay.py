@@ -11,6 +11,7 @@ from conftest import config_of
 from sources_on_disk import mnist_idx
 
 from trainability.config import RunConfig
+from trainability.executors import executor_of
 from trainability.training.record import read_run
 from trainability.trials import run as trial_runs
 from trainability.trials.book import TRIALS
@@ -97,9 +98,10 @@ def test_runs_side_by_side_are_those_made_alone(tmp_path: Path) -> None:
     assert (
         Job(trial="imagenet-D-vanishing", scale="pocket", plan=plan.label).name == f"imagenet-D-vanishing, probe {plan.label}"
     )
-    missing = Job(trial="caltech-1", scale="full", variant="repaired", places={})
+    missing = [Job(trial="caltech-1", scale="full", variant="repaired", seed=seed, places={}) for seed in (0, 1)]
     told: list[FinishedJob] = []
-    done = trial_runs.replay([missing, missing], tmp_path, num_processes=2, keep_weights=False, on_finished=told.append)
+    done = trial_runs.replay(missing, tmp_path, executor=lambda: executor_of(2), keep_weights=False, on_finished=told.append)
+    assert {row.job.seed for row in done} == {0, 1}
     assert done == told
     assert all(row.problem and "caltech256" in row.problem for row in done)
 
@@ -149,7 +151,7 @@ def test_real_sets_are_packed_before_the_runs_begin(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TRAINABILITY_CACHE", str(tmp_path / "cache"))
     places = {"mnist": mnist_idx(tmp_path / "mnist", zipped=True)}
     jobs = jobs_of([TRIALS["mnist-fail"]], "desk", ["as-run", "repaired"], places=places)
-    done = trial_runs.replay(jobs, tmp_path, num_processes=2, keep_weights=False, on_finished=lambda job: None)
+    done = trial_runs.replay(jobs, tmp_path, executor=lambda: executor_of(2), keep_weights=False, on_finished=lambda job: None)
     # The set was read, by processes that can start none to pack it: so small a one has no batch of 64.
     assert len(done) == 2
     for row in done:

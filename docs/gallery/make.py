@@ -11,6 +11,7 @@ import argparse
 import io
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import trainability as tb
+from trainability.checking.phase_map import read_runs
 from trainability.checking.run import check_config
 from trainability.cli.book import print_book
 from trainability.config import DataConfig, InitConfig, ModelConfig, OptimConfig, RunConfig
+from trainability.prescribe import phase_map as maps
+from trainability.report.phase_map import write_map
 from trainability.terminal.diagnosis import print_diagnosis
 from trainability.watch.state import LiveRun
 from trainability.watch.view import view
@@ -107,6 +111,7 @@ def pictures_of(folder: Path, book_folder: Path) -> dict[str, Callable[[], None]
         "check": lambda: check(HERE / "check.svg"),
         "watch": of_runs(watch, HERE / "watch.svg"),
         "trials-list": lambda: trials_list(HERE / "trials-list.svg"),
+        "map": lambda: phase_map(HERE),
     }
     if (book_folder / "pocket").is_dir():
         page = book_folder / "pocket" / "book.html"
@@ -202,6 +207,22 @@ def photograph(page: Path, to: Path, *, height: int, width: int = 1180, hidden: 
     if width < 500:
         with Image.open(to) as picture:
             picture.crop((0, 0, width, height)).save(to)
+
+
+def phase_map(to: Path) -> None:
+    """Draw the map of `benchmarks/phase_map.py` from its runs, light and dark."""
+    benchmarks = HERE.parents[1] / "benchmarks"
+    sys.path.insert(0, str(benchmarks))
+    from phase_map import RESULTS, STEPS, setup
+
+    found, runs = maps.phase_map(setup(), steps=STEPS, seconds=300.0), read_runs(RESULTS)
+    with tempfile.TemporaryDirectory() as scratch:
+        title = "A plain net of twelve layers on the digits"
+        page = write_map(Path(scratch) / "map.html", found, runs, maps.outcomes(runs), title=title)
+        hidden = "header, section[aria-labelledby=meaning], figcaption h3"
+        for name, dark in (("map.png", False), ("map-dark.png", True)):
+            photograph(page, to / name, height=720, hidden=hidden, dark=dark)
+            Image.open(to / name).crop((0, 76, 1180, 706)).save(to / name, optimize=True)
 
 
 def check(to: Path) -> None:

@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "lightning": ("lightning",),
     "transformers": ("transformers", "accelerate"),
     "accelerate": ("accelerate",),
+    "cluster": ("distributed",),
 }
 """Import names by extra; `pyproject.toml` has the same extras with the distributions' names."""
 

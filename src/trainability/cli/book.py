@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainability.executors import executor_of
 from trainability.terminal.console import plain_console
 from trainability.trials.book import FURTHER, LOG, TRIALS, select
 from trainability.trials.cost import cost_seconds, num_runs
@@ -73,6 +74,7 @@ def replay_book(
     data_paths: Sequence[str],
     root: Path,
     num_processes: int | None,
+    cluster: str | None,
     keep_weights: bool,
 ) -> int:
     """Make runs and print the verdicts; see `cli.trials.run_trials`. Returns 1 if a run could not be made."""
@@ -82,7 +84,7 @@ def replay_book(
 
     jobs = trial_runs.jobs_of(chosen, scale, variants, places=places)
     console = plain_console()
-    console.print(_announced(jobs, root, num_processes), highlight=False)
+    console.print(_announced(jobs, root, num_processes, on_cluster=cluster is not None), highlight=False)
     count = 0
 
     def on_finished(done: FinishedJob) -> None:
@@ -95,7 +97,13 @@ def replay_book(
         )
 
     try:
-        done = trial_runs.replay(jobs, root, num_processes=num_processes, keep_weights=keep_weights, on_finished=on_finished)
+        done = trial_runs.replay(
+            jobs,
+            root if cluster is None else root.absolute(),  # other machines have another working directory
+            executor=lambda: executor_of(num_processes if cluster else trial_runs.processes_for_trials(num_processes), cluster),
+            keep_weights=keep_weights,
+            on_finished=on_finished,
+        )
     except KeyboardInterrupt:
         console.print("interrupted; the same command continues", highlight=False)
         raise
@@ -112,7 +120,7 @@ def replay_book(
     return 1 if any(row.problem for row in done) else 0
 
 
-def _announced(jobs: Sequence[Job], root: Path, num_processes: int | None) -> str:
+def _announced(jobs: Sequence[Job], root: Path, num_processes: int | None, *, on_cluster: bool) -> str:
     """Say what is about to be run, and how long it takes on the cores that there are."""
     cores = num_processes or len(os.sched_getaffinity(0))
     per_scale: Mapping[Scale, list[Job]] = {job.scale: [] for job in jobs}
@@ -122,7 +130,11 @@ def _announced(jobs: Sequence[Job], root: Path, num_processes: int | None) -> st
     for scale, own in per_scale.items():
         known = [job.cost_seconds for job in own]
         total = sum(seconds for seconds in known if seconds is not None)
-        cost = f", about {max(1, round(total / cores / 60))} minutes on {cores} cores" if None not in known else ""
+        cost = (
+            f", about {max(1, round(total / cores / 60))} minutes on {cores} cores"
+            if None not in known and not on_cluster
+            else ""
+        )
         parts.append(f"{len(own)} runs of {len({job.trial for job in own})} trials at {scale} scale, into {root / scale}{cost}")
     return "; ".join(parts)
 

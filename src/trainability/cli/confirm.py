@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,11 @@ from tyro.conf import Positional, arg
 
 from trainability.cli.shown import show
 from trainability.config import RunConfig
+from trainability.executors import check_flags, optional_executor
 
 if TYPE_CHECKING:
     from trainability.doctor import Diagnosis
+    from trainability.doctor.setup import Setup
 
 SECONDS, STEPS = 60.0, 120
 
@@ -25,6 +28,8 @@ def confirm(
     rehearse: float | None = None,
     seconds: float = SECONDS,
     steps: int = STEPS,
+    processes: int | None = None,
+    cluster: str | None = None,
     json: bool = False,
 ) -> int:
     """Check, then change one thing at a time in copies of the program, and see which change makes it learn.
@@ -41,35 +46,53 @@ def confirm(
         recipe: TOML file with the same names, as for train.
         rehearse: seconds for the rehearsal of the check, as for check.
         seconds: for the experiments.
-        steps: of each copy; four times as many where nothing mends and there is time.
+        steps: of each copy; four times as many where no change fixes the program and there is time.
+        processes: changes tried at the same time, each on one core. None tries one after the other.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, to try changes there (needs the extra cluster).
         json: print JSON with all measurements and curves instead.
     """
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"confirm {target} examines what your function returns; it takes no --recipe and no flags of train")
-    return show(confirmed(config, target, rehearse=rehearse, seconds=seconds, steps=steps), as_json=json)
+    check_flags(processes, cluster)
+    found = confirmed(config, target, rehearse=rehearse, seconds=seconds, steps=steps, processes=processes, cluster=cluster)
+    return show(found, as_json=json)
 
 
-def confirmed(config: RunConfig, target: str | None, *, rehearse: float | None, seconds: float, steps: int) -> Diagnosis:
+def confirmed(
+    config: RunConfig,
+    target: str | None,
+    *,
+    rehearse: float | None,
+    seconds: float,
+    steps: int,
+    processes: int | None = None,
+    cluster: str | None = None,
+) -> Diagnosis:
     """Check and experiment, with the progress on the terminal."""
     from trainability.checking.confirm import confirm as confirm_setup
     from trainability.checking.confirm_run import confirm_config
-    from trainability.checking.target import load_setup
     from trainability.cli.progress import progress_of
-    from trainability.doctor.setup import Setup
     from trainability.terminal.console import plain_console
 
     if target is None and rehearse is not None:
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=rehearse))
-    with progress_of(plain_console()) as progress:
+    with progress_of(plain_console()) as progress, optional_executor(processes, cluster) as executor:
 
         def trying(change: str, number: int, total: int) -> None:
             progress(f"experiments: {change}", number, total)
 
         if target is None:
-            return confirm_config(config.completed(), seconds=seconds, max_steps=steps, progress=progress, trying=trying)
+            complete = config.completed()
+            return confirm_config(
+                complete, seconds=seconds, max_steps=steps, progress=progress, trying=trying, executor=executor
+            )
+        make = functools.partial(_setup, target, rehearse)
+        return confirm_setup(make, seconds=seconds, max_steps=steps, progress=trying, executor=executor)
 
-        def make() -> Setup:
-            setup = load_setup(target)
-            return setup if rehearse is None else dataclasses.replace(setup, rehearse_seconds=rehearse)
 
-        return confirm_setup(make, seconds=seconds, max_steps=steps, progress=trying)
+def _setup(target: str, rehearse: float | None) -> Setup:
+    """Make the user's setup, here or in another process, with the time that the check has for its rehearsal."""
+    from trainability.checking.target import load_setup
+
+    setup = load_setup(target)
+    return setup if rehearse is None else dataclasses.replace(setup, rehearse_seconds=rehearse)

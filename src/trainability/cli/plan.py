@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_module
 import shlex
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,9 +16,11 @@ from tyro.conf import Positional, arg
 from trainability import config as configuration
 from trainability.config import RunConfig, in_range
 from trainability.disk import whole
+from trainability.executors import check_flags, optional_executor
 
 if TYPE_CHECKING:
-    from trainability.prescribe.search import Proposal
+    from trainability.cli.progress import Report
+    from trainability.prescribe.search import Proposal, Trying
 
 
 def plan(
@@ -27,11 +32,13 @@ def plan(
     seconds: float = 0.0,
     vary: tuple[Literal["lr", "input"], ...] = ("lr", "input"),
     out: Path | None = None,
+    processes: int | None = None,
+    cluster: str | None = None,
     json: bool = False,
 ) -> int:
     """Propose an initialisation that will train, and the learning rate that goes with it, for a run or for your own model.
 
-    Ranks plans by the closed form, without drawing a weight; measures the first update of the best; with --seconds, trains
+    Ranks plans by the closed form, without drawing a weight; measures the first updates of the best; with --seconds, trains
     the first few for some steps on copies and puts first what learned most. --run.period 2014-09 proposes only what was
     published by then. Writes nothing but --out.
 
@@ -46,26 +53,39 @@ def plan(
         vary: what else may be proposed: another learning rate; standardised inputs in place of subtracted means. Empty for
             neither.
         out: write the best plan's run as a recipe (TOML) for train.
+        processes: with --seconds, plans tried at the same time, each on one core. None tries one after the other.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, to try plans there (needs the extra cluster).
         json: print JSON.
     """
     in_range("top", top, at_least=1)
     in_range("seconds", seconds, at_least=0)
+    check_flags(processes, cluster)
     if target is not None:
         if recipe is not None or out is not None or config != RunConfig():
             raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
-        return _show(_for_target(target, top, seconds, "lr" in vary), as_json=json, flags=None)
+        with optional_executor(processes, cluster) as executor, _progress() as (_, trying):
+            found = _for_target(target, top, seconds, "lr" in vary, executor, trying)
+        return _show(found, as_json=json, flags=None)
 
     from trainability.checking.plan import plans_for_run
+
+    config = config.completed()
+    with optional_executor(processes, cluster) as executor, _progress() as (progress, trying):
+        plans = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress, trying=trying, executor=executor)
+    if out is not None:
+        whole.write(out, configuration.to_toml(plans.config).encode())
+    changed = {line.split()[0] for line in configuration.differences(config, plans.config)} | {"init.plan"}
+    return _show(plans.proposals, as_json=json, flags=_flags(plans.config, changed))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[tuple[Report, Trying]]:
+    """What is being done, and which plan is measured."""
     from trainability.cli.progress import progress_of
     from trainability.terminal.console import plain_console
 
-    config = config.completed()
     with progress_of(plain_console()) as progress:
-        found = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress)
-    if out is not None:
-        whole.write(out, configuration.to_toml(found.config).encode())
-    changed = {line.split()[0] for line in configuration.differences(config, found.config)} | {"init.plan"}
-    return _show(found.proposals, as_json=json, flags=_flags(found.config, changed))
+        yield progress, lambda plan, number, total: progress(f"plans: {plan}", number, total)
 
 
 def _flags(config: RunConfig, names: set[str]) -> str:
@@ -79,11 +99,14 @@ def _flags(config: RunConfig, names: set[str]) -> str:
     return " ".join(f"--{name} {shlex.quote(str(values[name]))}" for name in values if name in names)
 
 
-def _for_target(target: str, top: int, seconds: float, vary_lr: bool) -> list[Proposal]:
+def _for_target(
+    target: str, top: int, seconds: float, vary_lr: bool, executor: Executor | None, trying: Trying
+) -> list[Proposal]:
     from trainability.checking.plan import plans_for_setup
-    from trainability.checking.target import load_setup
+    from trainability.checking.program import Program
 
-    return plans_for_setup(load_setup(target), vary_lr=vary_lr, top=top, seconds=seconds)
+    make = Program(target=target).setup
+    return plans_for_setup(make(), vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make, trying=trying)
 
 
 def _show(found: list[Proposal], *, as_json: bool, flags: str | None) -> int:

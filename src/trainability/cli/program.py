@@ -24,6 +24,7 @@ from trainability.cli.cost import cost
 from trainability.cli.evaluate import errors, evaluate
 from trainability.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from trainability.cli.explain import explain
+from trainability.cli.map import map_command
 from trainability.cli.pack import pack
 from trainability.cli.parsing import Command, parse, print_completion, value_of
 from trainability.cli.plan import plan
@@ -66,6 +67,7 @@ COMMANDS: dict[str, Command] = {
     "run": run,
     "diagnose": diagnose,
     "plan": plan,
+    "map": map_command,
     "cost": cost,
     "explain": explain,
     "watch": watch,
@@ -83,7 +85,7 @@ def _expand(arguments: list[str]) -> list[str]:
     """Put the flags of `--resume` and `--recipe` before the user's own, and join a script with its own arguments."""
     if arguments and arguments[0] == "run":
         return with_one_command(arguments)
-    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan", "cost"):
+    if not arguments or arguments[0] not in ("train", "check", "confirm", "plan", "map", "cost"):
         return arguments
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None

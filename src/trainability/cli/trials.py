@@ -31,6 +31,7 @@ def run_trials(
     data_path: tuple[str, ...] = (),
     dir: Path = BOOK_FOLDER,
     processes: int | None = None,
+    cluster: str | None = None,
     keep_weights: bool = False,
 ) -> int:
     """Make the runs of trials and compare them with the log: is its result reproduced, and does its explanation hold?
@@ -50,6 +51,8 @@ def run_trials(
         data_path: NAME=PATH of sets that lie elsewhere. Sets that have no place come from the Hub.
         dir: folder of the runs.
         processes: runs at the same time, each on one core. None takes one per core, or one on a GPU.
+        cluster: address of a Dask scheduler, tcp://HOST:PORT, to make the runs there (needs the extra cluster); its workers
+            see dir and the data under the same paths.
         keep_weights: keep the checkpoints of every run, which take gigabytes.
     """
     from trainability.cli.book import replay_book
@@ -66,6 +69,7 @@ def run_trials(
         data_paths=data_path,
         root=dir,
         num_processes=processes,
+        cluster=cluster,
         keep_weights=keep_weights,
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
 from trainability.doctor.rules.verdict import diagnose
+from trainability.executors import results
 from trainability.report.html import REPORT, write_report
 from trainability.training import engine as engines
 from trainability.training.evaluate import EvaluationOptions, evaluate_runs
@@ -141,7 +142,7 @@ def replay(
     jobs: Sequence[Job],
     root: Path,
     *,
-    num_processes: int | None,
+    executor: Callable[[], AbstractContextManager[Executor]],
     keep_weights: bool,
     on_finished: Callable[[FinishedJob], object],
 ) -> list[FinishedJob]:
@@ -149,28 +150,26 @@ def replay(
 
     Args:
         jobs: in the order in which they are begun.
-        root: folder of the book's runs.
-        num_processes: at once; `None` takes one per core, or one where there is a GPU.
+        root: folder of the book's runs; other machines see it under the same path.
+        executor: opens what they are made on.
         keep_weights: keep every run's checkpoints.
         on_finished: called with every job that ended, in the order in which they do.
     """
-    if num_processes is None:
-        num_processes = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
     pack_sets(_config_of(job).data for job in jobs if job.scale != "pocket" and not _has_ended(job.place(root)))
-    work = [(job, root, keep_weights) for job in jobs]
+    work = {str(job.place(root)): (job, root.resolve(), keep_weights) for job in jobs}
     done = []
-    # Spawned: a process that has used threads or a GPU cannot be forked safely.
-    with multiprocessing.get_context("spawn").Pool(min(num_processes, max(1, len(jobs))), initializer=_alone) as pool:
-        for result in pool.imap_unordered(_make, work):
+    with executor() as pool:
+        for _, result in results(pool, _make, work):
             on_finished(result)
             done.append(result)
     return done
 
 
-def _alone() -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C reaches every process of a terminal; the parent alone answers it, and ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def processes_for_trials(num_processes: int | None) -> int:
+    """Runs at once on this machine: as many as asked for, else one per core, or one where there is a GPU."""
+    if num_processes is not None:
+        return num_processes
+    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
 def _make(work: tuple[Job, Path, bool]) -> FinishedJob:

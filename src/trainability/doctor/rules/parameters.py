@@ -363,9 +363,9 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
                 Measurement(name="parameters with a gradient of exactly zero", value=float(len(facts.zero_gradient))),
                 Measurement(name="parameters with a gradient", value=float(facts.num_gradients or 0)),
             ),
-            cause="an activation that does not fit the width of the output"
+            cause="an activation that does not fit"
             if single
-            else "between weights and loss stands something that does not change with them",
+            else "between weights and loss, something does not change with them",
             remedy="binary_cross_entropy_with_logits for one output, without softmax; or two outputs and cross_entropy"
             if single
             else "look at what stands between the last layer and the loss; draw weights at random where they are zero",

@@ -1,0 +1,46 @@
+"""A program by its name: a run's configuration, or MODULE:FUNCTION. It travels to other processes, which make it there."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from trainability.checking.run import assembled
+from trainability.checking.run_setup import setup_of_run
+from trainability.checking.target import load_setup
+from trainability.config import RunConfig
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.setup import Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What is to be run; one of the two is given.
+
+    Attributes:
+        config: complete.
+        target: MODULE:FUNCTION of the user's own; a process that makes it imports it from its working directory.
+        num_images: of a run's training images, at least as many are loaded, where there are.
+    """
+
+    config: RunConfig | None = None
+    target: str | None = None
+    num_images: int = 0
+
+    def setup(self) -> Setup:
+        """Make the program, or return the one that this process made before.
+
+        Raises:
+            ValueError: as `assembled` and `load_setup`.
+        """
+        return _made(self)
+
+
+@functools.lru_cache(maxsize=1)
+def _made(program: Program) -> Setup:
+    with randomness_restored():
+        if program.target is not None:
+            return load_setup(program.target)
+        assert program.config is not None
+        with assembled(program.config, num_images=program.num_images) as look:
+            return setup_of_run(look.parts, look.config, look.engine, look.planned_steps)

@@ -1,0 +1,346 @@
+"""The phase diagram of a net: gain budget against learning rate, and where the theory puts its borders.
+
+One direction is the gain budget: the weights of all layers are multiplied by one factor. The other is the learning rate. What
+trains lies within the band of budgets (theory, section 4), above the rate below which the net stays at chance for longer than
+the run (section 7), and below the rate at which an update raises the loss (the critical step). `short_run` says what happens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import to_device
+from trainability.doctor.evidence import ProbeResult
+from trainability.doctor.measure.copies import copied
+from trainability.doctor.measure.critical import along_update
+from trainability.doctor.measure.probe import probe
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.reading import total_budget
+from trainability.doctor.setup import Setup
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
+from trainability.doctor.theory.signal import layer_kind
+from trainability.prescribe.short_run import ShortRun, loss_of, scale_budget
+
+Outcome = Literal["trained", "slow", "dead", "exploded"]
+OUTCOMES: dict[Outcome, str] = {
+    "trained": "left chance level, and was below it at the end",
+    "slow": "did not leave chance within the run, and did at a larger rate, or was still falling from above it",
+    "dead": "stayed at chance level, at every rate that was tried",
+    "exploded": "the loss rose or was not finite, or the units died",
+}
+BUDGETS = tuple(float(budget) for budget in range(-12, 13))
+_ROWS, _DECADES = 17, 5
+_PROBED_EXAMPLES, _CRITICAL_EXAMPLES = 128, 32
+# Where there is time for a few budgets only, those that the lines need most.
+_MEASURED_FIRST = (0, -5, 3, -8, 8, -2, -12, 12, -3, 2, -1, 1, -4, -6, 4, -7, -10, 6)
+_FEWEST = 8  # of them, however long it takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtBudget:
+    """What was measured at one budget, without training.
+
+    Attributes:
+        budget: log10, with the input.
+        plateau_steps: predicted steps at chance at the program's own rate; infinite if weight decay is faster than growth;
+            `None` where the formula does not apply.
+        critical_lr: rate at which the first update raises the loss on its batch; `None` if none was found.
+    """
+
+    budget: float
+    plateau_steps: float | None
+    critical_lr: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of the map: budget and rate, and its name."""
+
+    budget: float
+    lr: float
+
+    @property
+    def name(self) -> str:
+        """Key of the run, "budget -3 lr 0.01"."""
+        return f"budget {self.budget:g} lr {self.lr:.3g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseMap:
+    """A map without its runs.
+
+    Attributes:
+        budget: of the program as it is, log10, with the input.
+        lr: of the program.
+        steps: of a run.
+        chance: loss of the best constant answer.
+        budgets: columns.
+        rates: rows, ascending.
+        band: lowest and highest budget of the nets that trained; `None` where it was not found on such nets (fewer than
+            eight layers, biases that carry a signal, another optimizer than SGD).
+        measured: by budget, ascending.
+        notes: what is not drawn, and why.
+    """
+
+    budget: float
+    lr: float
+    steps: int
+    chance: float
+    budgets: tuple[float, ...]
+    rates: tuple[float, ...]
+    band: tuple[float, float] | None
+    measured: tuple[AtBudget, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def here(self) -> Cell:
+        """The cell of the grid that the program as it is falls into."""
+        budget = min(self.budgets, key=lambda b: abs(b - self.budget))
+        return Cell(budget=budget, lr=min(self.rates, key=lambda lr: abs(math.log(lr / self.lr))))
+
+    def first_critical_lr(self, budget: float) -> float | None:
+        """Rate at which the first update raises the loss; `None` if unknown."""
+        return _between([(m.budget, m.critical_lr) for m in self.measured], budget)
+
+    def critical_lr(self, budget: float) -> float | None:
+        """Lowest rate at which an update raises the loss, on the way from a budget to 0, which a net that trains takes.
+
+        A net below 0 grows: the rates that its first update stands are not those that it stands once it has left chance.
+        """
+        way = [m.critical_lr for m in self.measured if budget < m.budget <= 0]
+        return min((lr for lr in (self.first_critical_lr(budget), *way) if lr is not None), default=None)
+
+    def slowest_lr(self, budget: float) -> float | None:
+        """Rate at which the predicted stay at chance is as long as the run; infinite if no rate ends it; `None` if unknown."""
+        found = []
+        for m in self.measured:
+            # Growth is proportional to the rate, and so is what decay takes away: T - 50 is inversely proportional to it.
+            rate = None if m.plateau_steps is None else self.lr * (m.plateau_steps - 50) / max(self.steps - 50, 1)
+            found.append((m.budget, rate))
+        return _between(found, budget)
+
+    def predicted(self, budget: float, lr: float) -> Outcome | None:
+        """What theory and critical step say of a point; `None` where they say nothing.
+
+        As in the doctor, the band's lower edge gives way to a predicted stay at chance that ends within the run. Above its
+        upper edge, found at usual rates, the critical rate decides: below it, nothing is said.
+        """
+        low, high = self.band or (-math.inf, math.inf)
+        first, critical, slowest = self.first_critical_lr(budget), self.critical_lr(budget), self.slowest_lr(budget)
+        if lr > first if first is not None else budget > high:
+            return "exploded"
+        if budget > high:
+            return None
+        if (slowest is None and budget < low) or (slowest is not None and lr < slowest):
+            return "dead" if budget < low or slowest == math.inf else "slow"
+        if critical is None or (self.band is None and slowest is None):
+            return None
+        return "exploded" if lr > critical else "trained"
+
+
+def _between(points: Sequence[tuple[float, float | None]], place: float) -> float | None:
+    """Interpolate on a straight line in the logarithm; `None` beyond the points, and next to one without a value."""
+    for place_, value in points:
+        if math.isclose(place_, place, abs_tol=1e-9):
+            return value
+    for (left, low), (right, high) in itertools.pairwise(points):
+        if left < place < right:
+            if low is None or high is None:
+                return None
+            if math.isinf(low) or math.isinf(high):
+                return math.inf
+            share = (place - left) / (right - left)
+            return math.exp(math.log(low) * (1 - share) + math.log(high) * share) if low > 0 and high > 0 else min(low, high)
+    return None
+
+
+def cells(phase_map: PhaseMap, count: int) -> list[Cell]:
+    """The first `count` cells of the grid, spread evenly over it: more runs later fill the gaps between those that are there.
+
+    The cell nearest to the program as it is comes first.
+    """
+    every = [Cell(budget=b, lr=r) for b in phase_map.budgets for r in phase_map.rates]
+    # Golden-ratio steps in two directions (Roberts' R2 sequence) are spread evenly for any count.
+    order: dict[Cell, None] = {phase_map.here: None}
+    columns, rows, number = len(phase_map.budgets), len(phase_map.rates), 0
+    while len(order) < min(count, len(every)):
+        column = int(columns * ((0.5 + number * 0.7548776662466927) % 1))
+        row = int(rows * ((0.5 + number * 0.5698402909980532) % 1))
+        order[every[column * rows + row]] = None
+        number += 1
+        if number > 50 * len(every):  # the last few cells may take long to come
+            order |= dict.fromkeys(every)
+    return list(order)[: min(count, len(every))]
+
+
+def outcomes(runs: dict[Cell, ShortRun]) -> dict[Cell, Outcome]:
+    """Outcome of every run. Of a net that stayed at chance, the runs at larger rates tell whether it was slow or dead."""
+    found: dict[Cell, Outcome] = {}
+    for cell, run in runs.items():
+        if run.end in ("trained", "exploded"):
+            found[cell] = run.end
+        elif run.end == "falling":
+            found[cell] = "slow"
+        else:
+            faster = (o for c, o in runs.items() if c.budget == cell.budget and c.lr > cell.lr)
+            found[cell] = "slow" if any(other.left_chance_step is not None for other in faster) else "dead"
+    return found
+
+
+def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
+    """Measure what the borders are drawn from, without training.
+
+    Args:
+        setup: one model with one optimizer, batches (input, label); nothing of it is changed.
+        steps: of the runs that the map speaks of.
+        seconds: for it; at most about as long. The more there is time for, the more budgets are measured.
+
+    Raises:
+        ValueError: there are several models or optimizers, several learning rates, the loop is known as a whole only, gains
+            do not multiply, or what chance costs is not known.
+    """
+    began = time.monotonic()
+    lr = _checked(setup)
+    with randomness_restored(), generators_restored(setup.train_loader):
+        first = _examples(setup, _PROBED_EXAMPLES)
+        seen = _probed(setup, setup.whole_model, first, steps)
+        budget = total_budget(seen)
+        if budget is None:
+            why = {"normalised": "normalisation resets the signal's scale", "residual": "residual sums add to it"}
+            raise ValueError(
+                f"map needs a net with a gain budget, and this one has none: {why.get(seen.structure, 'see check')}"
+            )
+        chance = rehearse(
+            setup.model,
+            setup.optimizer,
+            setup.train_loader,
+            loss_fn=setup.loss,
+            training_step=setup.training_step,
+            max_steps=1,
+        ).task.chance
+        if chance is None:
+            raise ValueError("map needs to know what chance costs, which is known for classification and regression losses")
+        measured = {budget: _measured(setup, 0.0, budget, first, steps)}
+        for at in sorted(BUDGETS, key=_place):
+            if time.monotonic() - began > seconds and len(measured) >= _FEWEST:
+                break
+            measured[at] = _measured(setup, at - budget, at, first, steps)
+    band, notes = _band(setup, seen)
+    if len(measured) <= len(BUDGETS):
+        notes.append(f"borders measured at {len(measured)} of {len(BUDGETS) + 1} budgets within {seconds:g} s (--seconds)")
+    return PhaseMap(
+        budget=budget,
+        lr=lr,
+        steps=steps,
+        chance=chance,
+        budgets=BUDGETS,
+        rates=tuple(lr * 10 ** (_DECADES * (row / (_ROWS - 1) - 0.5)) for row in range(_ROWS)),
+        band=band,
+        measured=tuple(measured[at] for at in sorted(measured)),
+        notes=tuple(notes),
+    )
+
+
+def _place(budget: float) -> int:
+    return _MEASURED_FIRST.index(int(budget)) if budget in _MEASURED_FIRST else len(_MEASURED_FIRST) + int(abs(budget))
+
+
+def _checked(setup: Setup) -> float:
+    optimizer = setup.single_optimizer
+    if setup.whole_model is None or optimizer is None:
+        raise ValueError("map takes one model with one optimizer")
+    if setup.loss is None and setup.training_step is None:
+        raise ValueError("map needs loss_fn or training_step; the setup has the loop as a whole (step)")
+    rates = {float(group["lr"]) for group in optimizer.param_groups}
+    if len(rates) != 1:
+        raise ValueError(f"map takes one learning rate, and the optimizer has {len(rates)}")
+    return rates.pop()
+
+
+def _band(setup: Setup, seen: ProbeResult) -> tuple[tuple[float, float] | None, list[str]]:
+    """The band, where it speaks of such nets."""
+    model, optimizer = setup.whole_model, setup.single_optimizer
+    assert model is not None
+    depth = sum(layer_kind(module) in ("conv", "linear") for module in model.modules())
+    why = None
+    if depth < PILOT_DEPTH:
+        why = f"{depth} weight layers"
+    elif not isinstance(optimizer, torch.optim.SGD):
+        why = type(optimizer).__name__
+    elif seen.biased:
+        why = "biases that carry a signal"
+    if why is None:
+        return (BUDGET_LOW, BUDGET_HIGH), []
+    return None, [f"no band of budgets: it was found under SGD on nets of {PILOT_DEPTH} and more layers, and this has {why}"]
+
+
+def _examples(setup: Setup, count: int) -> tuple[Tensor, Tensor]:
+    """The first examples of the loader, on the model's device."""
+    assert setup.whole_model is not None
+    images: list[Tensor] = []
+    labels: list[Tensor] = []
+    for batch in setup.train_loader:
+        if not (
+            isinstance(batch, tuple | list)
+            and len(batch) == 2
+            and isinstance(batch[0], Tensor)
+            and isinstance(batch[1], Tensor)
+        ):
+            raise ValueError("map takes batches of (input, label), each one tensor, and the train loader gives another kind")
+        images.append(batch[0])
+        labels.append(batch[1])
+        if sum(map(len, images)) >= count:
+            break
+    if not images:
+        raise ValueError("the train loader is empty; expected at least one batch")
+    device = next(setup.whole_model.parameters()).device
+    return to_device((torch.cat(images)[:count], torch.cat(labels)[:count]), device)
+
+
+def _probed(setup: Setup, model: nn.Module | None, first: tuple[Tensor, Tensor], steps: int) -> ProbeResult:
+    assert model is not None
+    loss = setup.loss or nn.functional.cross_entropy
+    return probe(model, loss, *first, optimizer=setup.single_optimizer, clip=setup.clip, planned_steps=steps)
+
+
+def _measured(setup: Setup, decades: float, budget: float, first: tuple[Tensor, Tensor], steps: int) -> AtBudget:
+    """Predicted stay at chance and critical step of a copy whose weights are scaled."""
+    model, optimizer = copied(setup.model, setup.single_optimizer)
+    scale_budget(model, decades)
+    plateau = _probed(setup, model, first, steps).plateau_steps
+    model.train()
+    batch = (first[0][:_CRITICAL_EXAMPLES], first[1][:_CRITICAL_EXAMPLES])
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    before = [p.detach().clone() for p in parameters.values()]
+    with randomness_restored():
+        loss = loss_of(setup, model, batch)
+    if not math.isfinite(loss.item()):
+        return AtBudget(budget=budget, plateau_steps=plateau, critical_lr=None)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), math.inf if setup.clip is None else setup.clip)
+    optimizer.step()
+    seen = along_update(parameters, before, lambda: loss_of(setup, model, batch))
+    critical = None
+    if seen.multiple is not None and not seen.at_limit:
+        critical = float(optimizer.param_groups[0]["lr"]) * seen.multiple
+    return AtBudget(budget=budget, plateau_steps=plateau, critical_lr=critical)
+
+
+def to_plain(phase_map: PhaseMap) -> dict[str, Any]:
+    """Write a map in plain containers; infinity as text."""
+    found = dataclasses.asdict(phase_map)
+    for row in found["measured"]:
+        if row["plateau_steps"] is not None and math.isinf(row["plateau_steps"]):
+            row["plateau_steps"] = "inf"
+    return found
