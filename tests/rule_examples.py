@@ -467,8 +467,11 @@ EXAMPLES: dict[str, Example] = {
     ),
     "identical_units": Example({"error": fact(identical_units=("0",))}, near=fact()),
     "flat_loss": Example(
-        {"error": fact(no_weight_moves=True, loss=0.7)},
-        near=fact(no_weight_moves=True, loss=1e-7),
+        {
+            "error": fact(no_weight_moves=True, loss=0.7),
+            "warning": Evidence(steps=steps([1e-8, -1e-8] * 10)),
+        },
+        near=Evidence(facts=Facts(no_weight_moves=True, loss=1e-7), steps=steps([1e-8] * 20)),
     ),
     "eps_underflow": Example({"error": fact(low_precision="float16", eps=1e-8)}, near=fact(low_precision="float16", eps=3e-8)),
     # splits

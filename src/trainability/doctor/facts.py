@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
+LOUD_COLUMN = 1000.0  # rms of a column of inputs, beside others of 10 and less
 
 
 def as_code(name: str) -> str:
@@ -135,7 +136,7 @@ class Facts:
             unless the targets are an input shifted by one.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
-            classes, length), and not transposed.
+            classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
             depend on later ones: what comes next is asked of nothing.
         heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
@@ -145,6 +146,11 @@ class Facts:
         loss: value of the loss.
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
+        one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
+        along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
+        ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
+        loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
+            `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
@@ -196,6 +202,10 @@ class Facts:
     loss: float | None = None
     negated_task: str | None = None
     prefers_wrong: tuple[float, float] | None = None
+    one_output: int | None = None
+    along_batch: str | None = None
+    ignored_class: tuple[int, float] | None = None
+    loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None

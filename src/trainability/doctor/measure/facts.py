@@ -18,10 +18,10 @@ from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters
+from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
-from trainability.doctor.measure.influence import evaluation_noise, leakage, sees_later
-from trainability.doctor.measure.preferred import prefers_wrong
+from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, sees_later
+from trainability.doctor.measure.preferred import one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
@@ -77,8 +77,13 @@ def look(
             "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: _tokens(seen),
-            "what the loss prefers": lambda: {"prefers_wrong": prefers_wrong(plain, batch, forward, seen)},
+            "tokens that see later ones": lambda: _tokens(seen, loss),
+            "what the loss prefers": lambda: {
+                "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
+                "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
+            },
+            "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
+            "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
         }
         managed = _managed(model, optimizer)
@@ -127,10 +132,36 @@ def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
     }
 
 
+def _maximised(model: nn.Module, loss: Tensor) -> str | None:
+    """The loss without values below zero of which more lowers the whole; None where any such term is to be small."""
+    terms, found = positive_losses(loss) if float(loss.detach()) < 0 else [], []
+
+    def look_at(name: str) -> Callable[[Any], None]:
+        return lambda gradients: found.append((name, all(bool((g <= 0).all()) for g in gradients if g is not None)))
+
+    handles = [node.register_prehook(look_at(name)) for node, name in terms]
+    try:
+        if handles:
+            parameters = [p for p in model.parameters() if p.requires_grad]
+            torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0][0] if found and all(negative for _, negative in found) else None
+
+
 def _is_misread(seen: ForwardPass, loss: float) -> bool:
-    """Whether the loss is the cross-entropy of (batch, length, classes) viewed as (batch, classes, length)."""
+    """Whether the loss is a cross-entropy after a view in place of a transpose, of (batch, length, classes) or of pixels."""
     output, target = seen.output, seen.target()
-    if output is None or target is None or output.dim() != 3 or target.is_floating_point() or target.shape != output.shape[:2]:
+    if output is None or target is None or output.dim() < 3 or target.is_floating_point():
+        return False
+    if target.shape == (len(output), *output.shape[2:]) and output.shape[1] > 1:
+        classes, asked = output.shape[1], target.flatten()
+        if not 0 <= int(asked.min()) <= int(asked.max()) < classes:
+            return False
+        rows = output.detach().double().reshape(-1, classes)
+        return math.isclose(float(nn.functional.cross_entropy(rows, asked.long())), loss, rel_tol=1e-4)
+    if output.dim() != 3 or target.shape != output.shape[:2]:
         return False
     length, classes = output.shape[1:]
     if target.numel() == 0 or int(target.min()) < 0 or int(target.max()) >= classes or min(length, classes) < 2:
@@ -247,7 +278,7 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
-def _tokens(seen: ForwardPass) -> dict[str, Any]:
+def _tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
     """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
@@ -260,8 +291,22 @@ def _tokens(seen: ForwardPass) -> dict[str, Any]:
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
                     return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
             if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
-                return {"unshifted": sees_later(seen.callable_model(), seen.inputs, position) == 0.0}
+                blind = _asks_for_itself(seen, loss, given) and sees_later(seen.callable_model(), seen.inputs, position) == 0.0
+                return {"unshifted": blind}
     return {}
+
+
+def _asks_for_itself(seen: ForwardPass, loss: Tensor, given: Tensor) -> bool:
+    """Whether the loss asks each place for the token that is there: of cross-entropy, the gradient is negative there alone."""
+    shape = tuple(given.shape)
+    for logits in seen.returned:
+        if not logits.requires_grad or logits.dim() != 3 or tuple(logits.shape[:2]) != shape:
+            continue
+        (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True, retain_graph=True)
+        if gradient is not None and gradient.any():
+            asked = gradient.ne(0).any(dim=-1)
+            return bool((gradient.argmin(dim=-1) == given)[asked].float().mean() > 0.95)
+    return False
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
-from trainability.doctor.facts import as_code
+from trainability.doctor.facts import LOUD_COLUMN, as_code
 from trainability.doctor.measure import statistics
 
 # Functions that look something up: integers that they get are names, not numbers.
@@ -26,6 +26,7 @@ _ELEMENTWISE = frozenset(
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
 _BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax"})
+_MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -43,6 +44,8 @@ class ForwardPass(TorchFunctionMode):
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
+        lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
+        marks: targets of the first binary cross-entropy, as the loss was given them.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
 
@@ -61,6 +64,10 @@ class ForwardPass(TorchFunctionMode):
         self._was_cast = self._was_looked_up = False
         self._pair: tuple[Tensor, Tensor] | None = None
         self.distance: tuple[str, Tensor, Tensor] | None = None
+        self.marks: Tensor | None = None
+        self.lengths: dict[str, tuple[int, int]] = {}
+        self._ignored: tuple[int, float] | None = None
+        self._loud: tuple[str, int, float] | None = None
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
         self.looks_up = False
@@ -115,6 +122,11 @@ class ForwardPass(TorchFunctionMode):
             if not args or not own or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 return
             given = args[0]
+            sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
+            if sequential and isinstance(given, Tensor) and given.dim() == 3:
+                self.lengths[name] = (given.shape[0], given.shape[1])
+            if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
+                self._loud = _loud_column(name, given)
             if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
                 plain = given.detach()
                 constant = not given.requires_grad and bool(plain.amin() == plain.amax())
@@ -142,6 +154,11 @@ class ForwardPass(TorchFunctionMode):
                 and not b.requires_grad
             ):
                 self.distance = (name, a, b)
+        if self.output is not None and self.marks is None and name in _MARKED:
+            given = args[1] if len(args) > 1 else kwargs.get("target")
+            self.marks = given if isinstance(given, Tensor) else None
+        if name in ("cross_entropy", "nll_loss") and self._ignored is None and len(args) > 1:
+            self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
@@ -152,6 +169,18 @@ class ForwardPass(TorchFunctionMode):
             self._words.add(id(result))
             self._alive.append(result)
         return result
+
+    def _ignores(self, args: tuple, kwargs: dict) -> tuple[int, float] | None:
+        """A class that the loss leaves out, where each example has one label; of tokens and pixels one may be padding."""
+        logits, target = args[:2]
+        index = kwargs.get("ignore_index", args[4] if len(args) > 4 else None)
+        first = first_tensor(self.inputs)
+        if not isinstance(index, int) or not isinstance(target, Tensor) or not isinstance(logits, Tensor) or first is None:
+            return None
+        if target.dim() != 1 or logits.dim() != 2 or not 0 <= index < logits.shape[1] or first.shape[:1] != target.shape:
+            return None
+        share = float((target == index).float().mean())
+        return (index, share) if share > 0 else None
 
     def _follow_divisors(self, name: str, args: tuple, result: Any) -> None:
         """By what numbers a tensor was divided on its way to cross-entropy."""
@@ -220,6 +249,8 @@ class ForwardPass(TorchFunctionMode):
             "broadcast_shape": broadcast,
             "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
             "softened": self.softened,
+            "ignored_class": self._ignored,
+            "loud_column": self._loud,
             "looks_up": self.looks_up,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "numbers_for_words": words,
@@ -230,15 +261,17 @@ class ForwardPass(TorchFunctionMode):
             facts |= {"input_mean": float(given.detach().mean()), "input_std": float(given.detach().float().std())}
         if self.output is not None and self.output.is_floating_point():
             facts["output_rms"] = float(statistics.rms(self.output.detach().float()))
-        in_batch = target is not None and target.is_floating_point()
-        if self.distance is not None and not in_batch:  # a target that the loss makes itself, such as a reward
+        if self.distance is not None:  # as the loss is given them: it may scale both, or make the target itself
             target = self.distance[2]
             facts["output_rms"] = float(statistics.rms(self.distance[1].detach().float()))
+        elif self.marks is not None:
+            target = self.marks
         if target is not None and target.is_floating_point() and target.numel() > 0:
             values = target.detach().float()
+            facts |= {"target_rms": float(statistics.rms(values)), "target_mean": float(values.mean())}
+        if target is not None and target.numel() > 0 and (self.distance is not None or self.marks is not None):
+            values = target.detach().float()
             facts |= {
-                "target_rms": float(statistics.rms(values)),
-                "target_mean": float(values.mean()),
                 "target_below_zero": float((values < 0).float().mean()),
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
@@ -259,6 +292,16 @@ class _ByName(nn.Module):
 def _is_needed(model: nn.Module, name: str) -> bool:
     taken = inspect.signature(model.forward).parameters.get(name)
     return taken is not None and taken.default is inspect.Parameter.empty
+
+
+def _loud_column(name: str, given: Tensor) -> tuple[str, int, float] | None:
+    """A column of data that drowns the others."""
+    if given.requires_grad or not given.is_floating_point() or given.dim() != 2 or given.shape[1] < 2 or len(given) < 2:
+        return None
+    columns = given.detach().float().square().mean(dim=0).sqrt()
+    loudest = int(columns.argmax())
+    size = float(columns[loudest])
+    return (name, loudest, size) if LOUD_COLUMN <= size < float("inf") and float(columns.median()) <= 10 else None
 
 
 def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:

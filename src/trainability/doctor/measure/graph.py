@@ -195,6 +195,13 @@ def _multiple_of(root: Any) -> str | None:
     return _POSITIVE.get(_name(node))
 
 
+def positive_losses(loss: Tensor) -> list[tuple[Any, str]]:
+    """Nodes of the loss that are losses without values below zero, each with its name in PyTorch's words."""
+    named = [(node, _POSITIVE[_name(node)]) for node in _nodes_of_loss(loss.grad_fn) if _name(node) in _POSITIVE]
+    entropies = ("LogSoftmaxBackward",)
+    return [(n, word) for n, word in named if word != "cross_entropy" or tuple(map(_name, _above(n))) == entropies]
+
+
 def _nodes_of_loss(root: Any) -> Iterator[Any]:
     seen, todo = {id(root)}, [root]
     keep = [root]  # a node's Python object lives only while something refers to it, and so does its id

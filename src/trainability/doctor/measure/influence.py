@@ -133,6 +133,38 @@ def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time
     return min(float(view[:kept].abs().max()) for view in views) / max(float(statistics.rms(whole)), 1e-30)
 
 
+def along_batch(model: nn.Module, inputs: tuple[Any, ...], lengths: dict[str, tuple[int, int]]) -> str | None:
+    """A layer without batch_first whose sequences run along the batch: they shorten as the batch does.
+
+    Args:
+        model: runs in train mode; the caller puts modes, buffers and random state back.
+        inputs: what it takes; tensors with as many rows as the first are cut alike.
+        lengths: by layer, the first two sizes of what it was given.
+
+    Returns:
+        Its name; None where there is none.
+    """
+    first = first_tensor(inputs)
+    size = len(first) if first is not None and first.dim() else 0
+    suspects = {name for name, (length, width) in lengths.items() if length == size != width > 1}
+    if size < 4 or not suspects:
+        return None
+    found: list[str] = []
+
+    def hook(name: str) -> Callable[..., None]:
+        return lambda module, args: found.append(name) if args and len(args[0]) == size // 2 else None
+
+    handles = [model.get_submodule(name).register_forward_pre_hook(hook(name)) for name in suspects]
+    try:
+        set_training(model, True)
+        with torch.random.fork_rng(devices=_devices(model)):
+            model(*[x[: size // 2] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == size else x for x in inputs])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None
+
+
 def _by_token(output: Tensor, rows: int, length: int, time: int) -> list[Tensor]:
     """The output with its dimension of tokens first: of (batch, tokens, ...), (batch, classes, tokens), or flat ones."""
     if output.dim() > 1 and output.dim() < 3 and len(output) == rows * length:

@@ -22,12 +22,14 @@ def optimizer_settings(
     named = list(model.named_parameters()) if model is not None else []
     missing = [(name, p) for name, p in named if p.requires_grad and id(p) not in managed]
     elsewhere = held_by_any_optimizer() if missing else set()
+    betas = fastest.get("betas") if "Adam" in type(optimizer).__name__ else None
     return OptimizerSettings(
         name=type(optimizer).__name__,
         lr=float(fastest["lr"]),
         base_lr=float(fastest["initial_lr"]) if "initial_lr" in fastest else None,
         num_rates=len({float(group["lr"]) for group in groups}),
         momentum=float(momentum) if momentum is not None else None,
+        betas=(float(betas[0]), float(betas[1])) if betas is not None and len(betas) == 2 and betas[1] > 0 else None,
         weight_decay=max(float(group.get("weight_decay") or 0.0) for group in groups) or None,
         clip=clip,
         planned_steps=planned_steps,

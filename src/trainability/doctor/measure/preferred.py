@@ -12,6 +12,7 @@ from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
 _MARGIN = 0.1
+_FAR = 20.0
 
 
 def prefers_wrong(
@@ -43,6 +44,40 @@ def prefers_wrong(
         best, middle, worst = (float(loss) for loss in losses if loss is not None)
         if min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3:
             return best, worst
+    return None
+
+
+def one_output(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass, most: int = 16
+) -> int | None:
+    """An output unit that takes the loss to nothing by itself: by 20 up or down, whatever the others say.
+
+    Args:
+        model: returns one tensor (batch, units) or (batch, 1), and is called once.
+        batch: what it is asked.
+        forward: of (model, batch), the loss.
+        seen: the same pass with the model's own answers.
+        most: units that are asked.
+
+    Returns:
+        The unit; None where there is none, where the loss is not above 1e-6 by itself, or targets are classes or all alike.
+    """
+    output, target = seen.output, seen.target()
+    if output is None or len(seen.returned) != 1 or output.dim() != 2 or not 2 <= output.shape[1] <= most:
+        return None
+    if target is None or not target.is_floating_point() or len(target) < 4 or bool((target == target[:1]).all()):
+        return None
+    own = output.detach()
+    before = _loss_of(model, batch, forward, own)
+    if before is None or not before > 1e-6:
+        return None
+    for unit in range(own.shape[1]):
+        for shift in (_FAR, -_FAR):
+            moved = own.clone()
+            moved[:, unit] += shift
+            after = _loss_of(model, batch, forward, moved)
+            if after is not None and abs(after) < 1e-9 * before:
+                return unit
     return None
 
 

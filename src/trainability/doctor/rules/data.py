@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
@@ -271,42 +272,7 @@ def label_conflict(evidence: Evidence) -> list[Finding]:
 
 
 def _num_values(data: DataAudit) -> int:
-    """Values of one training example; the most where they differ."""
-    return max((math.prod(shape) for shape in data.train.shapes), default=0)
-
-
-@rule(severities=("warning",), explains=("prediction_collapse",))
-def class_imbalance(evidence: Evidence) -> list[Finding]:
-    """One class holds more than half of the training images.
-
-    Fires: three classes or more, 100 images or more, and one class with a share above 0.5.
-    Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
-    What fools it: a loader that is sorted by class, of which the audit reads only the first images.
-    Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
-    Source: Schoop et al., UMLAUT, CHI 2021; own threshold.
-    """
-    data = evidence.data
-    counts = data.train.label_counts if data is not None else ()
-    total = sum(counts)
-    if len([c for c in counts if c]) < 3 or total < 100:
-        return []
-    share = max(counts) / total
-    if share <= 0.5:
-        return []
-    return [
-        Finding(
-            rule="class_imbalance",
-            severity="warning",
-            seen=f"class {counts.index(max(counts))} holds {share:.0%} of the training images",
-            measurements=(
-                Measurement(name="share of the largest class", value=share, threshold=0.5),
-                Measurement(name="accuracy of always naming it", value=share),
-            ),
-            cause="imbalanced data: naming one class is already a good answer",
-            remedy="sample classes evenly (torch.utils.data.WeightedRandomSampler) and read per-class errors",
-            source="UMLAUT, CHI 2021",
-        )
-    ]
+    return max((math.prod(shape) for shape in data.train.shapes), default=0)  # of one example; the most where they differ
 
 
 @rule(
@@ -336,7 +302,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
         enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
-        right without it.
+        right without it. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and
+        half of them 10 at most.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -348,7 +315,10 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     data, probe = evidence.data, evidence.probe
     if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
         return []
-    looks_up = any(s.kind == "embedding" for s in reading.latest_layers(evidence))
+    layers = reading.latest_layers(evidence)  # in the order in which they run
+    if probe is None and layers and layers[0].kind == "norm":
+        return []
+    looks_up = any(s.kind == "embedding" for s in layers)
     if data is not None:
         means, stds = data.train.channel_means, data.train.channel_stds
     elif probe is not None:
@@ -359,13 +329,14 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     else:
         return []
     if not means or not stds or any(not math.isfinite(v) for v in (*means, *stds)):
-        return []
+        return loud_column(evidence)
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
-        return []
+        return loud_column(evidence)
+    if data is None and probe is None and wide == 0.0:
+        return []  # one number everywhere: constant_input tells
     total = reading.total_budget(probe) if probe is not None else None
-    # The mean of one batch of images with that standard deviation is off by as much.
-    centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100
+    centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100  # one batch's mean is off by as much
     size = max(abs(far), wide)
     largest = _largest_update(evidence)
     blown = largest > 1 or any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps)

@@ -61,8 +61,8 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     """The loss reads the logits in another layout than the model writes them.
 
     Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
-        length), which is no transpose. Code `over_batch`: the softmax of the loss runs over the examples (dim=0) of outputs of
-        shape (batch, classes).
+        length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
+        softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes).
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -74,14 +74,19 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
         return [_over_batch(facts)]
     if not facts.misread_logits:
         return []
+    pixels = len(facts.output_shape) > 3 or facts.target_shape != facts.output_shape[:2]
     return [
         Finding(
             rule="misread_logits",
             severity="error",
-            seen=f"outputs of shape {facts.output_shape} are viewed as (batch, classes, length), which does not transpose them",
+            seen=f"outputs of shape {facts.output_shape} are viewed "
+            + ("as (-1, classes)" if pixels else "as (batch, classes, length)")
+            + ", which does not transpose them",
             measurements=(Measurement(name="loss", value=facts.loss or 0.0, unit="nats"),),
             cause="view or reshape in place of transpose",
-            remedy="cross_entropy(output.transpose(1, 2), target), or output.flatten(0, 1) with target.flatten()",
+            remedy="cross_entropy(output, target), as they are"
+            if pixels
+            else "cross_entropy(output.transpose(1, 2), target), or output.flatten(0, 1) with target.flatten()",
             source="PyTorch, torch.nn.CrossEntropyLoss",
         )
     ]

@@ -2,6 +2,7 @@
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
@@ -208,7 +209,15 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning", "hint"),
     verdict="broken data",
-    explains=(*SYMPTOMS, "unreached_parameter", "untrained_parameter", "unmoved_parameter", "input_scale"),
+    explains=(
+        *SYMPTOMS,
+        "unreached_parameter",
+        "untrained_parameter",
+        "unmoved_parameter",
+        "input_scale",
+        "dead_units",
+        "saturation",
+    ),
 )
 def constant_input(evidence: Evidence) -> list[Finding]:
     """A layer gets one and the same number everywhere as its input.
@@ -225,7 +234,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
-        return _fed_zeros(evidence)
+        return _one_number(evidence) or _fed_zeros(evidence)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
@@ -242,6 +251,24 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             "shifted by one, torch.cat([start, target[:, :-1]], dim=1)",
             source="own",
             layers=facts.constant_inputs,
+        )
+    ]
+
+
+def _one_number(evidence: Evidence) -> list[Finding]:
+    """The whole first batch of a loop that was watched holds one number."""
+    facts = reading.facts(evidence)
+    if facts.input_std != 0.0 or facts.input_mean is None or evidence.data is not None or evidence.probe is not None:
+        return []
+    return [
+        Finding(
+            rule="constant_input",
+            severity="warning",
+            seen=f"every number of the model's first input is {facts.input_mean:.3g}",
+            measurements=(Measurement(name="standard deviation of the input", value=0.0, threshold=0.0),),
+            cause="a placeholder, such as zeros for randn, is handed over in place of data or noise",
+            remedy="hand the model the data of the batch, or numbers that are drawn anew (torch.randn), in place of it",
+            source="own",
         )
     ]
 
@@ -295,5 +322,26 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
             cause="the output of an early step is read, which has not seen the later ones",
             remedy="read the last step: output[:, -1]",
             source="own; exchanged and compared",
+        )
+    ]
+
+
+def loud_column(evidence: Evidence) -> list[Finding]:
+    """A column that the model makes itself, of a number that it is given: a time, a step."""
+    loud = evidence.facts.loud_column if evidence.facts is not None else None
+    if loud is None:
+        return []
+    layer, column, size = loud
+    return [
+        Finding(
+            rule="input_scale",
+            code="input_scale.column",
+            severity="warning",
+            seen=f"column {column} of what {layer} is given has rms {size:.3g}, and half of the columns 10 at most",
+            measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
+            cause="a number goes in as it is: a time, a step, an amount, beside others near 1",
+            remedy=f"divide column {column} before {layer} by {size:.1g}, or give sines and cosines of it",
+            source="LeCun et al., Efficient BackProp, 1998, section 4.3",
+            layers=(layer,),
         )
     ]

@@ -30,7 +30,7 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
     """Momentum remembers more steps than the run has, or hundreds of them.
 
     Fires: momentum is 0.995 or more (200 steps and more are remembered). A hint once the loss is below chance and
-        does not rise.
+        does not rise. Code `betas`: of Adam and its kin beta1 ** 2 is not below the root of beta2.
     Why: the step is the sum of all gradients, each weighed by momentum to the power of its age, so with 0.999 it grows to a
         thousand times the gradient, and goes on for as long after the gradient has turned: the loss swings or runs away.
     What fools it: dampening, and huge batches over very long runs.
@@ -38,6 +38,8 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
     Source: Goh, Why Momentum Really Works, Distill 2017: 1 / (1 - momentum) steps are remembered.
     """
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    if settings is not None and settings.betas is not None and settings.betas[0] ** 2 >= math.sqrt(settings.betas[1]):
+        return [_betas(evidence, settings.name, *settings.betas)]
     momentum = settings.momentum if settings is not None else None
     if settings is None or momentum is None or not momentum >= 1 - 1 / LONG_MEMORY_STEPS:
         return []
@@ -54,6 +56,20 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
             source="Why Momentum Really Works, Distill 2017",
         )
     ]
+
+
+def _betas(evidence: Evidence, name: str, first: float, second: float) -> Finding:
+    """The numerator of the step remembers longer than its denominator."""
+    return Finding(
+        rule="long_momentum",
+        code="long_momentum.betas",
+        severity="hint" if reading.has_learned(evidence) and reading.trend(evidence) != "rising" else "warning",
+        seen=f"betas=({first:g}, {second:g}): the mean of the gradients remembers longer than that of their squares",
+        measurements=(Measurement(name="beta1 ** 2 over root of beta2", value=first**2 / math.sqrt(second), threshold=1.0),),
+        cause="the two betas are exchanged" if second < first else "beta2 is too small for beta1",
+        remedy=f"{name}(..., betas=(0.9, 0.999))",
+        source="Kingma and Ba, Adam, ICLR 2015, theorem 4.1",
+    )
 
 
 @rule(severities=("error",), verdict="cannot tell")
@@ -270,5 +286,32 @@ def accumulation(evidence: Evidence) -> list[Finding]:
             cause="the accumulation counter is off by one at the start of an epoch",
             remedy=f"step when (i + 1) % {usual} == 0, with i counted from 0 in every epoch",
             source="own; the log's accumulation took 3 for 2",
+        )
+    ]
+
+
+@rule(severities=("error",), verdict="unstable", explains=("not_finite", "underflow", "plateau", "exploding_gradient"))
+def eps_underflow(evidence: Evidence) -> list[Finding]:
+    """The optimizer's eps is zero in the number format of the parameters.
+
+    Fires: all trainable parameters are float16, and eps is positive and below 3e-8, the half of the smallest float16.
+    Why: Adam divides by sqrt(v) + eps in the parameters' own format. Squares of gradients below 2.4e-4 are zero there, and so
+        is an eps of 1e-8: zero over zero is NaN at the first step.
+    What fools it: an optimizer that keeps its state in float32 by itself.
+    Fix: keep parameters in float32 and use torch.autocast with GradScaler; or eps=1e-4.
+    Source: IEEE 754 binary16; Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1.
+    """
+    facts = reading.facts(evidence)
+    if facts.low_precision != "float16" or facts.eps is None or not 0 < facts.eps < 2.0**-25:
+        return []
+    return [
+        Finding(
+            rule="eps_underflow",
+            severity="error",
+            seen=f"eps = {facts.eps:g} rounds to zero in {facts.low_precision}, the format of the parameters",
+            measurements=(Measurement(name="eps", value=facts.eps, threshold=2.0**-25),),
+            cause="parameters are in half precision, and the optimizer's eps is made for float32",
+            remedy="parameters in float32 with torch.autocast and GradScaler; or eps=1e-4",
+            source="IEEE 754 binary16; Mixed Precision Training, ICLR 2018",
         )
     ]

@@ -248,7 +248,8 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     """The first loss is far above ln C, or far above what the scale of the logits predicts.
 
     Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
-        warning from 20 ln C, until the loss is below half of ln C.
+        warning from 20 ln C, until the loss is below half of ln C. A hint with code `falls`, where the loss is of no known
+        kind: it starts at 1,000 or more, and the second half of the rehearsal costs less than a thousandth of that.
     Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
         good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
         into unlearning.
@@ -257,6 +258,8 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, section 5, equation (7).
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
+    if chance is None and (far_off := _falls_at_once(evidence)) is not None:
+        return [far_off]
     if probe is None or not probe.at_start or chance is None or not math.isfinite(probe.cross_entropy or math.inf):
         return []
     assert probe.cross_entropy is not None
@@ -282,3 +285,21 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             source="docs/theory.md, section 5",
         )
     ]
+
+
+def _falls_at_once(evidence: Evidence) -> Finding | None:
+    """A start that is far from any answer that makes sense."""
+    losses = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
+    later = [abs(loss) for loss in losses[len(losses) // 2 :]]
+    if len(losses) < 8 or not 1e3 <= losses[0] < math.inf or not max(later) < 1e-3 * losses[0]:
+        return None
+    return Finding(
+        rule="loss_at_start",
+        code="loss_at_start.falls",
+        severity="hint",
+        seen=f"the loss starts at {losses[0]:.3g}, and is at most {max(later):.3g} in the second half of the rehearsal",
+        measurements=(Measurement(name="loss at the start", value=losses[0], threshold=1e3),),
+        cause="the first outputs are far from the targets: a bias, a scale of weights, or targets that are not normalised",
+        remedy="start the last layer's bias at what is usual of the targets (of a rate, its logarithm), and its weights small",
+        source="own",
+    )

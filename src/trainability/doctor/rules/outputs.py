@@ -16,7 +16,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     """An example's output changes with its neighbours in the batch, in eval mode.
 
     Fires: with another neighbour, before it or behind it in the batch, an example's output changes by more than 1e-3 of the
-        outputs' rms, though it does not change when the same batch is asked twice.
+        outputs' rms, though it does not change when the same batch is asked twice. Code `sequences`: a recurrent or attention
+        layer without batch_first is given as many steps as there are examples, and half of them where half are asked.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
         time leaks in one direction only.
@@ -27,6 +28,9 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     """
     looks = [look.leakage for look in (evidence.probe, evidence.facts) if look is not None and look.leakage is not None]
     leakage = looks[-1] if looks else 0.0  # the facts' look asks twice, and in both directions
+    layer = evidence.facts.along_batch if evidence.facts is not None else None
+    if layer is not None:
+        return [_along_batch(layer, leakage)]
     if not leakage > 1e-3:
         return []
     return [
@@ -40,6 +44,21 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             source="torchtest 2; own threshold",
         )
     ]
+
+
+def _along_batch(layer: str, leakage: float) -> Finding:
+    """Sequences run along the batch, whether the output shows it or not."""
+    return Finding(
+        rule="batch_leakage",
+        code="batch_leakage.sequences",
+        severity="warning",
+        seen=f"{layer} takes the examples of the batch for the steps of a sequence",
+        measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),),
+        cause="the input is (batch, steps, features), and the layer is made for (steps, batch, features)",
+        remedy=f"batch_first=True where {layer} is made, or transpose(0, 1) before and behind it",
+        source="PyTorch, torch.nn.MultiheadAttention, torch.nn.LSTM (batch_first); asked with half of the batch",
+        layers=(layer,),
+    )
 
 
 @rule(severities=("warning", "hint"))

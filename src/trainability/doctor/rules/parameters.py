@@ -11,6 +11,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
+_FIRST_STEPS = 20
 _SYMPTOMS = (
     "plateau",
     "cannot_overfit",
@@ -330,7 +331,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "warning"),
     verdict="dead",
     explains=(*_SYMPTOMS, "untrained_parameter", "loss_at_start", "saturation", "unmoved_parameter", "zero_gradient"),
 )
@@ -338,10 +339,11 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.
 
     Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
-        model or in cross-entropy, runs over a dimension of size 1.
+        model or in cross-entropy, runs over a dimension of size 1. Code `zero`, a warning: the losses of the first 20 steps are
+        1e-6 and less, some of them 0 or less by rounding.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
-    What fools it: a loss with a margin that is met on the whole batch.
+    What fools it: a loss with a margin that is met on the whole batch, as of a model that was trained before.
     Fix: for one output use sigmoid with binary cross-entropy; else look at what stands between the last layer and the loss.
     Source: own; Wardat et al., DeepDiagnosis, ICSE 2022, for the constant output.
     """
@@ -349,7 +351,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     graph = facts.graph or LossGraph()
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
-        return []
+        return _nothing_to_learn(evidence)
     constant = facts.constant_output
     return [
         Finding(
@@ -374,28 +376,21 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="unstable", explains=("not_finite", "underflow", "plateau", "exploding_gradient"))
-def eps_underflow(evidence: Evidence) -> list[Finding]:
-    """The optimizer's eps is zero in the number format of the parameters.
-
-    Fires: all trainable parameters are float16, and eps is positive and below 3e-8, the half of the smallest float16.
-    Why: Adam divides by sqrt(v) + eps in the parameters' own format. Squares of gradients below 2.4e-4 are zero there, and so
-        is an eps of 1e-8: zero over zero is NaN at the first step.
-    What fools it: an optimizer that keeps its state in float32 by itself.
-    Fix: keep parameters in float32 and use torch.autocast with GradScaler; or eps=1e-4.
-    Source: IEEE 754 binary16; Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1.
-    """
-    facts = reading.facts(evidence)
-    if facts.low_precision != "float16" or facts.eps is None or not 0 < facts.eps < 2.0**-25:
+def _nothing_to_learn(evidence: Evidence) -> list[Finding]:
+    """Losses that are zero but for rounding, on both sides of it, from the first step on."""
+    tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
+    losses = [step.loss for step in (tried or evidence.steps)[:_FIRST_STEPS] if step.loss is not None]
+    if len(losses) < _FIRST_STEPS or not all(abs(loss) <= 1e-6 for loss in losses) or min(losses) > 0:
         return []
     return [
         Finding(
-            rule="eps_underflow",
-            severity="error",
-            seen=f"eps = {facts.eps:g} rounds to zero in {facts.low_precision}, the format of the parameters",
-            measurements=(Measurement(name="eps", value=facts.eps, threshold=2.0**-25),),
-            cause="parameters are in half precision, and the optimizer's eps is made for float32",
-            remedy="parameters in float32 with torch.autocast and GradScaler; or eps=1e-4",
-            source="IEEE 754 binary16; Mixed Precision Training, ICLR 2018",
+            rule="flat_loss",
+            code="flat_loss.zero",
+            severity="warning",
+            seen=f"the loss is zero but for rounding from the first step on: at most {max(map(abs, losses)):.1g}",
+            measurements=(Measurement(name="largest loss", value=max(map(abs, losses)), threshold=1e-6),),
+            cause="the targets are the model's own outputs, or the same as they are",
+            remedy="look at what the loss sets against the outputs: targets are to come from the data or from a teacher",
+            source="own",
         )
     ]

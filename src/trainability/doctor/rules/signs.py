@@ -36,7 +36,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         loss is below zero and a hundred times as large as at first, and falls ever faster. Code `together`: the losses of
         two models that play against each other want the same of what the one says to what the other makes. A warning with code
         `pairs`: the
-        loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors.
+        loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
+        `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
+        too, is a loss below zero of whose known terms (cross-entropy, squared difference) each lowers it by growing.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
@@ -53,7 +55,12 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     negated = facts.negated_task or (multiple if first < 0 else None)
     if negated is None and not raw:
         return (
-            _against_answers(facts) or _uphill(evidence) or _endless(evidence) or _with_one_aim(facts) or _against_pairs(facts)
+            _against_answers(facts)
+            or _one_output(facts)
+            or _uphill(evidence)
+            or _endless(evidence)
+            or _with_one_aim(facts)
+            or _against_pairs(facts)
         )
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
     return [
@@ -92,6 +99,24 @@ def _against_answers(facts: Facts) -> list[Finding]:
             cause="the sign of the loss is wrong, or a score that is best when large is minimised",
             remedy="minimise minus the score, or 1 - score (a Dice coefficient, a similarity, a log-likelihood)",
             source="own; right and wrong answers put in the place of the model's",
+        )
+    ]
+
+
+def _one_output(facts: Facts) -> list[Finding]:
+    """A deviation, a temperature or a weight that the model sets, and pays nothing for."""
+    if facts.one_output is None:
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.one_output",
+            severity="error",
+            seen=f"output {facts.one_output} alone takes the loss to nothing, whatever the other outputs say",
+            measurements=(Measurement(name="number of the output", value=float(facts.one_output)),),
+            cause="the loss is divided by something that the model puts out, and its growth costs nothing",
+            remedy="add the logarithm of what is divided by (torch.nn.functional.gaussian_nll_loss has both terms)",
+            source="own; 20 added to one output, and taken away",
         )
     ]
 

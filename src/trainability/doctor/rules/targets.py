@@ -114,3 +114,55 @@ def sees_future(evidence: Evidence) -> list[Finding]:
             source="Attention Is All You Need, 2017, section 3.2.3",
         )
     ]
+
+
+@rule(severities=("warning",), explains=("prediction_collapse",))
+def class_imbalance(evidence: Evidence) -> list[Finding]:
+    """One class holds more than half of the training images.
+
+    Fires: three classes or more, 100 images or more, and one class with a share above 0.5. Code `ignored`: each example has one
+        label, and `ignore_index` of the loss is a class that examples of the batch have and the model has an output for.
+    Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
+    What fools it: a loader that is sorted by class, of which the audit reads only the first images.
+    Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
+    Source: Schoop et al., UMLAUT, CHI 2021; own threshold.
+    """
+    ignored = reading.facts(evidence).ignored_class
+    if ignored is not None:
+        return [_ignored_class(*ignored)]
+    data = evidence.data
+    counts = data.train.label_counts if data is not None else ()
+    total = sum(counts)
+    if len([c for c in counts if c]) < 3 or total < 100:
+        return []
+    share = max(counts) / total
+    if share <= 0.5:
+        return []
+    return [
+        Finding(
+            rule="class_imbalance",
+            severity="warning",
+            seen=f"class {counts.index(max(counts))} holds {share:.0%} of the training images",
+            measurements=(
+                Measurement(name="share of the largest class", value=share, threshold=0.5),
+                Measurement(name="accuracy of always naming it", value=share),
+            ),
+            cause="imbalanced data: naming one class is already a good answer",
+            remedy="sample classes evenly (torch.utils.data.WeightedRandomSampler) and read per-class errors",
+            source="UMLAUT, CHI 2021",
+        )
+    ]
+
+
+def _ignored_class(number: int, share: float) -> Finding:
+    """A class of which nothing is learned."""
+    return Finding(
+        rule="class_imbalance",
+        code="class_imbalance.ignored",
+        severity="warning",
+        seen=f"the loss ignores class {number}, which {share:.0%} of the batch's examples are of",
+        measurements=(Measurement(name="share of the examples that are ignored", value=share, threshold=0.0),),
+        cause=f"ignore_index={number} is the number of a class, and not of what has no label",
+        remedy="leave ignore_index at -100, or give it a number that no class has",
+        source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
+    )
