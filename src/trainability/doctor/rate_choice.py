@@ -7,8 +7,10 @@ tried.
 import math
 from dataclasses import dataclass
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.other_rates import shares_of
+from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.rehearsed import OtherRate, Rehearsal
 
 BELOW_CRITICAL = 12.0
@@ -18,6 +20,8 @@ MOST_TRIALS = 6
 NEARLY = 0.9  # of two rates whose losses fall nearly as far, the smaller is proposed: it keeps its distance
 BEGUN_SHARE, FALL = 0.03, 0.04  # of the way from chance to the floor, or of the loss: what shows that a rate learns
 STILL = 100.0  # critical multiples above it at every step: the weights are still those of the start
+OUTDONE = 0.5  # of a run's loss: what a rehearsal at another rate came below; of 62 sound programs none came below 0.7
+NEARLY_DONE = 0.1  # of the loss at the start: a run that is below it has learned, whatever other rates do
 AGREES = 3.0  # a proposal within this factor of the loop's own rate says that the rate is not the cause
 
 
@@ -123,6 +127,23 @@ def chosen(evidence: Evidence) -> Choice | None:
         own=math.inf if rehearsal.ended_by == "not finite" else rehearsal.reference[-1].loss,
         learns=_learns(rehearsal, trial),
     )
+
+
+def outdone(evidence: Evidence) -> Choice | None:
+    """The rate at which the rehearsal got much further than the program at its own; None where none did.
+
+    Of a run: at no more steps than it took, to less than half of its loss. Before one: where the verdict rests on that rate.
+    """
+    tried, rehearsal = chosen(evidence), evidence.rehearsal
+    if tried is None or rehearsal is None or not tried.learns or not _losses_speak(rehearsal):
+        return None
+    if 1 / AGREES < tried.scale < AGREES:
+        return None
+    if evidence.steps:
+        recent, enough = reading.recent_loss(evidence), reading.num_steps(evidence) >= tried.steps
+        behind = recent is not None and recent > NEARLY_DONE * tried.first and tried.last < OUTDONE * recent
+        return tried if enough and behind else None
+    return tried if judge_rehearsal(rehearsal).cause == ("larger_rate" if tried.scale > 1 else "smaller_rate") else None
 
 
 def _losses_speak(rehearsal: Rehearsal) -> bool:
