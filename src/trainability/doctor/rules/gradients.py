@@ -130,7 +130,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
-        loss is below chance, where small gradients are success.
+        loss is below chance, where small gradients are success, and where a normalisation leaves nothing.
     Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
@@ -146,7 +146,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     early = first < 1e-3 * last and first < 1e-4
     # Optimizers that divide by the gradient's own size do not mind its scale.
     adaptive = reading.is_adaptive(evidence)
-    if not (together or early):
+    if not (together or early) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant
         return []
     return [
         Finding(

@@ -112,7 +112,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """Parameters are frozen, in no optimizer, or do not move.
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
-        three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False or a
+        three sampled steps. An error where no layer moves; a hint where requires_grad is False or a
         part in no optimizer runs under no_grad, which is usually meant, where no gradient reaches a layer that may be spare,
         and where a run that has learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
@@ -144,10 +144,12 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     elif still := _unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
         word, cause, remedy = _why_unmoved(evidence, still[0])
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
-        severe = word in ("lr_zero", "gradient_lost") and not moving
+        severe = word in ("lr_zero", "gradient_lost", "no_gradient") and not moving
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
-        spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
+        looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
+        cut_off = word == "no_gradient" and not moving and not evidence.samples[-1].blind
+        spare = word == "no_gradient" and not looked_up and not cut_off
         # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
         spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
         arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
