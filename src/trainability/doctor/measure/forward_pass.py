@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
@@ -28,6 +29,7 @@ _ELEMENTWISE = frozenset(
 _BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
+SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -66,6 +68,7 @@ class ForwardPass(TorchFunctionMode):
         self.looks_up = False
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self._batch_as_time: dict[str, None] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
         self._running: list[tuple[str, nn.Module]] = []
@@ -112,9 +115,15 @@ class ForwardPass(TorchFunctionMode):
             own = any(p.dim() > 1 for p in module.parameters(recurse=False))
             # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
             has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
-            if not args or not own or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            if not args or not own:
                 return
-            given = args[0]
+            given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
+            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+                alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and _is_one_word(given)
+                self._constant[name] = self._constant.get(name, True) and alone
+                return
+            if isinstance(args[0], Tensor) and self._is_batch_as_time(module, args[0]):
+                self._batch_as_time[name] = None
             if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
                 plain = given.detach()
                 constant = not given.requires_grad and bool(plain.amin() == plain.amax())
@@ -124,6 +133,12 @@ class ForwardPass(TorchFunctionMode):
                 self._constant[name] = self._constant.get(name, True) and constant
 
         return seen
+
+    def _is_batch_as_time(self, module: nn.Module, given: Tensor) -> bool:
+        """Whether a layer that takes (time, batch, features) is given as many steps as there are examples, and not as many rows."""
+        size = next((len(tensor) for _, tensor in self.batch if tensor.dim()), 0)
+        takes_time = isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) and not module.batch_first
+        return takes_time and given.dim() == 3 and size > 1 and given.shape[0] == size != given.shape[1]
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -219,9 +234,13 @@ class ForwardPass(TorchFunctionMode):
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
             "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            "nonfinite_inputs": tuple(
+                name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+            ),
             "softened": self.softened,
             "looks_up": self.looks_up,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
+            "batch_as_time": tuple(self._batch_as_time),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,
         }
@@ -243,6 +262,15 @@ class ForwardPass(TorchFunctionMode):
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
         return facts
+
+
+def _is_one_word(words: Tensor) -> bool:
+    """Whether sequences hold one word alone, and perhaps another behind or before it, as padding."""
+    found = words.detach().unique() if words.dim() > 1 and words.shape[1] > 1 and not words.is_floating_point() else None
+    if found is None or len(found) > 2:
+        return False
+    changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
+    return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
 
 
 class _ByName(nn.Module):

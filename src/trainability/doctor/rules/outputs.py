@@ -13,7 +13,10 @@ from trainability.doctor.rules.rule import rule
 COLLAPSED = 0.1
 
 
-@rule(severities=("warning",), explains=("plateau", "cannot_overfit", "update_ratio", "prediction_collapse"))
+@rule(
+    severities=("warning",),
+    explains=("plateau", "cannot_overfit", "update_ratio", "prediction_collapse", "constant_as_good", "untrained_parameter"),
+)
 def batch_leakage(evidence: Evidence) -> list[Finding]:
     """An example's output changes with its neighbours in the batch, in eval mode.
 
@@ -21,12 +24,15 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         outputs' rms, though it does not change when the same batch is asked twice.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
-        time leaks in one direction only.
+        time leaks in one direction only. Code `batch_first`: an attention or recurrent layer that takes (time, batch, features)
+        is given (batch, time, features): its first dimension is the batch's, and its second is not.
     What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
         are left out, and so is batch norm without running statistics.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
+    if evidence.facts is not None and evidence.facts.batch_as_time:
+        return [_batch_as_time(evidence.facts.batch_as_time)]
     looks = [look.leakage for look in (evidence.probe, evidence.facts) if look is not None and look.leakage is not None]
     leakage = looks[-1] if looks else 0.0  # the facts' look asks twice, and in both directions
     if not leakage > 1e-3:
@@ -42,6 +48,20 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             source="torchtest 2; own threshold",
         )
     ]
+
+
+def _batch_as_time(layers: tuple[str, ...]) -> Finding:
+    return Finding(
+        rule="batch_leakage",
+        code="batch_leakage.batch_first",
+        severity="warning",
+        seen=f"{layers[0]} reads the examples of the batch as the steps of one sequence",
+        measurements=(Measurement(name="such layers", value=float(len(layers)), threshold=0.0),),
+        cause="the layer takes (time, batch, features), and is given (batch, time, features)",
+        remedy="give batch_first=True to the layer, or to the encoder that makes it",
+        source="PyTorch, torch.nn.MultiheadAttention and torch.nn.RNN, batch_first",
+        layers=layers,
+    )
 
 
 @rule(severities=("warning", "hint"))

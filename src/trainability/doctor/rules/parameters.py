@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
@@ -52,7 +53,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    settings = settings_of(evidence)
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
     return [
@@ -117,16 +118,14 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         and where a run that has learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
-        three are a pattern.
-        A step of SGD below the resolution of float32 is left to the rules that look at the gradient.
+        three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; torchtest; own number of samples.
     """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    unmanaged = settings.unmanaged if settings is not None else ()
-    frozen = settings.frozen if settings is not None else ()
+    settings = settings_of(evidence)
+    unmanaged, frozen = (settings.unmanaged, settings.frozen) if settings is not None else ((), ())
     found = []
     graph = reading.facts(evidence).graph or LossGraph()
     if unmanaged:
@@ -148,7 +147,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
-        cut_off = word == "no_gradient" and not moving and not evidence.samples[-1].blind
+        cut_off = not moving and not evidence.samples[-1].blind
+        if word == "no_gradient" and cut_off:
+            remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
         spare = word == "no_gradient" and not looked_up and not cut_off
         # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
         spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
@@ -244,9 +245,7 @@ def _with_input(layer: LayerStats) -> str:
 
 def _after(evidence: Evidence, layer: LayerStats) -> str:
     """What lets a gradient through again: a first step that was far too large has killed or saturated the units behind."""
-    if replaced_at_first(evidence):
-        return smaller_steps(evidence)
-    return f"look at what follows {layer.name}"
+    return smaller_steps(evidence) if replaced_at_first(evidence) else f"look at what follows {layer.name}"
 
 
 @rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter"))
