@@ -54,11 +54,14 @@ def settings_of(evidence: Evidence) -> OptimizerSettings | None:
 
 
 def own_rate(evidence: Evidence) -> float | None:
-    """The rate that the program sets: that of the optimizer, or the base of its schedule; None or above 0."""
+    """The rate that the program sets: that of the optimizer, the base of its schedule, or the largest rehearsed; None or above 0.
+
+    A schedule that has come to its end leaves 0 in the optimizer.
+    """
     settings, rehearsal = settings_of(evidence), evidence.rehearsal
     rate = (settings.base_lr or settings.lr) if settings is not None else None
-    if rate is None and rehearsal is not None:
-        rate = next((step.lr for step in rehearsal.steps if step.lr), None)
+    if not rate and rehearsal is not None:
+        rate = max((step.lr for step in rehearsal.steps if step.lr), default=None)
     return rate if rate and math.isfinite(rate) else None
 
 
@@ -117,13 +120,16 @@ def chosen(evidence: Evidence) -> Choice | None:
         return None
     wanted = first - NEARLY * (first - best) if best < first else best
     scale = min(scale for scale, end in ends.items() if end <= wanted)
-    trial = next(trial for trial in rehearsal.remedy_rates if trial.scale == scale)
+    return _choice(rehearsal, own, next(trial for trial in rehearsal.remedy_rates if trial.scale == scale))
+
+
+def _choice(rehearsal: Rehearsal, own: float, trial: OtherRate) -> Choice:
     return Choice(
-        rate=float(f"{own * scale:.3g}"),
-        scale=scale,
+        rate=float(f"{own * trial.scale:.3g}"),
+        scale=trial.scale,
         steps=trial.reference[-1].step,
-        first=first,
-        last=ends[scale],
+        first=rehearsal.reference[0].loss,
+        last=_end(trial),
         own=math.inf if rehearsal.ended_by == "not finite" else rehearsal.reference[-1].loss,
         learns=_learns(rehearsal, trial),
     )
@@ -134,10 +140,11 @@ def outdone(evidence: Evidence) -> Choice | None:
 
     Of a run: at no more steps than it took, to less than half of its loss. Before one: where the verdict rests on that rate.
     """
-    tried, rehearsal = chosen(evidence), evidence.rehearsal
-    if tried is None or rehearsal is None or not tried.learns or not _losses_speak(rehearsal):
+    rehearsal, own = evidence.rehearsal, own_rate(evidence)
+    if rehearsal is None or own is None or chosen(evidence) is None or not _losses_speak(rehearsal):
         return None
-    if 1 / AGREES < tried.scale < AGREES:
+    tried = _choice(rehearsal, own, min(rehearsal.remedy_rates, key=_end))
+    if not tried.learns or 1 / AGREES < tried.scale < AGREES:
         return None
     if evidence.steps:
         recent, enough = reading.recent_loss(evidence), reading.num_steps(evidence) >= tried.steps

@@ -1,13 +1,15 @@
 """Gradients and updates of the layers, at the last sampled step or in the probe."""
 
+import itertools
 import math
 import statistics
+from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.rate_choice import outdone
+from trainability.doctor.rate_choice import outdone, settings_of
 from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.finite import kept_finite
 from trainability.doctor.rules.rule import rule
@@ -48,7 +50,8 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. Of a run whose loss has
         not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count,
         too. A hint in a run whose loss is below its first since, unless its gradients are all zero now or a smaller rate did
-        so much better, or of which one step was watched.
+        so much better, or of which one step was watched. Of SGD whose gradient becomes NaN, a layer's ratio at the first step
+        times what the norm grew by until then, at two steps at least.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -65,7 +68,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     overshot = better is not None and better.scale < 1
     began = first_layers(evidence) if overshot or _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
-    large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
+    large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0] or _grown(evidence)
     if not large:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
@@ -85,6 +88,23 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
+
+
+def _grown(evidence: Evidence) -> list[LayerStats]:
+    """Layers that SGD moved by more than their size on the way to NaN: its step is as long as the gradient, and so grew with it.
+
+    By the first step's ratio and the norms since; at two finite steps at least, so that one spike, as of sqrt at 0, is none.
+    """
+    seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
+    norms = [s.gradient_norm for s in seen if s.gradient_norm is not None]
+    finite = list(itertools.takewhile(math.isfinite, norms))
+    settings = settings_of(evidence)
+    if settings is None or settings.name != "SGD" or settings.clip is not None or len(finite) in (0, len(norms)) or not finite[0]:
+        return []
+    late = sorted(finite[-5:])
+    factor = late[-2] / finite[0] if len(late) > 1 else 0.0
+    first = [s for s in first_layers(evidence) if _is_matrix(s) and s.update_ratio]
+    return [replace(s, update_ratio=ratio) for s in first if (ratio := factor * (s.update_ratio or 0.0)) > 1.0]
 
 
 def _nothing_learned(evidence: Evidence) -> bool:

@@ -204,8 +204,7 @@ def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
     if len(evidence.samples) < 3:
         return []
     moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples[-3:]]
-    last = evidence.samples[-1].layers
-    still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+    still = [s for s in evidence.samples[-1].layers if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
     return [s for s in still if not _is_below_resolution(evidence, s)]
 
 
