@@ -54,7 +54,7 @@ def settings_of(evidence: Evidence) -> OptimizerSettings | None:
 
 
 def own_rate(evidence: Evidence) -> float | None:
-    """The rate that the program sets: that of the optimizer, the base of its schedule, or the largest rehearsed; None or above 0.
+    """The rate that the program sets: that of the optimizer, its schedule's base, or the largest rehearsed; None or above 0.
 
     A schedule that has come to its end leaves 0 in the optimizer.
     """

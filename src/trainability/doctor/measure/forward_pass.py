@@ -135,7 +135,7 @@ class ForwardPass(TorchFunctionMode):
         return seen
 
     def _is_batch_as_time(self, module: nn.Module, given: Tensor) -> bool:
-        """Whether a layer that takes (time, batch, features) is given as many steps as there are examples, and not as many rows."""
+        """Whether a layer that takes (time, batch, features) is given (batch, time, features)."""
         size = next((len(tensor) for _, tensor in self.batch if tensor.dim()), 0)
         takes_time = isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) and not module.batch_first
         return takes_time and given.dim() == 3 and size > 1 and given.shape[0] == size != given.shape[1]

@@ -91,7 +91,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _grown(evidence: Evidence) -> list[LayerStats]:
-    """Layers that SGD moved by more than their size on the way to NaN: its step is as long as the gradient, and so grew with it.
+    """Layers that SGD moved by more than their size on the way to NaN: its step grew as the gradient did.
 
     By the first step's ratio and the norms since; at two finite steps at least, so that one spike, as of sqrt at 0, is none.
     """
@@ -99,7 +99,13 @@ def _grown(evidence: Evidence) -> list[LayerStats]:
     norms = [s.gradient_norm for s in seen if s.gradient_norm is not None]
     finite = list(itertools.takewhile(math.isfinite, norms))
     settings = settings_of(evidence)
-    if settings is None or settings.name != "SGD" or settings.clip is not None or len(finite) in (0, len(norms)) or not finite[0]:
+    if (
+        settings is None
+        or settings.name != "SGD"
+        or settings.clip is not None
+        or len(finite) in (0, len(norms))
+        or not finite[0]
+    ):
         return []
     late = sorted(finite[-5:])
     factor = late[-2] / finite[0] if len(late) > 1 else 0.0
@@ -223,7 +229,7 @@ def underflow(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"), explains=("prediction_collapse", "constant_as_good", "plateau"))
 def update_ratio(evidence: Evidence) -> list[Finding]:
-    """The typical update is far from 1e-3 of the weight, or another rate was tried and got much further.
+    """The typical update is far from 1e-3 of the weight, or another rate did better.
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
         where it is below 1e-5, was so at the first step, clipping leaves more than a hundredth, and the loss has fallen by less

@@ -24,8 +24,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         outputs' rms, though it does not change when the same batch is asked twice.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
-        time leaks in one direction only. Code `batch_first`: an attention or recurrent layer that takes (time, batch, features)
-        is given (batch, time, features): its first dimension is the batch's, and its second is not.
+        time leaks in one direction only. So does, for certain, an attention or recurrent layer that takes (time, batch, features)
+        is given (batch, time, features): the first dimension is the batch's, the second is not.
     What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
         are left out, and so is batch norm without running statistics.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
@@ -53,7 +53,6 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
 def _batch_as_time(layers: tuple[str, ...]) -> Finding:
     return Finding(
         rule="batch_leakage",
-        code="batch_leakage.batch_first",
         severity="warning",
         seen=f"{layers[0]} reads the examples of the batch as the steps of one sequence",
         measurements=(Measurement(name="such layers", value=float(len(layers)), threshold=0.0),),
@@ -183,7 +182,7 @@ def _emptied(norms: list[LayerStats]) -> Finding:
         rule="constant_output",
         code="constant_output.norm",
         severity="warning",
-        seen=f"the output of {reading.called(norms[0])} is {share:.1g} of its scale: what it is given is constant, or one number",
+        seen=f"the output of {reading.called(norms[0])} is {share:.1g} of its scale: it is given equal numbers, or one",
         measurements=(Measurement(name="output over scale", value=share, threshold=reading.EMPTIED),),
         cause="a normalisation takes the mean of a single number, or of equal ones, and nothing is left",
         remedy=f"let {as_code(norms[0].name)} normalise over several numbers: fewer groups, LayerNorm, or before the pooling",

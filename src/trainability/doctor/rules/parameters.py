@@ -113,9 +113,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """Parameters are frozen, in no optimizer, or do not move.
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
-        three sampled steps. An error where no layer moves; a hint where requires_grad is False or a
-        part in no optimizer runs under no_grad, which is usually meant, where no gradient reaches a layer that may be spare,
-        and where a run that has learned comes to rest.
+        three sampled steps. An error where no layer moves; a hint where requires_grad is False or a part in no optimizer runs
+        under no_grad, which is usually meant, where no gradient reaches a layer that may be spare, and where a run that has
+        learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
@@ -147,8 +147,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
-        cut_off = not moving and not evidence.samples[-1].blind
-        if word == "no_gradient" and cut_off:
+        if cut_off := word == "no_gradient" and not moving and not evidence.samples[-1].blind:
             remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
         spare = word == "no_gradient" and not looked_up and not cut_off
         # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
@@ -203,8 +202,8 @@ def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
     """Layers whose weight is the same at each of the last three sampled steps."""
     if len(evidence.samples) < 3:
         return []
-    moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples[-3:]]
-    still = [s for s in evidence.samples[-1].layers if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
+    last, moved = evidence.samples[-1].layers, [{s.name: s.update_ratio for s in each.layers} for each in evidence.samples[-3:]]
+    still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
     return [s for s in still if not _is_below_resolution(evidence, s)]
 
 
