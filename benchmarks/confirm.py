@@ -3,6 +3,7 @@
     python benchmarks/confirm.py                       # all, about half an hour on one core
     python benchmarks/confirm.py --only zero_weights,vit --seconds 30
     python benchmarks/confirm.py --cases ../shared/cases   # small programs of public reports, where that folder is there
+    python benchmarks/confirm.py --faults scored --wrong   # the programs of the fault benchmark; see confirm_faults.py
 
 Each program is checked and experimented on by `trainability.confirm` with a time per program, on one thread; the time is the
 processor's, so that the result does not depend on what else runs on the machine. The record has,
@@ -30,6 +31,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import confirm_faults
 import numpy as np
 import torch
 from planted_programs import FAULTS, HEALTHY
@@ -156,7 +158,7 @@ def measured(name: str, make: Callable[[], Setup], undone_by: tuple[str, ...], s
         "state": found.state,
         "first": first.name if first is not None else None,
         "confirmed": [arm.name for arm in found.confirmed],
-        "helps": [arm.name for arm in found.arms if arm.outcome == "helps"],
+        "helps": [arm.name for arm in found.arms if arm.outcome == "also helps"],
         "faster": [arm.name for arm in found.arms if arm.outcome == "faster"],
         "controls": {arm.name: arm.reason for arm in found.arms if arm.outcome == "control"},
         "findings": [_said(diagnosis, finding) for finding in diagnosis.findings],
@@ -191,7 +193,7 @@ def _losses(found: Experiments) -> dict[str, float | str | None]:
         "other seed": plain(other.loss if other else None),
         "with the first": plain(first.loss if first else None),
         "with it, other seed": plain(first.again if first else None),
-        "best that does not mend": plain(best.loss if best else None),
+        "best that does not help": plain(best.loss if best else None),
         "which": best.name if best else None,
     }
 
@@ -240,7 +242,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         losses = row["losses"]
         ends = " / ".join(
-            number(losses[k]) for k in ("as it is, at the end", "other seed", "with the first", "best that does not mend")
+            number(losses[k]) for k in ("as it is, at the end", "other seed", "with the first", "best that does not help")
         )
         mark = ""
         if row["undone_by"]:
@@ -297,6 +299,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=lambda text: text.split(","))
     parser.add_argument("--cases", type=Path, help="folder of the shared cases, in place of the programs here")
+    parser.add_argument("--faults", help="programs of the fault benchmark instead: names, set, scored or both")
+    parser.add_argument("--wrong", action="store_true", help="with --faults: list what went wrong")
+    parser.add_argument("--stop-after", type=float, default=math.inf, help="with --faults: seconds; another call goes on")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument(
@@ -306,6 +311,16 @@ def main() -> None:
     torch.set_num_threads(1)
     time.monotonic = time.process_time  # type: ignore[assignment]
     warnings.simplefilter("ignore")  # a planted fault has its warnings
+    if chosen_by.faults is not None:
+        confirm_faults.main(
+            chosen_by.faults,
+            chosen_by.seconds,
+            chosen_by.steps,
+            chosen_by.out,
+            wrong=chosen_by.wrong,
+            stop_after=chosen_by.stop_after,
+        )
+        return
     rows = json.loads(chosen_by.out.read_text())["programs"] if chosen_by.out is not None and chosen_by.out.exists() else []
     done = {row["program"] for row in rows}
     for name, make, undone_by in chosen(chosen_by.only, chosen_by.cases):

@@ -15,7 +15,8 @@ from programs.program import Data, Loop, Program, nobody, usual
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainability import Diagnosis, Monitor, check
+from trainability import Monitor, Setup
+from trainability.checking.check import check_setup
 from trainability.doctor import Evidence
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,8 +34,8 @@ def half_of(name: str) -> str:
 class Built:
     """A program, built: model, optimizer, scheduler and loaders."""
 
-    def __init__(self, program: Program) -> None:
-        torch.manual_seed(SEED)
+    def __init__(self, program: Program, *, seed: int = SEED) -> None:
+        torch.manual_seed(seed)
         self.program = program
         self.seen: list[Evidence] = []
         self.model = program.model()
@@ -42,7 +43,7 @@ class Built:
             module.to(program.dtype)
         self.optimizer = program.optimizer(program.trained(self.model), **program.options)
         self.scheduler = program.scheduler(self.optimizer) if program.scheduler is not None else None
-        order = torch.Generator().manual_seed(SEED)
+        order = torch.Generator().manual_seed(seed)
         self.train = DataLoader(
             TensorDataset(*self._cast(program.train())),
             program.batch,
@@ -90,25 +91,29 @@ class Built:
         answers = outputs.argmax(dim=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
         return self.program.metric(pairs), answers, labels.flatten().long()
 
-    def check(self) -> Diagnosis:
-        """What `check` says, called as the program's author would."""
-        program = self.program
-        words: dict[str, Any] = {"optimizer": self.optimizer, "scheduler": self.scheduler, "clip": program.clip}
-        if program.loss is not None:
-            words["loss_fn"] = program.loss
-        if program.training_step is not None:
-            words["training_step"] = program.training_step
-        if program.body is not usual:
-            words["step"] = lambda m, o, b: program.body(m, o, b, Loop(loss_of=program.loss_of, clip=program.clip))
-        return check(
-            self.model,
-            self.train,
-            val_loader=self.validation,
-            metric=program.metric,
-            planned_steps=program.steps,
-            rehearse_seconds=300.0,  # a hundred steps, however busy the machine is
-            **words,
-        )
+
+def setup_of(built: Built) -> Setup:
+    """A built program as its author would give it to `check`."""
+    program = built.program
+    words: dict[str, Any] = {}
+    if program.loss is not None:
+        words["loss_fn"] = program.loss
+    if program.training_step is not None:
+        words["training_step"] = program.training_step
+    if program.body is not usual:
+        words["step"] = lambda m, o, b: program.body(m, o, b, Loop(loss_of=program.loss_of, clip=program.clip))
+    return Setup(
+        model=built.model,
+        train_loader=built.train,
+        optimizer=built.optimizer,
+        scheduler=built.scheduler,
+        val_loader=built.validation,
+        metric=program.metric,
+        clip=program.clip,
+        planned_steps=program.steps,
+        rehearse_seconds=300.0,  # a hundred steps, however busy the machine is
+        **words,
+    )
 
 
 def train(built: Built, *, watch: bool = False) -> tuple[list[float], float | None, list[Evidence]]:
@@ -237,6 +242,6 @@ def ask(names: list[str], path: Path) -> None:
 
 def _checked(built: Built) -> dict[str, Any]:
     try:
-        return {"before": built.check().to_dict()}
+        return {"before": check_setup(setup_of(built)).to_dict()}
     except ValueError as error:
         return {"before": None, "refused": str(error)}

@@ -1,11 +1,12 @@
 """Whether the first plan that `trainability plan` proposes trains, with what was known in September 2014.
 
-    OMP_NUM_THREADS=1 python benchmarks/plan.py            # about half an hour on one core; goes on where it was stopped
+    OMP_NUM_THREADS=1 python benchmarks/plan.py                      # about half an hour on one core
+    OMP_NUM_THREADS=1 python benchmarks/plan.py --stop-after 400     # goes on where it was stopped
 
-VGG-D and VGG-E at a quarter of their width, and a plain net of 34 layers (33 convolutions of 3x3 and a linear layer, at 16 to
-64 channels), on the built-in digits at 32 pixels, standardised: SGD, learning rate as proposed (0.01 to begin with), momentum
-0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01) everywhere. A net has trained at the step at
-which the mean of its last 20 losses falls below half of ln 10; one that has not within the limit has not.
+VGG-D and VGG-E at a quarter of their width on the built-in digits at 32 pixels, and a plain net of 34 layers (33 convolutions
+of 3x3 and a linear layer, at 16 to 64 channels) on them at 16 pixels, standardised: SGD, learning rate as proposed (0.01 to
+begin with), momentum 0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01) everywhere. A net has
+trained at the step at which the mean of its last 20 losses falls below half of ln 10, and has not where that is not within 600.
 """
 
 import argparse
@@ -31,7 +32,8 @@ from trainability.training.record import environment
 RESULTS = Path(__file__).parent / "results" / "plan.json"
 NETS = ("D", "E", "plain-34")
 LATER_THAN_2014 = ("he", "he-uniform")  # He et al., February 2015
-SEEDS, LIMIT, BATCH_SIZE, LR = 5, 1000, 32, 0.01
+PIXELS = {"D": 32, "E": 32, "plain-34": 16}
+SEEDS, LIMIT, BATCH_SIZE, LR = 5, 600, 32, 0.01
 
 
 def plain_34() -> nn.Sequential:
@@ -51,16 +53,16 @@ def build(net: str) -> nn.Module:
     return plain_34() if net == "plain-34" else build_vgg(net, num_classes=10, crop=32, width=0.25)
 
 
-def images_and_labels() -> tuple[Tensor, Tensor]:
-    """(1797, 3, 32, 32) float32, and the labels."""
+def images_and_labels(net: str) -> tuple[Tensor, Tensor]:
+    """(1797, 3, pixels, pixels) float32, and the labels."""
     pixels, labels = digits()
-    large = F.interpolate(pixels.view(-1, 1, 8, 8), size=32, mode="bilinear")
+    large = F.interpolate(pixels.view(-1, 1, 8, 8), size=PIXELS[net], mode="bilinear")
     return ((large - large.mean()) / large.std()).expand(-1, 3, -1, -1).contiguous(), labels
 
 
 def proposed(net: str) -> tuple[str, float, float]:
     """The first proposal, its learning rate, and the seconds that it took."""
-    images, labels = images_and_labels()
+    images, labels = images_and_labels(net)
     model = build(net)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
     batches = [(images[at : at + BATCH_SIZE], labels[at : at + BATCH_SIZE]) for at in range(0, 512, BATCH_SIZE)]
@@ -76,7 +78,7 @@ def proposed(net: str) -> tuple[str, float, float]:
 
 def trained(net: str, plan: str, lr: float, seed: int) -> int | None:
     """The step at which a net has trained; None if not within the limit."""
-    images, labels = images_and_labels()
+    images, labels = images_and_labels(net)
     torch.manual_seed(seed)
     model = init_(build(net), plan, seed=seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
@@ -99,21 +101,29 @@ def main() -> None:
     """Propose, train, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--nets", type=lambda text: text.split(","), default=list(NETS))
+    parser.add_argument("--stop-after", type=float, default=math.inf, help="seconds of processor time; another call goes on")
+    chosen = parser.parse_args()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": {}}
     results["environment"] = environment(device=torch.device("cpu"), world_size=1)
-    print(f"{'net':9} {'plan':50} {'lr':>6}  steps until trained, by seed (limit {LIMIT})")
-    for net in NETS:
+    rows, began = results["rows"], time.process_time()
+    for net in chosen.nets:
+        if f"{net}: xavier" in rows:
+            continue
         best, lr, seconds = proposed(net)
-        for plan, rate in ((best, lr), ("xavier", LR), ("normal=0.01", LR)):
-            row = results["rows"].setdefault(f"{net}: {plan}", {"net": net, "plan": plan, "lr": rate, "steps": []})
-            if plan == best:
-                row["seconds_to_propose"] = round(seconds, 2)
-            while len(row["steps"]) < seeds:
-                row["steps"].append(trained(net, plan, rate, len(row["steps"])))
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-            steps = ", ".join("never" if step is None else str(step) for step in row["steps"])
-            print(f"{net:9} {plan if len(plan) <= 50 else plan[:47] + '...':50} {rate:6g}  {steps}", flush=True)
+        rows[f"{net}: proposed"] = {"net": net, "plan": best, "lr": lr, "steps": [], "seconds_to_propose": round(seconds, 2)}
+        for plan in ("xavier", "normal=0.01"):
+            rows[f"{net}: {plan}"] = {"net": net, "plan": plan, "lr": LR, "steps": []}
+    todo = sorted((row for row in rows.values() if row["net"] in chosen.nets), key=lambda row: "seconds_to_propose" not in row)
+    for row in todo:
+        while len(row["steps"]) < chosen.seeds and time.process_time() - began < chosen.stop_after:
+            row["steps"].append(trained(row["net"], row["plan"], row["lr"], len(row["steps"])))
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"{'net':9} {'plan':50} {'lr':>6}  steps until trained, by seed (limit {LIMIT})")
+    for row in todo:
+        steps = ", ".join("never" if step is None else str(step) for step in row["steps"])
+        plan = row["plan"] if len(row["plan"]) <= 50 else row["plan"][:47] + "..."
+        print(f"{row['net']:9} {plan:50} {row['lr']:6g}  {steps}")
 
 
 if __name__ == "__main__":

@@ -247,6 +247,13 @@ def rate_too_small() -> Setup:
     return on_digits(model, sgd(model, 1e-5))
 
 
+@fault("rate_held")
+def schedule_of_epochs() -> Setup:
+    model = he(mlp(64, 48, 48, 10))
+    optimizer = sgd(model, 0.02)
+    return on_digits(model, optimizer, scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5))
+
+
 @fault("relu", *_WEIGHTS)
 def deep_sigmoid() -> Setup:
     return on_digits(mlp(64, *[48] * 5, 10, act=nn.Sigmoid))

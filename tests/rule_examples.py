@@ -718,5 +718,5 @@ EXAMPLES: dict[str, Example] = {
     ),
     "overfit": Example({"warning": gaps(0.1, 0.2, 0.31), "hint": gaps(0.01, 0.05, 0.11)}, near=gaps(0.01, 0.05, 0.09)),
     # experiments
-    "confirmed_change": Example({"error": tried("mends")}, near=tried("faster")),
+    "confirmed_change": Example({"error": tried("trains")}, near=tried("faster")),
 }

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiment_table import COLUMNS, experiment_table, sparkline
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.tested import tried_verdict, with_outcomes
@@ -112,6 +114,29 @@ def test_a_run_of_train_is_experimented_on(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [("confirm", "--steps", "20"), ("plan", "--seconds", "60"), ("check", "--confirm")])
+@pytest.mark.parametrize("passes", [4, 90])
+def test_ctrl_c_ends_in_one_line_and_130(
+    program: str, command: tuple[str, ...], passes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = [passes]
+
+    def press(module: nn.Module, args: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    name, *flags = command
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(press)
+    try:
+        assert answer(name, f"{program}:setup", *flags) == 130
+    finally:
+        handle.remove()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "trainability: interrupted\n"
+
+
 def test_the_command_line_takes_the_flags_of_train() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "trainability", "confirm", "--help"], capture_output=True, text=True, check=True
@@ -131,24 +156,23 @@ def experiments(*changes: Arm, **fields) -> Experiments:
 
 
 def change(name: str, outcome: str, *suspects: str, **fields) -> Arm:
-    curve = ((0, 2.3), (120, 0.1 if outcome in ("mends", "helps") else 2.3))
-    again = 0.12 if outcome in ("mends", "helps") else None
+    curve = ((0, 2.3), (120, 0.1 if outcome in ("trains", "also helps") else 2.3))
+    again = 0.12 if outcome in ("trains", "also helps") else None
     return Arm(
         **{"name": name, "change": name, "outcome": outcome, "suspects": suspects, "curve": curve, "again": again, **fields}
     )
 
 
-def finding(rule: str, severity: str = "error") -> Finding:
-    return Finding(
-        rule=rule, severity=severity, seen="", measurements=(Measurement(name="a", value=1.0),), cause="", remedy="", source=""
-    )  # type: ignore[arg-type]
+def finding(rule: str, severity: Severity = "error") -> Finding:
+    number = Measurement(name="a", value=1.0)
+    return Finding(rule=rule, severity=severity, seen="", measurements=(number,), cause="", remedy="", source="")
 
 
 def test_outcomes_of_findings() -> None:
     found = experiments(
-        change("he", "mends", "slow_start"),
+        change("he", "trains", "slow_start"),
         change("rate_ten", "no better", "update_ratio", "clipping"),
-        change("clip_off", "helps", "clipping"),
+        change("clip_off", "also helps", "clipping"),
         change("shuffled", "not tested", "class_order", curve=(), again=None, reason="does not apply to this program"),
     )
     listed = [finding(rule) for rule in ("update_ratio", "clipping", "class_order", "slow_start", "input_scale")]
@@ -167,7 +191,7 @@ def test_outcomes_of_findings() -> None:
 
 
 def test_a_fact_that_is_not_the_cause_stays_a_fact() -> None:
-    found = experiments(change("he", "mends", "slow_start"), change("shuffled", "no better", "class_order"))
+    found = experiments(change("he", "trains", "slow_start"), change("shuffled", "no better", "class_order"))
     judged = with_outcomes([finding("class_order"), finding("slow_start", "warning")], found, predictions=[])
     assert [(item.rule, item.severity) for item in judged] == [("slow_start", "error"), ("class_order", "error")]
 
@@ -189,17 +213,40 @@ def test_a_control_confirms_what_it_was_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "verdict"), [("at chance", "stalled"), ("stays above", "capped"), ("not finite", "unstable"), ("learns", None)]
+    ("state", "name", "verdict"),
+    [
+        ("at chance", "he", "stalled"),
+        ("stays above", "softmax_off", "capped"),
+        ("stays above", "all_parameters", "too slow"),
+        ("not finite", "he", "unstable"),
+        ("learns", "he", None),
+    ],
 )
-def test_a_confirmed_cause_overrules_a_mild_verdict(state: str, verdict: str | None) -> None:
-    found = experiments(change("he", "mends", "slow_start"), state=state)
+def test_a_confirmed_cause_overrules_a_mild_verdict(state: str, name: str, verdict: str | None) -> None:
+    found = experiments(change(name, "trains", "slow_start"), state=state)
     tried = tried_verdict("will train", found)
     assert (tried[0] if tried is not None else None) == verdict
     assert tried_verdict("broken data", found) is None
 
 
+def test_a_change_cut_short_is_not_tested_and_speaks_for_nothing() -> None:
+    short = change("rate_ten", "not tested", "update_ratio", curve=((0, 2.3), (15, 2.3)), reason="15 of 120 steps")
+    whole = change("clip_off", "no better", "clipping")
+    (first, second) = with_outcomes([finding("update_ratio"), finding("clipping")], experiments(short, whole), predictions=[])
+    assert first.tested is not None
+    assert first.tested.outcome == "not tested"
+    assert "15 of 120 steps" in first.tested.said
+    assert second.tested is not None
+    assert second.tested.outcome == "open"
+    assert "none of the 1 " in second.tested.said
+    assert "1 was not tested" in second.tested.said
+    rows = {cells[0]: cells for cells, _ in experiment_table(experiments(short, whole)).rows}
+    assert rows["rate_ten"][COLUMNS.index("outcome")] == "not tested"
+    assert rows["rate_ten"][COLUMNS.index("steps")] == "15 of 120"
+
+
 def test_what_nobody_suspected_is_a_finding_of_its_own() -> None:
-    diagnosis = diagnose(Evidence(experiments=experiments(change("momentum_usual", "mends"))))
+    diagnosis = diagnose(Evidence(experiments=experiments(change("momentum_usual", "trains"))))
     assert [item.code for item in diagnosis.findings] == ["confirmed_change.momentum_usual"]
     assert diagnosis.worse_than_hint
     diagnosis = diagnose(Evidence(experiments=experiments(change("momentum_usual", "faster"), state="learns")))
@@ -207,7 +254,7 @@ def test_what_nobody_suspected_is_a_finding_of_its_own() -> None:
 
 
 def test_experiments_survive_the_way_through_a_file() -> None:
-    found = experiments(change("he", "mends", curve=((0, 2.3), (1, float("inf")))), notes=("a",))
+    found = experiments(change("he", "trains", curve=((0, 2.3), (1, float("inf")))), notes=("a",))
     evidence = Evidence(experiments=found)
     assert Evidence.from_dict(json.loads(json.dumps(evidence.to_dict(), allow_nan=False))).experiments == found
     assert Evidence.from_dict({"version": 2}).experiments is None
@@ -218,7 +265,7 @@ def test_curves_stand_side_by_side_on_one_scale() -> None:
     assert sparkline([2.3, 1.2, 0.1], 0.1, 2.3) == "█▅▁"
     assert sparkline([50.0, float("inf")], 0.1, 2.3) == "█x"
     assert len(sparkline([1.0] * 100, 0.0, 2.0)) <= len("█████████")
-    table = experiment_table(experiments(change("he", "mends")))
+    table = experiment_table(experiments(change("he", "trains")))
     assert [len(cells) for cells, _ in table.rows] == [len(COLUMNS)] * 3
     assert table.confirmed == ("he",)
 
@@ -234,7 +281,7 @@ def test_every_change_has_its_row_in_the_documentation(name: str) -> None:
 def test_the_report_has_a_section(tmp_path: Path) -> None:
     run = finish_run(tmp_path / "run")
     assert experiments_section(read_run(run.folder)) is None
-    evidence = Evidence(experiments=experiments(change("he", "mends"), change("rate_ten", "no better"))).to_dict()
+    evidence = Evidence(experiments=experiments(change("he", "trains"), change("rate_ten", "no better"))).to_dict()
     (run.folder / EVIDENCE).write_text(json.dumps(evidence))
     section = experiments_section(read_run(run.folder))
     assert section is not None

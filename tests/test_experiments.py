@@ -1,6 +1,7 @@
-"""Experiments: each change mends the fault that it is for, sound programs are left alone, and nothing is left behind."""
+"""Experiments: each change fixes the fault that it is for, sound programs are left alone, and nothing is left behind."""
 
 import copy
+import dataclasses
 import functools
 import math
 import random
@@ -19,11 +20,14 @@ from trainability.checking.check import check_setup
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experiments
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
-from trainability.doctor.experiments.judging import Scale, mends
+from trainability.doctor.experiments.judging import Scale, fixes
+from trainability.doctor.experiments.optimizer_changes import measured_rate
+from trainability.doctor.experiments.outcomes import Witness, judged, ordered
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.facts import Facts, Stacked
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.verdict import diagnose
 
 STEPS = 60
 
@@ -65,7 +69,7 @@ def test_the_change_that_undoes_a_fault_mends_it(name: str) -> None:
     evidence = check_setup(setup).evidence if name in CHECKED else SEEN.get(name)
     found = alone(fault.undone_by[0], setup, evidence=evidence, steps=LONGER.get(name, STEPS))
     arm = arm_of(found, fault.undone_by[0])
-    assert arm.outcome == "mends", (found.state, [(a.name, a.outcome, a.reason, a.curve, a.again) for a in found.arms])
+    assert arm.outcome == "trains", (found.state, [(a.name, a.outcome, a.reason, a.curve, a.again) for a in found.arms])
     assert found.fails
     assert arm.loss is not None
     assert found.unchanged is not None
@@ -102,6 +106,48 @@ def test_a_scaled_rate_is_the_program_with_that_rate(name: str, factor: float) -
     assert scaled[-1] != curve(0.001, None)[-1]
 
 
+def test_the_critical_step_gives_the_rate_that_no_fixed_factor_reaches() -> None:
+    def program() -> Setup:
+        model = planted.he(planted.mlp(64, 48, 48, 10))
+        return planted.on_digits(model, torch.optim.Adam(model.parameters(), 1e-8))
+
+    setup = made(program)
+    rate = measured_rate(check_setup(setup).evidence)
+    assert rate is not None
+    assert rate.compensates
+    found = experiment(setup, Evidence(), seconds=600, max_steps=STEPS, interventions={rate.name: rate})
+    assert [arm.name for arm in found.confirmed] == ["rate_measured"]
+    sound = check_setup(made(planted.sound_mlp_adam)).evidence
+    assert measured_rate(sound) is None
+
+
+def test_a_pair_is_of_two_kinds_of_change() -> None:
+    def program() -> Setup:
+        return planted.on_digits(planted.mlp(64, *[48] * 9, 10, act=nn.Sigmoid))
+
+    names = ("he", "xavier", "default_weights", "relu")
+    table = {name: INTERVENTIONS[name] for name in names}
+    found = experiment(made(program), Evidence(), seconds=600, max_steps=STEPS, interventions=table)
+    pairs = [arm.name for arm in found.changes if " + " in arm.name]
+    assert [arm.name for arm in found.confirmed] in (["he + relu"], ["relu + he"])
+    assert all("relu" in name for name in pairs)
+
+
+def test_labels_that_belong_to_other_examples_are_named() -> None:
+    x, y = planted.digits()
+    wrong = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(5))]
+
+    def program(labels: Tensor) -> Setup:
+        model = planted.he(planted.mlp(64, 256, 10))
+        few = planted.loader(x[:320], labels[:320])
+        return planted.on_digits(model, torch.optim.Adam(model.parameters(), 3e-3), train_loader=few)
+
+    for labels, codes in ((wrong, ["shuffled_labels"]), (y, [])):
+        found = alone("labels_permuted", made(functools.partial(program, labels)), steps=120)
+        assert found.confirmed == ()
+        assert [f.code for f in diagnose(Evidence(experiments=found)).findings] == codes
+
+
 def dying() -> Setup:
     model = planted.mlp(64, 32, 32, 10)
     for module in model:
@@ -112,7 +158,7 @@ def dying() -> Setup:
 
 def test_leaky_units_revive_what_is_dead() -> None:
     found = alone("leaky_relu", made(dying))
-    assert arm_of(found, "leaky_relu").outcome == "mends"
+    assert arm_of(found, "leaky_relu").outcome == "trains"
 
 
 def exploding() -> Setup:
@@ -147,7 +193,7 @@ def test_labels_that_carry_nothing_are_told_from_those_that_do() -> None:
     with source.variant() as variant:
         INTERVENTIONS["labels_permuted"].make(variant)
         exchanged = Arm(name="labels_permuted", change="", curve=run(variant, STEPS, every=10).curve)
-    assert reading(exchanged, own, scale.left)[1] is False
+    assert reading(exchanged, own, own, scale.left)[1] is False
     memorised = made(memoriser)
     source = Source(memorised, Evidence(), list(memorised.train_loader))
     curves = []
@@ -156,7 +202,7 @@ def test_labels_that_carry_nothing_are_told_from_those_that_do() -> None:
             if change is not None:
                 INTERVENTIONS[change].make(variant)
             curves.append(Arm(name="", change="", curve=run(variant, 150, every=50).curve))
-    assert reading(curves[1], curves[0], scale.left)[1] is True
+    assert reading(curves[1], curves[0], curves[0], scale.left)[1] is True
 
 
 class Babbler(nn.Module):
@@ -317,6 +363,27 @@ def test_everything_is_as_it_was_after_ctrl_c(form: str, when: int) -> None:
     assert same(before, state_of(setup))
 
 
+@pytest.mark.parametrize("passes", [3, 60, 300, 700])
+@pytest.mark.parametrize("form", ["loss_fn", "in place", "step"])
+def test_everything_is_as_it_was_after_ctrl_c_in_confirm(form: str, passes: int) -> None:
+    setup = started(form)
+    before = state_of(setup)
+    calls = [0]
+
+    def interrupt(module: nn.Module, args: Any) -> None:
+        calls[0] += module is not None
+        if calls[0] == passes:
+            raise KeyboardInterrupt
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            confirm(setup, seconds=600, max_steps=20)
+    finally:
+        handle.remove()
+    assert same(before, state_of(setup))
+
+
 def test_every_arm_gets_the_same_batches_and_starts_with_the_same_weights() -> None:
     seen: dict[int, list[float]] = {}
 
@@ -355,17 +422,90 @@ def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() ->
 # ------------------------------------------------------------------------------------------------------------- judging
 
 
+def standing(**ends: float) -> tuple[Arm, ...]:
+    """Arms that leave so much of a chance of 1, with both seeds."""
+    return tuple(
+        Arm(name=name, change=name, curve=((0, 1.0), (120, left)), again=left, **_KNOWN.get(name, {}))
+        for name, left in ends.items()
+    )
+
+
+_KNOWN: dict[str, dict[str, Any]] = {
+    "all_parameters": {"suspects": ("untrained_parameter",), "is_certain": True},
+    "rate_ten": {"suspects": ("slow_start",)},
+    "he": {"suspects": ("slow_start",)},
+}
+
+
+def witness(one: float = 1.0, other: float = 1.0) -> Witness:
+    """The program as it is, with two seeds."""
+    arms = [
+        Arm(name=name, change=name, curve=((0, 1.0), (120, left))) for name, left in ((UNCHANGED, one), (OTHER_SEED, other))
+    ]
+    return Witness(
+        unchanged=arms[0], other=arms[1], scale=Scale(chance=1.0, ideal=0.0), vary=None, planned_steps=None, evidence=Evidence()
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcomes"),
+    [
+        # a fact's change is the cause, however much less a rate leaves
+        ({"rate_ten": 0.05, "all_parameters": 0.5}, ["also helps", "trains"]),
+        # of two that findings suggest, the rate makes up where the other does as well, and is the cause where it does not
+        ({"rate_ten": 0.2, "he": 0.2}, ["also helps", "trains"]),
+        ({"rate_ten": 0.05, "he": 0.5}, ["trains", "also helps"]),
+        # what no finding suggests does not push a rate aside that one does
+        ({"rate_ten": 0.2, "decay_off": 0.2}, ["trains", "trains"]),
+    ],
+)
+def test_what_is_the_cause_and_what_also_helps(ends: dict[str, float], outcomes: list[str]) -> None:
+    found = judged(standing(**ends), witness(), "at chance", ["rate_ten"])
+    assert [arm.outcome for arm in found] == outcomes
+
+
+def test_facts_come_first_then_suspicions_then_small_changes() -> None:
+    arms = {
+        arm.name: dataclasses.replace(arm, outcome="trains")
+        for arm in standing(decay_off=0.05, dropout_off=0.05, he=0.1, all_parameters=0.5)
+    }
+    order = {name: place for place, name in enumerate(INTERVENTIONS)}
+    ranked = [arm.name for arm in ordered(arms, order, None)]
+    assert ranked == ["all_parameters", "he", "decay_off", "dropout_off"]
+
+
+def test_a_rate_is_not_the_cause_beside_a_fact_that_nothing_undoes() -> None:
+    (arm,) = judged(standing(rate_ten=0.3), witness(), "at chance", ["rate_ten"], "unreached_parameter.detached")
+    assert arm.outcome == "also helps"
+    assert "unreached_parameter.detached" in arm.reason
+
+
+def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:
+    (arm,) = standing(he=0.05)
+    assert witness(0.45, 0.5).is_fixed_by(arm)
+    assert not witness(0.45, 0.9).is_fixed_by(arm)
+    assert witness(50.0, 2.0).is_fixed_by(arm)  # how far above chance is no matter
+
+
+def test_a_change_cut_short_is_not_tested() -> None:
+    found = experiment(made(planted.weight_decay_05), Evidence(), seconds=2.0, max_steps=400)
+    short = [arm for arm in found.changes if arm.curve and arm.steps < found.steps and math.isfinite(arm.loss or math.inf)]
+    assert all(arm.outcome in ("not tested", "control", "trains", "also helps", "faster") for arm in short)
+    assert all(f"{arm.steps} of {found.steps} steps" in arm.reason for arm in short if arm.outcome == "not tested")
+    assert found.steps == 400 or any("400 steps" in note for note in found.notes)
+
+
 def test_what_mends_and_what_is_only_faster() -> None:
-    assert mends(0.2, 1.0)
-    assert mends(0.7, 1.0)
-    assert not mends(0.9, 1.0)  # has not shown that it learns
-    assert not mends(0.8, 0.9)
-    assert mends(0.05, 0.3)
-    assert not mends(0.1, 0.3)  # three times as good is a faster program
-    assert not mends(0.001, 0.1)  # nothing is left to mend
-    assert not mends(0.6, 1.0, blind=True)
-    assert mends(0.2, math.inf)
-    assert not mends(math.inf, math.inf)
+    assert fixes(0.2, 1.0)
+    assert fixes(0.7, 1.0)
+    assert not fixes(0.9, 1.0)  # has not shown that it learns
+    assert not fixes(0.8, 0.9)
+    assert fixes(0.05, 0.3)
+    assert not fixes(0.1, 0.3)  # three times as good is a faster program
+    assert not fixes(0.001, 0.1)  # nothing is left to fix
+    assert not fixes(0.6, 1.0, blind=True)
+    assert fixes(0.2, math.inf)
+    assert not fixes(math.inf, math.inf)
 
 
 def test_a_slow_program_is_given_time_before_a_faster_one_is_the_cause() -> None:
@@ -430,12 +570,15 @@ def test_a_confirmed_cause_comes_first_and_what_is_refuted_last() -> None:
     assert all(arm.change in text for arm in experiments.confirmed)
 
 
-def test_what_no_rule_suspects_becomes_a_finding_of_its_own() -> None:
-    setup = made(planted.momentum_0999)
+@pytest.mark.parametrize(
+    ("name", "code"), [("weight_decay_05", "confirmed_change.decay_off"), ("momentum_0999", "long_momentum")]
+)
+def test_what_no_rule_suspects_becomes_a_finding_of_its_own(name: str, code: str) -> None:
+    setup = made(planted.FAULTS[name].make)
     setup = Setup(model=setup.model, train_loader=setup.train_loader, optimizer=setup.optimizer, rehearse_seconds=0)
     diagnosis = confirm(setup, seconds=600, max_steps=120)
-    own = [finding for finding in diagnosis.findings if finding.rule == "confirmed_change"]
-    assert [finding.code for finding in own] == ["confirmed_change.momentum_usual"]
-    assert own[0].tested is not None
-    assert own[0].tested.outcome == "confirmed"
-    assert diagnosis.findings[0] == own[0]
+    first = diagnosis.findings[0]
+    assert first.code == code
+    assert first.tested is not None
+    assert first.tested.outcome == "confirmed"
+    assert [finding.code for finding in diagnosis.findings if finding.rule == "confirmed_change"] in ([], [code])

@@ -102,7 +102,7 @@ def test_experiments_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     diagnosis = dead_diagnosis()
     arms = (
         Arm(name="unchanged", change="as it is", outcome="as it is", curve=((0, 1.6), (20, 1.6))),
-        Arm(name="he", change="He's weights <b>", outcome="mends", curve=((0, 1.6), (20, 0.2))),
+        Arm(name="he", change="He's weights <b>", outcome="trains", curve=((0, 1.6), (20, 0.2))),
     )
     object.__setattr__(diagnosis.evidence, "experiments", Experiments(arms=arms, state="at chance", steps=20, chance=1.6))
     seen = check_is_legible(diagnosis._repr_html_())

@@ -43,6 +43,7 @@ def rehearsal(losses: list[float], *, multiple: float | None = 30.0, spread: flo
 
 STEP = RehearsedStep(step=1, loss=2.3, gradient_norm=None, optimizer_steps=0)
 WARMING = tuple(RehearsedStep(step=i, loss=2.3, gradient_norm=1.0, lr=1e-5 * i, optimizer_steps=1) for i in range(1, 31))
+WARMED = tuple(RehearsedStep(step=i, loss=2.3, gradient_norm=1.0, lr=0.1, optimizer_steps=1) for i in range(1, 31))
 CASES: dict[str, tuple[Rehearsal, str]] = {
     "learns": (rehearsal([2.4, 2.1, 1.9]), "will train"),
     "far too slow": (rehearsal([2.4, 2.39999, 2.39998], multiple=1e5), "too slow"),
@@ -134,6 +135,7 @@ def test_of_opponents_only_what_fails_is_told(case: tuple[tuple[float, float], f
 SETTLED = {
     "half of the way": (rehearsal([2.3, 1.4, 0.9]), True),
     "less than half": (rehearsal([2.3, 1.9, 1.3]), False),
+    "half, after five steps": (rehearsal([2.3, 1.4, 0.9], steps=WARMED[:5]), False),
     "half, at steps that are too long": (rehearsal([2.3, 1.4, 0.9], multiple=0.5), False),
     "half, after a loss": (rehearsal([2.3, 0.7, 0.9]), False),
     "half at the start": (rehearsal([0.9, 0.8, 0.7]), False),

@@ -18,7 +18,8 @@ from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan, apply
 from trainability.models.vgg import build_vgg
 from trainability.prescribe.candidates import plan_by_fan_in, plans_with_solved_std, promised_moments
-from trainability.prescribe.search import by_closed_form, propose
+from trainability.prescribe.plans import ranked
+from trainability.prescribe.search import propose
 
 
 def deep(depth: int = 12, *, scale: float = 1.0) -> tuple[nn.Sequential, list[tuple[torch.Tensor, torch.Tensor]]]:
@@ -53,7 +54,7 @@ def test_budgets_agree_with_the_full_prediction() -> None:
     model = build_vgg("A", num_classes=10, crop=32, width=0.25)
     images = torch.randn(8, 3, 32, 32)
     structure, own, moments = trace(model, (8, 3, 32, 32)), weight_moments(model), input_moments(images)
-    for proposal in by_closed_form(model, images):
+    for proposal in ranked(model, images):
         prediction = predict(structure, {**own, **promised_moments(proposal.plan, model)}, moments)
         assert prediction.log10_gain is not None
         assert proposal.budget == pytest.approx(prediction.log10_gain + prediction.log10_input)
@@ -129,6 +130,36 @@ def test_what_is_tried_learns_and_nothing_of_the_user_s_changes() -> None:
     assert best.loss_after is not None
     assert best.loss_before is not None
     assert best.loss_after < best.loss_before
+
+
+@pytest.mark.parametrize("passes", [20, 100, 400])
+def test_nothing_of_the_user_s_changes_when_plan_is_interrupted(passes: int) -> None:
+    model, batches = deep(6)
+    setup = setup_of(model, batches)
+    before, left = copy.deepcopy(model.state_dict()), [passes]
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+
+    def interrupt(module: nn.Module, args: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            plans_for_setup(setup, seconds=60, top=2)
+    finally:
+        handle.remove()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    optimizer = setup.single_optimizer
+    assert optimizer is not None
+    assert not optimizer.state
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05]
 
 
 class Residual(nn.Module):

@@ -289,7 +289,7 @@ def _tried(outcome: str) -> tuple[list[Finding], Evidence]:
         Arm(
             name="rate_hundredth",
             change="learning rate times 1/100",
-            outcome="mends",
+            outcome="trains",
             suspects=("exploding_gradient",),
             curve=curve,
         ),

@@ -14,12 +14,13 @@ from trainability.checking.confirm_elsewhere import side_by_side
 from trainability.doctor import Diagnosis, diagnose
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.error_line import error_line
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.battery import Progress, experiment
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.sources import kept_batches
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
-from trainability.prescribe.interventions import with_recommended
+from trainability.prescribe.interventions import with_prescribed
 
 
 def confirm(
@@ -30,7 +31,7 @@ def confirm(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Diagnosis:
-    """Find out by experiment why a program does not train: change one thing at a time in copies, and see which change mends it.
+    """Find out by experiment why a program does not train: change one thing at a time in copies, and see which change fixes it.
 
     Checks first. Then steps a copy of the program as it is, another one with a second seed, and one for each change, on the
     same batches; the changes that the findings call for come first. Model, optimizer, loaders and random state are afterwards
@@ -40,7 +41,7 @@ def confirm(
         setup: of the program, or a function that makes it; of a function, the second seed has other starting weights, and
             loops that reach their model by themselves can be copied.
         seconds: about as long at most, beside the check.
-        max_steps: of each copy; where nothing mends and there is time, four times as many.
+        max_steps: of each copy; where no change fixes the program and there is time, four times as many.
         progress: called with the change that is tried, its number, and how many there are.
         executor: tries changes side by side there, each on one thread; `setup` then is a function that can be pickled, as one
             of a module can, and makes the same program where its random state is the same.
@@ -101,11 +102,11 @@ def experimented(
             make=make,
             seconds=seconds,
             max_steps=max_steps,
-            interventions=_interventions(setup),
+            interventions=interventions_for(setup, before.evidence),
             progress=progress,
             elsewhere=None
             if executor is None or anew is None
-            else side_by_side(executor, setup, before, make=anew, table=_interventions, max_steps=max_steps),
+            else side_by_side(executor, setup, before, make=anew, table=interventions_for, max_steps=max_steps),
         )
     except ValueError:
         raise
@@ -115,13 +116,14 @@ def experimented(
     return keep_prescriptions(diagnose(evidence), before)
 
 
-def _interventions(setup: Setup) -> dict[str, Intervention]:
+def interventions_for(setup: Setup, evidence: Evidence) -> dict[str, Intervention]:
+    """Every change by name, with those that are computed for this program and what was seen of it."""
     with randomness_restored(), generators_restored(setup.train_loader):
         first = next(iter(setup.train_loader), None)
     images = first[0] if first is not None and is_pair(first) and isinstance(first[0], Tensor) else None
     model = setup.whole_model
     parameter = next(model.parameters(), None) if model is not None else None
     if images is None or not images.is_floating_point() or images.dim() < 2 or parameter is None:
-        return with_recommended(None, None)
+        return with_prescribed(None, None, evidence)
     with torch.no_grad():
-        return with_recommended(model, images[:16].to(parameter.device))
+        return with_prescribed(model, images[:16].to(parameter.device), evidence)

@@ -13,6 +13,7 @@ from typing import Any
 
 from trainability.doctor import Diagnosis
 from trainability.doctor.batches import tensors
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import Arm
 from trainability.doctor.experiments.battery import Elsewhere, single_arm
 from trainability.doctor.experiments.intervention import Intervention
@@ -28,7 +29,7 @@ class _Task:
     """A change, and all that another process needs to try it."""
 
     make: Callable[[], Setup]
-    table: Callable[[Setup], dict[str, Intervention]]
+    table: Callable[[Setup, Evidence], dict[str, Intervention]]
     state: dict[str, Any]
     fingerprint: str
     before: Diagnosis
@@ -43,7 +44,7 @@ def side_by_side(
     before: Diagnosis,
     *,
     make: Callable[[], Setup],
-    table: Callable[[Setup], dict[str, Intervention]],
+    table: Callable[[Setup, Evidence], dict[str, Intervention]],
     max_steps: int,
 ) -> Elsewhere:
     """Return what tries changes on an executor.
@@ -53,7 +54,7 @@ def side_by_side(
         setup: the program as it is here.
         before: what `check` said of it.
         make: makes the same program; picklable, and called where the executor runs, with this process's random state.
-        table: the interventions of a program; picklable.
+        table: the interventions of a program and what was seen of it; picklable.
         max_steps: as for `experiment`.
 
     Raises:
@@ -120,4 +121,4 @@ def _made(key: _Key) -> tuple[Source, dict[str, Intervention]]:
         )
     with generators_restored(setup.train_loader):
         batches, _ = kept_batches(setup.train_loader, task.max_steps, math.inf)
-    return Source(setup, task.before.evidence, batches, make=task.make), task.table(setup)
+    return Source(setup, task.before.evidence, batches, make=task.make), task.table(setup, task.before.evidence)

@@ -9,7 +9,7 @@ from trainability import faults
 from trainability.checking.confirm import experimented
 from trainability.checking.program import Program
 from trainability.checking.run import assembled
-from trainability.checking.run_setup import setup_of_run
+from trainability.checking.run_setup import LACKS, setup_of_run
 from trainability.config import RunConfig
 from trainability.data.packed import Progress
 from trainability.doctor import Diagnosis
@@ -29,8 +29,8 @@ def confirm_config(
 ) -> Diagnosis:
     """Check a run, then change one thing at a time in copies of it. Nothing is written.
 
-    The copies are stepped at the configuration's full rate: a schedule hardly changes it in as many steps, and the steps of a
-    warm-up would say little of what comes after.
+    The copies are stepped in the run's precision and at its full rate: a schedule hardly changes it in as many steps, and the
+    steps of a warm-up would say little of what comes after.
 
     Args:
         config: complete.
@@ -46,14 +46,14 @@ def confirm_config(
     num_images = max_steps * config.optim.batch_size
     with assembled(config, num_images=num_images, progress=progress) as look:
         before = look.diagnosis()
-        setup = setup_of_run(look.parts, look.config, look.planned_steps)
+        setup = setup_of_run(look.parts, look.config, look.engine, look.planned_steps)
 
         def again() -> Setup:
             other = dataclasses.replace(look.config, run=dataclasses.replace(look.config.run, seed=look.config.run.seed + 1))
             parts = faults.install(assemble(other, look.engine, data=look.parts.data), other)
-            return setup_of_run(parts, other, look.planned_steps)
+            return setup_of_run(parts, other, look.engine, look.planned_steps)
 
-        return experimented(
+        found = experimented(
             before,
             setup,
             make=again,
@@ -63,3 +63,7 @@ def confirm_config(
             executor=executor,
             elsewhere=Program(config=config, num_images=num_images).setup,
         )
+    experiments = found.evidence.experiments
+    assert experiments is not None
+    noted = dataclasses.replace(experiments, notes=(*experiments.notes, f"experiments: their steps are without {LACKS}"))
+    return dataclasses.replace(found, evidence=dataclasses.replace(found.evidence, experiments=noted))

@@ -16,7 +16,7 @@ from trainability.data.packed import Progress
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan
-from trainability.prescribe.search import TOP, Proposal, propose
+from trainability.prescribe.search import TOP, Proposal, Trying, propose
 
 Varied = Literal["lr", "input"]
 VARIED: tuple[Varied, ...] = ("lr", "input")
@@ -45,6 +45,7 @@ def plans_for_run(
     seconds: float = 0.0,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    trying: Trying | None = None,
 ) -> RunPlans:
     """Propose plans for a run of `train`. `run.period` keeps out schemes that were published later.
 
@@ -56,6 +57,7 @@ def plans_for_run(
         seconds: as for `propose`.
         progress: called with the progress of packing, if the data set has to be packed first.
         executor: as for `propose`.
+        trying: as for `propose`.
 
     Raises:
         ValueError: `train` would refuse the configuration too, or no scheme was published by then.
@@ -65,7 +67,7 @@ def plans_for_run(
     unrehearsed = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=None))
     with assembled(unrehearsed, num_images=_NUM_IMAGES, progress=progress) as look:
         found = propose(
-            setup_of_run(look.parts, look.config, look.planned_steps),
+            setup_of_run(look.parts, look.config, look.engine, look.planned_steps),
             like=InitPlan.parse(config.init.plan),
             is_allowed=lambda plan: _is_allowed(config, plan),
             vary_lr="lr" in vary,
@@ -74,6 +76,7 @@ def plans_for_run(
             seed=config.run.seed,
             executor=executor,
             make=Program(config=unrehearsed, num_images=_NUM_IMAGES).setup,
+            trying=trying,
         )
     best = found[0]
     lr = config.optim.lr if best.lr is None else best.lr
@@ -89,6 +92,7 @@ def plans_for_setup(
     seconds: float = 0.0,
     executor: Executor | None = None,
     make: Callable[[], Setup] | None = None,
+    trying: Trying | None = None,
 ) -> list[Proposal]:
     """Propose plans for the model of a `Setup`, the best first; nothing of it is changed, random states included.
 
@@ -99,12 +103,13 @@ def plans_for_setup(
         seconds: as for `propose`.
         executor: as for `propose`.
         make: as for `propose`.
+        trying: as for `propose`.
 
     Raises:
         ValueError: as for `propose`.
     """
     with randomness_restored(), generators_restored(setup.train_loader):
-        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make)
+        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make, trying=trying)
 
 
 def _is_allowed(config: RunConfig, plan: InitPlan) -> bool:

@@ -43,4 +43,4 @@ def _made(program: Program) -> Setup:
             return load_setup(program.target)
         assert program.config is not None
         with assembled(program.config, num_images=program.num_images) as look:
-            return setup_of_run(look.parts, look.config, look.planned_steps)
+            return setup_of_run(look.parts, look.config, look.engine, look.planned_steps)

@@ -46,7 +46,7 @@ def confirm(
         recipe: TOML file with the same names, as for train.
         rehearse: seconds for the rehearsal of the check, as for check.
         seconds: for the experiments.
-        steps: of each copy; four times as many where nothing mends and there is time.
+        steps: of each copy; four times as many where no change fixes the program and there is time.
         processes: changes tried at the same time, each on one core. None tries one after the other.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to try changes there (needs the extra cluster).
         json: print JSON with all measurements and curves instead.

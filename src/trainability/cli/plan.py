@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_module
 import shlex
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +19,8 @@ from trainability.disk import whole
 from trainability.executors import check_flags, optional_executor
 
 if TYPE_CHECKING:
-    from trainability.prescribe.search import Proposal
+    from trainability.cli.progress import Report
+    from trainability.prescribe.search import Proposal, Trying
 
 
 def plan(
@@ -35,7 +38,7 @@ def plan(
 ) -> int:
     """Propose an initialisation that will train, and the learning rate that goes with it, for a run or for your own model.
 
-    Ranks plans by the closed form, without drawing a weight; measures the first update of the best; with --seconds, trains
+    Ranks plans by the closed form, without drawing a weight; measures the first updates of the best; with --seconds, trains
     the first few for some steps on copies and puts first what learned most. --run.period 2014-09 proposes only what was
     published by then. Writes nothing but --out.
 
@@ -60,20 +63,29 @@ def plan(
     if target is not None:
         if recipe is not None or out is not None or config != RunConfig():
             raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
-        with optional_executor(processes, cluster) as executor:
-            return _show(_for_target(target, top, seconds, "lr" in vary, executor), as_json=json, flags=None)
+        with optional_executor(processes, cluster) as executor, _progress() as (_, trying):
+            found = _for_target(target, top, seconds, "lr" in vary, executor, trying)
+        return _show(found, as_json=json, flags=None)
 
     from trainability.checking.plan import plans_for_run
+
+    config = config.completed()
+    with optional_executor(processes, cluster) as executor, _progress() as (progress, trying):
+        plans = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress, trying=trying, executor=executor)
+    if out is not None:
+        whole.write(out, configuration.to_toml(plans.config).encode())
+    changed = {line.split()[0] for line in configuration.differences(config, plans.config)} | {"init.plan"}
+    return _show(plans.proposals, as_json=json, flags=_flags(plans.config, changed))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[tuple[Report, Trying]]:
+    """What is being done, and which plan is measured."""
     from trainability.cli.progress import progress_of
     from trainability.terminal.console import plain_console
 
-    config = config.completed()
-    with progress_of(plain_console()) as progress, optional_executor(processes, cluster) as executor:
-        found = plans_for_run(config, vary=vary, top=top, seconds=seconds, progress=progress, executor=executor)
-    if out is not None:
-        whole.write(out, configuration.to_toml(found.config).encode())
-    changed = {line.split()[0] for line in configuration.differences(config, found.config)} | {"init.plan"}
-    return _show(found.proposals, as_json=json, flags=_flags(found.config, changed))
+    with progress_of(plain_console()) as progress:
+        yield progress, lambda plan, number, total: progress(f"plans: {plan}", number, total)
 
 
 def _flags(config: RunConfig, names: set[str]) -> str:
@@ -87,12 +99,14 @@ def _flags(config: RunConfig, names: set[str]) -> str:
     return " ".join(f"--{name} {shlex.quote(str(values[name]))}" for name in values if name in names)
 
 
-def _for_target(target: str, top: int, seconds: float, vary_lr: bool, executor: Executor | None) -> list[Proposal]:
+def _for_target(
+    target: str, top: int, seconds: float, vary_lr: bool, executor: Executor | None, trying: Trying
+) -> list[Proposal]:
     from trainability.checking.plan import plans_for_setup
     from trainability.checking.program import Program
 
     make = Program(target=target).setup
-    return plans_for_setup(make(), vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make)
+    return plans_for_setup(make(), vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make, trying=trying)
 
 
 def _show(found: list[Proposal], *, as_json: bool, flags: str | None) -> int:

@@ -29,8 +29,9 @@ class ExperimentTable:
     Attributes:
         title: how the program as it is did, with the number of steps.
         rows: cells in the order of `COLUMNS`, and the outcome for a colour.
-        confirmed: the changes that mend, in words.
-        left_out: changes that were not tried though they apply, each with the reason, and notes.
+        confirmed: the changes that fix the program, in words.
+        left_out: changes that were not tried though they apply, each with the reason.
+        notes: what else is to be known of the experiments.
         inapplicable: how many changes do not apply to the program.
     """
 
@@ -38,6 +39,7 @@ class ExperimentTable:
     rows: tuple[tuple[tuple[str, ...], str], ...]
     confirmed: tuple[str, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
     inapplicable: int
 
 
@@ -52,9 +54,10 @@ def experiment_table(experiments: Experiments) -> ExperimentTable:
     said = _SAYS[experiments.state] + ("" if chance is None else f" (chance {chance:.4g})")
     return ExperimentTable(
         title=f"Experiments, {experiments.steps:,} steps each: {said}",
-        rows=tuple((_cells(arm, bottom, top), arm.outcome) for arm in shown),
+        rows=tuple((_cells(arm, bottom, top, experiments.steps), arm.outcome) for arm in shown),
         confirmed=tuple(arm.change for arm in experiments.confirmed),
-        left_out=(*_left_out(experiments), *experiments.notes),
+        left_out=tuple(_left_out(experiments)),
+        notes=tuple(note.removeprefix("experiments: ") for note in experiments.notes),
         inapplicable=sum(map(_is_inapplicable, experiments.arms)),
     )
 
@@ -75,11 +78,12 @@ def _is_inapplicable(arm: Arm) -> bool:
     return not arm.curve and arm.reason == INAPPLICABLE
 
 
-def _cells(arm: Arm, bottom: float, top: float) -> tuple[str, ...]:
+def _cells(arm: Arm, bottom: float, top: float, steps: int) -> tuple[str, ...]:
     after = written(arm.loss) + (f" ({written(arm.again)})" if arm.again is not None else "")
-    outcome = "confirmed" if arm.outcome == "mends" else arm.outcome
+    outcome = "confirmed" if arm.outcome == "trains" else arm.outcome
+    taken = f"{arm.steps:,} of {steps:,}" if arm.outcome == "not tested" and arm.steps < steps else f"{arm.steps:,}"
     curve = sparkline([loss for _, loss in arm.curve], bottom, top)
-    return arm.change, written(arm.first_loss), after, f"{arm.steps:,}", outcome, curve
+    return arm.change, written(arm.first_loss), after, taken, outcome, curve
 
 
 def sparkline(losses: Sequence[float], bottom: float, top: float, width: int = CURVE_WIDTH) -> str:

@@ -4,14 +4,26 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-Outcome = Literal["as it is", "mends", "helps", "faster", "no better", "control", "not tested"]
-OUTCOMES: tuple[Outcome, ...] = ("as it is", "mends", "helps", "faster", "no better", "control", "not tested")
+Outcome = Literal["as it is", "trains", "also helps", "faster", "no better", "control", "not tested"]
+OUTCOMES: tuple[Outcome, ...] = ("as it is", "trains", "also helps", "faster", "no better", "control", "not tested")
 State = Literal["not finite", "at chance", "stays above", "learns", "open", "unknown"]
 FAILING: tuple[State, ...] = ("not finite", "at chance", "stays above")
 INAPPLICABLE = "does not apply to this program"
 UNCHANGED, OTHER_SEED = "unchanged", "other_seed"
 JOINT = " + "
 """Between the names of two changes that were made together."""
+SYMPTOMS = (
+    "exploding_gradient",
+    "flat_loss",
+    "loss_cliff",
+    "not_finite",
+    "oscillation",
+    "plateau",
+    "unmoved_parameter.rounding",
+    "update_ratio",
+    "zero_gradient",
+)
+"""Findings, by rule or code, that say how a program goes wrong and not by what: many changes answer them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +33,13 @@ class Arm:
     Attributes:
         name: of the intervention; two joined by " + "; "unchanged" or "other_seed".
         change: what differs from the program as it is, in words.
-        outcome: "as it is" (the two without a change); "mends" (confirmed: it learns where the program as it is does not, or
-            stays far above); "helps" (likewise, and another change reaches clearly less); "faster" (the program as it is gets
-            there too, or may); "no better"; "control" (asks a question and mends nothing); "not tested".
+        outcome: "as it is" (the two without a change); "trains" (confirmed: it learns where the program as it is does not, or
+            stays far above); "also helps" (likewise, and another change is nearer to the cause, or reaches clearly less);
+            "faster" (the program as it is gets there too, or may); "no better"; "control" (asks a question and fixes nothing);
+            "not tested" (it was not stepped, or for fewer steps than the program as it is).
         reason: why it was not tested, or what decided.
         suspects: codes of the findings that suggested it.
+        is_certain: whether one of these is a counted fact, and no prediction and no symptom.
         curve: steps and the loss on the reference batch after them.
         bears_out: of a control: whether its answer speaks for what the findings suspect.
         again: the last loss with the other seed; None where that was not run.
@@ -37,10 +51,16 @@ class Arm:
     outcome: Outcome = "no better"
     reason: str = ""
     suspects: tuple[str, ...] = ()
+    is_certain: bool = False
     curve: tuple[tuple[int, float], ...] = ()
     bears_out: bool = False
     again: float | None = None
     seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def rank(self) -> int:
+        """How near the change is to the cause by what else is known: 0 for a counted fact, 1 for a suspicion, 2 for neither."""
+        return 0 if self.is_certain else 1 if self.suspects else 2
 
     @property
     def first_loss(self) -> float | None:
@@ -67,7 +87,7 @@ class Experiments:
     """What one change at a time does to the program.
 
     Attributes:
-        arms: the program as it is, a second seed of it, then the changes, those that mend first.
+        arms: the program as it is, a second seed of it, then the changes, those that fix it first.
         state: of the program as it is: "not finite", "at chance", "stays above" (what a change reaches) are failures;
             "learns"; "open" (it may still get going within the planned steps); "unknown" (too few steps).
         steps: that an arm was given.
@@ -104,8 +124,8 @@ class Experiments:
 
     @property
     def confirmed(self) -> tuple[Arm, ...]:
-        """Changes that mend the program, the best first."""
-        return tuple(arm for arm in self.arms if arm.outcome == "mends")
+        """Changes that fix the program, the best first."""
+        return tuple(arm for arm in self.arms if arm.outcome == "trains")
 
     @property
     def fails(self) -> bool:

@@ -27,6 +27,7 @@ from trainability.doctor.outlook_limits import (
     FALLING_ON,
     FALLING_STEPS,
     FEWEST_OF_OPPONENTS,
+    FEWEST_SETTLED,
     FORESEEN,
     GONE,
     HAS_LEARNED,
@@ -243,7 +244,9 @@ def is_settled(rehearsal: Rehearsal) -> bool:
     """
     shares = [share for _, share in _shares(rehearsal)]
     multiples = [step.multiple for _, step in rehearsal.critical[1:] if step.multiple is not None]
-    if len(shares) < 2 or shares[-1] < LEARNED_SHARE or not multiples or min(multiples) < SMALL_MULTIPLE:
+    if len(rehearsal.steps) < FEWEST_SETTLED or len(shares) < 2 or shares[-1] < LEARNED_SHARE:
+        return False
+    if not multiples or min(multiples) < SMALL_MULTIPLE:
         return False
     lost = max(before - after for before, after in itertools.pairwise(shares))
     return lost < SETTLED_LOSS and shares[-1] > max(shares) - MARGIN and judge_rehearsal(rehearsal).verdict == WILL_TRAIN

@@ -1,10 +1,10 @@
 """What experiments say of each finding: confirmed, refuted, open, or not tested. No torch."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from trainability.doctor.diagnosis import Verdict
-from trainability.doctor.experimented import FAILING, JOINT, Arm, Experiments, figures, written
+from trainability.doctor.experimented import FAILING, INAPPLICABLE, JOINT, SYMPTOMS, Arm, Experiments, figures, written
 from trainability.doctor.finding import Finding, Tested
 
 OWN = "confirmed_change"
@@ -14,6 +14,7 @@ _PLACES = {"confirmed": 0, "open": 1, "not tested": 1, "refuted": 2}
 # Verdicts that a confirmed cause contradicts.
 _MILD = ("will train", "slow start", "cannot tell", "has learned")
 _LOST = 1.2
+_LIFT_A_CAP = ("softmax_off", "sigmoid_off", "last_activation_off")
 
 
 def with_outcomes(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> list[Finding]:
@@ -27,23 +28,68 @@ def with_outcomes(findings: list[Finding], experiments: Experiments, predictions
     Returns:
         The findings; a confirmed one is an error.
     """
+    claims = _claims(findings, experiments, predictions)
     judged = []
     for finding in findings:
-        outcome = _tested(finding, experiments)
+        outcome = _tested(finding, experiments, claims)
         severity = finding.severity
         if outcome.outcome == "confirmed":
             severity = "error"
         elif outcome.outcome == "refuted" and finding.rule in predictions:
             severity = "hint"
         judged.append(replace(finding, tested=outcome, severity=severity))
-    rank = {arm: place for place, arm in enumerate(experiments.arms)}
+    causes = list(claims)
 
     def place(finding: Finding) -> tuple[int, int]:
         assert finding.tested is not None
-        confirming = [rank[arm] for arm in arms_of(finding, experiments) if arm.outcome == "mends"]
-        return _PLACES[finding.tested.outcome], min(confirming, default=0)
+        return _PLACES[finding.tested.outcome], causes.index(finding.code) if finding.code in claims else 0
 
     return sorted(judged, key=place)
+
+
+def with_confirmations(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> list[Finding]:
+    """Of a run that has begun: writes into each finding what experiments confirmed before it; order and severity stay.
+
+    Args:
+        findings: of the run.
+        experiments: made before it.
+        predictions: as for `with_outcomes`.
+    """
+    claims = _claims(findings, experiments, predictions)
+    return [replace(f, tested=_tested(f, experiments, claims)) if f.code in claims else f for f in findings]
+
+
+def _claims(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> dict[str, Arm]:
+    """Which findings confirmed changes confirm, by code, the cause first.
+
+    The first change confirms one finding, and each part of a pair one: of several that call for it a counted fact comes first,
+    then what calls for both parts, then what stands first. Further changes make the program learn as well, so they confirm
+    counted facts only.
+    """
+    alone = {arm.name: arm for arm in experiments.changes}
+    claims: dict[str, Arm] = {}
+
+    def called(finding: Finding, arm: Arm) -> set[str]:
+        parts = arm.name.split(JOINT)
+        return {
+            part
+            for part in parts
+            if finding.code in (alone[part].suspects if len(parts) > 1 and part in alone else arm.suspects)
+        }
+
+    def is_fact(finding: Finding) -> bool:
+        return finding.rule not in predictions and {finding.rule, finding.code}.isdisjoint(SYMPTOMS)
+
+    for number, arm in enumerate(experiments.confirmed):
+        calling = [f for f in findings if arm in arms_of(f, experiments) and (not number or (arm.is_certain and is_fact(f)))]
+        calling.sort(key=lambda finding, arm=arm: (not is_fact(finding), -len(called(finding, arm))))
+        unclaimed = set(arm.name.split(JOINT))
+        for finding in calling:
+            parts = unclaimed if finding.rule == OWN else called(finding, arm) & unclaimed
+            if parts and finding.code not in claims:
+                claims[finding.code] = arm
+                unclaimed = unclaimed - parts
+    return claims
 
 
 def arms_of(finding: Finding, experiments: Experiments) -> list[Arm]:
@@ -58,7 +104,7 @@ def own_code(arm: Arm) -> str:
     return f"{OWN}.{arm.name.replace(JOINT, '_and_')}"
 
 
-def _tested(finding: Finding, experiments: Experiments) -> Tested:
+def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm]) -> Tested:
     arms = arms_of(finding, experiments)
     if not arms:
         return Tested(outcome="not tested", said="no change that was tried speaks of it")
@@ -68,24 +114,32 @@ def _tested(finding: Finding, experiments: Experiments) -> Tested:
             unchanged = experiments.unchanged
             ends = f"loss {written(arm.loss)}, as it is {written(unchanged.loss_at(arm.steps) if unchanged else None)}"
             return Tested(outcome="confirmed", said=f"{arm.reason} ({arm.change}: {ends}, {arm.steps:,} steps)")
-    mending = [arm for arm in arms if arm.outcome == "mends"]
-    if mending:
-        return Tested(outcome="confirmed", said=figures(mending[0], experiments))
+    if finding.code in claims:
+        return Tested(outcome="confirmed", said=figures(claims[finding.code], experiments))
+    fixing = next((arm for arm in arms if arm.outcome == "trains"), None)
+    if fixing is not None:
+        return Tested(outcome="open", said=f"{fixing.change} makes it learn, which {next(iter(claims), OWN)} accounts for")
     tried = [arm for arm in arms if arm.outcome not in ("not tested", "control")]
     if not tried:
-        reasons = "; ".join(f"{arm.change}: {arm.reason}" for arm in arms)
-        return Tested(outcome="not tested", said=reasons)
+        return Tested(outcome="not tested", said="; ".join(f"{arm.change}: {arm.reason}" for arm in arms))
     if not experiments.fails:
         return Tested(outcome="not tested", said=_SAYS[experiments.state])
     best = min(tried, key=lambda arm: arm.loss if arm.loss is not None else float("inf"))
+    helps = next((arm for arm in tried if arm.outcome == "also helps"), None)
+    if helps is not None:
+        return Tested(outcome="open", said=f"{helps.change}: {_ends(helps)}; it also helps: {helps.reason}")
     other = experiments.confirmed[0] if experiments.confirmed else None
     if other is None:
-        return Tested(
-            outcome="open", said=f"it mends nothing alone, and neither does any other change ({best.change}: {_ends(best)})"
-        )
-    if any(arm.outcome == "helps" for arm in tried):
-        return Tested(outcome="open", said=f"it helps, and {other.change} does more ({best.change}: {_ends(best)})")
+        return Tested(outcome="open", said=f"{best.change}: {_ends(best)}; {_nothing_else(experiments)}")
     return Tested(outcome="refuted", said=f"{best.change}: {_ends(best)}, while {figures(other, experiments)}")
+
+
+def _nothing_else(experiments: Experiments) -> str:
+    """Says of how many changes none makes the program learn, and how many were not tested though they apply."""
+    tried = sum(arm.outcome in ("no better", "faster") for arm in experiments.changes)
+    missing = sum(arm.outcome == "not tested" and arm.reason != INAPPLICABLE for arm in experiments.changes)
+    said = f"none of the {tried} changes that were tried makes it learn"
+    return f"{said}; {missing} {'was' if missing == 1 else 'were'} not tested" if missing else said
 
 
 def _ends(arm: Arm) -> str:
@@ -101,6 +155,9 @@ _SAYS = {
 
 def tried_verdict(verdict: Verdict, experiments: Experiments) -> tuple[Verdict, str] | None:
     """The verdict that a confirmed cause asks for, with its reason; None where the present one stands."""
+    control = next((arm for arm in experiments.arms if arm.bears_out and arm.outcome == "control"), None)
+    if control is not None and verdict in _MILD:
+        return "broken data", control.reason
     if not experiments.confirmed or experiments.state not in FAILING or verdict not in _MILD:
         return None
     arm, unchanged = experiments.confirmed[0], experiments.unchanged
@@ -109,7 +166,7 @@ def tried_verdict(verdict: Verdict, experiments: Experiments) -> tuple[Verdict, 
     if experiments.state == "not finite":
         kind = "unstable"
     elif experiments.state == "stays above":
-        kind = "capped"
+        kind = "capped" if arm.name in _LIFT_A_CAP else "too slow"
     elif experiments.chance is not None and (unchanged.loss or 0.0) > _LOST * experiments.chance:
         kind = "unstable"
     return kind, f"one change makes it learn: {figures(arm, experiments)}"

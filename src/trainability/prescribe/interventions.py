@@ -1,35 +1,43 @@
-"""The recommended initialisation as an intervention, to be tried."""
+"""The recommended initialisation and the measured rate as interventions, to be tried."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.intervention import Intervention
+from trainability.doctor.experiments.optimizer_changes import measured_rate
 from trainability.doctor.experiments.variant import Variant
 from trainability.doctor.measure.copies import modules
 from trainability.initialization import init_
 from trainability.prescribe.plans import best_plan
 
 
-def with_recommended(model: nn.Module | None, images: Tensor | None) -> dict[str, Intervention]:
-    """Every intervention, and the initialisation that `recommend_init` recommends for this model and input.
+def with_prescribed(model: nn.Module | None, images: Tensor | None, evidence: Evidence) -> dict[str, Intervention]:
+    """Every intervention, the rate that the critical step asks for, and the initialisation that `recommend_init` recommends.
 
     Args:
         model: its weights do not matter; None where there are several.
         images: a batch of its input; None where batches are of another form.
+        evidence: of a check.
 
     Returns:
         By name, the smallest change first; without the plan where none can be recommended, or it is one scheme throughout.
     """
+    rate = measured_rate(evidence)
+    known: dict[str, Intervention] = {}
+    for name, change in INTERVENTIONS.items():
+        known |= {rate.name: rate} if rate is not None and name == "rate_tenth" else {}
+        known[name] = change
     if model is None or images is None:
-        return INTERVENTIONS
+        return known
     try:
         plan = best_plan(model, images).plan
     except ValueError:
-        return INTERVENTIONS
-    if str(plan) in INTERVENTIONS:
-        return INTERVENTIONS
+        return known
+    if str(plan) in known:
+        return known
 
     def make(variant: Variant) -> None:
         init_(modules(variant.model)[0], plan, seed=1000 + variant.seed)
@@ -42,4 +50,4 @@ def with_recommended(model: nn.Module | None, images: Tensor | None) -> dict[str
         answers=INTERVENTIONS["he"].answers,
         family="weights",
     )
-    return {**INTERVENTIONS, recommended.name: recommended}
+    return {**known, recommended.name: recommended}

@@ -1,8 +1,7 @@
 """Search for plans that will train: by the closed form, then by measuring the best, then by trying them.
 
-The closed form ranks thousands of plans a second, because a layer's gain is proportional to its weights' variance: one
-prediction gives the budget of every other plan. The best are predicted again in full, the first few are measured (the loss,
-the predicted stay at chance, the critical step of the first update), and, where time is given, trained for some steps.
+Of the closed form's ranking (`plans.ranked`) the first is measured (the loss, the critical step of the first updates), and,
+where time is given, the first few are trained for some steps.
 """
 
 from __future__ import annotations
@@ -10,45 +9,33 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import statistics
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainability import initialization
-from trainability.doctor import input_moments, predict, trace, weight_moments
+from trainability.doctor.batches import first_examples
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.measure.sizes import probe_size
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal
 from trainability.doctor.setup import Setup
-from trainability.doctor.theory.propagation import Prediction
 from trainability.executors import results
 from trainability.initialization import InitPlan
-from trainability.prescribe.candidates import (
-    gains_on_the_way,
-    plan_by_fan_in,
-    plans,
-    plans_with_solved_std,
-    promised_moments,
-)
+from trainability.prescribe.plans import ranked
 
 TOP = 5
-_FACTORS = (0.7, 0.5, 0.35, 0.25, 0.1)
-_REFERENCE = InitPlan.parse("lecun")
-_NUM_FULL = 40  # plans whose whole prediction is computed, of those that the sum of gains puts first
-# A signal that strays on the way and comes back trains late or not at all: of VGG-D's plans with a budget of 0, N(0, 0.067)
-# throughout, which strays, left chance on the digits with one seed of two, He's and the same by fan-in with all.
-_UNEVENNESS_COST = 1.0
-_SEGMENT_COST = 0.1
+Trying = Callable[[str, int, int], None]
 # The healthy nets of the pilot have multiples of 1 to 64 at their first steps, and slow starts up to 1,000.
-_LOWEST_MULTIPLE, _HIGHEST_MULTIPLE, _AIMED_MULTIPLE = 2.0, 1000.0, 16.0
+_LOWEST_MULTIPLE, _HIGHEST_MULTIPLE, _AIMED_MULTIPLE = 2.0, 1000.0, 8.0
 _LARGEST_RAISE = 100.0  # as in the remedies: a larger one is not proposed at once
 _TRIED_STEPS = 60
-_MEASURED_SECONDS = 3.0
+_MEASURED_STEPS, _MEASURED_SECONDS = 30, 3.0
 _MEASURED_EXAMPLES = 32
+_FORWARD_PASSES = 12  # of a probe, that may be measured so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +44,10 @@ class Proposal:
 
     Attributes:
         plan: as for `--init.plan`.
-        budget: log10 of the product of all gains and the input's mean square; where gains do not multiply (residual sums,
-            normalisation), the same function of the predicted outputs, log10(rms² / 2); `None` if they cannot be predicted.
+        budget: as of `plans.Candidate`.
         lr: learning rate that goes with it: the given one, or another if the critical step asks for it; `None` without an
             optimizer.
-        multiple: critical multiple of the first update with that rate; `None` if not measured.
+        multiple: the lowest critical multiple of the first updates with that rate; `None` if not measured.
         loss_before: on a fixed batch, as initialised; `None` if not measured.
         loss_after: on it, after `num_steps`; `None` if not tried.
         num_steps: steps that were tried; 0 if none.
@@ -87,6 +73,7 @@ def propose(
     seed: int = 0,
     executor: Executor | None = None,
     make: Callable[[], Setup] | None = None,
+    trying: Trying | None = None,
 ) -> list[Proposal]:
     """Propose plans that will train, the best first.
 
@@ -94,12 +81,13 @@ def propose(
         setup: one model and batches (input, label); its weights do not matter, and nothing of it is changed.
         like: the current plan; it is also considered with other standard deviations.
         is_allowed: which plans may be proposed.
-        vary_lr: propose another learning rate where the critical step of the first update asks for it.
+        vary_lr: propose another learning rate where the critical step of the first updates asks for it.
         top: how many proposals.
-        seconds: for trying them, shared by all; with 0 only the first update of the best is measured.
+        seconds: for trying them, shared by all; with 0 only the first updates of the best are measured.
         seed: of the weights that are drawn to measure.
         executor: tries plans side by side there, each on one thread; `None` tries one after the other, here.
         make: makes the setup anew where the executor runs; needed with one, and picklable.
+        trying: called with the plan that is measured, its number, and how many there are.
 
     Returns:
         Proposals; the first of them measured, all of them if there is time to try them.
@@ -113,16 +101,22 @@ def propose(
         raise ValueError("plan takes one model, and the setup has several")
     if not initialization.weight_layers(model):
         raise ValueError("the model has no convolution or linear layer to initialise")
-    found = by_closed_form(model, images, like=like, is_allowed=is_allowed)[:top]
+    ranking = ranked(model, images, like=like, is_allowed=is_allowed)[:top]
+    found = [Proposal(plan=candidate.plan, budget=candidate.budget) for candidate in ranking]
     if not found:
         raise ValueError("no plan is allowed: every scheme is newer than the period")
     if setup.single_optimizer is None or (setup.loss is None and setup.training_step is None):
         return found
+    told = trying if trying is not None else lambda what, number, total: None
     if not seconds:
+        told(str(found[0].plan), 1, 1)
         return [_measured(setup, found[0], seed, vary_lr), *found[1:]]
     trials = [_Trial(proposal=each, seed=seed, seconds=seconds / len(found), vary_lr=vary_lr, make=make) for each in found]
     if executor is None:
-        tried = {str(trial.proposal.plan): _try(trial, setup) for trial in trials}
+        tried = {}
+        for number, trial in enumerate(trials, start=1):
+            told(str(trial.proposal.plan), number, len(trials))
+            tried[str(trial.proposal.plan)] = _try(trial, setup)
     else:
         tried = dict(results(executor, _try, {str(trial.proposal.plan): trial for trial in trials}))
     return sorted((tried[str(proposal.plan)] for proposal in found), key=_loss_after)
@@ -146,80 +140,6 @@ def _try(trial: _Trial, setup: Setup | None = None) -> Proposal:
         setup = trial.make()
     measured = _measured(setup, trial.proposal, trial.seed, trial.vary_lr)
     return _tried(setup, measured, trial.seed, trial.seconds)
-
-
-def by_closed_form(
-    model: nn.Module,
-    images: Tensor,
-    *,
-    like: InitPlan | None = None,
-    is_allowed: Callable[[InitPlan], bool] = lambda plan: True,
-) -> list[Proposal]:
-    """Rank plans by the distance of their predicted gain budget from 0, simpler and more even plans first.
-
-    Args:
-        model: its weights do not matter.
-        images: (batch, ...) a batch as in training; its shape and its scale matter.
-        like: as for `propose`.
-        is_allowed: as for `propose`.
-
-    Returns:
-        Proposals, the best first. Where the net's scales cannot be predicted, the usual schemes without a budget.
-    """
-    layers = initialization.weight_layers(model)
-    usual = [*plans(model, like), plan_by_fan_in(model)]
-    try:
-        structure, moments, own = trace(model, tuple(images.shape), images.dtype), input_moments(images), weight_moments(model)
-    except (ValueError, RuntimeError):  # token ids, or operations that cannot be followed
-        return [Proposal(plan=plan, budget=None) for plan in usual if is_allowed(plan)]
-
-    def predicted(plan: InitPlan) -> Prediction:
-        return predict(structure, {**own, **promised_moments(plan, model)}, moments)
-
-    def cost(plan: InitPlan, budget: float) -> float:
-        # Behind a residual sum or a normalisation a layer's gain says nothing of the signal's size.
-        multiply = reference.log10_gain is not None
-        strays = _unevenness(plan, layers, reference.log10_input) if multiply else 0.0
-        return abs(budget) + _SEGMENT_COST * len(plan.segments) + _UNEVENNESS_COST * strays
-
-    considered = dict.fromkeys(usual)
-    reference = predicted(_REFERENCE)
-    if reference.log10_gain is not None:  # gains multiply: the budget of every other plan follows from this one
-        known, variances = _budget(reference), _variances(_REFERENCE, model)
-        assert known is not None
-        considered |= dict.fromkeys(plans_with_solved_std(model, variances, known))
-
-        def estimated(plan: InitPlan) -> float:
-            return known + sum(math.log10(v / variances[name]) for name, v in _variances(plan, model).items())
-
-        allowed = sorted(filter(is_allowed, considered), key=lambda plan: cost(plan, estimated(plan)))[:_NUM_FULL]
-    else:
-        considered |= dict.fromkeys(plan_by_fan_in(model, factor=factor) for factor in _FACTORS)
-        allowed = list(filter(is_allowed, considered))
-    full = [(plan, _budget(predicted(plan))) for plan in allowed]
-    full.sort(key=lambda found: math.inf if found[1] is None else cost(found[0], found[1]))
-    return [Proposal(plan=plan, budget=budget) for plan, budget in full]
-
-
-def _budget(prediction: Prediction) -> float | None:
-    if prediction.log10_gain is not None:
-        return prediction.log10_gain + prediction.log10_input
-    rms = prediction.logit_rms
-    return None if rms is None or not 0 < rms < math.inf else math.log10(rms**2 / 2)
-
-
-def _variances(plan: InitPlan, model: nn.Module) -> dict[str, float]:
-    layers = initialization.weight_layers(model)
-    return {
-        name: initialization.promised_std(segment, module) ** 2
-        for (name, module), segment in zip(layers, plan.resolve(len(layers)), strict=True)
-    }
-
-
-def _unevenness(plan: InitPlan, layers: list[tuple[str, nn.Module]], log10_input: float) -> float:
-    """How far the signal's mean square is from 1 behind the layers, in powers of ten, on average."""
-    sizes = itertools.accumulate(gains_on_the_way(plan, layers), initial=log10_input)
-    return statistics.fmean(abs(size) for size in itertools.islice(sizes, 1, None))
 
 
 def _images(setup: Setup) -> Tensor:
@@ -254,25 +174,36 @@ def _rehearsed(setup: Setup, proposal: Proposal, seed: int, *, max_steps: int, s
 
 
 def _measured(setup: Setup, proposal: Proposal, seed: int, vary_lr: bool) -> Proposal:
-    """Measure the critical step of the first update; with `vary_lr`, again at a rate that it asks for."""
+    """Measure the critical step of the first updates; with `vary_lr`, again at a rate that it asks for."""
     assert setup.single_optimizer is not None
     rates = {float(group["lr"]) for group in setup.single_optimizer.param_groups}
     proposal = dataclasses.replace(proposal, lr=rates.pop() if len(rates) == 1 else None)
-    proposal, critical = _with_first_update(setup, proposal, seed)
+    proposal, critical = _with_first_updates(setup, proposal, seed)
     multiple = proposal.multiple
     if not vary_lr or multiple is None or proposal.lr is None or _LOWEST_MULTIPLE <= multiple <= _HIGHEST_MULTIPLE:
         return proposal
     if critical is None or critical.at_limit:  # the loss rises, or falls, however long the update: no rate follows from it
         return proposal
     factor = min(multiple / _AIMED_MULTIPLE, _LARGEST_RAISE)
-    return _with_first_update(setup, dataclasses.replace(proposal, lr=_one_digit(proposal.lr * factor)), seed)[0]
+    return _with_first_updates(setup, dataclasses.replace(proposal, lr=_one_digit(proposal.lr * factor)), seed)[0]
 
 
-def _with_first_update(setup: Setup, proposal: Proposal, seed: int) -> tuple[Proposal, CriticalStep | None]:
-    seen = _rehearsed(setup, proposal, seed, max_steps=1, seconds=_MEASURED_SECONDS)
-    critical = seen.critical[0][1] if seen.critical else None
+def _with_first_updates(setup: Setup, proposal: Proposal, seed: int) -> tuple[Proposal, CriticalStep | None]:
+    """Measures the critical step of the first updates, the shortest of them, on as much of a batch as is done in a moment.
+
+    Momentum builds up in the first ten steps, and a deep net's loss grows sharper as it begins to learn: a plain net of 34
+    layers had a multiple of 72 at its first update, of 1.2 at its thirtieth, and ended at chance.
+    """
+    model = setup.whole_model
+    assert model is not None
+    parameter, batches = next(model.parameters()), list(itertools.islice(setup.train_loader, _MEASURED_STEPS))
+    size = max(probe_size(model, tuple(batches[0][0].shape[1:]), parameter.device) // _FORWARD_PASSES, 2)
+    part = dataclasses.replace(setup, train_loader=[first_examples(batch, size) for batch in batches])
+    seen = _rehearsed(part, proposal, seed, max_steps=_MEASURED_STEPS, seconds=_MEASURED_SECONDS)
+    known = [critical for _, critical in seen.critical if critical.multiple is not None]
+    shortest = min(known, key=lambda critical: critical.multiple or 0.0, default=None)
     before = seen.reference[0].loss if seen.reference else None
-    return dataclasses.replace(proposal, multiple=critical.multiple if critical else None, loss_before=before), critical
+    return dataclasses.replace(proposal, multiple=shortest.multiple if shortest else None, loss_before=before), shortest
 
 
 def _one_digit(value: float) -> float:

@@ -14,7 +14,7 @@ from trainability.report.marks import mark_level
 from trainability.training.record import Run
 
 _MOST_CURVES = NUM_RUN_COLOURS
-_STROKES = {"mends": {"width": 3}, "no better": {"width": 1.5, "dash": "dot"}}
+_STROKES = {"trains": {"width": 3}, "no better": {"width": 1.5, "dash": "dot"}}
 _LINES = {UNCHANGED: {"color": "@ink", "width": 2}, OTHER_SEED: {"color": "@chance", "width": 2}}
 
 
@@ -58,7 +58,7 @@ def experiments_section(run: Run) -> ExperimentsSection | None:
 
 
 def curves(experiments: Experiments) -> Figure:
-    """Draw the loss on the fixed batch over the steps: of the program as it is, of what mends it, of what changes little."""
+    """Draw the loss on the fixed batch over the steps: of the program as it is, and with the changes that did best."""
     title = "Loss on a fixed batch, with one change each"
     shown = [arm for arm in experiments.arms if arm.curve and arm.outcome != "control"]
     references = [arm for arm in shown if arm.name in (UNCHANGED, OTHER_SEED)]

@@ -10,7 +10,7 @@ from rich.text import Text
 from trainability.doctor.experiment_table import COLUMNS, experiment_table
 from trainability.doctor.experimented import Experiments
 
-_STYLES = {"as it is": "bold", "mends": "bold green", "helps": "green", "faster": "yellow", "control": "cyan"}
+_STYLES = {"as it is": "bold", "trains": "bold green", "also helps": "green", "faster": "yellow", "control": "cyan"}
 _NUMBERS = ("loss before", "loss after", "steps")
 
 
@@ -24,10 +24,8 @@ def print_experiments(console: Console, experiments: Experiments) -> None:
         grid.add_row(*(Text(cell, style=_STYLES.get(outcome, "")) for cell in cells))
     if shown.rows:
         console.print(grid)
-    for line in shown.left_out:
-        console.print(Padding(Text(f"· not tried: {line}", style="dim"), (0, 0, 0, 2)))
-    if shown.inapplicable:
-        console.print(
-            Padding(Text(f"· {shown.inapplicable} other changes do not apply to this program", style="dim"), (0, 0, 0, 2))
-        )
+    below = [*(f"not tried: {line}" for line in shown.left_out), *shown.notes]
+    below += [f"{shown.inapplicable} other changes do not apply to this program"] if shown.inapplicable else []
+    for line in below:
+        console.print(Padding(Text(f"· {line}", style="dim"), (0, 0, 0, 2)))
     console.print()

@@ -31,7 +31,9 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
         table.add_row(*row)
     console.print(table)
     lines = ["budget: log10 of what the layers and the input make of the signal's mean square; 0 keeps it"]
-    lines.append("critical step: how many times longer the first update could be before the loss rises; below 1 it is too long")
+    lines.append(
+        "critical step: how many times longer the first updates could be before the loss rises; below 1 they are too long"
+    )
     if is_tried:
         lines.append(
             "loss, after: on a fixed batch, as initialised and after that many steps on a copy; within classes of"
@@ -40,7 +42,7 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
     elif len(found) > 1 and found[0].multiple is not None and found[1].multiple is None:
         lines.append("only the first is measured; --seconds 30 tries them all")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False)
     best = found[0]
     rate = "" if best.lr is None else f"  # and a learning rate of {best.lr:g}"
     code = f'trainability.init_(model, "{best.plan}", seed=0){rate}' if flags is None else f"to paste: {flags}"

@@ -13,21 +13,21 @@ from trainability.doctor.experiments import judging
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.judging import Scale
-from trainability.doctor.experiments.outcomes import Witness, judged, ordered
+from trainability.doctor.experiments.outcomes import judged, ordered
 from trainability.doctor.experiments.sources import Source, kept_batches
+from trainability.doctor.experiments.standing import FEWEST_STEPS, Standing
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.finding import Finding
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
 
-FEWEST_STEPS = 20  # fewer tell nothing apart
-PATIENCE = 5  # times as long as a change that mends, the program as it is may take to get there too
-LONGER = 4  # times as long, where nothing mends at first and there is time
+PATIENCE = 5  # times as long as a change that fixes it, the program as it is may take to get there too
+LONGER = 4  # times as long, where no change fixes the program at first and there is time
 LOOKS = 8  # at the reference, of an arm
 _RUNGS = (8, 3, 1)  # where there is no time for all, the steps of an arm are divided by these ...
 _KEPT = 1 / 3  # ... and this share goes on
-_MOST_PAIRED, _MOST_AGAIN = 3, 4
+_MOST_PAIRED, _MOST_AGAIN = 3, 5
 _RATES = ("rate_tenth", "rate_ten")
 
 Progress = Callable[[str, int, int], None]
@@ -56,7 +56,7 @@ def experiment(
         findings: what it suspects; the changes that they call for come first.
         make: makes the program anew; None to copy it.
         seconds: about as long at most.
-        max_steps: of an arm; where nothing mends and there is time, four times as many.
+        max_steps: of an arm; where no change fixes the program and there is time, four times as many.
         interventions: by name, the smallest change first; None for all.
         progress: called with the change that is tried, its number, and how many there are.
         elsewhere: tries changes side by side, each alone; `None` tries one after the other, here.
@@ -106,15 +106,12 @@ def single_arm(
     return _Battery(source, tuple(findings), interventions, max_steps, math.inf).arm((name,), steps)
 
 
-class _Battery:
+class _Battery(Standing):
     """The arms of one program, as they are run.
 
     Attributes:
-        arms: by name.
         steps: of an arm.
         cost: seconds of a step.
-        vary: whether the outputs of the program as it is still depend on the input.
-        scale: of the loss; None if it means nothing.
     """
 
     def __init__(
@@ -127,21 +124,18 @@ class _Battery:
         progress: Progress | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> None:
-        self.source, self.findings, self.interventions = source, findings, interventions
+        super().__init__(source, findings, interventions)
         self.steps, self.every, self.deadline, self.progress = max_steps, max(1, max_steps // LOOKS), deadline, progress
         self.elsewhere = elsewhere
         self.cost, self.begun, self.total = 0.0, 0, len(interventions) + 2
-        self.arms: dict[str, Arm] = {}
         self.notes: list[str] = []
-        self.vary: bool | None = None
-        self.scale: Scale | None = None
-        self.order = {name: place for place, name in enumerate(interventions)}
 
     def run(self) -> Experiments:
         """Runs all of it."""
         self.as_it_is(self.steps, deadline=time.monotonic() + 0.15 * self.left_seconds())
         unchanged = self.arms[UNCHANGED]
-        if math.isfinite(unchanged.curve[-1][1]):
+        if math.isfinite(unchanged.curve[-1][1]) and unchanged.steps < self.steps:
+            self.notes.append(f"experiments: {unchanged.steps} of {self.steps} steps each fit the time (seconds)")
             self.steps = unchanged.steps
         if self.steps < FEWEST_STEPS or not self.affords(3 * self.steps):
             fits = f"{unchanged.steps} steps took {unchanged.seconds:.0f} s"
@@ -159,14 +153,12 @@ class _Battery:
             self.one_by_one([name for name in self.interventions if self.is_asked(name)])
             return self.concluded([])
         self.one_by_one(list(self.interventions))
-        found = self.mending()
+        found = self.fixing()
         if not found and self.witness().left(self.steps) > judging.FAR_LEFT:
             found = self.longer()
         if not found and self.witness().left(self.steps) >= judging.LEARNED:
             found = self.in_pairs()
         return self.concluded(found)
-
-    # -------------------------------------------------------------------------------------------------------- arms
 
     def arm(self, names: tuple[str, ...], steps: int, *, seed: int = 0, deadline: float = math.inf) -> Arm:
         """Steps the program with these changes; one with which it fails to run is not tested, and says why."""
@@ -175,6 +167,7 @@ class _Battery:
             name=JOINT.join(names) or (OTHER_SEED if seed else UNCHANGED),
             change=", and ".join(change.change for change in changes) or ("another seed" if seed else "as it is"),
             suspects=tuple(dict.fromkeys(code for change in changes for code in change.suspected_by(self.findings))),
+            is_certain=any(change.is_certain(self.findings) for change in changes),
         )
         if self.progress is not None:
             self.begun += 1
@@ -214,19 +207,20 @@ class _Battery:
             names = names[:most]
             made = self.elsewhere(names, steps) if self.elsewhere is not None else {}
             for name in names:
-                self.arms[name] = made[name] if name in made else self.arm((name,), steps)
+                if name in made:
+                    self.arms[name] = made[name]
+                elif self.affords(steps):
+                    self.arms[name] = self.arm((name,), steps)
+                else:
+                    self.leave_out(name, "no time was left for it")
             if steps < self.steps:
                 names = self.survivors(names)
 
     def survivors(self, names: list[str]) -> list[str]:
-        """The better third, whatever mends already, and whatever a finding suggests; the others are marked."""
+        """The better third, whatever fixes the program already, and whatever a finding suggests."""
         ranked = sorted(names, key=lambda name: self.left(self.arms[name].loss))
         kept = {*ranked[: max(2, round(_KEPT * len(ranked)))], *(name for name in names if self.arms[name].suspects)}
-        kept |= {name for name in names if self.witness().is_mended_early_by(self.arms[name], self.arms[name].loss)}
-        for name in names:
-            if name not in kept:
-                reason = f"among the worse after {self.arms[name].steps} steps"
-                self.arms[name] = dataclasses.replace(self.arms[name], reason=reason)
+        kept |= {name for name in names if self.witness().is_fixed_early_by(self.arms[name], self.arms[name].loss)}
         return [name for name in names if name in kept]
 
     def longer(self) -> list[Arm]:
@@ -240,22 +234,19 @@ class _Battery:
         for arm in best:
             if self.affords(steps):
                 self.arms[arm.name] = self.arm((arm.name,), steps)
-        return self.mending()
+        return self.fixing()
 
     def in_pairs(self) -> list[Arm]:
-        """Pairs of the best changes, of what the findings suggest and of another rate, where none mends alone."""
-        suspected = sorted((arm.name for arm in self.tested() if arm.suspects), key=self.priority)[:_MOST_PAIRED]
+        """Pairs of the best changes, of what the findings suggest and of another rate, where none suffices alone."""
+        suspected = self.one_of_a_family(arm for arm in self.tested() if arm.suspects)[:_MOST_PAIRED]
         rates = [name for name in _RATES if name in self.arms and self.arms[name].curve]
-        names = list(dict.fromkeys([*(arm.name for arm in self.best(_MOST_PAIRED)), *suspected, *rates]))
+        names = list(dict.fromkeys([*(arm.name for arm in [*self.best(_MOST_PAIRED), *suspected]), *rates]))
         for place, first in enumerate(names):
             for second in names[place + 1 :]:
-                families = {self.interventions[name].family or name for name in (first, second)}
-                if len(families) == 2 and self.affords((PATIENCE + 2) * self.steps):
+                if self.family(first) != self.family(second) and self.affords((PATIENCE + 2) * self.steps):
                     pair = self.arm((first, second), self.steps)
                     self.arms[pair.name] = pair
-        return self.mending()
-
-    # ------------------------------------------------------------------------------------------------------ judging
+        return self.fixing()
 
     def scaled(self) -> Scale | None:
         """By chance and the ideal loss; where chance is unknown, by the first loss."""
@@ -265,46 +256,8 @@ class _Battery:
         first = self.arms[UNCHANGED].curve[0][1]
         return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
 
-    def left(self, loss: float | None) -> float:
-        return self.scale.left(loss) if self.scale is not None else math.inf
-
-    def witness(self, mended_in: int | None = None) -> Witness:
-        assert self.scale is not None
-        return Witness(
-            unchanged=self.arms[UNCHANGED],
-            other=self.arms[OTHER_SEED],
-            scale=self.scale,
-            vary=self.vary,
-            planned_steps=self.source.setup.planned_steps,
-            evidence=self.source.evidence,
-            mended_in=mended_in,
-        )
-
-    def tested(self) -> list[Arm]:
-        """Arms of single changes that were stepped."""
-        singles = [arm for name, arm in self.arms.items() if name in self.interventions and arm.curve]
-        return [arm for arm in singles if not self.interventions[arm.name].is_control]
-
-    def best(self, count: int) -> list[Arm]:
-        """Those that came lowest on their way; of about equal ones, what findings suggest first."""
-
-        def place(arm: Arm) -> tuple[float, tuple[int, int]]:
-            return round(min(self.left(loss) for _, loss in arm.curve), 1), self.priority(arm.name)
-
-        return sorted(self.tested(), key=place)[:count]
-
-    def mending(self) -> list[Arm]:
-        """Arms that mend beside both seeds of the program as it is; of about equal ones the smallest change first."""
-        witness = self.witness()
-        pairs = [arm for name, arm in self.arms.items() if JOINT in name and arm.curve]
-        found = [
-            arm for arm in (*self.tested(), *pairs) if arm.steps >= FEWEST_STEPS and witness.is_mended_early_by(arm, arm.loss)
-        ]
-        least = max(min((self.left(arm.loss) for arm in found), default=0.0), judging.LEAST)
-        return sorted(found, key=lambda arm: (self.left(arm.loss) > judging.CLEARLY * least, self.priority(arm.name)))
-
     def concluded(self, found: list[Arm]) -> Experiments:
-        """Gives the changes that mend the other seed, and the program as it is more time; then says what mends."""
+        """Tries changes that fix the program with the other seed too, gives it more time as it is, and says what is left."""
         again = []
         for arm in found[:_MOST_AGAIN]:
             other = self.arm(tuple(arm.name.split(JOINT)), arm.steps, seed=1) if self.affords(arm.steps) else None
@@ -315,21 +268,33 @@ class _Battery:
         again = [self.given_as_long(arm) for arm in again]
         witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
-        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state):
+        compensating = [arm.name for arm in found if all(self.interventions[n].compensates for n in arm.name.split(JOINT))]
+        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.untried_fact()):
             self.arms[arm.name] = arm
-        for name, arm in self.arms.items():
-            change = self.interventions.get(name)
-            if change is not None and change.reading is not None and arm.curve:
-                said, bears_out = change.reading(arm, self.arms[UNCHANGED], self.left)
-                self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out)
+        self.read_controls(is_longer=not found)
         return self.result(state)
 
+    def read_controls(self, *, is_longer: bool) -> None:
+        """What the controls answer; where the program as it is learned late, they are asked for as many steps."""
+        unchanged, other = self.arms[UNCHANGED], self.arms[OTHER_SEED]
+        for name, arm in list(self.arms.items()):
+            change = self.interventions.get(name)
+            if change is None or change.reading is None or not arm.curve:
+                continue
+            steps = min(unchanged.steps, other.steps)
+            is_late = self.witness().left(arm.steps) > judging.LEARNED >= self.witness().left(steps)
+            if is_longer and is_late and self.affords(steps):
+                arm = self.arm((name,), steps)
+            said, bears_out = change.reading(arm, unchanged, other, self.left)
+            suspects = arm.suspects or (change.answers if bears_out else ())
+            self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out, suspects=suspects)
+
     def given_as_long(self, arm: Arm) -> Arm:
-        """A change that mended at first, and of which the program as it is came within reach, is given as many steps."""
+        """A change that fixed it at first, and of which the program as it is came within reach, is given as many steps."""
         witness = self.witness()
         steps = witness.unchanged.steps
-        is_close = witness.left() > judging.FAR_LEFT and not witness.is_mended_by(arm) and steps > arm.steps
-        if not is_close or not witness.is_mended_early_by(arm, arm.again) or not self.affords(2 * steps):
+        is_close = witness.left() > judging.FAR_LEFT and not witness.is_fixed_by(arm) and steps > arm.steps
+        if not is_close or not witness.is_fixed_early_by(arm, arm.again) or not self.affords(2 * steps):
             return arm
         names = tuple(arm.name.split(JOINT))
         other = self.arm(names, steps, seed=1)
@@ -339,6 +304,9 @@ class _Battery:
         for name in self.interventions:
             if name not in self.arms:
                 self.leave_out(name, "the program learns as it is" if state == "learns" else "not reached")
+            elif self.is_cut_short(self.arms[name]):
+                reason = f"{self.arms[name].steps} of {self.steps} steps"
+                self.arms[name] = dataclasses.replace(self.arms[name], outcome="not tested", reason=reason)
         return Experiments(
             arms=ordered(self.arms, self.order, self.scale),
             state=state,
@@ -349,24 +317,16 @@ class _Battery:
             notes=tuple(self.notes),
         )
 
-    # -------------------------------------------------------------------------------------------------------- order
+    def is_cut_short(self, arm: Arm) -> bool:
+        """Whether there was no time for all steps of a change, which then says nothing against it."""
+        is_finite = arm.loss is not None and math.isfinite(arm.loss)
+        return arm.outcome == "no better" and is_finite and arm.steps < self.steps
 
     def left_seconds(self) -> float:
         return self.deadline - time.monotonic()
 
     def affords(self, steps: float) -> bool:
         return steps * self.cost <= self.left_seconds()
-
-    def is_asked(self, name: str) -> bool:
-        """Whether it is a control that a finding asks for, which is of use where the program learns, too."""
-        return self.interventions[name].is_control and bool(self.interventions[name].suspected_by(self.findings))
-
-    def priority(self, name: str) -> tuple[int, int]:
-        """What findings suggest, then what measurements do, then the rest; small changes first. Of a pair, its first."""
-        first = name.split(JOINT)[0]
-        change = self.interventions[first]
-        rank = 0 if change.suspected_by(self.findings) else 1 if change.hinted(self.source.evidence) else 2
-        return rank, self.order[first]
 
     def applies(self, name: str) -> bool:
         """Whether there is something to change; recorded where there is not."""
@@ -383,5 +343,11 @@ class _Battery:
         """Records why a change was not tried; one that was tried for fewer steps keeps what it showed."""
         if name not in self.arms or not self.arms[name].curve:
             change = self.interventions[name]
-            suspects = change.suspected_by(self.findings)
-            self.arms[name] = Arm(name=name, change=change.change, outcome="not tested", reason=reason, suspects=suspects)
+            self.arms[name] = Arm(
+                name=name,
+                change=change.change,
+                outcome="not tested",
+                reason=reason,
+                suspects=change.suspected_by(self.findings),
+                is_certain=change.is_certain(self.findings),
+            )

@@ -1,4 +1,4 @@
-"""Every intervention by name, the smallest change first: of two that mend a program equally well, the first is the cause."""
+"""Every intervention by name, the smallest change first: of two that fix a program equally well, the first is the cause."""
 
 from trainability.doctor.experiments.data_changes import CONTROLS, DATA_CHANGES
 from trainability.doctor.experiments.intervention import Intervention
@@ -31,6 +31,7 @@ _ORDER = (
     "batch_first",
     "relu_between",
     "biases_zero",
+    "rate_held",
     "rate_tenth",
     "rate_ten",
     "rate_hundredth",

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.experimented import Arm
+from trainability.doctor.experimented import SYMPTOMS, Arm
 from trainability.doctor.experiments.variant import Variant
 from trainability.doctor.finding import Finding
+from trainability.doctor.rules.catalogue import RULES
+
+_UPSTREAM = ("data", "inputs", "head", "loss", "parameters", "rehearsal")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention:
     """One change.
 
-    Its place in the catalogue says how much it changes: of two that mend a program equally well, the one that stands first is
+    Its place in the catalogue says how much it changes: of two that fix a program equally well, the one that stands first is
     the cause.
 
     Attributes:
@@ -23,10 +26,12 @@ class Intervention:
             is not.
         make: makes the change, in place.
         answers: codes or names of findings that call for it.
+        compensates: whether it makes up for many faults without undoing them, as another learning rate does; no counted fact is
+            about it, and where another change that a finding suggests fixes the program too, that one is the cause.
         hinted: whether measurements call for it, where no finding does.
         family: changes of one family are not made together.
-        reading: of a control, which asks a question and mends nothing: (its last loss, that of the program as it is, what a
-            loss leaves) to an answer in words and whether it bears out what it was suspected for; None for a change.
+        reading: of a control, which asks a question and fixes nothing: (it, the program as it is, its other seed, what a loss
+            leaves) to an answer in words and whether it bears out what it was suspected for; None for a change.
     """
 
     name: str
@@ -34,18 +39,38 @@ class Intervention:
     applies: Callable[[Variant], bool]
     make: Callable[[Variant], None]
     answers: tuple[str, ...] = ()
+    compensates: bool = False
     hinted: Callable[[Evidence], bool] = lambda evidence: False
     family: str = ""
-    reading: Callable[[Arm, Arm, Callable[[float | None], float]], tuple[str, bool]] | None = None
+    reading: Callable[[Arm, Arm, Arm, Callable[[float | None], float]], tuple[str, bool]] | None = None
 
     @property
     def is_control(self) -> bool:
-        """Whether it asks a question and mends nothing."""
+        """Whether it asks a question and fixes nothing."""
         return self.reading is not None
 
     def suspected_by(self, findings: tuple[Finding, ...]) -> tuple[str, ...]:
         """Codes of the findings that call for it."""
         return tuple(f.code for f in findings if f.code in self.answers or f.rule in self.answers)
+
+    def is_certain(self, findings: tuple[Finding, ...]) -> bool:
+        """Whether a finding that calls for it is a counted fact: no prediction, and no symptom with many causes."""
+        calling = set(self.suspected_by(findings))
+        return not self.compensates and any(f.code in calling and is_fact(f) for f in findings)
+
+
+def is_fact(finding: Finding) -> bool:
+    """Whether a finding was counted, and says by what a program goes wrong: no prediction and no symptom."""
+    predicts = finding.rule in RULES and RULES[finding.rule].predicts
+    return not predicts and {finding.rule, finding.code}.isdisjoint(SYMPTOMS)
+
+
+def keeps_from_learning(finding: Finding) -> bool:
+    """Whether it is a fact, and no hint, about what the loss is computed from and what moves the weights."""
+    rule = RULES.get(finding.rule)
+    if rule is None or rule.file not in _UPSTREAM or rule.verdict == "broken metric":
+        return False
+    return finding.severity != "hint" and is_fact(finding)
 
 
 def named(*interventions: Intervention) -> dict[str, Intervention]:

@@ -1,4 +1,4 @@
-"""When a change mends a program: how far from learned both are, beside a second seed. Numbers only; no torch.
+"""When a change fixes a program: how far from learned both are, beside a second seed. Numbers only; no torch.
 
 What is left of the way from chance to the ideal loss is 1 at chance, 0 at the ideal, above 1 where the loss is worse than
 that of the best constant answer. `benchmarks/confirm.py` counts how often these thresholds are right.
@@ -16,8 +16,8 @@ BESIDE_CHANCE = 0.85  # of what the program at chance leaves, so much or less
 LEARNED_BLIND = 0.5  # the same where chance is unknown and the first loss is the measure
 FAR = 4.0  # a program that learns fails only if it stays this many times above what the change reaches ...
 FAR_LEFT = 0.25  # ... and leaves this much
-SOLVED = 0.1  # below, nothing is left to mend
-CLEARLY = 1.5  # of two changes that mend, the one that leaves this many times more only helps
+SOLVED = 0.1  # below, nothing is left to fix
+CLEARLY = 1.5  # of two changes that fix a program, the one that leaves this many times more only helps
 LEAST = 0.03  # what is left below this is told apart by luck
 
 
@@ -52,7 +52,7 @@ class Scale:
         return self.left(min(seen[-3:])) if seen and math.isfinite(seen[-1]) else math.inf
 
 
-def mends(changed: float, unchanged: float, *, blind: bool = False) -> bool:
+def fixes(changed: float, unchanged: float, *, blind: bool = False) -> bool:
     """Whether a change makes a program learn that otherwise does not, or stays far above.
 
     Args:

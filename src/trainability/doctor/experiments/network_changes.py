@@ -195,6 +195,7 @@ NETWORK_CHANGES = named(
         change="no dropout",
         applies=lambda variant: bool(_dropping(variant)),
         make=_without_dropout,
+        answers=("heavy_dropout",),
     ),
     Intervention(
         name="norm_usual",

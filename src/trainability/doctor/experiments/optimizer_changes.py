@@ -1,5 +1,6 @@
 """Changes of how weights are moved: rate, momentum, weight decay, clipping, epsilon, what the optimizer holds."""
 
+import dataclasses
 import functools
 import inspect
 from typing import Any
@@ -16,6 +17,9 @@ from trainability.doctor.measure.loop import scalar
 
 # Median critical multiples of the rehearsal (pilot of DESIGN: healthy nets 1 to 1,000).
 _TOO_LONG, _TOO_SHORT = 4.0, 300.0
+_AIMED_MULTIPLE = 32.0  # of healthy nets at their first steps, 1 to 64
+_LEAST_MULTIPLE = 1e-6  # below, the loss rises however short the update
+_FACTORS, _ALIKE = (1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0), 2.5
 _USUAL_MOMENTUM, _USUAL_BETAS = 0.9, (0.9, 0.999)
 _USUAL_CLIP = 1.0
 
@@ -50,6 +54,7 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
         return multiple is not None and (multiple < _TOO_LONG if factor < 1 else multiple > _TOO_SHORT)
 
     smaller = (
+        "sum_for_mean",
         "exploding_gradient",
         "not_finite",
         "oscillation",
@@ -58,7 +63,7 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
         "gain_budget_high",
         "update_ratio.large",
     )
-    larger = ("slow_start", "update_ratio.small", "plateau", "flat_loss", "rate_dies")
+    larger = ("slow_start", "update_ratio.small", "plateau", "flat_loss")
     return Intervention(
         name=name,
         change=f"learning rate {words}",
@@ -67,6 +72,40 @@ def _rate(name: str, factor: float, words: str) -> Intervention:
         answers=smaller if factor < 1 else larger,
         hinted=hinted,
         family="rate",
+        compensates=True,
+    )
+
+
+def _falls(variant: Variant) -> bool:
+    """Whether something changes the rate during the run."""
+    return variant.scheduler is not None or any("initial_lr" in group for group in variant.groups)
+
+
+def _hold_rate(variant: Variant) -> None:
+    """Steps at the rate from which the schedule starts."""
+
+    def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, started[id(optimizer)], strict=True):
+            group["lr"] = rate
+
+    started = {id(o): [group.get("initial_lr", group["lr"]) for group in o.param_groups] for o in variant.optimizers}
+    for optimizer in variant.optimizers:
+        variant.closing.callback(optimizer.register_step_pre_hook(before).remove)
+
+
+def measured_rate(evidence: Evidence) -> Intervention | None:
+    """The learning rate that the critical step of the rehearsed updates asks for; None where it asks for no other.
+
+    A factor that is about one of the fixed ones is none of its own.
+    """
+    multiple = _multiple(evidence)
+    if multiple is None or _TOO_LONG <= multiple <= _TOO_SHORT or multiple < _LEAST_MULTIPLE:
+        return None
+    factor = float(f"{multiple / _AIMED_MULTIPLE:.0e}")
+    if any(1 / _ALIKE < factor / fixed < _ALIKE for fixed in _FACTORS):
+        return None
+    return dataclasses.replace(
+        _rate("rate_measured", factor, f"times {factor:,g}, as its critical step asks"), hinted=lambda _: True
     )
 
 
@@ -209,7 +248,7 @@ OPTIMIZER_CHANGES = named(
         change=f"momentum {_USUAL_MOMENTUM:g} (Adam's betas {_USUAL_BETAS[0]:g} and {_USUAL_BETAS[1]:g})",
         applies=lambda variant: any(map(_unusual_momentum, variant.groups)),
         make=_usual_momentum,
-        answers=("oscillation", "exploding_gradient", "loss_cliff"),
+        answers=("long_momentum", "oscillation", "exploding_gradient", "loss_cliff"),
     ),
     Intervention(
         name="eps_usual",
@@ -217,6 +256,14 @@ OPTIMIZER_CHANGES = named(
         applies=_has_unusual_eps,
         make=_usual_eps,
         answers=("eps_underflow",),
+    ),
+    Intervention(
+        name="rate_held",
+        change="the learning rate without its schedule",
+        applies=_falls,
+        make=_hold_rate,
+        answers=("rate_dies", "lr_schedule", "zero_rate"),
+        family="rate",
     ),
     _rate("rate_tenth", 0.1, "times 1/10"),
     _rate("rate_ten", 10.0, "times 10"),
@@ -229,5 +276,6 @@ OPTIMIZER_CHANGES = named(
         applies=lambda variant: bool(variant.optimizers) and (variant.clip is None or variant.clip > _USUAL_CLIP),
         make=_clipped,
         answers=("exploding_gradient", "loss_cliff", "not_finite"),
+        compensates=True,
     ),
 )

@@ -1,16 +1,16 @@
-"""What the arms of a battery say: the state of the program as it is, and which change mends it. Numbers only; no torch."""
+"""What the arms of a battery say: the state of the program as it is, and which change fixes it. Numbers only; no torch."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import FAILING, JOINT, OTHER_SEED, UNCHANGED, Arm, State
-from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, Scale, mends
+from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, Scale, fixes
 from trainability.doctor.outlook import judge_rehearsal
 
 _LOST = 1.2  # more is left than at chance: not waiting there
-_RANK = {"as it is": 0, "mends": 1, "helps": 2, "faster": 3, "no better": 4, "control": 5, "not tested": 6}
+_RANK = {"as it is": 0, "trains": 1, "also helps": 2, "faster": 3, "no better": 4, "control": 5, "not tested": 6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Witness:
         vary: whether the outputs still depend on the input at the end; None if not seen.
         planned_steps: of the whole run; None if unknown.
         evidence: what was seen before.
-        mended_in: steps in which a change mended at first; None if none did.
+        fixed_in: steps in which a change fixed at first; None if none did.
     """
 
     unchanged: Arm
@@ -33,7 +33,7 @@ class Witness:
     vary: bool | None
     planned_steps: int | None
     evidence: Evidence
-    mended_in: int | None = None
+    fixed_in: int | None = None
 
     def left(self, steps: int | None = None) -> float:
         """What the better of both seeds leaves, after some steps or at the end of each."""
@@ -51,8 +51,8 @@ class Witness:
 
     @property
     def waited(self) -> bool:
-        """Whether it was stepped for at least twice as long as a change that mends needed."""
-        return self.mended_in is None or self.unchanged.steps >= 2 * self.mended_in
+        """Whether it was stepped for at least twice as long as a change that fixes it needed."""
+        return self.fixed_in is None or self.unchanged.steps >= 2 * self.fixed_in
 
     def may_get_going(self) -> bool:
         """Whether a program at chance may learn yet: its outputs live, and it was stepped little longer than the change, or
@@ -66,49 +66,83 @@ class Witness:
         return not self.waited or (self.planned_steps is not None and self.planned_steps > tried)
 
     def state(self, found: Sequence[Arm]) -> State:
-        """How it did, beside the changes that mend at first."""
+        """How it did, beside the changes that fix it at first."""
         if not self.is_finite and not math.isfinite(self.other.curve[-1][1]):
             return "not finite"
         if self.left() >= AT_CHANCE:
             return "open" if self.may_get_going() else "at chance"
         waited = self.waited or not self.is_finite
-        return "stays above" if waited and any(self.is_mended_by(arm) for arm in found) else "learns"
+        return "stays above" if waited and any(self.is_fixed_by(arm) for arm in found) else "learns"
 
-    def is_mended_by(self, arm: Arm) -> bool:
-        """Whether the change leaves less, with either seed, than the program as it is after all its steps."""
-        ends = [self.scale.left(arm.loss), *([self.scale.left(arm.again)] if arm.again is not None else [])]
-        return all(mends(end, self.left(), blind=self.scale.blind) for end in ends)
+    def is_fixed_by(self, arm: Arm) -> bool:
+        """Whether the program learns with the change, with either seed, and does not without it after all its steps."""
+        losses = [arm.loss, *([arm.again] if arm.again is not None else [])]
+        return all(self._is_ahead(self.scale.left(loss), self.left(), arm.steps) for loss in losses)
 
-    def is_mended_early_by(self, arm: Arm, loss: float | None) -> bool:
-        """Whether a loss after the arm's steps mends, beside the program as it is after as many."""
-        return mends(self.scale.left(loss), self.left(arm.steps), blind=self.scale.blind)
+    def is_fixed_early_by(self, arm: Arm, loss: float | None) -> bool:
+        """The same of one loss after the arm's steps, beside the program as it is after as many."""
+        return self._is_ahead(self.scale.left(loss), self.left(arm.steps), arm.steps)
+
+    def _is_ahead(self, changed: float, unchanged: float, steps: int) -> bool:
+        """Whether the change fixes the program, and is ahead of its better seed by more than the two are apart."""
+        ahead = min(unchanged, 1.0) - changed
+        return fixes(changed, unchanged, blind=self.scale.blind) and ahead > self.apart(steps)
+
+    def apart(self, steps: int) -> float:
+        """The null: how far luck alone moves what the program as it is leaves; worse than chance counts as chance."""
+        ends = [min(self.scale.late(arm.curve, steps), 1.0) for arm in (self.unchanged, self.other)]
+        return abs(ends[0] - ends[1])
 
 
-def judged(found: Sequence[Arm], witness: Witness, state: State) -> list[Arm]:
-    """Outcomes of changes that mend at first, once the program as it is had more time and they another seed."""
+def judged(
+    found: Sequence[Arm], witness: Witness, state: State, compensating: Collection[str], untried: str | None = None
+) -> list[Arm]:
+    """Outcomes of changes that fix the program at first, once it had more time as it is and they another seed.
+
+    Args:
+        found: the changes.
+        witness: the program as it is.
+        state: how that did.
+        compensating: names of those that make up for a fault without undoing it.
+        untried: code of a counted fact that may be the cause, and that no change is about.
+    """
     worst = {
         arm.name: max(witness.scale.left(arm.loss), witness.scale.left(arm.again), LEAST)
         for arm in found
-        if arm.again is not None and witness.is_mended_by(arm)
+        if arm.again is not None and witness.is_fixed_by(arm)
     }
-    least = min(worst.values(), default=math.inf)
+    fixing = [arm for arm in found if arm.name in worst]
+    makes_up = {arm.name for arm in fixing if arm.name in compensating and _is_undone(arm, fixing, worst, compensating)}
+    least = min((left for name, left in worst.items() if name not in makes_up), default=math.inf)
     judged = []
     for arm in found:
         if arm.again is None:
-            judged.append(replace(arm, outcome="not tested", reason="mends once; no time was left for the other seed"))
-        elif arm.steps < witness.unchanged.steps and not witness.is_mended_early_by(arm, arm.again):
-            judged.append(replace(arm, outcome="no better", reason="mends with one seed and not with the other"))
+            judged.append(replace(arm, outcome="not tested", reason="it learns once; it was not tried with the other seed"))
+        elif arm.steps < witness.unchanged.steps and not witness.is_fixed_early_by(arm, arm.again):
+            judged.append(replace(arm, outcome="no better", reason="it learns with one seed and not with the other"))
         elif arm.name not in worst or state not in FAILING:
             judged.append(replace(arm, outcome="faster", reason="the program as it is gets there too, or may"))
-        elif worst[arm.name] > CLEARLY * least:
-            judged.append(replace(arm, outcome="helps", reason="mends, and another change reaches clearly less"))
+        elif untried is not None and arm.name in compensating:
+            judged.append(
+                replace(arm, outcome="also helps", reason=f"{untried} was counted, and no change that was tried undoes it")
+            )
+        elif arm.name in makes_up:
+            judged.append(replace(arm, outcome="also helps", reason="it makes up for the cause, which another change undoes"))
+        elif worst[arm.name] > CLEARLY * least and not arm.is_certain:
+            judged.append(replace(arm, outcome="also helps", reason="it learns, and another change reaches clearly less"))
         else:
-            judged.append(replace(arm, outcome="mends"))
+            judged.append(replace(arm, outcome="trains"))
     return judged
 
 
+def _is_undone(arm: Arm, fixing: Sequence[Arm], worst: Mapping[str, float], compensating: Collection[str]) -> bool:
+    """Whether a change that does more than to make up for a fault fixes the program, and is as likely the cause."""
+    others = [other for other in fixing if other.name not in compensating and other.rank <= arm.rank]
+    return any(other.is_certain or worst[other.name] <= CLEARLY * worst[arm.name] for other in others)
+
+
 def ordered(arms: Mapping[str, Arm], order: Mapping[str, int], scale: Scale | None) -> tuple[Arm, ...]:
-    """The program as it is, its other seed, then the changes; of those that mend, what was suspected and is small comes first.
+    """The program as it is, its other seed, then changes; of those that fix it, what is certain, then suspected, then small.
 
     Args:
         arms: by name.
@@ -116,10 +150,10 @@ def ordered(arms: Mapping[str, Arm], order: Mapping[str, int], scale: Scale | No
         scale: of the loss; None if it means nothing.
     """
 
-    def place(arm: Arm) -> tuple[int, bool, float]:
-        if arm.outcome == "mends":
-            return _RANK["mends"], not arm.suspects, float(min(order[name] for name in arm.name.split(JOINT)))
-        return _RANK[arm.outcome], False, scale.left(arm.loss) if scale is not None else 0.0
+    def place(arm: Arm) -> tuple[int, int, float]:
+        if arm.outcome == "trains":
+            return _RANK["trains"], arm.rank, float(min(order[name] for name in arm.name.split(JOINT)))
+        return _RANK[arm.outcome], 0, scale.left(arm.loss) if scale is not None else 0.0
 
     references = [replace(arms[name], outcome="as it is") for name in (UNCHANGED, OTHER_SEED) if name in arms]
     changes = [arm for arm in arms.values() if arm.name not in (UNCHANGED, OTHER_SEED)]

@@ -21,6 +21,7 @@ _CODE = {
     "zero_grad": "optimizer.zero_grad() before each loss.backward()",
     "train_mode": "model.train() at the start of each epoch",
     "relu": "torch.nn.ReLU() in place of the saturating activations",
+    "rate_held": "leave out the scheduler, or stretch it to the length of the run",
     "shuffled": "DataLoader(..., shuffle=True)",
 }
 
@@ -38,14 +39,14 @@ def advised(findings: list[Finding], evidence: Evidence) -> list[Finding]:
 
 def _remedy(finding: Finding, evidence: Evidence, experiments: Experiments) -> str:
     outcome = finding.tested.outcome if finding.tested is not None else "not tested"
-    mending = next((arm for arm in arms_of(finding, experiments) if arm.outcome == "mends"), None)
-    if outcome == "confirmed" and mending is not None:
+    fixing = next((arm for arm in arms_of(finding, experiments) if arm.outcome == "trains"), None)
+    if outcome == "confirmed" and fixing is not None:
         unchanged = experiments.unchanged
-        ends = f"loss {written(mending.first_loss)} to {written(mending.loss)} in {mending.steps:,} steps"
-        as_it_is = f", as it is to {written(unchanged.loss_at(mending.steps))}" if unchanged is not None else ""
-        return f"{_said(mending, finding, evidence)} ({ends}{as_it_is})"
+        ends = f"loss {written(fixing.first_loss)} to {written(fixing.loss)} in {fixing.steps:,} steps"
+        as_it_is = f", as it is to {written(unchanged.loss_at(fixing.steps))}" if unchanged is not None else ""
+        return f"{_said(fixing, finding, evidence)} ({ends}{as_it_is})"
     if outcome == "refuted" and experiments.confirmed:
-        return f"nothing: this change was tried and does not mend it; {experiments.confirmed[0].change} does"
+        return f"nothing: this change was tried and does not help; {experiments.confirmed[0].change} does"
     return finding.remedy
 
 
@@ -54,6 +55,8 @@ def _said(arm: Arm, finding: Finding, evidence: Evidence) -> str:
     parts = arm.name.split(JOINT)
     if parts == ["recommended_weights"]:
         return f'trainability.init_(model, "{arm.change.rpartition(" ")[2]}", seed=0)'
+    if parts == ["rate_measured"]:
+        return _rate(evidence, float(arm.change.removeprefix("learning rate times ").partition(", as")[0].replace(",", "")))
     if len(parts) == 1 and parts[0] not in _RATES and parts[0] not in _CODE and finding.remedy != arm.change:
         return finding.remedy
     if all(part in _RATES or part in _CODE for part in parts):

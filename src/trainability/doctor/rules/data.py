@@ -175,6 +175,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
         deviations, of 100 examples or more (code `unrelated`). Where that was not looked at: a linear probe of coarse pixels,
         scored on images that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned.
+        In experiments: the program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -184,6 +185,20 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         other.
     Source: Székely, Rizzo and Bakirov, Annals of Statistics 2007 (distance correlation); own views of the inputs and limits.
     """
+    arms = evidence.experiments.arms if evidence.experiments is not None else ()
+    tried = next((arm for arm in arms if arm.bears_out and "shuffled_labels" in arm.suspects), None)
+    if tried is not None and tried.loss is not None:
+        return [
+            Finding(
+                rule="shuffled_labels",
+                severity="warning",
+                seen=tried.reason,
+                measurements=(Measurement(name="loss with exchanged labels", value=tried.loss),),
+                cause="labels do not belong to their examples, or the examples carry nothing",
+                remedy="look at ten examples beside their labels, as the loader yields them",
+                source="own; the experiment itself",
+            )
+        ]
     data, relation = evidence.data, evidence.relation
     if relation is not None:
         if relation.z >= RELATED or _carries_over(evidence):

@@ -13,8 +13,9 @@ def confirmed_change(evidence: Evidence) -> list[Finding]:
 
     Fires: of the changes that were tried alone on copies, the best one, which no other finding calls for, reached a loss that
         the program as it is does not come near to: with two seeds, and in a fifth of the steps where there was time for them.
-    Why: a cause is what mends when it alone is changed. The program as it is must stay at chance, or leave four times as much
-        of the way from chance to the ideal loss, a quarter of it at least; docs/experiments.md says how often that is right.
+    Why: a cause is what, changed alone, makes the program learn. The program as it is must stay at chance, or leave four times
+        as much of the way from chance to the ideal loss, a quarter of it at least; docs/experiments.md says how often that is
+        right.
     What fools it: two causes of which one change takes away the worse; a start so slow that the steps were too few to see its
         end; a change that memorises the few batches that were kept.
     Fix: make the change.

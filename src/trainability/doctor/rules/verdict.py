@@ -23,7 +23,7 @@ from trainability.doctor.outlook_limits import (
 from trainability.doctor.outlook_text import sentence
 from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
-from trainability.doctor.tested import tried_verdict, with_outcomes
+from trainability.doctor.tested import tried_verdict, with_confirmations, with_outcomes
 from trainability.doctor.theory.band import (
     BUDGET_HIGH,
     BUDGET_LOW,
@@ -83,9 +83,12 @@ def diagnose(*parts: Part) -> Diagnosis:
     order = list(RULES)
     causes.sort(key=lambda f: (-SEVERITIES.index(f.severity), order.index(f.rule)))
     experiments = evidence.experiments if not evidence.steps else None
+    predictions = [name for name, rule in RULES.items() if rule.predicts]
     if experiments is not None:
-        causes = with_outcomes(causes, experiments, [name for name, rule in RULES.items() if rule.predicts])
+        causes = with_outcomes(causes, experiments, predictions)
         causes = advised(causes, evidence)
+    elif evidence.experiments is not None:
+        causes = with_confirmations(causes, evidence.experiments, predictions)
     verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
     if experiments is not None and (tried := tried_verdict(verdict, experiments)) is not None:
         verdict, reason, remaining = *tried, None

@@ -1,0 +1,97 @@
+"""How the changes that were tried stand: which came lowest, which fix the program, which are asked for first."""
+
+import math
+from collections.abc import Iterable
+
+from trainability.doctor.experimented import JOINT, OTHER_SEED, UNCHANGED, Arm
+from trainability.doctor.experiments import judging
+from trainability.doctor.experiments.intervention import Intervention, keeps_from_learning
+from trainability.doctor.experiments.judging import Scale
+from trainability.doctor.experiments.outcomes import Witness
+from trainability.doctor.experiments.sources import Source
+from trainability.doctor.finding import Finding
+
+FEWEST_STEPS = 20  # fewer tell nothing apart
+
+
+class Standing:
+    """The arms of one program, and how they rank.
+
+    Attributes:
+        arms: by name.
+        vary: whether the outputs of the program as it is still depend on the input.
+        scale: of the loss; None if it means nothing.
+    """
+
+    def __init__(self, source: Source, findings: tuple[Finding, ...], interventions: dict[str, Intervention]) -> None:
+        self.source, self.findings, self.interventions = source, findings, interventions
+        self.arms: dict[str, Arm] = {}
+        self.vary: bool | None = None
+        self.scale: Scale | None = None
+        self.order = {name: place for place, name in enumerate(interventions)}
+
+    def left(self, loss: float | None) -> float:
+        return self.scale.left(loss) if self.scale is not None else math.inf
+
+    def witness(self, fixed_in: int | None = None) -> Witness:
+        assert self.scale is not None
+        return Witness(
+            unchanged=self.arms[UNCHANGED],
+            other=self.arms[OTHER_SEED],
+            scale=self.scale,
+            vary=self.vary,
+            planned_steps=self.source.setup.planned_steps,
+            evidence=self.source.evidence,
+            fixed_in=fixed_in,
+        )
+
+    def tested(self) -> list[Arm]:
+        """Arms of single changes that were stepped."""
+        singles = [arm for name, arm in self.arms.items() if name in self.interventions and arm.curve]
+        return [arm for arm in singles if not self.interventions[arm.name].is_control]
+
+    def best(self, count: int) -> list[Arm]:
+        """Those that came lowest on their way; of about equal ones, what findings suggest first."""
+        return self.one_of_a_family(self.tested())[:count]
+
+    def one_of_a_family(self, arms: Iterable[Arm]) -> list[Arm]:
+        """The best of each family, in the order of `best`: two ways to draw weights teach hardly more than one."""
+
+        def place(arm: Arm) -> tuple[float, tuple[int, int]]:
+            return round(min(self.left(loss) for _, loss in arm.curve), 1), self.priority(arm.name)
+
+        ranked = sorted(arms, key=place)
+        return list({self.family(arm.name): arm for arm in reversed(ranked)}.values())[::-1]
+
+    def family(self, name: str) -> str:
+        return self.interventions[name].family or name
+
+    def fixing(self) -> list[Arm]:
+        """Arms that fix the program, beside both its seeds; of about equal ones the smallest change first."""
+        witness = self.witness()
+        pairs = [arm for name, arm in self.arms.items() if JOINT in name and arm.curve]
+        found = [
+            arm for arm in (*self.tested(), *pairs) if arm.steps >= FEWEST_STEPS and witness.is_fixed_early_by(arm, arm.loss)
+        ]
+        least = max(min((self.left(arm.loss) for arm in found), default=0.0), judging.LEAST)
+
+        def place(arm: Arm) -> tuple[bool, tuple[int, int]]:
+            return self.left(arm.loss) > judging.CLEARLY * least and not arm.is_certain, self.priority(arm.name)
+
+        return sorted(found, key=place)
+
+    def untried_fact(self) -> str | None:
+        """Code of a counted fact that keeps a program from learning, and that no change which was stepped is about."""
+        stepped = {code for arm in self.tested() for code in arm.suspects}
+        return next((f.code for f in self.findings if keeps_from_learning(f) and f.code not in stepped), None)
+
+    def is_asked(self, name: str) -> bool:
+        """Whether it is a control that a finding asks for, which is of use where the program learns, too."""
+        return self.interventions[name].is_control and bool(self.interventions[name].suspected_by(self.findings))
+
+    def priority(self, name: str) -> tuple[int, int]:
+        """What is certain, then what findings suggest, then what measurements do; small changes first. Of a pair, its first."""
+        first = name.split(JOINT)[0]
+        change = self.interventions[first]
+        known = (change.is_certain(self.findings), change.suspected_by(self.findings), change.hinted(self.source.evidence))
+        return next((rank for rank, is_so in enumerate(known) if is_so), len(known)), self.order[first]
