@@ -24,8 +24,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         outputs' rms, though it does not change when the same batch is asked twice.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
-        time leaks in one direction only. So does, for certain, an attention or recurrent layer that takes (time, batch, features)
-        is given (batch, time, features): the first dimension is the batch's, the second is not.
+        time leaks in one direction only. One that takes (time, batch, features) leaks for certain where the first dimension of
+        what it is given is the batch's, and the second is not.
     What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
         are left out, and so is batch norm without running statistics.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
