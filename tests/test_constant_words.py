@@ -1,0 +1,55 @@
+"""Tables in which one word is looked up, layers that take the batch for time, optimizers of frozen weights."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.optimizer_settings import optimizer_settings
+
+
+class Reader(nn.Module):
+    """Looks words up and reads them with attention."""
+
+    def __init__(self, *, batch_first: bool) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = self.words(x)
+        return self.attention(read, read, read)[0].mean(dim=1)
+
+
+def _facts(words: Tensor, *, batch_first: bool = True) -> dict:
+    model = Reader(batch_first=batch_first)
+    seen = ForwardPass(model, (words,))
+    with seen:
+        model(words).sum().backward()
+    return seen.facts()
+
+
+@pytest.mark.parametrize(
+    ("rows", "constant"),
+    [
+        ([[4, 4, 4, 0], [4, 4, 0, 0], [4, 4, 4, 4]], True),  # one word, and padding behind it
+        ([[0, 4, 4, 4], [0, 0, 4, 4], [4, 4, 4, 4]], True),
+        ([[4, 0, 4, 0], [4, 4, 0, 0], [4, 4, 4, 4]], False),  # two words
+        ([[4, 5, 6, 0], [4, 4, 0, 0], [4, 4, 4, 4]], False),
+    ],
+)
+def test_one_word_beside_padding_is_constant(rows: list[list[int]], constant: bool) -> None:
+    assert _facts(torch.tensor(rows))["constant_inputs"] == (("words",) if constant else ())
+
+
+@pytest.mark.parametrize(("batch_first", "found"), [(True, ()), (False, ("attention",))])
+def test_a_layer_that_takes_the_batch_for_time_is_found(batch_first: bool, found: tuple[str, ...]) -> None:
+    words = torch.randint(20, (6, 4), generator=torch.Generator().manual_seed(0))
+    assert _facts(words, batch_first=batch_first)["batch_as_time"] == found
+
+
+def test_frozen_weights_are_none_that_an_optimizer_trains() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].requires_grad_(False)
+    settings = optimizer_settings(torch.optim.SGD(model[0].parameters(), lr=0.1), model)
+    assert (settings.managed, settings.unmanaged) == (0, ("1.weight", "1.bias"))
