@@ -33,7 +33,7 @@ class OptimizerSettings:
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
         planned_steps: length of the run in optimizer steps, where known.
         unmanaged: trainable parameters in no group of this optimizer, nor of any other of the process.
-        managed: how many of the model's parameters are in its groups; None if the model is unknown.
+        managed: how many of the model's trainable parameters are in its groups; None if the model is unknown.
         frozen: parameters that do not require a gradient.
     """
 

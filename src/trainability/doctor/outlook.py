@@ -150,7 +150,12 @@ def _certain(rehearsal: Rehearsal) -> tuple[str, str] | None:
 
 
 def goes_uphill(rehearsal: Rehearsal) -> bool:
-    """Whether the loss has risen, and rises along each update that was followed, however short the step."""
+    """Whether the loss has risen, and rises along each update that was followed, however short the step.
+
+    Where several optimizers step, an update follows several losses, and says nothing of the sum.
+    """
+    if any(step.optimizer_steps > 1 for step in rehearsal.steps):
+        return False
     followed = [step for _, step in rehearsal.critical]
     return bool(followed) and all(map(_uphill, followed)) and bool(rehearsal.reference) and _fall(rehearsal.reference) < 0
 

@@ -7,8 +7,10 @@ tried.
 import math
 from dataclasses import dataclass
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.other_rates import shares_of
+from trainability.doctor.outlook import judge_rehearsal
 from trainability.doctor.rehearsed import OtherRate, Rehearsal
 
 BELOW_CRITICAL = 12.0
@@ -18,6 +20,8 @@ MOST_TRIALS = 6
 NEARLY = 0.9  # of two rates whose losses fall nearly as far, the smaller is proposed: it keeps its distance
 BEGUN_SHARE, FALL = 0.03, 0.04  # of the way from chance to the floor, or of the loss: what shows that a rate learns
 STILL = 100.0  # critical multiples above it at every step: the weights are still those of the start
+OUTDONE = 0.5  # of the loss of a run: what a rehearsal at another rate came below; own, set on seven faults (0.00 to 0.48)
+NEARLY_DONE = 0.1  # of the loss at the start: a run that is below it has learned, whatever other rates do
 AGREES = 3.0  # a proposal within this factor of the loop's own rate says that the rate is not the cause
 
 
@@ -50,11 +54,14 @@ def settings_of(evidence: Evidence) -> OptimizerSettings | None:
 
 
 def own_rate(evidence: Evidence) -> float | None:
-    """The rate that the program sets: that of the optimizer, or the base of its schedule; None or above 0."""
+    """The rate that the program sets: that of the optimizer, its schedule's base, or the largest rehearsed; None or above 0.
+
+    A schedule that has come to its end leaves 0 in the optimizer.
+    """
     settings, rehearsal = settings_of(evidence), evidence.rehearsal
     rate = (settings.base_lr or settings.lr) if settings is not None else None
-    if rate is None and rehearsal is not None:
-        rate = next((step.lr for step in rehearsal.steps if step.lr), None)
+    if not rate and rehearsal is not None:
+        rate = max((step.lr for step in rehearsal.steps if step.lr), default=None)
     return rate if rate and math.isfinite(rate) else None
 
 
@@ -113,16 +120,37 @@ def chosen(evidence: Evidence) -> Choice | None:
         return None
     wanted = first - NEARLY * (first - best) if best < first else best
     scale = min(scale for scale, end in ends.items() if end <= wanted)
-    trial = next(trial for trial in rehearsal.remedy_rates if trial.scale == scale)
+    return _choice(rehearsal, own, next(trial for trial in rehearsal.remedy_rates if trial.scale == scale))
+
+
+def _choice(rehearsal: Rehearsal, own: float, trial: OtherRate) -> Choice:
     return Choice(
-        rate=float(f"{own * scale:.3g}"),
-        scale=scale,
+        rate=float(f"{own * trial.scale:.3g}"),
+        scale=trial.scale,
         steps=trial.reference[-1].step,
-        first=first,
-        last=ends[scale],
+        first=rehearsal.reference[0].loss,
+        last=_end(trial),
         own=math.inf if rehearsal.ended_by == "not finite" else rehearsal.reference[-1].loss,
         learns=_learns(rehearsal, trial),
     )
+
+
+def outdone(evidence: Evidence) -> Choice | None:
+    """The rate at which the rehearsal got much further than the program at its own; None where none did.
+
+    Of a run: at no more steps than it took, to less than half of its loss. Before one: where the verdict rests on that rate.
+    """
+    rehearsal, own = evidence.rehearsal, own_rate(evidence)
+    if rehearsal is None or own is None or chosen(evidence) is None or not _losses_speak(rehearsal):
+        return None
+    tried = _choice(rehearsal, own, min(rehearsal.remedy_rates, key=_end))
+    if not tried.learns or 1 / AGREES < tried.scale < AGREES:
+        return None
+    if evidence.steps:
+        recent, enough = reading.recent_loss(evidence), reading.num_steps(evidence) >= tried.steps
+        behind = recent is not None and recent > NEARLY_DONE * tried.first and tried.last < OUTDONE * recent
+        return tried if enough and behind else None
+    return tried if judge_rehearsal(rehearsal).cause == ("larger_rate" if tried.scale > 1 else "smaller_rate") else None
 
 
 def _losses_speak(rehearsal: Rehearsal) -> bool:

@@ -15,6 +15,7 @@ LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the le
 LEARNED_SHARE = 0.25  # of the way from chance to zero: a loss that stays below it has learned
 WINDOW_STEPS = 20
 BLOWN_UP = 2.0  # mean of the first five losses over the first: more than batches differ by themselves
+EMPTIED = 1e-3  # output of a normalisation over its scale: below, nothing was left of what it was given
 # Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
 PLATEAU_IMAGES_PER_CLASS = 0.3
 
@@ -166,6 +167,18 @@ def latest_batch_size(evidence: Evidence) -> int | None:
         if sample.layers and not sample.blind:
             return sample.batch_size
     return evidence.probe.batch_size if evidence.probe is not None else None
+
+
+def emptied_norms(evidence: Evidence) -> list[LayerStats]:
+    """Normalisations that put out next to nothing at the first step, though their scale is not zero: 1 is what they are for."""
+    probe = evidence.probe
+    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
+    layers = first.layers if first is not None else probe.layers if probe is not None and probe.at_start else ()
+    return [
+        s
+        for s in layers
+        if s.kind == "norm" and s.weight_rms and s.activation_rms is not None and s.activation_rms < EMPTIED * s.weight_rms
+    ]
 
 
 def optimizer_name(evidence: Evidence) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
@@ -29,6 +30,7 @@ _BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax"})
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
+SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -119,9 +121,13 @@ class ForwardPass(TorchFunctionMode):
             own = any(p.dim() > 1 for p in module.parameters(recurse=False))
             # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
             has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
-            if not args or not own or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            if not args or not own:
                 return
-            given = args[0]
+            given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
+            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+                alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and _is_one_word(given)
+                self._constant[name] = self._constant.get(name, True) and alone
+                return
             sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
             if sequential and isinstance(given, Tensor) and given.dim() == 3:
                 self.lengths[name] = (given.shape[0], given.shape[1])
@@ -248,6 +254,9 @@ class ForwardPass(TorchFunctionMode):
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
             "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            "nonfinite_inputs": tuple(
+                name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+            ),
             "softened": self.softened,
             "ignored_class": self._ignored,
             "loud_column": self._loud,
@@ -276,6 +285,15 @@ class ForwardPass(TorchFunctionMode):
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
         return facts
+
+
+def _is_one_word(words: Tensor) -> bool:
+    """Whether sequences hold one word alone, and perhaps another behind or before it, as padding."""
+    found = words.detach().unique() if words.dim() > 1 and words.shape[1] > 1 and not words.is_floating_point() else None
+    if found is None or len(found) > 2:
+        return False
+    changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
+    return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
 
 
 class _ByName(nn.Module):

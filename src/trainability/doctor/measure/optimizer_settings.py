@@ -34,6 +34,6 @@ def optimizer_settings(
         clip=clip,
         planned_steps=planned_steps,
         unmanaged=tuple(name for name, p in missing if id(p) not in elsewhere),
-        managed=sum(id(p) in managed for _, p in named) if model is not None else None,
+        managed=sum(id(p) in managed for _, p in named if p.requires_grad) if model is not None else None,
         frozen=tuple(name for name, p in named if not p.requires_grad),
     )

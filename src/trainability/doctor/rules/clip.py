@@ -60,7 +60,8 @@ def clipping(evidence: Evidence) -> list[Finding]:
 
     Fires: 95 % or more of the last 200 steps were clipped (50 steps at least). Before a run a warning (code `to_nothing`): the
         threshold is below a hundredth of the first gradient's norm, the optimizer does not divide by the gradient's size, and
-        the rehearsed loss has fallen by less than 2 %.
+        the rehearsed loss has fallen by less than 2 %. A threshold that was not told is the norm that the optimizer finds at
+        each of 16 rehearsed steps and more, if it is the same to 5 %.
     Why: then each step has the length lr times threshold whatever the gradient, and a change of either is a change of the
         learning rate. A hint, because many recipes (transformers at norm 1) mean exactly that.
     What fools it: recipes that normalise the gradient on purpose.
@@ -90,10 +91,19 @@ def clipping(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _kept_norm(evidence: Evidence) -> float | None:
+    """The gradient norm that the optimizer finds, where it is the same at each rehearsed step, as only clipping makes it."""
+    seen = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
+    norms = [step.gradient_norm for step in seen if step.gradient_norm]
+    alike = len(norms) >= 16 and max(norms) - min(norms) < 0.05 * min(norms)
+    return statistics.median(norms) if alike else None
+
+
 def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
     """A threshold that leaves nearly nothing of the first gradient, and a loss that does not move."""
     probe = evidence.probe
-    clip = probe.optimizer.clip if probe is not None and probe.optimizer is not None else None
+    told = probe.optimizer.clip if probe is not None and probe.optimizer is not None else None
+    clip = told or _kept_norm(evidence)
     tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
     if probe is None or clip is None or not tried or reading.is_adaptive(evidence):
         return []

@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
@@ -14,9 +15,8 @@ RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest o
 
 
 def _splits(evidence: Evidence) -> list[SplitAudit]:
-    if evidence.data is None:
-        return []
-    return [split for split in (evidence.data.train, evidence.data.validation) if split is not None]
+    data = evidence.data
+    return [split for split in (data.train, data.validation) if split is not None] if data is not None else []
 
 
 @rule(severities=("error",), verdict="broken data", explains=("not_finite",))
@@ -84,11 +84,12 @@ def channels_last(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="broken data", explains=("not_finite", "plateau"))
+@rule(severities=("error",), verdict="broken data", explains=("not_finite", "plateau", "exploding_gradient"))
 def not_finite_data(evidence: Evidence) -> list[Finding]:
     """Images hold NaN or infinity.
 
-    Fires: one image or more of those that the audit reads, in the training or the validation split.
+    Fires: one image or more of those that the audit reads, in the training or the validation split; or another tensor of the
+        first batch, and the loss of that batch (code `batch`).
     Why: one such value makes the loss of its whole batch NaN, and the step after it every weight.
     What fools it: a model that masks missing values itself before the first layer.
     Fix: find the first such image and what makes it, most often a division by a standard deviation of zero or a damaged file.
@@ -108,7 +109,7 @@ def not_finite_data(evidence: Evidence) -> list[Finding]:
                     source="preflight-ml",
                 )
             ]
-    return []
+    return nonfinite_batch(evidence)
 
 
 @rule(
@@ -328,7 +329,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         means, stds = (evidence.facts.input_mean,), (evidence.facts.input_std,)
     else:
         return []
-    if not means or not stds or any(not math.isfinite(v) for v in (*means, *stds)):
+    if not means or not stds or not all(map(math.isfinite, (*means, *stds))):
         return loud_column(evidence)
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
@@ -345,9 +346,8 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
         # Weights of a wrong scale are not the input's fault.
         harmed &= not BUDGET_LOW <= total <= BUDGET_HIGH and BUDGET_LOW <= (probe.log10_gain or 0.0) <= BUDGET_HIGH
-    absorbed = probe is not None and (
-        probe.structure == "normalised" or (total is not None and BUDGET_LOW <= total <= BUDGET_HIGH)
-    )
+    in_band = total is not None and BUDGET_LOW <= total <= BUDGET_HIGH
+    absorbed = probe is not None and (probe.structure == "normalised" or in_band)
     if centred and absorbed and not harmed:
         return []
     severity: Severity = "hint" if absorbed or centred or looks_up else "warning"

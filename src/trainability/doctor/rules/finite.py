@@ -1,8 +1,10 @@
-"""Remedies for functions whose result or gradient is not finite. No rule."""
+"""Where NaN and infinity come from: of functions the remedies, of the batch the finding. No rule."""
 
+import math
 import re
 
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
 # What keeps a function finite, by its name; where it is "mean", nothing was selected to take the mean of.
@@ -45,3 +47,23 @@ def made_finite(evidence: Evidence, by_itself: bool) -> str:
     if by_itself:
         return "look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
     return "start again, and " + smaller_steps(evidence)
+
+
+def nonfinite_batch(evidence: Evidence) -> list[Finding]:
+    """A tensor of the first batch that holds NaN or infinity, where the loss does, too: a mask may hold -inf."""
+    facts = evidence.facts
+    if facts is None or not facts.nonfinite_inputs or facts.loss is None or math.isfinite(facts.loss):
+        return []
+    place = facts.nonfinite_inputs[0]
+    return [
+        Finding(
+            rule="not_finite_data",
+            code="not_finite_data.batch",
+            severity="error",
+            seen=f"tensor {place} of the first batch holds NaN or infinity, and so does the loss",
+            measurements=(Measurement(name="such tensors", value=float(len(facts.nonfinite_inputs)), threshold=0.0),),
+            cause="a division by zero where the data are made, or a damaged file",
+            remedy=f"add 1e-8 below the line, or clamp(min=1), where tensor {place} of the batch is made",
+            source="own; IEEE 754 arithmetic",
+        )
+    ]

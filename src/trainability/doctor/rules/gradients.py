@@ -1,18 +1,22 @@
 """Gradients and updates of the layers, at the last sampled step or in the probe."""
 
+import itertools
 import math
 import statistics
+from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rate_choice import outdone, settings_of
 from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.finite import kept_finite
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
     WORST_RATIO,
     first_layers,
+    larger_steps,
     orthogonal_recurrence,
     smaller_steps,
     toward_usual,
@@ -44,8 +48,10 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     """One step would replace a weight: the update is larger than the weight itself.
 
     Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. Of a run whose loss has
-        not fallen the first sampled step and what was seen before it count, too. A hint in a run whose loss is below its first
-        since, unless its gradients are all zero now, or of which one step was watched.
+        not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count,
+        too. A hint in a run whose loss is below its first since, unless its gradients are all zero now or a smaller rate did
+        so much better, or of which one step was watched. Of SGD whose gradient becomes NaN, a layer's ratio at the first step
+        times what the norm grew by until then, at two steps at least.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -58,9 +64,11 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     if reading.started_at_zero(evidence) and not math.isfinite(evidence.steps[0].loss):
         return []  # no step was made yet: what is not finite did not come from one
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
-    began = first_layers(evidence) if _nothing_learned(evidence) else ()
+    better = outdone(evidence) if evidence.steps else None
+    overshot = better is not None and better.scale < 1
+    began = first_layers(evidence) if overshot or _nothing_learned(evidence) else ()
     layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
-    large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0]
+    large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0] or _grown(evidence)
     if not large:
         return []
     worst = max(large, key=lambda s: _finite_or_infinite(s.update_ratio))
@@ -69,7 +77,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="exploding_gradient",
-            severity="hint" if _stood(evidence) and not _stopped(evidence) else "error",
+            severity="hint" if _stood(evidence) and not _stopped(evidence) and not overshot else "error",
             seen=f"one step moves {reading.called(worst)} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
@@ -80,6 +88,29 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
+
+
+def _grown(evidence: Evidence) -> list[LayerStats]:
+    """Layers that SGD moved by more than their size on the way to NaN: its step grew as the gradient did.
+
+    By the first step's ratio and the norms since; at two finite steps at least, so that one spike, as of sqrt at 0, is none.
+    """
+    seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
+    norms = [s.gradient_norm for s in seen if s.gradient_norm is not None]
+    finite = list(itertools.takewhile(math.isfinite, norms))
+    settings = settings_of(evidence)
+    if (
+        settings is None
+        or settings.name != "SGD"
+        or settings.clip is not None
+        or len(finite) in (0, len(norms))
+        or not finite[0]
+    ):
+        return []
+    late = sorted(finite[-5:])
+    factor = late[-2] / finite[0] if len(late) > 1 else 0.0
+    first = [s for s in first_layers(evidence) if _is_matrix(s) and s.update_ratio]
+    return [replace(s, update_ratio=ratio) for s in first if (ratio := factor * (s.update_ratio or 0.0)) > 1.0]
 
 
 def _nothing_learned(evidence: Evidence) -> bool:
@@ -125,7 +156,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
-        loss is below chance, where small gradients are success.
+        loss is below chance, where small gradients are success, and where a normalisation leaves nothing.
     Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
@@ -141,7 +172,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     early = first < 1e-3 * last and first < 1e-4
     # Optimizers that divide by the gradient's own size do not mind its scale.
     adaptive = reading.is_adaptive(evidence)
-    if not (together or early):
+    if not (together or early) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant
         return []
     return [
         Finding(
@@ -196,20 +227,23 @@ def underflow(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"), explains=("prediction_collapse",))
+@rule(severities=("warning", "hint"), explains=("prediction_collapse", "constant_as_good", "plateau"))
 def update_ratio(evidence: Evidence) -> list[Finding]:
-    """The typical update is far from 1e-3 of the weight.
+    """The typical update is far from 1e-3 of the weight, or another rate did better.
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
         where it is below 1e-5, was so at the first step, clipping leaves more than a hundredth, and the loss has fallen by less
-        than 2 % in 100 steps and more.
+        than 2 % in 100 steps and more; or where a rehearsal at another rate, in no more steps than the run took, came to less
+        than half of the run's loss. A hint before a run whose verdict rests on such a rate.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
-        purpose; hence a hint, too.
+        purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
     Fix: the learning rate that is named: one that was tried, or one that the critical step asks for; by one ratio alone it is
         raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
+    if (found := _outdone_by_another_rate(evidence)) is not None:
+        return [found]
     ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
@@ -230,6 +264,30 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
+
+
+def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
+    """A rate that was tried and left the loop's own far behind; None where none did, or clipping makes the steps small."""
+    better = outdone(evidence) if not reading.clipped_to_nothing(evidence) else None
+    if better is None:
+        return None
+    small = better.scale > 1
+    own = reading.recent_loss(evidence) if evidence.steps else better.own
+    after = f"{reading.num_steps(evidence)} steps" if evidence.steps else f"{better.steps} rehearsed steps"
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.small" if small else "update_ratio.large",
+        severity="warning" if evidence.steps else "hint",
+        seen=f"after {after} the loss is {own:.3g}; at {better.scale:.2g} times the learning rate, {better.steps} rehearsed "
+        f"steps brought it to {better.last:.3g}",
+        measurements=(
+            Measurement(name="loss at the loop's own rate", value=own or math.inf, threshold=better.last),
+            Measurement(name="better rate over the loop's own", value=better.scale, threshold=1.0),
+        ),
+        cause=f"the learning rate is too {'small' if small else 'large'}",
+        remedy=larger_steps(evidence) if small else smaller_steps(evidence),
+        source="own; rehearsed at both rates",
+    )
 
 
 def _never_moved(evidence: Evidence) -> bool:

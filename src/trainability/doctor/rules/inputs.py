@@ -217,18 +217,21 @@ def _categories_as_numbers(evidence: Evidence) -> list[Finding]:
         "input_scale",
         "dead_units",
         "saturation",
+        "constant_as_good",
     ),
 )
 def constant_input(evidence: Evidence) -> list[Finding]:
     """A layer gets one and the same number everywhere as its input.
 
-    Fires: in every call of a layer with weights its input, which no parameter had a part in making, is a single value over all
-        examples and features. An error where the value leaves the layer's weight without gradient, as zeros do. Code `zeros`: a
-        recurrent layer that is given a state gets nothing but zeros beside it; a hint where the loss has come down to half of
-        chance.
+    Fires: in every call of a layer with weights its input, which no trainable parameter had a part in making, is a single value
+        over all examples and features; or one word alone is looked up in a table, beside padding at one end; or, of a loop that
+        is watched, the model's first input is a single value at its first step. An error where the value leaves the layer's
+        weight without gradient, as zeros do. Code `zeros`: a recurrent layer that is given a state gets nothing but zeros
+        beside it; a hint where the loss has come down to half of chance.
     Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
         from its positions alone.
-    What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch.
+    What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch. Tables of
+        eight rows and fewer (kinds of segments) are left out.
     Fix: look at what the loop hands to the layer that is named; for a decoder, the target shifted by one.
     Source: own; Vaswani et al., Attention Is All You Need, 2017, section 3.1, for the shifted target.
     """
@@ -243,14 +246,12 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             severity="error" if dead else "warning",
             seen=f"the input of {name or 'the model'} is one value everywhere"
             + (", and its weight has no gradient" if dead else ""),
-            measurements=(
-                Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
-            ),
-            cause="a placeholder, such as zeros_like, is handed over in place of the data",
+            measurements=(Measurement(name="layers with a constant input", value=float(len(layers)), threshold=0.0),),
+            cause="a placeholder, such as zeros_like, is handed over in place of the data, or no word is in the vocabulary",
             remedy=f"hand {name or 'the model'} the data of the batch in place of that constant; a decoder gets the target "
-            "shifted by one, torch.cat([start, target[:, :-1]], dim=1)",
+            "shifted by one, torch.cat([start, target[:, :-1]], dim=1); of words, look at their numbers and at the table",
             source="own",
-            layers=facts.constant_inputs,
+            layers=layers,
         )
     ]
 

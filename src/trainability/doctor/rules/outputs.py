@@ -4,14 +4,19 @@ import math
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.rule import rule
 
 COLLAPSED = 0.1
 
 
-@rule(severities=("warning",), explains=("plateau", "cannot_overfit", "update_ratio", "prediction_collapse"))
+@rule(
+    severities=("warning",),
+    explains=("plateau", "cannot_overfit", "update_ratio", "prediction_collapse", "constant_as_good", "untrained_parameter"),
+)
 def batch_leakage(evidence: Evidence) -> list[Finding]:
     """An example's output changes with its neighbours in the batch, in eval mode.
 
@@ -135,18 +140,26 @@ def cannot_overfit(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"), predicts=True)
+@rule(
+    severities=("warning", "hint"),
+    explains=("activation_scale", "plateau", "prediction_collapse", "constant_as_good", "cannot_overfit", "update_ratio"),
+    predicts=True,
+)
 def constant_output(evidence: Evidence) -> list[Finding]:
     """Every example gets the same logits: the output does not depend on the input.
 
     Fires: the standard deviation of a logit over the batch is below 1e-3 of the logits' rms. A hint under an optimizer that
-        divides by the gradient's own size, as Adam does.
+        divides by the gradient's own size, as Adam does. Code `norm`: at the first step a normalisation's output is below 1e-3
+        of its scale, so what it is given does not differ within what it normalises over.
     Why: healthy deep ReLU nets show 0.1 and more. Below 1e-3 the gradient is nearly the same for every example, and all that
-        SGD can learn is how frequent each label is.
+        SGD can learn is how frequent each label is. A single number less its own mean is zero, and so is a constant.
     What fools it: a batch of nearly equal inputs, and a last bias that is large on purpose.
-    Fix: start biases at zero and weights with std sqrt(2 / fan_in); check that the input is not constant.
+    Fix: start biases at zero and weights with std sqrt(2 / fan_in); check that the input is not constant; a norm over several
+        numbers (fewer groups, another place, LayerNorm).
     Source: Wardat et al., DeepDiagnosis, ICSE 2022; own threshold.
     """
+    if emptied := reading.emptied_norms(evidence):
+        return [_emptied(emptied)]
     probe = evidence.probe
     if probe is None or probe.logit_spread is None or not probe.logit_rms or probe.batch_size < 2:
         return []
@@ -164,6 +177,21 @@ def constant_output(evidence: Evidence) -> list[Finding]:
             source="DeepDiagnosis, ICSE 2022; own threshold",
         )
     ]
+
+
+def _emptied(norms: list[LayerStats]) -> Finding:
+    share = (norms[0].activation_rms or 0.0) / (norms[0].weight_rms or 1.0)
+    return Finding(
+        rule="constant_output",
+        code="constant_output.norm",
+        severity="warning",
+        seen=f"the output of {reading.called(norms[0])} is {share:.1g} of its scale: it is given equal numbers, or one",
+        measurements=(Measurement(name="output over scale", value=share, threshold=reading.EMPTIED),),
+        cause="a normalisation takes the mean of a single number, or of equal ones, and nothing is left",
+        remedy=f"let {as_code(norms[0].name)} normalise over several numbers: fewer groups, LayerNorm, or before the pooling",
+        source="own; Wu and He, Group Normalization, ECCV 2018, eq. (1)-(2)",
+        layers=reading.names(norms),
+    )
 
 
 @rule(severities=("warning",))

@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
@@ -53,7 +54,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    settings = settings_of(evidence)
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
     return [
@@ -113,21 +114,19 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """Parameters are frozen, in no optimizer, or do not move.
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
-        three sampled steps. An error where no layer moves though gradients arrive; a hint where requires_grad is False or a
-        part in no optimizer runs under no_grad, which is usually meant, where no gradient reaches a layer that may be spare,
-        and where a run that has learned comes to rest.
+        three sampled steps. An error where no layer moves; a hint where requires_grad is False or a part in no optimizer runs
+        under no_grad, which is usually meant, where no gradient reaches a layer that may be spare, and where a run that has
+        learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
-        three are a pattern.
-        A step of SGD below the resolution of float32 is left to the rules that look at the gradient.
+        three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; torchtest; own number of samples.
     """
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    unmanaged = settings.unmanaged if settings is not None else ()
-    frozen = settings.frozen if settings is not None else ()
+    settings = settings_of(evidence)
+    unmanaged, frozen = (settings.unmanaged, settings.frozen) if settings is not None else ((), ())
     found = []
     graph = reading.facts(evidence).graph or LossGraph()
     if unmanaged:
@@ -145,10 +144,13 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     elif still := _unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
         word, cause, remedy = _why_unmoved(evidence, still[0])
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
-        severe = word in ("lr_zero", "gradient_lost") and not moving
+        severe = word in ("lr_zero", "gradient_lost", "no_gradient") and not moving
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
-        spare = word == "no_gradient" and not (still[0].kind == "embedding" and still[0].activation_rms is not None)
+        looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
+        if cut_off := word == "no_gradient" and not moving and not evidence.samples[-1].blind:
+            remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
+        spare = word == "no_gradient" and not looked_up and not cut_off
         # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
         spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
         arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
@@ -201,8 +203,7 @@ def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
     """Layers whose weight is the same at each of the last three sampled steps."""
     if len(evidence.samples) < 3:
         return []
-    moved = [{s.name: s.update_ratio for s in sample.layers} for sample in evidence.samples[-3:]]
-    last = evidence.samples[-1].layers
+    last, moved = evidence.samples[-1].layers, [{s.name: s.update_ratio for s in each.layers} for each in evidence.samples[-3:]]
     still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
     return [s for s in still if not _is_below_resolution(evidence, s)]
 
@@ -243,9 +244,7 @@ def _with_input(layer: LayerStats) -> str:
 
 def _after(evidence: Evidence, layer: LayerStats) -> str:
     """What lets a gradient through again: a first step that was far too large has killed or saturated the units behind."""
-    if replaced_at_first(evidence):
-        return smaller_steps(evidence)
-    return f"look at what follows {layer.name}"
+    return smaller_steps(evidence) if replaced_at_first(evidence) else f"look at what follows {layer.name}"
 
 
 @rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter"))

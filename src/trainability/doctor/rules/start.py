@@ -8,6 +8,7 @@ from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
+LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show in it; mean square of an input that is to blame
 BUDGET_SOURCE = "own, 175 short runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"
 
@@ -66,7 +67,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
 def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, depth: int, ends: bool) -> Severity:
     """How far the band speaks for this net: it was found under SGD, with zero biases and eight and more layers."""
     if depth < PILOT_DEPTH:
-        return "hint"
+        return "error" if total > BUDGET_HIGH and _borne_out(evidence, probe) else "hint"
     if total > BUDGET_HIGH:
         return "error"
     if ends or reading.is_adaptive(evidence):
@@ -74,6 +75,13 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
     if probe.biased:
         return "warning" if total < BIASED_BUDGET_LOW else "hint"
     return "error"
+
+
+def _borne_out(evidence: Evidence, probe: ProbeResult) -> bool:
+    """Whether the loss starts as high as the gains say, and these are not the input's: what then explodes is their symptom."""
+    chance = reading.chance_loss(evidence)
+    loss = probe.cross_entropy
+    return chance is not None and loss is not None and loss > LOUD_LOSS * chance and probe.input_mean_square < LOUD_INPUT
 
 
 @rule(
@@ -139,7 +147,8 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
     """The layers' gains multiply to too much, so logits are huge and steps overshoot.
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is above 2.7, before anything was
-        learned. A hint in nets of fewer than 8 weight layers.
+        learned. A hint in nets of fewer than 8 weight layers, unless the loss starts at 20 ln C and more and the mean square of
+        the input is below 10.
     Why: the logits' mean square is 2 * 10^budget, so at 2.7 their rms is 32 and the loss starts at many times ln C. Of 12 runs
         above 2.7 none trained, while between -5 and 2.7 it was 52 of 80.
     What fools it: weights that are not random; and clipping, which moves the edge, since it is one of steps that overshoot: a
