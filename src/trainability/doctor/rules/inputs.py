@@ -246,12 +246,14 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             severity="error" if dead else "warning",
             seen=f"the input of {name or 'the model'} is one value everywhere"
             + (", and its weight has no gradient" if dead else ""),
-            measurements=(Measurement(name="layers with a constant input", value=float(len(layers)), threshold=0.0),),
+            measurements=(
+                Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
+            ),
             cause="a placeholder, such as zeros_like, is handed over in place of the data, or no word is in the vocabulary",
             remedy=f"hand {name or 'the model'} the data of the batch in place of that constant; a decoder gets the target "
             "shifted by one, torch.cat([start, target[:, :-1]], dim=1); of words, look at their numbers and at the table",
             source="own",
-            layers=layers,
+            layers=facts.constant_inputs,
         )
     ]
 
