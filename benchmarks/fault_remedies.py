@@ -174,7 +174,7 @@ _WORDS: tuple[tuple[str, Callable[..., Program]], ...] = (
     (rf"momentum={_NUMBER}", lambda program, value: _with_option(program, "momentum", float(value))),
     (rf"lr={_NUMBER}\)? in place of (?!.*look again)", lambda program, value: _with_option(program, "lr", float(value))),
     # Looked again, each time as far as it says.
-    (rf"look again; {_NUMBER} times in all", _rate_times),
+    (rf"look again; it may take {_NUMBER} times", _rate_times),
     (rf"multiply the learning rate by {_NUMBER}", _rate_times),
     (rf"divide the learning rate by {_NUMBER}", lambda program, value: _rate_times(program, str(1 / float(value)))),
     (rf"max_norm={_NUMBER}", lambda program, value: dataclasses.replace(program, clip=float(value))),

@@ -128,9 +128,11 @@ def test_ctrl_c_ends_in_one_line_and_130(
 
     name, *flags = command
     handle = torch.nn.modules.module.register_module_forward_pre_hook(press)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
     try:
         assert answer(name, f"{program}:setup", *flags) == 130
     finally:
+        signal.signal(signal.SIGINT, handler)
         handle.remove()
     shown = capsys.readouterr()
     assert shown.out == ""

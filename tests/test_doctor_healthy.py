@@ -123,15 +123,15 @@ def adamw(net):
 
 # name: model, optimizer, clip, steps
 PROGRAMS = {
-    "vgg-a he": (lambda: vgg("4M4M66M66M", "he"), sgd(0.01), None, 80),
-    "vgg-b he clipped": (lambda: vgg("44M44M66M66M", "he"), sgd(0.01), 1.0, 80),
+    "vgg-a he": (lambda: vgg("4M4M66M66M", "he"), sgd(0.01), None, 130),
+    "vgg-b he clipped": (lambda: vgg("44M44M66M66M", "he"), sgd(0.01), 1.0, 130),
     "vgg-b xavier": (lambda: vgg("88M88M88M", "xavier"), sgd(0.03), None, 120),
-    "vgg-d he": (lambda: vgg("44M44M666M666M", "he"), sgd(0.01), 1.0, 100),
+    "vgg-d he": (lambda: vgg("44M44M666M666M", "he"), sgd(0.01), 1.0, 130),
     "vgg-e he adam": (lambda: vgg("44M44M6666M6666M", "he"), adamw, None, 100),
     "default init, adam": (default_initialised, adamw, None, 80),
     "batch norm": (normalised, sgd(0.05), None, 60),
     "residual": (Residual, sgd(0.02), None, 80),
-    "mlp": (lambda: mlp(nn.ReLU, 4), sgd(0.01), None, 60),
+    "mlp": (lambda: mlp(nn.ReLU, 4), sgd(0.01), None, 120),
     "tanh mlp": (lambda: mlp(nn.Tanh, 4), sgd(0.01), None, 60),
     "transformer": (Transformer, adamw, None, 60),
 }

@@ -78,7 +78,9 @@ def test_a_batch_may_be_a_dict():
 
 def test_a_remedy_is_followed_to_the_letter():
     fault = FAULTS["adam rate 0.3"]
-    lower = followed(fault.program, finding("exploding_gradient", "lower the learning rate: Adam(..., lr=0.003)"), fault)
+    lower = followed(
+        fault.program, finding("exploding_gradient", "lower the learning rate: Adam(..., lr=0.003) in place of 0.3"), fault
+    )
     assert lower is not None
     assert lower.options == {"lr": 0.003}
     other = followed(fault.program, finding("softmax_twice", "remove the softmax"), fault)

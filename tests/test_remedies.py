@@ -156,7 +156,7 @@ def test_each_optimizer_of_a_gan_gets_a_rate_by_its_own_first_update() -> None:
 def test_a_clip_that_leaves_nothing_is_raised_to_the_usual_norm() -> None:
     model = _net()
     diagnosis = _watched(model, OPTIMIZERS["SGD"](model.parameters(), 0.05), clip=1e-5)
-    finding = _found(diagnosis, "update_ratio")
+    finding = _found(diagnosis, "plateau")
     assert "lr=" not in finding.remedy
     assert (limit := _number(finding.remedy, "max_norm")) == _number(_found(diagnosis, "clipping").remedy, "max_norm")
     model = _net()

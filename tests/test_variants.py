@@ -22,14 +22,14 @@ NAMED: dict[str, tuple[str | None, str | None]] = {
     "healthy": (None, None),
     "no norm": (None, None),
     "uint8 inputs": ("input_scale", "input_scale"),
-    "shuffled labels": (None, "shuffled_labels"),  # a loop shows its labels' classes, and not whether they belong
+    "shuffled labels": (None, "shuffled_labels.unrelated"),  # a loop shows its labels' classes, and not whether they belong
     "NaN data": ("not_finite", "not_finite_data"),
     "one class": (None, "class_order.one_class"),  # it does learn that class
     "labels from 1": (None, "label_range"),  # PyTorch's own error ends the loop at its first step
     "sorted data": ("class_order", "class_order"),
     "softmax": ("softmax_twice", "softmax_twice"),
     "ReLU on logits": ("clamped_logits.relu", "clamped_logits.relu"),
-    "deep sigmoid": ("vanishing_gradient.first_layers", "constant_output"),
+    "deep sigmoid": ("vanishing_gradient.first_layers", "vanishing_gradient.first_layers"),
     "zero init": ("dead_units.start", "identical_units"),
     "frozen": ("untrained_parameter.frozen", "untrained_parameter.frozen"),
     "head-only optimizer": ("untrained_parameter.unmanaged", "untrained_parameter.unmanaged"),
@@ -39,7 +39,7 @@ NAMED: dict[str, tuple[str | None, str | None]] = {
     "negated loss": ("wrong_sign", "wrong_sign"),
     "eval mode": ("wrong_mode.training", "evaluation_mode"),
     "no zero_grad": ("missing_zero_grad", "stale_gradients"),
-    "clip 1e-4": ("clipping", "update_ratio.small"),
+    "clip 1e-4": ("clipping", "clipping.to_nothing"),
     "zero_grad before step": ("untrained_parameter.gradient_lost", "zero_gradient"),
 }
 # Sound or merely odd: nothing is to be changed, whoever asks.

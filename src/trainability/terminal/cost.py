@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from trainability.formats import duration, number
-from trainability.training.cost import StepCost, Work
+
+if TYPE_CHECKING:
+    from trainability.training.cost import StepCost, Work
 
 
 def print_costs(

@@ -259,7 +259,8 @@ class LayerSampler:
             self.first_input = torch.stack(torch.std_mean(first.detach().float()))
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
-        if isinstance(output, Tensor) and output.requires_grad and output.dim() == 2 and 2 <= output.shape[1] <= _MOST_CLASSES:
+        is_logits = isinstance(output, Tensor) and output.requires_grad and output.is_floating_point() and output.dim() == 2
+        if is_logits and 2 <= output.shape[1] <= _MOST_CLASSES:
             output.register_hook(lambda gradient: self._guard(lambda: self._look_at_targets(gradient)))
         if self._activations is None and outputs:
             found = activations_in_graph(outputs, self.watch.nodes)

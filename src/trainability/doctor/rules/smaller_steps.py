@@ -78,7 +78,7 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
     wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
     if wanted / ratio > MOST_AT_ONCE:
-        return _rate(evidence, MOST_AT_ONCE) + f", and look again; it may take {wanted / ratio:,.0f} times today's in all"
+        return _rate(evidence, MOST_AT_ONCE) + f", and look again; it may take {wanted / ratio:.0f} times today's in all"
     return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size"
 
 
