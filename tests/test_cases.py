@@ -23,7 +23,7 @@ BEFORE = {
     "input_scale": "input_scale",
     "next_sign": "sees_future",
     "no_places": "unreached_parameter.dropped",
-    "batch_for_time": "batch_leakage",
+    "batch_for_time": "batch_leakage.sequences",
     "sorted_classes": "class_order",
     "plain_dict": "unregistered_layers",
     "decoder_of_zeros": "constant_input",
