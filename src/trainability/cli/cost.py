@@ -47,17 +47,7 @@ def cost(
         seconds: of the measurement.
         json: print JSON.
     """
-    for number in processes:
-        in_range("processes", number, at_least=1, below=2**31)
-    if not processes:
-        raise ValueError("processes is empty; accepted: numbers of GPUs, as in --processes 8 64")
-    in_range("per-host", per_host, at_least=1)
-    for name, value in (("within-host", within_host), ("between-hosts", between_hosts), ("seconds", seconds)):
-        in_range(name, value, above=0)
-    if images_per_second is not None:
-        in_range("images-per-second", images_per_second, above=0)
-    if num_train is not None:
-        in_range("num-train", num_train, at_least=1)
+    _check(processes, images_per_second, num_train, per_host, within_host, between_hosts, seconds)
 
     from trainability.training import cost as costs
 
@@ -87,3 +77,25 @@ def cost(
     net = f"VGG-{config.model.config} at {config.data.crop} pixels, {config.run.parallel}"
     print_costs(plain_console(), net, work, source, rate, steps)
     return 0
+
+
+def _check(
+    processes: tuple[int, ...],
+    images_per_second: float | None,
+    num_train: int | None,
+    per_host: int,
+    within_host: float,
+    between_hosts: float,
+    seconds: float,
+) -> None:
+    for number in processes:
+        in_range("processes", number, at_least=1, below=2**31)
+    if not processes:
+        raise ValueError("processes is empty; accepted: numbers of GPUs, as in --processes 8 64")
+    in_range("per-host", per_host, at_least=1)
+    for name, value in (("within-host", within_host), ("between-hosts", between_hosts), ("seconds", seconds)):
+        in_range(name, value, above=0)
+    if images_per_second is not None:
+        in_range("images-per-second", images_per_second, above=0)
+    if num_train is not None:
+        in_range("num-train", num_train, at_least=1)

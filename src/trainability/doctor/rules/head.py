@@ -8,7 +8,7 @@ from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
-_NOTHING_LEARNED = (
+NOTHING_LEARNED = (
     "plateau",
     "constant_output",
     "loss_at_start",
@@ -25,7 +25,7 @@ def _where(graph: LossGraph | None, made: str | None) -> str:
     return graph.made_at if graph is not None and graph.made_at else f"the {made} behind the last layer"
 
 
-@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
+@rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
 def target_broadcast(evidence: Evidence) -> list[Finding]:
     """The loss sets every output against every target, because their shapes are broadcast.
 
@@ -56,7 +56,7 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "oscillation"))
+@rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
 def misread_logits(evidence: Evidence) -> list[Finding]:
     """The loss reads the logits in another layout than the model writes them.
 
@@ -106,7 +106,7 @@ def _over_batch(facts: Facts) -> Finding:
     )
 
 
-@rule(severities=("error",), verdict="broken loss", explains=(*_NOTHING_LEARNED, "unreachable_target", "exploding_gradient"))
+@rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "unreachable_target", "exploding_gradient"))
 def swapped_arguments(evidence: Evidence) -> list[Finding]:
     """Binary cross-entropy gets the targets as outputs and the outputs as targets.
 
@@ -132,7 +132,7 @@ def swapped_arguments(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error",), verdict="capped", explains=(*_NOTHING_LEARNED, "loss_divided", "saturation", "capped_loss"))
+@rule(severities=("error",), verdict="capped", explains=(*NOTHING_LEARNED, "loss_divided", "saturation", "capped_loss"))
 def softmax_twice(evidence: Evidence) -> list[Finding]:
     """The model ends in softmax or sigmoid, and the loss applies softmax or sigmoid again.
 
@@ -182,7 +182,7 @@ def _takes_probabilities(probe: ProbeResult) -> bool:
     return abs(probe.loss - entropy) <= 1e-3 * (1 + abs(probe.loss))
 
 
-@rule(severities=("error", "warning"), verdict="capped", explains=(*_NOTHING_LEARNED, "capped_loss"))
+@rule(severities=("error", "warning"), verdict="capped", explains=(*NOTHING_LEARNED, "capped_loss"))
 def clamped_logits(evidence: Evidence) -> list[Finding]:
     """The logits come out of a ReLU or tanh, and cannot take the values that they need.
 
@@ -220,7 +220,7 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning"),
     verdict="capped",
-    explains=(*_NOTHING_LEARNED, "capped_loss", "loss_below_floor", "exploding_gradient", "loss_cliff", "oscillation"),
+    explains=(*NOTHING_LEARNED, "capped_loss", "loss_below_floor", "exploding_gradient", "loss_cliff", "oscillation"),
 )
 def unreachable_target(evidence: Evidence) -> list[Finding]:
     """Targets lie where the model's last function cannot go.
@@ -291,7 +291,7 @@ def _no_probabilities(facts: Facts, share: float) -> Finding:
     )
 
 
-@rule(severities=("warning", "hint"), explains=_NOTHING_LEARNED)
+@rule(severities=("warning", "hint"), explains=NOTHING_LEARNED)
 def linear_stack(evidence: Evidence) -> list[Finding]:
     """Linear layers follow each other with nothing between, so that together they are one.
 

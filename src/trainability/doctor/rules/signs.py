@@ -6,25 +6,16 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts, Pulls
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
+from trainability.doctor.rules.head import NOTHING_LEARNED
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
-_NOTHING_LEARNED = (
-    "plateau",
-    "constant_output",
-    "loss_at_start",
-    "cannot_overfit",
-    "slow_start",
-    "vanishing_gradient",
-    "update_ratio",
-    "prediction_collapse",
-)
 
 
 @rule(
     severities=("error", "warning"),
     verdict="broken loss",
-    explains=(*_NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient", "loss_below_floor", "constant_as_good"),
+    explains=(*NOTHING_LEARNED, "not_finite", "loss_cliff", "exploding_gradient", "loss_below_floor", "constant_as_good"),
 )
 def wrong_sign(evidence: Evidence) -> list[Finding]:
     """The loss has no floor: it falls as the answers get worse, or without end.
