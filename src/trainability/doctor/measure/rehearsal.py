@@ -235,19 +235,33 @@ def _run(
         batch = ahead.pop(0) if ahead else next(rest, None)
     else:
         ended_by = "data"
-    managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
     return {
         "steps": tuple(steps),
         "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),
         "critical": () if loop.opposed else tuple(critical),
-        "opposed": loop.opposed,
-        "distances": _distances(loop, start) if loop.opposed else (),
         "task": task,
         "ended_by": ended_by,
+        **_of_parameters(loop, start, with_rate),
+        **_of_loop(loop),
+    }
+
+
+def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[int]) -> dict[str, Any]:
+    """What the steps did to the parameters."""
+    managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
+    return {
+        "distances": _distances(loop, start) if loop.opposed else (),
         "unmoved": tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name])),
         "without_gradient": tuple(n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached),
         "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),
+    }
+
+
+def _of_loop(loop: Loop) -> dict[str, Any]:
+    """What the loop's own body was seen to do."""
+    return {
+        "opposed": loop.opposed,
         "stale_fraction": loop.stale_steps / loop.judged_steps if loop.judged_steps else None,
         "stale_gradient": loop.stale if loop.judged_steps else None,
         "training": loop.training,
