@@ -32,10 +32,10 @@ class LossGraph:
 
     Attributes:
         takes: what the loss applies to the model's outputs first: "log_softmax", "sigmoid" (inside
-            `binary_cross_entropy_with_logits`), "nll", "distance" (a mean squared or absolute difference); None if it is
+            `binary_cross_entropy_with_logits`), "nll", "distance" (of the difference of output and target); None if it is
             none of these.
-        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax";
-            None if it is none of these.
+        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax",
+            and, where takes is "distance", "softplus" or "exp"; None if it is none of these.
         made_at: where that function is called, as code: "model[5], a torch.nn.Softmax", "sigmoid() in Net.forward"; None if
             not seen.
         num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.

@@ -32,6 +32,7 @@ Forward = Callable[[Any, Any], Tensor]
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
 _MOST_ASKED = 12  # parameters whose reason is found out, a forward pass each
 _SAME = 1e-4
+_NEARLY_ALL = 0.95
 
 
 def look(
@@ -68,7 +69,14 @@ def look(
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "the graph of the loss": lambda: {
-                "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers)
+                "graph": loss_graph(
+                    loss,
+                    plain,
+                    optimizer,
+                    original=plain_module(model),
+                    makers=seen.makers,
+                    compared=seen.against[0] if seen.against is not None else None,
+                )
             },
             "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
@@ -290,23 +298,39 @@ def _tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
                     return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
-            if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
-                blind = _asks_for_itself(seen, loss, given) and sees_later(seen.callable_model(), seen.inputs, position) == 0.0
-                return {"unshifted": blind}
+        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
+            found = _asked_of_places(seen, loss, given, position)
+            if found:
+                return found
     return {}
 
 
-def _asks_for_itself(seen: ForwardPass, loss: Tensor, given: Tensor) -> bool:
-    """Whether the loss asks each place for the token that is there: of cross-entropy, the gradient is negative there alone."""
+def _asked_of_places(seen: ForwardPass, loss: Tensor, given: Tensor, position: int) -> dict[str, Any]:
+    """Wherever the labels come from: whether each place is asked for the token that is there, or for the one behind it."""
+    known = _asked_tokens(seen, loss, given)
+    if known is None:
+        return {}
+    asked, is_asked = known
+    itself, following = asked == given, asked[:, :-1] == given[:, 1:]
+    if float(itself[is_asked].float().mean()) > _NEARLY_ALL:
+        blind = sees_later(seen.callable_model(), seen.inputs, position) == 0.0
+        return {"unshifted": True} if blind else {}
+    inner = is_asked[:, :-1]
+    if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
+        return {"future": sees_later(seen.callable_model(), seen.inputs, position)}
+    return {}
+
+
+def _asked_tokens(seen: ForwardPass, loss: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The token that cross-entropy asks for at each place, and where it asks: its gradient is lowest at the label."""
     shape = tuple(given.shape)
     for logits in seen.returned:
         if not logits.requires_grad or logits.dim() != 3 or tuple(logits.shape[:2]) != shape:
             continue
         (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True, retain_graph=True)
         if gradient is not None and gradient.any():
-            asked = gradient.ne(0).any(dim=-1)
-            return bool((gradient.argmin(dim=-1) == given)[asked].float().mean() > 0.95)
-    return False
+            return gradient.argmin(dim=-1), gradient.ne(0).any(dim=-1)
+    return None
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

@@ -10,6 +10,7 @@ from trainability.doctor.rules.head import NOTHING_LEARNED
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
+FAR_BELOW = 30.0  # a loss under zero, over the size of the first
 
 
 @rule(
@@ -24,7 +25,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
         whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
         answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
-        loss is below zero and a hundred times as large as at first, and falls ever faster. Code `together`: the losses of
+        loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and in 300 steps
+        and more never slower. Code `together`: the losses of
         two models that play against each other want the same of what the one says to what the other makes. A warning with code
         `pairs`: the
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
@@ -121,13 +123,14 @@ def _endless(evidence: Evidence) -> list[Finding]:
         if len(losses) < 8 or not all(map(math.isfinite, losses)):
             continue
         first, before, last = losses[0], losses[len(losses) // 2], losses[-1]
-        if last < -100 * (abs(first) + 1) and last < 3 * before < 0:
+        below = -last / (abs(first) + 1)
+        if (below > 100 and last < 3 * before < 0) or (below > FAR_BELOW and len(losses) >= 15 and last < 1.7 * before < 0):
             return [
                 Finding(
                     rule="wrong_sign",
                     code="wrong_sign.endless",
                     severity="error",
-                    seen=f"the loss falls from {first:.3g} to {last:.3g}, faster and faster: nothing limits it from below",
+                    seen=f"the loss falls from {first:.3g} to {last:.3g}, and does not slow down: nothing limits it from below",
                     measurements=(
                         Measurement(name="loss at the end", value=last, threshold=-100 * (abs(first) + 1)),
                         Measurement(name="loss half-way", value=before),
