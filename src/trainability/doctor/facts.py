@@ -134,7 +134,7 @@ class Facts:
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
             numbers), "state" (something that is kept from call to call).
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
-            unless the targets are an input shifted by one.
+            unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
@@ -153,6 +153,11 @@ class Facts:
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
+        lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
+            the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
+        drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
+            with the value; None where the value's log-probability is computed.
+        flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -209,6 +214,9 @@ class Facts:
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
+    lowered: tuple[str, float] | None = None
+    drawn: str | None = None
+    flat_derivative: bool = False
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     looks_up: bool = False

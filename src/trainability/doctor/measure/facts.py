@@ -15,14 +15,18 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
+from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
-from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, sees_later
+from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
 from trainability.doctor.measure.preferred import one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
@@ -32,7 +36,6 @@ Forward = Callable[[Any, Any], Tensor]
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
 _MOST_ASKED = 12  # parameters whose reason is found out, a forward pass each
 _SAME = 1e-4
-_NEARLY_ALL = 0.95
 
 
 def look(
@@ -63,10 +66,11 @@ def look(
         for module in plain.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.training = False
-        seen = ForwardPass(plain, batch)
-        with torch.enable_grad(), seen:
+        seen, chances, derivatives = ForwardPass(plain, batch), Chances(), Derivatives()
+        with torch.enable_grad(), seen, chances, derivatives:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
+        facts = replace(facts, flat_derivative=derivatives.flat)
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "the graph of the loss": lambda: {
                 "graph": loss_graph(
@@ -85,13 +89,14 @@ def look(
             "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: _tokens(seen, loss),
+            "tokens that see later ones": lambda: asked_of_tokens(seen, loss),
             "what the loss prefers": lambda: {
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
+            "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
         }
         managed = _managed(model, optimizer)
@@ -109,6 +114,20 @@ def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls |
         with contextlib.suppress(Exception):  # a state of the batch's own size
             return pulls(model, wide, forward)
     return pulls(model, batch, forward)
+
+
+def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chances) -> dict[str, Any]:
+    """What is said of distributions; whether a draw matters is asked with other values in its place, and the same numbers."""
+    drawn = chances.unasked()
+    if drawn is not None:
+        losses = []
+        set_training(model, True)
+        for shift in (0.0, 0.0, 1.0):
+            with torch.enable_grad(), randomness_restored(), Chances(shift=shift):
+                torch.manual_seed(0)
+                losses.append(float(forward(model, batch).sum()))
+        drawn = drawn if losses[0] == losses[1] != losses[2] else None
+    return {"lowered": chances.lowered(), "drawn": drawn}
 
 
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:
@@ -284,53 +303,6 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
                 Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
             )
     return {"stacked": tuple(found), "has_nonlinearity": bent}
-
-
-def _tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
-    """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
-    for position, given in enumerate(seen.inputs):
-        if not isinstance(given, Tensor) or given.dim() < 2:
-            continue
-        for _, target in seen.batch:
-            if target.shape != given.shape or target is given:
-                continue
-            for time in (1, 0):
-                length = given.shape[time]
-                if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
-        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
-            found = _asked_of_places(seen, loss, given, position)
-            if found:
-                return found
-    return {}
-
-
-def _asked_of_places(seen: ForwardPass, loss: Tensor, given: Tensor, position: int) -> dict[str, Any]:
-    """Wherever the labels come from: whether each place is asked for the token that is there, or for the one behind it."""
-    known = _asked_tokens(seen, loss, given)
-    if known is None:
-        return {}
-    asked, is_asked = known
-    itself, following = asked == given, asked[:, :-1] == given[:, 1:]
-    if float(itself[is_asked].float().mean()) > _NEARLY_ALL:
-        blind = sees_later(seen.callable_model(), seen.inputs, position) == 0.0
-        return {"unshifted": True} if blind else {}
-    inner = is_asked[:, :-1]
-    if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
-        return {"future": sees_later(seen.callable_model(), seen.inputs, position)}
-    return {}
-
-
-def _asked_tokens(seen: ForwardPass, loss: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The token that cross-entropy asks for at each place, and where it asks: its gradient is lowest at the label."""
-    shape = tuple(given.shape)
-    for logits in seen.returned:
-        if not logits.requires_grad or logits.dim() != 3 or tuple(logits.shape[:2]) != shape:
-            continue
-        (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True, retain_graph=True)
-        if gradient is not None and gradient.any():
-            return gradient.argmin(dim=-1), gradient.ne(0).any(dim=-1)
-    return None
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

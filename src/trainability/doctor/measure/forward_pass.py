@@ -22,7 +22,7 @@ _LOOKUPS = frozenset(
 )
 _TABLES = frozenset({"embedding", "embedding_bag", "one_hot"})
 _CASTS = frozenset({"float", "to", "type", "half", "double", "bfloat16", "type_as"})
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
@@ -151,7 +151,7 @@ class ForwardPass(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_")
         if self._words:
             self._follow_words(name, args, kwargs)
-        if self.output is not None and self._pair is None and name in _ELEMENTWISE:
+        if self.output is not None and self._pair is None and name in ELEMENTWISE:
             self._compare(args)
         if self.output is not None and self.distance is None and name in _DISTANCES and len(args) > 1:
             a, b = args[:2]

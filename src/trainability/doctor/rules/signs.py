@@ -27,7 +27,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
         loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and in 300 steps
         and more never slower. Code `together`: the losses of
-        two models that play against each other want the same of what the one says to what the other makes. A warning with code
+        two models that play against each other want the same of what the one says to what the other makes. Code `policy`: the
+        gradient of log-probabilities goes with a variable that weighs them, by a correlation of 0.9, and the variable is named
+        a reward, return, gain or advantage. A warning with code
         `pairs`: the
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
         `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
@@ -53,6 +55,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or _uphill(evidence)
             or _endless(evidence)
             or _with_one_aim(facts)
+            or _less_likely(facts)
             or _against_pairs(facts)
         )
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
@@ -141,6 +144,25 @@ def _endless(evidence: Evidence) -> list[Finding]:
                 )
             ]
     return []
+
+
+def _less_likely(facts: Facts) -> list[Finding]:
+    """A policy gradient that goes down: good outcomes lose probability."""
+    if facts.lowered is None:
+        return []
+    name, correlation = facts.lowered
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.policy",
+            severity="error",
+            seen=f"minimising this loss makes outcomes with a large {name} less likely",
+            measurements=(Measurement(name=f"correlation of {name} with the gradient", value=correlation, threshold=0.9),),
+            cause=f"the minus before the log-probability, or before {name}, is missing",
+            remedy=f"loss = -(log_prob * {name}).mean()",
+            source="Williams, Simple statistical gradient-following algorithms, Machine Learning 1992; read off the gradient",
+        )
+    ]
 
 
 def _with_one_aim(facts: Facts) -> list[Finding]:
