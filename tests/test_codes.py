@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import pytest
-from rule_examples import ADAM, CHANCE, data, graph, layer, ordered, probed, rehearsed, split, steps
+from rule_examples import ADAM, CHANCE, data, fact, graph, layer, ordered, probed, rehearsed, split, steps
 
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evidence
@@ -79,6 +79,9 @@ CODES = {
         graph("distance", "softplus", target_below_zero=0.04),
     ),
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
+    "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
+    "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
+    "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
     "plateau.at_chance": (returning(CHANCE * 0.95), returning(CHANCE * 0.92)),
 }
 

@@ -158,6 +158,8 @@ class Facts:
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
+        recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
+            of the width.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -217,6 +219,7 @@ class Facts:
     lowered: tuple[str, float] | None = None
     drawn: str | None = None
     flat_derivative: bool = False
+    recurrence: tuple[str, float] | None = None
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     looks_up: bool = False

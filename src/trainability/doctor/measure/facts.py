@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
+from trainability.doctor.measure import statistics
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
-from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
@@ -125,7 +126,7 @@ def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chan
         for shift in (0.0, 0.0, 1.0):
             with torch.enable_grad(), randomness_restored(), Chances(shift=shift):
                 torch.manual_seed(0)
-                losses.append(float(forward(model, batch).sum()))
+                losses.append(float(forward(model, batch).detach().sum()))
         drawn = drawn if losses[0] == losses[1] != losses[2] else None
     return {"lowered": chances.lowered(), "drawn": drawn}
 
@@ -241,7 +242,18 @@ def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start:
         and output is not None
         and output.shape[-1] == 1,
         "biases_dead": _biases_dead(model, seen) if at_start else (),
+        "recurrence": _recurrence(model) if at_start else None,
     }
+
+
+def _recurrence(model: nn.Module) -> tuple[str, float] | None:
+    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width."""
+    gains = {
+        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for n, w in own if n.startswith("weight_hh"))
+        for name, module in model.named_modules()
+        if isinstance(module, RECURRENT) and (own := list(module.named_parameters(recurse=False)))
+    }
+    return max(gains.items(), key=lambda item: item[1]) if gains else None
 
 
 def _rows_alike(tensor: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Between parameters and loss: what depends on the parameters, and has no gradient that says so."""
+"""What training cannot reach: derivatives that are zero, draws without a gradient, weights that are drawn anew."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -30,6 +30,44 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
             cause="piecewise linear activations (ReLU, LeakyReLU) have no second derivative",
             remedy="torch.nn.Tanh() or torch.nn.SiLU() in place of every ReLU of the model that is differentiated twice",
             source="Physics-informed neural networks, 2019; own check",
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=(
+        *("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "plateau", "update_ratio", "constant_as_good"),
+        *("slow_start", "clipping", "dead_units", "saturation", "vanishing_gradient", "prediction_collapse"),
+    ),
+)
+def weights_redrawn(evidence: Evidence) -> list[Finding]:
+    """Weights are drawn anew between steps, so that what was learned is thrown away.
+
+    Fires: at three or more of the first rehearsed steps an optimizer finds other weights than its step before left, with a
+        cosine below 0.5 between the two.
+    Why: limits, norms and averages of weights change them a little, and keep their direction; a new draw keeps nothing. Values
+        are compared, so this is certain.
+    What fools it: units that are drawn anew on purpose, all of a layer at each step; nothing else that is known.
+    Fix: take reset_parameters(), the initialisation or the making of the model out of the loop; reset the state of a recurrent
+        net by state = None, not its weights.
+    Source: own; compared in the rehearsal.
+    """
+    names = evidence.rehearsal.redrawn if evidence.rehearsal is not None else ()
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="weights_redrawn",
+            severity="error",
+            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: each step finds other weights than the last "
+            "one left",
+            measurements=(Measurement(name="weights drawn anew", value=float(len(names)), threshold=0.0),),
+            cause="reset_parameters() or an initialisation runs in the loop",
+            remedy="take reset_parameters() or the initialisation out of the loop; state = None resets a recurrent state",
+            source="own; compared in the rehearsal",
+            layers=names,
         )
     ]
 
