@@ -142,7 +142,7 @@ def is_process_lost(error: RuntimeError) -> bool:
 
 
 def _set_tf32(convolutions: bool, products: bool | None = None) -> tuple[bool, bool]:
-    """Decide whether float32 convolutions and matrix products of a GPU are computed in TF32; PyTorch does it in convolutions alone.
+    """Decide whether a GPU computes float32 convolutions and matrix products in TF32; by default PyTorch does the former.
 
     Returns:
         What was set before.
