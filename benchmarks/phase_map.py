@@ -6,8 +6,8 @@
     python benchmarks/phase_map.py --net vgg
 
 The plain net: eleven layers of 32 units with ReLU and a head, no biases, He's weights, SGD with momentum 0.9 at rate 0.01,
-batches of 64, at most 120 steps a run. VGG-B: a sixteenth of its width, images of 32 pixels, dropout 0.5, He's weights, SGD with
-momentum 0.9 and decay 5e-4 at rate 0.01, batches of 32, at most 300 steps a run.
+batches of 64, at most 120 steps a run. VGG-B: a sixteenth of its width, images of 32 pixels, dropout 0.5, He's weights, SGD
+with momentum 0.9 and decay 5e-4 at rate 0.01, batches of 32, at most 300 steps a run.
 """
 
 import argparse
