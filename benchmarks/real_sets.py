@@ -10,10 +10,10 @@ rate 0.003 to 0.1, momentum 0.9 or none; weight decay, clip and dropout differ. 
 `trainability check` and `trainability train` do the same with the same flags.
 
 First every run is checked (`trainability.checking.run.check_config`), and what the check said is written down. Then those
-that are predicted to leave chance within `--most-steps`, or never to, are trained with `fit`, until they have left or for 2.2
-times their prediction (at least 400 steps); those that are never to leave, for `--never-steps`. A run has left chance at the
-first step at which the mean of its last 20 losses is below 0.9 ln 10 (docs/theory.md, section 7). A prediction holds where it
-is within a factor 2 of that step.
+that are predicted to leave chance within `--most-steps` (half of it at a quarter of the width), or never to, are trained with
+`fit`, until they have left or for 2.2 times their prediction (at least 400 steps); those that are never to leave, for
+`--never-steps`. A run has left chance at the first step at which the mean of its last 20 losses is below 0.9 ln 10
+(docs/theory.md, section 7). A prediction holds where it is within a factor 2 of that step.
 
 `data-root` has the folders mnist (the idx files) and cifar10 (train.parquet, test.parquet).
 """
@@ -52,6 +52,7 @@ RUNS = Path(__file__).parent / "results" / "real-sets.jsonl"
 CHANCE = math.log(10)
 SETS = ("mnist", "cifar10")
 NETS = ("A", "B", "D", "E")
+NARROW = 1 / 8
 FACTOR, PATIENCE, FEWEST_STEPS = 2.0, 2.2, 400
 # log10 of the mean square of the pixels less their mean.
 LOG10_SQUARE = {("mnist", "mean"): 3.8, ("cifar10", "mean"): 3.6, ("mnist", "standard"): 0.0, ("cifar10", "standard"): 0.0}
@@ -79,7 +80,7 @@ def draw(number: int) -> Row:
         "seed": number,
         "data": SETS[number % 2],
         "net": NETS[number // 2 % 4],
-        "width": (0.25, 0.125)[number // 8 % 2],
+        "width": (2 * NARROW, NARROW)[number // 8 % 2],
         "start": rng.choices(["even", "shares", "scheme"], [3, 3, 2])[0],
         "budget": round(rng.uniform(-7.5, 1.0), 2),
         "input": rng.choice(["standard", "standard", "mean"]),
@@ -253,10 +254,9 @@ def run(options: argparse.Namespace) -> None:
         for spec, result in _in_turn(pool, checked, [(spec, place) for spec in lacking], end):
             _append(options.path, {"name": spec["name"], "spec": spec, "check": result, "machine": machine})
         lasting = {name: _wait(row) for name, row in rows(options.path).items() if name in specs and "run" not in row}
+        longest = {name: options.most_steps * NARROW / specs[name]["width"] for name in lasting}
         wanted = {
-            name: wait
-            for name, wait in lasting.items()
-            if wait is not None and (wait <= options.most_steps or math.isinf(wait))
+            name: wait for name, wait in lasting.items() if wait is not None and (wait <= longest[name] or math.isinf(wait))
         }
         cost = lambda name: min(wanted[name], options.never_steps) * specs[name]["width"]  # noqa: E731
         tasks = [(specs[name], place, wanted[name]) for name in sorted(wanted, key=cost, reverse=True)]
@@ -373,8 +373,13 @@ def main() -> None:
     running.add_argument("--processes", type=int, default=1)
     running.add_argument("--first", type=int, default=0)
     running.add_argument("--count", type=int, default=64)
-    running.add_argument("--most-steps", type=int, default=4000, help="longest predicted stay of a run that is trained")
-    running.add_argument("--never-steps", type=int, default=3000, help="steps of a run that is never to leave")
+    running.add_argument(
+        "--most-steps",
+        type=int,
+        default=4000,
+        help="longest predicted stay of a run that is trained, at an eighth of the width",
+    )
+    running.add_argument("--never-steps", type=int, default=2000, help="steps of a run that is never to leave")
     running.add_argument("--minutes", type=float, default=60.0, help="of this call; what is not begun by then is left")
     running.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     running.add_argument("--cache", type=Path, default=None, help="folder of the packs")
