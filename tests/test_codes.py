@@ -66,7 +66,15 @@ def returning(lowest: float) -> Evidence:
     return Evidence(steps=steps([*losses[:60], *[lowest] * 40, *losses[100:]]), num_classes=10)
 
 
+def made(last: float, z: float = 1.0) -> Evidence:
+    """Targets that the step makes, with no relation to what the model is given, and a loss that begins at 1."""
+    seen = rehearsed(60, reference=(Observation(step=0, loss=1.0), Observation(step=60, loss=last)))
+    return dataclasses.replace(seen, facts=Facts(made_relation=(256, z), output_rms=1.0))
+
+
 CODES = {
+    "shuffled_labels.unrelated": (made(0.95), made(0.85)),
+    "shuffled_labels.unrelated of related ones": (made(0.95), made(0.95, z=4.0)),
     "update_ratio.small": (crawling(10.0), crawling(0.9)),
     "update_ratio.small as steps are long": (crawling(10.0), crawling(10.0, multiple=100.0)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),

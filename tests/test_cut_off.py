@@ -225,3 +225,28 @@ def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     assert found is not None
     assert found[0] == ""
     assert found[1] == pytest.approx(3**-0.5 if std is None else 8 * std, rel=0.05)
+
+
+# ---------------------------------------------------------------------------------------------------- made targets
+
+
+@pytest.mark.parametrize(("sees", "related"), [("noisy", True), ("clean", False)])
+def test_noise_that_the_step_adds_and_asks_for_is_related_to_what_the_model_is_shown(sees: str, related: bool) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        noise = torch.randn_like(batch)
+        return F.mse_loss(model(batch + noise if sees == "noisy" else batch), noise)
+
+    torch.manual_seed(0)
+    wide = torch.randn(256, 4)
+    found = look(SMALL, X, forward, wide=wide).made_relation
+    assert found is not None
+    assert found[0] == 256
+    assert (found[1] > 3.5) is related
+
+
+def test_a_value_that_is_picked_from_the_outputs_is_not_compared_with_what_the_model_is_given() -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        action = torch.randint(4, (len(batch), 1))
+        return F.mse_loss(model(batch).gather(1, action), (action == 1).float())
+
+    assert look(SMALL, X, forward, wide=torch.randn(256, 4)).made_relation is None

@@ -160,6 +160,8 @@ class Facts:
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
+        made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
+            the strongest relation: see `audit_results.Relation.z`.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -220,6 +222,7 @@ class Facts:
     drawn: str | None = None
     flat_derivative: bool = False
     recurrence: tuple[str, float] | None = None
+    made_relation: tuple[int, float] | None = None
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     looks_up: bool = False

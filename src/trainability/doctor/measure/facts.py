@@ -24,6 +24,7 @@ from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
+from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.preferred import one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
@@ -97,6 +98,7 @@ def look(
             },
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
+            "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
             "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
         }
