@@ -202,8 +202,12 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
             )
         ]
     data, relation = evidence.data, evidence.relation
+    cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
+    remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
     if relation is None and (made := reading.facts(evidence).made_relation) is not None and reading.stands_still(evidence):
         relation = Relation(num_examples=made[0], z=made[1])
+        cause = "the step makes a target that nothing of what it hands the model tells"
+        remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
         if relation.z >= RELATED or _carries_over(evidence):
             return []
@@ -214,6 +218,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         if data is None or data.class_signal_z is None or data.class_signal_z >= 2 or reading.has_learned(evidence):
             return []
         seen = "a linear probe of coarse pixels cannot tell any class apart"
+        cause = "labels do not belong to their images, or the images carry nothing"
         measured = Measurement(name="probe above chance", value=data.class_signal_z, unit="standard errors", threshold=2.0)
     return [
         Finding(
@@ -222,10 +227,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen=seen,
             measurements=(measured,),
-            cause="targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
-            if relation is not None
-            else "labels do not belong to their images, or the images carry nothing",
-            remedy="index inputs and targets by one and the same order, and look at ten of both as the loader yields them",
+            cause=cause,
+            remedy=remedy,
             source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
         )
     ]
