@@ -25,6 +25,7 @@ from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_par
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
 from trainability.doctor.measure.made_targets import made_relation
+from trainability.doctor.measure.pairing import Pairing, pairing_facts
 from trainability.doctor.measure.preferred import one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
@@ -68,8 +69,8 @@ def look(
         for module in plain.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.training = False
-        seen, chances, derivatives = ForwardPass(plain, batch), Chances(), Derivatives()
-        with torch.enable_grad(), seen, chances, derivatives:
+        seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
+        with torch.enable_grad(), seen, chances, derivatives, pairing:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         facts = replace(facts, flat_derivative=derivatives.flat)
@@ -98,6 +99,7 @@ def look(
             },
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
+            "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
             "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
             "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},

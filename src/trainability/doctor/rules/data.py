@@ -9,6 +9,7 @@ from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
@@ -175,7 +176,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
 
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
         deviations, of 100 examples or more (code `unrelated`); so of a target that the training step makes, if 50 rehearsed
-        steps leave nine tenths of the loss. Where that was not looked at: a linear probe of coarse pixels, scored on images
+        steps leave nine tenths of the loss. Code `moved`: the step gives the loss all targets of the batch in another order,
+        and the model its inputs as they are. Where that was not looked at: a linear probe of coarse pixels, scored on images
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
@@ -201,6 +203,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 source="own; the experiment itself",
             )
         ]
+    if moved := moved_targets(evidence):
+        return moved
     data, relation = evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
     remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
@@ -209,7 +213,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         cause = "the step makes a target that nothing of what it hands the model tells"
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
-        if relation.z >= RELATED or _carries_over(evidence):
+        if relation.z >= RELATED or reading.carries_over(evidence):
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
         name = "relation above shuffled ones"
@@ -232,21 +236,6 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
             source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
         )
     ]
-
-
-def _carries_over(evidence: Evidence) -> bool:
-    """Whether what was learned answers held-out examples better than one constant does, by three standard errors."""
-    for seen in evidence.evaluations:
-        count = seen.num_examples or 0
-        if seen.split != "validation" or not count:
-            continue
-        if seen.r_squared is not None and seen.r_squared > 3 / math.sqrt(count):
-            return True
-        if seen.counted_error is not None and seen.largest_label_fraction is not None:
-            cost = 1 - seen.largest_label_fraction
-            if seen.counted_error < cost - 3 * math.sqrt(cost * (1 - cost) / count):
-                return True
-    return False
 
 
 @rule(severities=("warning", "hint"))
