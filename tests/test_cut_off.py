@@ -153,6 +153,24 @@ def test_tokens_that_are_asked_for_themselves_are_not_shifted() -> None:
     assert not looked(Reader(causal=True), TOKENS, next_of_one_tensor).unshifted
 
 
+@pytest.mark.parametrize(("first", "behind", "shift"), [(1, 0, -1), (0, 2, 2)])
+def test_targets_that_are_shifted_backward_or_twice_are_told(first: int, behind: int, shift: int) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        length = batch.shape[1] - 2
+        logits = model(batch[:, first : first + length])
+        return F.cross_entropy(logits.flatten(0, 1), batch[:, behind : behind + length].flatten())
+
+    assert looked(Reader(causal=True), TOKENS, forward).shifted_by == shift
+    assert looked(Reader(causal=True), TOKENS, next_of_one_tensor).shifted_by is None
+
+
+@pytest.mark.parametrize(("last", "log_input", "twice"), [(nn.Softplus(), True, "softplus"), (nn.Softplus(), False, None)])
+def test_rates_that_are_taken_for_their_logarithms_are_told(last: nn.Module, log_input: bool, twice: str | None) -> None:
+    model, counts = nn.Sequential(nn.Linear(4, 1), last), X[:, :1].abs().round()
+    loss = nn.PoissonNLLLoss(log_input=log_input)
+    assert looked(model, (X, counts), lambda m, b: loss(m(b[0]), b[1])).rates_twice == twice
+
+
 # ---------------------------------------------------------------------------------------------------------- columns
 
 

@@ -18,22 +18,33 @@ _LOSSES = frozenset(
     {"cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "poisson_nll_loss", "gaussian_nll_loss"}
 )
+_RATES = {"ExpBackward": "exp", "SoftplusBackward": "softplus", "ReluBackward": "relu"}
 _FEWEST, _MOVED = 8, 0.1  # examples; share of them whose target is another's
 _SAME, _CHANGED = 1e-5, 1e-3  # of the loss
 
 
 class Pairing(TorchFunctionMode):
-    """Keeps what the losses of `torch.nn.functional` are given as targets."""
+    """Keeps what the losses of `torch.nn.functional` are given as targets.
+
+    Attributes:
+        targets: in the order of the calls.
+        rates_twice: what makes the outputs, where `poisson_nll_loss` takes the exponential of what is a rate by itself.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.targets: list[Tensor] = []
+        self.rates_twice: str | None = None
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if getattr(func, "__name__", "") in _LOSSES:
             given = args[1] if len(args) > 1 else (kwargs or {}).get("target")
             if isinstance(given, Tensor) and not given.requires_grad:
                 self.targets.append(given)
+        if getattr(func, "__name__", "") == "poisson_nll_loss" and args:
+            options = dict(zip(("log_input",), args[2:3], strict=False)) | (kwargs or {})
+            made = type(args[0].grad_fn).__name__.rstrip("0123456789")
+            self.rates_twice = _RATES.get(made) if options.get("log_input", True) else None
         return func(*args, **(kwargs or {}))
 
     def is_moved(self, seen: ForwardPass) -> bool:
@@ -107,4 +118,8 @@ def pairing_facts(
     model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass, pairing: Pairing
 ) -> dict[str, Any]:
     """Fields of `Facts` about which target is set beside which example; see `Pairing.is_moved` and `unpaired`."""
-    return {"moved_targets": pairing.is_moved(seen), "unpaired": unpaired(model, batch, forward, seen)}
+    return {
+        "rates_twice": pairing.rates_twice,
+        "moved_targets": pairing.is_moved(seen),
+        "unpaired": unpaired(model, batch, forward, seen),
+    }

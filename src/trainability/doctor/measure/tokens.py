@@ -9,6 +9,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.influence import sees_later
 
 _NEARLY_ALL = 0.95
+_FEWEST_WORDS = 8
 
 
 def asked_of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
@@ -20,7 +21,8 @@ def asked_of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
 
     Returns:
         Fields of `Facts`: `future` where a tensor of the batch is an input shifted by one, or the loss asks for the next token;
-        `unshifted` where it asks for the same one, and the model is causal.
+        `unshifted` where it asks for the same one, and the model is causal; `shifted_by` where it asks for the one before, or
+        for the next but one.
     """
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
@@ -52,6 +54,14 @@ def _asked_of_places(seen: ForwardPass, loss: Tensor, given: Tensor, position: i
     inner = is_asked[:, :-1]
     if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
         return {"future": sees_later(seen.callable_model(), seen.inputs, position)}
+    if int(given.max()) < _FEWEST_WORDS:  # a delayed echo of bits is a task of its own
+        return {}
+    for shift in (-1, 2):  # of the one before, which is known; or of the next but one, shifted by data and loss
+        matched = asked[:, 1:] == given[:, :-1] if shift < 0 else asked[:, :-2] == given[:, 2:]
+        counted = matched[is_asked[:, 1:] if shift < 0 else is_asked[:, :-2]]
+        if counted.numel() and float(counted.float().mean()) > _NEARLY_ALL:
+            blind = sees_later(seen.callable_model(), seen.inputs, position) == 0.0
+            return {"shifted_by": shift} if blind else {}
     return {}
 
 
