@@ -164,6 +164,11 @@ def test_targets_that_are_shifted_backward_or_twice_are_told(first: int, behind:
     assert looked(Reader(causal=True), TOKENS, next_of_one_tensor).shifted_by is None
 
 
+def test_labels_that_data_and_loss_shift_are_shifted_twice() -> None:
+    batch = {"input_ids": TOKENS[:, :-1], "labels": TOKENS[:, 1:]}
+    assert looked(Reader(causal=True), batch, next_inside).shifted_by == 2
+
+
 @pytest.mark.parametrize(("last", "log_input", "twice"), [(nn.Softplus(), True, "softplus"), (nn.Softplus(), False, None)])
 def test_rates_that_are_taken_for_their_logarithms_are_told(last: nn.Module, log_input: bool, twice: str | None) -> None:
     model, counts = nn.Sequential(nn.Linear(4, 1), last), X[:, :1].abs().round()

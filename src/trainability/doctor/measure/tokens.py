@@ -27,6 +27,10 @@ def asked_of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
     for position, given in enumerate(seen.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
             continue
+        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
+            found = _asked_of_places(seen, loss, given, position)
+            if found:
+                return found
         for _, target in seen.batch:
             if target.shape != given.shape or target is given:
                 continue
@@ -34,10 +38,6 @@ def asked_of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
                     return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
-        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
-            found = _asked_of_places(seen, loss, given, position)
-            if found:
-                return found
     return {}
 
 
