@@ -31,7 +31,7 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
         elements each, and makes more of them: (64, 64). Code `unpaired`: exchanging the targets between the examples of the
-        batch leaves the loss as it is to 1e-5, and one target for all does not, to 1e-3.
+        batch leaves the gradient of the outputs as it is to 1e-4, and one target for all does not, to 0.01.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
@@ -64,8 +64,8 @@ def _unpaired() -> Finding:
         rule="target_broadcast",
         code="target_broadcast.unpaired",
         severity="error",
-        seen="exchanging the targets of a batch between its examples leaves the loss as it is; other targets do not",
-        measurements=(Measurement(name="change of the loss", value=0.0, threshold=0.0),),
+        seen="exchanging the targets of a batch between its examples leaves every output's gradient as it is; others do not",
+        measurements=(Measurement(name="change of the gradient", value=0.0, threshold=1e-4),),
         cause="the loss does not set each output beside its own target: it averages, sums or sorts over the batch first, or "
         "compares all with all",
         remedy="compare output and target example by example, and take the mean of the differences last",
