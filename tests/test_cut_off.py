@@ -72,18 +72,22 @@ def test_a_weight_whose_name_says_nothing_is_not_judged() -> None:
 # ------------------------------------------------------------------------------------------------------------ draws
 
 
-@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob"])
+@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob", "torch.normal"])
 def test_a_draw_without_a_gradient_is_told_unless_its_probability_is_asked(how: str) -> None:
     def forward(model: Any, batch: Tensor) -> Tensor:
         mean, log_std = model(batch).chunk(2, dim=1)
-        chosen = Normal(mean, log_std.exp())
-        code = chosen.rsample() if how == "rsample" else chosen.sample()
+        chosen, code = Normal(mean, log_std.exp()), torch.empty(0)
+        if how == "torch.normal":
+            code = torch.normal(mean, log_std.exp())
+        else:
+            code = chosen.rsample() if how == "rsample" else chosen.sample()
         cost = (code - batch[:, :2]).square().sum(dim=1)
         if how == "sample and log_prob":
             return (chosen.log_prob(code).sum(dim=1) * cost).mean()
         return cost.mean() + mean.square().mean()
 
-    assert looked(SMALL, X, forward).drawn == ("Normal" if how == "sample" else None)
+    told = {"sample": "Normal", "torch.normal": "torch.normal"}
+    assert looked(SMALL, X, forward).drawn == told.get(how)
 
 
 def test_the_distributions_are_as_they_were() -> None:

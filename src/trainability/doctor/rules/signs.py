@@ -52,10 +52,10 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         return (
             _against_answers(facts)
             or _one_output(facts)
+            or _less_likely(facts)
             or _uphill(evidence)
             or _endless(evidence)
             or _with_one_aim(facts)
-            or _less_likely(facts)
             or _against_pairs(facts)
         )
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
