@@ -103,6 +103,7 @@ CODES = {
     "sees_future.backward": (fact(shifted_by=-1), fact()),
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
+    "wrong_sign.floorless": (fact(floorless=1), fact()),
     "shuffled_labels.moved": (fact(moved_targets=True), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),

@@ -332,3 +332,31 @@ def without_targets(model: Any, batch: Any) -> Tensor:
 )
 def test_a_loss_that_does_not_mind_which_example_has_which_target_is_told(forward: Any, alone: bool) -> None:
     assert looked(SMALL, (X, VALUES), forward).unpaired is alone
+
+
+# ------------------------------------------------------------------------------------------------------------ floors
+
+
+@pytest.mark.parametrize(("sign", "place"), [(1.0, None), (-1.0, 1)])
+def test_a_divergence_that_is_subtracted_leaves_the_loss_without_a_floor(sign: float, place: int | None) -> None:
+    class Code(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code, self.back = nn.Linear(4, 4), nn.Linear(2, 4)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            mean, log_variance = self.code(x).chunk(2, dim=1)
+            return self.back(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()), mean, log_variance
+
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        output, mean, log_variance = model(batch)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+        return F.l1_loss(output, batch) + 0.05 * sign * divergence
+
+    torch.manual_seed(0)
+    assert looked(Code(), X, forward).floorless == place
+
+
+def test_a_critic_and_a_policy_fall_along_a_line() -> None:
+    for forward in (lambda model, batch: -model(batch).mean(), policy(by_distribution, 1.0), policy(by_distribution, -1.0)):
+        assert looked(SMALL, X, forward).floorless is None

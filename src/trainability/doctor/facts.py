@@ -150,6 +150,7 @@ class Facts:
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
+        floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
@@ -221,6 +222,7 @@ class Facts:
     negated_task: str | None = None
     prefers_wrong: tuple[float, float] | None = None
     one_output: int | None = None
+    floorless: int | None = None
     along_batch: str | None = None
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None

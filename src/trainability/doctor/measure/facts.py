@@ -26,7 +26,7 @@ from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.pairing import Pairing, pairing_facts
-from trainability.doctor.measure.preferred import one_output, prefers_wrong
+from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.tokens import asked_of_tokens
@@ -97,6 +97,7 @@ def look(
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
+            "losses without a floor": lambda: {"floorless": floorless(plain, batch, forward, seen)},
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
             "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),

@@ -26,14 +26,14 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
         answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
         loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and in 300 steps
-        and more never slower. Code `together`: the losses of
-        two models that play against each other want the same of what the one says to what the other makes. Code `policy`: the
-        gradient of log-probabilities goes with a variable that weighs them, by a correlation of 0.9, and the variable is named
-        a reward, return, gain or advantage. A warning with code
-        `pairs`: the
-        loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
-        `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
-        too, is a loss below zero of whose known terms (cross-entropy, squared difference) each lowers it by growing.
+        and more never slower. Code `together`: the losses of two models that play against each other want the same of what the
+        one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that weighs
+        them, by a correlation of 0.9, and the variable is named a reward, return, gain or advantage. A warning with code
+        `pairs`: the loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard
+        errors. Code `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say.
+        Code `floorless`: the loss falls by 20 times its size and more as an output moves by 20 times its own, and by three
+        times that at 40. Negative, too, is a loss below zero of whose known terms (cross-entropy, squared difference) each
+        lowers it by growing.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
@@ -52,6 +52,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         return (
             _against_answers(facts)
             or _one_output(facts)
+            or _floorless(facts)
             or _less_likely(facts)
             or _uphill(evidence)
             or _endless(evidence)
@@ -113,6 +114,25 @@ def _one_output(facts: Facts) -> list[Finding]:
             cause="the loss is divided by something that the model puts out, and its growth costs nothing",
             remedy="add the logarithm of what is divided by (torch.nn.functional.gaussian_nll_loss has both terms)",
             source="own; 20 added to one output, and taken away",
+        )
+    ]
+
+
+def _floorless(facts: Facts) -> list[Finding]:
+    """A square or an exponential that is subtracted: a divergence, an error, a penalty."""
+    if facts.floorless is None:
+        return []
+    which = f"output {facts.floorless} of the model" if facts.floorless else "the model's output"
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.floorless",
+            severity="error",
+            seen=f"the loss falls ever faster, below any number, as {which} moves away",
+            measurements=(Measurement(name="place of the output", value=float(facts.floorless)),),
+            cause=f"a term that grows with the square of {which} is subtracted",
+            remedy=f"add the term of {which} to the loss in place of subtracting it (an error, a divergence, a penalty)",
+            source="own; the loss computed again with the output moved by 20 and 40 times its size",
         )
     ]
 
