@@ -247,7 +247,7 @@ def test_weights_that_are_drawn_anew_are_told_from_those_that_are_kept_in_limits
 def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     model = nn.LSTM(4, 64, batch_first=True)
     if std is not None:
-        nn.init.normal_(model.weight_hh_l0, 0.0, std)
+        nn.init.normal_(model.get_parameter("weight_hh_l0"), 0.0, std)
     found = looked(model, X[:, None].expand(-1, 5, -1), lambda m, b: m(b)[0].square().mean()).recurrence
     assert found is not None
     assert found[0] == ""
