@@ -65,7 +65,7 @@ def test_a_run_that_has_ended_has_the_same_verdict_everywhere(root: Path, loss: 
     RunWriter(folder).append("steps.jsonl", steps)
     write_json(folder / "data.json", {"class_names": [str(digit) for digit in range(10)]})
     live = LiveRun(folder)
-    live.read()
+    live.poll()
     assert summarise(folder, root=root).verdict == run_verdict(read_run(folder)) == verdict
     assert verdict.upper() in str(view._verdict(live)[0])
 
