@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainability.doctor.reading import WINDOW_STEPS
-from trainability.training.record import LOOP, STEPS
+from trainability.training.record import FINDINGS, LOOP, STEPS
 from trainability.training.rows import parse, read_json
 from trainability.training.run_verdict import TRAINS, ended_verdict
 
@@ -25,7 +25,8 @@ def folder_verdict(folder: Path, verdict: str) -> str:
     """
     if verdict != TRAINS or read_json(folder / "result.json", None) is None:
         return verdict
-    return ended_verdict(_last_rows(folder / STEPS), read_json(folder / "data.json", {}), read_json(folder / LOOP, {}))
+    facts = (read_json(folder / name, {}) for name in (FINDINGS, "data.json", LOOP))
+    return ended_verdict(_last_rows(folder / STEPS), *facts)
 
 
 def _last_rows(path: Path) -> list[Any]:

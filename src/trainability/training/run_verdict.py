@@ -31,19 +31,28 @@ def run_verdict(run: Run) -> str:
     verdict = str(said.get("verdict", NONE))
     if run.result is None or verdict != TRAINS:
         return verdict_title(verdict, said.get("remaining_steps"))
-    return ended_verdict(run.steps, run.data, run.loop)
+    return ended_verdict(run.steps, said, run.data, run.loop)
 
 
-def ended_verdict(steps: Sequence[Mapping[str, Any]], data: Mapping[str, Any], loop: Mapping[str, Any]) -> str:
+def ended_verdict(
+    steps: Sequence[Mapping[str, Any]], findings: Mapping[str, Any], data: Mapping[str, Any], loop: Mapping[str, Any]
+) -> str:
     """What "is training" has become at the end of a run.
 
     Args:
         steps: rows of the last steps, at least `WINDOW_STEPS` if there are so many.
+        findings: contents of `findings.json`.
         data: contents of `data.json`.
         loop: contents of `loop.json`.
     """
+    losses = [loss for row in steps[-WINDOW_STEPS:] if (loss := finite(row.get("loss"))) is not None]
     names = data.get("class_names")
     num_classes = len(names) if names else loop.get("num_classes")
-    losses = [loss for row in steps[-WINDOW_STEPS:] if (loss := finite(row.get("loss"))) is not None]
-    is_far_below_chance = bool(num_classes and losses) and fmean(losses) <= (1 - LEARNED_SHARE) * math.log(num_classes)
-    return "has learned" if is_far_below_chance else "was still training when it ended"
+    chance = finite(findings.get("chance_loss")) or (math.log(num_classes) if num_classes else None)
+    return ended_word(fmean(losses) if losses else None, chance)
+
+
+def ended_word(recent: float | None, chance: float | None) -> str:
+    """The same from the mean of the last losses and the loss at chance; `None` where one is unknown."""
+    is_far_below = recent is not None and chance is not None and recent <= (1 - LEARNED_SHARE) * chance
+    return "has learned" if is_far_below else "was still training when it ended"
