@@ -5,7 +5,7 @@
     python benchmarks/gpu.py --anew                # also what the file of results has already
 
 card        the card's own rates: bf16, TF32 and fp32 matrix products of 8192 x 8192 random numbers, and a copy.
-loop        D at 224: images/s of the bare step (one batch in memory: forward, backward, update), of `trainability.fit` unwatched
+loop        D at 224: images/s of the bare step (one batch in memory: forward, backward, update), of `fit` without the doctor
             and of the usual script (DataLoader with worker processes, pinned memory, `.item()` every step; the same network),
             in turns of a few steps; with the share of the card's bf16 matrix rate that the network's operations take.
 small       The same for B at 32 pixels.
@@ -213,10 +213,14 @@ class Clock:
     def start(self, start: object) -> None:
         """Nothing to show."""
 
-    rows = evaluation = start
+    def rows(self, rows: object) -> None:
+        """Nothing to show."""
 
     def diagnosed(self, diagnosis: object, new: object) -> None:
         """Nothing to show."""
+
+    def evaluation(self, row: object) -> None:
+        """Nothing to show: no epoch ends before the last step."""
 
 
 def run_seconds(config: RunConfig, data: DataSet | None, first: int, last: int) -> float:
@@ -360,7 +364,7 @@ def profile(config: RunConfig, *, steps: int) -> dict[str, float]:
             seconds_of(step, steps=steps, warm_up=0)
     sums: dict[str, float] = defaultdict(float)
     for event in seen.key_averages():
-        if event.device_type == torch.autograd.DeviceType.CUDA and not event.key.startswith("Optimizer."):
+        if event.device_type.name == "CUDA" and not event.key.startswith("Optimizer."):
             name = event.key.lower()
             kind = next((kind for kind, parts in KINDS if any(part in name for part in parts)), "other, which moves memory")
             sums[kind] += event.self_device_time_total / 1e3 / steps

@@ -81,7 +81,8 @@ def _pooled(output: Tensor) -> Tensor:
     num_rows, block = batch * height * width // 4, 1 << (channels - 1).bit_length()
     rows = max(1, TILE // block // 4)
     grid = (-(-num_rows // rows),)
-    pool_kernel[grid](output, pooled, num_rows, width, channels=channels, columns=block, rows=rows)
+    kernel: Any = pool_kernel
+    kernel[grid](output, pooled, num_rows, width, channels=channels, columns=block, rows=rows)
     return pooled
 
 
@@ -142,7 +143,7 @@ def relu_gradient(gradient: Tensor, output: Tensor, pooled: bool) -> tuple[Tenso
     partial = torch.empty(NUM_PROGRAMS, channels, dtype=torch.float32, device=output.device)
     block = 1 << (channels - 1).bit_length()
     sizes = {"channels": channels, "columns": block, "rows": max(1, TILE // block // (4 if pooled else 1))}
-    kernel = pooled_kernel if pooled else relu_kernel
+    kernel: Any = pooled_kernel if pooled else relu_kernel
     kernel[(NUM_PROGRAMS,)](gradient, output, before, partial, num_rows, width, **sizes)
     return before, partial.sum(0).to(output.dtype)
 

@@ -147,7 +147,7 @@ def _set_tf32(convolutions: bool, products: bool | None = None) -> tuple[bool, b
     Returns:
         What was set before.
     """
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    before = torch.backends.cudnn.allow_tf32, bool(torch.backends.cuda.matmul.allow_tf32)
     torch.backends.cudnn.allow_tf32 = convolutions
     torch.backends.cuda.matmul.allow_tf32 = convolutions if products is None else products
     return before
