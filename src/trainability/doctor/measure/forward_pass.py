@@ -189,7 +189,9 @@ class ForwardPass(TorchFunctionMode):
         return (index, share) if share > 0 else None
 
     def _follow_divisors(self, name: str, args: tuple, result: Any) -> None:
-        """By what numbers a tensor was divided on its way to cross-entropy."""
+        """By what numbers a tensor was divided on its way to cross-entropy; a divergence may have soft targets, too."""
+        if name == "kl_div":
+            self.softened = None
         if (
             name in ("cross_entropy", "cross_entropy_loss", "log_softmax")
             and self.softened is None

@@ -15,7 +15,16 @@ COLLAPSED = 0.1
 
 @rule(
     severities=("warning",),
-    explains=("plateau", "cannot_overfit", "update_ratio", "prediction_collapse", "constant_as_good", "untrained_parameter"),
+    explains=(
+        "plateau",
+        "cannot_overfit",
+        "update_ratio",
+        "prediction_collapse",
+        "constant_as_good",
+        "untrained_parameter",
+        "constant_output",
+        "dead_units",
+    ),
 )
 def batch_leakage(evidence: Evidence) -> list[Finding]:
     """An example's output changes with its neighbours in the batch, in eval mode.
