@@ -157,6 +157,9 @@ class Facts:
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
+        wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
+            "raw" outputs for their logarithms, probabilities as "log_target", a "negative" soft target, labels "zeros" and ones
+            for -1 and 1; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
@@ -211,6 +214,7 @@ class Facts:
     pulls: Pulls | None = None
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
+    wrong_argument: tuple[str, str] | None = None
     looks_up: bool = False
     task_loss: str | None = None
     task_form: str | None = None

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import LOUD_COLUMN, as_code
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.loss_arguments import wrong_argument
 
 # Functions that look something up: integers that they get are names, not numbers.
 _LOOKUPS = frozenset(
@@ -48,6 +49,7 @@ class ForwardPass(TorchFunctionMode):
             without, of the same shape; its name, and the two.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
+        wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
 
@@ -73,6 +75,7 @@ class ForwardPass(TorchFunctionMode):
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
         self.looks_up = False
+        self.wrong_argument: tuple[str, str] | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._handles: list[Any] = []
@@ -166,6 +169,7 @@ class ForwardPass(TorchFunctionMode):
         if name in ("cross_entropy", "nll_loss") and self._ignored is None and len(args) > 1:
             self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
+        self.wrong_argument = self.wrong_argument or wrong_argument(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
@@ -263,6 +267,7 @@ class ForwardPass(TorchFunctionMode):
             "ignored_class": self._ignored,
             "loud_column": self._loud,
             "looks_up": self.looks_up,
+            "wrong_argument": self.wrong_argument,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,

@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
+from trainability.doctor.rules.loss_arguments import zeros_for_signs
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
@@ -24,7 +25,7 @@ def label_range(evidence: Evidence) -> list[Finding]:
     """A label is outside 0 to C - 1.
 
     Fires: the smallest label of a split is negative, or its largest is at least the number of logits (or of classes, where the
-        logits are unknown).
+        logits are unknown). Code `signs`: a loss that takes labels -1 and 1 is given 0 and 1.
     Why: cross-entropy indexes the logits with the label. Outside the range it raises on the CPU, and on a GPU stops the
         process with a device-side assertion, often many steps later.
     What fools it: a label that the loss ignores on purpose (ignore_index=-100). Labels beyond the images that the audit reads
@@ -53,7 +54,7 @@ def label_range(evidence: Evidence) -> list[Finding]:
                     source="preflight-ml",
                 )
             ]
-    return []
+    return zeros_for_signs(reading.facts(evidence))
 
 
 @rule(severities=("error",), verdict="broken data", explains=("split_shift", "shuffled_labels"))

@@ -7,6 +7,7 @@ from trainability.doctor.facts import Facts, Pulls
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.head import NOTHING_LEARNED
+from trainability.doctor.rules.loss_arguments import without_floor
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
@@ -30,6 +31,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
         `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
         too, is a loss below zero of whose known terms (cross-entropy, squared difference) each lowers it by growing.
+        Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of
+        probabilities, or cross-entropy a target below zero.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
@@ -46,7 +49,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     negated = facts.negated_task or (multiple if first < 0 else None)
     if negated is None and not raw:
         return (
-            _against_answers(facts)
+            without_floor(facts)
+            or _against_answers(facts)
             or _one_output(facts)
             or _uphill(evidence)
             or _endless(evidence)
