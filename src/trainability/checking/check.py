@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.checking.certain import MAX_EXAMPLES, facts_of
+from trainability.checking.certain import MAX_EXAMPLES, facts_of, facts_of_step
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
@@ -156,9 +156,9 @@ def _checked(setup: Setup) -> Diagnosis:
 def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts; None where the loop is known as a whole only, or has several models."""
     model = setup.whole_model
-    if setup.step is not None and len(modules(setup.model)) > 1:
-        return _facts_of_opponents(setup, train)
-    if model is None or (setup.training_step is None and setup.loss is None):
+    if setup.step is not None and (model is None or setup.loss is setup.training_step is None):
+        return _facts_of_body(setup, first, train)
+    if model is None:
         return None
     optimizer, more = setup.single_optimizer, ()
     if setup.training_step is not None and isinstance(first, tuple | list) and len(first) > 1:  # a loss of pairs, perhaps
@@ -167,16 +167,24 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
 
 
-def _facts_of_opponents(setup: Setup, train: Iterable[Any]) -> Facts | None:
+def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
+    """Certain facts where the body of the loop is known as a whole only, and what models against each other want."""
     assert setup.step is not None
+    facts, notes, aim = None, [], None
     try:
-        found = same_aim(setup.model, setup.optimizer, setup.step, train)
+        facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer)
     except Exception as error:
-        return Facts(notes=(f"models against each other: {error_line(error)}",))
-    if found is None:
+        notes.append(f"certain facts: {error_line(error)}")
+    try:
+        aim = same_aim(setup.model, setup.optimizer, setup.step, train) if len(modules(setup.model)) > 1 else None
+    except Exception as error:
+        notes.append(f"models against each other: {error_line(error)}")
+    if facts is None and aim is None and not notes:
         return None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
-    return Facts(same_aim=(names[found[0]], names[found[1]]))
+    facts = facts or Facts()
+    same = (names[aim[0]], names[aim[1]]) if aim is not None else ()
+    return dataclasses.replace(facts, same_aim=same, notes=(*facts.notes, *notes))
 
 
 def _metric(

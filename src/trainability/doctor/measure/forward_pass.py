@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import LOUD_COLUMN, as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.loss_arguments import wrong_argument
+from trainability.doctor.measure.whole_step import Parts
 
 # Functions that look something up: integers that they get are names, not numbers.
 _LOOKUPS = frozenset(
@@ -35,6 +37,27 @@ SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """The first call of a model.
+
+    Attributes:
+        model: that was called.
+        inputs: see `ForwardPass.inputs`.
+        names: likewise.
+        returned: all tensors that it returned.
+    """
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    names: tuple[str, ...]
+    returned: list[Tensor]
+
+    def callable_model(self) -> nn.Module:
+        """The model, to be called with `inputs` in their order."""
+        return _ByName(self.model, self.names) if self.names else self.model
+
+
 class ForwardPass(TorchFunctionMode):
     """One forward pass and loss, watched: what goes into the model and its layers, and what the loss sets against what.
 
@@ -42,8 +65,9 @@ class ForwardPass(TorchFunctionMode):
         inputs: positional arguments of the model's first call; where there are none, those by name, without labels that it
             can do without.
         names: of the latter; empty for positional ones.
-        output: first tensor that it returned.
+        output: first tensor that it returned; of several models, that of the last to be called first.
         returned: all tensors that it returned.
+        calls: the first call of the model, or of each of several, in their order.
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
@@ -61,6 +85,7 @@ class ForwardPass(TorchFunctionMode):
         self.names: tuple[str, ...] = ()
         self.output: Tensor | None = None
         self.returned: list[Tensor] = []
+        self.calls: list[Call] = []
         self.called: dict[str, None] = {}
         self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
         self._words: set[int] = {id(tensor) for _, tensor in self.batch if _may_be_words(tensor, model)}
@@ -83,7 +108,8 @@ class ForwardPass(TorchFunctionMode):
         self._running: list[tuple[str, nn.Module]] = []
 
     def __enter__(self) -> ForwardPass:
-        self._handles = [self.model.register_forward_hook(self._on_output, with_kwargs=True)]
+        outer = list(self.model.children()) if isinstance(self.model, Parts) else [self.model]
+        self._handles = [part.register_forward_hook(self._on_output, with_kwargs=True) for part in outer]
         for name, module in self.model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._on_return, always_call=True))
@@ -96,11 +122,14 @@ class ForwardPass(TorchFunctionMode):
             handle.remove()
 
     def _on_output(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        if self.output is None:
-            self.names = () if args else tuple(name for name in kwargs if "label" not in name or _is_needed(module, name))
-            self.inputs = args or tuple(kwargs[name] for name in self.names)
-            self.output = first_tensor(output)
-            self.returned = [tensor for _, tensor in tensors(output)]
+        if any(call.model is module for call in self.calls):
+            return
+        names = () if args else tuple(name for name in kwargs if "label" not in name or _is_needed(module, name))
+        inputs, returned = args or tuple(kwargs[name] for name in names), [tensor for _, tensor in tensors(output)]
+        self.calls.append(Call(model=module, inputs=inputs, names=names, returned=returned))
+        if len(self.calls) == 1:
+            self.names, self.inputs = names, inputs
+        self.output, self.returned = first_tensor(output), returned
 
     def _on_return(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._running and self._running[-1][1] is module:

@@ -20,8 +20,8 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         kwargs: likewise.
 
     Returns:
-        Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities for
-        log-probabilities, as target), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1); None where
+        Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
+        their place as target), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1); None where
         all is as it should be, or the loss is none that is known here.
     """
     check = _CHECKS.get(name)

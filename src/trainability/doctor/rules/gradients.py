@@ -22,7 +22,6 @@ from trainability.doctor.rules.smaller_steps import (
     toward_usual,
 )
 
-
 _TINY = 1e-5  # gradient over weight
 _DEAF = 1e-3  # fall of the loss over the loss
 
@@ -55,7 +54,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count,
         too. A hint in a run whose loss is below its first since, unless its gradients are all zero now or a smaller rate did
         so much better, or of which one step was watched. Of SGD whose gradient becomes NaN, a layer's ratio at the first step
-        times what the norm grew by until then, at two steps at least. Silent where loss or gradient are not finite at the first.
+        times what the norm grew by until then, at two steps at least. Silent where the first step's own is not finite.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -165,8 +164,8 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
     Fires: the largest gradient-to-weight ratio of all layers is below 1e-5; or the first layer's gradient is below 1e-4 and
-        below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, as Adam does, unless a
-        run of 100 steps is at chance; then its first step counts, too. Code `loss`: along three rehearsed updates and more
+        below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, as Adam does, unless
+        a run of 100 steps is at chance; then its first step counts, too. Code `loss`: along three rehearsed updates and more
         the loss falls by less than a thousandth of itself at any length, though such steps replace the weights, and 50 steps
         do not change it by as much.
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
@@ -228,7 +227,9 @@ def _fades(layers: list[LayerStats]) -> bool:
     if len(layers) < 2:
         return False
     first, last = layers[0].gradient_rms or 0.0, layers[-1].gradient_rms or 0.0
-    return max((s.gradient_rms or 0.0) / (s.weight_rms or 1.0) for s in layers) < _TINY or (first < 1e-3 * last and first < 1e-4)
+    return max((s.gradient_rms or 0.0) / (s.weight_rms or 1.0) for s in layers) < _TINY or (
+        first < 1e-3 * last and first < 1e-4
+    )
 
 
 def _at_chance(evidence: Evidence, chance: float | None) -> bool:
@@ -261,7 +262,7 @@ def _deaf_loss(evidence: Evidence) -> list[Finding]:
             f"{max(falls):.1g} of itself",
             measurements=(Measurement(name="largest fall over the loss", value=max(falls), threshold=_DEAF),),
             cause="the loss hardly depends on the outputs: they are divided by something large before it is taken",
-            remedy="divide outputs by a temperature of 1 or less, not by a large one (for similarities within [-1, 1], by 0.1); or "
+            remedy="divide outputs by a temperature of 1 or less (similarities within [-1, 1] by 0.1), not by a large one; or "
             + larger_steps(evidence),
             source="own; followed in the rehearsal",
         )
