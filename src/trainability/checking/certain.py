@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_examples, joined, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.facts import look, look_at_parts
+from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.part_facts import look_at_parts
 from trainability.doctor.measure.whole_step import Parts, as_one, loss_of_body
 
 MAX_EXAMPLES = 64

@@ -98,6 +98,27 @@ class Pulls:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairForces:
+    """What a loss that compares examples in pairs wants of them, read exactly.
+
+    Attributes:
+        num_examples: that the model returned a row for.
+        num_pulled: pairs that it wants nearer.
+        num_pushed: pairs that it wants further apart.
+        alike_pulled: share of the former that have one label; None without labels in the batch, or without such pairs.
+        alike_pushed: the same of the latter.
+        num_alike: pairs with one label; None without labels.
+    """
+
+    num_examples: int
+    num_pulled: int
+    num_pushed: int
+    alike_pulled: float | None = None
+    alike_pushed: float | None = None
+    num_alike: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What one forward pass and its graph show of a program. A field that was not looked at is None or empty.
 
@@ -153,6 +174,7 @@ class Facts:
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
+        pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -212,6 +234,7 @@ class Facts:
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
+    pair_forces: PairForces | None = None
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None

@@ -17,13 +17,14 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
-from trainability.doctor.measure.forward_pass import Call, ForwardPass
+from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
-from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, sees_later
+from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
+from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.preferred import one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
-from trainability.doctor.measure.whole_step import Parts
+from trainability.doctor.measure.tokens import token_facts
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
@@ -31,8 +32,6 @@ from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, tr
 
 Forward = Callable[[Any, Any], Tensor]
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-# What is known of a body that calls backward several times, as on losses against each other.
-_OF_ANY_LOSS = ("constant_inputs", "zeros_beside_state", "nonfinite_inputs", "wrong_argument", "looks_up", "loud_column")
 _MOST_ASKED = 12  # parameters whose reason is found out, a forward pass each
 _SAME = 1e-4
 
@@ -61,7 +60,7 @@ def look(
     """
     with workspace(model, forward, batch) as place:
         plain, forward, batch = place.model, place.loss_fn, place.batch
-        _start(plain)
+        start(plain)
         seen = ForwardPass(plain, batch)
         with torch.enable_grad(), seen:
             loss = forward(plain, batch).sum()
@@ -70,14 +69,14 @@ def look(
             "the graph of the loss": lambda: {
                 "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers)
             },
-            "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
-            "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
-            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
+            "the kind of task": lambda: task_facts(seen, float(loss.detach())),
+            "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start),
+            "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
             "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: _tokens(seen, seen.calls[0], loss) if seen.calls else {},
+            "tokens that see later ones": lambda: token_facts(seen, seen.calls[0], loss) if seen.calls else {},
             "what the loss prefers": lambda: {
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
@@ -85,6 +84,7 @@ def look(
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
+            "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
         }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
@@ -96,65 +96,12 @@ def look(
     return replace(facts, notes=tuple(notes))
 
 
-def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tensor]) -> Facts:
-    """Look at several models that train together, as `look` does at one; what several losses leave open is not asked.
-
-    Args:
-        model: the models; run in train mode with dropout off.
-        batch: of any structure, on their device.
-        forward: of (model, batch): the sum of what the body calls `backward` on.
-        losses: what it was called on, refilled by `forward`.
-
-    Returns:
-        The facts. What fails is named in their `notes`.
-    """
-    with workspace(model, forward, batch) as place:
-        plain, forward, batch = place.model, place.loss_fn, place.batch
-        _start(plain)
-        seen = ForwardPass(plain, batch)
-        with torch.enable_grad(), seen:
-            loss = forward(plain, batch)
-        alone = len(losses) == 1
-        found = seen.facts()
-        facts = Facts(
-            loss=float(loss.detach()) if alone else None,
-            **{name: value for name, value in found.items() if alone or name in _OF_ANY_LOSS},
-            **dropout_facts(plain),
-        )
-        looks: dict[str, Callable[[], dict[str, Any]]] = {
-            "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start=False),
-            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, None),
-        }
-        if alone:
-            looks |= {
-                "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
-                "examples that influence each other": lambda: {"leakage": _most_leakage(seen)},
-                "tokens that see later ones": lambda: _tokens_of_parts(seen, loss),
-            }
-        notes = list(place.notes)
-        for name, question in looks.items():
-            try:
-                facts = replace(facts, **question())
-            except Exception as error:
-                notes.append(f"{name}: {error_line(error)}")
-    return replace(facts, constant_output=False, notes=tuple(notes))
-
-
-def _start(model: nn.Module) -> None:
+def start(model: nn.Module) -> None:
     """Train mode, with dropout off."""
     set_training(model, True)
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.training = False
-
-
-def _most_leakage(seen: ForwardPass) -> float | None:
-    found = [leakage(call.callable_model(), call.inputs) for call in seen.calls]
-    return max((each for each in found if each is not None), default=None)
-
-
-def _tokens_of_parts(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
-    return next((found for call in seen.calls if (found := _tokens(seen, call, loss))), {})
 
 
 def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:
@@ -174,7 +121,7 @@ def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     }
 
 
-def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
+def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
     targets = seen.batch[::-1]
     targets.sort(key=lambda item: "label" not in item[0])
     task = recognise(seen.output, targets, loss)
@@ -241,7 +188,7 @@ def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
     return float(((target.float().sum(dim=1) - 1).abs() > 1e-3).float().mean())
 
 
-def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
+def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True, retain_graph=True)
     zero, weights_with, moving, twins = [], 0, False, []
@@ -339,39 +286,6 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
     return {"stacked": tuple(found), "has_nonlinearity": bent}
 
 
-def _tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, Any]:
-    """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
-    model = call.callable_model()
-    for position, given in enumerate(call.inputs):
-        if not isinstance(given, Tensor) or given.dim() < 2:
-            continue
-        for _, target in seen.batch:
-            if target.shape != given.shape:
-                continue
-            for time in (1, 0) if target is not given else ():
-                length = given.shape[time]
-                if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return {"future": sees_later(model, call.inputs, position, time=time)}
-            if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
-                blind = _asks_for_itself(call, loss, given) and sees_later(model, call.inputs, position) == 0.0
-                if blind or target is not given:
-                    return {"unshifted": blind}
-    return {}
-
-
-def _asks_for_itself(call: Call, loss: Tensor, given: Tensor) -> bool:
-    """Whether the loss asks each place for the token that is there: of cross-entropy, the gradient is negative there alone."""
-    shape = tuple(given.shape)
-    for logits in call.returned:
-        if not logits.requires_grad or logits.dim() != 3 or tuple(logits.shape[:2]) != shape:
-            continue
-        (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True, retain_graph=True)
-        if gradient is not None and gradient.any():
-            asked = gradient.ne(0).any(dim=-1)
-            return bool((gradient.argmin(dim=-1) == given)[asked].float().mean() > 0.95)
-    return False
-
-
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:
     """Names of the parameters in the optimizer's groups; what is looked at is a copy, whose parameters are others."""
     if optimizer is None:
@@ -380,7 +294,7 @@ def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[s
     return {name for name, p in plain_module(model).named_parameters() if id(p) in ids}
 
 
-def _unreached(
+def unreached(
     model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass, managed: set[str] | None
 ) -> dict[str, Any]:
     reached, opaque = leaves_of(loss)

@@ -3,7 +3,7 @@
 import math
 
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts, Pulls
+from trainability.doctor.facts import Facts, PairForces, Pulls
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.head import NOTHING_LEARNED
@@ -11,6 +11,7 @@ from trainability.doctor.rules.loss_arguments import without_floor
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
+_FEW_ALIKE = 0.02  # share of the pairs
 
 
 @rule(
@@ -31,6 +32,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
         `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
         too, is a loss below zero of whose known terms (cross-entropy, squared difference) each lowers it by growing.
+        An error, where the batch has labels and the loss is a function of the products of all pairs: it pulls together pairs of
+        which 98 % and more have different labels, and pushes pairs apart of which as many have the same. A warning with code
+        `no_positives`: it pushes pairs of one label apart, and pulls none together.
         Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of
         probabilities, or cross-entropy a target below zero.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
@@ -55,6 +59,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or _uphill(evidence)
             or _endless(evidence)
             or _with_one_aim(facts)
+            or _against_labels(facts)
             or _against_pairs(facts)
         )
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
@@ -196,6 +201,50 @@ def _against_pairs(facts: Facts) -> list[Finding]:
             source="own; read off the gradient between the embeddings",
         )
     ]
+
+
+def _against_labels(facts: Facts) -> list[Finding]:
+    """A loss of pairs that pulls together what has different labels, or nothing at all."""
+    forces = facts.pair_forces
+    if forces is None or not forces.num_alike:
+        return []
+    few = forces.num_examples / 4
+    exchanged = (
+        forces.alike_pulled is not None
+        and forces.alike_pushed is not None
+        and forces.alike_pulled < _FEW_ALIKE
+        and forces.alike_pushed > 1 - _FEW_ALIKE
+        and min(forces.num_pulled, forces.num_pushed) >= few
+    )
+    if not exchanged and (forces.num_pulled or forces.num_pushed < forces.num_examples or not forces.alike_pushed):
+        return []
+    return [_of_labels(forces, exchanged=exchanged)]
+
+
+def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.pairs" if exchanged else "wrong_sign.no_positives",
+        severity="error" if exchanged else "warning",
+        seen=f"the loss pulls {forces.num_pulled} pairs together, which have different labels, and pushes {forces.num_pushed} "
+        "apart, which have the same"
+        if exchanged
+        else f"the loss pushes {forces.num_pushed} pairs apart and pulls none together, though {forces.num_alike} pairs of the "
+        "batch have the same label",
+        measurements=(
+            Measurement(name="pairs pulled together", value=float(forces.num_pulled), threshold=0.0),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
+            Measurement(name="pairs with the same label", value=float(forces.num_alike or 0)),
+        ),
+        cause="like and unlike pairs are exchanged: by a sign, by > for <, or in the order of the arguments"
+        if exchanged
+        else "no example has a positive but itself: the mask of positives is the diagonal, or empty",
+        remedy="exchange positive and negative pairs in the loss"
+        if exchanged
+        else "let the mask of positives be labels[:, None] == labels[None], without its diagonal, and leave the diagonal out "
+        "of what is divided by, too",
+        source="own; read off the gradient of outputs at one angle to each other",
+    )
 
 
 def _uphill(evidence: Evidence) -> list[Finding]:
