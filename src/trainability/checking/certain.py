@@ -53,12 +53,12 @@ def facts_of(
         return scalar(loss_fn(model(*inputs), target))
 
     try:
-        return look(model, part, forward, optimizer=optimizer, wide=wide)
+        return look(model, part, forward, optimizer=optimizer, wide=wide, pairs_itself=training_step is not None)
     except Exception as error:
         failed = error
     with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
         whole = to_device(batch, parameter.device) if parameter is not None else batch
-        return look(model, whole, forward, optimizer=optimizer)
+        return look(model, whole, forward, optimizer=optimizer, pairs_itself=training_step is not None)
     return Facts(notes=(f"certain facts: {error_line(failed)}",))
 
 
@@ -82,4 +82,5 @@ def facts_of_step(model: Any, batch: Any, *, step: Callable[[Any, Any, Any], Any
     batch = to_device(batch, parameter.device) if parameter is not None else batch
     if isinstance(whole, Parts):
         return look_at_parts(whole, batch, forward, losses)
-    return look(whole, batch, forward, optimizer=optimizer if isinstance(optimizer, torch.optim.Optimizer) else None)
+    single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
+    return look(whole, batch, forward, optimizer=single, pairs_itself=True)

@@ -119,6 +119,29 @@ class PairForces:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Misaligned:
+    """Answers that are held against other examples' targets.
+
+    Attributes:
+        given: the tensor of the batch that an answer is made of, by its place.
+        target: the one that it is held against.
+        num_wrong: examples whose answer is held against another's target.
+        num_asked: examples that were asked about.
+        row: one of the former; its place in the batch.
+        made: the row of the output that this example's input makes.
+        held: the row of the output that its target is set against.
+    """
+
+    given: str
+    target: str
+    num_wrong: int
+    num_asked: int
+    row: int
+    made: int
+    held: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What one forward pass and its graph show of a program. A field that was not looked at is None or empty.
 
@@ -175,6 +198,7 @@ class Facts:
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
+        misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -235,6 +259,7 @@ class Facts:
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
     pair_forces: PairForces | None = None
+    misaligned: Misaligned | None = None
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None

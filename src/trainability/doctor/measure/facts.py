@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
+from trainability.doctor.measure.alignment import misaligned
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass
@@ -44,6 +45,7 @@ def look(
     optimizer: torch.optim.Optimizer | None = None,
     at_start: bool = True,
     wide: Any = None,
+    pairs_itself: bool = False,
 ) -> Facts:
     """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
@@ -54,6 +56,7 @@ def look(
         optimizer: over its parameters; None leaves out what is about it.
         at_start: whether the weights are as initialised.
         wide: several batches joined, for what needs many examples; None takes `batch`.
+        pairs_itself: whether `forward` chooses what is held against what, as a training step does and a plain loss does not.
 
     Returns:
         The facts; `diagnose(Evidence(facts=...))` reads them. What fails is named in their `notes`.
@@ -86,6 +89,8 @@ def look(
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
             "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
         }
+        if pairs_itself:
+            looks["answers beside their targets"] = lambda: {"misaligned": misaligned(plain, plain, batch, forward)}
         managed = _managed(model, optimizer)
         notes = list(place.notes)
         for name, question in looks.items():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.alignment import misaligned
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, gradient_facts, start, task_facts, unreached
 from trainability.doctor.measure.forward_pass import ForwardPass
@@ -57,6 +58,9 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
                 "the kind of task": lambda: task_facts(seen, float(loss.detach())),
                 "examples that influence each other": lambda: {"leakage": _most_leakage(seen)},
                 "tokens that see later ones": lambda: _tokens_of_parts(seen, loss),
+                "answers beside their targets": lambda: {
+                    "misaligned": misaligned(plain, seen.calls[-1].model, batch, forward) if seen.calls else None
+                },
             }
         notes = list(place.notes)
         for name, question in looks.items():

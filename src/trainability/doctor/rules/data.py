@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rules.aligned import other_targets
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
@@ -178,6 +179,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         deviations, of 100 examples or more (code `unrelated`). Where that was not looked at: a linear probe of coarse pixels,
         scored on images that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned.
         In experiments: the program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
+        Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
+        place and what is asked in another.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -201,6 +204,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 source="own; the experiment itself",
             )
         ]
+    if (misaligned := other_targets(reading.facts(evidence))) != []:
+        return misaligned
     data, relation = evidence.data, evidence.relation
     if relation is not None:
         if relation.z >= RELATED or _carries_over(evidence):
