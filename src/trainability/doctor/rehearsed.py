@@ -133,18 +133,15 @@ class NonFinite:
 
 @dataclass(frozen=True, kw_only=True)
 class Rewritten:
-    """What else than their optimizers writes to the weights, at some steps in a row.
+    """Weights that something puts back after their optimizer's step, at some steps in a row.
 
     Attributes:
         num_watched: trainable parameters that an optimizer moved at three steps and more.
         undone: those of which less than a hundredth of each update is left when the next step begins.
-        replaced: those to which three times as much was written, after each update, as the optimizer moved them, and half of
-            their own size.
     """
 
     num_watched: int
     undone: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ FIRST, LAST = 2, 6
 """Steps in a row, so that an average that is taken every few steps is not taken for it; the first has business of its own."""
 FEWEST = 3
 UNDONE = 0.01  # share of the update that is left
-REPLACED, HALF = 3.0, 0.5  # what is written over the update, and over the weight: noise on purpose is small beside the latter
 
 
 class Writes:
@@ -25,7 +24,7 @@ class Writes:
         self.names = {id(p): name for name, p in loop.parameters.items() if not hasattr(p, "to_local")}
         self.before: dict[int, Tensor] = {}
         self.stepped: dict[int, Tensor] = {}
-        self.looks: dict[str, list[tuple[float, bool]]] = {}
+        self.kept: dict[str, list[float]] = {}
         self.handles: list[Any] = []
 
     def turn(self, number: int) -> None:
@@ -60,20 +59,12 @@ class Writes:
 
     def _compare(self, p: Tensor) -> None:
         before, after = self.before[id(p)], self.stepped[id(p)]
-        update, written = (after - before).flatten().double(), (p.detach() - after).flatten().double()
-        moved = float(update @ update)
-        if moved > 0:
-            size = float(written.norm())
-            is_new = size > REPLACED * moved**0.5 and size > HALF * float(after.norm())
-            self.looks.setdefault(self.names[id(p)], []).append((float(update @ (update + written)) / moved, is_new))
+        update, left = (after - before).flatten().double(), (p.detach() - before).flatten().double()
+        if (moved := float(update @ update)) > 0:
+            self.kept.setdefault(self.names[id(p)], []).append(float(update @ left) / moved)
 
     def found(self) -> Rewritten | None:
         """What was seen; None where too few steps moved anything."""
-        looks = {name: seen for name, seen in self.looks.items() if len(seen) >= FEWEST}
-        if not looks:
-            return None
-        return Rewritten(
-            num_watched=len(looks),
-            undone=tuple(name for name, seen in looks.items() if all(abs(kept) < UNDONE for kept, _ in seen)),
-            replaced=tuple(name for name, seen in looks.items() if all(is_new for _, is_new in seen)),
-        )
+        kept = {name: shares for name, shares in self.kept.items() if len(shares) >= FEWEST}
+        undone = tuple(name for name, shares in kept.items() if all(abs(share) < UNDONE for share in shares))
+        return Rewritten(num_watched=len(kept), undone=undone) if kept else None

@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
-from trainability.doctor.rules.overwritten import written_over
+from trainability.doctor.rules.overwritten import put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
 
@@ -164,7 +164,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
         smaller than its number format resolves; a gradient that vanishes does that. Code `with_gradient`: it had one, and
         whether the optimizer holds it is not known; or of most parameters less than a hundredth of each update is left when
-        the next begins, at some steps in a row. Code `overwritten`: three times as much, and half of a weight, is written in between.
+        the next begins, at some steps in a row.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
         is left out; so is what untrained_parameter names.
     Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete; where
@@ -172,7 +172,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
     """
     rehearsal = _stepped(evidence)
-    if overwritten := written_over(evidence):
+    if overwritten := put_back(evidence):
         return overwritten
     if rehearsal is None or sum(step.optimizer_steps for step in rehearsal.steps) < 3:
         return []
