@@ -171,6 +171,7 @@ _WORDS: tuple[tuple[str, Callable[..., Program]], ...] = (
     (r"init\.orthogonal_\(model\.()", lambda program, _: _orthogonal(program)),
     (r"torch\.where\(torch\.isfinite\(x\), x, mean\)()", lambda program, _: _filled(program)),
     (rf"weight_decay={_NUMBER}", lambda program, value: _with_option(program, "weight_decay", float(value))),
+    (rf"eps={_NUMBER}", lambda program, value: _with_option(program, "eps", float(value))),
     (rf"momentum={_NUMBER}", lambda program, value: _with_option(program, "momentum", float(value))),
     (rf"lr={_NUMBER}\)? in place of (?!.*look again)", lambda program, value: _with_option(program, "lr", float(value))),
     # Looked again, each time as far as it says.

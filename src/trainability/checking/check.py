@@ -23,6 +23,7 @@ from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
+from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.opponents import same_aim
@@ -154,11 +155,12 @@ def _checked(setup: Setup) -> Diagnosis:
 
 
 def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
-    """Certain facts; None where the loop is known as a whole only, or has several models."""
+    """Certain facts; of a loop that is known as a whole only, or has several models, those that one step shows."""
     model = setup.whole_model
-    if setup.step is not None and (model is None or setup.loss is setup.training_step is None):
+    knows_loss = model is not None and (setup.training_step is not None or setup.loss is not None)
+    if setup.step is not None and (len(modules(setup.model)) > 1 or not knows_loss):
         return _facts_of_body(setup, first, train)
-    if model is None:
+    if model is None or not knows_loss:
         return None
     optimizer, more = setup.single_optimizer, ()
     if setup.training_step is not None and isinstance(first, tuple | list) and len(first) > 1:  # a loss of pairs, perhaps
@@ -170,21 +172,23 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
 def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts where the body of the loop is known as a whole only, and what models against each other want."""
     assert setup.step is not None
-    facts, notes, aim = None, [], None
+    facts, notes, aim, of_body = None, [], None, {}
     try:
         facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer)
     except Exception as error:
         notes.append(f"certain facts: {error_line(error)}")
     try:
+        of_body = look_at_body(setup.model, setup.optimizer, setup.step, train) or {}
         aim = same_aim(setup.model, setup.optimizer, setup.step, train) if len(modules(setup.model)) > 1 else None
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")
-    if facts is None and aim is None and not notes:
+    if facts is None and aim is None and not notes and not any(value is not None for value in of_body.values()):
         return None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
     facts = facts or Facts()
     same = (names[aim[0]], names[aim[1]]) if aim is not None else ()
-    return dataclasses.replace(facts, same_aim=same, notes=(*facts.notes, *notes))
+    of_body = {name: value for name, value in of_body.items() if value is not None}
+    return dataclasses.replace(facts, **of_body, same_aim=same, notes=(*facts.notes, *notes))
 
 
 def _metric(

@@ -32,10 +32,10 @@ class LossGraph:
 
     Attributes:
         takes: what the loss applies to the model's outputs first: "log_softmax", "sigmoid" (inside
-            `binary_cross_entropy_with_logits`), "nll", "distance" (a mean squared or absolute difference); None if it is
+            `binary_cross_entropy_with_logits`), "nll", "distance" (of the difference of output and target); None if it is
             none of these.
-        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax";
-            None if it is none of these.
+        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax",
+            and, where takes is "distance", "softplus" or "exp"; None if it is none of these.
         made_at: where that function is called, as code: "model[5], a torch.nn.Softmax", "sigmoid() in Net.forward"; None if
             not seen.
         num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.
@@ -178,7 +178,7 @@ class Facts:
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
             numbers), "state" (something that is kept from call to call).
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
-            unless the targets are an input shifted by one.
+            unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
@@ -199,6 +199,13 @@ class Facts:
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
+        lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
+            the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
+        drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
+            with the value; None where the value's log-probability is computed.
+        flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
+        recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
+            of the width.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -260,6 +267,10 @@ class Facts:
     pulls: Pulls | None = None
     pair_forces: PairForces | None = None
     misaligned: Misaligned | None = None
+    lowered: tuple[str, float] | None = None
+    drawn: str | None = None
+    flat_derivative: bool = False
+    recurrence: tuple[str, float] | None = None
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None

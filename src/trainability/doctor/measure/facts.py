@@ -15,17 +15,21 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
+from trainability.doctor.measure import statistics
 from trainability.doctor.measure.alignment import misaligned
+from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
-from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.preferred import one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
-from trainability.doctor.measure.tokens import token_facts
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
@@ -64,13 +68,21 @@ def look(
     with workspace(model, forward, batch) as place:
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
-        seen = ForwardPass(plain, batch)
-        with torch.enable_grad(), seen:
+        seen, chances, derivatives = ForwardPass(plain, batch), Chances(), Derivatives()
+        with torch.enable_grad(), seen, chances, derivatives:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
+        facts = replace(facts, flat_derivative=derivatives.flat)
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "the graph of the loss": lambda: {
-                "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers)
+                "graph": loss_graph(
+                    loss,
+                    plain,
+                    optimizer,
+                    original=plain_module(model),
+                    makers=seen.makers,
+                    compared=seen.against[0] if seen.against is not None else None,
+                )
             },
             "the kind of task": lambda: task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start),
@@ -79,13 +91,14 @@ def look(
             "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: token_facts(seen, seen.calls[0], loss) if seen.calls else {},
+            "tokens that see later ones": lambda: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
             "what the loss prefers": lambda: {
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
+            "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
             "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
         }
@@ -114,6 +127,20 @@ def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls |
         with contextlib.suppress(Exception):  # a state of the batch's own size
             return pulls(model, wide, forward)
     return pulls(model, batch, forward)
+
+
+def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chances) -> dict[str, Any]:
+    """What is said of distributions; whether a draw matters is asked with other values in its place, and the same numbers."""
+    drawn = chances.unasked()
+    if drawn is not None:
+        losses = []
+        set_training(model, True)
+        for shift in (0.0, 0.0, 1.0):
+            with torch.enable_grad(), randomness_restored(), Chances(shift=shift):
+                torch.manual_seed(0)
+                losses.append(float(forward(model, batch).detach().sum()))
+        drawn = drawn if losses[0] == losses[1] != losses[2] else None
+    return {"lowered": chances.lowered(), "drawn": drawn}
 
 
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:
@@ -227,7 +254,18 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         and output is not None
         and output.shape[-1] == 1,
         "biases_dead": _biases_dead(model, seen) if at_start else (),
+        "recurrence": _recurrence(model) if at_start else None,
     }
+
+
+def _recurrence(model: nn.Module) -> tuple[str, float] | None:
+    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width."""
+    gains = {
+        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for n, w in own if n.startswith("weight_hh"))
+        for name, module in model.named_modules()
+        if isinstance(module, RECURRENT) and (own := list(module.named_parameters(recurse=False)))
+    }
+    return max(gains.items(), key=lambda item: item[1]) if gains else None
 
 
 def _rows_alike(tensor: Tensor) -> bool:

@@ -16,7 +16,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, gradient_facts, start, task_facts, unreached
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.influence import leakage
-from trainability.doctor.measure.tokens import token_facts
+from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.whole_step import Parts
 from trainability.doctor.measure.workspace import workspace
 
@@ -77,4 +77,4 @@ def _most_leakage(seen: ForwardPass) -> float | None:
 
 
 def _tokens_of_parts(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
-    return next((found for call in seen.calls if (found := token_facts(seen, call, loss))), {})
+    return next((found for call in seen.calls if (found := asked_of_tokens(seen, call, loss))), {})

@@ -1,6 +1,4 @@
-"""Whether a sequence model is asked for what comes next, and whether it can see that."""
-
-from __future__ import annotations
+"""What a loss asks of tokens: the one behind each, which the model is not to see, or the token itself."""
 
 from typing import Any
 
@@ -10,35 +8,61 @@ from torch import Tensor
 from trainability.doctor.measure.forward_pass import Call, ForwardPass
 from trainability.doctor.measure.influence import sees_later
 
+_NEARLY_ALL = 0.95
 
-def token_facts(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, Any]:
-    """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
-    model = call.callable_model()
+
+def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, Any]:
+    """Ask whether each token is asked for the next one, and sees it, or for itself.
+
+    Args:
+        seen: the pass.
+        call: of the model that is asked.
+        loss: with its graph.
+
+    Returns:
+        Fields of `Facts`: `future` where a tensor of the batch is an input shifted by one, or the loss asks for the next token;
+        `unshifted` where it asks for the same one, and the model is causal.
+    """
     for position, given in enumerate(call.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
             continue
         for _, target in seen.batch:
-            if target.shape != given.shape:
+            if target.shape != given.shape or target is given:
                 continue
-            for time in (1, 0) if target is not given else ():
+            for time in (1, 0):
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return {"future": sees_later(model, call.inputs, position, time=time)}
-            if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
-                blind = _asks_for_itself(call, loss, given) and sees_later(model, call.inputs, position) == 0.0
-                if blind or target is not given:
-                    return {"unshifted": blind}
+                    return {"future": sees_later(call.callable_model(), call.inputs, position, time=time)}
+        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
+            found = _asked_of_places(call, loss, given, position)
+            if found:
+                return found
     return {}
 
 
-def _asks_for_itself(call: Call, loss: Tensor, given: Tensor) -> bool:
-    """Whether the loss asks each place for the token that is there: of cross-entropy, the gradient is negative there alone."""
+def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> dict[str, Any]:
+    """Wherever the labels come from: whether each place is asked for the token that is there, or for the one behind it."""
+    known = _asked_tokens(call, loss, given)
+    if known is None:
+        return {}
+    asked, is_asked = known
+    itself, following = asked == given, asked[:, :-1] == given[:, 1:]
+    if float(itself[is_asked].float().mean()) > _NEARLY_ALL:
+        blind = sees_later(call.callable_model(), call.inputs, position) == 0.0
+        return {"unshifted": True} if blind else {}
+    inner = is_asked[:, :-1]
+    if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
+        return {"future": sees_later(call.callable_model(), call.inputs, position)}
+    return {}
+
+
+def _asked_tokens(call: Call, loss: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The token that cross-entropy asks for at each place, and where it asks: its gradient is lowest at the label."""
     shape = tuple(given.shape)
     for logits in call.returned:
         if not logits.requires_grad or logits.dim() != 3 or tuple(logits.shape[:2]) != shape:
             continue
         (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True, retain_graph=True)
         if gradient is not None and gradient.any():
-            asked = gradient.ne(0).any(dim=-1)
-            return bool((gradient.argmin(dim=-1) == given)[asked].float().mean() > 0.95)
-    return False
+            return gradient.argmin(dim=-1), gradient.ne(0).any(dim=-1)
+    return None

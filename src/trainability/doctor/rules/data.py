@@ -319,6 +319,11 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
     """
+    found, loud = _of_all_channels(evidence), loud_column(evidence)
+    return loud if loud and all(finding.severity == "hint" for finding in found) else found
+
+
+def _of_all_channels(evidence: Evidence) -> list[Finding]:
     data, probe = evidence.data, evidence.probe
     if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
         return []
@@ -336,10 +341,10 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     else:
         return []
     if not means or not stds or not all(map(math.isfinite, (*means, *stds))):
-        return loud_column(evidence)
+        return []
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
-        return loud_column(evidence)
+        return []
     if data is None and probe is None and wide == 0.0:
         return []  # one number everywhere: constant_input tells
     total = reading.total_budget(probe) if probe is not None else None

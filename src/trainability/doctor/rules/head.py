@@ -225,10 +225,10 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
 def unreachable_target(evidence: Evidence) -> list[Finding]:
     """Targets lie where the model's last function cannot go.
 
-    Fires: the loss is a squared or absolute difference, its outputs come out of a ReLU, sigmoid or softmax, and 5 % or more
-        of the targets are below 0, or outside [0, 1]. An error from a quarter. Under `binary_cross_entropy_with_logits` one
-        target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that sum to 1 under the binary loss, where
-        5 % or more of the examples have no mark or several.
+    Fires: the loss is of the difference of output and target, its outputs come out of a ReLU, softplus, exponential, sigmoid or
+        softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
+        `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
+        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -243,7 +243,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     if facts.graph is None or facts.graph.takes != "distance":
         return []
     made = facts.graph.made_by
-    share = facts.target_below_zero if made == "relu" else facts.target_outside_unit if made in ("sigmoid", "softmax") else None
+    below, outside = facts.target_below_zero, facts.target_outside_unit
+    share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
     if share is None or share < 0.05:
         return []
     return [

@@ -9,6 +9,7 @@ from trainability.doctor.facts import LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
+from trainability.doctor.rules.cut_off import drawn_without_gradient
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
@@ -252,9 +253,10 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer is reached by no gradient, with the reason.
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
-        cut off. Code `dropped`: its module runs, or should, and the model drops what it makes. Code `left_out`: the model
-        returns what it makes, and the loss does not use that. Code `unused`: nothing calls its module. A warning; of the last
-        two a hint, unless a rehearsal found that no step gave them a gradient.
+        cut off; or a draw by `sample()` is used, and its log-probability is not. Code `dropped`: its module runs, or should,
+        and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
+        Code `unused`: nothing calls its module. A warning; of the last two a hint, unless a rehearsal found that no step gave
+        them a gradient.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
@@ -264,7 +266,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).unreached
     if not found:
-        return []
+        return drawn_without_gradient(evidence)
     for reason in ("detached", "dropped", "not in the loss", "unused", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:

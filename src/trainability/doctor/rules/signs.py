@@ -12,6 +12,7 @@ from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
 _FEW_ALIKE = 0.02  # share of the pairs
+FAR_BELOW = 30.0  # a loss under zero, over the size of the first
 
 
 @rule(
@@ -26,8 +27,11 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
         whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
         answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
-        loss is below zero and a hundred times as large as at first, and falls ever faster. Code `together`: the losses of
-        two models that play against each other want the same of what the one says to what the other makes. A warning with code
+        loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and in 300 steps
+        and more never slower. Code `together`: the losses of
+        two models that play against each other want the same of what the one says to what the other makes. Code `policy`: the
+        gradient of log-probabilities goes with a variable that weighs them, by a correlation of 0.9, and the variable is named
+        a reward, return, gain or advantage. A warning with code
         `pairs`: the
         loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
         `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
@@ -60,6 +64,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or _endless(evidence)
             or _with_one_aim(facts)
             or _against_labels(facts)
+            or _less_likely(facts)
             or _against_pairs(facts)
         )
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
@@ -130,13 +135,14 @@ def _endless(evidence: Evidence) -> list[Finding]:
         if len(losses) < 8 or not all(map(math.isfinite, losses)):
             continue
         first, before, last = losses[0], losses[len(losses) // 2], losses[-1]
-        if last < -100 * (abs(first) + 1) and last < 3 * before < 0:
+        below = -last / (abs(first) + 1)
+        if (below > 100 and last < 3 * before < 0) or (below > FAR_BELOW and len(losses) >= 15 and last < 1.7 * before < 0):
             return [
                 Finding(
                     rule="wrong_sign",
                     code="wrong_sign.endless",
                     severity="error",
-                    seen=f"the loss falls from {first:.3g} to {last:.3g}, faster and faster: nothing limits it from below",
+                    seen=f"the loss falls from {first:.3g} to {last:.3g}, and does not slow down: nothing limits it from below",
                     measurements=(
                         Measurement(name="loss at the end", value=last, threshold=-100 * (abs(first) + 1)),
                         Measurement(name="loss half-way", value=before),
@@ -147,6 +153,25 @@ def _endless(evidence: Evidence) -> list[Finding]:
                 )
             ]
     return []
+
+
+def _less_likely(facts: Facts) -> list[Finding]:
+    """A policy gradient that goes down: good outcomes lose probability."""
+    if facts.lowered is None:
+        return []
+    name, correlation = facts.lowered
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.policy",
+            severity="error",
+            seen=f"minimising this loss makes outcomes with a large {name} less likely",
+            measurements=(Measurement(name=f"correlation of {name} with the gradient", value=correlation, threshold=0.9),),
+            cause=f"the minus before the log-probability, or before {name}, is missing",
+            remedy=f"loss = -(log_prob * {name}).mean()",
+            source="Williams, Simple statistical gradient-following algorithms, Machine Learning 1992; read off the gradient",
+        )
+    ]
 
 
 def _with_one_aim(facts: Facts) -> list[Finding]:

@@ -1,0 +1,227 @@
+"""What one pass, or a few steps, show of distributions, derivatives, tokens and weights: each mistake beside its sound twin."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Normal
+from torch.nn import functional as F
+
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.bodies import look_at_body
+from trainability.doctor.measure.facts import look
+from trainability.doctor.measure.rehearsal import rehearse
+
+X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+TOKENS = torch.randint(0, 12, (16, 10), generator=torch.Generator().manual_seed(0))
+SMALL = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def looked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> Facts:
+    torch.manual_seed(0)
+    return look(model, batch, forward)
+
+
+# ------------------------------------------------------------------------------------------------- policy gradients
+
+
+def by_distribution(logits: Tensor, action: Tensor, advantage: Tensor) -> Tensor:
+    return -(Categorical(logits=logits).log_prob(action) * advantage).mean()
+
+
+def by_ratio(logits: Tensor, action: Tensor, advantage: Tensor) -> Tensor:
+    new = logits.log_softmax(dim=1).gather(1, action[:, None]).squeeze(1)
+    ratio = (new - new.detach()).exp()
+    return torch.max(-advantage * ratio, -advantage * ratio.clamp(0.8, 1.2)).mean()
+
+
+def by_cross_entropy(logits: Tensor, action: Tensor, advantage: Tensor) -> Tensor:
+    return (F.cross_entropy(logits, action, reduction="none") * advantage).mean()
+
+
+def policy(loss: Callable[[Tensor, Tensor, Tensor], Tensor], sign: float) -> Callable[[Any, Any], Tensor]:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        logits = model(batch)
+        action = torch.arange(64) % 4
+        reward = batch[:, 0] * (action == 1) + batch[:, 1]
+        advantage = reward - reward.mean()
+        return sign * loss(logits, action, advantage)
+
+    return forward
+
+
+@pytest.mark.parametrize("loss", [by_distribution, by_ratio, by_cross_entropy])
+def test_a_policy_gradient_that_goes_down_is_told_by_the_name_of_its_weight(loss: Any) -> None:
+    right, wrong = (looked(SMALL, X, policy(loss, sign)).lowered for sign in (1.0, -1.0))
+    assert right is None
+    assert wrong is not None
+    assert wrong[0] in ("advantage", "reward")
+    assert wrong[1] > 0.99
+
+
+def test_a_weight_whose_name_says_nothing_is_not_judged() -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        action, cost = torch.arange(64) % 4, batch[:, 0]
+        return (Categorical(logits=model(batch)).log_prob(action) * cost).mean()
+
+    assert looked(SMALL, X, forward).lowered is None
+
+
+# ------------------------------------------------------------------------------------------------------------ draws
+
+
+@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob"])
+def test_a_draw_without_a_gradient_is_told_unless_its_probability_is_asked(how: str) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        mean, log_std = model(batch).chunk(2, dim=1)
+        chosen = Normal(mean, log_std.exp())
+        code = chosen.rsample() if how == "rsample" else chosen.sample()
+        cost = (code - batch[:, :2]).square().sum(dim=1)
+        if how == "sample and log_prob":
+            return (chosen.log_prob(code).sum(dim=1) * cost).mean()
+        return cost.mean() + mean.square().mean()
+
+    assert looked(SMALL, X, forward).drawn == ("Normal" if how == "sample" else None)
+
+
+def test_the_distributions_are_as_they_were() -> None:
+    before = Normal.sample, Normal.log_prob, torch.autograd.grad
+    looked(SMALL, X, lambda model, batch: model(batch).square().mean())
+    assert before == (Normal.sample, Normal.log_prob, torch.autograd.grad)
+
+
+# ------------------------------------------------------------------------------------------------------ derivatives
+
+
+@pytest.mark.parametrize(("active", "order", "flat"), [(nn.ReLU, 2, True), (nn.Tanh, 2, False), (nn.ReLU, 1, False)])
+def test_the_second_derivative_of_relu_is_flat(active: type[nn.Module], order: int, flat: bool) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), active(), nn.Linear(8, 1))
+
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        at = batch.clone().requires_grad_()
+        value = model(at)
+        for _ in range(order):
+            value = torch.autograd.grad(value.sum(), at, create_graph=True)[0]
+        return (value + model(at)).square().mean()
+
+    assert looked(model, X, forward).flat_derivative is flat
+
+
+# ----------------------------------------------------------------------------------------------------------- tokens
+
+
+class Reader(nn.Module):
+    """Each token with the mean of what it may see."""
+
+    def __init__(self, *, causal: bool) -> None:
+        super().__init__()
+        self.words, self.head, self.causal = nn.Embedding(12, 8), nn.Linear(8, 12), causal
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = self.words(tokens)
+        mean = h.cumsum(dim=1) / torch.arange(1, tokens.shape[1] + 1)[:, None] if self.causal else h.mean(dim=1, keepdim=True)
+        return self.head(h + mean)
+
+
+def next_inside(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    logits = model(batch["input_ids"])
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), label_smoothing=0.1)
+
+
+def next_of_one_tensor(model: Any, batch: Tensor) -> Tensor:
+    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+
+
+def itself(model: Any, batch: Tensor) -> Tensor:
+    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, :-1].flatten())
+
+
+@pytest.mark.parametrize(
+    ("batch", "forward"), [({"input_ids": TOKENS, "labels": TOKENS}, next_inside), (TOKENS, next_of_one_tensor)]
+)
+def test_tokens_that_are_asked_for_the_next_one_must_not_see_it(batch: Any, forward: Any) -> None:
+    future = looked(Reader(causal=False), batch, forward).future
+    assert future is not None
+    assert future > 0.01
+    assert looked(Reader(causal=True), batch, forward).future == 0.0
+
+
+def test_tokens_that_are_asked_for_themselves_are_not_shifted() -> None:
+    assert looked(Reader(causal=True), TOKENS, itself).unshifted
+    assert not looked(Reader(causal=True), TOKENS, next_of_one_tensor).unshifted
+
+
+# ---------------------------------------------------------------------------------------------------------- columns
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_a_column_against_a_row_is_seen_in_a_body_of_several_models(squeezed: bool) -> None:
+    models = {"actor": nn.Linear(4, 2), "critic": nn.Linear(4, 1)}
+    optimizers = {name: torch.optim.SGD(model.parameters(), lr=0.1) for name, model in models.items()}
+
+    def step(model: Any, optimizer: Any, batch: Tensor) -> Tensor:
+        value = model["critic"](batch)
+        loss = (batch[:, 0] - (value[:, 0] if squeezed else value)).square().mean()
+        loss.backward()
+        optimizer["critic"].step()
+        return loss
+
+    found = look_at_body(models, optimizers, step, [X])
+    assert found is not None
+    assert found.get("broadcast_shape") == (None if squeezed else (64, 64))
+
+
+@pytest.mark.parametrize(("column", "told"), [(1.7e9 + 2e7 * X[:, 0], True), (X[:, 0], False)])
+def test_a_loud_column_beside_an_embedding_is_told_by_the_batch(column: Tensor, told: bool) -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kinds, self.head = nn.Embedding(5, 6), nn.Linear(10, 1)
+
+        def forward(self, kind: Tensor, x: Tensor) -> Tensor:
+            return self.head(torch.cat([self.kinds(kind), x], dim=1))
+
+    batch = (torch.arange(64) % 5, torch.cat([X[:, :3], column[:, None]], dim=1), X[:, :1])
+    found = looked(Beside(), batch, lambda model, b: F.mse_loss(model(b[0], b[1]), b[2])).loud_column
+    assert (found is not None and found[:2] == ("head", 9)) is told
+
+
+# ---------------------------------------------------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize(
+    ("change", "redrawn"),
+    [
+        (lambda w: nn.init.xavier_uniform_(w), ("0.weight",)),
+        (lambda w: w.clamp_(-0.2, 0.2), ()),  # as a critic's
+        (lambda w: w.div_(w.norm(dim=1, keepdim=True)), ()),
+    ],
+)
+def test_weights_that_are_drawn_anew_are_told_from_those_that_are_kept_in_limits(change: Any, redrawn: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def step(model: Any, optimizer: Any, batch: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = (model(batch)[:, 0] - batch[:, 1]).square().mean()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            change(model[0].weight)
+        return loss
+
+    seen = rehearse(model, torch.optim.Adam(model.parameters(), 1e-2), [X] * 8, step=step, max_steps=8)
+    assert seen.redrawn == redrawn
+
+
+@pytest.mark.parametrize("std", [None, 1.0])
+def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
+    model = nn.LSTM(4, 64, batch_first=True)
+    if std is not None:
+        nn.init.normal_(model.weight_hh_l0, 0.0, std)
+    found = looked(model, X[:, None].expand(-1, 5, -1), lambda m, b: m(b)[0].square().mean()).recurrence
+    assert found is not None
+    assert found[0] == ""
+    assert found[1] == pytest.approx(3**-0.5 if std is None else 8 * std, rel=0.05)
