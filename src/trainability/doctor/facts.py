@@ -108,6 +108,8 @@ class PairForces:
         alike_pulled: share of the former that have one label; None without labels in the batch, or without such pairs.
         alike_pushed: the same of the latter.
         num_alike: pairs with one label; None without labels.
+        strangers: where a batch goes through the model several times, or two models: pairs of unlike rows that it wants nearer
+            while it wants all like rows, which are two views of one example, further apart.
     """
 
     num_examples: int
@@ -116,6 +118,7 @@ class PairForces:
     alike_pulled: float | None = None
     alike_pushed: float | None = None
     num_alike: int | None = None
+    strangers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.facts import PairForces
 from trainability.doctor.measure.forward_pass import ForwardPass
 
 _FEWEST, _MOST = 8, 512  # examples, in all calls together
-_MOST_CALLS = 4
+_MOST_BLOCKS = 4  # calls, times what each returns
 _SAME = 1e-4  # of the loss: rounding of another order of sums
 _SLIGHT = 1e-3  # of the strongest force
 _ALIKE = 0.3  # cosine of any two: what is to be at right angles is pushed apart
@@ -28,7 +30,7 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     other, the gradient of one is a sum of the others, each times what the loss wants of that pair.
 
     Args:
-        model: returns one tensor (examples, width), once or in up to four calls.
+        model: returns a tensor (examples, width), or several of that shape, once or in up to four calls.
         batch: as the loop draws it; its labels are a tensor of whole numbers, one an example.
         forward: of (model, batch), the loss.
         seen: the same pass with the model's own outputs.
@@ -36,14 +38,12 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     Returns:
         None where the loss changes when all outputs are turned together, takes no other width, or compares no pairs.
     """
-    if len(seen.returned) != 1 or seen.output is None or seen.output.dim() != 2 or seen.output.shape[1] < 2:
-        return None
-    own = _outputs(model, batch, forward)
-    sizes = [len(z) for z in own]
-    if not own or len(own) > _MOST_CALLS or not _FEWEST <= sum(sizes) <= _MOST or any(z.shape != own[0].shape for z in own):
+    own = _points(model, batch, forward)
+    count = sum(map(len, own))
+    if not own or len(own) > _MOST_BLOCKS or not _FEWEST <= count <= _MOST or any(z.shape != own[0].shape for z in own):
         return None
     rng = torch.Generator().manual_seed(0)
-    whole, count = torch.cat(own), sum(sizes)
+    whole = torch.cat(own)
     turn = torch.linalg.qr(torch.randn(whole.shape[1], whole.shape[1], generator=rng))[0].to(whole)
     other = torch.randn(whole.shape, generator=rng).to(whole) * whole.std().clamp(min=1e-6)
     apart = math.sqrt(1 - _ALIKE) * torch.eye(count) + _TIE / math.sqrt(count) * torch.randn(count, count, generator=rng)
@@ -51,19 +51,20 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     points = points.to(whole).requires_grad_()
     with contextlib.suppress(RuntimeError, ValueError, IndexError):  # a loss that asks for its own width, or for probabilities
         with torch.no_grad():
-            before, turned, changed = (float(_loss(model, batch, forward, z, sizes)) for z in (whole, whole @ turn, other))
+            before, turned, changed = (float(_loss(model, batch, forward, z, len(own))) for z in (whole, whole @ turn, other))
         if not all(math.isfinite(loss) for loss in (before, turned, changed)):
             return None
         if abs(turned - before) > _SAME * max(abs(before), _SLIGHT) or abs(changed - before) <= 10 * _SAME * abs(before):
             return None
         with torch.enable_grad():
-            loss = _loss(model, batch, forward, points, sizes)
+            loss = _loss(model, batch, forward, points, len(own))
             (gradient,) = torch.autograd.grad(loss, points, allow_unused=True)
-        return None if gradient is None else _read(gradient.double() @ torch.linalg.pinv(points.detach().double()), seen)
+        if gradient is not None:
+            return _read(gradient.double() @ torch.linalg.pinv(points.detach().double()), seen, len(own))
     return None
 
 
-def _read(wanted: Tensor, seen: ForwardPass) -> PairForces | None:
+def _read(wanted: Tensor, seen: ForwardPass, blocks: int) -> PairForces | None:
     """Pairs whose product the loss wants larger, and those where it wants it smaller."""
     if not bool(wanted.isfinite().all()):
         return None
@@ -81,7 +82,19 @@ def _read(wanted: Tensor, seen: ForwardPass) -> PairForces | None:
         alike_pulled=_share(same, pulled),
         alike_pushed=_share(same, pushed),
         num_alike=int((same & upper.to(same.device)).sum()) if same is not None else None,
+        strangers=_strangers(pulled, pushed, blocks),
     )
+
+
+def _strangers(pulled: Tensor, pushed: Tensor, blocks: int) -> int:
+    """Of several blocks, pairs of unlike rows that are pulled together where all of like rows, two views of one, are pushed."""
+    found = 0
+    for a, b in combinations(range(blocks), 2):
+        rows = slice(a * len(pulled) // blocks, (a + 1) * len(pulled) // blocks)
+        columns = slice(b * len(pulled) // blocks, (b + 1) * len(pulled) // blocks)
+        if bool(pushed[rows, columns].diagonal().all()):
+            found += int(pulled[rows, columns].sum())
+    return found
 
 
 def _share(same: Tensor | None, pairs: Tensor) -> float | None:
@@ -98,22 +111,35 @@ def _same_label(seen: ForwardPass, size: int) -> Tensor | None:
     return found[0][:, None] == found[0][None]
 
 
-def _outputs(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> list[Tensor]:
+def _is_points(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 2 and value.shape[1] > 1 and value.is_floating_point()
+
+
+def _points(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> list[Tensor]:
+    """What the model returns, a tensor of points after the other, call by call."""
     found: list[Tensor] = []
-    handle = model.register_forward_hook(lambda module, args, output: found.append(output))
+
+    def keep(module: nn.Module, args: Any, output: Any) -> None:
+        found.extend(t.detach() for _, t in tensors(output) if _is_points(t))
+
+    handle = model.register_forward_hook(keep)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             forward(model, batch)
     finally:
         handle.remove()
-    return [z.detach() for z in found] if all(isinstance(z, Tensor) and z.dim() == 2 for z in found) else []
+    return found
 
 
-def _loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], points: Tensor, sizes: list[int]) -> Tensor:
+def _loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], points: Tensor, blocks: int) -> Tensor:
     """The loss with rows of `points` in the place of what the model returns, call by call."""
-    rows = iter(points.split(sizes))
-    handle = model.register_forward_hook(lambda module, args, output: next(rows))
+    rows = iter(points.chunk(blocks))
+
+    def swap(value: Any) -> Any:
+        return next(rows) if _is_points(value) else value if isinstance(value, Tensor) else map_parts(value, swap)
+
+    handle = model.register_forward_hook(lambda module, args, output: swap(output))
     try:
         with torch.random.fork_rng(devices=[points.device] if points.is_cuda else []):
             torch.manual_seed(0)

@@ -31,14 +31,14 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         and more never slower. Code `together`: the losses of
         two models that play against each other want the same of what the one says to what the other makes. Code `policy`: the
         gradient of log-probabilities goes with a variable that weighs them, by a correlation of 0.9, and the variable is named
-        a reward, return, gain or advantage. A warning with code
-        `pairs`: the
-        loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
-        `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
+        a reward, return, gain or advantage. A warning with code `pairs`: the loss pulls pairs together whose inputs are further
+        apart than those that it pushes apart, by 4 standard errors. Code `one_output`: 20 more, or less, of one output unit
+        takes the loss to a billionth, whatever the others say. Negative,
         too, is a loss below zero of whose known terms (cross-entropy, squared difference) each lowers it by growing.
         An error, where the batch has labels and the loss is a function of the products of all pairs: it pulls together pairs of
         which 98 % and more have different labels, and pushes pairs apart of which as many have the same. A warning with code
-        `no_positives`: it pushes pairs of one label apart, and pulls none together.
+        `no_positives`: it pushes pairs of one label apart, and pulls none together. A warning with code `views`:
+        of what the model returns in several calls, or in several tensors, it pushes like rows apart and pulls unlike ones.
         Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of
         probabilities, or cross-entropy a target below zero.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
@@ -231,9 +231,11 @@ def _against_pairs(facts: Facts) -> list[Finding]:
 def _against_labels(facts: Facts) -> list[Finding]:
     """A loss of pairs that pulls together what has different labels, or nothing at all."""
     forces = facts.pair_forces
-    if forces is None or not forces.num_alike:
+    if forces is None:
         return []
     few = forces.num_examples / 4
+    if forces.strangers >= few:
+        return [_of_views(forces)]
     exchanged = (
         forces.alike_pulled is not None
         and forces.alike_pushed is not None
@@ -241,9 +243,24 @@ def _against_labels(facts: Facts) -> list[Finding]:
         and forces.alike_pushed > 1 - _FEW_ALIKE
         and min(forces.num_pulled, forces.num_pushed) >= few
     )
-    if not exchanged and (forces.num_pulled or forces.num_pushed < forces.num_examples or not forces.alike_pushed):
-        return []
-    return [_of_labels(forces, exchanged=exchanged)]
+    alone = not forces.num_pulled and forces.num_pushed >= forces.num_examples and bool(forces.alike_pushed)
+    return [_of_labels(forces, exchanged=exchanged)] if exchanged or alone else []
+
+
+def _of_views(forces: PairForces) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.views",
+        severity="warning",
+        seen=f"the loss pushes the two views of each example apart, and pulls {forces.strangers} pairs of other rows together",
+        measurements=(
+            Measurement(name="pairs of unlike rows pulled together", value=float(forces.strangers), threshold=0.0),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
+        ),
+        cause="the targets of a contrast are shifted against its rows, or its sign is wrong",
+        remedy="let row i of the one view have row i of the other as its positive: target = torch.arange(len(rows))",
+        source="own; read off the gradient of outputs at one angle to each other",
+    )
 
 
 def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
