@@ -55,6 +55,21 @@ def _with_option(program: Program, name: str, value: float) -> Program:
     return dataclasses.replace(program, options={**program.options, name: value})
 
 
+def _rate_in_place_of(program: Program, rate: str, own: str, others: str | None) -> Program:
+    """The rate that is named; of several groups the largest is meant, and the others change by the same factor."""
+    if others is None:
+        return _with_option(program, "lr", float(rate))
+    factor = float(rate) / float(own)
+
+    def trained(model: Any) -> Any:
+        groups = program.trained(model)
+        if isinstance(groups, dict):  # of several optimizers
+            return groups
+        return [{**g, "lr": factor * g["lr"]} if isinstance(g, dict) and "lr" in g else g for g in groups]
+
+    return dataclasses.replace(_with_option(program, "lr", factor * program.options["lr"]), trained=trained)
+
+
 def _drawn(program: Program, plan: str) -> Program:
     def model() -> nn.Module:
         made = program.model()
@@ -173,7 +188,10 @@ _WORDS: tuple[tuple[str, Callable[..., Program]], ...] = (
     (rf"weight_decay={_NUMBER}", lambda program, value: _with_option(program, "weight_decay", float(value))),
     (rf"eps={_NUMBER}", lambda program, value: _with_option(program, "eps", float(value))),
     (rf"momentum={_NUMBER}", lambda program, value: _with_option(program, "momentum", float(value))),
-    (rf"lr={_NUMBER}\)? in place of (?!.*look again)", lambda program, value: _with_option(program, "lr", float(value))),
+    (
+        rf"lr={_NUMBER}\)? in place of (?!.*look again){_NUMBER}(, and the other groups' rates by the same factor)?",
+        _rate_in_place_of,
+    ),
     # Looked again, each time as far as it says.
     (rf"look again; it may take {_NUMBER} times", _rate_times),
     (rf"multiply the learning rate by {_NUMBER}", _rate_times),
