@@ -1,8 +1,9 @@
 """Convolution, bias, ReLU and max pooling of a compiled network on a GPU, in fewer passes over the memory than PyTorch makes.
 
-Three passes of VGG-D's training step only move activations: bias and ReLU after each convolution, the ReLU's gradient, and the
-bias's gradient, which is a sum over all pixels. Here the convolution's own kernel adds the bias and applies the ReLU, and one
-kernel computes both gradients, at the end of a stage together with that of the pooling. `torch.compile` fuses none of these.
+Half of the time of VGG-D's plain step only moves activations: bias and ReLU after each convolution, the pooling, the ReLU's
+gradient, and the bias's gradient, which is a sum over all pixels. Here the convolution's own kernel adds the bias and applies
+the ReLU, and one kernel computes both gradients, at the end of a stage together with that of the pooling. `torch.compile` alone
+leaves the bias and its gradient in passes of their own.
 
 The numbers are those of the plain layers, except that values are rounded to bfloat16 less often.
 """
@@ -62,15 +63,33 @@ def conv_relu(images: Tensor, weight: Tensor, bias: Tensor, pools: bool) -> tupl
     """
     padding = [weight.shape[-1] // 2] * 2
     output = torch.cudnn_convolution_relu(images, weight, bias, [1, 1], padding, [1, 1], 1)
-    return output, F.max_pool2d(output, 2) if pools else output.new_empty(0)
+    return output, _pooled(output) if pools else output.new_empty(0)
+
+
+def _empty(like: Tensor, channels: int, height: int, width: int) -> Tensor:
+    shape = (len(like), channels, height, width)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def _pooled(output: Tensor) -> Tensor:
+    from trainability.models.relu_kernels import pool_kernel  # Triton comes with PyTorch for GPUs alone
+
+    batch, channels, height, width = output.shape
+    if height % 2 or width % 2:
+        return F.max_pool2d(output, 2)
+    pooled = _empty(output, channels, height // 2, width // 2)
+    num_rows, block = batch * height * width // 4, 1 << (channels - 1).bit_length()
+    rows = max(1, TILE // block // 4)
+    grid = (-(-num_rows // rows),)
+    pool_kernel[grid](output, pooled, num_rows, width, channels=channels, columns=block, rows=rows)
+    return pooled
 
 
 @conv_relu.register_fake
 def _(images: Tensor, weight: Tensor, bias: Tensor, pools: bool) -> tuple[Tensor, Tensor]:
-    batch, _, height, width = images.shape
+    height, width = images.shape[2:]
     out = weight.shape[0]
-    output = images.new_empty(batch, out, height, width).to(memory_format=torch.channels_last)
-    pooled = images.new_empty(batch, out, height // 2, width // 2).to(memory_format=torch.channels_last)
+    output, pooled = _empty(images, out, height, width), _empty(images, out, height // 2, width // 2)
     return output, pooled if pools else images.new_empty(0)
 
 
@@ -111,7 +130,7 @@ def relu_gradient(gradient: Tensor, output: Tensor, pooled: bool) -> tuple[Tenso
     Returns:
         The gradient before the ReLU, as large as `output`, and its sum over batch and pixels, (channels,).
     """
-    from trainability.models.relu_kernels import pooled_kernel, relu_kernel  # Triton comes with PyTorch for GPUs alone
+    from trainability.models.relu_kernels import pooled_kernel, relu_kernel
 
     height, width = output.shape[2:]
     if pooled and (height % 2 or width % 2):

@@ -1,7 +1,28 @@
-"""Triton kernels of `conv_relu`: the gradient before a ReLU together with its sum over all pixels. Imported on a GPU alone."""
+"""Triton kernels of `conv_relu`: max pooling, and the gradient before a ReLU together with its sum over all pixels.
+
+All tensors are channels last. This module is imported on a GPU alone.
+"""
 
 import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
+
+
+@triton.jit
+def pool_kernel(output, pooled, num_rows, width, channels: tl.constexpr, columns: tl.constexpr, rows: tl.constexpr):
+    """Take the largest of each window's four outputs; NaN is the largest. A row is a window."""
+    row = (tl.program_id(0) * rows + tl.arange(0, rows))[:, None].to(tl.int64)
+    column = tl.arange(0, columns)[None, :]
+    inside = (row < num_rows) & (column < channels)
+    place = (2 * (row // (width // 2)) * width + 2 * (row % (width // 2))) * channels + column
+    below = place + width * channels
+    most = tl.load(output + place, mask=inside, other=0.0).to(tl.float32)
+    other = tl.load(output + place + channels, mask=inside, other=0.0).to(tl.float32)
+    most = tl.maximum(most, other, propagate_nan=tl.PropagateNan.ALL)
+    other = tl.load(output + below, mask=inside, other=0.0).to(tl.float32)
+    most = tl.maximum(most, other, propagate_nan=tl.PropagateNan.ALL)
+    other = tl.load(output + below + channels, mask=inside, other=0.0).to(tl.float32)
+    most = tl.maximum(most, other, propagate_nan=tl.PropagateNan.ALL)
+    tl.store(pooled + row * channels + column, most, mask=inside)
 
 
 @triton.jit
