@@ -132,6 +132,32 @@ def test_views_are_held_against_their_own_twin(shift: int) -> None:
     assert found.strangers == (24 if shift else 0)
 
 
+class Towers(nn.Module):
+    """A tower for what is seen and one for what is said of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.said = net(), net()
+
+    def forward(self, seen: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+        return F.normalize(self.seen(seen), dim=1), F.normalize(self.said(said), dim=1)
+
+
+@pytest.mark.parametrize("wrong", ["", "rolled", "pushed"])
+def test_two_towers_are_given_what_belongs_together(wrong: str) -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        seen, said = model(batch[0], batch[1].roll(1, dims=0) if wrong == "rolled" else batch[1])
+        alike = seen @ said.T / 0.2
+        if wrong == "pushed":
+            return alike.diagonal().mean()
+        return F.cross_entropy(alike, torch.arange(len(alike))) + F.cross_entropy(alike.T, torch.arange(len(alike)))
+
+    found = facts_of(Towers(), (X, X.flip(1)), training_step=step)
+    assert (found.misaligned is not None) == (wrong == "rolled")
+    assert found.pair_forces is not None
+    assert bool(found.pair_forces.num_pulled) == (wrong != "pushed")
+
+
 def test_a_loss_of_single_answers_is_none_of_pairs() -> None:
     assert facts_of(net(), (X, Y), training_step=lambda m, b: F.cross_entropy(m(b[0]), b[1])).pair_forces is None
 
@@ -346,6 +372,7 @@ def followed(lowest: float, after: float) -> Evidence:
         (forces(0, 276, alike_pushed=0.2), ["wrong_sign.no_positives"]),
         (forces(0, 23, alike_pushed=0.2), []),
         (forces(24, 300, strangers=24), ["wrong_sign.views"]),
+        (forces(0, 24, num_blocks=2), ["wrong_sign.no_positives"]),
         (forces(24, 300, strangers=5), []),
         (held(), ["shuffled_labels.misaligned"]),
         (held(leakage=0.5), ["batch_leakage"]),

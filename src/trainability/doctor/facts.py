@@ -108,8 +108,10 @@ class PairForces:
         alike_pulled: share of the former that have one label; None without labels in the batch, or without such pairs.
         alike_pushed: the same of the latter.
         num_alike: pairs with one label; None without labels.
-        strangers: where a batch goes through the model several times, or two models: pairs of unlike rows that it wants nearer
-            while it wants all like rows, which are two views of one example, further apart.
+        num_blocks: tensors that the model returns in all calls, each with a row per example.
+        strangers: of several of these, pairs of unlike rows that it wants nearer while it wants all like rows, which are two
+            views of one example, further apart.
+        views_pulled: of two tensors, whether it wants all like rows nearer.
     """
 
     num_examples: int
@@ -118,7 +120,9 @@ class PairForces:
     alike_pulled: float | None = None
     alike_pushed: float | None = None
     num_alike: int | None = None
+    num_blocks: int = 1
     strangers: int = 0
+    views_pulled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

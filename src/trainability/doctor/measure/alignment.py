@@ -80,6 +80,55 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
     return next((told for names, looks in seen.items() if (told := _judged(names, looks, count)) is not None), None)
 
 
+def mispaired(whole: nn.Module, batch: Any, forward: Forward) -> Misaligned | None:
+    """Likewise where a loss holds one output against another, row by row: whether like rows come of like rows of the batch.
+
+    Args:
+        whole: returns several tensors with a row per example, in one call or several; runs in eval mode.
+        batch: as the loop draws it.
+        forward: of (whole, batch), the loss.
+
+    Returns:
+        The two tensors of the batch that like rows are made of, and an example; None where they come of like rows, or it cannot
+        be asked.
+    """
+    found = dict(tensors(batch))
+    sizes = {len(t) for t in found.values() if t.dim()}
+    if len(sizes) != 1 or min(sizes) < _FEWEST or len(found) < 2:
+        return None
+    count = sizes.pop()
+    _evaluates(whole)
+    returned: list[Tensor] = []
+    handle = whole.register_forward_hook(lambda module, args, output: returned.extend(t for _, t in tensors(output)))
+
+    def answers(given: Any) -> list[Tensor]:
+        returned.clear()
+        with torch.no_grad():
+            _ask(whole, given, forward)
+        return [t.detach() for t in returned if t.dim() > 1 and len(t) == count and t.is_floating_point()]
+
+    try:
+        own = answers(batch)
+        if len(own) != 2 or not all(torch.equal(a, b) for a, b in zip(own, answers(batch), strict=True)):
+            return None
+        seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
+        for row in _rows(count):
+            made: list[tuple[str, set[int]]] = [("", set()), ("", set())]
+            for name in (n for n, t in found.items() if t.dim() and _exchanged(batch, n, row) is not None):
+                now = answers(_exchanged(batch, name, row))
+                for place, (before, after) in enumerate(zip(own, now, strict=True)):
+                    if rows := _changed_rows(before, after):
+                        made[place] = (name, rows | made[place][1])
+            (one, first), (other, second) = made
+            if one != other and 0 < len(first) <= _FEW and 0 < len(second) <= _FEW:
+                seen.setdefault((one, other), []).append((row, first, second))
+            if len(seen) != 1 or any(_is_own(*look) for looks in seen.values() for look in looks):
+                return None
+    finally:
+        handle.remove()
+    return next((told for names, looks in seen.items() if (told := _judged(names, looks, count)) is not None), None)
+
+
 def _is_own(row: int, rows: set[int], held: set[int]) -> bool:
     """Whether the target of a row is set against what that row's input made; of a graph, its own and not a neighbour's."""
     return bool(rows & held) and (row in held or row not in rows)

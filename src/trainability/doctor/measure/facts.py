@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
+from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked, Unreached
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.alignment import misaligned
+from trainability.doctor.measure.alignment import misaligned, mispaired
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
@@ -103,7 +103,9 @@ def look(
             "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
         }
         if pairs_itself:
-            looks["answers beside their targets"] = lambda: {"misaligned": misaligned(plain, plain, batch, forward)}
+            looks["answers beside their targets"] = lambda: {
+                "misaligned": _misaligned(plain, batch, forward, facts.pair_forces)
+            }
         managed = _managed(model, optimizer)
         notes = list(place.notes)
         for name, question in looks.items():
@@ -120,6 +122,12 @@ def start(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.training = False
+
+
+def _misaligned(model: nn.Module, batch: Any, forward: Forward, facts: Facts) -> Misaligned | None:
+    if facts.pair_forces is not None and facts.pair_forces.views_pulled:
+        return mispaired(model, batch, forward)
+    return misaligned(model, model, batch, forward)
 
 
 def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:

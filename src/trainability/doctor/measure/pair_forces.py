@@ -82,19 +82,22 @@ def _read(wanted: Tensor, seen: ForwardPass, blocks: int) -> PairForces | None:
         alike_pulled=_share(same, pulled),
         alike_pushed=_share(same, pushed),
         num_alike=int((same & upper.to(same.device)).sum()) if same is not None else None,
+        num_blocks=blocks,
         strangers=_strangers(pulled, pushed, blocks),
+        views_pulled=blocks == 2 and bool(_block(pulled, 0, 1, 2).diagonal().all()),
     )
 
 
+def _block(pairs: Tensor, a: int, b: int, blocks: int) -> Tensor:
+    """Pairs of a row of the one tensor and a row of the other."""
+    size = len(pairs) // blocks
+    return pairs[a * size : (a + 1) * size, b * size : (b + 1) * size]
+
+
 def _strangers(pulled: Tensor, pushed: Tensor, blocks: int) -> int:
-    """Of several blocks, pairs of unlike rows that are pulled together where all of like rows, two views of one, are pushed."""
-    found = 0
-    for a, b in combinations(range(blocks), 2):
-        rows = slice(a * len(pulled) // blocks, (a + 1) * len(pulled) // blocks)
-        columns = slice(b * len(pulled) // blocks, (b + 1) * len(pulled) // blocks)
-        if bool(pushed[rows, columns].diagonal().all()):
-            found += int(pulled[rows, columns].sum())
-    return found
+    """Pairs of unlike rows that are pulled together where all pairs of like rows, two views of one, are pushed apart."""
+    crossed = [(a, b) for a, b in combinations(range(blocks), 2) if bool(_block(pushed, a, b, blocks).diagonal().all())]
+    return sum(int(_block(pulled, a, b, blocks).sum()) for a, b in crossed)
 
 
 def _share(same: Tensor | None, pairs: Tensor) -> float | None:

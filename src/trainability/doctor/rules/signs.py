@@ -37,8 +37,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         too, is a loss below zero of whose known terms (cross-entropy, squared difference) each lowers it by growing.
         An error, where the batch has labels and the loss is a function of the products of all pairs: it pulls together pairs of
         which 98 % and more have different labels, and pushes pairs apart of which as many have the same. A warning with code
-        `no_positives`: it pushes pairs of one label apart, and pulls none together. A warning with code `views`:
-        of what the model returns in several calls, or in several tensors, it pushes like rows apart and pulls unlike ones.
+        `no_positives`: it pushes pairs of one label, or of what the model returns in several tensors or calls, apart, and pulls
+        none together. Code `views`: of several tensors it pushes like rows apart and pulls unlike ones.
         Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of
         probabilities, or cross-entropy a target below zero.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
@@ -243,7 +243,8 @@ def _against_labels(facts: Facts) -> list[Finding]:
         and forces.alike_pushed > 1 - _FEW_ALIKE
         and min(forces.num_pulled, forces.num_pushed) >= few
     )
-    alone = not forces.num_pulled and forces.num_pushed >= forces.num_examples and bool(forces.alike_pushed)
+    views = forces.num_blocks > 1 and forces.num_pushed >= few
+    alone = not forces.num_pulled and (views or (forces.num_pushed >= forces.num_examples and bool(forces.alike_pushed)))
     return [_of_labels(forces, exchanged=exchanged)] if exchanged or alone else []
 
 
@@ -271,8 +272,8 @@ def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
         seen=f"the loss pulls {forces.num_pulled} pairs together, which have different labels, and pushes {forces.num_pushed} "
         "apart, which have the same"
         if exchanged
-        else f"the loss pushes {forces.num_pushed} pairs apart and pulls none together, though {forces.num_alike} pairs of the "
-        "batch have the same label",
+        else f"the loss pushes {forces.num_pushed} pairs apart and pulls none together"
+        + (f", though {forces.num_alike} pairs of the batch have the same label" if forces.num_alike else ""),
         measurements=(
             Measurement(name="pairs pulled together", value=float(forces.num_pulled), threshold=0.0),
             Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
@@ -283,6 +284,8 @@ def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
         else "no example has a positive but itself: the mask of positives is the diagonal, or empty",
         remedy="exchange positive and negative pairs in the loss"
         if exchanged
+        else "give each example a positive other than itself, whose distance the loss makes smaller"
+        if not forces.num_alike
         else "let the mask of positives be labels[:, None] == labels[None], without its diagonal, and leave the diagonal out "
         "of what is divided by, too",
         source="own; read off the gradient of outputs at one angle to each other",
