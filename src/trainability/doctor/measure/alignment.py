@@ -35,7 +35,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
     """
     found = dict(tensors(batch))
     sizes = {len(t) for t in found.values() if t.dim()}
-    if len(sizes) != 1 or min(sizes) < _FEWEST or len(found) < 2:
+    if len(sizes) != 1 or min(sizes) < _FEWEST or not found:
         return None
     count = sizes.pop()
     _evaluates(whole)
@@ -69,7 +69,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
                 asked[name] = _changed_rows(pulled, _pull(whole, head, changed, forward, own))
             for given, rows in moved.items():
                 for target, held in asked.items():
-                    if given != target and 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
+                    if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
                         seen.setdefault((given, target), []).append((row, rows, held))
             tried += 1
             sound = all(_is_own(*look) for looks in seen.values() for look in looks)

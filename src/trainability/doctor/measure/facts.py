@@ -103,9 +103,7 @@ def look(
             "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
         }
         if pairs_itself:
-            looks["answers beside their targets"] = lambda: {
-                "misaligned": _misaligned(plain, batch, forward, facts.pair_forces)
-            }
+            looks["answers beside their targets"] = lambda: {"misaligned": _misaligned(plain, batch, forward, seen, facts)}
         managed = _managed(model, optimizer)
         notes = list(place.notes)
         for name, question in looks.items():
@@ -124,10 +122,10 @@ def start(model: nn.Module) -> None:
             module.training = False
 
 
-def _misaligned(model: nn.Module, batch: Any, forward: Forward, facts: Facts) -> Misaligned | None:
+def _misaligned(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, facts: Facts) -> Misaligned | None:
     if facts.pair_forces is not None and facts.pair_forces.views_pulled:
         return mispaired(model, batch, forward)
-    return misaligned(model, model, batch, forward)
+    return misaligned(model, seen.last.model, batch, forward) if seen.last is not None else None
 
 
 def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:
@@ -261,7 +259,7 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
         and output is not None
         and output.shape[-1] == 1,
-        "biases_dead": _biases_dead(model, seen) if at_start else (),
+        "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
         "recurrence": _recurrence(model) if at_start else None,
     }
 

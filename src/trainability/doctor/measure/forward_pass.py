@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import LOUD_COLUMN, as_code
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.whole_step import Parts
 
@@ -38,27 +37,6 @@ SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """The first call of a model.
-
-    Attributes:
-        model: that was called.
-        inputs: see `ForwardPass.inputs`.
-        names: likewise.
-        returned: all tensors that it returned.
-    """
-
-    model: nn.Module
-    inputs: tuple[Any, ...]
-    names: tuple[str, ...]
-    returned: list[Tensor]
-
-    def callable_model(self) -> nn.Module:
-        """The model, to be called with `inputs` in their order."""
-        return _ByName(self.model, self.names) if self.names else self.model
-
-
 class ForwardPass(TorchFunctionMode):
     """One forward pass and loss, watched: what goes into the model and its layers, and what the loss sets against what.
 
@@ -69,6 +47,7 @@ class ForwardPass(TorchFunctionMode):
         output: first tensor that it returned; of several models, that of the last to be called first.
         returned: all tensors that it returned.
         calls: the first call of the model, or of each of several, in their order.
+        last: the last call with a gradient of a module that no other called: a part's, where the model is not called itself.
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
@@ -88,6 +67,7 @@ class ForwardPass(TorchFunctionMode):
         self.output: Tensor | None = None
         self.returned: list[Tensor] = []
         self.calls: list[Call] = []
+        self.last: Call | None = None
         self.called: dict[str, None] = {}
         self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
         self._words: set[int] = {id(tensor) for _, tensor in self.batch if _may_be_words(tensor, model)}
@@ -115,7 +95,7 @@ class ForwardPass(TorchFunctionMode):
         self._handles = [part.register_forward_hook(self._on_output, with_kwargs=True) for part in outer]
         for name, module in self.model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._on_return, always_call=True))
+            self._handles.append(module.register_forward_hook(self._on_return, with_kwargs=True, always_call=True))
         super().__enter__()
         return self
 
@@ -127,16 +107,22 @@ class ForwardPass(TorchFunctionMode):
     def _on_output(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if any(call.model is module for call in self.calls):
             return
-        names = () if args else tuple(name for name in kwargs if "label" not in name or _is_needed(module, name))
-        inputs, returned = args or tuple(kwargs[name] for name in names), [tensor for _, tensor in tensors(output)]
-        self.calls.append(Call(model=module, inputs=inputs, names=names, returned=returned))
+        call = self._call(module, args, kwargs, output)
+        self.calls.append(call)
         if len(self.calls) == 1:
-            self.names, self.inputs = names, inputs
-        self.output, self.returned = first_tensor(output), returned
+            self.names, self.inputs = call.names, call.inputs
+        self.output, self.returned = first_tensor(output), call.returned
 
-    def _on_return(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _call(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Call:
+        names = () if args else tuple(name for name in kwargs if "label" not in name or is_needed(module, name))
+        inputs = args or tuple(kwargs[name] for name in names)
+        return Call(model=module, inputs=inputs, names=names, returned=[tensor for _, tensor in tensors(output)])
+
+    def _on_return(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self._running and self._running[-1][1] is module:
             self._running.pop()
+        if not self._running and (found := first_tensor(output)) is not None and found.requires_grad:
+            self.last = self._call(module, args, kwargs, output)
 
     def _place(self, function: str) -> str:
         """Where a function is called: the module that is nothing else, or the method that calls it."""
@@ -278,7 +264,7 @@ class ForwardPass(TorchFunctionMode):
 
     def callable_model(self) -> nn.Module:
         """The model, to be called with `inputs` in their order."""
-        return _ByName(self.model, self.names) if self.names else self.model
+        return ByName(self.model, self.names) if self.names else self.model
 
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
@@ -344,22 +330,6 @@ def _is_one_word(words: Tensor) -> bool:
         return False
     changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
     return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
-
-
-class _ByName(nn.Module):
-    """A model whose arguments are given by name, called with their values in order."""
-
-    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model, self.names = model, names
-
-    def forward(self, *values: Any) -> Any:
-        return self.model(**dict(zip(self.names, values, strict=True)))
-
-
-def _is_needed(model: nn.Module, name: str) -> bool:
-    taken = inspect.signature(model.forward).parameters.get(name)
-    return taken is not None and taken.default is inspect.Parameter.empty
 
 
 def _loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:

@@ -59,7 +59,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
                 "examples that influence each other": lambda: {"leakage": _most_leakage(seen)},
                 "tokens that see later ones": lambda: _tokens_of_parts(seen, loss),
                 "answers beside their targets": lambda: {
-                    "misaligned": misaligned(plain, seen.calls[-1].model, batch, forward) if seen.calls else None
+                    "misaligned": misaligned(plain, seen.last.model, batch, forward) if seen.last is not None else None
                 },
             }
         notes = list(place.notes)

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainability.doctor.measure.forward_pass import Call, ForwardPass
+from trainability.doctor.measure.calls import Call
+from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.influence import sees_later
 
 _NEARLY_ALL = 0.95

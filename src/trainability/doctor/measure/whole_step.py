@@ -61,15 +61,23 @@ def loss_of_body(
     if any(id(item) in own or isinstance(item, torch.optim.Optimizer) for item in reached):
         return None
     steppers = copied(model, optimizer)[1]
+    single = len(optimizers(steppers)) == 1
+
+    def stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
+        value = closure() if closure is not None else None
+        if single and losses:
+            raise _Stepped  # what comes behind the step (an average, a limit) would write to weights that the graph holds
+        return value
+
     for each in optimizers(steppers):
-        each.step = _stand_still  # type: ignore[method-assign]
+        each.step = stand_still  # type: ignore[method-assign]
 
     def forward(model: Any, batch: Any) -> Tensor:
         losses.clear()
         given = model.structure() if isinstance(model, Parts) else model
         weights = [(p, p.detach().clone()) for p in model.parameters()]
         try:
-            with torch.enable_grad(), _recorded(losses):
+            with contextlib.suppress(_Stepped), torch.enable_grad(), _recorded(losses):
                 step(given, steppers, batch)
         finally:
             for p, value in weights:
@@ -82,8 +90,8 @@ def loss_of_body(
     return forward
 
 
-def _stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
-    return closure() if closure is not None else None
+class _Stepped(BaseException):
+    """Ends the body at the step of its only optimizer; no loop's own `except Exception` takes it."""
 
 
 @contextlib.contextmanager
@@ -95,6 +103,8 @@ def _recorded(losses: list[Tensor]) -> Iterator[None]:
         if not any(loss is self for loss in losses):  # a function mode calls it once more
             losses.append(self)
         names = ("gradient", "retain_graph", "create_graph", "inputs")
+        if not self.requires_grad:  # another answer stands in the place of the model's
+            return
         plain(self, **(dict(zip(names, args, strict=False)) | kwargs | {"retain_graph": True}))
 
     torch.Tensor.backward = backward  # type: ignore[method-assign]
