@@ -132,6 +132,17 @@ def test_views_are_held_against_their_own_twin(shift: int) -> None:
     assert found.strangers == (24 if shift else 0)
 
 
+@pytest.mark.parametrize("detaches", [True, False])
+def test_views_that_are_only_pulled_together_need_a_side_that_stands_still(detaches: bool) -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        one, other = model(batch[0], batch[0].flip(1))
+        return 2 - 2 * (one * (other.detach() if detaches else other)).sum(dim=1).mean()
+
+    found = facts_of(Towers(), (X, Y), training_step=step).pair_forces
+    assert found is not None
+    assert (found.num_pulled, found.num_pushed, found.num_mutual) == (24, 0, 0 if detaches else 24)
+
+
 class Towers(nn.Module):
     """A tower for what is seen and one for what is said of it."""
 
@@ -374,6 +385,9 @@ def followed(lowest: float, after: float) -> Evidence:
         (forces(24, 300, strangers=24), ["wrong_sign.views"]),
         (forces(0, 24, num_blocks=2), ["wrong_sign.no_positives"]),
         (forces(24, 300, strangers=5), []),
+        (forces(24, 0, num_mutual=24), ["collapsed_output.pulled"]),
+        (forces(24, 0), []),
+        (forces(24, 30, num_mutual=24), []),
         (held(), ["shuffled_labels.misaligned"]),
         (held(leakage=0.5), ["batch_leakage"]),
         (fact(wrong_argument=("kl_div", "raw")), ["wrong_sign.divergence"]),

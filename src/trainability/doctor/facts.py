@@ -108,6 +108,7 @@ class PairForces:
         alike_pulled: share of the former that have one label; None without labels in the batch, or without such pairs.
         alike_pushed: the same of the latter.
         num_alike: pairs with one label; None without labels.
+        num_mutual: pairs pulled together of which both sides move: no side is detached.
         num_blocks: tensors that the model returns in all calls, each with a row per example.
         strangers: of several of these, pairs of unlike rows that it wants nearer while it wants all like rows, which are two
             views of one example, further apart.
@@ -120,6 +121,7 @@ class PairForces:
     alike_pulled: float | None = None
     alike_pushed: float | None = None
     num_alike: int | None = None
+    num_mutual: int = 0
     num_blocks: int = 1
     strangers: int = 0
     views_pulled: bool = False

@@ -68,6 +68,7 @@ def _read(wanted: Tensor, seen: ForwardPass, blocks: int) -> PairForces | None:
     """Pairs whose product the loss wants larger, and those where it wants it smaller."""
     if not bool(wanted.isfinite().all()):
         return None
+    one_sided = wanted.clone().fill_diagonal_(0.0)
     wanted = (wanted + wanted.T).fill_diagonal_(0.0)
     limit = _SLIGHT * float(wanted.abs().max())
     if limit == 0.0:
@@ -82,6 +83,7 @@ def _read(wanted: Tensor, seen: ForwardPass, blocks: int) -> PairForces | None:
         alike_pulled=_share(same, pulled),
         alike_pushed=_share(same, pushed),
         num_alike=int((same & upper.to(same.device)).sum()) if same is not None else None,
+        num_mutual=int((pulled & (one_sided < -limit / 4) & (-limit / 4 > one_sided.T)).sum()),
         num_blocks=blocks,
         strangers=_strangers(pulled, pushed, blocks),
         views_pulled=blocks == 2 and bool(_block(pulled, 0, 1, 2).diagonal().all()),
