@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import pytest
-from rule_examples import ADAM, CHANCE, data, fact, graph, layer, ordered, probed, rehearsed, split, steps
+from rule_examples import ADAM, CHANCE, FALLING, data, fact, graph, layer, ordered, probed, rehearsed, split, steps
 
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evidence
@@ -66,7 +66,28 @@ def returning(lowest: float) -> Evidence:
     return Evidence(steps=steps([*losses[:60], *[lowest] * 40, *losses[100:]]), num_classes=10)
 
 
+def made(last: float, z: float = 1.0) -> Evidence:
+    """Targets that the step makes, with no relation to what the model is given, and a loss that begins at 1."""
+    seen = rehearsed(60, reference=(Observation(step=0, loss=1.0), Observation(step=60, loss=last)))
+    return dataclasses.replace(seen, facts=Facts(made_relation=(256, z), output_rms=1.0))
+
+
+def exchanged(second: float) -> Evidence:
+    """Adam whose beta1 is 0.99, in a run that learns."""
+    settings = dataclasses.replace(ADAM, betas=(0.99, second))
+    return Evidence(optimizer=settings, steps=steps(FALLING), num_classes=10)
+
+
+def far_off(first: float) -> Evidence:
+    """A loss of no known kind that is near 1 from the fifth rehearsed step on."""
+    return rehearsed(reference=tuple(Observation(step=5 * i, loss=1.0 if i else first) for i in range(9)))
+
+
 CODES = {
+    "long_momentum.betas": (exchanged(0.9), exchanged(0.995)),
+    "loss_at_start.falls": (far_off(1.1e5), far_off(0.9e5)),
+    "shuffled_labels.unrelated": (made(0.95), made(0.85)),
+    "shuffled_labels.unrelated of related ones": (made(0.95), made(0.95, z=4.0)),
     "update_ratio.small": (crawling(10.0), crawling(0.9)),
     "update_ratio.small as steps are long": (crawling(10.0), crawling(10.0, multiple=100.0)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
@@ -79,6 +100,8 @@ CODES = {
         graph("distance", "softplus", target_below_zero=0.04),
     ),
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
+    "shuffled_labels.moved": (fact(moved_targets=True), fact()),
+    "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),

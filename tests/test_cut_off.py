@@ -225,3 +225,83 @@ def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     assert found is not None
     assert found[0] == ""
     assert found[1] == pytest.approx(3**-0.5 if std is None else 8 * std, rel=0.05)
+
+
+# ---------------------------------------------------------------------------------------------------- made targets
+
+
+@pytest.mark.parametrize(("sees", "related"), [("noisy", True), ("clean", False)])
+def test_noise_that_the_step_adds_and_asks_for_is_related_to_what_the_model_is_shown(sees: str, related: bool) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        noise = torch.randn_like(batch)
+        return F.mse_loss(model(batch + noise if sees == "noisy" else batch), noise)
+
+    torch.manual_seed(0)
+    wide = torch.randn(256, 4)
+    found = look(SMALL, X, forward, wide=wide).made_relation
+    assert found is not None
+    assert found[0] == 256
+    assert (found[1] > 3.5) is related
+
+
+def test_a_value_that_is_picked_from_the_outputs_is_not_compared_with_what_the_model_is_given() -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        action = torch.randint(4, (len(batch), 1))
+        return F.mse_loss(model(batch).gather(1, action), (action == 1).float())
+
+    assert look(SMALL, X, forward, wide=torch.randn(256, 4)).made_relation is None
+
+
+# ---------------------------------------------------------------------------------------------- examples and targets
+
+LABELS = torch.arange(64) % 4
+VALUES = X[:, :1] * X[:, 1:2]
+
+
+def as_they_are(model: Any, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def rolled(model: Any, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1].roll(1))
+
+
+def both_in_another_order(model: Any, batch: Any) -> Tensor:
+    order = torch.randperm(len(batch[0]))
+    return F.cross_entropy(model(batch[0][order]), batch[1][order])
+
+
+def mixed(model: Any, batch: Any) -> Tensor:
+    order = torch.randperm(len(batch[0]))
+    logits = model(0.7 * batch[0] + 0.3 * batch[0][order])
+    return 0.7 * F.cross_entropy(logits, batch[1]) + 0.3 * F.cross_entropy(logits, batch[1][order])
+
+
+@pytest.mark.parametrize(
+    ("forward", "moved"), [(as_they_are, False), (rolled, True), (both_in_another_order, False), (mixed, False)]
+)
+def test_targets_that_the_step_moves_against_the_inputs_are_told(forward: Any, moved: bool) -> None:
+    assert looked(SMALL, (X, LABELS), forward).moved_targets is moved
+
+
+def of_means(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0]).mean(dim=0) - batch[1].mean(dim=0)).square().sum()
+
+
+def of_all_pairs(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0])[:, :1] - batch[1][:, 0]).abs().mean()
+
+
+def of_each(model: Any, batch: Any) -> Tensor:
+    return F.mse_loss(model(batch[0])[:, :1], batch[1])
+
+
+def without_targets(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0]) - batch[0]).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("forward", "alone"), [(of_means, True), (of_all_pairs, True), (of_each, False), (without_targets, False)]
+)
+def test_a_loss_that_does_not_mind_which_example_has_which_target_is_told(forward: Any, alone: bool) -> None:
+    assert looked(SMALL, (X, VALUES), forward).unpaired is alone

@@ -163,7 +163,7 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     if model is None or not knows_loss:
         return None
     optimizer, more = setup.single_optimizer, ()
-    if setup.training_step is not None and isinstance(first, tuple | list) and len(first) > 1:  # a loss of pairs, perhaps
+    if setup.training_step is not None and isinstance(first, tuple | list):  # pairs, or targets that it makes
         wanted = -(-_PAIRS // max(batch_size(first) or _PAIRS, 1))
         more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
     return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)

@@ -215,6 +215,11 @@ class Facts:
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
+        made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
+            the strongest relation: see `audit_results.Relation.z`.
+        moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
+            the batch's own.
+        unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -280,6 +285,9 @@ class Facts:
     drawn: str | None = None
     flat_derivative: bool = False
     recurrence: tuple[str, float] | None = None
+    made_relation: tuple[int, float] | None = None
+    moved_targets: bool = False
+    unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None

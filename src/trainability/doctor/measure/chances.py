@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from torch.overrides import TorchFunctionMode
 
 _GOOD = frozenset({"advantage", "adv", "return", "ret", "reward", "gain", "payoff", "profit"})
+_LETTERS = frozenset({"R", "G", "r"})  # of returns and rewards, in the field's own notation
 _UNSURE = frozenset({"neg", "negative", "minus", "cost", "loss", "regret", "penalty", "baseline"})
 # Functions that keep the order of what they are given, number by number or in groups.
 _KEEP = frozenset(
@@ -184,7 +185,7 @@ def _variables(variables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _says_good(name: str) -> bool:
     parts = {part.lower().rstrip("s") for part in re.split(r"_|(?<=[a-z])(?=[A-Z])", name)}
-    return bool(parts & _GOOD) and not parts & _UNSURE
+    return (bool(parts & _GOOD) or name in _LETTERS) and not parts & _UNSURE
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

@@ -25,14 +25,15 @@ from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
+from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.pair_forces import pair_forces
+from trainability.doctor.measure.pairing import Pairing, pairing_facts
 from trainability.doctor.measure.preferred import one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.workspace import set_training, workspace
-from trainability.doctor.rehearsed import Task
-from trainability.doctor.tasks import recognise
 from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
@@ -68,8 +69,8 @@ def look(
     with workspace(model, forward, batch) as place:
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
-        seen, chances, derivatives = ForwardPass(plain, batch), Chances(), Derivatives()
-        with torch.enable_grad(), seen, chances, derivatives:
+        seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
+        with torch.enable_grad(), seen, chances, derivatives, pairing:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         facts = replace(facts, flat_derivative=derivatives.flat)
@@ -98,6 +99,8 @@ def look(
             },
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
+            "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
+            "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
             "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
             "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
@@ -159,25 +162,6 @@ def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     }
 
 
-def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
-    targets = seen.batch[::-1]
-    targets.sort(key=lambda item: "label" not in item[0])
-    task = recognise(seen.output, targets, loss)
-    negated = recognise(seen.output, targets, -loss) if task.kind == Task().kind and abs(loss) > 1e-3 else Task()
-    form, output = task.form, seen.output
-    if task.loss == "nll_loss" and output is not None:
-        # Log-probabilities have many makers: log_softmax, the logarithm of a softmax, x - logsumexp(x).
-        sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
-        form = "log_probabilities" if float(sums.min()) < 0.05 else form
-    return {
-        "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
-        "rows_off_one": _rows_off_one(seen, task.loss),
-        "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
-        "task_form": form,
-        "negated_task": negated.loss if negated.loss != "nll_loss" else None,
-    }
-
-
 def _maximised(model: nn.Module, loss: Tensor) -> str | None:
     """The loss without values below zero of which more lowers the whole; None where any such term is to be small."""
     terms, found = positive_losses(loss) if float(loss.detach()) < 0 else [], []
@@ -194,36 +178,6 @@ def _maximised(model: nn.Module, loss: Tensor) -> str | None:
         for handle in handles:
             handle.remove()
     return found[0][0] if found and all(negative for _, negative in found) else None
-
-
-def _is_misread(seen: ForwardPass, loss: float) -> bool:
-    """Whether the loss is a cross-entropy after a view in place of a transpose, of (batch, length, classes) or of pixels."""
-    output, target = seen.output, seen.target()
-    if output is None or target is None or output.dim() < 3 or target.is_floating_point():
-        return False
-    if target.shape == (len(output), *output.shape[2:]) and output.shape[1] > 1:
-        classes, asked = output.shape[1], target.flatten()
-        if not 0 <= int(asked.min()) <= int(asked.max()) < classes:
-            return False
-        rows = output.detach().double().reshape(-1, classes)
-        return math.isclose(float(nn.functional.cross_entropy(rows, asked.long())), loss, rel_tol=1e-4)
-    if output.dim() != 3 or target.shape != output.shape[:2]:
-        return False
-    length, classes = output.shape[1:]
-    if target.numel() == 0 or int(target.min()) < 0 or int(target.max()) >= classes or min(length, classes) < 2:
-        return False
-    viewed = output.detach().double().reshape(len(output), classes, length)
-    return math.isclose(float(nn.functional.cross_entropy(viewed, target.long())), loss, rel_tol=1e-4)
-
-
-def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
-    """Share of rows whose targets are not one mark in all, though the outputs of a row sum to 1."""
-    output, target = seen.output, seen.target()
-    if loss != "binary_cross_entropy" or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
-        return None
-    if output.shape != target.shape or bool(((output.detach().float().sum(dim=1) - 1).abs() > 1e-3).any()):
-        return None
-    return float(((target.float().sum(dim=1) - 1).abs() > 1e-3).float().mean())
 
 
 def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.alignment import misaligned
 from trainability.doctor.measure.dropout import dropout_facts
-from trainability.doctor.measure.facts import Forward, gradient_facts, start, task_facts, unreached
+from trainability.doctor.measure.facts import Forward, gradient_facts, start, unreached
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.influence import leakage
+from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.whole_step import Parts
 from trainability.doctor.measure.workspace import workspace

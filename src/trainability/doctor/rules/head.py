@@ -30,16 +30,18 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     """The loss sets every output against every target, because their shapes are broadcast.
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
-        elements each, and makes more of them: (64, 64).
+        elements each, and makes more of them: (64, 64). Code `unpaired`: exchanging the targets between the examples of the
+        batch leaves the loss as it is to 1e-5, and one target for all does not, to 1e-3.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
-    What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes.
+    What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
+        distributions, and has no pairs.
     Fix: target.unsqueeze(1), or output.squeeze(1), so that both have one shape.
     Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
     """
     facts = reading.facts(evidence)
     if facts.broadcast_shape is None:
-        return []
+        return [_unpaired()] if facts.unpaired else []
     terms, own = math.prod(facts.broadcast_shape), math.prod(facts.output_shape)
     squeezed = len(facts.output_shape) > len(facts.target_shape)
     return [
@@ -54,6 +56,21 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
             source="PyTorch, Broadcasting semantics",
         )
     ]
+
+
+def _unpaired() -> Finding:
+    """A loss of sums, means or sorted values over the batch, before output and target meet."""
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.unpaired",
+        severity="error",
+        seen="exchanging the targets of a batch between its examples leaves the loss as it is; other targets do not",
+        measurements=(Measurement(name="change of the loss", value=0.0, threshold=0.0),),
+        cause="the loss does not set each output beside its own target: it averages, sums or sorts over the batch first, or "
+        "compares all with all",
+        remedy="compare output and target example by example, and take the mean of the differences last",
+        source="own; the loss computed again with the targets exchanged",
+    )
 
 
 @rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))

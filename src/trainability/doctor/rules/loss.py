@@ -10,6 +10,7 @@ from trainability.doctor.rules.rule import rule
 
 FAR_ABOVE = 20.0  # times ln C; a healthy VGG-D at twice its width starts at 4
 FAR_ABOVE_CONSTANT, LEFT_ABOVE, _FEWEST_REHEARSED = 10.0, 2.0, 20  # first loss, later loss over the best constant's; steps
+FAR_OFF = 1e5  # a first loss of which the later ones are less than a thousandth
 _FEW_OUTPUTS = 8  # unused ones that cost little and are soon unlearned
 _TOLD_BY_METRIC = {
     "raised": ("", "a function of a list of (output, target), or of one; it is given the model's own outputs"),
@@ -250,7 +251,8 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
 
     Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
         warning from 20 ln C, until the loss is below half of ln C. A hint with code `falls`, where the loss is of no known
-        kind: it starts at 1,000 or more, and the second half of the rehearsal costs less than a thousandth of that. A warning
+        kind: it starts at 1,000 or more, and the second half of the rehearsal costs less than a thousandth of that; a
+        warning from 100,000. A warning
         with code `constant`: values are asked for, the loss starts at ten times the cost of the best constant answer, and is
         still at twice that after 20 rehearsed steps and more.
     Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
@@ -299,7 +301,7 @@ def _falls_at_once(evidence: Evidence) -> Finding | None:
     return Finding(
         rule="loss_at_start",
         code="loss_at_start.falls",
-        severity="hint",
+        severity="warning" if losses[0] >= FAR_OFF else "hint",
         seen=f"the loss starts at {losses[0]:.3g}, and is at most {max(later):.3g} in the second half of the rehearsal",
         measurements=(Measurement(name="loss at the start", value=losses[0], threshold=1e3),),
         cause="the first outputs are far from the targets: a bias, a scale of weights, or targets that are not normalised",

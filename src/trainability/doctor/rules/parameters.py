@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LossGraph, as_code
+from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import drawn_without_gradient
+from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
@@ -324,7 +325,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             seen=f"all units of {names[0]} have the same weights and the same gradient",
             measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
             cause="weights start at one constant",
-            remedy=f"draw them at random: torch.nn.init.kaiming_normal_({as_code(names[0])}.weight)",
+            remedy=f"draw them at random: {drawn_each(names)}",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )

@@ -148,7 +148,8 @@ def _endless(evidence: Evidence) -> list[Finding]:
                         Measurement(name="loss half-way", value=before),
                     ),
                     cause="a term of the loss has the wrong sign, and grows without end",
-                    remedy="look at the sign of each term of the loss: each is to be lowest where the answer is best",
+                    remedy="put the opposite sign before the term of the loss that goes below zero (or before the whole): each "
+                    "is to be lowest where the answer is best",
                     source="own",
                 )
             ]

@@ -52,6 +52,24 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def moved_targets(evidence: Evidence) -> list[Finding]:
+    """Targets that the step itself brings into another order than the inputs."""
+    if not reading.facts(evidence).moved_targets:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.moved",
+            severity="warning",
+            seen="the loss is given the targets of the batch in another order, and the model its inputs in the batch's own",
+            measurements=(Measurement(name="targets in another order", value=1.0, threshold=0.0),),
+            cause="targets are rolled, sorted, flipped or permuted in the step, and the inputs are not",
+            remedy="give the loss the targets as the batch holds them, or bring inputs and targets into one and the same order",
+            source="own; compared value for value",
+        )
+    ]
+
+
 def _standardised(evidence: Evidence) -> str:
     train = evidence.data.train if evidence.data is not None else None
     if train is None or train.target_mean is None or not train.target_variance:
