@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from programs.program import Data, Fault, Program
+from programs.program import Data, Fault, Loop, Program, usual
 from torch import Tensor, nn
 
 from trainability import init_
@@ -68,6 +68,24 @@ def _rate_in_place_of(program: Program, rate: str, own: str, others: str | None)
         return [{**g, "lr": factor * g["lr"]} if isinstance(g, dict) and "lr" in g else g for g in groups]
 
     return dataclasses.replace(_with_option(program, "lr", factor * program.options["lr"]), trained=trained)
+
+
+def _clipped(program: Program, limit: float) -> Program:
+    """The threshold that is named, in the loop's own call where its body clips by itself."""
+
+    def body(model: Any, optimizer: Any, batch: Any, loop: Loop) -> Tensor:
+        norm, value = nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_
+
+        def clip(parameters: Any, *_: Any, **__: Any) -> Tensor:
+            return norm(parameters, limit)
+
+        nn.utils.clip_grad_norm_ = nn.utils.clip_grad_value_ = clip
+        try:
+            return program.body(model, optimizer, batch, loop)
+        finally:
+            nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_ = norm, value
+
+    return dataclasses.replace(program, clip=limit, body=program.body if program.body is usual else body)
 
 
 def _drawn(program: Program, plan: str) -> Program:
@@ -211,7 +229,7 @@ _WORDS: tuple[tuple[str, Callable[..., Program]], ...] = (
     (rf"look again; it may take {_NUMBER} times", _rate_times),
     (rf"multiply the learning rate by {_NUMBER}", _rate_times),
     (rf"divide the learning rate by {_NUMBER}", lambda program, value: _rate_times(program, str(1 / float(value)))),
-    (rf"max_norm={_NUMBER}", lambda program, value: dataclasses.replace(program, clip=float(value))),
+    (rf"max_norm={_NUMBER}", lambda program, value: _clipped(program, float(value))),
 )
 
 _EDITS: dict[str, Callable[[Program], Program]] = {

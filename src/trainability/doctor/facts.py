@@ -227,6 +227,8 @@ class Facts:
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, probabilities as "log_target", a "negative" soft target, labels "zeros" and ones
             for -1 and 1; None if there is none.
+        flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
+            "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
@@ -291,6 +293,7 @@ class Facts:
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
+    flat_function: str | None = None
     looks_up: bool = False
     task_loss: str | None = None
     task_form: str | None = None

@@ -29,6 +29,7 @@ ELEMENTWISE = frozenset(
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
 _BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax", "softplus", "exp"})
+_FLAT = frozenset({"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"})
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
@@ -55,6 +56,7 @@ class ForwardPass(TorchFunctionMode):
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
+        flat: where the last function was called whose slope is zero wherever it has one.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
 
@@ -84,6 +86,7 @@ class ForwardPass(TorchFunctionMode):
         self.softened: tuple[float, float] | None = None
         self.looks_up = False
         self.wrong_argument: tuple[str, str] | None = None
+        self.flat: str | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._handles: list[Any] = []
@@ -193,6 +196,8 @@ class ForwardPass(TorchFunctionMode):
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
+        if name in _FLAT and isinstance(result, Tensor) and result.requires_grad:
+            self.flat = self._place(name)
         self._follow_divisors(name, args, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
@@ -296,6 +301,7 @@ class ForwardPass(TorchFunctionMode):
             "loud_column": self._loud,
             "looks_up": self.looks_up,
             "wrong_argument": self.wrong_argument,
+            "flat_function": self.flat,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,

@@ -321,7 +321,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     """
     if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence)) is not None:
         return [found]
-    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
+    layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
+    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and _is_matrix(s)]
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)

@@ -54,7 +54,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             seen="one example's output changes when another example of the batch is exchanged",
             measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),),
             cause="an operation mixes the batch dimension (batch_first, a wrong reshape, transpose or softmax dimension)",
-            remedy="check batch_first= of recurrent and attention layers, and every view, permute and dim= in forward",
+            remedy="let nothing run over the first dimension in forward: dim=1 or -1 for dim=0 in softmax, mean and normalize, "
+            "permute for view, batch_first=True where recurrent and attention layers are made",
             source="torchtest 2; own threshold",
         )
     ]
