@@ -66,6 +66,20 @@ def test_a_divergence_of_probabilities_is_seen_in_the_loss(last: Any, word: Any)
     assert found.wrong_argument == word
 
 
+@pytest.mark.parametrize(("sign", "negated"), [(-1.0, "kl_div"), (1.0, None)])
+def test_minus_a_divergence_is_wanted_larger(sign: float, negated: str | None) -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        return sign * F.kl_div(model(batch[0]).log_softmax(dim=1), batch[1], reduction="batchmean")
+
+    assert facts_of(net(), (X, torch.rand(24, 5, generator=RNG).softmax(dim=1)), training_step=step).negated_task == negated
+
+
+def test_a_function_without_slope_is_named() -> None:
+    found = facts_of(net(), (X, X[:, :5]), training_step=lambda m, b: F.mse_loss(m(b[0]).round(), b[1]))
+    assert (found.no_weight_moves, found.flat_function) == (True, "round() in the loss")
+    assert told(Evidence(facts=found)) == ["flat_loss.step_function"]
+
+
 # -------------------------------------------------------------------------------------------------- losses of pairs
 
 

@@ -97,7 +97,7 @@ def look(
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
-            "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
+            "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss, seen)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
             "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
             "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
@@ -162,9 +162,14 @@ def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     }
 
 
-def _maximised(model: nn.Module, loss: Tensor) -> str | None:
+def _maximised(model: nn.Module, loss: Tensor, seen: ForwardPass) -> str | None:
     """The loss without values below zero of which more lowers the whole; None where any such term is to be small."""
-    terms, found = positive_losses(loss) if float(loss.detach()) < 0 else [], []
+    if float(loss.detach()) >= 0:
+        return None
+    terms, found = positive_losses(loss), []
+    if seen.terms:
+        slopes = torch.autograd.grad(loss, [term for _, term in seen.terms], allow_unused=True, retain_graph=True)
+        found = [(name, bool(g <= 0)) for (name, _), g in zip(seen.terms, slopes, strict=True) if g is not None]
 
     def look_at(name: str) -> Callable[[Any], None]:
         return lambda gradients: found.append((name, all(bool((g <= 0).all()) for g in gradients if g is not None)))

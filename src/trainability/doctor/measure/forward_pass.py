@@ -30,6 +30,11 @@ ELEMENTWISE = frozenset(
 )
 _BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax", "softplus", "exp"})
 _FLAT = frozenset({"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"})
+# Losses that are never below zero and leave no node of their own in the graph.
+_NEVER_NEGATIVE = frozenset(
+    {"kl_div", "ctc_loss", "triplet_margin_loss", "margin_ranking_loss", "cosine_embedding_loss", "soft_margin_loss"}
+    | {"hinge_embedding_loss", "multi_margin_loss", "multilabel_margin_loss"}
+)
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
@@ -56,6 +61,7 @@ class ForwardPass(TorchFunctionMode):
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
+        terms: results of losses of PyTorch that are never below zero, by name.
         flat: where the last function was called whose slope is zero wherever it has one.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
@@ -87,6 +93,7 @@ class ForwardPass(TorchFunctionMode):
         self.looks_up = False
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
+        self.terms: list[tuple[str, Tensor]] = []
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._handles: list[Any] = []
@@ -198,6 +205,8 @@ class ForwardPass(TorchFunctionMode):
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
         if name in _FLAT and isinstance(result, Tensor) and result.requires_grad:
             self.flat = self._place(name)
+        if name in _NEVER_NEGATIVE and isinstance(result, Tensor) and result.requires_grad and result.dim() == 0:
+            self.terms.append((name, result))
         self._follow_divisors(name, args, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
