@@ -72,18 +72,22 @@ def test_a_weight_whose_name_says_nothing_is_not_judged() -> None:
 # ------------------------------------------------------------------------------------------------------------ draws
 
 
-@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob"])
+@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob", "torch.normal"])
 def test_a_draw_without_a_gradient_is_told_unless_its_probability_is_asked(how: str) -> None:
     def forward(model: Any, batch: Tensor) -> Tensor:
         mean, log_std = model(batch).chunk(2, dim=1)
-        chosen = Normal(mean, log_std.exp())
-        code = chosen.rsample() if how == "rsample" else chosen.sample()
+        chosen, code = Normal(mean, log_std.exp()), torch.empty(0)
+        if how == "torch.normal":
+            code = torch.normal(mean, log_std.exp())
+        else:
+            code = chosen.rsample() if how == "rsample" else chosen.sample()
         cost = (code - batch[:, :2]).square().sum(dim=1)
         if how == "sample and log_prob":
             return (chosen.log_prob(code).sum(dim=1) * cost).mean()
         return cost.mean() + mean.square().mean()
 
-    assert looked(SMALL, X, forward).drawn == ("Normal" if how == "sample" else None)
+    told = {"sample": "Normal", "torch.normal": "torch.normal"}
+    assert looked(SMALL, X, forward).drawn == told.get(how)
 
 
 def test_the_distributions_are_as_they_were() -> None:
@@ -151,6 +155,29 @@ def test_tokens_that_are_asked_for_the_next_one_must_not_see_it(batch: Any, forw
 def test_tokens_that_are_asked_for_themselves_are_not_shifted() -> None:
     assert looked(Reader(causal=True), TOKENS, itself).unshifted
     assert not looked(Reader(causal=True), TOKENS, next_of_one_tensor).unshifted
+
+
+@pytest.mark.parametrize(("first", "behind", "shift"), [(1, 0, -1), (0, 2, 2)])
+def test_targets_that_are_shifted_backward_or_twice_are_told(first: int, behind: int, shift: int) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        length = batch.shape[1] - 2
+        logits = model(batch[:, first : first + length])
+        return F.cross_entropy(logits.flatten(0, 1), batch[:, behind : behind + length].flatten())
+
+    assert looked(Reader(causal=True), TOKENS, forward).shifted_by == shift
+    assert looked(Reader(causal=True), TOKENS, next_of_one_tensor).shifted_by is None
+
+
+def test_labels_that_data_and_loss_shift_are_shifted_twice() -> None:
+    batch = {"input_ids": TOKENS[:, :-1], "labels": TOKENS[:, 1:]}
+    assert looked(Reader(causal=True), batch, next_inside).shifted_by == 2
+
+
+@pytest.mark.parametrize(("last", "log_input", "twice"), [(nn.Softplus(), True, "softplus"), (nn.Softplus(), False, None)])
+def test_rates_that_are_taken_for_their_logarithms_are_told(last: nn.Module, log_input: bool, twice: str | None) -> None:
+    model, counts = nn.Sequential(nn.Linear(4, 1), last), X[:, :1].abs().round()
+    loss = nn.PoissonNLLLoss(log_input=log_input)
+    assert looked(model, (X, counts), lambda m, b: loss(m(b[0]), b[1])).rates_twice == twice
 
 
 # ---------------------------------------------------------------------------------------------------------- columns

@@ -193,6 +193,8 @@ class Facts:
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
             depend on later ones: what comes next is asked of nothing.
+        shifted_by: of a causal model, by how many tokens the targets are ahead of the input, where that is -1 or 2.
+        rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.
         heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
         dropout: the largest probability among them.
         stacked: weight layers with nothing between them.
@@ -269,6 +271,8 @@ class Facts:
     ignores_end: bool = False
     misread_logits: bool = False
     unshifted: bool = False
+    shifted_by: int | None = None
+    rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None
     stacked: tuple[Stacked, ...] = ()

@@ -93,9 +93,13 @@ class Chances(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result, name = func(*args, **kwargs), getattr(func, "__name__", "").strip("_")
+        # torch.normal is drawn with a graph, whose gradients are zero.
+        if name == "normal" and torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            result = result.detach() + self.shift
+            self.draws.append(("torch.normal", result))
         if isinstance(result, Tensor) and result.requires_grad:
-            self._follow(getattr(func, "__name__", "").strip("_"), args, kwargs, result)
+            self._follow(name, args, kwargs, result)
         return result
 
     def _follow(self, name: str, args: tuple, kwargs: dict, result: Tensor) -> None:

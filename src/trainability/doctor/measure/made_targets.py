@@ -32,7 +32,7 @@ def made_relation(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
         forward(model, batch)
     if seen.distance is None or seen.output is None:
         return None
-    _, answer, target = (item.detach() if isinstance(item, Tensor) else item for item in seen.distance)
+    answer, target = seen.distance[1].detach(), seen.distance[2].detach()
     # What is picked from the outputs, as the value of an action, depends on more than the model is given.
     if answer.data_ptr() != seen.output.data_ptr() or answer.numel() != seen.output.numel():
         return None

@@ -18,22 +18,33 @@ _LOSSES = frozenset(
     {"cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "poisson_nll_loss", "gaussian_nll_loss"}
 )
+_RATES = {"ExpBackward": "exp", "SoftplusBackward": "softplus", "ReluBackward": "relu"}
 _FEWEST, _MOVED = 8, 0.1  # examples; share of them whose target is another's
-_SAME, _CHANGED = 1e-5, 1e-3  # of the loss
+_SAME, _CHANGED = 1e-4, 0.01  # of the gradient of the outputs
 
 
 class Pairing(TorchFunctionMode):
-    """Keeps what the losses of `torch.nn.functional` are given as targets."""
+    """Keeps what the losses of `torch.nn.functional` are given as targets.
+
+    Attributes:
+        targets: in the order of the calls.
+        rates_twice: what makes the outputs, where `poisson_nll_loss` takes the exponential of what is a rate by itself.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.targets: list[Tensor] = []
+        self.rates_twice: str | None = None
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if getattr(func, "__name__", "") in _LOSSES:
             given = args[1] if len(args) > 1 else (kwargs or {}).get("target")
             if isinstance(given, Tensor) and not given.requires_grad:
                 self.targets.append(given)
+        if getattr(func, "__name__", "") == "poisson_nll_loss" and args:
+            options = dict(zip(("log_input",), args[2:3], strict=False)) | (kwargs or {})
+            made = type(args[0].grad_fn).__name__.rstrip("0123456789")
+            self.rates_twice = _RATES.get(made) if options.get("log_input", True) else None
         return func(*args, **(kwargs or {}))
 
     def is_moved(self, seen: ForwardPass) -> bool:
@@ -61,7 +72,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def unpaired(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass) -> bool:
-    """Whether the loss changes with the targets, and not with which example has which.
+    """Whether the loss goes by the targets, and not by which example has which.
 
     Args:
         model: runs in train mode; the caller puts modes, buffers and random state back.
@@ -70,8 +81,8 @@ def unpaired(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
         seen: the same pass.
 
     Returns:
-        True where exchanging targets between examples leaves the loss as it is, and other targets do not; False, too, where
-        that cannot be asked: answers that do not repeat, outputs or targets that are alike for all examples.
+        True where exchanging targets between examples leaves the gradient of the outputs as it is, and other targets do not;
+        False, too, where that cannot be asked: answers that do not repeat, outputs or targets that are alike for all examples.
     """
     output, given = seen.output, {x.data_ptr() for x in seen.inputs if isinstance(x, Tensor)}
     found = [t for _, t in seen.batch if t.data_ptr() not in given and not any(_equal(t, x) for x in seen.inputs if _is(x))]
@@ -85,18 +96,24 @@ def unpaired(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
         return False
     alike = target[:1].expand_as(target)
 
-    def ask(other: Tensor) -> float:
+    def ask(other: Tensor) -> Tensor | None:
         def change(part: Any) -> Any:
             return other if part is target else part if isinstance(part, Tensor) else map_parts(part, change)
 
         set_training(model, True)
-        with torch.enable_grad(), randomness_restored():
+        looked = ForwardPass(model, change(batch))
+        with torch.enable_grad(), randomness_restored(), looked:
             torch.manual_seed(0)
-            return float(forward(model, change(batch)).detach().sum())
+            loss = forward(model, change(batch)).sum()
+        if looked.output is None or not looked.output.requires_grad:
+            return None
+        return torch.autograd.grad(loss, looked.output, allow_unused=True)[0]
 
-    own, again, exchanged, constant = ask(target), ask(target), ask(rolled), ask(alike)
-    size = abs(own) + 1e-12
-    return own == again and abs(exchanged - own) < _SAME * size and abs(constant - own) > _CHANGED * size
+    own, again, exchanged, constant = (ask(other) for other in (target, target, rolled, alike))
+    if own is None or again is None or exchanged is None or constant is None or not torch.equal(own, again):
+        return False
+    size = float(own.norm())
+    return float((exchanged - own).norm()) <= _SAME * size and float((constant - own).norm()) > _CHANGED * size
 
 
 def _is(x: Any) -> bool:
@@ -107,4 +124,8 @@ def pairing_facts(
     model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass, pairing: Pairing
 ) -> dict[str, Any]:
     """Fields of `Facts` about which target is set beside which example; see `Pairing.is_moved` and `unpaired`."""
-    return {"moved_targets": pairing.is_moved(seen), "unpaired": unpaired(model, batch, forward, seen)}
+    return {
+        "rates_twice": pairing.rates_twice,
+        "moved_targets": pairing.is_moved(seen),
+        "unpaired": unpaired(model, batch, forward, seen),
+    }

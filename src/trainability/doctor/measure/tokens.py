@@ -10,6 +10,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.influence import sees_later
 
 _NEARLY_ALL = 0.95
+_FEWEST_WORDS = 8
 
 
 def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, Any]:
@@ -22,11 +23,16 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
 
     Returns:
         Fields of `Facts`: `future` where a tensor of the batch is an input shifted by one, or the loss asks for the next token;
-        `unshifted` where it asks for the same one, and the model is causal.
+        `unshifted` where it asks for the same one, and the model is causal; `shifted_by` where it asks for the one before, or
+        for the next but one.
     """
     for position, given in enumerate(call.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
             continue
+        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
+            found = _asked_of_places(call, loss, given, position)
+            if found:
+                return found
         for _, target in seen.batch:
             if target.shape != given.shape or target is given:
                 continue
@@ -34,10 +40,6 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
                     return {"future": sees_later(call.callable_model(), call.inputs, position, time=time)}
-        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
-            found = _asked_of_places(call, loss, given, position)
-            if found:
-                return found
     return {}
 
 
@@ -54,6 +56,14 @@ def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> 
     inner = is_asked[:, :-1]
     if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
         return {"future": sees_later(call.callable_model(), call.inputs, position)}
+    if int(given.max()) < _FEWEST_WORDS:  # a delayed echo of bits is a task of its own
+        return {}
+    for shift in (-1, 2):  # of the one before, which is known; or of the next but one, shifted by data and loss
+        matched = asked[:, 1:] == given[:, :-1] if shift < 0 else asked[:, :-2] == given[:, 2:]
+        counted = matched[is_asked[:, 1:] if shift < 0 else is_asked[:, :-2]]
+        if counted.numel() and float(counted.float().mean()) > _NEARLY_ALL:
+            blind = sees_later(call.callable_model(), call.inputs, position) == 0.0
+            return {"shifted_by": shift} if blind else {}
     return {}
 
 

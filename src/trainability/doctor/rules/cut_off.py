@@ -79,15 +79,18 @@ def drawn_without_gradient(evidence: Evidence) -> list[Finding]:
     drawn = reading.facts(evidence).drawn
     if drawn is None:
         return []
+    by_function = drawn.startswith("torch.")
     return [
         Finding(
             rule="unreached_parameter",
             code="unreached_parameter.detached",
             severity="warning",
-            seen=f"{drawn}(...).sample() is used, and hands no gradient to what made the distribution's parameters",
+            seen=f"{drawn}(...){'' if by_function else '.sample()'} is used, and hands no gradient to what made its parameters",
             measurements=(Measurement(name="gradient through the draw", value=0.0, threshold=0.0),),
-            cause="sample() draws under no_grad(); rsample() draws as a function of the parameters",
-            remedy=f"rsample() in place of sample() of {drawn}",
+            cause="the draw is no function of the parameters for autograd",
+            remedy="mean + std * torch.randn_like(mean) in place of torch.normal(mean, std)"
+            if by_function
+            else f"rsample() in place of sample() of {drawn}",
             source="Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, section 2.4; torch.distributions",
         )
     ]

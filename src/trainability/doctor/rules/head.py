@@ -31,7 +31,7 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
         elements each, and makes more of them: (64, 64). Code `unpaired`: exchanging the targets between the examples of the
-        batch leaves the loss as it is to 1e-5, and one target for all does not, to 1e-3.
+        batch leaves the gradient of the outputs as it is to 1e-4, and one target for all does not, to 0.01.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
@@ -64,8 +64,8 @@ def _unpaired() -> Finding:
         rule="target_broadcast",
         code="target_broadcast.unpaired",
         severity="error",
-        seen="exchanging the targets of a batch between its examples leaves the loss as it is; other targets do not",
-        measurements=(Measurement(name="change of the loss", value=0.0, threshold=0.0),),
+        seen="exchanging the targets of a batch between its examples leaves every output's gradient as it is; others do not",
+        measurements=(Measurement(name="change of the gradient", value=0.0, threshold=1e-4),),
         cause="the loss does not set each output beside its own target: it averages, sums or sorts over the batch first, or "
         "compares all with all",
         remedy="compare output and target example by example, and take the mean of the differences last",
@@ -156,7 +156,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     Fires: in the graph of the loss a softmax or sigmoid is the direct input of log-softmax, or of the sigmoid inside binary
         cross-entropy with logits; from Monitor alone, too, where it is given the loss with its graph. Or, without a graph,
         every output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits,
-        within 0.1 %.
+        within 0.1 %. Code `exp`: `poisson_nll_loss` takes the exponential of outputs of an exponential, softplus or ReLU.
     Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
         which is 1.46 with ten classes; with one logit, not below 0.31 for ones and 0.69 for zeros. The net learns, capped.
     What fools it: outputs between 0 and 1 that are meant as logits, such as cosine similarities with a temperature behind.
@@ -170,6 +170,8 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     if graph is not None and graph.takes in ("log_softmax", "sigmoid") and graph.made_by in ("softmax", "sigmoid"):
         made, loss_of = graph.made_by, "softmax" if graph.takes == "log_softmax" else "sigmoid"
         classes = graph.num_outputs or classes
+    elif (twice := reading.facts(evidence).rates_twice) is not None:
+        return [_rates_twice(twice)]
     elif probe is None or not _takes_probabilities(probe):
         return []
     floor = math.log(math.e + classes - 1) - 1 if loss_of == "softmax" and classes else math.log1p(math.exp(-1))
@@ -189,6 +191,20 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
             source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
         )
     ]
+
+
+def _rates_twice(made: str) -> Finding:
+    """A rate that is taken for the logarithm of one: it cannot be below 1, or below 2."""
+    return Finding(
+        rule="softmax_twice",
+        code="softmax_twice.exp",
+        severity="error",
+        seen=f"the model ends in {made}, which makes rates, and poisson_nll_loss takes their exponential: none is below 1",
+        measurements=(Measurement(name="lowest possible rate", value=1.0, threshold=0.0),),
+        cause="the loss expects logarithms of rates (log_input=True, as is usual)",
+        remedy=f"log_input=False in the loss; or remove the {made} behind the last layer",
+        source="PyTorch, torch.nn.PoissonNLLLoss",
+    )
 
 
 def _takes_probabilities(probe: ProbeResult) -> bool:
