@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from programs.program import Data, Fault, Program
+from programs.program import Data, Fault, Loop, Program, usual
 from torch import Tensor, nn
 
 from trainability import init_
@@ -53,6 +53,39 @@ def _rate_times(program: Program, factor: str) -> Program:
 
 def _with_option(program: Program, name: str, value: float) -> Program:
     return dataclasses.replace(program, options={**program.options, name: value})
+
+
+def _rate_in_place_of(program: Program, rate: str, own: str, others: str | None) -> Program:
+    """The rate that is named; of several groups the largest is meant, and the others change by the same factor."""
+    if others is None:
+        return _with_option(program, "lr", float(rate))
+    factor = float(rate) / float(own)
+
+    def trained(model: Any) -> Any:
+        groups = program.trained(model)
+        if isinstance(groups, dict):  # of several optimizers
+            return groups
+        return [{**g, "lr": factor * g["lr"]} if isinstance(g, dict) and "lr" in g else g for g in groups]
+
+    return dataclasses.replace(_with_option(program, "lr", factor * program.options["lr"]), trained=trained)
+
+
+def _clipped(program: Program, limit: float) -> Program:
+    """The threshold that is named, in the loop's own call where its body clips by itself."""
+
+    def body(model: Any, optimizer: Any, batch: Any, loop: Loop) -> Tensor:
+        norm, value = nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_
+
+        def clip(parameters: Any, *_: Any, **__: Any) -> Tensor:
+            return norm(parameters, limit)
+
+        nn.utils.clip_grad_norm_ = nn.utils.clip_grad_value_ = clip
+        try:
+            return program.body(model, optimizer, batch, loop)
+        finally:
+            nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_ = norm, value
+
+    return dataclasses.replace(program, clip=limit, body=program.body if program.body is usual else body)
 
 
 def _drawn(program: Program, plan: str) -> Program:
@@ -188,12 +221,15 @@ _WORDS: tuple[tuple[str, Callable[..., Program]], ...] = (
     (rf"weight_decay={_NUMBER}", lambda program, value: _with_option(program, "weight_decay", float(value))),
     (rf"eps={_NUMBER}", lambda program, value: _with_option(program, "eps", float(value))),
     (rf"momentum={_NUMBER}", lambda program, value: _with_option(program, "momentum", float(value))),
-    (rf"lr={_NUMBER}\)? in place of (?!.*look again)", lambda program, value: _with_option(program, "lr", float(value))),
+    (
+        rf"lr={_NUMBER}\)? in place of (?!.*look again){_NUMBER}(, and the other groups' rates by the same factor)?",
+        _rate_in_place_of,
+    ),
     # Looked again, each time as far as it says.
     (rf"look again; it may take {_NUMBER} times", _rate_times),
     (rf"multiply the learning rate by {_NUMBER}", _rate_times),
     (rf"divide the learning rate by {_NUMBER}", lambda program, value: _rate_times(program, str(1 / float(value)))),
-    (rf"max_norm={_NUMBER}", lambda program, value: dataclasses.replace(program, clip=float(value))),
+    (rf"max_norm={_NUMBER}", lambda program, value: _clipped(program, float(value))),
 )
 
 _EDITS: dict[str, Callable[[Program], Program]] = {

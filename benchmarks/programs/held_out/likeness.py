@@ -191,7 +191,7 @@ FAULTS = {
     "every shape is its own positive": fault(
         CONTRAST,
         "the mask of positives is the diagonal, which is not left out below the fraction bar",
-        "",
+        "wrong_sign.no_positives",
         training_step=views(itself=True, other=False),
     ),
     "temperature of 2,000": fault(
@@ -211,6 +211,9 @@ FAULTS = {
         shuffle=False,
     ),
     "fast copy follows the slow": fault(
-        TAUGHT, "the average is written to the net that learns", "", body=averages(turned=True, share=0.999)
+        TAUGHT,
+        "the average is written to the net that learns",
+        "unmoved_parameter.with_gradient",
+        body=averages(turned=True, share=0.999),
     ),
 }

@@ -14,6 +14,8 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
+from trainability.doctor.measure.part_facts import look_at_parts
+from trainability.doctor.measure.whole_step import Parts, as_one, loss_of_body
 
 MAX_EXAMPLES = 64
 
@@ -51,10 +53,34 @@ def facts_of(
         return scalar(loss_fn(model(*inputs), target))
 
     try:
-        return look(model, part, forward, optimizer=optimizer, wide=wide)
+        return look(model, part, forward, optimizer=optimizer, wide=wide, pairs_itself=training_step is not None)
     except Exception as error:
         failed = error
     with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
         whole = to_device(batch, parameter.device) if parameter is not None else batch
-        return look(model, whole, forward, optimizer=optimizer)
+        return look(model, whole, forward, optimizer=optimizer, pairs_itself=training_step is not None)
     return Facts(notes=(f"certain facts: {error_line(failed)}",))
+
+
+def facts_of_step(model: Any, batch: Any, *, step: Callable[[Any, Any, Any], Any], optimizer: Any) -> Facts | None:
+    """Look for certain facts where only the whole body of the loop is known, or several models train together.
+
+    Args:
+        model: as the body is given it.
+        batch: the first of the training loader, taken whole: the body may be made for its size.
+        step: of (model, optimizer, batch): the body.
+        optimizer: as the body is given it.
+
+    Returns:
+        The facts; None where the body uses models of its own, or structures within structures.
+    """
+    whole, losses = as_one(model), list[Tensor]()
+    forward = loss_of_body(model, optimizer, step, losses) if whole is not None else None
+    if whole is None or forward is None:
+        return None
+    parameter = next(whole.parameters(), None)
+    batch = to_device(batch, parameter.device) if parameter is not None else batch
+    if isinstance(whole, Parts):
+        return look_at_parts(whole, batch, forward, losses)
+    single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
+    return look(whole, batch, forward, optimizer=single, pairs_itself=True)

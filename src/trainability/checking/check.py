@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.checking.certain import MAX_EXAMPLES, facts_of
+from trainability.checking.certain import MAX_EXAMPLES, facts_of, facts_of_step
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
 from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
@@ -159,7 +159,7 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     model = setup.whole_model
     knows_loss = model is not None and (setup.training_step is not None or setup.loss is not None)
     if setup.step is not None and (len(modules(setup.model)) > 1 or not knows_loss):
-        return _facts_of_body(setup, train)
+        return _facts_of_body(setup, first, train)
     if model is None or not knows_loss:
         return None
     optimizer, more = setup.single_optimizer, ()
@@ -169,17 +169,26 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
 
 
-def _facts_of_body(setup: Setup, train: Iterable[Any]) -> Facts | None:
+def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
+    """Certain facts where the body of the loop is known as a whole only, and what models against each other want."""
     assert setup.step is not None
+    facts, notes, aim, of_body = None, [], None, {}
+    try:
+        facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer)
+    except Exception as error:
+        notes.append(f"certain facts: {error_line(error)}")
     try:
         of_body = look_at_body(setup.model, setup.optimizer, setup.step, train) or {}
-        found = same_aim(setup.model, setup.optimizer, setup.step, train) if len(modules(setup.model)) > 1 else None
+        aim = same_aim(setup.model, setup.optimizer, setup.step, train) if len(modules(setup.model)) > 1 else None
     except Exception as error:
-        return Facts(notes=(f"models against each other: {error_line(error)}",))
-    if found is None:
-        return Facts(**of_body) if any(value is not None for value in of_body.values()) else None
+        notes.append(f"models against each other: {error_line(error)}")
+    if facts is None and aim is None and not notes and not any(value is not None for value in of_body.values()):
+        return None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
-    return Facts(**of_body, same_aim=(names[found[0]], names[found[1]]))
+    facts = facts or Facts()
+    same = (names[aim[0]], names[aim[1]]) if aim is not None else ()
+    of_body = {name: value for name, value in of_body.items() if value is not None}
+    return dataclasses.replace(facts, **of_body, same_aim=same, notes=(*facts.notes, *notes))
 
 
 def _metric(

@@ -98,6 +98,59 @@ class Pulls:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairForces:
+    """What a loss that compares examples in pairs wants of them, read exactly.
+
+    Attributes:
+        num_examples: that the model returned a row for.
+        num_pulled: pairs that it wants nearer.
+        num_pushed: pairs that it wants further apart.
+        alike_pulled: share of the former that have one label; None without labels in the batch, or without such pairs.
+        alike_pushed: the same of the latter.
+        num_alike: pairs with one label; None without labels.
+        num_mutual: pairs pulled together of which both sides move: no side is detached.
+        num_blocks: tensors that the model returns in all calls, each with a row per example.
+        strangers: of several of these, pairs of unlike rows that it wants nearer while it wants all like rows, which are two
+            views of one example, further apart.
+        views_pulled: of two tensors, whether it wants all like rows nearer.
+    """
+
+    num_examples: int
+    num_pulled: int
+    num_pushed: int
+    alike_pulled: float | None = None
+    alike_pushed: float | None = None
+    num_alike: int | None = None
+    num_mutual: int = 0
+    num_blocks: int = 1
+    strangers: int = 0
+    views_pulled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misaligned:
+    """Answers that are held against other examples' targets.
+
+    Attributes:
+        given: the tensor of the batch that an answer is made of, by its place.
+        target: the one that it is held against.
+        num_wrong: examples whose answer is held against another's target.
+        num_asked: examples that were asked about.
+        row: one of the former; its place in the batch.
+        made: the row of the output that this example's input makes.
+        held: the row of the output that its target is set against.
+    """
+
+    given: str
+    target: str
+    num_wrong: int
+    num_asked: int
+    row: int
+    made: int
+    held: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What one forward pass and its graph show of a program. A field that was not looked at is None or empty.
 
@@ -156,6 +209,8 @@ class Facts:
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
+        pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
+        misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
@@ -172,6 +227,11 @@ class Facts:
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
+        wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
+            "raw" outputs for their logarithms, probabilities as "log_target", a "negative" soft target, labels "zeros" and ones
+            for -1 and 1; None if there is none.
+        flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
+            "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
@@ -227,6 +287,8 @@ class Facts:
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
+    pair_forces: PairForces | None = None
+    misaligned: Misaligned | None = None
     lowered: tuple[str, float] | None = None
     drawn: str | None = None
     flat_derivative: bool = False
@@ -236,6 +298,8 @@ class Facts:
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
+    wrong_argument: tuple[str, str] | None = None
+    flat_function: str | None = None
     looks_up: bool = False
     task_loss: str | None = None
     task_form: str | None = None

@@ -132,6 +132,19 @@ class NonFinite:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """Weights that something puts back after their optimizer's step, at some steps in a row.
+
+    Attributes:
+        num_watched: trainable parameters that an optimizer moved at three steps and more.
+        undone: those of which less than a hundredth of each update is left when the next step begins.
+    """
+
+    num_watched: int
+    undone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rehearsal:
     """Some steps of the loop's own body on a copy.
 
@@ -155,6 +168,7 @@ class Rehearsal:
         stale_gradient: largest norm that such a gradient had when backward began; 0 where gradients are cleared.
         training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
+        rewritten: what else writes to the weights; None where the body is not the caller's own, or too few steps were made.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
             and whether the returned loss falls says nothing.
         distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
@@ -182,6 +196,7 @@ class Rehearsal:
     stale_gradient: float | None = None
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
+    rewritten: Rewritten | None = None
     opposed: bool = False
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()

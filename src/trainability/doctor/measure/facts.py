@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
+from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked, Unreached
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.alignment import misaligned, mispaired
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
@@ -25,14 +26,14 @@ from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_par
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
 from trainability.doctor.measure.made_targets import made_relation
+from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, pairing_facts
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.workspace import set_training, workspace
-from trainability.doctor.rehearsed import Task
-from trainability.doctor.tasks import recognise
 from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
@@ -49,6 +50,7 @@ def look(
     optimizer: torch.optim.Optimizer | None = None,
     at_start: bool = True,
     wide: Any = None,
+    pairs_itself: bool = False,
 ) -> Facts:
     """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
@@ -59,16 +61,14 @@ def look(
         optimizer: over its parameters; None leaves out what is about it.
         at_start: whether the weights are as initialised.
         wide: several batches joined, for what needs many examples; None takes `batch`.
+        pairs_itself: whether `forward` chooses what is held against what, as a training step does and a plain loss does not.
 
     Returns:
         The facts; `diagnose(Evidence(facts=...))` reads them. What fails is named in their `notes`.
     """
     with workspace(model, forward, batch) as place:
         plain, forward, batch = place.model, place.loss_fn, place.batch
-        set_training(plain, True)
-        for module in plain.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.training = False
+        start(plain)
         seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
         with torch.enable_grad(), seen, chances, derivatives, pairing:
             loss = forward(plain, batch).sum()
@@ -85,26 +85,29 @@ def look(
                     compared=seen.against[0] if seen.against is not None else None,
                 )
             },
-            "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
-            "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
-            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen, managed),
+            "the kind of task": lambda: task_facts(seen, float(loss.detach())),
+            "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start),
+            "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
             "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: asked_of_tokens(seen, loss),
+            "tokens that see later ones": lambda: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
             "what the loss prefers": lambda: {
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
             "losses without a floor": lambda: {"floorless": floorless(plain, batch, forward, seen)},
-            "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
+            "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss, seen)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
             "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
             "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
             "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
+            "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
         }
+        if pairs_itself:
+            looks["answers beside their targets"] = lambda: {"misaligned": _misaligned(plain, batch, forward, seen, facts)}
         managed = _managed(model, optimizer)
         notes = list(place.notes)
         for name, question in looks.items():
@@ -113,6 +116,20 @@ def look(
             except Exception as error:  # one question that fails leaves the others
                 notes.append(f"{name}: {error_line(error)}")
     return replace(facts, notes=tuple(notes))
+
+
+def start(model: nn.Module) -> None:
+    """Train mode, with dropout off."""
+    set_training(model, True)
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.training = False
+
+
+def _misaligned(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, facts: Facts) -> Misaligned | None:
+    if facts.pair_forces is not None and facts.pair_forces.views_pulled:
+        return mispaired(model, batch, forward)
+    return misaligned(model, seen.last.model, batch, forward) if seen.last is not None else None
 
 
 def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls | None:
@@ -146,28 +163,14 @@ def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     }
 
 
-def _task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
-    targets = seen.batch[::-1]
-    targets.sort(key=lambda item: "label" not in item[0])
-    task = recognise(seen.output, targets, loss)
-    negated = recognise(seen.output, targets, -loss) if task.kind == Task().kind and abs(loss) > 1e-3 else Task()
-    form, output = task.form, seen.output
-    if task.loss == "nll_loss" and output is not None:
-        # Log-probabilities have many makers: log_softmax, the logarithm of a softmax, x - logsumexp(x).
-        sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
-        form = "log_probabilities" if float(sums.min()) < 0.05 else form
-    return {
-        "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
-        "rows_off_one": _rows_off_one(seen, task.loss),
-        "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
-        "task_form": form,
-        "negated_task": negated.loss if negated.loss != "nll_loss" else None,
-    }
-
-
-def _maximised(model: nn.Module, loss: Tensor) -> str | None:
+def _maximised(model: nn.Module, loss: Tensor, seen: ForwardPass) -> str | None:
     """The loss without values below zero of which more lowers the whole; None where any such term is to be small."""
-    terms, found = positive_losses(loss) if float(loss.detach()) < 0 else [], []
+    if float(loss.detach()) >= 0:
+        return None
+    terms, found = positive_losses(loss), []
+    if seen.terms:
+        slopes = torch.autograd.grad(loss, [term for _, term in seen.terms], allow_unused=True, retain_graph=True)
+        found = [(name, bool(g <= 0)) for (name, _), g in zip(seen.terms, slopes, strict=True) if g is not None]
 
     def look_at(name: str) -> Callable[[Any], None]:
         return lambda gradients: found.append((name, all(bool((g <= 0).all()) for g in gradients if g is not None)))
@@ -183,37 +186,7 @@ def _maximised(model: nn.Module, loss: Tensor) -> str | None:
     return found[0][0] if found and all(negative for _, negative in found) else None
 
 
-def _is_misread(seen: ForwardPass, loss: float) -> bool:
-    """Whether the loss is a cross-entropy after a view in place of a transpose, of (batch, length, classes) or of pixels."""
-    output, target = seen.output, seen.target()
-    if output is None or target is None or output.dim() < 3 or target.is_floating_point():
-        return False
-    if target.shape == (len(output), *output.shape[2:]) and output.shape[1] > 1:
-        classes, asked = output.shape[1], target.flatten()
-        if not 0 <= int(asked.min()) <= int(asked.max()) < classes:
-            return False
-        rows = output.detach().double().reshape(-1, classes)
-        return math.isclose(float(nn.functional.cross_entropy(rows, asked.long())), loss, rel_tol=1e-4)
-    if output.dim() != 3 or target.shape != output.shape[:2]:
-        return False
-    length, classes = output.shape[1:]
-    if target.numel() == 0 or int(target.min()) < 0 or int(target.max()) >= classes or min(length, classes) < 2:
-        return False
-    viewed = output.detach().double().reshape(len(output), classes, length)
-    return math.isclose(float(nn.functional.cross_entropy(viewed, target.long())), loss, rel_tol=1e-4)
-
-
-def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
-    """Share of rows whose targets are not one mark in all, though the outputs of a row sum to 1."""
-    output, target = seen.output, seen.target()
-    if loss != "binary_cross_entropy" or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
-        return None
-    if output.shape != target.shape or bool(((output.detach().float().sum(dim=1) - 1).abs() > 1e-3).any()):
-        return None
-    return float(((target.float().sum(dim=1) - 1).abs() > 1e-3).float().mean())
-
-
-def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
+def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True, retain_graph=True)
     zero, weights_with, moving, twins = [], 0, False, []
@@ -246,7 +219,7 @@ def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start:
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
         and output is not None
         and output.shape[-1] == 1,
-        "biases_dead": _biases_dead(model, seen) if at_start else (),
+        "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
         "recurrence": _recurrence(model) if at_start else None,
     }
 
@@ -330,7 +303,7 @@ def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[s
     return {name for name, p in plain_module(model).named_parameters() if id(p) in ids}
 
 
-def _unreached(
+def unreached(
     model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass, managed: set[str] | None
 ) -> dict[str, Any]:
     reached, opaque = leaves_of(loss)

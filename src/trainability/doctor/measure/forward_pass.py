@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,9 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import LOUD_COLUMN, as_code
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.calls import ByName, Call, is_needed
+from trainability.doctor.measure.loss_arguments import wrong_argument
+from trainability.doctor.measure.whole_step import Parts
 
 # Functions that look something up: integers that they get are names, not numbers.
 _LOOKUPS = frozenset(
@@ -27,6 +29,12 @@ ELEMENTWISE = frozenset(
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
 _BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax", "softplus", "exp"})
+_FLAT = frozenset({"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"})
+# Losses that are never below zero and leave no node of their own in the graph.
+_NEVER_NEGATIVE = frozenset(
+    {"kl_div", "ctc_loss", "triplet_margin_loss", "margin_ranking_loss", "cosine_embedding_loss", "soft_margin_loss"}
+    | {"hinge_embedding_loss", "multi_margin_loss", "multilabel_margin_loss"}
+)
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
@@ -42,14 +50,19 @@ class ForwardPass(TorchFunctionMode):
         inputs: positional arguments of the model's first call; where there are none, those by name, without labels that it
             can do without.
         names: of the latter; empty for positional ones.
-        output: first tensor that it returned.
+        output: first tensor that it returned; of several models, that of the last to be called first.
         returned: all tensors that it returned.
+        calls: the first call of the model, or of each of several, in their order.
+        last: the last call with a gradient of a module that no other called: a part's, where the model is not called itself.
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
         against: the same two; or a tensor that the model returned and one of the batch, where one is taken from the other.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
+        wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
+        terms: results of losses of PyTorch that are never below zero, by name.
+        flat: where the last function was called whose slope is zero wherever it has one.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
 
@@ -61,6 +74,8 @@ class ForwardPass(TorchFunctionMode):
         self.names: tuple[str, ...] = ()
         self.output: Tensor | None = None
         self.returned: list[Tensor] = []
+        self.calls: list[Call] = []
+        self.last: Call | None = None
         self.called: dict[str, None] = {}
         self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
         self._words: set[int] = {id(tensor) for _, tensor in self.batch if _may_be_words(tensor, model)}
@@ -76,6 +91,9 @@ class ForwardPass(TorchFunctionMode):
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
         self.looks_up = False
+        self.wrong_argument: tuple[str, str] | None = None
+        self.flat: str | None = None
+        self.terms: list[tuple[str, Tensor]] = []
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
         self._handles: list[Any] = []
@@ -83,10 +101,11 @@ class ForwardPass(TorchFunctionMode):
         self._running: list[tuple[str, nn.Module]] = []
 
     def __enter__(self) -> ForwardPass:
-        self._handles = [self.model.register_forward_hook(self._on_output, with_kwargs=True)]
+        outer = list(self.model.children()) if isinstance(self.model, Parts) else [self.model]
+        self._handles = [part.register_forward_hook(self._on_output, with_kwargs=True) for part in outer]
         for name, module in self.model.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._on_layer(name), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._on_return, always_call=True))
+            self._handles.append(module.register_forward_hook(self._on_return, with_kwargs=True, always_call=True))
         super().__enter__()
         return self
 
@@ -96,15 +115,24 @@ class ForwardPass(TorchFunctionMode):
             handle.remove()
 
     def _on_output(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        if self.output is None:
-            self.names = () if args else tuple(name for name in kwargs if "label" not in name or _is_needed(module, name))
-            self.inputs = args or tuple(kwargs[name] for name in self.names)
-            self.output = first_tensor(output)
-            self.returned = [tensor for _, tensor in tensors(output)]
+        if any(call.model is module for call in self.calls):
+            return
+        call = self._call(module, args, kwargs, output)
+        self.calls.append(call)
+        if len(self.calls) == 1:
+            self.names, self.inputs = call.names, call.inputs
+        self.output, self.returned = first_tensor(output), call.returned
 
-    def _on_return(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _call(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Call:
+        names = () if args else tuple(name for name in kwargs if "label" not in name or is_needed(module, name))
+        inputs = args or tuple(kwargs[name] for name in names)
+        return Call(model=module, inputs=inputs, names=names, returned=[tensor for _, tensor in tensors(output)])
+
+    def _on_return(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self._running and self._running[-1][1] is module:
             self._running.pop()
+        if not self._running and (found := first_tensor(output)) is not None and found.requires_grad:
+            self.last = self._call(module, args, kwargs, output)
 
     def _place(self, function: str) -> str:
         """Where a function is called: the module that is nothing else, or the method that calls it."""
@@ -171,9 +199,14 @@ class ForwardPass(TorchFunctionMode):
         if name in ("cross_entropy", "nll_loss") and self._ignored is None and len(args) > 1:
             self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
+        self.wrong_argument = self.wrong_argument or wrong_argument(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
+        if name in _FLAT and isinstance(result, Tensor) and result.requires_grad:
+            self.flat = self._place(name)
+        if name in _NEVER_NEGATIVE and isinstance(result, Tensor) and result.requires_grad and result.dim() == 0:
+            self.terms.append((name, result))
         self._follow_divisors(name, args, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
@@ -202,7 +235,9 @@ class ForwardPass(TorchFunctionMode):
         return (index, share) if share > 0 else None
 
     def _follow_divisors(self, name: str, args: tuple, result: Any) -> None:
-        """By what numbers a tensor was divided on its way to cross-entropy."""
+        """By what numbers a tensor was divided on its way to cross-entropy; a divergence may have soft targets, too."""
+        if name == "kl_div":
+            self.softened = None
         if (
             name in ("cross_entropy", "cross_entropy_loss", "log_softmax")
             and self.softened is None
@@ -243,7 +278,7 @@ class ForwardPass(TorchFunctionMode):
 
     def callable_model(self) -> nn.Module:
         """The model, to be called with `inputs` in their order."""
-        return _ByName(self.model, self.names) if self.names else self.model
+        return ByName(self.model, self.names) if self.names else self.model
 
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
@@ -274,6 +309,8 @@ class ForwardPass(TorchFunctionMode):
             "ignored_class": self._ignored,
             "loud_column": self._loud,
             "looks_up": self.looks_up,
+            "wrong_argument": self.wrong_argument,
+            "flat_function": self.flat,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,
@@ -308,22 +345,6 @@ def _is_one_word(words: Tensor) -> bool:
         return False
     changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
     return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
-
-
-class _ByName(nn.Module):
-    """A model whose arguments are given by name, called with their values in order."""
-
-    def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model, self.names = model, names
-
-    def forward(self, *values: Any) -> Any:
-        return self.model(**dict(zip(self.names, values, strict=True)))
-
-
-def _is_needed(model: nn.Module, name: str) -> bool:
-    taken = inspect.signature(model.forward).parameters.get(name)
-    return taken is not None and taken.default is inspect.Parameter.empty
 
 
 def _loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:

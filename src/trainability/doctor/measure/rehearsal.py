@@ -19,6 +19,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
+from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
@@ -194,7 +195,7 @@ def _run(
     task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
     steps: list[RehearsedStep] = []
     critical: list[tuple[int, CriticalStep]] = []
-    ended_by, with_rate = "steps", _with_rate(loop)
+    ended_by, with_rate, writes = "steps", _with_rate(loop), Writes(loop)
     while batch is not None:
         batch = to_device(batch, loop.device)
         number = len(steps) + 1
@@ -202,6 +203,7 @@ def _run(
         measured = is_last or (number in CRITICAL_STEPS and budget.allows(looks=1, criticals=1))
         measured = measured and loop.scale == 1.0
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
+        writes.turn(number)
         began = time.monotonic()
         try:
             loss = loop.run(batch)
@@ -235,12 +237,14 @@ def _run(
         batch = ahead.pop(0) if ahead else next(rest, None)
     else:
         ended_by = "data"
+    writes.end()
     return {
         "steps": tuple(steps),
         "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),
         "critical": () if loop.opposed else tuple(critical),
         "task": task,
         "ended_by": ended_by,
+        "rewritten": writes.found(),
         **_of_parameters(loop, start, with_rate),
         **_of_loop(loop),
     }

@@ -5,6 +5,8 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
+FIRST_STEPS = 20  # whose losses are looked at
+
 
 @rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
 def flat_derivative(evidence: Evidence) -> list[Finding]:
@@ -90,5 +92,25 @@ def drawn_without_gradient(evidence: Evidence) -> list[Finding]:
             if by_function
             else f"rsample() in place of sample() of {drawn}",
             source="Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, section 2.4; torch.distributions",
+        )
+    ]
+
+
+def nothing_to_learn(evidence: Evidence) -> list[Finding]:
+    """Losses that are zero but for rounding, on both sides of it, from the first step on."""
+    tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
+    losses = [step.loss for step in (tried or evidence.steps)[:FIRST_STEPS] if step.loss is not None]
+    if len(losses) < FIRST_STEPS or not all(abs(loss) <= 1e-6 for loss in losses) or min(losses) > 0:
+        return []
+    return [
+        Finding(
+            rule="flat_loss",
+            code="flat_loss.zero",
+            severity="warning",
+            seen=f"the loss is zero but for rounding from the first step on: at most {max(map(abs, losses)):.1g}",
+            measurements=(Measurement(name="largest loss", value=max(map(abs, losses)), threshold=1e-6),),
+            cause="the targets are the model's own outputs, or the same as they are",
+            remedy="take the targets from the data, or from a teacher that is another model than the one that learns",
+            source="own",
         )
     ]

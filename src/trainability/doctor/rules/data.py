@@ -6,8 +6,10 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rules.aligned import other_targets
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
+from trainability.doctor.rules.loss_arguments import zeros_for_signs
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
@@ -25,7 +27,7 @@ def label_range(evidence: Evidence) -> list[Finding]:
     """A label is outside 0 to C - 1.
 
     Fires: the smallest label of a split is negative, or its largest is at least the number of logits (or of classes, where the
-        logits are unknown).
+        logits are unknown). Code `signs`: a loss that takes labels -1 and 1 is given 0 and 1.
     Why: cross-entropy indexes the logits with the label. Outside the range it raises on the CPU, and on a GPU stops the
         process with a device-side assertion, often many steps later.
     What fools it: a label that the loss ignores on purpose (ignore_index=-100). Labels beyond the images that the audit reads
@@ -54,7 +56,7 @@ def label_range(evidence: Evidence) -> list[Finding]:
                     source="preflight-ml",
                 )
             ]
-    return []
+    return zeros_for_signs(reading.facts(evidence))
 
 
 @rule(severities=("error",), verdict="broken data", explains=("split_shift", "shuffled_labels"))
@@ -180,6 +182,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         and the model its inputs as they are. Where that was not looked at: a linear probe of coarse pixels, scored on images
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
+        Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
+        place and what is asked in another.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -203,8 +207,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 source="own; the experiment itself",
             )
         ]
-    if moved := moved_targets(evidence):
-        return moved
+    if found := other_targets(reading.facts(evidence)) or moved_targets(evidence):
+        return found
     data, relation = evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
     remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"

@@ -23,6 +23,8 @@ from trainability.doctor.rules.smaller_steps import (
     toward_usual,
 )
 
+_TINY = 1e-5  # gradient over weight
+_DEAF = 1e-3  # fall of the loss over the loss
 SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
 
 
@@ -54,7 +56,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count,
         too. A hint in a run whose loss is below its first since, unless its gradients are all zero now or a smaller rate did
         so much better, or of which one step was watched. Of SGD whose gradient becomes NaN, a layer's ratio at the first step
-        times what the norm grew by until then, at two steps at least.
+        times what the norm grew by until then, at two steps at least. Silent where the first step's own is not finite.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -64,7 +66,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         gradient norm; draw recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
-    if reading.started_at_zero(evidence) and not math.isfinite(evidence.steps[0].loss):
+    if _not_finite_at_once(evidence):
         return []  # no step was made yet: what is not finite did not come from one
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
     better = outdone(evidence) if evidence.steps else None
@@ -91,6 +93,15 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
+
+
+def _not_finite_at_once(evidence: Evidence) -> bool:
+    """Whether loss or gradient of the very first step is not finite; a step that a loss scaler skipped does not count."""
+    if evidence.steps:
+        first = evidence.steps[0] if reading.started_at_zero(evidence) and not evidence.steps[0].skipped else None
+    else:
+        first = next(iter(evidence.rehearsal.steps), None) if evidence.rehearsal is not None else None
+    return first is not None and not all(math.isfinite(x) for x in (first.loss, first.gradient_norm) if x is not None)
 
 
 def _grown(evidence: Evidence) -> list[LayerStats]:
@@ -155,7 +166,10 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     """Gradients are too small to move the weights, in every layer or in the first ones.
 
     Fires: the largest gradient-to-weight ratio of all layers is below 1e-5; or the first layer's gradient is below 1e-4 and
-        below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, as Adam does.
+        below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, as Adam does, unless
+        a run of 100 steps is at chance; then its first step counts, too. Code `loss`: along three rehearsed updates and more
+        the loss falls by less than a thousandth of itself at any length, though such steps replace the weights, and 50 steps
+        do not change it by as much.
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
@@ -164,36 +178,95 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
-    layers = [s for s in reading.latest_layers(evidence) if s.gradient_rms is not None and s.weight_rms and _is_matrix(s)]
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
-    if len(layers) < 2 or reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
-        return []
+    if reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
+        return _deaf_loss(evidence)
+    layers = _with_gradient(reading.latest_layers(evidence))
+    stuck = _at_chance(evidence, chance)
+    if stuck and not _fades(layers):  # what training did to it came to nothing
+        layers = _with_gradient(_start_layers(evidence))
+    if not _fades(layers) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant
+        return _deaf_loss(evidence)
     ratios = [(s.gradient_rms or 0.0) / (s.weight_rms or 1.0) for s in layers]
     first, last = layers[0].gradient_rms or 0.0, layers[-1].gradient_rms or 0.0
-    together = max(ratios) < 1e-5
-    early = first < 1e-3 * last and first < 1e-4
-    # Optimizers that divide by the gradient's own size do not mind its scale.
-    adaptive = reading.is_adaptive(evidence)
-    if not (together or early) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant
-        return []
+    together = max(ratios) < _TINY
     return [
         Finding(
             rule="vanishing_gradient",
             code="vanishing_gradient.everywhere" if together else "vanishing_gradient.first_layers",
-            severity="hint" if adaptive else "warning",
+            # Optimizers that divide by the gradient's own size do not mind its scale, as long as anything is learned.
+            severity="hint" if reading.is_adaptive(evidence) and not stuck else "warning",
             seen="the gradient is tiny in every layer"
             if together
             else f"the gradient fades towards {reading.called(layers[0])}",
             measurements=(
-                Measurement(name="largest gradient over weight", value=max(ratios), threshold=1e-5),
+                Measurement(name="largest gradient over weight", value=max(ratios), threshold=_TINY),
                 Measurement(name="first over last layer", value=first / last if last else math.nan, threshold=1e-3),
                 Measurement(name="gradient rms of the first layer", value=first, threshold=1e-4),
             ),
             cause="the signal shrinks on its way through the layers" if together else "each layer shrinks the gradient",
             remedy=drawn_for_signal(evidence, tuple(layers)),
             source="AutoTrainer, ICSE 2021; Glorot and Bengio, AISTATS 2010; own absolute threshold",
-            layers=(layers[0].name,) if early and not together else reading.names(layers),
+            layers=reading.names(layers) if together else (layers[0].name,),
+        )
+    ]
+
+
+def _with_gradient(layers: tuple[LayerStats, ...]) -> list[LayerStats]:
+    return [s for s in layers if s.gradient_rms is not None and s.weight_rms and _is_matrix(s)]
+
+
+def _start_layers(evidence: Evidence) -> tuple[LayerStats, ...]:
+    """Layers at the first step, of the run or of the probe."""
+    if evidence.samples and evidence.samples[0].step == 1 and not evidence.samples[0].blind:
+        return evidence.samples[0].layers
+    return evidence.probe.layers if evidence.probe is not None and evidence.probe.at_start else ()
+
+
+def _fades(layers: list[LayerStats]) -> bool:
+    """Whether the gradient is tiny in every layer, or in the first beside the last."""
+    if len(layers) < 2:
+        return False
+    first, last = layers[0].gradient_rms or 0.0, layers[-1].gradient_rms or 0.0
+    return max((s.gradient_rms or 0.0) / (s.weight_rms or 1.0) for s in layers) < _TINY or (
+        first < 1e-3 * last and first < 1e-4
+    )
+
+
+def _at_chance(evidence: Evidence, chance: float | None) -> bool:
+    """Whether a run of a hundred steps or more is where knowing nothing is."""
+    recent = reading.recent_loss(evidence)
+    return chance is not None and recent is not None and reading.num_steps(evidence) >= 100 and recent >= 0.95 * chance
+
+
+def _deaf_loss(evidence: Evidence) -> list[Finding]:
+    """A loss that stays the same to a thousandth at steps of every length, those that replace the weights among them."""
+    rehearsal = evidence.rehearsal
+    critical = [step for _, step in rehearsal.critical] if rehearsal is not None else []
+    if rehearsal is None or len(critical) < 3 or len(rehearsal.steps) < 50:
+        return []
+    falls = []
+    for step in critical:
+        moved = max((ratio for _, ratio in step.update_ratios if ratio is not None), default=0.0)
+        if not (step.loss_before > 0 and math.isfinite(step.loss_before) and (step.multiple or 0.0) * moved > 1.0):
+            return []
+        falls.append((step.loss_before - step.lowest_loss) / step.loss_before)
+    losses = [seen.loss for seen in rehearsal.reference]
+    if not max(falls) < _DEAF or not abs(losses[-1] - losses[0]) < _DEAF * losses[0]:
+        return []
+    return [
+        Finding(
+            rule="vanishing_gradient",
+            code="vanishing_gradient.loss",
+            severity="warning",
+            seen=f"along {len(critical)} updates, at every length up to replacing the weights, the loss falls by at most "
+            f"{max(falls):.1g} of itself",
+            measurements=(Measurement(name="largest fall over the loss", value=max(falls), threshold=_DEAF),),
+            cause="the loss hardly depends on the outputs: they are divided by something large before it is taken",
+            remedy="divide outputs by a temperature of 1 or less (similarities within [-1, 1] by 0.1), not by a large one; or "
+            + larger_steps(evidence),
+            source="own; followed in the rehearsal",
         )
     ]
 
@@ -248,7 +321,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     """
     if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence)) is not None:
         return [found]
-    ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
+    layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
+    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and _is_matrix(s)]
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)

@@ -245,7 +245,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"))
+@rule(severities=("warning", "hint"), explains=("dead_units",))
 def loss_at_start(evidence: Evidence) -> list[Finding]:
     """The first loss is far above ln C, or far above what the scale of the logits predicts.
 

@@ -4,7 +4,7 @@ import math
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import as_code
+from trainability.doctor.facts import PairForces, as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.drawing import drawn_for_signal
@@ -15,7 +15,16 @@ COLLAPSED = 0.1
 
 @rule(
     severities=("warning",),
-    explains=("plateau", "cannot_overfit", "update_ratio", "prediction_collapse", "constant_as_good", "untrained_parameter"),
+    explains=(
+        "plateau",
+        "cannot_overfit",
+        "update_ratio",
+        "prediction_collapse",
+        "constant_as_good",
+        "untrained_parameter",
+        "constant_output",
+        "dead_units",
+    ),
 )
 def batch_leakage(evidence: Evidence) -> list[Finding]:
     """An example's output changes with its neighbours in the batch, in eval mode.
@@ -45,7 +54,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             seen="one example's output changes when another example of the batch is exchanged",
             measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),),
             cause="an operation mixes the batch dimension (batch_first, a wrong reshape, transpose or softmax dimension)",
-            remedy="check batch_first= of recurrent and attention layers, and every view, permute and dim= in forward",
+            remedy="let nothing run over the first dimension in forward: dim=1 or -1 for dim=0 in softmax, mean and normalize, "
+            "permute for view, batch_first=True where recurrent and attention layers are made",
             source="torchtest 2; own threshold",
         )
     ]
@@ -200,7 +210,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
 
     Fires: in 50 rehearsed steps and more, under a loss of an unknown kind, the standard deviation of the outputs over the
         examples of a fixed batch falls below a tenth of what it was, and below a fifth of the outputs' rms; and so does the
-        loss, below a tenth.
+        loss, below a tenth. Code `pulled`: the loss is a function of the products of all pairs, pulls some together from both
+        sides, and pushes none apart.
     Why: a loss that is lowest where every output is the same is met by a constant, and falls to it without anything learned:
         pairs that are only pulled together, a target that the model makes itself. Of 66 sound programs the spread of none fell
         below three tenths.
@@ -210,6 +221,9 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
     Source: Hadsell, Chopra and LeCun, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, section 2; own
         limits.
     """
+    forces = reading.facts(evidence).pair_forces
+    if forces is not None and not forces.num_pushed and forces.num_mutual >= forces.num_examples / 4:
+        return [_pulled_only(forces)]
     rehearsal = evidence.rehearsal
     seen = rehearsal.reference if rehearsal is not None else ()
     if rehearsal is None or rehearsal.opposed or rehearsal.task.kind != "unknown" or len(rehearsal.steps) < 50 or len(seen) < 2:
@@ -233,3 +247,19 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
             source="Hadsell, Chopra and LeCun, CVPR 2006, section 2; own limits",
         )
     ]
+
+
+def _pulled_only(forces: PairForces) -> Finding:
+    return Finding(
+        rule="collapsed_output",
+        code="collapsed_output.pulled",
+        severity="warning",
+        seen=f"the loss pulls {forces.num_mutual} pairs of outputs together from both sides, and pushes none apart",
+        measurements=(
+            Measurement(name="pairs pulled together", value=float(forces.num_pulled)),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed), threshold=1.0),
+        ),
+        cause="the loss is lowest where all outputs are the same",
+        remedy="detach() the side that is the target (as SimSiam and BYOL do), or push unlike examples apart in the loss",
+        source="Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, section 4.1",
+    )

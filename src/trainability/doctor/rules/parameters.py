@@ -9,12 +9,11 @@ from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
-from trainability.doctor.rules.cut_off import drawn_without_gradient
+from trainability.doctor.rules.cut_off import drawn_without_gradient, nothing_to_learn
 from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
-_FIRST_STEPS = 20
 _SYMPTOMS = (
     "plateau",
     "cannot_overfit",
@@ -341,7 +340,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.
 
     Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
-        model or in cross-entropy, runs over a dimension of size 1. Code `zero`, a warning: the losses of the first 20 steps are
+        model or in cross-entropy, runs over a dimension of size 1. Code `step_function`: round, sign or the like is applied to
+        what is trained. Code `zero`, a warning: the losses of the first 20 steps are
         1e-6 and less, some of them 0 or less by rounding.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
@@ -353,12 +353,13 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     graph = facts.graph or LossGraph()
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
-        return _nothing_to_learn(evidence)
-    constant = facts.constant_output
+        return nothing_to_learn(evidence)
+    constant, step = facts.constant_output, facts.flat_function
+    word = "softmax_of_one" if single else "step_function" if step else "constant_output" if constant else ""
     return [
         Finding(
             rule="flat_loss",
-            code="flat_loss.softmax_of_one" if single else "flat_loss.constant_output" if constant else "flat_loss",
+            code=f"flat_loss.{word}".rstrip("."),
             severity="error",
             seen="softmax runs over a dimension of size 1, so every probability is 1 and the loss never changes"
             if single
@@ -372,27 +373,9 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
             else "between weights and loss, something does not change with them",
             remedy="binary_cross_entropy_with_logits for one output, without softmax; or two outputs and cross_entropy"
             if single
+            else f"take the loss of what goes into {step}: its slope is zero; it may stand where predictions are read"
+            if step
             else "look at what stands between the last layer and the loss; draw weights at random where they are zero",
-            source="own",
-        )
-    ]
-
-
-def _nothing_to_learn(evidence: Evidence) -> list[Finding]:
-    """Losses that are zero but for rounding, on both sides of it, from the first step on."""
-    tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
-    losses = [step.loss for step in (tried or evidence.steps)[:_FIRST_STEPS] if step.loss is not None]
-    if len(losses) < _FIRST_STEPS or not all(abs(loss) <= 1e-6 for loss in losses) or min(losses) > 0:
-        return []
-    return [
-        Finding(
-            rule="flat_loss",
-            code="flat_loss.zero",
-            severity="warning",
-            seen=f"the loss is zero but for rounding from the first step on: at most {max(map(abs, losses)):.1g}",
-            measurements=(Measurement(name="largest loss", value=max(map(abs, losses)), threshold=1e-6),),
-            cause="the targets are the model's own outputs, or the same as they are",
-            remedy="look at what the loss sets against the outputs: targets are to come from the data or from a teacher",
             source="own",
         )
     ]

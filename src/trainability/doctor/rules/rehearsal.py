@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rules.overwritten import put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
 
@@ -150,7 +151,11 @@ _UNMOVED = {
 }
 
 
-@rule(severities=("error", "warning", "hint"), verdict="dead", explains=("plateau", "cannot_overfit"))
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="dead",
+    explains=("plateau", "cannot_overfit", "constant_as_good", *_SYMPTOMS),
+)
 def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     """Weights hold, bit for bit, what they held before the rehearsal.
 
@@ -160,7 +165,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
         pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
         smaller than its number format resolves; a gradient that vanishes does that. Code `with_gradient`: it had one, and
-        whether the optimizer holds it is not known.
+        whether the optimizer holds it is not known; or of most parameters less than a hundredth of each update is left when
+        the next begins, at some steps in a row.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
         is left out; so is what untrained_parameter names.
     Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete; where
@@ -168,6 +174,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
     """
     rehearsal = _stepped(evidence)
+    if overwritten := put_back(evidence):
+        return overwritten
     if rehearsal is None or sum(step.optimizer_steps for step in rehearsal.steps) < 3:
         return []
     if not any(step.lr for step in rehearsal.steps):

@@ -73,18 +73,22 @@ def not_finite(evidence: Evidence) -> list[Finding]:
 
 
 def _in_rehearsal(evidence: Evidence) -> list[Finding]:
-    """A loss that is not finite at a rehearsed step, where no step of the run was watched."""
+    """A loss, or at the first step a gradient, that is not finite in the rehearsal, where no step of the run was watched."""
     rehearsal = evidence.rehearsal if not evidence.steps else None
-    step = next((s for s in rehearsal.steps if s.loss is not None and not math.isfinite(s.loss)), None) if rehearsal else None
-    if rehearsal is None or step is None or step.loss is None:
+    steps = rehearsal.steps if rehearsal is not None else ()
+    in_backward = bool(steps) and steps[0].gradient_norm is not None and not math.isfinite(steps[0].gradient_norm)
+    step = next((s for s in steps if (s.loss is not None and not math.isfinite(s.loss)) or (in_backward and s.step == 1)), None)
+    if step is None or step.loss is None:
         return []
-    at_once = step.step == 1
+    at_once, in_backward = step.step == 1, math.isfinite(step.loss)
     return [
         Finding(
             rule="not_finite",
             code="not_finite.first_step" if at_once else "not_finite",
             severity="error",
-            seen=f"the loss is {step.loss} at step {step.step} of the rehearsal",
+            seen="the gradient of the first rehearsed step is not finite, though the loss is"
+            if in_backward
+            else f"the loss is {step.loss} at step {step.step} of the rehearsal",
             measurements=(Measurement(name="step", value=float(step.step)), Measurement(name="loss", value=step.loss)),
             cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
             if at_once

@@ -3,13 +3,15 @@
 import math
 
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import Facts, Pulls
+from trainability.doctor.facts import Facts, PairForces, Pulls
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.head import NOTHING_LEARNED
+from trainability.doctor.rules.loss_arguments import without_floor
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
+_FEW_ALIKE = 0.02  # share of the pairs
 FAR_BELOW = 30.0  # a loss under zero, over the size of the first
 
 
@@ -33,7 +35,12 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         errors. Code `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say.
         Code `floorless`: the loss falls by 20 times its size and more as an output moves by 20 times its own, and by three
         times that at 40. Negative, too, is a loss below zero of whose known terms (cross-entropy, squared difference) each
-        lowers it by growing.
+        lowers it by growing. An error, where the batch has labels and the loss is a function of the products of all pairs: it
+        pulls together pairs of which 98 % and more have different labels, and pushes pairs apart of which as many have the
+        same. A warning with code `no_positives`: it pushes pairs of one label, or of what the model returns in several tensors
+        or calls, apart, and pulls none together. Code `views`: of several tensors it pushes like rows apart and pulls unlike
+        ones. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of
+        probabilities, or cross-entropy a target below zero.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
@@ -50,13 +57,15 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     negated = facts.negated_task or (multiple if first < 0 else None)
     if negated is None and not raw:
         return (
-            _against_answers(facts)
+            without_floor(facts)
+            or _against_answers(facts)
             or _one_output(facts)
             or _floorless(facts)
             or _less_likely(facts)
             or _uphill(evidence)
             or _endless(evidence)
             or _with_one_aim(facts)
+            or _against_labels(facts)
             or _against_pairs(facts)
         )
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
@@ -238,6 +247,70 @@ def _against_pairs(facts: Facts) -> list[Finding]:
             source="own; read off the gradient between the embeddings",
         )
     ]
+
+
+def _against_labels(facts: Facts) -> list[Finding]:
+    """A loss of pairs that pulls together what has different labels, or nothing at all."""
+    forces = facts.pair_forces
+    if forces is None:
+        return []
+    few = forces.num_examples / 4
+    if forces.strangers >= few:
+        return [_of_views(forces)]
+    exchanged = (
+        forces.alike_pulled is not None
+        and forces.alike_pushed is not None
+        and forces.alike_pulled < _FEW_ALIKE
+        and forces.alike_pushed > 1 - _FEW_ALIKE
+        and min(forces.num_pulled, forces.num_pushed) >= few
+    )
+    views = forces.num_blocks > 1 and forces.num_pushed >= few
+    alone = not forces.num_pulled and (views or (forces.num_pushed >= forces.num_examples and bool(forces.alike_pushed)))
+    return [_of_labels(forces, exchanged=exchanged)] if exchanged or alone else []
+
+
+def _of_views(forces: PairForces) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.views",
+        severity="warning",
+        seen=f"the loss pushes the two views of each example apart, and pulls {forces.strangers} pairs of other rows together",
+        measurements=(
+            Measurement(name="pairs of unlike rows pulled together", value=float(forces.strangers), threshold=0.0),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
+        ),
+        cause="the targets of a contrast are shifted against its rows, or its sign is wrong",
+        remedy="let row i of the one view have row i of the other as its positive: target = torch.arange(len(rows))",
+        source="own; read off the gradient of outputs at one angle to each other",
+    )
+
+
+def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.pairs" if exchanged else "wrong_sign.no_positives",
+        severity="error" if exchanged else "warning",
+        seen=f"the loss pulls {forces.num_pulled} pairs together, which have different labels, and pushes {forces.num_pushed} "
+        "apart, which have the same"
+        if exchanged
+        else f"the loss pushes {forces.num_pushed} pairs apart and pulls none together"
+        + (f", though {forces.num_alike} pairs of the batch have the same label" if forces.num_alike else ""),
+        measurements=(
+            Measurement(name="pairs pulled together", value=float(forces.num_pulled), threshold=0.0),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
+            Measurement(name="pairs with the same label", value=float(forces.num_alike or 0)),
+        ),
+        cause="like and unlike pairs are exchanged: by a sign, by > for <, or in the order of the arguments"
+        if exchanged
+        else "no example has a positive but itself: the mask of positives is the diagonal, or empty",
+        remedy="exchange positive and negative pairs in the loss"
+        if exchanged
+        else "give each example a positive other than itself, whose distance the loss makes smaller"
+        if not forces.num_alike
+        else "let the mask of positives be labels[:, None] == labels[None], without its diagonal, and leave the diagonal out "
+        "of what is divided by, too",
+        source="own; read off the gradient of outputs at one angle to each other",
+    )
 
 
 def _uphill(evidence: Evidence) -> list[Finding]:

@@ -99,7 +99,7 @@ def validation_labels(evidence: Evidence) -> list[Finding]:
             else "images or labels of validation are shuffled, one without the other",
             remedy="make the table from class names to numbers once, and use it for both splits"
             if renamed
-            else "look at ten validation images beside their labels, as the loader yields them",
+            else "index validation images and labels by one and the same order (one list of both, sorted once)",
             source="own",
         )
     ]

@@ -1,0 +1,81 @@
+"""What is certain of several models that train together, from one run of the loop's body in which no optimizer steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.error_line import error_line
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.alignment import misaligned
+from trainability.doctor.measure.dropout import dropout_facts
+from trainability.doctor.measure.facts import Forward, gradient_facts, start, unreached
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.influence import leakage
+from trainability.doctor.measure.task_facts import task_facts
+from trainability.doctor.measure.tokens import asked_of_tokens
+from trainability.doctor.measure.whole_step import Parts
+from trainability.doctor.measure.workspace import workspace
+
+# What is known of a body that calls backward several times, as on losses against each other.
+_OF_ANY_LOSS = ("constant_inputs", "zeros_beside_state", "nonfinite_inputs", "wrong_argument", "looks_up", "loud_column")
+
+
+def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tensor]) -> Facts:
+    """Look at several models that train together, as `look` does at one; what several losses leave open is not asked.
+
+    Args:
+        model: the models; run in train mode with dropout off.
+        batch: of any structure, on their device.
+        forward: of (model, batch): the sum of what the body calls `backward` on.
+        losses: what it was called on, refilled by `forward`.
+
+    Returns:
+        The facts. What fails is named in their `notes`.
+    """
+    with workspace(model, forward, batch) as place:
+        plain, forward, batch = place.model, place.loss_fn, place.batch
+        start(plain)
+        seen = ForwardPass(plain, batch)
+        with torch.enable_grad(), seen:
+            loss = forward(plain, batch)
+        alone = len(losses) == 1
+        found = seen.facts()
+        facts = Facts(
+            loss=float(loss.detach()) if alone else None,
+            **{name: value for name, value in found.items() if alone or name in _OF_ANY_LOSS},
+            **dropout_facts(plain),
+        )
+        looks: dict[str, Callable[[], dict[str, Any]]] = {
+            "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start=False),
+            "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, None),
+        }
+        if alone:
+            looks |= {
+                "the kind of task": lambda: task_facts(seen, float(loss.detach())),
+                "examples that influence each other": lambda: {"leakage": _most_leakage(seen)},
+                "tokens that see later ones": lambda: _tokens_of_parts(seen, loss),
+                "answers beside their targets": lambda: {
+                    "misaligned": misaligned(plain, seen.last.model, batch, forward) if seen.last is not None else None
+                },
+            }
+        notes = list(place.notes)
+        for name, question in looks.items():
+            try:
+                facts = replace(facts, **question())
+            except Exception as error:
+                notes.append(f"{name}: {error_line(error)}")
+    return replace(facts, constant_output=False, notes=tuple(notes))
+
+
+def _most_leakage(seen: ForwardPass) -> float | None:
+    found = [leakage(call.callable_model(), call.inputs) for call in seen.calls]
+    return max((each for each in found if each is not None), default=None)
+
+
+def _tokens_of_parts(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+    return next((found for call in seen.calls if (found := asked_of_tokens(seen, call, loss))), {})

@@ -1,0 +1,62 @@
+"""What kind of task a pass shows, and outputs that its loss reads in another order than the model means."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.rehearsed import Task
+from trainability.doctor.tasks import recognise
+
+
+def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
+    targets = seen.batch[::-1]
+    targets.sort(key=lambda item: "label" not in item[0])
+    task = recognise(seen.output, targets, loss)
+    negated = recognise(seen.output, targets, -loss) if task.kind == Task().kind and abs(loss) > 1e-3 else Task()
+    form, output = task.form, seen.output
+    if task.loss == "nll_loss" and output is not None:
+        # Log-probabilities have many makers: log_softmax, the logarithm of a softmax, x - logsumexp(x).
+        sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
+        form = "log_probabilities" if float(sums.min()) < 0.05 else form
+    return {
+        "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
+        "rows_off_one": _rows_off_one(seen, task.loss),
+        "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
+        "task_form": form,
+        "negated_task": negated.loss if negated.loss != "nll_loss" else None,
+    }
+
+
+def _is_misread(seen: ForwardPass, loss: float) -> bool:
+    """Whether the loss is a cross-entropy after a view in place of a transpose, of (batch, length, classes) or of pixels."""
+    output, target = seen.output, seen.target()
+    if output is None or target is None or output.dim() < 3 or target.is_floating_point():
+        return False
+    if target.shape == (len(output), *output.shape[2:]) and output.shape[1] > 1:
+        classes, asked = output.shape[1], target.flatten()
+        if not 0 <= int(asked.min()) <= int(asked.max()) < classes:
+            return False
+        rows = output.detach().double().reshape(-1, classes)
+        return math.isclose(float(nn.functional.cross_entropy(rows, asked.long())), loss, rel_tol=1e-4)
+    if output.dim() != 3 or target.shape != output.shape[:2]:
+        return False
+    length, classes = output.shape[1:]
+    if target.numel() == 0 or int(target.min()) < 0 or int(target.max()) >= classes or min(length, classes) < 2:
+        return False
+    viewed = output.detach().double().reshape(len(output), classes, length)
+    return math.isclose(float(nn.functional.cross_entropy(viewed, target.long())), loss, rel_tol=1e-4)
+
+
+def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
+    """Share of rows whose targets are not one mark in all, though the outputs of a row sum to 1."""
+    output, target = seen.output, seen.target()
+    if loss != "binary_cross_entropy" or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
+        return None
+    if output.shape != target.shape or bool(((output.detach().float().sum(dim=1) - 1).abs() > 1e-3).any()):
+        return None
+    return float(((target.float().sum(dim=1) - 1).abs() > 1e-3).float().mean())

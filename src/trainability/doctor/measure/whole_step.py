@@ -1,0 +1,114 @@
+"""The whole body of a loop as a function of models and batch that returns its loss, for looks that take no step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.measure.copies import copied, modules, optimizers, used_by
+
+
+class Parts(nn.Module):
+    """Several models under their names; it is never called itself."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.is_dict, self.is_tuple = isinstance(model, dict), isinstance(model, tuple)
+        for name, part in model.items() if isinstance(model, dict) else enumerate(model):
+            self.add_module(str(name), part)
+
+    def structure(self) -> Any:
+        """The models as the loop is given them."""
+        if self.is_dict:
+            return dict(self.named_children())
+        return tuple(self.children()) if self.is_tuple else list(self.children())
+
+
+def as_one(model: Any) -> nn.Module | None:
+    """The model, or several of a dict, tuple or list as one; None of structures within structures."""
+    if isinstance(model, nn.Module):
+        return model
+    parts = list(model.values()) if isinstance(model, dict) else list(model)
+    names = [str(name) for name in model] if isinstance(model, dict) else []
+    if not all(isinstance(part, nn.Module) for part in parts) or any("." in n or not n or hasattr(nn.Module, n) for n in names):
+        return None
+    return Parts(model)
+
+
+def loss_of_body(
+    model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], losses: list[Tensor]
+) -> Callable[[Any, Any], Tensor] | None:
+    """The body as a function of (model, batch): what it calls `backward` on, summed, with its graph; optimizers stand still.
+
+    Args:
+        model: as the loop is given it.
+        optimizer: likewise.
+        step: of (model, optimizer, batch): the whole body.
+        losses: is refilled at every call with the losses, in order.
+
+    Returns:
+        The function; what it is given as model is `as_one` of a copy. None where the body uses models or optimizers of its own.
+
+    Raises:
+        ValueError: models and optimizers cannot be copied.
+    """
+    own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
+    reached = used_by(step)
+    if any(id(item) in own or isinstance(item, torch.optim.Optimizer) for item in reached):
+        return None
+    steppers = copied(model, optimizer)[1]
+    single = len(optimizers(steppers)) == 1
+
+    def stand_still(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
+        value = closure() if closure is not None else None
+        if single and losses:
+            raise _Stepped  # what comes behind the step (an average, a limit) would write to weights that the graph holds
+        return value
+
+    for each in optimizers(steppers):
+        each.step = stand_still  # type: ignore[method-assign]
+
+    def forward(model: Any, batch: Any) -> Tensor:
+        losses.clear()
+        given = model.structure() if isinstance(model, Parts) else model
+        weights = [(p, p.detach().clone()) for p in model.parameters()]
+        try:
+            with contextlib.suppress(_Stepped), torch.enable_grad(), _recorded(losses):
+                step(given, steppers, batch)
+        finally:
+            for p, value in weights:
+                p.data.copy_(value)  # without a new version: the graph is read after this
+                p.grad = None
+        if not losses:
+            raise ValueError("the body calls backward() on nothing")
+        return torch.stack([loss.sum().float() for loss in losses]).sum()
+
+    return forward
+
+
+class _Stepped(BaseException):
+    """Ends the body at the step of its only optimizer; no loop's own `except Exception` takes it."""
+
+
+@contextlib.contextmanager
+def _recorded(losses: list[Tensor]) -> Iterator[None]:
+    """Notes what `backward` is called on, and keeps its graph."""
+    plain = torch.Tensor.backward
+
+    def backward(self: Tensor, *args: Any, **kwargs: Any) -> None:
+        if not any(loss is self for loss in losses):  # a function mode calls it once more
+            losses.append(self)
+        names = ("gradient", "retain_graph", "create_graph", "inputs")
+        if not self.requires_grad:  # another answer stands in the place of the model's
+            return
+        plain(self, **(dict(zip(names, args, strict=False)) | kwargs | {"retain_graph": True}))
+
+    torch.Tensor.backward = backward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.backward = plain  # type: ignore[method-assign]

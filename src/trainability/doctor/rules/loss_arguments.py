@@ -1,0 +1,54 @@
+"""What losses of PyTorch are given in place of what they take. No rule."""
+
+from trainability.doctor.facts import Facts
+from trainability.doctor.finding import Finding, Measurement
+
+_TOLD = {
+    "probabilities": "probabilities; it takes their logarithms",
+    "raw": "numbers above zero; it takes logarithms of probabilities",
+    "log_target": "probabilities as target though log_target=True says that they are logarithms",
+    "negative": "a soft target below zero: its weights are to be probabilities",
+}
+
+
+def without_floor(facts: Facts) -> list[Finding]:
+    """A loss whose argument is no logarithm of probabilities, or no probabilities: it is lowest somewhere else."""
+    function, word = facts.wrong_argument or ("", "")
+    if word not in _TOLD:
+        return []
+    code = {"kl_div": "divergence", "ctc_loss": "ctc"}.get(function, "soft_target")
+    remedy = {
+        "log_target": "target.log() in place of target, or log_target=False",
+        "negative": "torch.softmax(target, dim=1) in place of target: what is given as target are logits",
+    }.get(word, f"torch.nn.functional.log_softmax(output, dim=1) in place of what {function} is given as its first argument")
+    return [
+        Finding(
+            rule="wrong_sign",
+            code=f"wrong_sign.{code}",
+            severity="error",
+            seen=f"{function} is given {_TOLD[word]}",
+            measurements=(Measurement(name="losses with a wrong argument", value=1.0, threshold=0.0),),
+            cause="the logarithm is missing" if word in ("probabilities", "raw") else "the target is given in another form",
+            remedy=remedy,
+            source=f"PyTorch, torch.nn.functional.{function}; read off the call",
+        )
+    ]
+
+
+def zeros_for_signs(facts: Facts) -> list[Finding]:
+    """Labels 0 and 1 for a loss that takes -1 and 1."""
+    function, word = facts.wrong_argument or ("", "")
+    if word != "zeros":
+        return []
+    return [
+        Finding(
+            rule="label_range",
+            code="label_range.signs",
+            severity="error",
+            seen=f"{function} is given labels 0 and 1; it takes -1 and 1",
+            measurements=(Measurement(name="smallest label", value=0.0, threshold=-1.0),),
+            cause="of a label 0 nothing is learned, or the opposite",
+            remedy=f"2 * label - 1 in place of label in the call of {function}",
+            source=f"PyTorch, torch.nn.functional.{function}; read off the call",
+        )
+    ]
