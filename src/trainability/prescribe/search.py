@@ -224,7 +224,9 @@ def _with_first_updates(setup: Setup, proposal: Proposal, seed: int, vary_clip: 
     probed = probe_size(model, tuple(batches[0][0].shape[1:]), parameter.device)
     size = min(max(probed // _FORWARD_PASSES, _FEWEST_EXAMPLES), _MEASURED_EXAMPLES)
     seconds = _SMALL_SECONDS if probed >= MAX_PROBE_IMAGES else _LARGE_SECONDS
-    part = dataclasses.replace(setup, train_loader=[first_examples(batch, size) for batch in batches])
+    few = [first_examples(batch, size) for batch in batches]
+    # Read once only, so that the looks take the first batch, and not several together.
+    part = dataclasses.replace(setup, train_loader=itertools.chain(few[:1], itertools.cycle(few)))
     seen = _rehearsed(part, proposal, seed, max_steps=_MEASURED_STEPS, seconds=seconds)
     known = [critical for _, critical in seen.critical if critical.multiple is not None and not critical.is_uphill]
     shortest = min(known, key=lambda critical: critical.multiple or 0.0, default=None)
