@@ -1,8 +1,8 @@
 """Convolution, bias, ReLU and max pooling of a compiled network on a GPU, in fewer passes over the memory than PyTorch makes.
 
 Half of the time of VGG-D's plain step only moves activations: bias and ReLU after each convolution, the pooling, the ReLU's
-gradient, and the bias's gradient, which is a sum over all pixels. Here the convolution's own kernel adds the bias and applies the
-ReLU, and one kernel computes both gradients, at the end of a stage together with that of the pooling. `torch.compile` alone
+gradient, and the bias's gradient, which is a sum over all pixels. Here the convolution's own kernel adds the bias and applies
+the ReLU, and one kernel computes both gradients, at the end of a stage together with that of the pooling. `torch.compile` alone
 leaves the bias and its gradient in passes of their own.
 
 The numbers are those of the plain layers, except that values are rounded to bfloat16 less often.
