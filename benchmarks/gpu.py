@@ -1,12 +1,14 @@
 """How fast a GPU trains VGG: the loop against the bare step and the usual script, and what bounds both.
 
-    python benchmarks/gpu.py                       # everything, some nine minutes on an H100
-    python benchmarks/gpu.py --only card loop      # parts of it; results of the others are kept
+    python benchmarks/gpu.py                       # everything, some ten minutes on an H100
+    python benchmarks/gpu.py --only card loop      # parts of it
+    python benchmarks/gpu.py --anew                # also what the file of results has already
 
 card        the card's own rates: bf16, TF32 and fp32 matrix products of 8192 x 8192 random numbers, and a copy.
-loop        images/s of the bare step (one batch in memory, forward, backward, update), of `trainability.fit` unwatched,
+loop        D at 224: images/s of the bare step (one batch in memory: forward, backward, update), of `trainability.fit` unwatched
             and of the usual script (DataLoader with worker processes, pinned memory, `.item()` every step; the same network),
             in turns of a few steps; with the share of the card's bf16 matrix rate that the network's operations take.
+small       The same for B at 32 pixels.
 watched     `fit` with the doctor at every 50th step and without it, in turns of whole runs.
 evaluation  images/s of the validation pass, against the bare forward pass.
 loading     images/s of the streaming loader, that decodes a JPEG pack in worker processes, alone; of `fit` fed by it; and of
@@ -30,6 +32,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +57,7 @@ from trainability.training.parts import TrainingParts, assemble
 from trainability.training.record import RunWriter, environment
 
 RESULTS = Path(__file__).parent / "results"
-BATCH, TURNS, NUM_CLASSES = 256, 12, 100
+BATCH, TURNS, ROUNDS, NUM_CLASSES = 256, 12, 2, 100
 UNWATCHED: dict[str, Any] = {"check": "off", "monitor_every_steps": None}
 
 
@@ -67,12 +70,13 @@ def changed(config: RunConfig, **fields: Any) -> RunConfig:
 
 
 def random_data(config: RunConfig, num_train: int, num_val: int = BATCH) -> DataSet:
-    """Make images of random pixels: the time of a step does not depend on what they show, and they take no time to make."""
+    """Make a batch of images of random pixels, over and over: the time of a step does not depend on what they show."""
     assert config.data.size is not None
     generator = torch.Generator().manual_seed(0)
 
     def split(num: int) -> Split:
-        pixels = torch.randint(256, (num, config.data.size, config.data.size, 3), dtype=torch.uint8, generator=generator)
+        shape = (BATCH, config.data.size, config.data.size, 3)
+        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=generator).repeat(-(-num // BATCH), 1, 1, 1)[:num]
         return Split(images=pixels, labels=torch.randint(NUM_CLASSES, (num,), generator=generator))
 
     names = tuple(str(number) for number in range(NUM_CLASSES))
@@ -363,47 +367,43 @@ def profile(config: RunConfig, *, steps: int) -> dict[str, float]:
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
-def rows_of(kind: str, rate: float) -> Iterator[tuple[str, Any]]:
-    """Measure a part: its rows, each with a name."""
+def rows(rate: float) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Yield what is measured: its part, its name, and the measurement."""
 
     def run(model: str, crop: int, precision: str, width: float = 1.0, **more: Any) -> RunConfig:
         config = setting(model, width, crop, precision, BATCH, "cuda", 4, {**UNWATCHED, **more})
         return changed(config, data__num_classes=NUM_CLASSES)
 
-    if kind == "card":
-        yield "rates", card_rates()
-    elif kind == "loop":
-        for precision, is_compiled in (("bf16", False), ("bf16", True), ("tf32", False), ("fp32", False)):
-            name = f"D at 224, {precision}{', compiled' if is_compiled else ''}"
-            yield (
-                name,
-                loop_row(run("D", 224, precision, compile=is_compiled), steps=3 if precision != "fp32" else 1, rate=rate),
-            )
-        for precision, width, is_compiled in (("bf16", 1.0, False), ("bf16", 1.0, True), ("fp32", 0.25, False)):
-            name = f"B x{width:g} at 32, {precision}{', compiled' if is_compiled else ''}"
-            yield name, loop_row(run("B", 32, precision, width, compile=is_compiled), steps=40, rate=rate)
-    elif kind == "watched":
-        yield "D at 224, bf16", watched(run("D", 224, "bf16"), rounds=3, steps=100)
-        yield "D at 224, bf16, compiled", watched(run("D", 224, "bf16", compile=True), rounds=3, steps=100)
-    elif kind == "evaluation":
-        yield "D at 224, bf16", evaluation(run("D", 224, "bf16"), num_images=16 * BATCH)
-    elif kind == "loading":
-        yield "D at 224, bf16", loading(run("D", 224, "bf16"), num_images=20_000, rounds=2, steps=60)
-    elif kind == "memory":
-        yield "D at 224, bf16", memory(run("D", 224, "bf16"), steps=4)
-        yield "D at 224, fp32", memory(run("D", 224, "fp32"), steps=2)
-    elif kind == "profile":
-        yield "D at 224, bf16", profile(run("D", 224, "bf16"), steps=5)
-        yield "D at 224, bf16, compiled", profile(run("D", 224, "bf16", compile=True), steps=5)
+    large, compiled = run("D", 224, "bf16"), run("D", 224, "bf16", compile=True)
+    yield "card", "rates", card_rates
+    for name, config in (("bf16", large), ("bf16, compiled", compiled), ("tf32", run("D", 224, "tf32"))):
+        yield "loop", f"D at 224, {name}", partial(loop_row, config, steps=3, rate=rate)
+    yield "loop", "D at 224, fp32", partial(loop_row, run("D", 224, "fp32"), steps=1, rate=rate)
+    for name, precision, width, is_compiled in (
+        ("B at 32, bf16", "bf16", 1.0, False),
+        ("B at 32, bf16, compiled", "bf16", 1.0, True),
+        ("B at 32, a quarter of the width, fp32", "fp32", 0.25, False),
+    ):
+        config = run("B", 32, precision, width, compile=is_compiled)
+        yield "small", name, partial(loop_row, config, steps=40, rate=rate)
+    yield "watched", "D at 224, bf16", partial(watched, large, rounds=ROUNDS, steps=100)
+    yield "watched", "D at 224, bf16, compiled", partial(watched, compiled, rounds=ROUNDS, steps=100)
+    yield "evaluation", "D at 224, bf16", partial(evaluation, large, num_images=16 * BATCH)
+    yield "memory", "D at 224, bf16", partial(memory, large, steps=4)
+    yield "memory", "D at 224, fp32", partial(memory, run("D", 224, "fp32"), steps=2)
+    yield "profile", "D at 224, bf16", partial(profile, large, steps=5)
+    yield "profile", "D at 224, bf16, compiled", partial(profile, compiled, steps=5)
+    yield "loading", "D at 224, bf16, compiled", partial(loading, compiled, num_images=20_000, rounds=ROUNDS, steps=60)
 
 
-PARTS = ("card", "loop", "watched", "evaluation", "loading", "memory", "profile")
+PARTS = ("card", "loop", "small", "watched", "evaluation", "loading", "memory", "profile")
 
 
 def main() -> None:
     """Measure, print, and write the results as they come."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--anew", action="store_true", help="measure what has been measured again")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
@@ -415,14 +415,14 @@ def main() -> None:
     del machine["command"]
     results["machine"] = {**machine, "cores": os.cpu_count()}
     console = Console(width=140)
-    for kind in arguments.only:
-        rate = results["card"]["rates"]["bf16"] if "card" in results else 0.0
-        for name, row in rows_of(kind, rate):
+    rate = results["card"]["rates"]["bf16"] if "card" in results else card_rates()["bf16"]
+    for part, name, row in rows(rate):
+        if part in arguments.only and (arguments.anew or name not in results.get(part, {})):
+            results.setdefault(part, {})[name] = row()
+            console.print(f"{part}: {name}", json.dumps(results[part][name]))
+            out.write_text(json.dumps(results, indent=1) + "\n")
             gc.collect()
             torch.cuda.empty_cache()
-            results.setdefault(kind, {})[name] = row
-            console.print(f"{kind}: {name}", json.dumps(row))
-            out.write_text(json.dumps(results, indent=1) + "\n")
     console.print(f"{card}, torch {torch.__version__}; {out}")
 
 
