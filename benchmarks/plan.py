@@ -4,9 +4,10 @@
     OMP_NUM_THREADS=1 python benchmarks/plan.py --stop-after 400     # goes on where it was stopped
 
 VGG-D and VGG-E at a quarter of their width on the built-in digits at 32 pixels, and a plain net of 34 layers (33 convolutions
-of 3x3 and a linear layer, at 16 to 64 channels) on them at 16 pixels, standardised: SGD, learning rate as proposed (0.01 to
-begin with), momentum 0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01) everywhere. A net has
-trained at the step at which the mean of its last 20 losses falls below half of ln 10, and has not where that is not within 600.
+of 3x3 and a linear layer, at 16 to 64 channels) on them at 16 pixels, standardised: SGD, learning rate and clip as proposed
+(0.01 and none to begin with), momentum 0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01)
+everywhere, with 0.01 and no clip, and with the proposal's rate and clip. A net has trained at the step at which the mean of its
+last 20 losses falls below half of ln 10, and has not where that is not within 600.
 """
 
 import argparse
@@ -28,11 +29,12 @@ from trainability.doctor.setup import Setup
 from trainability.executors import executor_of, results
 from trainability.initialization import InitPlan
 from trainability.models.vgg import build_vgg
-from trainability.prescribe.search import propose
+from trainability.prescribe.search import Proposal, propose
 from trainability.training.record import environment
 
 RESULTS = Path(__file__).parent / "results" / "plan.json"
 NETS = ("D", "E", "plain-34")
+OTHERS = ("xavier", "normal=0.01")
 LATER_THAN_2014 = ("he", "he-uniform")  # He et al., February 2015
 PIXELS = {"D": 32, "E": 32, "plain-34": 16}
 SEEDS, LIMIT, BATCH_SIZE, LR = 5, 600, 32, 0.01
@@ -62,8 +64,8 @@ def images_and_labels(net: str) -> tuple[Tensor, Tensor]:
     return ((large - large.mean()) / large.std()).expand(-1, 3, -1, -1).contiguous(), labels
 
 
-def proposed(net: str) -> tuple[str, float, float]:
-    """The first proposal, its learning rate, and the seconds of processor time that it took."""
+def proposed(net: str) -> tuple[Proposal, float]:
+    """The first proposal, and the seconds of processor time that it took."""
     images, labels = images_and_labels(net)
     model = build(net)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
@@ -75,12 +77,12 @@ def proposed(net: str) -> tuple[str, float, float]:
 
     began = time.process_time()
     best = propose(setup, is_allowed=is_allowed)[0]
-    return str(best.plan), best.lr or LR, time.process_time() - began
+    return best, time.process_time() - began
 
 
-def trained(task: tuple[str, str, float, int]) -> int | None:
+def trained(task: tuple[str, str, float, float | None, int]) -> int | None:
     """The step at which a net has trained; None if not within the limit."""
-    net, plan, lr, seed = task
+    net, plan, lr, clip, seed = task
     images, labels = images_and_labels(net)
     torch.manual_seed(seed)
     model = init_(build(net), plan, seed=seed)
@@ -91,6 +93,8 @@ def trained(task: tuple[str, str, float, int]) -> int | None:
         loss = F.cross_entropy(model(images[chosen]), labels[chosen])
         optimizer.zero_grad()
         loss.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         recent.append(loss.item())
         if not math.isfinite(recent[-1]):
@@ -114,19 +118,16 @@ def main() -> None:
     rows, began = found["rows"], time.perf_counter()
     for net in chosen.nets:
         if f"{net}: proposed" not in rows:
-            best, lr, seconds = proposed(net)
-            rows[f"{net}: proposed"] = {
-                "net": net,
-                "plan": best,
-                "lr": lr,
-                "steps": {},
-                "seconds_to_propose": round(seconds, 2),
-            }
-        for plan in ("xavier", "normal=0.01"):
-            rows.setdefault(f"{net}: {plan}", {"net": net, "plan": plan, "lr": LR, "steps": {}})
+            best, seconds = proposed(net)
+            with_it = {"lr": best.lr or LR, "clip": best.clip}
+            row = {"net": net, "plan": str(best.plan), **with_it, "steps": {}, "seconds_to_propose": round(seconds, 2)}
+            rows[f"{net}: proposed"] = row
+            for plan in OTHERS:
+                rows[f"{net}: {plan}"] = {"net": net, "plan": plan, "lr": LR, "clip": None, "steps": {}}
+                rows[f"{net}: {plan}, its rate and clip"] = {"net": net, "plan": plan, **with_it, "steps": {}}
     asked = sorted((name for name in rows if rows[name]["net"] in chosen.nets), key=lambda name: not name.endswith("proposed"))
     tasks = {
-        f"{name}/{seed}": (rows[name]["net"], rows[name]["plan"], rows[name]["lr"], seed)
+        f"{name}/{seed}": (rows[name]["net"], rows[name]["plan"], rows[name]["lr"], rows[name]["clip"], seed)
         for name in asked
         for seed in range(chosen.seeds)
         if str(seed) not in rows[name]["steps"]
@@ -138,11 +139,11 @@ def main() -> None:
             RESULTS.write_text(json.dumps(found, indent=1) + "\n")
             if time.perf_counter() - began > chosen.stop_after:
                 break
-    print(f"{'net':9} {'plan':50} {'lr':>6}  steps until trained, by seed (limit {LIMIT})")
+    print(f"{'net':9} {'plan':50} {'lr':>6} {'clip':>5}  steps until trained, by seed (limit {LIMIT})")
     for row in (rows[name] for name in asked):
         steps = ", ".join("never" if step is None else str(step) for step in row["steps"].values())
         plan = row["plan"] if len(row["plan"]) <= 50 else row["plan"][:47] + "..."
-        print(f"{row['net']:9} {plan:50} {row['lr']:6g}  {steps}")
+        print(f"{row['net']:9} {plan:50} {row['lr']:6g} {row['clip'] or '-':>5}  {steps}")
 
 
 if __name__ == "__main__":

@@ -198,6 +198,16 @@ def test_a_fact_that_is_not_the_cause_stays_a_fact() -> None:
     assert [(item.rule, item.severity) for item in judged] == [("slow_start", "error"), ("class_order", "error")]
 
 
+@pytest.mark.parametrize(("loss", "outcome"), [(1.8, "open"), (2.25, "refuted"), (2.3, "refuted")])
+def test_a_fact_whose_change_gets_further_is_not_refuted(loss: float, outcome: str) -> None:
+    helped = change("all_parameters", "no better", "untrained_parameter", curve=((0, 2.3), (120, loss)))
+    found = experiments(change("rate_hundred", "trains"), helped)
+    for predictions, said in (([], outcome), (["untrained_parameter"], "refuted")):
+        (judged,) = with_outcomes([finding("untrained_parameter")], found, predictions=predictions)
+        assert judged.tested is not None
+        assert judged.tested.outcome == said
+
+
 def test_nothing_is_refuted_where_nothing_mends_or_the_program_learns() -> None:
     tried = change("rate_ten", "no better", "update_ratio")
     for state, outcome in (("at chance", "open"), ("learns", "not tested"), ("open", "not tested")):

@@ -407,6 +407,23 @@ def test_every_arm_gets_the_same_batches_and_starts_with_the_same_weights() -> N
     assert all(torch.equal(a, b) for a, b in zip(kept[0][1], kept[1][1], strict=True))
 
 
+def test_inputs_that_a_step_may_compare_its_outputs_with_are_not_standardised() -> None:
+    images, model = torch.rand(256, 64), planted.mlp(64, 8, 64)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def rebuilt(model: nn.Module, batch: Any) -> Tensor:  # of standardised pixels this has no lowest value
+        return F.binary_cross_entropy_with_logits(model(batch[0]), batch[0], reduction="sum") / len(batch[0])
+
+    def classified(model: nn.Module, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    batches = [(part, part.argmax(dim=1)) for part in images.split(32)]
+    for step, fits in ((rebuilt, False), (classified, True)):
+        setup = Setup(model=model, train_loader=batches, optimizer=optimizer, training_step=step)
+        with Source(setup, Evidence(), batches).variant() as variant:
+            assert INTERVENTIONS["inputs_standard"].applies(variant) == fits
+
+
 def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() -> None:
     make = planted.sound_mlp
     setup = made(make)

@@ -1,6 +1,7 @@
 """Proposed plans: the closed form against the full prediction, what is allowed, and nothing of the user's changed."""
 
 import copy
+import dataclasses
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from trainability.checking.plan import plans_for_setup
 from trainability.cli import program as cli
 from trainability.doctor import input_moments, predict, trace, weight_moments
+from trainability.doctor.measure.critical import along_update
+from trainability.doctor.rehearsed import CriticalStep
 from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan, apply
 from trainability.models.vgg import build_vgg
@@ -110,6 +113,38 @@ def test_the_rate_changes_where_the_critical_step_asks_for_it(lr: float, changes
     assert 1 < best.multiple < 1000
     kept = propose(setup_of(model, batches, lr), vary_lr=False)[0]
     assert kept.lr == lr
+
+
+@pytest.mark.parametrize(("depth", "clips"), [(12, True), (4, False)])
+def test_a_deep_plain_net_gets_a_clip_from_its_first_gradients(depth: int, clips: bool) -> None:
+    setup = setup_of(*deep(depth))
+    best = propose(setup)[0]
+    assert (best.clip is not None) == clips
+    assert propose(setup, vary_clip=False)[0].clip is None
+    assert propose(dataclasses.replace(setup, clip=3.0))[0].clip == 3.0
+    if best.clip is not None:
+        apply(best.plan, setup.model, seed=0)
+        F.cross_entropy(setup.model(deep(depth)[1][0][0]), deep(depth)[1][0][1]).backward()
+        norm = float(nn.utils.clip_grad_norm_(setup.model.parameters(), math.inf))
+        assert 0.1 < best.clip / norm < 10
+
+
+def test_an_update_that_rises_at_any_length_does_not_ask_for_a_shorter_one() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def along(update: torch.Tensor) -> CriticalStep:
+        before = [weight.detach().clone()]
+        with torch.no_grad():
+            weight.add_(update)
+        found = along_update({"w": weight}, before, lambda: weight.square().sum())
+        with torch.no_grad():
+            weight.copy_(before[0])
+        return found
+
+    assert along(torch.tensor([0.1, 0.0])).is_uphill
+    assert not along(torch.tensor([-0.1, 0.0])).is_uphill
+    assert not along(torch.tensor([-100.0, 0.0])).is_uphill  # too long, and falls at a fiftieth of it
 
 
 def test_what_is_tried_learns_and_nothing_of_the_user_s_changes() -> None:

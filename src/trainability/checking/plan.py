@@ -18,8 +18,8 @@ from trainability.doctor.setup import Setup
 from trainability.initialization import InitPlan
 from trainability.prescribe.search import TOP, Proposal, Trying, propose
 
-Varied = Literal["lr", "input"]
-VARIED: tuple[Varied, ...] = ("lr", "input")
+Varied = Literal["lr", "clip", "input"]
+VARIED: tuple[Varied, ...] = ("lr", "clip", "input")
 _NUM_IMAGES = 2048
 """Enough batches for the steps that are tried; of a generated set, no more are made."""
 
@@ -29,7 +29,7 @@ class RunPlans:
     """Plans for a run of `train`.
 
     Attributes:
-        config: the run with the best of them: its plan, its learning rate and, if that was changed, `data.input`.
+        config: the run with the best of them: its plan, its learning rate, its clip and, if that was changed, `data.input`.
         proposals: the best first, for the input of `config`.
     """
 
@@ -51,8 +51,9 @@ def plans_for_run(
 
     Args:
         config: complete.
-        vary: what else than the initialisation may be proposed: another learning rate ("lr"), standardised inputs ("input")
-            where the mean is subtracted only, which leaves the first layer a signal that no usual scheme is for.
+        vary: what else than the initialisation may be proposed: another learning rate ("lr"), clipping ("clip"), standardised
+            inputs ("input") where the mean is subtracted only, which leaves the first layer a signal that no usual scheme is
+            for.
         top: as for `propose`.
         seconds: as for `propose`.
         progress: called with the progress of packing, if the data set has to be packed first.
@@ -69,8 +70,9 @@ def plans_for_run(
         found = propose(
             setup_of_run(look.parts, look.config, look.engine, look.planned_steps),
             like=InitPlan.parse(config.init.plan),
-            is_allowed=lambda plan: _is_allowed(config, plan),
+            is_allowed=lambda plan: _is_allowed(config, plan=str(plan)),
             vary_lr="lr" in vary,
+            vary_clip="clip" in vary and _is_allowed(config, clip=1.0),
             top=top,
             seconds=seconds,
             seed=config.run.seed,
@@ -80,7 +82,10 @@ def plans_for_run(
         )
     best = found[0]
     lr = config.optim.lr if best.lr is None else best.lr
-    init, optim = dataclasses.replace(config.init, plan=str(best.plan)), dataclasses.replace(config.optim, lr=lr)
+    init, optim = (
+        dataclasses.replace(config.init, plan=str(best.plan)),
+        dataclasses.replace(config.optim, lr=lr, clip=best.clip),
+    )
     return RunPlans(config=dataclasses.replace(config, init=init, optim=optim), proposals=found)
 
 
@@ -88,6 +93,7 @@ def plans_for_setup(
     setup: Setup,
     *,
     vary_lr: bool = True,
+    vary_clip: bool = True,
     top: int = TOP,
     seconds: float = 0.0,
     executor: Executor | None = None,
@@ -99,6 +105,7 @@ def plans_for_setup(
     Args:
         setup: one model, and batches (input, label).
         vary_lr: as for `propose`.
+        vary_clip: as for `propose`.
         top: as for `propose`.
         seconds: as for `propose`.
         executor: as for `propose`.
@@ -109,12 +116,26 @@ def plans_for_setup(
         ValueError: as for `propose`.
     """
     with randomness_restored(), generators_restored(setup.train_loader):
-        return propose(setup, vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make, trying=trying)
+        return propose(
+            setup,
+            vary_lr=vary_lr,
+            vary_clip=vary_clip,
+            top=top,
+            seconds=seconds,
+            executor=executor,
+            make=make,
+            trying=trying,
+        )
 
 
-def _is_allowed(config: RunConfig, plan: InitPlan) -> bool:
+def _is_allowed(config: RunConfig, *, plan: str | None = None, clip: float | None = None) -> bool:
+    init, optim = config.init, config.optim
+    if plan is not None:
+        init = dataclasses.replace(init, plan=plan)
+    if clip is not None:
+        optim = dataclasses.replace(optim, clip=clip)
     try:
-        check_period(dataclasses.replace(config, init=dataclasses.replace(config.init, plan=str(plan))))
+        check_period(dataclasses.replace(config, init=init, optim=optim))
     except ValueError:
         return False
     return True

@@ -30,7 +30,7 @@ def plan(
     recipe: Path | None = None,
     top: int = 5,
     seconds: float = 0.0,
-    vary: tuple[Literal["lr", "input"], ...] = ("lr", "input"),
+    vary: tuple[Literal["lr", "clip", "input"], ...] = ("lr", "clip", "input"),
     out: Path | None = None,
     processes: int | None = None,
     cluster: str | None = None,
@@ -50,8 +50,8 @@ def plan(
         recipe: TOML file with the same names, as for train.
         top: how many plans to propose.
         seconds: for trying them, shared by all.
-        vary: what else may be proposed: another learning rate; standardised inputs in place of subtracted means. Empty for
-            neither.
+        vary: what else may be proposed: another learning rate; clipping; standardised inputs in place of subtracted means.
+            Empty for none.
         out: write the best plan's run as a recipe (TOML) for train.
         processes: with --seconds, plans tried at the same time, each on one core. None tries one after the other.
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to try plans there (needs the extra cluster).
@@ -64,7 +64,7 @@ def plan(
         if recipe is not None or out is not None or config != RunConfig():
             raise ValueError(f"plan {target} is for what your function returns; it takes no --recipe, --out or flags of train")
         with optional_executor(processes, cluster) as executor, _progress() as (_, trying):
-            found = _for_target(target, top, seconds, "lr" in vary, executor, trying)
+            found = _for_target(target, top, seconds, vary, executor, trying)
         return _show(found, as_json=json, flags=None)
 
     from trainability.checking.plan import plans_for_run
@@ -100,13 +100,22 @@ def _flags(config: RunConfig, names: set[str]) -> str:
 
 
 def _for_target(
-    target: str, top: int, seconds: float, vary_lr: bool, executor: Executor | None, trying: Trying
+    target: str, top: int, seconds: float, vary: tuple[str, ...], executor: Executor | None, trying: Trying
 ) -> list[Proposal]:
     from trainability.checking.plan import plans_for_setup
     from trainability.checking.program import Program
 
     make = Program(target=target).setup
-    return plans_for_setup(make(), vary_lr=vary_lr, top=top, seconds=seconds, executor=executor, make=make, trying=trying)
+    return plans_for_setup(
+        make(),
+        vary_lr="lr" in vary,
+        vary_clip="clip" in vary,
+        top=top,
+        seconds=seconds,
+        executor=executor,
+        make=make,
+        trying=trying,
+    )
 
 
 def _show(found: list[Proposal], *, as_json: bool, flags: str | None) -> int:

@@ -53,7 +53,7 @@ from trainability.doctor.outlook_limits import (
     WARMING,
     WILL_TRAIN,
 )
-from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal
+from trainability.doctor.rehearsed import Observation, Rehearsal
 from trainability.doctor.tried_rates import by_trial, is_bounded
 
 
@@ -157,12 +157,12 @@ def goes_uphill(rehearsal: Rehearsal) -> bool:
     if any(step.optimizer_steps > 1 for step in rehearsal.steps):
         return False
     followed = [step for _, step in rehearsal.critical]
-    return bool(followed) and all(map(_uphill, followed)) and bool(rehearsal.reference) and _fall(rehearsal.reference) < 0
-
-
-def _uphill(step: CriticalStep) -> bool:
-    """The loss falls at no multiple of the update, and rises at one."""
-    return step.lowest_loss >= step.loss_before - step.resolution and step.loss_after > step.loss_before + step.resolution
+    return (
+        bool(followed)
+        and all(step.is_uphill for step in followed)
+        and bool(rehearsal.reference)
+        and _fall(rehearsal.reference) < 0
+    )
 
 
 def _fall(reference: tuple[Observation, ...]) -> float:

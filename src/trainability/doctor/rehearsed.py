@@ -31,6 +31,11 @@ class CriticalStep:
     update_ratios: tuple[tuple[str, float | None], ...] = ()
     num_evaluations: int
 
+    @property
+    def is_uphill(self) -> bool:
+        """Whether the loss falls at no multiple of the update, and rises at one: its length is not what is wrong with it."""
+        return self.lowest_loss >= self.loss_before - self.resolution and self.loss_after > self.loss_before + self.resolution
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:

@@ -1,5 +1,6 @@
 """What experiments say of each finding: confirmed, refuted, open, or not tested. No torch."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ _PLACES = {"confirmed": 0, "open": 1, "not tested": 1, "refuted": 2}
 # Verdicts that a confirmed cause contradicts.
 _MILD = ("will train", "slow start", "cannot tell", "has learned")
 _LOST = 1.2
+_FURTHER = 0.05  # of what the program as it is leaves
 _LIFT_A_CAP = ("softmax_off", "sigmoid_off", "last_activation_off")
 
 
@@ -31,7 +33,7 @@ def with_outcomes(findings: list[Finding], experiments: Experiments, predictions
     claims = _claims(findings, experiments, predictions)
     judged = []
     for finding in findings:
-        outcome = _tested(finding, experiments, claims)
+        outcome = _tested(finding, experiments, claims, predictions)
         severity = finding.severity
         if outcome.outcome == "confirmed":
             severity = "error"
@@ -56,7 +58,7 @@ def with_confirmations(findings: list[Finding], experiments: Experiments, predic
         predictions: as for `with_outcomes`.
     """
     claims = _claims(findings, experiments, predictions)
-    return [replace(f, tested=_tested(f, experiments, claims)) if f.code in claims else f for f in findings]
+    return [replace(f, tested=_tested(f, experiments, claims, predictions)) if f.code in claims else f for f in findings]
 
 
 def _claims(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> dict[str, Arm]:
@@ -77,12 +79,13 @@ def _claims(findings: list[Finding], experiments: Experiments, predictions: Coll
             if finding.code in (alone[part].suspects if len(parts) > 1 and part in alone else arm.suspects)
         }
 
-    def is_fact(finding: Finding) -> bool:
-        return finding.rule not in predictions and {finding.rule, finding.code}.isdisjoint(SYMPTOMS)
-
     for number, arm in enumerate(experiments.confirmed):
-        calling = [f for f in findings if arm in arms_of(f, experiments) and (not number or (arm.is_certain and is_fact(f)))]
-        calling.sort(key=lambda finding, arm=arm: (not is_fact(finding), -len(called(finding, arm))))
+        calling = [
+            f
+            for f in findings
+            if arm in arms_of(f, experiments) and (not number or (arm.is_certain and _is_fact(f, predictions)))
+        ]
+        calling.sort(key=lambda finding, arm=arm: (not _is_fact(finding, predictions), -len(called(finding, arm))))
         unclaimed = set(arm.name.split(JOINT))
         for finding in calling:
             parts = unclaimed if finding.rule == OWN else called(finding, arm) & unclaimed
@@ -90,6 +93,10 @@ def _claims(findings: list[Finding], experiments: Experiments, predictions: Coll
                 claims[finding.code] = arm
                 unclaimed = unclaimed - parts
     return claims
+
+
+def _is_fact(finding: Finding, predictions: Collection[str]) -> bool:
+    return finding.rule not in predictions and {finding.rule, finding.code}.isdisjoint(SYMPTOMS)
 
 
 def arms_of(finding: Finding, experiments: Experiments) -> list[Arm]:
@@ -104,7 +111,7 @@ def own_code(arm: Arm) -> str:
     return f"{OWN}.{arm.name.replace(JOINT, '_and_')}"
 
 
-def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm]) -> Tested:
+def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm], predictions: Collection[str]) -> Tested:
     arms = arms_of(finding, experiments)
     if not arms:
         return Tested(outcome="not tested", said="no change that was tried speaks of it")
@@ -131,7 +138,19 @@ def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm
     other = experiments.confirmed[0] if experiments.confirmed else None
     if other is None:
         return Tested(outcome="open", said=f"{best.change}: {_ends(best)}; {_nothing_else(experiments)}")
+    if _is_fact(finding, predictions) and _gets_further(best, experiments):
+        return Tested(outcome="open", said=f"{best.change}: {_ends(best)}; it helps, and is not enough alone")
     return Tested(outcome="refuted", said=f"{best.change}: {_ends(best)}, while {figures(other, experiments)}")
+
+
+def _gets_further(arm: Arm, experiments: Experiments) -> bool:
+    """Whether a change is ahead of the better seed of the program as it is by more than these two are apart."""
+    seeds = [seed.loss_at(arm.steps) for seed in (experiments.unchanged, experiments.other_seed) if seed is not None]
+    losses = [loss for loss in seeds if loss is not None and math.isfinite(loss)]
+    if arm.loss is None or len(losses) < 2:
+        return False
+    least = _FURTHER * max(min(losses) - experiments.ideal, 0.0)
+    return min(losses) - arm.loss > max(least, max(losses) - min(losses))
 
 
 def _nothing_else(experiments: Experiments) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import statistics
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from trainability import initialization
 from trainability.doctor.batches import first_examples
 from trainability.doctor.measure.copies import copied
 from trainability.doctor.measure.rehearsal import rehearse
-from trainability.doctor.measure.sizes import probe_size
+from trainability.doctor.measure.sizes import MAX_PROBE_IMAGES, probe_size
 from trainability.doctor.rehearsed import CriticalStep, Rehearsal
 from trainability.doctor.setup import Setup
+from trainability.doctor.theory.band import PILOT_DEPTH
 from trainability.executors import results
 from trainability.initialization import InitPlan
 from trainability.prescribe.plans import ranked
@@ -33,9 +35,11 @@ Trying = Callable[[str, int, int], None]
 _LOWEST_MULTIPLE, _HIGHEST_MULTIPLE, _AIMED_MULTIPLE = 2.0, 1000.0, 8.0
 _LARGEST_RAISE = 100.0  # as in the remedies: a larger one is not proposed at once
 _TRIED_STEPS = 60
-_MEASURED_STEPS, _MEASURED_SECONDS = 30, 3.0
-_MEASURED_EXAMPLES = 32
-_FORWARD_PASSES = 12  # of a probe, that may be measured so
+_MEASURED_STEPS = 20
+_SMALL_SECONDS, _LARGE_SECONDS = 60.0, 3.0  # of a net that the probe takes whole, the steps alone say how long
+_MEASURED_EXAMPLES, _FEWEST_EXAMPLES = 32, 8
+_FEWEST_NORMS = 5
+_FORWARD_PASSES = 16  # of a probe, that may be measured so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,8 @@ class Proposal:
         budget: as of `plans.Candidate`.
         lr: learning rate that goes with it: the given one, or another if the critical step asks for it; `None` without an
             optimizer.
+        clip: gradient-norm threshold that goes with it: the given one, or, of a deep net whose gains multiply and that has
+            none, the median norm of the first updates; `None` for no clipping.
         multiple: the lowest critical multiple of the first updates with that rate; `None` if not measured.
         loss_before: on a fixed batch, as initialised; `None` if not measured.
         loss_after: on it, after `num_steps`; `None` if not tried.
@@ -56,6 +62,7 @@ class Proposal:
     plan: InitPlan
     budget: float | None
     lr: float | None = None
+    clip: float | None = None
     multiple: float | None = None
     loss_before: float | None = None
     loss_after: float | None = None
@@ -68,6 +75,7 @@ def propose(
     like: InitPlan | None = None,
     is_allowed: Callable[[InitPlan], bool] = lambda plan: True,
     vary_lr: bool = True,
+    vary_clip: bool = True,
     top: int = TOP,
     seconds: float = 0.0,
     seed: int = 0,
@@ -82,6 +90,8 @@ def propose(
         like: the current plan; it is also considered with other standard deviations.
         is_allowed: which plans may be proposed.
         vary_lr: propose another learning rate where the critical step of the first updates asks for it.
+        vary_clip: propose clipping for a deep net whose gains multiply: its gradient's norm was seen to jump a hundredfold when
+            it leaves chance, and a clip keeps every update as long as those that were measured.
         top: how many proposals.
         seconds: for trying them, shared by all; with 0 only the first updates of the best are measured.
         seed: of the weights that are drawn to measure.
@@ -102,16 +112,18 @@ def propose(
     if not initialization.weight_layers(model):
         raise ValueError("the model has no convolution or linear layer to initialise")
     ranking = ranked(model, images, like=like, is_allowed=is_allowed)[:top]
-    found = [Proposal(plan=candidate.plan, budget=candidate.budget) for candidate in ranking]
+    found = [Proposal(plan=candidate.plan, budget=candidate.budget, clip=setup.clip) for candidate in ranking]
     if not found:
         raise ValueError("no plan is allowed: every scheme is newer than the period")
+    is_deep = ranking[0].multiply and len(initialization.weight_layers(model)) >= PILOT_DEPTH
+    varied = _Varied(lr=vary_lr, clip=vary_clip and setup.clip is None and is_deep)
     if setup.single_optimizer is None or (setup.loss is None and setup.training_step is None):
         return found
     told = trying if trying is not None else lambda what, number, total: None
     if not seconds:
         told(str(found[0].plan), 1, 1)
-        return [_measured(setup, found[0], seed, vary_lr), *found[1:]]
-    trials = [_Trial(proposal=each, seed=seed, seconds=seconds / len(found), vary_lr=vary_lr, make=make) for each in found]
+        return [_measured(setup, found[0], seed, varied), *found[1:]]
+    trials = [_Trial(proposal=each, seed=seed, seconds=seconds / len(found), varied=varied, make=make) for each in found]
     if executor is None:
         tried = {}
         for number, trial in enumerate(trials, start=1):
@@ -123,13 +135,21 @@ def propose(
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Varied:
+    """What else than the initialisation is proposed."""
+
+    lr: bool
+    clip: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Trial:
     """A plan to be tried, as it travels to another process."""
 
     proposal: Proposal
     seed: int
     seconds: float
-    vary_lr: bool
+    varied: _Varied
     make: Callable[[], Setup] | None
 
 
@@ -138,7 +158,7 @@ def _try(trial: _Trial, setup: Setup | None = None) -> Proposal:
     if setup is None:
         assert trial.make is not None
         setup = trial.make()
-    measured = _measured(setup, trial.proposal, trial.seed, trial.vary_lr)
+    measured = _measured(setup, trial.proposal, trial.seed, trial.varied)
     return _tried(setup, measured, trial.seed, trial.seconds)
 
 
@@ -167,43 +187,55 @@ def _rehearsed(setup: Setup, proposal: Proposal, seed: int, *, max_steps: int, s
         setup.train_loader,
         loss_fn=setup.loss,
         training_step=setup.training_step,
-        clip=setup.clip,
+        clip=proposal.clip,
         max_steps=max_steps,
         seconds=seconds,
     )
 
 
-def _measured(setup: Setup, proposal: Proposal, seed: int, vary_lr: bool) -> Proposal:
-    """Measure the critical step of the first updates; with `vary_lr`, again at a rate that it asks for."""
+def _measured(setup: Setup, proposal: Proposal, seed: int, varied: _Varied) -> Proposal:
+    """Measure the first updates: a clip from their norms, and a rate from their critical step, measured again at that rate."""
     assert setup.single_optimizer is not None
     rates = {float(group["lr"]) for group in setup.single_optimizer.param_groups}
     proposal = dataclasses.replace(proposal, lr=rates.pop() if len(rates) == 1 else None)
-    proposal, critical = _with_first_updates(setup, proposal, seed)
+    proposal, critical = _with_first_updates(setup, proposal, seed, varied.clip)
+    if proposal.clip != setup.clip and proposal.multiple is not None and proposal.multiple < _LOWEST_MULTIPLE:
+        proposal, critical = _with_first_updates(setup, proposal, seed, vary_clip=False)  # shorter where they were too long
     multiple = proposal.multiple
-    if not vary_lr or multiple is None or proposal.lr is None or _LOWEST_MULTIPLE <= multiple <= _HIGHEST_MULTIPLE:
+    if not varied.lr or multiple is None or proposal.lr is None or _LOWEST_MULTIPLE <= multiple <= _HIGHEST_MULTIPLE:
         return proposal
     if critical is None or critical.at_limit:  # the loss rises, or falls, however long the update: no rate follows from it
         return proposal
     factor = min(multiple / _AIMED_MULTIPLE, _LARGEST_RAISE)
-    return _with_first_updates(setup, dataclasses.replace(proposal, lr=_one_digit(proposal.lr * factor)), seed)[0]
+    again = dataclasses.replace(proposal, lr=_one_digit(proposal.lr * factor))
+    return _with_first_updates(setup, again, seed, vary_clip=False)[0]
 
 
-def _with_first_updates(setup: Setup, proposal: Proposal, seed: int) -> tuple[Proposal, CriticalStep | None]:
+def _with_first_updates(setup: Setup, proposal: Proposal, seed: int, vary_clip: bool) -> tuple[Proposal, CriticalStep | None]:
     """Measures the critical step of the first updates, the shortest of them, on as much of a batch as is done in a moment.
 
     Momentum builds up in the first ten steps, and a deep net's loss grows sharper as it begins to learn: a plain net of 34
-    layers had a multiple of 72 at its first update, of 1.2 at its thirtieth, and ended at chance.
+    layers had a multiple of 111 at its first update, of 7 at its fifteenth, and ended at chance. An update that momentum has
+    turned uphill on its own batch has a multiple of almost 0, however short it is, and does not count.
     """
     model = setup.whole_model
     assert model is not None
     parameter, batches = next(model.parameters()), list(itertools.islice(setup.train_loader, _MEASURED_STEPS))
-    size = max(probe_size(model, tuple(batches[0][0].shape[1:]), parameter.device) // _FORWARD_PASSES, 2)
-    part = dataclasses.replace(setup, train_loader=[first_examples(batch, size) for batch in batches])
-    seen = _rehearsed(part, proposal, seed, max_steps=_MEASURED_STEPS, seconds=_MEASURED_SECONDS)
-    known = [critical for _, critical in seen.critical if critical.multiple is not None]
+    probed = probe_size(model, tuple(batches[0][0].shape[1:]), parameter.device)
+    size = min(max(probed // _FORWARD_PASSES, _FEWEST_EXAMPLES), _MEASURED_EXAMPLES)
+    seconds = _SMALL_SECONDS if probed >= MAX_PROBE_IMAGES else _LARGE_SECONDS
+    few = [first_examples(batch, size) for batch in batches]
+    # Read once only, so that the looks take the first batch, and not several together.
+    part = dataclasses.replace(setup, train_loader=itertools.chain(few[:1], itertools.cycle(few)))
+    seen = _rehearsed(part, proposal, seed, max_steps=_MEASURED_STEPS, seconds=seconds)
+    known = [critical for _, critical in seen.critical if critical.multiple is not None and not critical.is_uphill]
     shortest = min(known, key=lambda critical: critical.multiple or 0.0, default=None)
     before = seen.reference[0].loss if seen.reference else None
-    return dataclasses.replace(proposal, multiple=shortest.multiple if shortest else None, loss_before=before), shortest
+    found = dataclasses.replace(proposal, multiple=shortest.multiple if shortest else None, loss_before=before)
+    norms = [step.gradient_norm for step in seen.steps if step.gradient_norm is not None and math.isfinite(step.gradient_norm)]
+    if vary_clip and len(norms) >= _FEWEST_NORMS:
+        found = dataclasses.replace(found, clip=_one_digit(statistics.median(norms)))
+    return found, shortest
 
 
 def _one_digit(value: float) -> float:

@@ -21,11 +21,12 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
     is_tried = any(proposal.num_steps for proposal in found)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("initialisation", overflow="fold")
-    headings = ("budget", "rate", "critical step", *(("loss", "after", "steps") if is_tried else ()))
+    headings = ("budget", "rate", "clip", "critical step", *(("loss", "after", "steps") if is_tried else ()))
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for proposal in found:
-        row = [str(proposal.plan), signed(proposal.budget), number(proposal.lr), number(proposal.multiple, ".3g")]
+        row = [str(proposal.plan), signed(proposal.budget), number(proposal.lr), number(proposal.clip)]
+        row.append(number(proposal.multiple, ".3g"))
         if is_tried:
             row += [number(proposal.loss_before), number(proposal.loss_after), str(proposal.num_steps or NONE)]
         table.add_row(*row)
@@ -45,5 +46,7 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
         console.print(line, highlight=False)
     best = found[0]
     rate = "" if best.lr is None else f"  # and a learning rate of {best.lr:g}"
+    if best.clip is not None:
+        rate += f", and clip_grad_norm_(model.parameters(), {best.clip:g})"
     code = f'trainability.init_(model, "{best.plan}", seed=0){rate}' if flags is None else f"to paste: {flags}"
     console.print(f"\n{code}", highlight=False, soft_wrap=True)
