@@ -236,7 +236,7 @@ def rows(path: Path) -> dict[str, Row]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Check, then train, what the file lacks; the longest first."""
+    """Check, then train, what the file lacks; the longest first, so that a pool ends together; in one process the shortest."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes
     options.path.parent.mkdir(parents=True, exist_ok=True)
     place = Place(data_root=options.data_root, cache=options.cache, device=options.device, never_steps=options.never_steps)
@@ -259,7 +259,7 @@ def run(options: argparse.Namespace) -> None:
             name: wait for name, wait in lasting.items() if wait is not None and (wait <= longest[name] or math.isinf(wait))
         }
         cost = lambda name: min(wanted[name], options.never_steps) * specs[name]["width"]  # noqa: E731
-        tasks = [(specs[name], place, wanted[name]) for name in sorted(wanted, key=cost, reverse=True)]
+        tasks = [(specs[name], place, wanted[name]) for name in sorted(wanted, key=cost, reverse=options.processes > 1)]
         for spec, result in _in_turn(pool, trained, tasks, end):
             _append(options.path, {"name": spec["name"], "run": result})
 

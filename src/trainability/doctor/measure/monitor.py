@@ -243,7 +243,7 @@ class Monitor:
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
             self._managed = managed_parameters(self._optimizer)
-            self._sampler.gauges = gauges_of(self._stepped())
+            self._sampler.gauges = gauges_of(self._stepped(self._trained()))
             self._processes.arm()
             self._sampler.watch.wrapper = self._processes.wrapper
             self._sampler.arm()
@@ -252,8 +252,9 @@ class Monitor:
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
 
-    def _stepped(self) -> list[nn.Parameter]:  # nobody clears the gradients of the others, which grow and harm nothing
-        return [p for p in self._trained() if id(p) in self._managed] or self._trained()
+    def _stepped(self, trained: list[nn.Parameter]) -> list[nn.Parameter]:
+        # Nobody clears the gradients of the others, which grow and harm nothing.
+        return [p for p in trained if id(p) in self._managed] or trained
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._num_complete:
@@ -282,7 +283,7 @@ class Monitor:
         self._num_complete += 1
         self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
         scale = 1.0 if grad_scale is None else grad_scale
-        gradients = [statistics.local(p.grad) for p in self._stepped() if p.grad is not None]
+        gradients = [statistics.local(p.grad) for p in self._stepped(parameters) if p.grad is not None]
         if gradients:
             self._norm = nn.utils.get_total_norm(gradients).float() / scale
         if (len(gradients) < len(parameters) or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
