@@ -25,6 +25,7 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 import statistics
 import tempfile
 import time
@@ -326,6 +327,9 @@ def scored(found: list[Row]) -> Row:
             row["name"] for row in left if row["check"]["verdict"] in ("dead", "unstable")
         ],
     }
+    for what, low, high in (("below 100", 0, 100), ("from 100", 100, math.inf)):
+        part = [row for row in left if low <= (_wait(row) or 0.0) < high]
+        result[f"within a factor 2, predicted {what}"] = [sum(row in near for row in part), len(part)]
     for key in ("data", "net", "width"):
         for value in sorted({row["spec"][key] for row in left}, key=str):
             part = [row for row in left if row["spec"][key] == value]
@@ -352,8 +356,6 @@ def score(options: argparse.Namespace) -> None:
 
 def small(options: argparse.Namespace) -> None:
     """Copy MNIST, and the first images of CIFAR-10, which come shuffled."""
-    import shutil
-
     import pyarrow.parquet as pq
 
     shutil.copytree(options.data_root / "mnist", options.out / "mnist", dirs_exist_ok=True, copy_function=shutil.copyfile)
