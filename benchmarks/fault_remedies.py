@@ -81,6 +81,19 @@ def _weights(program: Program, draw: Callable[[Tensor], object]) -> Program:
     return dataclasses.replace(program, model=lambda: _applied(program.model(), drawn))
 
 
+def _each_drawn(program: Program, named: str) -> Program:
+    """He's weights in the layers that are named as code: "model.who, model[2]"."""
+    names = [re.sub(r"\[(\d+)\]", r".\1", name).removeprefix("model").strip(".") for name in named.split(", ")]
+
+    def model() -> nn.Module:
+        made = program.model()
+        for name in names:
+            nn.init.kaiming_normal_(made.get_submodule(name).get_parameter("weight"))
+        return made
+
+    return dataclasses.replace(program, model=model)
+
+
 def _orthogonal(program: Program) -> Program:
     def drawn(module: nn.Module) -> None:
         if isinstance(module, nn.RNNBase):
@@ -169,8 +182,11 @@ _WORDS: tuple[tuple[str, Callable[..., Program]], ...] = (
         lambda program, _: _weights(program, lambda weight: nn.init.xavier_normal_(weight, gain=5 / 3)),
     ),
     (r"init\.orthogonal_\(model\.()", lambda program, _: _orthogonal(program)),
+    (r"kaiming_normal_\((model[^)]+)\.weight\)", _each_drawn),
+    (r"for layer in \((model[^)]+)\)", _each_drawn),
     (r"torch\.where\(torch\.isfinite\(x\), x, mean\)()", lambda program, _: _filled(program)),
     (rf"weight_decay={_NUMBER}", lambda program, value: _with_option(program, "weight_decay", float(value))),
+    (rf"eps={_NUMBER}", lambda program, value: _with_option(program, "eps", float(value))),
     (rf"momentum={_NUMBER}", lambda program, value: _with_option(program, "momentum", float(value))),
     (rf"lr={_NUMBER}\)? in place of (?!.*look again)", lambda program, value: _with_option(program, "lr", float(value))),
     # Looked again, each time as far as it says.

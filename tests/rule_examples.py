@@ -458,6 +458,10 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=1)),
     ),
     "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),
+    # cut_off
+    "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),
+    "weights_redrawn": Example({"error": rehearsed(redrawn=("0.weight",))}, near=rehearsed()),
+    # parameters
     "unreached_parameter": Example(
         {
             "warning": fact(unreached=(Unreached(name="pos.weight", reason="dropped"),)),
@@ -525,6 +529,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=Evidence(steps=steps([x / 2.05 for x in FALLING]), num_classes=10),
     ),
+    "recurrent_gain": Example({"warning": fact(recurrence=("lstm", 5.0))}, near=fact(recurrence=("lstm", 4.9))),
     "loss_at_start": Example(
         {
             "warning": Evidence(probe=probed(cross_entropy=20.1 * CHANCE, loss=20.1 * CHANCE)),

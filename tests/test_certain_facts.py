@@ -58,6 +58,23 @@ class Two(nn.Module):
         return self.head(hidden), self.b(x)
 
 
+class Drawn(nn.Module):
+    """A code that is drawn, and read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code, self.head = nn.Linear(64, 16), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.code(x).chunk(2, dim=1)
+        return self.head(torch.distributions.Normal(mean, log_std.exp()).sample()), mean
+
+    @staticmethod
+    def cost(model: Any, batch: Any) -> Tensor:
+        logits, mean = model(batch[0])
+        return F.cross_entropy(logits, batch[1]) + 0.01 * mean.square().mean()
+
+
 def left_out() -> Setup:
     return classifier(Two("returned"), None, training_step=lambda model, batch: F.cross_entropy(model(batch[0])[0], batch[1]))
 
@@ -142,6 +159,7 @@ FACTS: dict[str, tuple[Callable[[], Setup], str]] = {
     "one class": (lambda: classifier(train_loader=batches(flat()[0], 0 * flat()[1]), num_classes=10), "class_order.one_class"),
     "eps of half precision": (half, "eps_underflow"),
     "zeros": (lambda: classifier(filled(0.0)), "identical_units"),
+    "sample for rsample": (lambda: classifier(Drawn(), None, training_step=Drawn.cost), "unreached_parameter.detached"),
     "one constant": (lambda: classifier(filled(0.05)), "identical_units"),
     "biases that start dead": (lambda: classifier(dead_biases()), "dead_units.bias"),
     "minus the loss": (lambda: classifier(loss_fn=lambda o, t: -F.cross_entropy(o, t)), "wrong_sign"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability.doctor import Evidence, Monitor, diagnose, probe
 
@@ -293,6 +294,55 @@ def test_one_copy_to_the_host_per_sampled_step(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copies.append(1) or original(self))
     run(every=4)
     assert len(copies) == 3 + 1  # three samples, and what was pending when the loop ended
+
+
+class _Reads(TorchDispatchMode):
+    """Counts what waits for a device: `float`, `bool` and `item` of a tensor; `cpu` and `tolist` are patched in beside."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self.seen.append("item")
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_is_read_between_sampled_steps(monkeypatch):
+    reads = _Reads()
+    for name in ("cpu", "tolist"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, f=original, n=name: reads.seen.append(n) or f(self))
+    net, loss_fn = nn.Linear(4, 3), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    seen = []
+    with Monitor(net, optimizer, every=4) as monitor:
+        for _ in range(5):
+            loss_fn(net(torch.randn(8, 4)), torch.arange(8) % 3).backward()
+            reads.seen = []
+            with reads:
+                monitor.after_backward(torch.ones(()), grad_scale=torch.tensor(2.0))
+                optimizer.step()
+            seen.append(reads.seen)
+            optimizer.zero_grad()
+    assert seen[1:4] == [[], [], []]
+    assert seen[4]  # sampled
+
+
+def test_a_replaced_head_counts_from_its_first_step():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    norms = []
+    with Monitor(net, every=100) as monitor:
+        for step in range(4):
+            if step == 2:
+                net[1] = nn.Linear(4, 3)  # the old one keeps its gradient
+            net.zero_grad()
+            net(torch.ones(2, 4)).square().sum().backward()
+            norms.append(nn.utils.get_total_norm([p.grad for p in net.parameters()]).item())
+            monitor.after_backward(1.0)
+    assert [s.gradient_norm for s in monitor.evidence().steps] == pytest.approx(norms, rel=1e-6)
 
 
 @pytest.fixture

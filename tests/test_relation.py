@@ -115,3 +115,9 @@ def test_what_carries_over_to_validation_is_related():
     for error, silent in ((0.40, True), (0.45, False)):
         seen = found.merge(Evidence(evaluations=(Evaluation(**fields, counted_error=error, top1_error=error),)))
         assert ("shuffled_labels.unrelated" not in [f.code for f in diagnose(seen).findings]) is silent
+
+
+def test_an_action_beside_its_reward_is_no_label() -> None:
+    states, actions, rewards = drawn(N, 4), whole(3, N), drawn(N)
+    assert read_relation([(states, actions)]) is not None
+    assert read_relation([{"state": states, "action": actions, "reward": rewards}]) is None

@@ -12,7 +12,12 @@ from trainability.cli import program as cli
 from trainability.cli.progress import progress_of
 from trainability.disk import lock
 from trainability.terminal.console import plain_console
+from trainability.training.folder_verdict import folder_verdict
+from trainability.training.record import RunWriter, read_run, write_json
 from trainability.training.run_list import find_run, run_folders, summarise
+from trainability.training.run_verdict import run_verdict
+from trainability.watch import view
+from trainability.watch.state import LiveRun
 
 
 @pytest.fixture
@@ -45,10 +50,24 @@ def test_every_state_is_listed_with_its_numbers(root: Path, capsys: pytest.Captu
     done = rows["digits-B-001"]
     assert (done["state"], done["epoch"], done["epochs"], done["net"], done["data"]) == ("finished", 2, 2, "B", "digits")
     assert done["best_top1_error"] == pytest.approx(0.2)
-    assert (done["verdict"], done["train_seconds"]) == ("is training", 4.0)
+    assert (done["verdict"], done["train_seconds"]) == ("was still training when it ended", 4.0)
     assert (rows["deep/er/digits-B-001"]["state"], rows["deep/er/digits-B-001"]["epoch"]) == ("killed", 1)
     assert rows["digits-B-002"]["state"] == "damaged"
     assert "result.json" in str(rows["digits-B-002"]["problem"])
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(0.01, "has learned"), (2.2, "was still training when it ended")])
+def test_a_run_that_has_ended_has_the_same_verdict_everywhere(root: Path, loss: float, verdict: str) -> None:
+    folder = root / "digits-B-001"
+    assert summarise(folder, root=root).verdict == folder_verdict(folder, "is training")
+    assert folder_verdict(root / "deep" / "er" / "digits-B-001", "is training") == "is training"  # no result was written
+    steps = [{"step": step, "loss": loss} for step in range(9, 2000)]  # longer than what is read of it
+    RunWriter(folder).append("steps.jsonl", steps)
+    write_json(folder / "data.json", {"class_names": [str(digit) for digit in range(10)]})
+    live = LiveRun(folder)
+    live.poll()
+    assert summarise(folder, root=root).verdict == run_verdict(read_run(folder)) == verdict
+    assert verdict.upper() in str(view._verdict(live)[0])
 
 
 def test_a_run_is_running_while_a_process_holds_it(root: Path) -> None:

@@ -159,7 +159,7 @@ FAULTS = {
         model=lambda: siren(divides=False),
     ),
     "oscillator with relu": fault(
-        MOTION, "nn.ReLU, whose second derivative is zero everywhere", "", model=lambda: solver(nn.ReLU)
+        MOTION, "nn.ReLU, whose second derivative is zero everywhere", "flat_derivative", model=lambda: solver(nn.ReLU)
     ),
     "residual detached": fault(
         MOTION, "derivatives are detached, then requires_grad_()", CUT, training_step=residual(cut=True)

@@ -223,7 +223,7 @@ FAULTS = {
         model=lambda: Carried(scale=3.0),
     ),
     "weights drawn again in the loop": fault(
-        CARRIED, "reset_parameters() in the place of a reset of the state", "", body=_draws_again
+        CARRIED, "reset_parameters() in the place of a reset of the state", "weights_redrawn", body=_draws_again
     ),
     "schedule ends in the first batches": fault(
         DECODER,

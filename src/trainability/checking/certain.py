@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import first_examples, joined, to_device
+from trainability.doctor.batches import batch_size, first_examples, joined, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.facts import look
@@ -40,7 +40,7 @@ def facts_of(
     parameter = next(model.parameters(), None)
     part = first_examples(batch, MAX_EXAMPLES)
     part = to_device(part, parameter.device) if parameter is not None else part
-    wide = joined((batch, *more)) if more else None
+    wide = joined((batch, *more)) if more else batch if (batch_size(batch) or 0) > MAX_EXAMPLES else None
     wide = to_device(wide, parameter.device) if parameter is not None and wide is not None else wide
 
     def forward(model: Any, batch: Any) -> Tensor:

@@ -23,6 +23,7 @@ from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
+from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.opponents import same_aim
@@ -154,29 +155,31 @@ def _checked(setup: Setup) -> Diagnosis:
 
 
 def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
-    """Certain facts; None where the loop is known as a whole only, or has several models."""
+    """Certain facts; of a loop that is known as a whole only, or has several models, those that one step shows."""
     model = setup.whole_model
-    if setup.step is not None and len(modules(setup.model)) > 1:
-        return _facts_of_opponents(setup, train)
-    if model is None or (setup.training_step is None and setup.loss is None):
+    knows_loss = model is not None and (setup.training_step is not None or setup.loss is not None)
+    if setup.step is not None and (len(modules(setup.model)) > 1 or not knows_loss):
+        return _facts_of_body(setup, train)
+    if model is None or not knows_loss:
         return None
     optimizer, more = setup.single_optimizer, ()
-    if setup.training_step is not None and isinstance(first, tuple | list) and len(first) > 1:  # a loss of pairs, perhaps
+    if setup.training_step is not None and isinstance(first, tuple | list):  # pairs, or targets that it makes
         wanted = -(-_PAIRS // max(batch_size(first) or _PAIRS, 1))
         more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
     return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
 
 
-def _facts_of_opponents(setup: Setup, train: Iterable[Any]) -> Facts | None:
+def _facts_of_body(setup: Setup, train: Iterable[Any]) -> Facts | None:
     assert setup.step is not None
     try:
-        found = same_aim(setup.model, setup.optimizer, setup.step, train)
+        of_body = look_at_body(setup.model, setup.optimizer, setup.step, train) or {}
+        found = same_aim(setup.model, setup.optimizer, setup.step, train) if len(modules(setup.model)) > 1 else None
     except Exception as error:
         return Facts(notes=(f"models against each other: {error_line(error)}",))
     if found is None:
-        return None
+        return Facts(**of_body) if any(value is not None for value in of_body.values()) else None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
-    return Facts(same_aim=(names[found[0]], names[found[1]]))
+    return Facts(**of_body, same_aim=(names[found[0]], names[found[1]]))
 
 
 def _metric(

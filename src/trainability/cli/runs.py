@@ -104,8 +104,8 @@ def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
     has_arguments = any(found.arguments for found in listed)
     for name in ("run", *(["arguments"] if has_arguments else []), "net", "data", "state", "error", "verdict", "cost"):
         right = name in ("error", "cost")
-        # The longest names and arguments are folded; the other columns are short.
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name not in ("run", "arguments"))
+        is_long = name in ("run", "arguments", "verdict")
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=not is_long)
     for found in listed:
         table.add_row(
             found.name,
@@ -120,7 +120,7 @@ def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
     console.print(table)
     counted = "1 run" if len(listed) == 1 else f"{len(listed)} runs"
     console.print(
-        f"{counted} in {root}; error: best validation top-1 error; cost: time spent in training steps",
+        f"{counted} in {root}; error: best top-1 of validation; cost: training time",
         highlight=False,
         soft_wrap=True,
     )

@@ -32,10 +32,10 @@ class LossGraph:
 
     Attributes:
         takes: what the loss applies to the model's outputs first: "log_softmax", "sigmoid" (inside
-            `binary_cross_entropy_with_logits`), "nll", "distance" (a mean squared or absolute difference); None if it is
+            `binary_cross_entropy_with_logits`), "nll", "distance" (of the difference of output and target); None if it is
             none of these.
-        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax";
-            None if it is none of these.
+        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax",
+            and, where takes is "distance", "softplus" or "exp"; None if it is none of these.
         made_at: where that function is called, as code: "model[5], a torch.nn.Softmax", "sigmoid() in Net.forward"; None if
             not seen.
         num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.
@@ -134,12 +134,14 @@ class Facts:
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
             numbers), "state" (something that is kept from call to call).
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
-            unless the targets are an input shifted by one.
+            unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
             depend on later ones: what comes next is asked of nothing.
+        shifted_by: of a causal model, by how many tokens the targets are ahead of the input, where that is -1 or 2.
+        rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.
         heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
         dropout: the largest probability among them.
         stacked: weight layers with nothing between them.
@@ -148,11 +150,24 @@ class Facts:
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
+        floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
         pulls: which examples the loss pulls together; None where it compares none.
+        lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
+            the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
+        drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
+            with the value; None where the value's log-probability is computed.
+        flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
+        recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
+            of the width.
+        made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
+            the strongest relation: see `audit_results.Relation.z`.
+        moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
+            the batch's own.
+        unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -197,6 +212,8 @@ class Facts:
     ignores_end: bool = False
     misread_logits: bool = False
     unshifted: bool = False
+    shifted_by: int | None = None
+    rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None
     stacked: tuple[Stacked, ...] = ()
@@ -205,10 +222,18 @@ class Facts:
     negated_task: str | None = None
     prefers_wrong: tuple[float, float] | None = None
     one_output: int | None = None
+    floorless: int | None = None
     along_batch: str | None = None
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
+    lowered: tuple[str, float] | None = None
+    drawn: str | None = None
+    flat_derivative: bool = False
+    recurrence: tuple[str, float] | None = None
+    made_relation: tuple[int, float] | None = None
+    moved_targets: bool = False
+    unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     looks_up: bool = False

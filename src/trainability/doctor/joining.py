@@ -10,7 +10,7 @@ from trainability.doctor.serial import to_plain
 
 if TYPE_CHECKING:
     from trainability.doctor.evidence import Evaluation, OptimizerSettings, ProbeResult, Sample, StepRecord
-    from trainability.doctor.facts import Facts
+    from trainability.doctor.facts import Facts, LossGraph
     from trainability.doctor.processes import Processes
     from trainability.doctor.rehearsed import Rehearsal
 
@@ -56,7 +56,17 @@ def joined_facts(earlier: Facts | None, later: Facts | None) -> Facts | None:
     if earlier is None or later is None:
         return later or earlier
     asked = {field.name: getattr(later, field.name) for field in fields(later) if getattr(later, field.name) not in (None, ())}
+    asked["graph"] = _joined_graphs(earlier.graph, later.graph)
     return replace(earlier, **{name: value for name, value in asked.items() if value is not False})
+
+
+def _joined_graphs(earlier: LossGraph | None, later: LossGraph | None) -> LossGraph | None:
+    """The later graph, with what made the outputs and where: a look at the forward pass tells it, a graph alone does not."""
+    if earlier is None or later is None:
+        return later or earlier
+    if later.takes not in (None, earlier.takes) or later.made_by not in (None, earlier.made_by):
+        return later
+    return replace(later, takes=earlier.takes, made_by=earlier.made_by, made_at=earlier.made_at)
 
 
 def joined_processes(earlier: Processes | None, later: Processes | None) -> Processes | None:

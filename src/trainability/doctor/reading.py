@@ -116,6 +116,29 @@ def has_learned(evidence: Evidence) -> bool:
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 
 
+def stands_still(evidence: Evidence) -> bool:
+    """Whether 50 rehearsed steps and more leave nine tenths of the first loss, and the run, if there was one, eight tenths."""
+    looks = evidence.rehearsal.reference if evidence.rehearsal is not None else ()
+    if len(looks) < 2 or looks[-1].step < 50 or looks[-1].loss <= 0.9 * looks[0].loss:
+        return False
+    return (recent_loss(evidence) or looks[-1].loss) > 0.8 * looks[0].loss
+
+
+def carries_over(evidence: Evidence) -> bool:
+    """Whether what was learned answers held-out examples better than one constant does, by three standard errors."""
+    for seen in evidence.evaluations:
+        count = seen.num_examples or 0
+        if seen.split != "validation" or not count:
+            continue
+        if seen.r_squared is not None and seen.r_squared > 3 / math.sqrt(count):
+            return True
+        if seen.counted_error is not None and seen.largest_label_fraction is not None:
+            cost = 1 - seen.largest_label_fraction
+            if seen.counted_error < cost - 3 * math.sqrt(cost * (1 - cost) / count):
+                return True
+    return False
+
+
 def trend(evidence: Evidence) -> Literal["falling", "flat", "rising"] | None:
     """Where the loss goes: the last fifth of the watched steps against the fifth before; None with too few steps.
 

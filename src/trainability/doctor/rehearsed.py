@@ -158,6 +158,8 @@ class Rehearsal:
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
             and whether the returned loss falls says nothing.
         distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
+        redrawn: weights of which at least three optimizer steps found others than the step before had left: of no likeness to
+            them, by a cosine below 0.5.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -182,6 +184,7 @@ class Rehearsal:
     in_evaluation_mode: tuple[str, ...] = ()
     opposed: bool = False
     distances: tuple[float, ...] = ()
+    redrawn: tuple[str, ...] = ()
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

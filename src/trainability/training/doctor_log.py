@@ -9,6 +9,7 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.reading import chance_loss
 from trainability.doctor.serial import to_plain
 from trainability.training.record import FINDING_EVENTS, LAYERS, RunWriter
 from trainability.training.rows import read_rows
@@ -38,7 +39,10 @@ class DoctorLog:
 
     def diagnosed(self, step: int, diagnosis: Diagnosis, new: Sequence[Finding]) -> None:
         """Record a diagnosis and its new findings."""
-        self.record.write_findings(step=step, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence())))
+        chance = chance_loss(diagnosis.evidence)
+        self.record.write_findings(
+            step=step, chance_loss=chance, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence()))
+        )
         unwritten = [finding for finding in new if (finding.rule, finding.severity) not in self.known]
         self.record.append(FINDING_EVENTS, [{"step": step, **to_plain(finding)} for finding in unwritten])
         self.known |= {(finding.rule, finding.severity) for finding in unwritten}

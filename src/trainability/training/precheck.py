@@ -66,7 +66,6 @@ def evidence_before(
         "probe": lambda: _probe(parts, config, engine, planned_steps),
         "data": lambda: audit_data(
             _pairs(_train_batches(parts, epoch=0)),
-            # An overfit test validates with its training images.
             ((images, labels) for images, labels, _ in parts.loader.validation(64))
             if len(parts.loader.val_labels) and config.run.overfit_batches is None
             else None,
@@ -87,6 +86,8 @@ def evidence_before(
     }
     if not len(parts.loader.val_labels):
         problems.append("validation: data.val-fraction leaves no validation image, so train refuses this configuration")
+    if config.run.overfit_batches is not None:
+        problems.append("validation data: an overfit test validates with its training images")
     if engine.is_sharded:
         del looks["probe"]
         problems.append("probe: not done for a sharded network; trainability check does it in one process")

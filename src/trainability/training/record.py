@@ -237,8 +237,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def _finite(value: Any) -> Any:
     """Replace NaN and infinities by null, which every JSON reader accepts."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,6 +1,7 @@
 """Summaries of run directories, for the list of runs, and run directories by name. No torch.
 
-A summary reads the small files of a run, never its steps or a checkpoint: a folder of a thousand runs is listed in seconds.
+A summary reads the small files of a run, the last steps of one that has ended, and no checkpoint: a folder of a thousand runs
+is listed in seconds.
 A run with a damaged file is listed too, with what is wrong in place of its numbers.
 """
 
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from trainability.config import nearest
 from trainability.disk import lock
 from trainability.formats import finite
+from trainability.training.folder_verdict import folder_verdict
 from trainability.training.record import CONFIG, ENVIRONMENT, EVALUATIONS, FINDINGS, LOOP, check_is_run
 from trainability.training.rows import read_json, read_rows
 
@@ -43,7 +45,7 @@ class RunSummary:
         epoch: epochs done.
         epochs: epochs planned; `None` if the run's configuration does not say.
         best_top1_error: smallest validation top-1 error, in [0, 1]; `None` before the first evaluation.
-        verdict: the doctor's last one.
+        verdict: the doctor's last one, in the tense of the run's state.
         train_seconds: spent training, over all sessions of the run; evaluations and start not counted.
         started: time of its (last) start, ISO 8601, UTC.
         problem: what is wrong with the directory, if it is damaged.
@@ -111,7 +113,7 @@ def _summary(folder: Path, name: str) -> RunSummary:
         epoch=last.get("epoch", 0),
         epochs=_setting(settings, "optim", "epochs"),
         best_top1_error=min(best, default=None),
-        verdict=findings.get("verdict"),
+        verdict=folder_verdict(folder, findings["verdict"]) if "verdict" in findings else None,
         train_seconds=sum(seconds) if seconds else None,
         started=environment.get("started"),
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainability.doctor.reading import LEARNED_SHARE, WINDOW_STEPS
 from trainability.doctor.view import verdict_title
@@ -12,6 +13,9 @@ from trainability.formats import NONE, finite
 
 if TYPE_CHECKING:
     from trainability.training.record import Run
+
+TRAINS = "is training"
+"""The verdict that has another name when the run has ended."""
 
 
 def run_verdict(run: Run) -> str:
@@ -25,15 +29,30 @@ def run_verdict(run: Run) -> str:
     """
     said = run.findings or {}
     verdict = str(said.get("verdict", NONE))
-    if verdict == "is training" and run.result is not None:
-        return "has learned" if _is_far_below_chance(run) else "was still training when it ended"
-    return verdict_title(verdict, said.get("remaining_steps"))
+    if run.result is None or verdict != TRAINS:
+        return verdict_title(verdict, said.get("remaining_steps"))
+    return ended_verdict(run.steps, said, run.data, run.loop)
 
 
-def _is_far_below_chance(run: Run) -> bool:
-    names = run.data.get("class_names")
-    num_classes = len(names) if names else run.loop.get("num_classes")
-    losses = [loss for row in run.steps[-WINDOW_STEPS:] if (loss := finite(row.get("loss"))) is not None]
-    if not num_classes or not losses:
-        return False
-    return fmean(losses) <= (1 - LEARNED_SHARE) * math.log(num_classes)
+def ended_verdict(
+    steps: Sequence[Mapping[str, Any]], findings: Mapping[str, Any], data: Mapping[str, Any], loop: Mapping[str, Any]
+) -> str:
+    """What "is training" has become at the end of a run.
+
+    Args:
+        steps: rows of the last steps, at least `WINDOW_STEPS` if there are so many.
+        findings: contents of `findings.json`.
+        data: contents of `data.json`.
+        loop: contents of `loop.json`.
+    """
+    losses = [loss for row in steps[-WINDOW_STEPS:] if (loss := finite(row.get("loss"))) is not None]
+    names = data.get("class_names")
+    num_classes = len(names) if names else loop.get("num_classes")
+    chance = finite(findings.get("chance_loss")) or (math.log(num_classes) if num_classes else None)
+    return ended_word(fmean(losses) if losses else None, chance)
+
+
+def ended_word(recent: float | None, chance: float | None) -> str:
+    """The same from the mean of the last losses and the loss at chance; `None` where one is unknown."""
+    is_far_below = recent is not None and chance is not None and recent <= (1 - LEARNED_SHARE) * chance
+    return "has learned" if is_far_below else "was still training when it ended"

@@ -16,6 +16,7 @@ from trainability.doctor.view import verdict_title
 from trainability.formats import duration
 from trainability.terminal.console import plain_console
 from trainability.terminal.display import epoch_line, evaluation_line
+from trainability.training.folder_verdict import folder_verdict
 from trainability.watch.state import LiveRun
 from trainability.watch.view import ending, findings, is_silent, title, view
 
@@ -117,8 +118,8 @@ class EventLines:
         said = self.run.findings
         if not said:
             return
-        if said["verdict"] != self.verdict:
-            self.verdict = said["verdict"]
+        if (verdict := folder_verdict(self.run.folder, said["verdict"])) != self.verdict:
+            self.verdict = verdict
             when = f"step {said['step']:,}" if said["step"] else "check"
             title = verdict_title(self.verdict, said.get("remaining_steps"))
             yield f"{when}: {title}: {said['reason']}"

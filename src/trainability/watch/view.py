@@ -12,6 +12,7 @@ from rich.text import Text
 from trainability.doctor.view import FindingView, finding_views, tone, verdict_title
 from trainability.formats import duration, finite, percent
 from trainability.terminal.styles import SEVERITY_STYLES, TONE_STYLES
+from trainability.training.folder_verdict import folder_verdict
 from trainability.watch.canvas import Curve, plot
 from trainability.watch.layer_lines import layer_lines
 from trainability.watch.state import LiveRun, Means
@@ -136,7 +137,7 @@ def _verdict(run: LiveRun) -> list[Text]:
     if not run.findings:
         return []
     verdict = str(run.findings["verdict"])
-    title = verdict_title(verdict, run.findings.get("remaining_steps"))
+    title = verdict_title(folder_verdict(run.folder, verdict), run.findings.get("remaining_steps"))
     line = Text(title.upper(), style=f"bold {TONE_STYLES[tone(verdict)]}")
     line.append(f"  {run.findings['reason']}", "not bold default")
     seen_at = run.findings["step"]

@@ -64,10 +64,10 @@ class _Split:
             self.labels.append(labels.detach().cpu())
             if self.integer_labels:
                 self.order.add(self.labels[-1], hashes)
-        self._look_at_labels(images, labels)
+        self._look_at_labels(images, labels, hashes)
 
-    def _look_at_labels(self, images: Tensor, labels: Any) -> None:
-        """Keeps simple features beside classes, and targets that are values."""
+    def _look_at_labels(self, images: Tensor, labels: Any, hashes: list[int]) -> None:
+        """Keeps simple features beside classes, the order of yes and no, and targets that are values."""
         if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
             return
         given = labels.detach().cpu()
@@ -75,6 +75,8 @@ class _Split:
             self.targets.append(given.flatten(1).double() if given.dim() > 1 else given.double()[:, None])
         yes_or_no = given.is_floating_point() and bool(((given == 0) | (given == 1)).all())
         is_one = given.numel() == len(given) and (yes_or_no or not given.is_floating_point())
+        if is_one and yes_or_no:
+            self.order.add(given.reshape(-1).long(), hashes)
         found = class_signal.features_of(images) if is_one else None
         if found is not None:
             self.are_images &= images.dim() == 4

@@ -15,14 +15,21 @@ from torch import Tensor, nn
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Pulls, Stacked, Unreached
+from trainability.doctor.measure import statistics
+from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
-from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
-from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, sees_later
-from trainability.doctor.measure.preferred import one_output, prefers_wrong
+from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
+from trainability.doctor.measure.made_targets import made_relation
+from trainability.doctor.measure.pairing import Pairing, pairing_facts
+from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
@@ -62,13 +69,21 @@ def look(
         for module in plain.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.training = False
-        seen = ForwardPass(plain, batch)
-        with torch.enable_grad(), seen:
+        seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
+        with torch.enable_grad(), seen, chances, derivatives, pairing:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
+        facts = replace(facts, flat_derivative=derivatives.flat)
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "the graph of the loss": lambda: {
-                "graph": loss_graph(loss, plain, optimizer, original=plain_module(model), makers=seen.makers)
+                "graph": loss_graph(
+                    loss,
+                    plain,
+                    optimizer,
+                    original=plain_module(model),
+                    makers=seen.makers,
+                    compared=seen.against[0] if seen.against is not None else None,
+                )
             },
             "the kind of task": lambda: _task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: _gradient_facts(plain, loss, seen, at_start),
@@ -77,13 +92,17 @@ def look(
             "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: _tokens(seen, loss),
+            "tokens that see later ones": lambda: asked_of_tokens(seen, loss),
             "what the loss prefers": lambda: {
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
+            "losses without a floor": lambda: {"floorless": floorless(plain, batch, forward, seen)},
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss)},
             "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
+            "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
+            "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
+            "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
         }
         managed = _managed(model, optimizer)
@@ -101,6 +120,20 @@ def _pulls(model: nn.Module, batch: Any, wide: Any, forward: Forward) -> Pulls |
         with contextlib.suppress(Exception):  # a state of the batch's own size
             return pulls(model, wide, forward)
     return pulls(model, batch, forward)
+
+
+def _chances_facts(model: nn.Module, batch: Any, forward: Forward, chances: Chances) -> dict[str, Any]:
+    """What is said of distributions; whether a draw matters is asked with other values in its place, and the same numbers."""
+    drawn = chances.unasked()
+    if drawn is not None:
+        losses = []
+        set_training(model, True)
+        for shift in (0.0, 0.0, 1.0):
+            with torch.enable_grad(), randomness_restored(), Chances(shift=shift):
+                torch.manual_seed(0)
+                losses.append(float(forward(model, batch).detach().sum()))
+        drawn = drawn if losses[0] == losses[1] != losses[2] else None
+    return {"lowered": chances.lowered(), "drawn": drawn}
 
 
 def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:
@@ -214,7 +247,18 @@ def _gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start:
         and output is not None
         and output.shape[-1] == 1,
         "biases_dead": _biases_dead(model, seen) if at_start else (),
+        "recurrence": _recurrence(model) if at_start else None,
     }
+
+
+def _recurrence(model: nn.Module) -> tuple[str, float] | None:
+    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width."""
+    gains = {
+        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for n, w in own if n.startswith("weight_hh"))
+        for name, module in model.named_modules()
+        if isinstance(module, RECURRENT) and (own := list(module.named_parameters(recurse=False)))
+    }
+    return max(gains.items(), key=lambda item: item[1]) if gains else None
 
 
 def _rows_alike(tensor: Tensor) -> bool:
@@ -276,37 +320,6 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
                 Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
             )
     return {"stacked": tuple(found), "has_nonlinearity": bent}
-
-
-def _tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
-    """Where a tensor of the batch is an input shifted by one, the task is to say what comes next; unshifted, to repeat."""
-    for position, given in enumerate(seen.inputs):
-        if not isinstance(given, Tensor) or given.dim() < 2:
-            continue
-        for _, target in seen.batch:
-            if target.shape != given.shape or target is given:
-                continue
-            for time in (1, 0):
-                length = given.shape[time]
-                if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
-            if not given.is_floating_point() and torch.equal(target, given) and bool((given != given[:, :1]).any()):
-                blind = _asks_for_itself(seen, loss, given) and sees_later(seen.callable_model(), seen.inputs, position) == 0.0
-                return {"unshifted": blind}
-    return {}
-
-
-def _asks_for_itself(seen: ForwardPass, loss: Tensor, given: Tensor) -> bool:
-    """Whether the loss asks each place for the token that is there: of cross-entropy, the gradient is negative there alone."""
-    shape = tuple(given.shape)
-    for logits in seen.returned:
-        if not logits.requires_grad or logits.dim() != 3 or tuple(logits.shape[:2]) != shape:
-            continue
-        (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True, retain_graph=True)
-        if gradient is not None and gradient.any():
-            asked = gradient.ne(0).any(dim=-1)
-            return bool((gradient.argmin(dim=-1) == given)[asked].float().mean() > 0.95)
-    return False
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

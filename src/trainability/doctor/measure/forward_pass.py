@@ -22,12 +22,13 @@ _LOOKUPS = frozenset(
 )
 _TABLES = frozenset({"embedding", "embedding_bag", "one_hot"})
 _CASTS = frozenset({"float", "to", "type", "half", "double", "bfloat16", "type_as"})
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "sub", "rsub", "subtract", "mul", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "eq", "pow", "kl_div", "poisson_nll_loss"}
 )
-_BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax"})
+_BOUNDED = frozenset({"softmax", "sigmoid", "relu", "tanh", "log_softmax", "softplus", "exp"})
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
+_DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
@@ -46,6 +47,7 @@ class ForwardPass(TorchFunctionMode):
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
+        against: the same two; or a tensor that the model returned and one of the batch, where one is taken from the other.
         lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
@@ -66,6 +68,7 @@ class ForwardPass(TorchFunctionMode):
         self._was_cast = self._was_looked_up = False
         self._pair: tuple[Tensor, Tensor] | None = None
         self.distance: tuple[str, Tensor, Tensor] | None = None
+        self.against: tuple[Tensor, Tensor] | None = None
         self.marks: Tensor | None = None
         self.lengths: dict[str, tuple[int, int]] = {}
         self._ignored: tuple[int, float] | None = None
@@ -132,7 +135,7 @@ class ForwardPass(TorchFunctionMode):
             if sequential and isinstance(given, Tensor) and given.dim() == 3:
                 self.lengths[name] = (given.shape[0], given.shape[1])
             if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
-                self._loud = _loud_column(name, given)
+                self._loud = _loud_column(name, given, self.batch)
             if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
                 plain = given.detach()
                 constant = not given.requires_grad and bool(plain.amin() == plain.amax())
@@ -148,7 +151,7 @@ class ForwardPass(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_")
         if self._words:
             self._follow_words(name, args, kwargs)
-        if self.output is not None and self._pair is None and name in _ELEMENTWISE:
+        if self.output is not None and self._pair is None and name in ELEMENTWISE:
             self._compare(args)
         if self.output is not None and self.distance is None and name in _DISTANCES and len(args) > 1:
             a, b = args[:2]
@@ -159,7 +162,9 @@ class ForwardPass(TorchFunctionMode):
                 and a.requires_grad
                 and not b.requires_grad
             ):
-                self.distance = (name, a, b)
+                self.distance, self.against = (name, a, b), (a, b)
+        if self.output is not None and self.against is None and name in _DIFFERENCES and len(args) > 1:
+            self.against = self._set_against(args[0], args[1])
         if self.output is not None and self.marks is None and name in _MARKED:
             given = args[1] if len(args) > 1 else kwargs.get("target")
             self.marks = given if isinstance(given, Tensor) else None
@@ -175,6 +180,14 @@ class ForwardPass(TorchFunctionMode):
             self._words.add(id(result))
             self._alive.append(result)
         return result
+
+    def _set_against(self, a: Any, b: Any) -> tuple[Tensor, Tensor] | None:
+        """What the model returned and a tensor of the batch, in whichever order a hand-written loss subtracts them."""
+        returned, given = {id(tensor) for tensor in self.returned}, {id(tensor) for _, tensor in self.batch}
+        for output, target in ((a, b), (b, a)):
+            if isinstance(output, Tensor) and id(output) in returned and id(target) in given and output.shape == target.shape:
+                return output, target
+        return None
 
     def _ignores(self, args: tuple, kwargs: dict) -> tuple[int, float] | None:
         """A class that the loss leaves out, where each example has one label; of tokens and pixels one may be padding."""
@@ -278,7 +291,8 @@ class ForwardPass(TorchFunctionMode):
         if target is not None and target.is_floating_point() and target.numel() > 0:
             values = target.detach().float()
             facts |= {"target_rms": float(statistics.rms(values)), "target_mean": float(values.mean())}
-        if target is not None and target.numel() > 0 and (self.distance is not None or self.marks is not None):
+        target = self.against[1] if self.against is not None else target if self.marks is not None else None
+        if target is not None and target.numel() > 0:
             values = target.detach().float()
             facts |= {
                 "target_below_zero": float((values < 0).float().mean()),
@@ -312,14 +326,22 @@ def _is_needed(model: nn.Module, name: str) -> bool:
     return taken is not None and taken.default is inspect.Parameter.empty
 
 
-def _loud_column(name: str, given: Tensor) -> tuple[str, int, float] | None:
-    """A column of data that drowns the others."""
-    if given.requires_grad or not given.is_floating_point() or given.dim() != 2 or given.shape[1] < 2 or len(given) < 2:
+def _loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:
+    """A column of data that drowns the others, which may be the model's own (embeddings beside it)."""
+    if not given.is_floating_point() or given.dim() != 2 or given.shape[1] < 2 or len(given) < 2:
         return None
     columns = given.detach().float().square().mean(dim=0).sqrt()
     loudest = int(columns.argmax())
     size = float(columns[loudest])
-    return (name, loudest, size) if LOUD_COLUMN <= size < float("inf") and float(columns.median()) <= 10 else None
+    if not LOUD_COLUMN <= size < float("inf") or not float(columns.median()) <= 10:
+        return None
+    of_data = not given.requires_grad or _is_column_of(given.detach()[:, loudest], batch)
+    return (name, loudest, size) if of_data else None
+
+
+def _is_column_of(column: Tensor, batch: list[tuple[str, Tensor]]) -> bool:
+    wide = [t.to(column.dtype).reshape(len(t), -1) for _, t in batch if t.dim() in (1, 2) and len(t) == len(column)]
+    return any(bool((t == column[:, None]).all(dim=0).any()) for t in wide)
 
 
 def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:

@@ -29,6 +29,8 @@ _MAKES = {
     "TanhBackward": "tanh",
     "LogSoftmaxBackward": "log_softmax",
 }
+# What bounds an output that targets are taken from; in a loss of another kind softplus is part of the loss.
+_BOUNDS = {**_MAKES, "SoftplusBackward": "softplus", "ExpBackward": "exp"}
 # Losses that are never below zero. Their nodes give one number where they take the mean or the sum.
 _POSITIVE = {
     "NllLossBackward": "cross_entropy",  # of log_softmax; of anything else it has no floor
@@ -70,6 +72,7 @@ def loss_graph(
     *,
     original: nn.Module | None = None,
     makers: Mapping[int, tuple[Any, str]] | None = None,
+    compared: Tensor | None = None,
 ) -> LossGraph | None:
     """Read the graph of one loss. Nothing is computed: nodes outlive `backward`, what they saved does not.
 
@@ -79,6 +82,7 @@ def loss_graph(
         optimizer: over its parameters.
         original: the module that `model` is a copy of, whose parameters the optimizer holds; None if it is no copy.
         makers: nodes by id with where they were made, of `ForwardPass`.
+        compared: the outputs from which targets are taken, for a loss whose functions are not known.
 
     Returns:
         What the graph shows; None where the loss has none (a number, or detached).
@@ -86,6 +90,8 @@ def loss_graph(
     if loss.grad_fn is None:
         return None
     takes, maker, width = _head(loss.grad_fn)
+    if takes is None and compared is not None and compared.grad_fn is not None:
+        takes, maker = "distance", _behind_views(compared.grad_fn)
     own = {id(p): name for name, p in model.named_parameters()}
     leaves, opaque = _leaves(loss.grad_fn)
     strangers = {id(leaf): leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in own}
@@ -96,7 +102,7 @@ def loss_graph(
     reached = {id(leaf) for leaf in leaves}
     return LossGraph(
         takes=takes,
-        made_by=_MAKES.get(_name(maker)),
+        made_by=(_BOUNDS if takes == "distance" else _MAKES).get(_name(maker)),
         made_at=(makers or {}).get(id(maker), (None, None))[1],
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
@@ -153,9 +159,7 @@ def _head(root: Any) -> tuple[str | None, Any, int | None]:
         if takes is None:
             continue
         for above in _above(node):
-            while _is_same_values(above) and _above(above):
-                above = _above(above)[0]
-            found.append((takes, above, _width(node) or _width(above)))
+            found.append((takes, made := _behind_views(above), _width(node) or _width(made)))
     if not found:
         return None, None, None
 
@@ -164,6 +168,13 @@ def _head(root: Any) -> tuple[str | None, Any, int | None]:
         return made_by is None, row[0] == "nll" and made_by == "log_softmax"
 
     return min(found, key=place)
+
+
+def _behind_views(node: Any) -> Any:
+    """The node that made the values which this one hands on."""
+    while _is_same_values(node) and _above(node):
+        node = _above(node)[0]
+    return node
 
 
 def _runs_over_batch(node: Any) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainability.doctor.measure.copies import keep_attributes, keep_groups, kee
 from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.workspace import set_training
 
+_STEPS_COMPARED, _UNLIKE = 6, 0.5  # steps before which weights are compared; cosine of what they share
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 Step = Callable[[Any, Any, Any], Any]
@@ -42,6 +44,7 @@ class Loop:
         rate: largest learning rate of the optimizer that stepped last.
         watching: whether what runs now is the loop's own.
         reached: ids of parameters that had a gradient when an optimizer stepped.
+        redrawn: weights by name that were drawn anew between two steps of their optimizer, and how often, over the first steps.
         scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
         schedule_steps: steps of the scheduler for each that the body makes.
         opposed: a backward pass came through what one optimizer trains, and only another stepped on it: losses of their own, as
@@ -92,6 +95,9 @@ class Loop:
         self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
         self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
         self._began: set[int] = set()  # optimizers that have stepped
+        self.redrawn: Counter[str] = Counter()
+        self._left: dict[str, Tensor] = {}  # weights as the last step of their optimizer left them
+        self._compared = 0
         self.opposed = False
         self._through: set[int] = set()  # optimizers whose part was in a backward pass since one stepped
         self._waiting: set[int] = set()  # those of them that another left behind when it stepped
@@ -220,6 +226,7 @@ class Loop:
             handles += self._watch_parts()
         for optimizer in self.optimizers:
             handles.append(optimizer.register_step_pre_hook(self._on_step))
+            handles.append(optimizer.register_step_post_hook(self._on_stepped))
             if self.scale != 1.0:
                 handles.append(optimizer.register_step_pre_hook(self._scale_rates))
                 handles.append(optimizer.register_step_post_hook(self._own_rates_back))
@@ -284,7 +291,24 @@ class Loop:
         self.calls += 1
         self._waiting = (self._waiting | self._through) - {id(optimizer)}
         self._through.clear()
+        self._compare_weights({id(p) for group in optimizer.param_groups for p in group["params"]})
         self._judge({id(p) for group in optimizer.param_groups for p in group["params"]}, id(optimizer))
+
+    def _on_stepped(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Keeps the weights, to see whether the next step of this optimizer finds them as they are now."""
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self._left = {name: tensor for name, tensor in self._left.items() if id(self.parameters[name]) not in held}
+        if self.watching and self._compared < _STEPS_COMPARED:
+            kept = {name: local(p.detach()).clone() for name, p in self.parameters.items() if id(p) in held and p.dim() > 1}
+            self._left |= kept
+
+    def _compare_weights(self, parameters: set[int]) -> None:
+        for name, left in self._left.items():
+            now = local(self.parameters[name].detach())
+            if id(self.parameters[name]) not in parameters or torch.equal(now, left) or not bool(left.any() and now.any()):
+                continue
+            self.redrawn[name] += float(nn.functional.cosine_similarity(now.flatten(), left.flatten(), dim=0)) < _UNLIKE
+        self._compared += bool(self._left)
 
     def _scale_rates(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._own_rates[id(optimizer)] = [group.get("lr") for group in optimizer.param_groups]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -18,19 +17,21 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
+from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
+from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
-from trainability.doctor.measure.sampling import Block, LayerSampler, gauge_norm, gauges_of, to_host
+from trainability.doctor.measure.sampling import LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
+_MOST_PENDING = 1000  # steps whose numbers stay on the device; where steps are sampled more rarely, they are read in between
 
 
 class Monitor:
@@ -90,19 +91,19 @@ class Monitor:
         self._sampler.on_inputs, self._sampler.watch.on_wrapper = self._processes.on_model, self._processes.on_wrapper
         self._next_sample = -(-self._num_steps // every) * every
         self._first_writes: int | None = None
-        self._managed: set[int] = set()
+        self._norms = GradientNorms(self._plain)
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
         self._problems: list[str] = []
         self._facts: Facts | None = None
-        self._pending: list[tuple[Tensor, bool, dict[str, Any]]] = []
+        self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
         self._is_entered = self._was_called = self._has_failed = self._has_unseen = False
         self._reset_step()
 
     def _reset_step(self) -> None:
-        self._micro: list[Tensor] = []
+        self._micro: list[Tensor | float] = []
         self._norm: Tensor | None = None
         self._gauges_before: Tensor | None = None
         self._clip_ratio: Tensor | None = None
@@ -114,6 +115,7 @@ class Monitor:
         self._is_entered, self._was_called = True, False
         if self._has_optimizer:
             self._hook_optimizer()
+        self._norms.begin()
         self._guarded(self._arm_if_due)
         return self
 
@@ -131,6 +133,7 @@ class Monitor:
         if self._micro:  # a loop that stopped between backward and step
             self._guarded(lambda: self._end_step(skipped=self._num_writes() == self._first_writes))
         self._sampler.disarm()
+        self._norms.end()
         self._processes.end(has_failed=kind is not None)
         for handle in self._handles:
             handle.remove()
@@ -242,8 +245,8 @@ class Monitor:
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
-            self._managed = managed_parameters(self._optimizer)
-            self._sampler.gauges = gauges_of(self._stepped(self._trained()))
+            self._norms.refresh(managed_parameters(self._optimizer))
+            self._sampler.gauges = self._norms.gauges
             self._processes.arm()
             self._sampler.watch.wrapper = self._processes.wrapper
             self._sampler.arm()
@@ -251,10 +254,6 @@ class Monitor:
 
     def _trained(self) -> list[nn.Parameter]:
         return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
-
-    def _stepped(self, trained: list[nn.Parameter]) -> list[nn.Parameter]:
-        # Nobody clears the gradients of the others, which grow and harm nothing.
-        return [p for p in trained if id(p) in self._managed] or trained
 
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._num_complete:
@@ -264,15 +263,12 @@ class Monitor:
         if grad_scale is not None and was_complete:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
-        parameters = self._trained()
-        device = parameters[0].device if parameters else "cpu"
         if self._facts is None and isinstance(loss, Tensor):
             graph = loss_graph(loss, self._plain, self._optimizer)  # the first loss tells
             self._facts = Facts(graph=graph, **dropout_facts(self._plain))
         if self._first_writes is None:
             self._first_writes = self._num_writes()
-        value = loss.detach().float() if isinstance(loss, Tensor) else torch.tensor(float(loss), device=device)
-        self._micro.append(value.reshape(()).clone())
+        self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else float(loss))
         self._expected_lr = expected_lr
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
@@ -282,16 +278,15 @@ class Monitor:
             return
         self._num_complete += 1
         self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
-        scale = 1.0 if grad_scale is None else grad_scale
-        gradients = [statistics.local(p.grad) for p in self._stepped(parameters) if p.grad is not None]
-        if gradients:
-            self._norm = nn.utils.get_total_norm(gradients).float() / scale
-        if (len(gradients) < len(parameters) or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
+        norms = self._norms.take()
+        self._norm, self._gauges_before = norms.total, norms.gauges
+        if grad_scale is not None:
+            self._norm = None if norms.total is None else norms.total / grad_scale
+            self._gauges_before = None if norms.gauges is None else norms.gauges / grad_scale
+        if (norms.is_partial or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
             self._name_once(line)
-        before = gauge_norm(self._sampler.gauges)
-        self._gauges_before = None if before is None else before / scale
         if self._sampler.is_armed:
-            self._sampler.take_gradients(scale)
+            self._sampler.take_gradients(1.0 if grad_scale is None else grad_scale)
         if not self._handles:
             self._end_step()
 
@@ -304,9 +299,7 @@ class Monitor:
         self._compare_gauges()
 
     def _compare_gauges(self) -> None:
-        after = gauge_norm(self._sampler.gauges)
-        if self._gauges_before is not None and after is not None:
-            # Without any gradient it tells nothing: 0 / 0 is no number, and is kept as unknown.
+        if self._gauges_before is not None and (after := self._norms.take_gauges()) is not None:
             self._clip_ratio = after / self._gauges_before
         if self._sampler.is_armed:
             self._processes.before_step(self._clip_ratio)
@@ -323,31 +316,27 @@ class Monitor:
             return
         if self._clips_later and self._num_complete == 1:
             self._compare_gauges()
-        missing = torch.full((), math.nan, device=self._micro[0].device)
-        values = [torch.stack(self._micro).mean(), self._norm, self._clip_ratio]
-        row = torch.stack([missing if v is None else v.to(missing.device) for v in values])
-        groups = self._optimizer.param_groups if self._optimizer is not None else []
-        lr = max((float(group["lr"]) for group in groups if "lr" in group), default=None)
-        facts: dict[str, Any] = {"lr": lr, "expected_lr": self._expected_lr, "micro_batches": len(self._micro)}
+        rate = learning_rate(self._optimizer)
+        numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "clip_ratio": self._clip_ratio, "lr": rate}
         self._num_steps += 1
-        self._pending.append((row, self._norm is not None, {"step": self._num_steps, "skipped": skipped, **facts}))
+        facts = {"step": self._num_steps, "skipped": skipped, "micro_batches": len(self._micro)}
+        self._pending.append(PendingStep(numbers=numbers, facts={**facts, "expected_lr": self._expected_lr}))
         if self._sampler.is_armed:
             self._sampler.disarm()
             self._flush(sampled=True)
+        elif len(self._pending) >= _MOST_PENDING:
+            self._flush()
         self._reset_step()
         if arm:
             self._arm_if_due()
 
     def _flush(self, sampled: bool = False) -> None:
-        blocks = []
-        if self._pending:
-            rows = tuple(facts["step"] for _, _, facts in self._pending)
-            blocks.append(Block(kind="step", rows=rows, values=torch.stack([row for row, _, _ in self._pending])))
+        blocks = blocks_of(self._pending)
         if sampled:
             blocks += self._sampler.blocks(has_stepped=self._is_stepping)
             blocks += self._processes.blocks(has_stepped=self._is_stepping)
         numbers = to_host(blocks)
-        self._keep_steps(numbers.get("step", {}))
+        self._keep_steps(records_of(self._pending, numbers))
         if sampled:
             self._processes.tell(self._steps[-1], numbers)
             self._processes.disarm()
@@ -362,17 +351,10 @@ class Monitor:
                 self._note(f"outputs of {unseen}; their weights and gradients are watched")
             self._kept(sample)
 
-    def _keep_steps(self, numbers: dict[Hashable, list[float]]) -> None:
-        first = len(self._steps)
-        for _, has_norm, facts in self._pending:
-            loss, norm, ratio = numbers[facts["step"]]
-            known = {
-                "gradient_norm": norm if has_norm else None,
-                "clip_ratio": min(ratio, 1.0) if math.isfinite(ratio) else None,
-            }
-            self._steps.append(StepRecord(loss=loss, **known, **facts))
+    def _keep_steps(self, records: list[StepRecord]) -> None:
         self._pending.clear()
-        self._kept(self._steps[first:])
+        self._steps += records
+        self._kept(records)
         if len(self._steps) > _FIRST_STEPS + 2 * _RECENT_STEPS:
             del self._steps[_FIRST_STEPS:-_RECENT_STEPS]
         if len(self._samples) > 2 * _RECENT_SAMPLES:

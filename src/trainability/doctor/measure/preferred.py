@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
 _MARGIN = 0.1
 _FAR = 20.0
+_FASTER = 3.0  # times as far at twice the distance: 2 along a line, 4 along a square
 
 
 def prefers_wrong(
@@ -79,6 +82,68 @@ def one_output(
             if after is not None and abs(after) < 1e-9 * before:
                 return unit
     return None
+
+
+def floorless(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass, most: int = 4
+) -> int | None:
+    """A tensor that the model returns of which the loss falls ever faster as it is moved away, in one direction.
+
+    Args:
+        model: called once.
+        batch: what it is asked.
+        forward: of (model, batch), the loss.
+        seen: the same pass with the model's own answers.
+        most: returned tensors that are asked.
+
+    Returns:
+        Its place among those returned; None where the loss falls along none, or no faster than a line: a critic's answer, a
+        log-determinant and the log-probabilities of a policy have no floor, either.
+    """
+    outputs: list[Any] = []
+    handle = model.register_forward_hook(lambda module, args, output: outputs.append(output))
+    try:
+        with torch.enable_grad(), randomness_restored():
+            forward(model, batch)
+    finally:
+        handle.remove()
+    if len(outputs) != 1:
+        return None
+    kept = _mapped(outputs[0], Tensor.detach)
+    for place, own in enumerate(seen.returned[:most]):
+        if not own.is_floating_point() or own.numel() < 2:
+            continue
+        size = max(float(own.detach().abs().max()), 1.0)
+        for direction in (size, -size):
+            losses = [_moved(model, batch, forward, (kept, place), factor * direction) for factor in (0.0, _FAR, 2 * _FAR)]
+            if any(loss is None for loss in losses):
+                continue
+            start, far, further = (float(loss) for loss in losses if loss is not None)
+            if far < start - _FAR * (abs(start) + 1e-3) and further - start < _FASTER * (far - start):
+                return place
+    return None
+
+
+def _moved(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: tuple[Any, int], by: float
+) -> float | None:
+    """The loss with one of an answer's tensors moved by a number; None where it is not finite, or needs the model's graph."""
+    (kept, place), number = answer, iter(range(len(list(tensors(answer[0])))))
+    moved = _mapped(kept, lambda part: part + by if next(number) == place else part)
+    model.forward = lambda *args, **kwargs: moved  # type: ignore[method-assign]
+    try:
+        with torch.enable_grad(), randomness_restored():
+            torch.manual_seed(0)
+            loss = float(forward(model, batch).detach().sum())
+    except RuntimeError:  # what differentiates the outputs by itself
+        return None
+    finally:
+        del model.forward
+    return loss if loss == loss and abs(loss) != float("inf") else None
+
+
+def _mapped(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    return change(part) if isinstance(part, Tensor) else map_parts(part, lambda inner: _mapped(inner, change))
 
 
 def _loss_of(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: Tensor) -> float | None:

@@ -262,6 +262,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
     """What the loop's own body was seen to do."""
     return {
         "opposed": loop.opposed,
+        "redrawn": tuple(name for name, count in loop.redrawn.items() if count >= _FEWEST_STEPS),
         "stale_fraction": loop.stale_steps / loop.judged_steps if loop.judged_steps else None,
         "stale_gradient": loop.stale if loop.judged_steps else None,
         "training": loop.training,

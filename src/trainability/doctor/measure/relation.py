@@ -56,6 +56,8 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor] | None:
         return None
     if len(found) == 2:
         return (found[0], found[1]) if found[0].dim() > 1 else None
+    if any(t.is_floating_point() and t.dim() == 1 for t in found):  # a reward, beside which a whole number is an action
+        return None
     wide = [t for t in found if t.is_floating_point() and t.dim() > 1]
     classes = [t for t in found if t.dim() == 1 and not t.is_floating_point() and t.dtype != torch.bool]
     return (wide[0], classes[0]) if len(wide) == len(classes) == 1 else None

@@ -20,7 +20,6 @@ from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.measure.order import classes_in_gradient
 from trainability.doctor.theory.fans import fan_in_and_out
 
-_NUM_GAUGES = 8
 _MOST_CLASSES = 100_000
 _FEWEST_TARGETS = 8  # examples of a batch whose targets say whether it holds one class
 
@@ -295,21 +294,6 @@ class LayerSampler:
             norm = torch.linalg.vector_norm(statistics.local(found).float())
         old = self._stale.get(id(gauge))
         self._stale[id(gauge)] = norm if old is None else torch.minimum(old, norm)
-
-
-def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
-
-    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
-    """
-    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_NUM_GAUGES]
-    return list({id(p): p for p in (*small, *parameters[-1:])}.values())
-
-
-def gauge_norm(parameters: Iterable[Tensor]) -> Tensor | None:
-    """Norm of the gradients of a few parameters; None where none has one."""
-    gradients = [statistics.local(p.grad).float() for p in parameters if p.grad is not None]
-    return nn.utils.get_total_norm(gradients) if gradients else None
 
 
 def _listed(names: list[str], most: int = 5) -> str:

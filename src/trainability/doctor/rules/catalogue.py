@@ -11,6 +11,7 @@ from typing import Any
 
 from trainability.doctor.rules import (
     clip,
+    cut_off,
     data,
     evaluations,
     experiments,
@@ -44,6 +45,7 @@ FILES: tuple[ModuleType, ...] = (
     signs,
     loss,
     parameters,
+    cut_off,
     rehearsal,
     outputs,
     loop,

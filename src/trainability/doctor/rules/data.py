@@ -3,12 +3,13 @@
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import DataAudit, SplitAudit
+from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
@@ -174,9 +175,11 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Targets have nothing to do with their inputs.
 
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
-        deviations, of 100 examples or more (code `unrelated`). Where that was not looked at: a linear probe of coarse pixels,
-        scored on images that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned.
-        In experiments: the program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
+        deviations, of 100 examples or more (code `unrelated`); so of a target that the training step makes, if 50 rehearsed
+        steps leave nine tenths of the loss. Code `moved`: the step gives the loss all targets of the batch in another order,
+        and the model its inputs as they are. Where that was not looked at: a linear probe of coarse pixels, scored on images
+        that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
+        program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -200,9 +203,17 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 source="own; the experiment itself",
             )
         ]
+    if moved := moved_targets(evidence):
+        return moved
     data, relation = evidence.data, evidence.relation
+    cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
+    remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
+    if relation is None and (made := reading.facts(evidence).made_relation) is not None and reading.stands_still(evidence):
+        relation = Relation(num_examples=made[0], z=made[1])
+        cause = "the step makes a target that nothing of what it hands the model tells"
+        remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
-        if relation.z >= RELATED or _carries_over(evidence):
+        if relation.z >= RELATED or reading.carries_over(evidence):
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
         name = "relation above shuffled ones"
@@ -211,6 +222,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         if data is None or data.class_signal_z is None or data.class_signal_z >= 2 or reading.has_learned(evidence):
             return []
         seen = "a linear probe of coarse pixels cannot tell any class apart"
+        cause = "labels do not belong to their images, or the images carry nothing"
         measured = Measurement(name="probe above chance", value=data.class_signal_z, unit="standard errors", threshold=2.0)
     return [
         Finding(
@@ -219,28 +231,11 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen=seen,
             measurements=(measured,),
-            cause="targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
-            if relation is not None
-            else "labels do not belong to their images, or the images carry nothing",
-            remedy="index inputs and targets by one and the same order, and look at ten of both as the loader yields them",
+            cause=cause,
+            remedy=remedy,
             source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
         )
     ]
-
-
-def _carries_over(evidence: Evidence) -> bool:
-    """Whether what was learned answers held-out examples better than one constant does, by three standard errors."""
-    for seen in evidence.evaluations:
-        count = seen.num_examples or 0
-        if seen.split != "validation" or not count:
-            continue
-        if seen.r_squared is not None and seen.r_squared > 3 / math.sqrt(count):
-            return True
-        if seen.counted_error is not None and seen.largest_label_fraction is not None:
-            cost = 1 - seen.largest_label_fraction
-            if seen.counted_error < cost - 3 * math.sqrt(cost * (1 - cost) / count):
-                return True
-    return False
 
 
 @rule(severities=("warning", "hint"))
@@ -313,6 +308,11 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
     """
+    found, loud = _of_all_channels(evidence), loud_column(evidence)
+    return loud if loud and all(finding.severity == "hint" for finding in found) else found
+
+
+def _of_all_channels(evidence: Evidence) -> list[Finding]:
     data, probe = evidence.data, evidence.probe
     if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
         return []
@@ -330,10 +330,10 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     else:
         return []
     if not means or not stds or not all(map(math.isfinite, (*means, *stds))):
-        return loud_column(evidence)
+        return []
     far, thin, wide = max(means, key=abs), min(stds), max(stds)
     if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
-        return loud_column(evidence)
+        return []
     if data is None and probe is None and wide == 0.0:
         return []  # one number everywhere: constant_input tells
     total = reading.total_budget(probe) if probe is not None else None

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
 
 _SIGMOIDS = {"sigmoid": "Sigmoid", "hardsigmoid": "Hardsigmoid"}
@@ -27,6 +28,13 @@ def drawn_for_signal(evidence: Evidence, layers: tuple[LayerStats, ...]) -> str:
     if usual == "tanh":
         return "torch.nn.init.xavier_normal_(layer.weight, gain=5 / 3) and zero biases in every layer"
     return "torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer; or normalisation between them"
+
+
+def drawn_each(names: tuple[str, ...]) -> str:
+    """Draw the weight of each of these layers, as code."""
+    if len(names) == 1:
+        return f"torch.nn.init.kaiming_normal_({as_code(names[0])}.weight)"
+    return f"torch.nn.init.kaiming_normal_(layer.weight) for layer in ({', '.join(map(as_code, names))})"
 
 
 def _listed(names: list[str]) -> str:

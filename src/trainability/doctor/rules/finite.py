@@ -7,6 +7,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
+_HUGE = 1e8  # a first loss: targets and inputs of a usual size make none of it
 # What keeps a function finite, by its name; where it is "mean", nothing was selected to take the mean of.
 _KEPT_FINITE = {
     "sqrt": "add 1e-8 under the square root, whose slope at 0 is infinite",
@@ -44,9 +45,21 @@ def made_finite(evidence: Evidence, by_itself: bool) -> str:
     """What to change: at the function that was found, else the steps, unless these were not to blame."""
     if (kept := kept_finite(evidence, by_itself=by_itself)) is not None:
         return kept
+    if by_itself and _starts_huge(evidence):
+        return "layer.reset_parameters() for every layer, PyTorch's own draw: the first outputs overflow the loss"
     if by_itself:
         return "look at the scale of the inputs and at log, sqrt, division and empty selections in the loss"
     return "start again, and " + smaller_steps(evidence)
+
+
+def _starts_huge(evidence: Evidence) -> bool:
+    """Whether the first loss is a finite number without sense, and no input is to blame: what is left are the weights."""
+    facts, rehearsal = evidence.facts, evidence.rehearsal
+    looks = rehearsal.reference if rehearsal is not None else ()
+    firsts = [evidence.steps[0].loss] if evidence.steps else [looks[0].loss] if looks else []
+    if facts is None or facts.loud_column is not None or not (facts.input_std or 1.0) < 10:
+        return False
+    return any(_HUGE < abs(loss) < math.inf for loss in firsts)
 
 
 def nonfinite_batch(evidence: Evidence) -> list[Finding]:

@@ -19,8 +19,11 @@ from trainability.doctor.rules.smaller_steps import (
     larger_steps,
     orthogonal_recurrence,
     smaller_steps,
+    steps_round_to_nothing,
     toward_usual,
 )
+
+SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
 
 
 def _is_matrix(layer: LayerStats) -> bool:
@@ -234,7 +237,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
         where it is below 1e-5, was so at the first step, clipping leaves more than a hundredth, and the loss has fallen by less
         than 2 % in 100 steps and more; or where a rehearsal at another rate, in no more steps than the run took, came to less
-        than half of the run's loss. A hint before a run whose verdict rests on such a rate.
+        than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning, too, where
+        eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed update.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -242,7 +246,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
-    if (found := _outdone_by_another_rate(evidence)) is not None:
+    if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence)) is not None:
         return [found]
     ratios = [s.update_ratio for s in reading.latest_layers(evidence) if s.update_ratio is not None and _is_matrix(s)]
     if not ratios or not all(math.isfinite(r) for r in ratios):
@@ -264,6 +268,27 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
             source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
         )
     ]
+
+
+def _swamped_by_eps(evidence: Evidence) -> Finding | None:
+    """Adam divides by the root of the squares plus eps: an eps far above the gradients makes it SGD with a rate of lr / eps."""
+    eps, settings, probe = reading.facts(evidence).eps, settings_of(evidence), evidence.probe
+    sizes = [s.gradient_rms for s in (probe.layers if probe is not None else ()) if s.gradient_rms and _is_matrix(s)]
+    if eps is None or eps < SMALLEST_SWAMPING or not sizes or settings is None or not steps_round_to_nothing(evidence):
+        return None
+    size = statistics.median(sizes)
+    if not size * SWAMPED < eps:
+        return None
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.small",
+        severity="warning",
+        seen=f"eps={eps:g} is {eps / size:.2g} times a gradient of the typical layer, so steps are as much shorter than lr",
+        measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED),),
+        cause="eps is far larger than what it is added to, the root of the gradients' squares",
+        remedy=f"{settings.name}(..., eps=1e-8) in place of {eps:g}",
+        source="Kingma and Ba, Adam, ICLR 2015, algorithm 1",
+    )
 
 
 def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:

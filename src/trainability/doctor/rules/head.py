@@ -30,16 +30,18 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     """The loss sets every output against every target, because their shapes are broadcast.
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
-        elements each, and makes more of them: (64, 64).
+        elements each, and makes more of them: (64, 64). Code `unpaired`: exchanging the targets between the examples of the
+        batch leaves the gradient of the outputs as it is to 1e-4, and one target for all does not, to 0.01.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
-    What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes.
+    What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
+        distributions, and has no pairs.
     Fix: target.unsqueeze(1), or output.squeeze(1), so that both have one shape.
     Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
     """
     facts = reading.facts(evidence)
     if facts.broadcast_shape is None:
-        return []
+        return [_unpaired()] if facts.unpaired else []
     terms, own = math.prod(facts.broadcast_shape), math.prod(facts.output_shape)
     squeezed = len(facts.output_shape) > len(facts.target_shape)
     return [
@@ -54,6 +56,21 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
             source="PyTorch, Broadcasting semantics",
         )
     ]
+
+
+def _unpaired() -> Finding:
+    """A loss of sums, means or sorted values over the batch, before output and target meet."""
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.unpaired",
+        severity="error",
+        seen="exchanging the targets of a batch between its examples leaves every output's gradient as it is; others do not",
+        measurements=(Measurement(name="change of the gradient", value=0.0, threshold=1e-4),),
+        cause="the loss does not set each output beside its own target: it averages, sums or sorts over the batch first, or "
+        "compares all with all",
+        remedy="compare output and target example by example, and take the mean of the differences last",
+        source="own; the loss computed again with the targets exchanged",
+    )
 
 
 @rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
@@ -139,7 +156,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     Fires: in the graph of the loss a softmax or sigmoid is the direct input of log-softmax, or of the sigmoid inside binary
         cross-entropy with logits; from Monitor alone, too, where it is given the loss with its graph. Or, without a graph,
         every output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits,
-        within 0.1 %.
+        within 0.1 %. Code `exp`: `poisson_nll_loss` takes the exponential of outputs of an exponential, softplus or ReLU.
     Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
         which is 1.46 with ten classes; with one logit, not below 0.31 for ones and 0.69 for zeros. The net learns, capped.
     What fools it: outputs between 0 and 1 that are meant as logits, such as cosine similarities with a temperature behind.
@@ -153,6 +170,8 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     if graph is not None and graph.takes in ("log_softmax", "sigmoid") and graph.made_by in ("softmax", "sigmoid"):
         made, loss_of = graph.made_by, "softmax" if graph.takes == "log_softmax" else "sigmoid"
         classes = graph.num_outputs or classes
+    elif (twice := reading.facts(evidence).rates_twice) is not None:
+        return [_rates_twice(twice)]
     elif probe is None or not _takes_probabilities(probe):
         return []
     floor = math.log(math.e + classes - 1) - 1 if loss_of == "softmax" and classes else math.log1p(math.exp(-1))
@@ -172,6 +191,20 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
             source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
         )
     ]
+
+
+def _rates_twice(made: str) -> Finding:
+    """A rate that is taken for the logarithm of one: it cannot be below 1, or below 2."""
+    return Finding(
+        rule="softmax_twice",
+        code="softmax_twice.exp",
+        severity="error",
+        seen=f"the model ends in {made}, which makes rates, and poisson_nll_loss takes their exponential: none is below 1",
+        measurements=(Measurement(name="lowest possible rate", value=1.0, threshold=0.0),),
+        cause="the loss expects logarithms of rates (log_input=True, as is usual)",
+        remedy=f"log_input=False in the loss; or remove the {made} behind the last layer",
+        source="PyTorch, torch.nn.PoissonNLLLoss",
+    )
 
 
 def _takes_probabilities(probe: ProbeResult) -> bool:
@@ -225,10 +258,10 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
 def unreachable_target(evidence: Evidence) -> list[Finding]:
     """Targets lie where the model's last function cannot go.
 
-    Fires: the loss is a squared or absolute difference, its outputs come out of a ReLU, sigmoid or softmax, and 5 % or more
-        of the targets are below 0, or outside [0, 1]. An error from a quarter. Under `binary_cross_entropy_with_logits` one
-        target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that sum to 1 under the binary loss, where
-        5 % or more of the examples have no mark or several.
+    Fires: the loss is of the difference of output and target, its outputs come out of a ReLU, softplus, exponential, sigmoid or
+        softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
+        `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
+        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -243,7 +276,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     if facts.graph is None or facts.graph.takes != "distance":
         return []
     made = facts.graph.made_by
-    share = facts.target_below_zero if made == "relu" else facts.target_outside_unit if made in ("sigmoid", "softmax") else None
+    below, outside = facts.target_below_zero, facts.target_outside_unit
+    share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
     if share is None or share < 0.05:
         return []
     return [

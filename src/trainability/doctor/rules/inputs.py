@@ -41,6 +41,7 @@ def class_order(evidence: Evidence) -> list[Finding]:
     Fires: half of the batches read or more, of 8 or more examples and at least two of them, hold one class each. An error
         where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
         a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
+        Targets of 0.0 and 1.0 count as classes under a binary loss.
         In a loop, an error where five sampled batches tell their targets by the gradient of the logits, half of them hold one
         class each, and these are not of the same; a hint where all are.
     Why: such batches teach to name the class of the moment. With ten balanced classes two batches of 8 are of one class by
@@ -53,7 +54,10 @@ def class_order(evidence: Evidence) -> list[Finding]:
     order = evidence.data.train.order if evidence.data is not None else None
     if order is None:
         return _one_class_batches(evidence)
-    if order.num_batches < 2 or (reading.num_classes(evidence) or 2) < 2:
+    is_marked = evidence.data is not None and evidence.data.train.target_mean is not None  # yes or no, as 1.0 and 0.0
+    if is_marked and not _is_binary(evidence):
+        return []
+    if order.num_batches < 2 or (not is_marked and (reading.num_classes(evidence) or 2) < 2):
         return []
     rare = 1 - order.expected_changes / max(order.num_examples - 1, 1)  # chance that two labels agree
     pure = (
@@ -86,6 +90,15 @@ def class_order(evidence: Evidence) -> list[Finding]:
             source="Bottou, Stochastic Gradient Descent Tricks, 2012",
         )
     ]
+
+
+def _is_binary(evidence: Evidence) -> bool:
+    """Whether the loss asks for yes or no, so that targets of 0.0 and 1.0 are classes."""
+    facts, task = reading.facts(evidence), evidence.rehearsal.task if evidence.rehearsal is not None else None
+    takes = facts.graph.takes if facts.graph is not None else None
+    return takes == "sigmoid" or any(
+        (loss or "").startswith("binary") for loss in (facts.task_loss, task.loss if task else None)
+    )
 
 
 def _one_class_batches(evidence: Evidence) -> list[Finding]:
@@ -330,7 +343,7 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
 
 
 def loud_column(evidence: Evidence) -> list[Finding]:
-    """A column that the model makes itself, of a number that it is given: a time, a step."""
+    """A column of data, or one that the model makes of a number that it is given: a time, a step."""
     loud = evidence.facts.loud_column if evidence.facts is not None else None
     if loud is None:
         return []
@@ -343,7 +356,8 @@ def loud_column(evidence: Evidence) -> list[Finding]:
             seen=f"column {column} of what {layer} is given has rms {size:.3g}, and half of the columns 10 at most",
             measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
             cause="a number goes in as it is: a time, a step, an amount, beside others near 1",
-            remedy=f"divide column {column} before {layer} by {size:.1g}, or give sines and cosines of it",
+            remedy=f"subtract the mean of column {column} before {layer} and divide by its standard deviation, both of the "
+            "training set; or give sines and cosines of it",
             source="LeCun et al., Efficient BackProp, 1998, section 4.3",
             layers=(layer,),
         )

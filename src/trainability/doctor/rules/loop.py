@@ -30,7 +30,8 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
     """Momentum remembers more steps than the run has, or hundreds of them.
 
     Fires: momentum is 0.995 or more (200 steps and more are remembered). A hint once the loss is below chance and
-        does not rise. Code `betas`: of Adam and its kin beta1 ** 2 is not below the root of beta2.
+        does not rise. Code `betas`: of Adam and its kin beta1 ** 2 is not below the root of beta2; always a warning where beta1
+        is the larger of the two.
     Why: the step is the sum of all gradients, each weighed by momentum to the power of its age, so with 0.999 it grows to a
         thousand times the gradient, and goes on for as long after the gradient has turned: the loss swings or runs away.
     What fools it: dampening, and huge batches over very long runs.
@@ -60,10 +61,12 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
 
 def _betas(evidence: Evidence, name: str, first: float, second: float) -> Finding:
     """The numerator of the step remembers longer than its denominator."""
+    learned = reading.has_learned(evidence)
     return Finding(
         rule="long_momentum",
         code="long_momentum.betas",
-        severity="hint" if reading.has_learned(evidence) and reading.trend(evidence) != "rising" else "warning",
+        # Exchanged, they are a mistake even where a run gets somewhere with them.
+        severity="warning" if second < first or not learned or reading.trend(evidence) == "rising" else "hint",
         seen=f"betas=({first:g}, {second:g}): the mean of the gradients remembers longer than that of their squares",
         measurements=(Measurement(name="beta1 ** 2 over root of beta2", value=first**2 / math.sqrt(second), threshold=1.0),),
         cause="the two betas are exchanged" if second < first else "beta2 is too small for beta1",

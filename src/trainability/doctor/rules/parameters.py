@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LossGraph, as_code
+from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
+from trainability.doctor.rules.cut_off import drawn_without_gradient
+from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
@@ -252,9 +254,10 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer is reached by no gradient, with the reason.
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
-        cut off. Code `dropped`: its module runs, or should, and the model drops what it makes. Code `left_out`: the model
-        returns what it makes, and the loss does not use that. Code `unused`: nothing calls its module. A warning; of the last
-        two a hint, unless a rehearsal found that no step gave them a gradient.
+        cut off; or a draw by `sample()` is used, and its log-probability is not. Code `dropped`: its module runs, or should,
+        and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
+        Code `unused`: nothing calls its module. A warning; of the last two a hint, unless a rehearsal found that no step gave
+        them a gradient.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
@@ -264,7 +267,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).unreached
     if not found:
-        return []
+        return drawn_without_gradient(evidence)
     for reason in ("detached", "dropped", "not in the loss", "unused", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:
@@ -322,7 +325,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             seen=f"all units of {names[0]} have the same weights and the same gradient",
             measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
             cause="weights start at one constant",
-            remedy=f"draw them at random: torch.nn.init.kaiming_normal_({as_code(names[0])}.weight)",
+            remedy=f"draw them at random: {drawn_each(names)}",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )

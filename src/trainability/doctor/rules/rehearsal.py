@@ -13,6 +13,7 @@ from trainability.doctor.rules.smaller_steps import larger_steps
 LONGEST_ACCUMULATION = 16
 DEAD_RATE = 1e-3
 CAPPED_SHARE = 0.1
+CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
 # A divisor of the logits that is large, a difference of logits that tells no classes apart, and one that does.
 SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
@@ -154,7 +155,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     """Weights hold, bit for bit, what they held before the rehearsal.
 
     Fires: a trainable parameter other than a bias is unchanged after 3 optimizer steps or more at a learning rate above zero.
-        An error where no parameter changed, a hint where some did and the steps of the others round to nothing.
+        An error where no parameter changed, a hint where some did and the steps of the others round to nothing; of models
+        that play against each other a warning, where all that one optimizer holds went less than 1e-5 of its size.
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
         pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
         smaller than its number format resolves; a gradient that vanishes does that. Code `with_gradient`: it had one, and
@@ -179,13 +181,16 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     lost = [name for name in still if name in rehearsal.without_gradient]
     concerned = tuple(lost or still)
     is_held = settings is not None and not set(concerned) & set(named)
+    # Of models with losses of their own each is its optimizer's: one that hardly moves what it holds has too small a rate.
+    crawls = any(0 < distance < CRAWLS for distance in rehearsal.distances)
+    is_held |= crawls
     reason = "without_gradient" if lost else "rounding" if is_held else "with_gradient"
     cause, remedy = _UNMOVED[reason]
     return [
         Finding(
             rule="unmoved_parameter",
             code=f"unmoved_parameter.{reason}",
-            severity="error" if nothing else "hint" if reason == "rounding" else "warning",
+            severity="error" if nothing else "hint" if reason == "rounding" and not crawls else "warning",
             seen=f"{', '.join(concerned[:4])}{' and more' if len(concerned) > 4 else ''} did not change at all "
             f"in {len(rehearsal.steps)} steps",
             measurements=(

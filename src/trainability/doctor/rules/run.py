@@ -13,6 +13,8 @@ from trainability.doctor.rules.finite import made_finite
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, raised_clip, smaller_steps
 
+LEFT_CHANCE = 0.93  # of ln C: below, something was learned
+
 
 @rule(severities=("error",), verdict="unstable", explains=("loss_cliff", "plateau", "prediction_collapse"))
 def not_finite(evidence: Evidence) -> list[Finding]:
@@ -199,7 +201,7 @@ def plateau(evidence: Evidence) -> list[Finding]:
 
     Fires: after 100 steps, if the mean of the last 20 losses is above 0.95 ln C and less than 5 % below the first 20. A
         warning before step 300 and where the gradient has grown by half since the start; else an error. Silent within twice
-        the stay that the probe predicted.
+        the stay that the probe predicted, and where 20 losses in a row were below 0.93 ln C on average.
     Why: while all layers of a ReLU net grow together, so does their gradient; one that is not half as large again as at the
         start is not on its way anywhere.
     What fools it: a warm-up of the learning rate that is longer than what was seen, and tasks that sit at chance for hundreds
@@ -214,7 +216,9 @@ def plateau(evidence: Evidence) -> list[Finding]:
         return []
     first = reading.loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:WINDOW_STEPS])
     expected = evidence.probe.plateau_steps if evidence.probe is not None else None
-    if recent < 0.95 * first or (expected is not None and math.isfinite(expected) and num_steps < 2 * expected):
+    # What was below chance and came back is held there, as a net that another one plays against is.
+    came_back = min(_windows(evidence)) < LEFT_CHANCE * chance
+    if recent < 0.95 * first or came_back or (expected is not None and math.isfinite(expected) and num_steps < 2 * expected):
         return []
     norms = [s.gradient_norm for s in steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
     growth = _growth(norms)

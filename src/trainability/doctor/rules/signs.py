@@ -10,6 +10,7 @@ from trainability.doctor.rules.head import NOTHING_LEARNED
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
+FAR_BELOW = 30.0  # a loss under zero, over the size of the first
 
 
 @rule(
@@ -24,12 +25,15 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
         whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
         answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
-        loss is below zero and a hundred times as large as at first, and falls ever faster. Code `together`: the losses of
-        two models that play against each other want the same of what the one says to what the other makes. A warning with code
-        `pairs`: the
-        loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard errors. Code
-        `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Negative,
-        too, is a loss below zero of whose known terms (cross-entropy, squared difference) each lowers it by growing.
+        loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and in 300 steps
+        and more never slower. Code `together`: the losses of two models that play against each other want the same of what the
+        one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that weighs
+        them, by a correlation of 0.9, and the variable is named a reward, return, gain or advantage. A warning with code
+        `pairs`: the loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard
+        errors. Code `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say.
+        Code `floorless`: the loss falls by 20 times its size and more as an output moves by 20 times its own, and by three
+        times that at 40. Negative, too, is a loss below zero of whose known terms (cross-entropy, squared difference) each
+        lowers it by growing.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
@@ -48,6 +52,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         return (
             _against_answers(facts)
             or _one_output(facts)
+            or _floorless(facts)
+            or _less_likely(facts)
             or _uphill(evidence)
             or _endless(evidence)
             or _with_one_aim(facts)
@@ -112,6 +118,25 @@ def _one_output(facts: Facts) -> list[Finding]:
     ]
 
 
+def _floorless(facts: Facts) -> list[Finding]:
+    """A square or an exponential that is subtracted: a divergence, an error, a penalty."""
+    if facts.floorless is None:
+        return []
+    which = f"output {facts.floorless} of the model" if facts.floorless else "the model's output"
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.floorless",
+            severity="error",
+            seen=f"the loss falls ever faster, below any number, as {which} moves away",
+            measurements=(Measurement(name="place of the output", value=float(facts.floorless)),),
+            cause=f"a term that grows with the square of {which} is subtracted",
+            remedy=f"add the term of {which} to the loss in place of subtracting it (an error, a divergence, a penalty)",
+            source="own; the loss computed again with the output moved by 20 and 40 times its size",
+        )
+    ]
+
+
 def _endless(evidence: Evidence) -> list[Finding]:
     """A loss that goes far below zero, faster and faster: some part of it has no floor."""
     rehearsal = evidence.rehearsal
@@ -121,23 +146,44 @@ def _endless(evidence: Evidence) -> list[Finding]:
         if len(losses) < 8 or not all(map(math.isfinite, losses)):
             continue
         first, before, last = losses[0], losses[len(losses) // 2], losses[-1]
-        if last < -100 * (abs(first) + 1) and last < 3 * before < 0:
+        below = -last / (abs(first) + 1)
+        if (below > 100 and last < 3 * before < 0) or (below > FAR_BELOW and len(losses) >= 15 and last < 1.7 * before < 0):
             return [
                 Finding(
                     rule="wrong_sign",
                     code="wrong_sign.endless",
                     severity="error",
-                    seen=f"the loss falls from {first:.3g} to {last:.3g}, faster and faster: nothing limits it from below",
+                    seen=f"the loss falls from {first:.3g} to {last:.3g}, and does not slow down: nothing limits it from below",
                     measurements=(
                         Measurement(name="loss at the end", value=last, threshold=-100 * (abs(first) + 1)),
                         Measurement(name="loss half-way", value=before),
                     ),
                     cause="a term of the loss has the wrong sign, and grows without end",
-                    remedy="look at the sign of each term of the loss: each is to be lowest where the answer is best",
+                    remedy="put the opposite sign before the term of the loss that goes below zero (or before the whole): each "
+                    "is to be lowest where the answer is best",
                     source="own",
                 )
             ]
     return []
+
+
+def _less_likely(facts: Facts) -> list[Finding]:
+    """A policy gradient that goes down: good outcomes lose probability."""
+    if facts.lowered is None:
+        return []
+    name, correlation = facts.lowered
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.policy",
+            severity="error",
+            seen=f"minimising this loss makes outcomes with a large {name} less likely",
+            measurements=(Measurement(name=f"correlation of {name} with the gradient", value=correlation, threshold=0.9),),
+            cause=f"the minus before the log-probability, or before {name}, is missing",
+            remedy=f"loss = -(log_prob * {name}).mean()",
+            source="Williams, Simple statistical gradient-following algorithms, Machine Learning 1992; read off the gradient",
+        )
+    ]
 
 
 def _with_one_aim(facts: Facts) -> list[Finding]:

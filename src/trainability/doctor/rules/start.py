@@ -4,10 +4,12 @@ import math
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
+from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
+LARGE_RECURRENCE = 5.0
 LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show in it; mean square of an input that is to blame
 BUDGET_SOURCE = "own, 175 short runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"
@@ -160,6 +162,35 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
         (docs/theory.md, section 4); own runs under clipping (section 8).
     """
     return _budget_finding(evidence, high=True)
+
+
+@rule(severities=("warning",), explains=("exploding_gradient", "not_finite", "clipping", "plateau", "saturation", "slow_start"))
+def recurrent_gain(evidence: Evidence) -> list[Finding]:
+    """Recurrent weights are so large that gates and states sit at their limits.
+
+    Fires: before anything was learned, the rms of a layer's recurrent weights times the root of their width is 5 or more.
+    Why: orthogonal weights have 1, and PyTorch draws 0.58. At 5 what goes into gates and tanh has a standard deviation of
+        several units, where their slopes are a hundredth: hardly a gradient comes back through a step.
+    What fools it: weights that were trained, if the doctor is told that they are at their start.
+    Fix: layer.reset_parameters(), or torch.nn.init.orthogonal_ of each weight_hh.
+    Source: Saxe, McClelland and Ganguli, ICLR 2014; Pascanu, Mikolov and Bengio, ICML 2013; own limit.
+    """
+    found = reading.facts(evidence).recurrence
+    if found is None or found[1] < LARGE_RECURRENCE:
+        return []
+    name, gain = found
+    return [
+        Finding(
+            rule="recurrent_gain",
+            severity="warning",
+            seen=f"the recurrent weights of {name or 'the model'} have a gain of {gain:.3g}; orthogonal ones have 1",
+            measurements=(Measurement(name="rms times root of the width", value=gain, threshold=LARGE_RECURRENCE),),
+            cause="weights are drawn too wide: gates are open or shut, whatever comes in",
+            remedy=f"{as_code(name)}.reset_parameters(), which draws all its weights within 1 / sqrt(hidden size)",
+            source="Saxe, McClelland and Ganguli, ICLR 2014; own limit",
+            layers=(name,),
+        )
+    ]
 
 
 @rule(

@@ -52,6 +52,42 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _shifted(shift: int) -> Finding:
+    """Targets that are shifted in the wrong direction, or by the data and by the loss."""
+    backward = shift < 0
+    return Finding(
+        rule="sees_future",
+        code="sees_future.backward" if backward else "sees_future.twice",
+        severity="error",
+        seen="the model is causal, and each token is asked for "
+        + ("the one before it, which it has read" if backward else "the next but one"),
+        measurements=(Measurement(name="tokens by which the targets are ahead", value=float(shift), threshold=1.0),),
+        cause="inputs and targets are exchanged in the shift" if backward else "both the data and the loss shift the targets",
+        remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]"
+        if backward
+        else "shift once: labels = input_ids where the loss shifts, or a loss that does not shift",
+        source="own; read off the gradient of the logits",
+    )
+
+
+def moved_targets(evidence: Evidence) -> list[Finding]:
+    """Targets that the step itself brings into another order than the inputs."""
+    if not reading.facts(evidence).moved_targets:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.moved",
+            severity="warning",
+            seen="the loss is given the targets of the batch in another order, and the model its inputs in the batch's own",
+            measurements=(Measurement(name="targets in another order", value=1.0, threshold=0.0),),
+            cause="targets are rolled, sorted, flipped or permuted in the step, and the inputs are not",
+            remedy="give the loss the targets as the batch holds them, or bring inputs and targets into one and the same order",
+            source="own; compared value for value",
+        )
+    ]
+
+
 def _standardised(evidence: Evidence) -> str:
     train = evidence.data.train if evidence.data is not None else None
     if train is None or train.target_mean is None or not train.target_variance:
@@ -79,7 +115,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
 
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
         their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
-        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself.
+        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Codes
+        `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
@@ -87,7 +124,9 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         layers.
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
     """
-    future = reading.facts(evidence).future
+    future, shift = reading.facts(evidence).future, reading.facts(evidence).shifted_by
+    if shift is not None:
+        return [_shifted(shift)]
     if reading.facts(evidence).unshifted:
         return [
             Finding(

@@ -1,0 +1,80 @@
+"""One step of a loop that is known as a whole only, or trains several models: what its body sets against what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from trainability.doctor.batches import tensors, to_device
+from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.copies import copied, modules, optimizers, used_by, variables_put_back
+from trainability.doctor.measure.forward_pass import ELEMENTWISE
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+
+
+class _Columns(TorchFunctionMode):
+    """A column (n, 1), as a model returned it, that is set against a row (n,) and so against every entry of it."""
+
+    def __init__(self, models: list[nn.Module]) -> None:
+        super().__init__()
+        self.models, self.handles = models, []
+        self.returned: dict[int, Tensor] = {}
+        self.pair: tuple[Tensor, Tensor] | None = None
+
+    def __enter__(self) -> _Columns:
+        self.handles = [model.register_forward_hook(self._on_output) for model in self.models]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        super().__exit__(*details)
+        for handle in self.handles:
+            handle.remove()
+
+    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.returned |= {id(t): t for _, t in tensors(output) if t.dim() == 2 and t.shape[1] == 1 < len(t)}
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if self.pair is None and getattr(func, "__name__", "").strip("_") in ELEMENTWISE:
+            a, b = (*(item for item in args if isinstance(item, Tensor)), None, None)[:2]
+            for output, target in ((a, b), (b, a)):
+                if target is not None and id(output) in self.returned and target.shape == (len(output),):  # type: ignore[arg-type]
+                    self.pair = (output, target)  # type: ignore[assignment]
+        return func(*args, **(kwargs or {}))
+
+
+def look_at_body(
+    model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]
+) -> dict[str, Any] | None:
+    """Take one step on copies.
+
+    Args:
+        model: one, or a dict, tuple or list of several.
+        optimizer: likewise.
+        step: of (model, optimizer, batch): the loop's whole body.
+        batches: of the training loader.
+
+    Returns:
+        Fields of `Facts`: shapes that are broadcast, and a reward whose outcomes are made less likely; None where the body
+        reaches models by itself, so that no copy can be stepped.
+    """
+    own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
+    if any(id(item) in own for item in used_by(step)):
+        return None
+    twins, steppers = copied(model, optimizer)
+    device = next((p.device for part in modules(twins) for p in part.parameters()), torch.device("cpu"))
+    columns, chances = _Columns(modules(twins)), Chances()
+    with randomness_restored(), generators_restored(batches), variables_put_back(step), torch.enable_grad():
+        batch = to_device(next(iter(batches)), device)
+        with columns, chances:
+            step(twins, steppers, batch)
+    found: dict[str, Any] = {"lowered": chances.lowered()}
+    if columns.pair is not None:
+        shapes = [tuple(tensor.shape) for tensor in columns.pair]
+        found |= dict(zip(("output_shape", "target_shape"), shapes, strict=True))
+        found["broadcast_shape"] = tuple(torch.broadcast_shapes(*shapes))
+    return found

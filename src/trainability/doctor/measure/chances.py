@@ -1,0 +1,199 @@
+"""Distributions inside one pass: which outcomes a loss makes likelier, and draws that hand no gradient on."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.overrides import TorchFunctionMode
+
+_GOOD = frozenset({"advantage", "adv", "return", "ret", "reward", "gain", "payoff", "profit"})
+_LETTERS = frozenset({"R", "G", "r"})  # of returns and rewards, in the field's own notation
+_UNSURE = frozenset({"neg", "negative", "minus", "cost", "loss", "regret", "penalty", "baseline"})
+# Functions that keep the order of what they are given, number by number or in groups.
+_KEEP = frozenset(
+    {"stack", "cat", "concat", "sum", "mean", "squeeze", "unsqueeze", "view", "reshape", "flatten", "getitem", "exp", "clamp"}
+    | {"clip", "min", "max", "minimum", "maximum", "add", "radd", "gather", "transpose", "permute", "t", "contiguous", "float"}
+    | {"double", "to", "movedim", "select", "index_select", "take_along_dim"}
+)
+_FEWEST = 8  # weights that are compared
+_MOST_FRAMES = 40
+_SAME, _OTHER = 0.9, -0.5
+_TORCH = torch.__path__[0]
+_OWN = __name__.partition(".")[0]
+
+
+class Chances(TorchFunctionMode):
+    """Follows log-probabilities through one pass to where they are multiplied by a weight for each, and looks at their draws.
+
+    Attributes:
+        met: log-probabilities where they are multiplied, each with its sign (-1 for a cross-entropy) and with the program's
+            variables of as many values whose names say that large is good, by name.
+        draws: draws without a gradient from a distribution whose parameters have one, with the distribution's name.
+    """
+
+    def __init__(self, *, shift: float = 0.0) -> None:
+        super().__init__()
+        self.shift = shift
+        self.met: list[tuple[Tensor, float, dict[str, Tensor]]] = []
+        self.draws: list[tuple[str, Tensor]] = []
+        self._signs: dict[int, tuple[Tensor, float]] = {}
+        self._asked: set[int] = set()  # addresses of the values whose log-probability is computed
+        self._put_back: list[tuple[type, str, Any]] = []
+        self._gradients: dict[int, Tensor] = {}
+
+    def __enter__(self) -> Chances:
+        for kind in _kinds(Distribution):
+            for name, wrap in (("log_prob", self._log_prob), ("sample", self._sample)):
+                if (own := vars(kind).get(name)) is not None and not getattr(own, "__isabstractmethod__", False):
+                    self._put_back.append((kind, name, own))
+                    setattr(kind, name, wrap(own))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        super().__exit__(*details)
+        for kind, name, own in reversed(self._put_back):
+            setattr(kind, name, own)
+
+    def _log_prob(self, own: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(own)
+        def log_prob(distribution: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+            result = own(distribution, value, *args, **kwargs)
+            if isinstance(value, Tensor):
+                self._asked.add(value.data_ptr())
+            if isinstance(result, Tensor) and result.requires_grad:
+                self._signs[id(result)] = (result, 1.0)
+            return result
+
+        return log_prob
+
+    def _sample(self, own: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(own)
+        def sample(distribution: Any, *args: Any, **kwargs: Any) -> Any:
+            result = own(distribution, *args, **kwargs)
+            if not (isinstance(result, Tensor) and distribution.has_rsample and torch.is_grad_enabled()):
+                return result
+            if any(t.requires_grad for t in _parameters(distribution)) and not result.requires_grad:
+                result = result + self.shift
+                self.draws.append((type(distribution).__name__, result))
+            return result
+
+        return sample
+
+    def unasked(self) -> str | None:
+        """The distribution of a draw whose log-probability nobody computed: no gradient reaches what it was drawn from."""
+        return next((name for name, value in self.draws if value.data_ptr() not in self._asked), None)
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        result, name = func(*args, **kwargs), getattr(func, "__name__", "").strip("_")
+        # torch.normal is drawn with a graph, whose gradients are zero.
+        if name == "normal" and torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            result = result.detach() + self.shift
+            self.draws.append(("torch.normal", result))
+        if isinstance(result, Tensor) and result.requires_grad:
+            self._follow(name, args, kwargs, result)
+        return result
+
+    def _follow(self, name: str, args: tuple, kwargs: dict, result: Tensor) -> None:
+        if name == "log_softmax" or (name in ("cross_entropy", "nll_loss") and kwargs.get("reduction") == "none"):
+            self._signs[id(result)] = (result, 1.0 if name == "log_softmax" else -1.0)
+            return
+        place, known = next(self._known(args), (0, None))
+        if known is None:
+            return
+        tensor, sign = known
+        if name in _KEEP:
+            self._signs[id(result)] = (result, sign)
+        elif name in ("neg", "negative", "rsub") or (name in ("sub", "subtract") and place == 1):
+            self._signs[id(result)] = (result, -sign)
+        elif name in ("sub", "subtract"):
+            self._signs[id(result)] = (result, sign)
+        elif name in ("mul", "rmul", "multiply", "div", "truediv", "divide") and len(args) > 1:
+            weight = args[1 - place]
+            if not isinstance(weight, Tensor) or weight.numel() == 1:
+                number = float(weight.detach() if isinstance(weight, Tensor) else weight)
+                self._signs[id(result)] = (result, sign if number > 0 else -sign)
+            elif not name.startswith(("div", "truediv")) and tensor.numel() >= _FEWEST and (named := _named(tensor.numel())):
+                self.met.append((tensor, sign, named))
+                tensor.register_hook(functools.partial(self._keep, id(tensor)))
+
+    def _keep(self, key: int, gradient: Tensor) -> None:
+        self._gradients[key] = gradient.detach()
+
+    def _known(self, args: tuple) -> Iterator[tuple[int, tuple[Tensor, float]]]:
+        for place, item in enumerate(args):
+            for part in item if isinstance(item, list | tuple) else (item,):
+                if isinstance(part, Tensor) and id(part) in self._signs:
+                    yield place, self._signs[id(part)]
+
+    def lowered(self) -> tuple[str, float] | None:
+        """A variable that says how good each outcome is, where the loss makes the good ones less likely.
+
+        To be asked after the backward pass, or after `torch.autograd.grad` of the loss.
+
+        Returns:
+            The variable's name and its correlation with what the loss wants of the log-probabilities; None where there is none.
+        """
+        found: list[tuple[str, float]] = []
+        for tensor, sign, named in self.met:
+            if (gradient := self._gradients.get(id(tensor))) is not None:
+                found += [(name, _correlation(sign * gradient, values)) for name, values in named.items()]
+        wrong = [row for row in found if row[1] > _SAME]
+        return wrong[0] if wrong and not any(value < _OTHER for _, value in found) else None
+
+
+def _kinds(kind: type) -> Iterator[type]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from _kinds(inner)
+
+
+def _parameters(distribution: Any) -> Iterator[Tensor]:
+    for value in vars(distribution).values():
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, Distribution):
+            yield from _parameters(value)
+
+
+def _named(size: int) -> dict[str, Tensor]:
+    """Variables of the program's own frames that hold as many numbers, and say by their names that large is good."""
+    found: dict[str, Tensor] = {}
+    frame = sys._getframe(2)
+    for _ in range(_MOST_FRAMES):
+        if frame is None:
+            break
+        is_own = frame.f_globals.get("__name__", "").partition(".")[0] == _OWN
+        if not is_own and not frame.f_code.co_filename.startswith(_TORCH):
+            for name, value in _variables(frame.f_locals):
+                if isinstance(value, Tensor) and value.is_floating_point() and value.numel() == size and _says_good(name):
+                    found.setdefault(name, value.detach().clone())
+        frame = frame.f_back
+    return found
+
+
+def _variables(variables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in variables.items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from ((key, item) for key, item in value.items() if isinstance(key, str))
+
+
+def _says_good(name: str) -> bool:
+    parts = {part.lower().rstrip("s") for part in re.split(r"_|(?<=[a-z])(?=[A-Z])", name)}
+    return (bool(parts & _GOOD) or name in _LETTERS) and not parts & _UNSURE
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    a, b = a.double().flatten(), b.double().flatten()
+    a, b = a - a.mean(), b - b.mean()
+    size = float(a.norm() * b.norm())
+    return float(a @ b) / size if size > 0 else 0.0

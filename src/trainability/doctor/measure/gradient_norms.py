@@ -1,0 +1,139 @@
+"""Norms of a step's gradients at every step: the parameters are looked for once, their norms taken in one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+
+from trainability.doctor.measure import statistics
+
+# As many gauges as make a dead layer among them harmless, but small ones: their norm is taken twice a step.
+_FEWEST_GAUGES, _MOST_GAUGES, _GAUGES_SIZE = 3, 8, 1 << 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepNorms:
+    """Of gradients that are complete and not clipped, on their device.
+
+    Attributes:
+        total: over all parameters that the optimizer steps; None where none has a gradient.
+        gauges: over the gauges; None where none has a gradient.
+        is_partial: some trained parameters have no gradient.
+    """
+
+    total: Tensor | None
+    gauges: Tensor | None
+    is_partial: bool
+
+
+class GradientNorms:
+    """Norms of the gradients that an optimizer steps.
+
+    Walking through a model's modules takes longer than the norms, so its parameters are kept. They are looked for again at
+    `refresh`, which sampled steps call, when any module was given a parameter or a module since `begin`, and when the number of
+    those with a gradient changes.
+
+    Args:
+        model: the plain module.
+
+    Attributes:
+        gauges: few parameters whose gradients tell of clipping, which scales all alike.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._managed: set[int] = set()
+        self._stepped: list[nn.Parameter] = []
+        self._num_trained = self._num_found = 0
+        self._is_old = True
+        self._handles: list[Any] = []
+        self.gauges: list[nn.Parameter] = []
+        self._gauge_ids: set[int] = set()
+
+    def begin(self) -> None:
+        """Watch for replaced parameters, by PyTorch's global hooks, which nothing but a replacement calls."""
+        self._handles = [
+            module_hooks.register_module_parameter_registration_hook(self._on_registration),
+            module_hooks.register_module_module_registration_hook(self._on_registration),
+        ]
+
+    def end(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _on_registration(self, module: nn.Module, name: str, registered: Any) -> None:
+        self._is_old = True
+
+    def refresh(self, managed: set[int]) -> None:
+        """Look for the parameters anew.
+
+        Args:
+            managed: ids of those in the optimizer's groups. Nobody clears the gradients of the others, which grow and harm
+                nothing; where it has none of the model's, all count.
+        """
+        self._managed, self._is_old = managed, False
+        present = [p for p in self._model.parameters() if not nn.parameter.is_lazy(p)]
+        stepped = [p for p in present if id(p) in managed]
+        self._stepped = stepped if any(p.requires_grad for p in stepped) else present
+        self._num_trained = sum(p.requires_grad for p in present)
+        self.gauges = gauges_of([p for p in self._stepped if p.requires_grad])
+        self._gauge_ids = {id(p) for p in self.gauges}
+
+    def take(self) -> StepNorms:
+        """Norms of the gradients as they are now. Nothing waits for the device."""
+        found = () if self._is_old else _with_gradient(self._stepped)
+        if len(found) != self._num_found or not found:
+            self.refresh(self._managed)
+            found = _with_gradient(self._stepped)
+            self._num_found = len(found)
+        norms = _norms(found)
+        gauges = [norm for p, norm in zip(found, norms, strict=True) if id(p) in self._gauge_ids]
+        return StepNorms(total=_joined(norms), gauges=_joined(gauges), is_partial=len(found) < self._num_trained)
+
+    def take_gauges(self) -> Tensor | None:
+        """Norm of the gauges' gradients as they are now; None where none has one."""
+        return _joined(_norms(_with_gradient(self.gauges)))
+
+
+def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Clipping scales all gradients alike, so a few small ones before and after tell the ratio.
+
+    The last one is the head's bias as a rule, which still has a gradient where a dead net's weights have none.
+    """
+    small = sorted(parameters, key=lambda p: (p.dim() < 2, p.numel()))[:_MOST_GAUGES]
+    while len(small) > _FEWEST_GAUGES and sum(p.numel() for p in small) > _GAUGES_SIZE:
+        small.pop()
+    return list({id(p): p for p in (*small, *parameters[-1:])}.values())
+
+
+def _with_gradient(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    return [p for p in parameters if p.grad is not None and p.requires_grad]
+
+
+def _norms(parameters: Sequence[nn.Parameter]) -> Sequence[Tensor]:
+    """Of each one's gradient, at least in single precision: squares of half-precision numbers overflow."""
+    if not parameters:
+        return ()
+    gradients = [g if _is_plain(g) else statistics.local(g) for p in parameters if (g := p.grad) is not None]
+    dtype = None if any(g.dtype is torch.float64 for g in gradients) else torch.float32
+    norms: Sequence[Tensor] = torch._foreach_norm(gradients, 2, dtype=dtype)  # pyright: ignore[reportPrivateImportUsage]
+    return norms
+
+
+def _is_plain(gradient: Tensor) -> bool:
+    """Not a tensor of which `statistics.local` takes a part: a shard, sparse, complex."""
+    return type(gradient) is Tensor and gradient.layout is torch.strided and not gradient.is_complex()
+
+
+def _joined(norms: Sequence[Tensor]) -> Tensor | None:
+    if not norms:
+        return None
+    device = norms[0].device
+    return torch.linalg.vector_norm(torch.stack([n if n.device == device else n.to(device) for n in norms])).float()

@@ -1,0 +1,77 @@
+"""What a loss asks of tokens: the one behind each, which the model is not to see, or the token itself."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.influence import sees_later
+
+_NEARLY_ALL = 0.95
+_FEWEST_WORDS = 8
+
+
+def asked_of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+    """Ask whether each token is asked for the next one, and sees it, or for itself.
+
+    Args:
+        seen: the pass.
+        loss: with its graph.
+
+    Returns:
+        Fields of `Facts`: `future` where a tensor of the batch is an input shifted by one, or the loss asks for the next token;
+        `unshifted` where it asks for the same one, and the model is causal; `shifted_by` where it asks for the one before, or
+        for the next but one.
+    """
+    for position, given in enumerate(seen.inputs):
+        if not isinstance(given, Tensor) or given.dim() < 2:
+            continue
+        if not given.is_floating_point() and given.dim() == 2 and given.shape[1] > 3 and bool((given != given[:, :1]).any()):
+            found = _asked_of_places(seen, loss, given, position)
+            if found:
+                return found
+        for _, target in seen.batch:
+            if target.shape != given.shape or target is given:
+                continue
+            for time in (1, 0):
+                length = given.shape[time]
+                if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
+                    return {"future": sees_later(seen.callable_model(), seen.inputs, position, time=time)}
+    return {}
+
+
+def _asked_of_places(seen: ForwardPass, loss: Tensor, given: Tensor, position: int) -> dict[str, Any]:
+    """Wherever the labels come from: whether each place is asked for the token that is there, or for the one behind it."""
+    known = _asked_tokens(seen, loss, given)
+    if known is None:
+        return {}
+    asked, is_asked = known
+    itself, following = asked == given, asked[:, :-1] == given[:, 1:]
+    if float(itself[is_asked].float().mean()) > _NEARLY_ALL:
+        blind = sees_later(seen.callable_model(), seen.inputs, position) == 0.0
+        return {"unshifted": True} if blind else {}
+    inner = is_asked[:, :-1]
+    if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
+        return {"future": sees_later(seen.callable_model(), seen.inputs, position)}
+    if int(given.max()) < _FEWEST_WORDS:  # a delayed echo of bits is a task of its own
+        return {}
+    for shift in (-1, 2):  # of the one before, which is known; or of the next but one, shifted by data and loss
+        matched = asked[:, 1:] == given[:, :-1] if shift < 0 else asked[:, :-2] == given[:, 2:]
+        counted = matched[is_asked[:, 1:] if shift < 0 else is_asked[:, :-2]]
+        if counted.numel() and float(counted.float().mean()) > _NEARLY_ALL:
+            blind = sees_later(seen.callable_model(), seen.inputs, position) == 0.0
+            return {"shifted_by": shift} if blind else {}
+    return {}
+
+
+def _asked_tokens(seen: ForwardPass, loss: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The token that cross-entropy asks for at each place, and where it asks: its gradient is lowest at the label."""
+    shape = tuple(given.shape)
+    for logits in seen.returned:
+        if not logits.requires_grad or logits.dim() != 3 or tuple(logits.shape[:2]) != shape:
+            continue
+        (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True, retain_graph=True)
+        if gradient is not None and gradient.any():
+            return gradient.argmin(dim=-1), gradient.ne(0).any(dim=-1)
+    return None

@@ -1,0 +1,94 @@
+"""What training cannot reach: derivatives that are zero, draws without a gradient, weights that are drawn anew."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
+def flat_derivative(evidence: Evidence) -> list[Finding]:
+    """A derivative that the loss is made of is exactly zero, whatever the weights.
+
+    Fires: the loss differentiates by itself (`torch.autograd.grad(..., create_graph=True)`), what is differentiated is not
+        zero, and its derivative is zero for every example.
+    Why: a net of ReLU is piecewise linear: its second derivative is zero wherever there is one. A differential equation, or a
+        penalty on curvature, then asks for something that no weights can give.
+    What fools it: a penalty that is zero at the start by the weights alone.
+    Fix: smooth activations: torch.nn.Tanh(), torch.nn.SiLU(), torch.nn.Softplus(), or sines.
+    Source: Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019, section 3 (tanh); read off the pass.
+    """
+    facts = reading.facts(evidence)
+    if not facts.flat_derivative:
+        return []
+    return [
+        Finding(
+            rule="flat_derivative",
+            severity="warning",
+            seen="the loss asks for a derivative that is exactly zero for every example, of something that is not",
+            measurements=(Measurement(name="largest derivative", value=0.0, threshold=0.0),),
+            cause="piecewise linear activations (ReLU, LeakyReLU) have no second derivative",
+            remedy="torch.nn.Tanh() or torch.nn.SiLU() in place of every ReLU of the model that is differentiated twice",
+            source="Physics-informed neural networks, 2019; own check",
+        )
+    ]
+
+
+@rule(
+    severities=("error",),
+    verdict="dead",
+    explains=(
+        *("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "plateau", "update_ratio", "constant_as_good"),
+        *("slow_start", "clipping", "dead_units", "saturation", "vanishing_gradient", "prediction_collapse"),
+    ),
+)
+def weights_redrawn(evidence: Evidence) -> list[Finding]:
+    """Weights are drawn anew between steps, so that what was learned is thrown away.
+
+    Fires: at three or more of the first rehearsed steps an optimizer finds other weights than its step before left, with a
+        cosine below 0.5 between the two.
+    Why: limits, norms and averages of weights change them a little, and keep their direction; a new draw keeps nothing. Values
+        are compared, so this is certain.
+    What fools it: units that are drawn anew on purpose, all of a layer at each step; nothing else that is known.
+    Fix: take reset_parameters(), the initialisation or the making of the model out of the loop; reset the state of a recurrent
+        net by state = None, not its weights.
+    Source: own; compared in the rehearsal.
+    """
+    names = evidence.rehearsal.redrawn if evidence.rehearsal is not None else ()
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="weights_redrawn",
+            severity="error",
+            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: each step finds other weights than the last "
+            "one left",
+            measurements=(Measurement(name="weights drawn anew", value=float(len(names)), threshold=0.0),),
+            cause="reset_parameters() or an initialisation runs in the loop",
+            remedy="take reset_parameters() or the initialisation out of the loop; state = None resets a recurrent state",
+            source="own; compared in the rehearsal",
+            layers=names,
+        )
+    ]
+
+
+def drawn_without_gradient(evidence: Evidence) -> list[Finding]:
+    """A draw that the loss depends on, and that hands nothing on to what made its distribution."""
+    drawn = reading.facts(evidence).drawn
+    if drawn is None:
+        return []
+    by_function = drawn.startswith("torch.")
+    return [
+        Finding(
+            rule="unreached_parameter",
+            code="unreached_parameter.detached",
+            severity="warning",
+            seen=f"{drawn}(...){'' if by_function else '.sample()'} is used, and hands no gradient to what made its parameters",
+            measurements=(Measurement(name="gradient through the draw", value=0.0, threshold=0.0),),
+            cause="the draw is no function of the parameters for autograd",
+            remedy="mean + std * torch.randn_like(mean) in place of torch.normal(mean, std)"
+            if by_function
+            else f"rsample() in place of sample() of {drawn}",
+            source="Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, section 2.4; torch.distributions",
+        )
+    ]

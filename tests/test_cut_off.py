@@ -1,0 +1,362 @@
+"""What one pass, or a few steps, show of distributions, derivatives, tokens and weights: each mistake beside its sound twin."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Normal
+from torch.nn import functional as F
+
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.bodies import look_at_body
+from trainability.doctor.measure.facts import look
+from trainability.doctor.measure.rehearsal import rehearse
+
+X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+TOKENS = torch.randint(0, 12, (16, 10), generator=torch.Generator().manual_seed(0))
+SMALL = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def looked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> Facts:
+    torch.manual_seed(0)
+    return look(model, batch, forward)
+
+
+# ------------------------------------------------------------------------------------------------- policy gradients
+
+
+def by_distribution(logits: Tensor, action: Tensor, advantage: Tensor) -> Tensor:
+    return -(Categorical(logits=logits).log_prob(action) * advantage).mean()
+
+
+def by_ratio(logits: Tensor, action: Tensor, advantage: Tensor) -> Tensor:
+    new = logits.log_softmax(dim=1).gather(1, action[:, None]).squeeze(1)
+    ratio = (new - new.detach()).exp()
+    return torch.max(-advantage * ratio, -advantage * ratio.clamp(0.8, 1.2)).mean()
+
+
+def by_cross_entropy(logits: Tensor, action: Tensor, advantage: Tensor) -> Tensor:
+    return (F.cross_entropy(logits, action, reduction="none") * advantage).mean()
+
+
+def policy(loss: Callable[[Tensor, Tensor, Tensor], Tensor], sign: float) -> Callable[[Any, Any], Tensor]:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        logits = model(batch)
+        action = torch.arange(64) % 4
+        reward = batch[:, 0] * (action == 1) + batch[:, 1]
+        advantage = reward - reward.mean()
+        return sign * loss(logits, action, advantage)
+
+    return forward
+
+
+@pytest.mark.parametrize("loss", [by_distribution, by_ratio, by_cross_entropy])
+def test_a_policy_gradient_that_goes_down_is_told_by_the_name_of_its_weight(loss: Any) -> None:
+    right, wrong = (looked(SMALL, X, policy(loss, sign)).lowered for sign in (1.0, -1.0))
+    assert right is None
+    assert wrong is not None
+    assert wrong[0] in ("advantage", "reward")
+    assert wrong[1] > 0.99
+
+
+def test_a_weight_whose_name_says_nothing_is_not_judged() -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        action, cost = torch.arange(64) % 4, batch[:, 0]
+        return (Categorical(logits=model(batch)).log_prob(action) * cost).mean()
+
+    assert looked(SMALL, X, forward).lowered is None
+
+
+# ------------------------------------------------------------------------------------------------------------ draws
+
+
+@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob", "torch.normal"])
+def test_a_draw_without_a_gradient_is_told_unless_its_probability_is_asked(how: str) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        mean, log_std = model(batch).chunk(2, dim=1)
+        chosen, code = Normal(mean, log_std.exp()), torch.empty(0)
+        if how == "torch.normal":
+            code = torch.normal(mean, log_std.exp())
+        else:
+            code = chosen.rsample() if how == "rsample" else chosen.sample()
+        cost = (code - batch[:, :2]).square().sum(dim=1)
+        if how == "sample and log_prob":
+            return (chosen.log_prob(code).sum(dim=1) * cost).mean()
+        return cost.mean() + mean.square().mean()
+
+    told = {"sample": "Normal", "torch.normal": "torch.normal"}
+    assert looked(SMALL, X, forward).drawn == told.get(how)
+
+
+def test_the_distributions_are_as_they_were() -> None:
+    before = Normal.sample, Normal.log_prob, torch.autograd.grad
+    looked(SMALL, X, lambda model, batch: model(batch).square().mean())
+    assert before == (Normal.sample, Normal.log_prob, torch.autograd.grad)
+
+
+# ------------------------------------------------------------------------------------------------------ derivatives
+
+
+@pytest.mark.parametrize(("active", "order", "flat"), [(nn.ReLU, 2, True), (nn.Tanh, 2, False), (nn.ReLU, 1, False)])
+def test_the_second_derivative_of_relu_is_flat(active: type[nn.Module], order: int, flat: bool) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), active(), nn.Linear(8, 1))
+
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        at = batch.clone().requires_grad_()
+        value = model(at)
+        for _ in range(order):
+            value = torch.autograd.grad(value.sum(), at, create_graph=True)[0]
+        return (value + model(at)).square().mean()
+
+    assert looked(model, X, forward).flat_derivative is flat
+
+
+# ----------------------------------------------------------------------------------------------------------- tokens
+
+
+class Reader(nn.Module):
+    """Each token with the mean of what it may see."""
+
+    def __init__(self, *, causal: bool) -> None:
+        super().__init__()
+        self.words, self.head, self.causal = nn.Embedding(12, 8), nn.Linear(8, 12), causal
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        h = self.words(tokens)
+        mean = h.cumsum(dim=1) / torch.arange(1, tokens.shape[1] + 1)[:, None] if self.causal else h.mean(dim=1, keepdim=True)
+        return self.head(h + mean)
+
+
+def next_inside(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    logits = model(batch["input_ids"])
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), label_smoothing=0.1)
+
+
+def next_of_one_tensor(model: Any, batch: Tensor) -> Tensor:
+    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+
+
+def itself(model: Any, batch: Tensor) -> Tensor:
+    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, :-1].flatten())
+
+
+@pytest.mark.parametrize(
+    ("batch", "forward"), [({"input_ids": TOKENS, "labels": TOKENS}, next_inside), (TOKENS, next_of_one_tensor)]
+)
+def test_tokens_that_are_asked_for_the_next_one_must_not_see_it(batch: Any, forward: Any) -> None:
+    future = looked(Reader(causal=False), batch, forward).future
+    assert future is not None
+    assert future > 0.01
+    assert looked(Reader(causal=True), batch, forward).future == 0.0
+
+
+def test_tokens_that_are_asked_for_themselves_are_not_shifted() -> None:
+    assert looked(Reader(causal=True), TOKENS, itself).unshifted
+    assert not looked(Reader(causal=True), TOKENS, next_of_one_tensor).unshifted
+
+
+@pytest.mark.parametrize(("first", "behind", "shift"), [(1, 0, -1), (0, 2, 2)])
+def test_targets_that_are_shifted_backward_or_twice_are_told(first: int, behind: int, shift: int) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        length = batch.shape[1] - 2
+        logits = model(batch[:, first : first + length])
+        return F.cross_entropy(logits.flatten(0, 1), batch[:, behind : behind + length].flatten())
+
+    assert looked(Reader(causal=True), TOKENS, forward).shifted_by == shift
+    assert looked(Reader(causal=True), TOKENS, next_of_one_tensor).shifted_by is None
+
+
+def test_labels_that_data_and_loss_shift_are_shifted_twice() -> None:
+    batch = {"input_ids": TOKENS[:, :-1], "labels": TOKENS[:, 1:]}
+    assert looked(Reader(causal=True), batch, next_inside).shifted_by == 2
+
+
+@pytest.mark.parametrize(("last", "log_input", "twice"), [(nn.Softplus(), True, "softplus"), (nn.Softplus(), False, None)])
+def test_rates_that_are_taken_for_their_logarithms_are_told(last: nn.Module, log_input: bool, twice: str | None) -> None:
+    model, counts = nn.Sequential(nn.Linear(4, 1), last), X[:, :1].abs().round()
+    loss = nn.PoissonNLLLoss(log_input=log_input)
+    assert looked(model, (X, counts), lambda m, b: loss(m(b[0]), b[1])).rates_twice == twice
+
+
+# ---------------------------------------------------------------------------------------------------------- columns
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_a_column_against_a_row_is_seen_in_a_body_of_several_models(squeezed: bool) -> None:
+    models = {"actor": nn.Linear(4, 2), "critic": nn.Linear(4, 1)}
+    optimizers = {name: torch.optim.SGD(model.parameters(), lr=0.1) for name, model in models.items()}
+
+    def step(model: Any, optimizer: Any, batch: Tensor) -> Tensor:
+        value = model["critic"](batch)
+        loss = (batch[:, 0] - (value[:, 0] if squeezed else value)).square().mean()
+        loss.backward()
+        optimizer["critic"].step()
+        return loss
+
+    found = look_at_body(models, optimizers, step, [X])
+    assert found is not None
+    assert found.get("broadcast_shape") == (None if squeezed else (64, 64))
+
+
+@pytest.mark.parametrize(("column", "told"), [(1.7e9 + 2e7 * X[:, 0], True), (X[:, 0], False)])
+def test_a_loud_column_beside_an_embedding_is_told_by_the_batch(column: Tensor, told: bool) -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kinds, self.head = nn.Embedding(5, 6), nn.Linear(10, 1)
+
+        def forward(self, kind: Tensor, x: Tensor) -> Tensor:
+            return self.head(torch.cat([self.kinds(kind), x], dim=1))
+
+    batch = (torch.arange(64) % 5, torch.cat([X[:, :3], column[:, None]], dim=1), X[:, :1])
+    found = looked(Beside(), batch, lambda model, b: F.mse_loss(model(b[0], b[1]), b[2])).loud_column
+    assert (found is not None and found[:2] == ("head", 9)) is told
+
+
+# ---------------------------------------------------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize(
+    ("change", "redrawn"),
+    [
+        (lambda w: nn.init.xavier_uniform_(w), ("0.weight",)),
+        (lambda w: w.clamp_(-0.2, 0.2), ()),  # as a critic's
+        (lambda w: w.div_(w.norm(dim=1, keepdim=True)), ()),
+    ],
+)
+def test_weights_that_are_drawn_anew_are_told_from_those_that_are_kept_in_limits(change: Any, redrawn: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def step(model: Any, optimizer: Any, batch: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = (model(batch)[:, 0] - batch[:, 1]).square().mean()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            change(model[0].weight)
+        return loss
+
+    seen = rehearse(model, torch.optim.Adam(model.parameters(), 1e-2), [X] * 8, step=step, max_steps=8)
+    assert seen.redrawn == redrawn
+
+
+@pytest.mark.parametrize("std", [None, 1.0])
+def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
+    model = nn.LSTM(4, 64, batch_first=True)
+    if std is not None:
+        nn.init.normal_(model.get_parameter("weight_hh_l0"), 0.0, std)
+    found = looked(model, X[:, None].expand(-1, 5, -1), lambda m, b: m(b)[0].square().mean()).recurrence
+    assert found is not None
+    assert found[0] == ""
+    assert found[1] == pytest.approx(3**-0.5 if std is None else 8 * std, rel=0.05)
+
+
+# ---------------------------------------------------------------------------------------------------- made targets
+
+
+@pytest.mark.parametrize(("sees", "related"), [("noisy", True), ("clean", False)])
+def test_noise_that_the_step_adds_and_asks_for_is_related_to_what_the_model_is_shown(sees: str, related: bool) -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        noise = torch.randn_like(batch)
+        return F.mse_loss(model(batch + noise if sees == "noisy" else batch), noise)
+
+    torch.manual_seed(0)
+    wide = torch.randn(256, 4)
+    found = look(SMALL, X, forward, wide=wide).made_relation
+    assert found is not None
+    assert found[0] == 256
+    assert (found[1] > 3.5) is related
+
+
+def test_a_value_that_is_picked_from_the_outputs_is_not_compared_with_what_the_model_is_given() -> None:
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        action = torch.randint(4, (len(batch), 1))
+        return F.mse_loss(model(batch).gather(1, action), (action == 1).float())
+
+    assert look(SMALL, X, forward, wide=torch.randn(256, 4)).made_relation is None
+
+
+# ---------------------------------------------------------------------------------------------- examples and targets
+
+LABELS = torch.arange(64) % 4
+VALUES = X[:, :1] * X[:, 1:2]
+
+
+def as_they_are(model: Any, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def rolled(model: Any, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1].roll(1))
+
+
+def both_in_another_order(model: Any, batch: Any) -> Tensor:
+    order = torch.randperm(len(batch[0]))
+    return F.cross_entropy(model(batch[0][order]), batch[1][order])
+
+
+def mixed(model: Any, batch: Any) -> Tensor:
+    order = torch.randperm(len(batch[0]))
+    logits = model(0.7 * batch[0] + 0.3 * batch[0][order])
+    return 0.7 * F.cross_entropy(logits, batch[1]) + 0.3 * F.cross_entropy(logits, batch[1][order])
+
+
+@pytest.mark.parametrize(
+    ("forward", "moved"), [(as_they_are, False), (rolled, True), (both_in_another_order, False), (mixed, False)]
+)
+def test_targets_that_the_step_moves_against_the_inputs_are_told(forward: Any, moved: bool) -> None:
+    assert looked(SMALL, (X, LABELS), forward).moved_targets is moved
+
+
+def of_means(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0]).mean(dim=0) - batch[1].mean(dim=0)).square().sum()
+
+
+def of_all_pairs(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0])[:, :1] - batch[1][:, 0]).abs().mean()
+
+
+def of_each(model: Any, batch: Any) -> Tensor:
+    return F.mse_loss(model(batch[0])[:, :1], batch[1])
+
+
+def without_targets(model: Any, batch: Any) -> Tensor:
+    return (model(batch[0]) - batch[0]).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("forward", "alone"), [(of_means, True), (of_all_pairs, True), (of_each, False), (without_targets, False)]
+)
+def test_a_loss_that_does_not_mind_which_example_has_which_target_is_told(forward: Any, alone: bool) -> None:
+    assert looked(SMALL, (X, VALUES), forward).unpaired is alone
+
+
+# ------------------------------------------------------------------------------------------------------------ floors
+
+
+@pytest.mark.parametrize(("sign", "place"), [(1.0, None), (-1.0, 1)])
+def test_a_divergence_that_is_subtracted_leaves_the_loss_without_a_floor(sign: float, place: int | None) -> None:
+    class Code(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code, self.back = nn.Linear(4, 4), nn.Linear(2, 4)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            mean, log_variance = self.code(x).chunk(2, dim=1)
+            return self.back(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()), mean, log_variance
+
+    def forward(model: Any, batch: Tensor) -> Tensor:
+        output, mean, log_variance = model(batch)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+        return F.l1_loss(output, batch) + 0.05 * sign * divergence
+
+    torch.manual_seed(0)
+    assert looked(Code(), X, forward).floorless == place
+
+
+def test_a_critic_and_a_policy_fall_along_a_line() -> None:
+    for forward in (lambda model, batch: -model(batch).mean(), policy(by_distribution, 1.0), policy(by_distribution, -1.0)):
+        assert looked(SMALL, X, forward).floorless is None
