@@ -25,6 +25,7 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 import statistics
 import tempfile
 import time
@@ -236,7 +237,7 @@ def rows(path: Path) -> dict[str, Row]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Check, then train, what the file lacks; the longest first."""
+    """Check, then train, what the file lacks; the longest first, so that a pool ends together; in one process the shortest."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes
     options.path.parent.mkdir(parents=True, exist_ok=True)
     place = Place(data_root=options.data_root, cache=options.cache, device=options.device, never_steps=options.never_steps)
@@ -259,7 +260,7 @@ def run(options: argparse.Namespace) -> None:
             name: wait for name, wait in lasting.items() if wait is not None and (wait <= longest[name] or math.isinf(wait))
         }
         cost = lambda name: min(wanted[name], options.never_steps) * specs[name]["width"]  # noqa: E731
-        tasks = [(specs[name], place, wanted[name]) for name in sorted(wanted, key=cost, reverse=True)]
+        tasks = [(specs[name], place, wanted[name]) for name in sorted(wanted, key=cost, reverse=options.processes > 1)]
         for spec, result in _in_turn(pool, trained, tasks, end):
             _append(options.path, {"name": spec["name"], "run": result})
 
@@ -326,6 +327,9 @@ def scored(found: list[Row]) -> Row:
             row["name"] for row in left if row["check"]["verdict"] in ("dead", "unstable")
         ],
     }
+    for what, low, high in (("below 100", 0, 100), ("from 100", 100, math.inf)):
+        part = [row for row in left if low <= (_wait(row) or 0.0) < high]
+        result[f"within a factor 2, predicted {what}"] = [sum(row in near for row in part), len(part)]
     for key in ("data", "net", "width"):
         for value in sorted({row["spec"][key] for row in left}, key=str):
             part = [row for row in left if row["spec"][key] == value]
@@ -352,8 +356,6 @@ def score(options: argparse.Namespace) -> None:
 
 def small(options: argparse.Namespace) -> None:
     """Copy MNIST, and the first images of CIFAR-10, which come shuffled."""
-    import shutil
-
     import pyarrow.parquet as pq
 
     shutil.copytree(options.data_root / "mnist", options.out / "mnist", dirs_exist_ok=True, copy_function=shutil.copyfile)

@@ -94,6 +94,20 @@ def test_two_killed_processes_resume_exactly(command, tmp_path: Path, parallel: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize("parallel", ["ddp", "sharded"])
+def test_another_number_of_processes_resumes(command, tmp_path: Path, single, parallel: str, before: int, after: int) -> None:
+    flags = [*flags_of(CALM), "--optim.epochs", "1", "--run.dir", "half", "--run.parallel", parallel]
+    began = command("train", *flags, processes=before, OMP_NUM_THREADS="1")
+    assert began.returncode == 0, began.stderr
+    answer = command("train", "--resume", "half", "--optim.epochs", "2", processes=after, OMP_NUM_THREADS="1")
+    assert answer.returncode == 0, answer.stderr
+    run = read_run(tmp_path / "half")
+    assert run.environment["world_size"] == after
+    agree(run, single)
+
+
+@pytest.mark.slow
 def test_a_mistake_is_said_once(command) -> None:
     answer = command("train", "--optim.lr", "0", processes=2)
     assert answer.returncode != 0

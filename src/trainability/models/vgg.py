@@ -59,7 +59,7 @@ class ExampleDropout(nn.Dropout):
         if self.keys is None or self.codes is None or not self.training or self.p == 0:
             return super().forward(input)
         mask = keyed.dropped(self.keys, self.codes, self.p)
-        scale = (~mask).to(input.dtype) / (1 - self.p)
+        scale = (~mask).to(input.dtype).div_(1 - self.p)
         return input * scale.reshape(*scale.shape, *(1,) * (input.dim() - 2))
 
 
@@ -238,11 +238,17 @@ def set_dropout_keys(model: nn.Module, keys: Tensor | None) -> None:
         model: any module that holds `ExampleDropout` layers.
         keys: (batch,) int32 of the next batch, from `keyed.example_keys`.
     """
-    for module in model.modules():
-        if isinstance(module, ExampleDropout):
-            module.keys = None if keys is None else keyed.stream(keys, module.number)
-            if keys is not None and (module.codes is None or module.codes.device != keys.device):
-                module.codes = keyed.unit_codes(module.num_units, keys.device)
+    # Every micro-batch comes here: a VGG's convolutions need not be searched.
+    inside = model.classifier if isinstance(model, VGG) else model
+    layers = [module for module in inside.modules() if isinstance(module, ExampleDropout)]
+    if keys is None or not layers:
+        for layer in layers:
+            layer.keys = None
+        return
+    for layer, own in zip(layers, keyed.streams(keys, tuple(layer.number for layer in layers)), strict=True):
+        layer.keys = own
+        if layer.codes is None or layer.codes.device != keys.device:
+            layer.codes = keyed.unit_codes(layer.num_units, keys.device)
 
 
 def classifier_state(state: dict[str, Tensor], like: nn.Module) -> dict[str, Tensor]:

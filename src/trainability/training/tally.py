@@ -61,8 +61,8 @@ class Tally:
         """
         self.micro_batches[-1] += 1
         row = self.rows[self.num_steps]
-        row[_LOSS] += losses.double().sum()
-        row[_TOP1 : _TOP5 + 1] += correct_counts(logits, labels, weights)
+        row[_LOSS].add_(losses.sum(dtype=torch.float64))
+        row[_TOP1 : _TOP5 + 1].add_(correct_counts(logits, labels, weights))
 
     @property
     def loss_sum(self) -> Tensor:
