@@ -302,6 +302,7 @@ def main() -> None:
     parser.add_argument("--faults", help="programs of the fault benchmark instead: names, set, scored or both")
     parser.add_argument("--wrong", action="store_true", help="with --faults: list what went wrong")
     parser.add_argument("--stop-after", type=float, default=math.inf, help="with --faults: seconds; another call goes on")
+    parser.add_argument("--processes", type=int, help="with --faults: programs at the same time, each on one thread")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument(
@@ -319,6 +320,7 @@ def main() -> None:
             chosen_by.out,
             wrong=chosen_by.wrong,
             stop_after=chosen_by.stop_after,
+            processes=chosen_by.processes,
         )
         return
     rows = json.loads(chosen_by.out.read_text())["programs"] if chosen_by.out is not None and chosen_by.out.exists() else []

@@ -6,16 +6,17 @@ finding `confirmed_change` names the true cause where its change acts on what th
 names it.
 """
 
+import contextlib
 import itertools
-import json
 import statistics
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from fault_remedies import names_cause
-from fault_runs import RUNS, Built, half_of, happened, outcome_of_twin, rows, run, setup_of, train
+from fault_runs import RUNS, Built, append, half_of, happened, outcome_of_twin, rows, run, setup_of, train
 from programs.catalogue import FAULTS, KIND, PROGRAMS, SOUND
 from programs.program import Fault
 from verdict_table import wilson
@@ -29,6 +30,7 @@ from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.finding import Finding
 from trainability.doctor.tested import OWN, own_code
+from trainability.executors import executor_of, results
 
 RESULTS = Path(__file__).parent / "results" / "confirm-faults.jsonl"
 
@@ -226,15 +228,25 @@ def _spelt(said: dict[str, Any]) -> str:
     return f"{said['verdict']}: {', '.join(codes) or 'nothing'}"
 
 
-def main(asked: str, seconds: float, steps: int, out: Path | None, *, wrong: bool, stop_after: float) -> None:
+def _measured(task: tuple[str, float, int]) -> dict[str, Any]:
+    time.monotonic = time.process_time  # type: ignore[assignment]  # as confirm.py has it, in a process of its own
+    warnings.simplefilter("ignore")
+    return measured(*task)
+
+
+def main(
+    asked: str, seconds: float, steps: int, out: Path | None, *, wrong: bool, stop_after: float, processes: int | None
+) -> None:
     """Measures the programs that the record lacks, and prints the table."""
     path = out if out is not None else RESULTS
-    names, began = chosen(asked), time.process_time()
+    names, began = chosen(asked), time.perf_counter()
     done = rows(path)
-    for name in names:
-        if name not in done and time.process_time() - began < stop_after:
-            row = measured(name, seconds, steps)
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+    tasks = {name: (name, seconds, steps) for name in names if name not in done}
+    with executor_of(processes or 1) as pool, contextlib.closing(results(pool, _measured, tasks)) as made:
+        for count, (name, row) in enumerate(made, 1):
+            append(path, row)
+            print(f"{count} of {len(tasks)}: {name}", flush=True)
+            if time.perf_counter() - began > stop_after:
+                break
     found = [row for name, row in rows(path).items() if name in names]
     print("\n".join([f"{len(found)} of {len(names)} programs", *summary(found), *(details(found) if wrong else [])]))

@@ -1,10 +1,13 @@
-"""The phase diagram of README: 425 short runs of a plain net of twelve layers on the digits, over budget and learning rate.
+"""Two phase diagrams on the digits, over budget and learning rate: a plain net of twelve layers (README), and VGG-B.
 
     cd benchmarks && trainability map phase_map:setup --runs 425 --steps 120 --dir results/phase-map    # restartable
+    cd benchmarks && trainability map phase_map:vgg --runs 425 --steps 300 --dir results/phase-map-vgg --processes 16
     python benchmarks/phase_map.py        # what of it was predicted; docs/gallery/make.py takes the picture
+    python benchmarks/phase_map.py --net vgg
 
-Eleven layers of 32 units with ReLU and a head, no biases, He's weights, SGD with momentum 0.9 at rate 0.01, batches of 64,
-at most 120 steps a run.
+The plain net: eleven layers of 32 units with ReLU and a head, no biases, He's weights, SGD with momentum 0.9 at rate 0.01,
+batches of 64, at most 120 steps a run. VGG-B: a sixteenth of its width, images of 32 pixels, dropout 0.5, He's weights, SGD
+with momentum 0.9 and decay 5e-4 at rate 0.01, batches of 32, at most 300 steps a run.
 """
 
 import argparse
@@ -15,13 +18,16 @@ from pathlib import Path
 import torch
 from random_programs import digits
 from torch import nn
+from torch.nn import functional as F
 
-from trainability import Setup
+from trainability import Setup, init_
 from trainability.checking.phase_map import read_runs
+from trainability.models.vgg import build_vgg
 from trainability.prescribe.phase_map import OUTCOMES, outcomes, phase_map
 
 RESULTS = Path(__file__).parent / "results" / "phase-map"
 DEPTH, WIDTH, STEPS = 12, 32, 120
+VGG_STEPS = 300
 
 
 def setup() -> Setup:
@@ -46,12 +52,31 @@ def setup() -> Setup:
     )
 
 
+def vgg() -> Setup:
+    """VGG-B, its data and its optimizer; the same every time."""
+    torch.manual_seed(0)
+    model = init_(build_vgg("B", num_classes=10, crop=32, width=1 / 16), "he", seed=0)
+    images, labels = digits()
+    large = F.interpolate(images.view(-1, 1, 8, 8), size=32, mode="bilinear").expand(-1, 3, -1, -1).contiguous()
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).split(32)[:-1]
+    return Setup(
+        model=model,
+        train_loader=[(large[some], labels[some]) for some in order],
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4),
+        num_classes=10,
+        planned_steps=VGG_STEPS,
+    )
+
+
 def main() -> None:
     """Print how many cells each prediction names, and what their runs did."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dir", type=Path, default=RESULTS)
-    found = phase_map(setup(), steps=STEPS, seconds=300.0)
-    ends = outcomes(read_runs(parser.parse_args().dir))
+    parser.add_argument("--net", choices=("plain", "vgg"), default="plain")
+    parser.add_argument("--dir", type=Path, help="of the runs; where they are committed if it is not given")
+    options = parser.parse_args()
+    is_vgg = options.net == "vgg"
+    found = phase_map(vgg() if is_vgg else setup(), steps=VGG_STEPS if is_vgg else STEPS, seconds=300.0)
+    ends = outcomes(read_runs(options.dir or RESULTS.with_name("phase-map-vgg" if is_vgg else "phase-map")))
     counts = Counter((found.predicted(cell.budget, cell.lr), end) for cell, end in ends.items())
     print(f"{len(ends)} runs; rows: predicted, columns: what happened")
     print(f"{'':14}" + "".join(f"{end:>10}" for end in OUTCOMES))

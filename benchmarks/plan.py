@@ -1,6 +1,6 @@
 """Whether the first plan that `trainability plan` proposes trains, with what was known in September 2014.
 
-    OMP_NUM_THREADS=1 python benchmarks/plan.py                      # about half an hour on one core
+    OMP_NUM_THREADS=1 python benchmarks/plan.py --processes 16       # about half an hour on one core
     OMP_NUM_THREADS=1 python benchmarks/plan.py --stop-after 400     # goes on where it was stopped
 
 VGG-D and VGG-E at a quarter of their width on the built-in digits at 32 pixels, and a plain net of 34 layers (33 convolutions
@@ -10,6 +10,7 @@ trained at the step at which the mean of its last 20 losses falls below half of 
 """
 
 import argparse
+import contextlib
 import json
 import math
 import time
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 
 from trainability import init_
 from trainability.doctor.setup import Setup
+from trainability.executors import executor_of, results
 from trainability.initialization import InitPlan
 from trainability.models.vgg import build_vgg
 from trainability.prescribe.search import propose
@@ -61,7 +63,7 @@ def images_and_labels(net: str) -> tuple[Tensor, Tensor]:
 
 
 def proposed(net: str) -> tuple[str, float, float]:
-    """The first proposal, its learning rate, and the seconds that it took."""
+    """The first proposal, its learning rate, and the seconds of processor time that it took."""
     images, labels = images_and_labels(net)
     model = build(net)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
@@ -71,13 +73,14 @@ def proposed(net: str) -> tuple[str, float, float]:
     def is_allowed(plan: InitPlan) -> bool:
         return all(segment.scheme not in LATER_THAN_2014 for segment in plan.segments)
 
-    began = time.perf_counter()
+    began = time.process_time()
     best = propose(setup, is_allowed=is_allowed)[0]
-    return str(best.plan), best.lr or LR, time.perf_counter() - began
+    return str(best.plan), best.lr or LR, time.process_time() - began
 
 
-def trained(net: str, plan: str, lr: float, seed: int) -> int | None:
+def trained(task: tuple[str, str, float, int]) -> int | None:
     """The step at which a net has trained; None if not within the limit."""
+    net, plan, lr, seed = task
     images, labels = images_and_labels(net)
     torch.manual_seed(seed)
     model = init_(build(net), plan, seed=seed)
@@ -102,26 +105,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--nets", type=lambda text: text.split(","), default=list(NETS))
-    parser.add_argument("--stop-after", type=float, default=math.inf, help="seconds of processor time; another call goes on")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at the same time, each on one thread")
+    parser.add_argument("--stop-after", type=float, default=math.inf, help="seconds; another call goes on")
     chosen = parser.parse_args()
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": {}}
-    results["environment"] = environment(device=torch.device("cpu"), world_size=1)
-    rows, began = results["rows"], time.process_time()
+    torch.set_num_threads(1)
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": {}}
+    found["environment"] = environment(device=torch.device("cpu"), world_size=1)
+    rows, began = found["rows"], time.perf_counter()
     for net in chosen.nets:
-        if f"{net}: xavier" in rows:
-            continue
-        best, lr, seconds = proposed(net)
-        rows[f"{net}: proposed"] = {"net": net, "plan": best, "lr": lr, "steps": [], "seconds_to_propose": round(seconds, 2)}
+        if f"{net}: proposed" not in rows:
+            best, lr, seconds = proposed(net)
+            rows[f"{net}: proposed"] = {
+                "net": net,
+                "plan": best,
+                "lr": lr,
+                "steps": {},
+                "seconds_to_propose": round(seconds, 2),
+            }
         for plan in ("xavier", "normal=0.01"):
-            rows[f"{net}: {plan}"] = {"net": net, "plan": plan, "lr": LR, "steps": []}
-    todo = sorted((row for row in rows.values() if row["net"] in chosen.nets), key=lambda row: "seconds_to_propose" not in row)
-    for row in todo:
-        while len(row["steps"]) < chosen.seeds and time.process_time() - began < chosen.stop_after:
-            row["steps"].append(trained(row["net"], row["plan"], row["lr"], len(row["steps"])))
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            rows.setdefault(f"{net}: {plan}", {"net": net, "plan": plan, "lr": LR, "steps": {}})
+    asked = sorted((name for name in rows if rows[name]["net"] in chosen.nets), key=lambda name: not name.endswith("proposed"))
+    tasks = {
+        f"{name}/{seed}": (rows[name]["net"], rows[name]["plan"], rows[name]["lr"], seed)
+        for name in asked
+        for seed in range(chosen.seeds)
+        if str(seed) not in rows[name]["steps"]
+    }
+    with executor_of(chosen.processes) as pool, contextlib.closing(results(pool, trained, tasks)) as made:
+        for task, step in made:
+            name, _, seed = task.partition("/")
+            rows[name]["steps"] = dict(sorted({**rows[name]["steps"], seed: step}.items()))
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            if time.perf_counter() - began > chosen.stop_after:
+                break
     print(f"{'net':9} {'plan':50} {'lr':>6}  steps until trained, by seed (limit {LIMIT})")
-    for row in todo:
-        steps = ", ".join("never" if step is None else str(step) for step in row["steps"])
+    for row in (rows[name] for name in asked):
+        steps = ", ".join("never" if step is None else str(step) for step in row["steps"].values())
         plan = row["plan"] if len(row["plan"]) <= 50 else row["plan"][:47] + "..."
         print(f"{row['net']:9} {plan:50} {row['lr']:6g}  {steps}")
 

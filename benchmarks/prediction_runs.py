@@ -1,6 +1,6 @@
 """Short runs over the plane of gain budget and learning rate, each checked before its first step; `prediction.py` scores them.
 
-    OMP_NUM_THREADS=1 python benchmarks/prediction_runs.py --count 450 --minutes 8    # restartable; an hour of one core in all
+    OMP_NUM_THREADS=1 python benchmarks/prediction_runs.py --processes 16    # restartable; half an hour of one core in all
 
 Networks: VGG-A, B, D and E at a sixteenth of their width and 32 pixels on the digits, and on MNIST where `--data-root` has it
 (`../shared/data`); and plain convolutional, fully-connected (ReLU, leaky ReLU, tanh) and residual nets without normalisation on
@@ -13,6 +13,7 @@ outlook asks for; and what then happened.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
@@ -37,6 +38,7 @@ from trainability.doctor.measure.other_rates import rehearse_with_other_rates
 from trainability.doctor.measure.probe import probe
 from trainability.doctor.reading import LEARNED, WINDOW_STEPS, total_budget
 from trainability.doctor.rehearsed import Rehearsal
+from trainability.executors import executor_of, results
 from trainability.initialization import weight_layers
 from trainability.training import engine as engines
 from trainability.training.parts import assemble
@@ -308,32 +310,43 @@ def rows(path: Path = RUNS) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def row_of(task: tuple[dict[str, Any], Path]) -> dict[str, Any]:
+    """Check a program, and run it; both are made anew from its description."""
+    spec, root = task
+    return {"spec": spec, "check": checked(build(spec, root)), "run": trained(build(spec, root))}
+
+
 def main() -> None:
     """Append the rows that the file lacks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", type=Path, default=RUNS)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=450)
+    parser.add_argument("--count", type=int, default=1200)
+    parser.add_argument("--processes", type=int, default=1, help="runs at the same time, each on one thread")
     parser.add_argument("--minutes", type=float, default=60.0, help="of this call; what is not begun by then is left")
     parser.add_argument("--data-root", type=Path, default=DATA, help="folder of the folder mnist; without it all is digits")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     with_mnist = (options.data_root / "mnist").is_dir()
     if not with_mnist:
         print(f"no {options.data_root / 'mnist'}: its runs are made on the digits")
     done = {row["spec"]["name"] for row in rows(options.path)}
-    end = time.monotonic() + 60 * options.minutes
+    specs = [draw(number, with_mnist) for number in range(options.first, options.first + options.count)]
+    tasks = {spec["name"]: (spec, options.data_root) for spec in specs if spec["name"] not in done}
+    began, here = time.monotonic(), len(specs) - len(tasks)
     options.path.parent.mkdir(exist_ok=True)
-    for number in range(options.first, options.first + options.count):
-        spec = draw(number, with_mnist)
-        if spec["name"] in done:
-            continue
-        if time.monotonic() > end:
-            return
-        check = checked(build(spec, options.data_root))
-        run = trained(build(spec, options.data_root))
-        with options.path.open("a") as file:
-            file.write(json.dumps({"spec": spec, "check": check, "run": run}, allow_nan=False) + "\n")
+    with (
+        executor_of(options.processes) as pool,
+        contextlib.closing(results(pool, row_of, tasks)) as made,
+        options.path.open("a") as file,
+    ):
+        for count, (_, row) in enumerate(made, 1):
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            file.flush()
+            minutes = (time.monotonic() - began) / 60
+            if count % 20 == 0 or count == len(tasks):
+                print(f"{here + count} of {len(specs)} runs, {minutes:.1f} minutes", flush=True)
+            if minutes > options.minutes:
+                return
 
 
 if __name__ == "__main__":

@@ -257,7 +257,6 @@ def test_no_device_synchronisation_outside_logged_steps(tmp_path: Path) -> None:
             train(tmp_path / "run", config_of(run__device="cuda", run__log_every_steps=1000), display=steps)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert steps.issued == 12
     ours = [entry for entry in raised.traceback if "trainability" in Path(entry.path).parts]
-    assert (Path(ours[-1].path).name, ours[-1].name) == ("tally.py", "read")
+    assert (steps.issued, Path(ours[-1].path).name, ours[-1].name) == (12, "tally.py", "read")
     assert not (tmp_path / "run" / "steps.jsonl").exists()

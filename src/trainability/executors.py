@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
@@ -106,7 +106,9 @@ def _belong_to_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def results(executor: Executor, function: Callable[[Task], Result], tasks: Mapping[str, Task]) -> Iterator[tuple[str, Result]]:
+def results(
+    executor: Executor, function: Callable[[Task], Result], tasks: Mapping[str, Task]
+) -> Generator[tuple[str, Result], None, None]:
     """Run a function on every task, each on one thread, and yield the results as they come.
 
     Args:

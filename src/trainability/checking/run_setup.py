@@ -53,7 +53,7 @@ def setup_of_run(parts: TrainingParts, config: RunConfig, engine: Engine, planne
         engine: device and precision.
         planned_steps: of the whole run.
     """
-    autocasts = engine.precision != "fp32"
+    autocasts = engine.precision == "bf16"
     for group in parts.optimizer.param_groups:
         group["lr"] = config.optim.lr
     return Setup(

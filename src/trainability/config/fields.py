@@ -274,9 +274,10 @@ class RunSettings:
     None trains on the whole set."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes the GPU if there is one."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """bf16: convolutions and matrix products in bfloat16 (autocast), weights and
-    their updates in float32."""
+    their updates in float32. tf32, on a GPU: float32, but convolutions and
+    matrix products round their inputs to 10 bits of mantissa. fp32 does not."""
     compile: bool = False
     """Compile the network with torch.compile: takes minutes at the start and makes
     steps faster."""
@@ -332,7 +333,7 @@ class RunSettings:
         if self.overfit_batches is not None:
             in_range("run.overfit-batches", self.overfit_batches, at_least=1)
         one_of("run.device", self.device, ("auto", "cpu", "cuda"))
-        one_of("run.precision", self.precision, ("fp32", "bf16"))
+        one_of("run.precision", self.precision, ("fp32", "tf32", "bf16"))
         one_of("run.parallel", self.parallel, ("ddp", "sharded"))
         in_range("run.log-every-steps", self.log_every_steps, at_least=1)
         one_of("run.check", self.check, ("on", "off"))

@@ -153,6 +153,12 @@ TECHNIQUES: dict[str, Technique] = {
         flag="run.precision",
         is_used=lambda config: config.run.precision == "bf16",
     ),
+    "training in TensorFloat-32": Technique(
+        month="2020-05",
+        source="NVIDIA A100 Tensor Core GPU Architecture, whitepaper",
+        flag="run.precision",
+        is_used=lambda config: config.run.precision == "tf32",
+    ),
 }
 
 

@@ -5,12 +5,14 @@ This file initialises nothing: `initialization.weights.apply` draws the weights 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from trainability import keyed
 from trainability.config import MIN_SIDE, NUM_POOLINGS, one_of
+from trainability.models import conv_relu
 
 CHANNELS = (64, 128, 256, 512, 512)
 """Channels of the five stages; each ends in a 2x2 max pooling."""
@@ -144,10 +146,19 @@ class VGG(nn.Module):
         if min(maps) < side or (linear and maps != (side, side)):
             wanted = f"{'' if linear else 'at least '}{self.crop}x{self.crop}"
             raise ValueError(f"images are {height}x{width} pixels; this network takes {wanted}")
-        features = self._checkpointed(images) if self.checkpoints_stages else self.features(images)
+        features = self._features(images)
         if linear:
             return self.classifier(features.flatten(1))[:, :, None, None]
         return self.classifier(features)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Compute the last stage's output: stage by stage, by fused kernels in compiled code, or layer by layer."""
+        if self.checkpoints_stages:
+            return self._checkpointed(images)
+        is_bf16 = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.bfloat16
+        if torch.compiler.is_compiling() and images.is_cuda and is_bf16 and conv_relu.is_plain(self.features):
+            return conv_relu.features(self.features, images)
+        return self.features(images)
 
     def _checkpointed(self, images: Tensor) -> Tensor:
         """Compute the features, keeping of each stage its input alone; backward computes the rest again.

@@ -31,7 +31,7 @@ class Engine:
 
     Attributes:
         device: of this process.
-        precision: "fp32", or "bf16" for autocast.
+        precision: "fp32", "tf32", or "bf16" for autocast.
         rank: of this process.
         world_size: number of processes.
         parallel: "ddp" or "sharded".
@@ -141,12 +141,24 @@ def is_process_lost(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "/gloo/transport/" in str(error)
 
 
+def _set_tf32(convolutions: bool, products: bool | None = None) -> tuple[bool, bool]:
+    """Decide whether a GPU computes float32 convolutions and matrix products in TF32; by default PyTorch does the former.
+
+    Returns:
+        What was set before.
+    """
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.backends.cuda.matmul.allow_tf32 = convolutions if products is None else products
+    return before
+
+
 @contextlib.contextmanager
 def start(settings: RunSettings) -> Iterator[Engine]:
     """Set up the device and the process group of `torchrun`; at the end, destroy the process group.
 
     Raises:
-        ValueError: `run.device` is cuda, and there is no GPU.
+        ValueError: `run.device` is cuda or `run.precision` is tf32, and there is no GPU.
         ProcessLost: another process has ended, or cannot be reached, while this one communicates.
     """
     world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
@@ -156,6 +168,8 @@ def start(settings: RunSettings) -> Iterator[Engine]:
         raise ValueError("run.device is cuda, but torch sees no GPU here; accepted: cpu, auto")
     if settings.device == "cpu" or not has_gpu:
         device = torch.device("cpu")
+        if settings.precision == "tf32":
+            raise ValueError("run.precision is tf32, which only a GPU has; accepted on a CPU: fp32, bf16")
     else:
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
@@ -165,6 +179,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
     deterministic_before = torch.are_deterministic_algorithms_enabled()
     if settings.deterministic != deterministic_before:  # setting it imports the compiler, which takes a second
         torch.use_deterministic_algorithms(settings.deterministic)
+    tf32_before = _set_tf32(settings.precision == "tf32")
     if world_size > 1:
         is_cuda = device.type == "cuda"
         dist.init_process_group("nccl" if is_cuda else "gloo", device_id=device if is_cuda else None)
@@ -185,6 +200,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
             " train --resume RUN"
         ) from error
     finally:
+        _set_tf32(*tf32_before)
         if settings.deterministic != deterministic_before:
             torch.use_deterministic_algorithms(deterministic_before)
         if world_size > 1:

@@ -1,0 +1,430 @@
+"""How fast a GPU trains VGG: the loop against the bare step and the usual script, and what bounds both.
+
+    python benchmarks/gpu.py                       # everything, some nine minutes on an H100
+    python benchmarks/gpu.py --only card loop      # parts of it; results of the others are kept
+
+card        the card's own rates: bf16, TF32 and fp32 matrix products of 8192 x 8192 random numbers, and a copy.
+loop        images/s of the bare step (one batch in memory, forward, backward, update), of `trainability.fit` unwatched,
+            and of the usual script (DataLoader with worker processes, pinned memory, `.item()` every step; the same network),
+            in turns of a few steps; with the share of the card's bf16 matrix rate that the network's operations take.
+watched     `fit` with the doctor at every 50th step and without it, in turns of whole runs.
+evaluation  images/s of the validation pass, against the bare forward pass.
+loading     images/s of the streaming loader, that decodes a JPEG pack in worker processes, alone; of `fit` fed by it; and of
+            `fit` on images in the card's memory.
+memory      peak memory and time of a step with and without --run.checkpoint-activations, and whether their losses are equal.
+profile     milliseconds of a step by kind of kernel.
+
+Every ratio is a median over turns that alternate in one process. Results go to `results/gpu-CARD.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from loading import Repeated, catalog_of, photographs
+from rich.console import Console
+from throughput import PerImage, Turns, forever, setting, usual_network
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as profiler
+from torch.utils.data import DataLoader
+
+from trainability.config import RunConfig
+from trainability.data import dataset
+from trainability.data.dataset import DataSet, Split
+from trainability.data.packing import pack_catalog
+from trainability.data.streaming import make_loader
+from trainability.training import engine as engines
+from trainability.training.cost import work_of
+from trainability.training.loop import fit, measure
+from trainability.training.parts import TrainingParts, assemble
+from trainability.training.record import RunWriter, environment
+
+RESULTS = Path(__file__).parent / "results"
+BATCH, TURNS, NUM_CLASSES = 256, 12, 100
+UNWATCHED: dict[str, Any] = {"check": "off", "monitor_every_steps": None}
+
+
+def changed(config: RunConfig, **fields: Any) -> RunConfig:
+    """Replace fields of a configuration, each named section__field."""
+    for name, value in fields.items():
+        section, _, field = name.partition("__")
+        config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **{field: value})})
+    return config
+
+
+def random_data(config: RunConfig, num_train: int, num_val: int = BATCH) -> DataSet:
+    """Make images of random pixels: the time of a step does not depend on what they show, and they take no time to make."""
+    assert config.data.size is not None
+    generator = torch.Generator().manual_seed(0)
+
+    def split(num: int) -> Split:
+        pixels = torch.randint(256, (num, config.data.size, config.data.size, 3), dtype=torch.uint8, generator=generator)
+        return Split(images=pixels, labels=torch.randint(NUM_CLASSES, (num,), generator=generator))
+
+    names = tuple(str(number) for number in range(NUM_CLASSES))
+    level = torch.full((3,), 127.5)
+    return DataSet(
+        name="random",
+        class_names=names,
+        train=split(num_train),
+        val=split(num_val),
+        mean=level,
+        std=torch.full((3,), 74.0),
+        covariance=74.0**2 * torch.eye(3),
+    )
+
+
+def seconds_of(step: Callable[[], object], *, steps: int, warm_up: int = 3) -> float:
+    """Time a step, the mean of several."""
+    for _ in range(warm_up):
+        step()
+    torch.cuda.synchronize()
+    since = time.perf_counter()
+    for _ in range(steps):
+        step()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - since) / steps
+
+
+def card_rates() -> dict[str, float]:
+    """Measure FLOP/s of matrix products, and bytes/s, read and written, of a copy."""
+    rates = {}
+    for name, dtype, precision in (("bf16", torch.bfloat16, "highest"), ("tf32", None, "high"), ("fp32", None, "highest")):
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(precision)
+        a, b = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
+        rates[name] = 2 * 8192**3 / seconds_of(lambda a=a, b=b: torch.mm(a, b), steps=20)
+        torch.set_float32_matmul_precision(before)
+    source = torch.empty(2**30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    rates["copy"] = 2 * 2**30 / seconds_of(lambda: target.copy_(source), steps=20)
+    return rates
+
+
+def bare_step(parts: TrainingParts, engine: engines.Engine) -> Callable[[], None]:
+    """Build the step that makes what cannot be left out, on one batch."""
+    micro = next(next(parts.loader.steps(0)))
+
+    def step() -> None:
+        with engine.autocast():
+            logits = parts.network(micro.images)
+        F.cross_entropy(logits.float(), micro.labels).backward()
+        parts.optimizer.step()
+        parts.optimizer.zero_grad()
+
+    return step
+
+
+def usual_step(config: RunConfig, data: DataSet, engine: engines.Engine) -> Callable[[], float]:
+    """Build the step of the usual script."""
+    assert config.data.crop is not None
+    images = PerImage(data.train, data.mean, config.data.crop, flip=bool(config.data.flip))
+    workers = min(16, os.cpu_count() or 1)
+    loader = DataLoader(
+        images, BATCH, shuffle=True, drop_last=True, num_workers=workers, pin_memory=True, persistent_workers=True
+    )
+    batches = forever(loader)
+    network = usual_network(config.model, NUM_CLASSES).to(engine.device)
+    if engine.compile:
+        network.compile()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9, weight_decay=5e-4)
+
+    def step() -> float:
+        pixels, labels = (values.to(engine.device, non_blocking=True) for values in next(batches))
+        with engine.autocast():
+            logits = network(pixels)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def loop_row(config: RunConfig, *, steps: int, rate: float) -> dict[str, Any]:
+    """Time the three ways to train, in turns."""
+    data = random_data(config, BATCH * (steps * (TURNS + 1) + 2))
+    with engines.start(config.run) as engine, tempfile.TemporaryDirectory() as folder:
+        parts, twin = assemble(config, engine, data=data), assemble(config, engine, data=data)
+        bare, usual = bare_step(twin, engine), usual_step(config, data, engine)
+        for step in (bare, usual):  # compiles, and chooses kernels
+            for _ in range(3):
+                step()
+        turns = Turns({"bare": bare, "usual": usual}, steps, TURNS)
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(config, parts, RunWriter.create(Path(folder) / "run", config), engine=engine, display=turns)
+    seconds = {name: values[1:] for name, values in turns.seconds.items()}
+    speed = {name: steps * BATCH / statistics.median(values) for name, values in seconds.items()}
+    flop = work_of(config, NUM_CLASSES).step
+    return {
+        "model": f"{config.model.config} x{config.model.width:g}",
+        "crop": config.data.crop,
+        "precision": config.run.precision,
+        "compile": config.run.compile,
+        "turns": TURNS,
+        "steps_per_turn": steps,
+        "images_per_second": speed,
+        "ours_over_bare": quartiles(seconds["bare"], seconds["ours"]),
+        "ours_over_usual": quartiles(seconds["usual"], seconds["ours"]),
+        "share_of_bf16_rate": {name: speed[name] * flop / rate for name in ("bare", "ours")},
+    }
+
+
+def quartiles(one: list[float], other: list[float]) -> list[float]:
+    """Lower quartile, median and upper quartile of the ratios of pairs in time."""
+    return statistics.quantiles([a / b for a, b in zip(one, other, strict=True)], n=4)
+
+
+class Clock:
+    """Stands where a display would: times the steps from one to another, then ends the run."""
+
+    def __init__(self, first: int, last: int) -> None:
+        """Name the steps."""
+        self.first, self.last, self.seconds, self.since = first, last, 0.0, 0.0
+
+    def step(self, position: Any) -> None:
+        """Count."""
+        if position.step in (self.first, self.last):
+            torch.cuda.synchronize()
+            now = time.perf_counter()
+            self.seconds, self.since = now - self.since, now
+        if position.step == self.last:
+            raise KeyboardInterrupt
+
+    def start(self, start: object) -> None:
+        """Nothing to show."""
+
+    rows = evaluation = start
+
+    def diagnosed(self, diagnosis: object, new: object) -> None:
+        """Nothing to show."""
+
+
+def run_seconds(config: RunConfig, data: DataSet | None, first: int, last: int) -> float:
+    """Time steps of a run of `fit`; a run without `data` reads its own."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    clock = Clock(first, last)
+    with engines.start(config.run) as engine, tempfile.TemporaryDirectory() as folder:
+        parts = assemble(config, engine, data=data)
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(config, parts, RunWriter.create(Path(folder) / "run", config), engine=engine, display=clock)
+    return clock.seconds / (last - first)
+
+
+def watched(config: RunConfig, *, rounds: int, steps: int) -> dict[str, Any]:
+    """Time runs with the doctor at every 50th step and without."""
+    data = random_data(config, BATCH * (steps + 10))
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        for name, every in (("unwatched", None), ("watched", 50)):
+            run = changed(config, run__monitor_every_steps=every)
+            seconds[name].append(run_seconds(run, data, 5, steps + 5))
+    ratios = [a / b for a, b in zip(seconds["watched"], seconds["unwatched"], strict=True)]
+    return {"seconds_per_step": dict(seconds), "watched_over_unwatched": statistics.median(ratios), "ratios": ratios}
+
+
+def evaluation(config: RunConfig, *, num_images: int) -> dict[str, Any]:
+    """Time the validation pass, and the bare forward pass."""
+    data = random_data(config, BATCH, num_images)
+    with engines.start(config.run) as engine:
+        parts = assemble(config, engine, data=data)
+        micro = next(next(parts.loader.steps(0)))
+
+        @torch.no_grad()
+        def bare() -> None:
+            parts.model.eval()
+            with engine.autocast():
+                parts.model(micro.images)
+
+        pairs = []
+        for _ in range(5):
+            seconds = seconds_of(lambda: measure(parts, config, engine), steps=1, warm_up=1)
+            pairs.append((num_images / seconds, BATCH / seconds_of(bare, steps=8)))
+    ours, forward = zip(*pairs, strict=True)
+    return {
+        "images_per_second": statistics.median(ours),
+        "bare_forward": statistics.median(forward),
+        "ratio": statistics.median(a / b for a, b in pairs),
+    }
+
+
+def loading(config: RunConfig, *, num_images: int, rounds: int, steps: int) -> dict[str, Any]:
+    """Time the decoding of a JPEG pack alone, training fed by it, and training on images in the card's memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        catalog = catalog_of(Repeated(photographs(256, 256, 341), num_images))
+        pack_catalog(catalog, Path(folder) / "pack", source="folder", size=256, encoding="jpeg")
+        streamed = changed(
+            config, data__name="folder", data__path=Path(folder) / "pack", data__size=256, data__resident_gib=None
+        )
+        alone = decoding_rate(streamed)
+        memory = random_data(config, BATCH * (steps + 10))
+        pairs = [(run_seconds(streamed, None, 5, steps + 5), run_seconds(config, memory, 5, steps + 5)) for _ in range(rounds)]
+    return {
+        "workers": min(16, (os.cpu_count() or 2) - 1),
+        "decoded_per_second": alone,
+        "trained_per_second_streamed": BATCH / statistics.median(a for a, _ in pairs),
+        "trained_per_second_in_memory": BATCH / statistics.median(b for _, b in pairs),
+        "streamed_over_memory": statistics.median(b / a for a, b in pairs),
+    }
+
+
+def decoding_rate(config: RunConfig) -> float:
+    """Count the images per second that reach the card where nothing trains."""
+    data = dataset.load(config.data, seed=0)
+    loader = make_loader(data, config.data, config.optim, seed=0, device=torch.device("cuda"))
+    num, since = 0, 0.0
+    for number, step in enumerate(loader.steps(0)):
+        for micro in step:
+            num += len(micro.labels)
+        if number == 4:
+            torch.cuda.synchronize()
+            num, since = 0, time.perf_counter()
+        if number > 4 and time.perf_counter() - since > 5:
+            break
+    torch.cuda.synchronize()
+    return num / (time.perf_counter() - since)
+
+
+def memory(config: RunConfig, *, steps: int) -> dict[str, Any]:
+    """Compare training with and without activation checkpointing: bytes, time, losses."""
+    rows: dict[str, Any] = {}
+    data = random_data(config, BATCH * (steps + 2))
+    for name, is_on in (("kept", False), ("checkpointed", True)):
+        gc.collect()
+        torch.cuda.empty_cache()
+        run = changed(config, run__checkpoint_activations=is_on, run__deterministic=True, optim__lr=1e-3)
+        with engines.start(run.run) as engine:
+            parts = assemble(run, engine, data=data)
+            losses = []
+            torch.cuda.reset_peak_memory_stats()
+            for number, step in enumerate(parts.loader.steps(0)):
+                micro = next(step)
+                torch.manual_seed(number)
+                with engine.autocast():
+                    logits = parts.network(micro.images)
+                loss = F.cross_entropy(logits.float(), micro.labels)
+                loss.backward()
+                parts.optimizer.step()
+                parts.optimizer.zero_grad()
+                losses.append(loss.item())
+                if number == steps:
+                    break
+            rows[name] = {
+                "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
+                "seconds_per_step": seconds_of(bare_step(parts, engine), steps=5),
+                "losses": losses,
+            }
+    equal = rows["kept"].pop("losses") == rows["checkpointed"].pop("losses")
+    return {**rows, "losses_bitwise_equal": equal, "steps": steps + 1}
+
+
+KINDS = (
+    ("convolution, forward", ("fprop",)),
+    ("convolution, gradient of the input", ("dgrad",)),
+    ("convolution, gradient of the weight", ("wgrad",)),
+    ("matrix product", ("gemm", "cublas", "nvjet", "splitk")),
+    ("pooling", ("max_pool", "pooled_kernel")),
+    ("optimizer", ("multi_tensor", "foreach")),
+)
+"""Kinds of kernels, by parts of their names; the first that fits."""
+
+
+def profile(config: RunConfig, *, steps: int) -> dict[str, float]:
+    """Sum the milliseconds of a step's kernels by kind."""
+    data = random_data(config, 2 * BATCH)
+    with engines.start(config.run) as engine:
+        parts = assemble(config, engine, data=data)
+        step = bare_step(parts, engine)
+        seconds_of(step, steps=1, warm_up=4)
+        with profiler(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as seen:
+            seconds_of(step, steps=steps, warm_up=0)
+    sums: dict[str, float] = defaultdict(float)
+    for event in seen.key_averages():
+        if event.device_type == torch.autograd.DeviceType.CUDA and not event.key.startswith("Optimizer."):
+            name = event.key.lower()
+            kind = next((kind for kind, parts in KINDS if any(part in name for part in parts)), "other, which moves memory")
+            sums[kind] += event.self_device_time_total / 1e3 / steps
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def rows_of(kind: str, rate: float) -> Iterator[tuple[str, Any]]:
+    """Measure a part: its rows, each with a name."""
+
+    def run(model: str, crop: int, precision: str, width: float = 1.0, **more: Any) -> RunConfig:
+        config = setting(model, width, crop, precision, BATCH, "cuda", 4, {**UNWATCHED, **more})
+        return changed(config, data__num_classes=NUM_CLASSES)
+
+    if kind == "card":
+        yield "rates", card_rates()
+    elif kind == "loop":
+        for precision, is_compiled in (("bf16", False), ("bf16", True), ("tf32", False), ("fp32", False)):
+            name = f"D at 224, {precision}{', compiled' if is_compiled else ''}"
+            yield (
+                name,
+                loop_row(run("D", 224, precision, compile=is_compiled), steps=3 if precision != "fp32" else 1, rate=rate),
+            )
+        for precision, width, is_compiled in (("bf16", 1.0, False), ("bf16", 1.0, True), ("fp32", 0.25, False)):
+            name = f"B x{width:g} at 32, {precision}{', compiled' if is_compiled else ''}"
+            yield name, loop_row(run("B", 32, precision, width, compile=is_compiled), steps=40, rate=rate)
+    elif kind == "watched":
+        yield "D at 224, bf16", watched(run("D", 224, "bf16"), rounds=3, steps=100)
+        yield "D at 224, bf16, compiled", watched(run("D", 224, "bf16", compile=True), rounds=3, steps=100)
+    elif kind == "evaluation":
+        yield "D at 224, bf16", evaluation(run("D", 224, "bf16"), num_images=16 * BATCH)
+    elif kind == "loading":
+        yield "D at 224, bf16", loading(run("D", 224, "bf16"), num_images=20_000, rounds=2, steps=60)
+    elif kind == "memory":
+        yield "D at 224, bf16", memory(run("D", 224, "bf16"), steps=4)
+        yield "D at 224, fp32", memory(run("D", 224, "fp32"), steps=2)
+    elif kind == "profile":
+        yield "D at 224, bf16", profile(run("D", 224, "bf16"), steps=5)
+        yield "D at 224, bf16, compiled", profile(run("D", 224, "bf16", compile=True), steps=5)
+
+
+PARTS = ("card", "loop", "watched", "evaluation", "loading", "memory", "profile")
+
+
+def main() -> None:
+    """Measure, print, and write the results as they come."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("torch sees no GPU here")
+    card = torch.cuda.get_device_name()
+    out = arguments.out or RESULTS / f"gpu-{'-'.join(card.lower().split())}.json"
+    results: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
+    machine = environment(device=torch.device("cuda"), world_size=1)
+    del machine["command"]
+    results["machine"] = {**machine, "cores": os.cpu_count()}
+    console = Console(width=140)
+    for kind in arguments.only:
+        rate = results["card"]["rates"]["bf16"] if "card" in results else 0.0
+        for name, row in rows_of(kind, rate):
+            gc.collect()
+            torch.cuda.empty_cache()
+            results.setdefault(kind, {})[name] = row
+            console.print(f"{kind}: {name}", json.dumps(row))
+            out.write_text(json.dumps(results, indent=1) + "\n")
+    console.print(f"{card}, torch {torch.__version__}; {out}")
+
+
+if __name__ == "__main__":
+    main()
