@@ -21,14 +21,32 @@ from programs.held_out import (
     translation,
 )
 from programs.program import Fault, Program
+from programs.unseen import (
+    baskets,
+    boxes,
+    codebooks,
+    experts,
+    heartbeats,
+    households,
+    lifetimes,
+    meters,
+    orbits,
+    strokes,
+    voices,
+)
 
 HELD_OUT_KINDS: tuple[ModuleType, ...] = (
     *(pictures, scenes, counts, sounds, texts, letters, translation, columns),
     *(fields, latents, duels, likeness, students, relations, control),
 )
+UNSEEN_KINDS: tuple[ModuleType, ...] = (
+    *(heartbeats, strokes, voices, meters, boxes, codebooks),
+    *(lifetimes, households, baskets, experts, orbits),
+)
 KINDS: tuple[ModuleType, ...] = (
     *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
     *HELD_OUT_KINDS,
+    *UNSEEN_KINDS,
 )
 
 
@@ -41,4 +59,5 @@ SOUND: dict[str, Program] = {name: program for kind in KINDS for name, program i
 FAULTS: dict[str, Fault] = {name: fault for kind in KINDS for name, fault in kind.FAULTS.items()}
 KIND: dict[str, str] = {name: kind_of(kind) for kind in KINDS for name in (*kind.SOUND, *kind.FAULTS)}
 HELD_OUT: frozenset[str] = frozenset(name for kind in HELD_OUT_KINDS for name in (*kind.SOUND, *kind.FAULTS))
+UNSEEN: frozenset[str] = frozenset(name for kind in UNSEEN_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 PROGRAMS: dict[str, Program] = {**SOUND, **{name: fault.program for name, fault in FAULTS.items()}}

@@ -1,1 +1,1 @@
-"""The scored half: programs that no rule or threshold is set on, by kind of task."""
+"""Programs that another author wrote, by kind of task; scored whole once, then by halves twice, and set on since."""

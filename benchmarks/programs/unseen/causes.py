@@ -1,0 +1,20 @@
+"""What names the true cause of mistakes that occur in several kinds of task, beside those of `programs.held_out.causes`."""
+
+from programs.held_out.causes import CUT, LOUD, OUTSIDE, QUIET
+
+FROZEN = f"{OUTSIDE} {CUT}"
+DETACHED = f"{CUT} untrained_parameter unmoved_parameter unreached_parameter.detached"
+UNSCALED = f"input_scale gain_budget_high {LOUD} confirmed_change.inputs_standard confirmed_change.norm_usual"
+FAR_TARGETS = "target_scale loss_at_start gain_budget_low slow_start plateau.small_steps confirmed_change.targets_standard"
+TWICE = "softmax_twice capped_loss unreachable_target confirmed_change.softmax_off confirmed_change.last_activation_off"
+CLAMPED = "clamped_logits unreachable_target capped_loss dead_units zero_gradient confirmed_change.last_activation_off"
+UPSIDE_DOWN = "wrong_sign loss_below_floor"
+UNRELATED = "shuffled_labels label_conflict"
+MISALIGNED = f"misread_logits {UNRELATED}"
+SUMMED = "sum_for_mean loss_at_start exploding_gradient update_ratio.large plateau.large_steps confirmed_change.mean_for_sum"
+SAME = "constant_output collapsed_output constant_as_good"
+ALIKE = f"identical_units flat_loss {QUIET}"
+SATURATED = "saturation vanishing_gradient activation_scale gain_budget_high confirmed_change.relu"
+DIES = "rate_dies lr_schedule plateau.small_steps update_ratio.small zero_rate"
+MODES = "wrong_mode evaluation_mode confirmed_change.train_mode"
+SORTED = "class_order repeated_batch confirmed_change.shuffled"
