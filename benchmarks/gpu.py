@@ -71,11 +71,12 @@ def changed(config: RunConfig, **fields: Any) -> RunConfig:
 
 def random_data(config: RunConfig, num_train: int, num_val: int = BATCH) -> DataSet:
     """Make a batch of images of random pixels, over and over: the time of a step does not depend on what they show."""
-    assert config.data.size is not None
+    size = config.data.size
+    assert size is not None
     generator = torch.Generator().manual_seed(0)
 
     def split(num: int) -> Split:
-        shape = (BATCH, config.data.size, config.data.size, 3)
+        shape = (BATCH, size, size, 3)
         pixels = torch.randint(256, shape, dtype=torch.uint8, generator=generator).repeat(-(-num // BATCH), 1, 1, 1)[:num]
         return Split(images=pixels, labels=torch.randint(NUM_CLASSES, (num,), generator=generator))
 
