@@ -48,7 +48,7 @@ def test_random_crops_equal_the_per_image_version(flip: bool) -> None:
         image = store[index[i], top[i] : top[i] + 32, left[i] : left[i] + 32]
         assert torch.equal(crops[i], image.flip(1) if flip and augment.is_mirrored(drawn)[i] else image)
     pixels = augment.random_crops(store, index, drawn, crop=32, flip=False)
-    assert torch.equal(crops, augment.mirrored_half(pixels, drawn) if flip else pixels)
+    assert torch.equal(crops, augment.mirrored(pixels, augment.is_mirrored(drawn)) if flip else pixels)
 
 
 def test_crops_and_mirror_images_are_uniform_and_independent() -> None:
@@ -80,7 +80,7 @@ def test_scale_jitter_equals_rescaling_the_whole_image(size: tuple[int, int], ji
         # Rounded to whole pixels: half a level, and the rounding of float32.
         assert (crops[i].float() - slow).abs().max() < 0.501
     flipped = augment.random_crops(store, index, drawn, crop=32, flip=True, jitter=jitter)
-    assert torch.equal(flipped, augment.mirrored_half(crops, drawn))
+    assert torch.equal(flipped, augment.mirrored(crops, augment.is_mirrored(drawn)))
 
 
 def test_scale_jitter_of_images_of_different_shapes_reads_windows_that_stack() -> None:

@@ -6,6 +6,7 @@ to know which window of the stored image to decode. Both give the network the sa
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -42,16 +43,24 @@ def random_crops(
         sizes = torch.full_like(index, height), torch.full_like(index, width)
         cut = jittered_cuts(keys, *sizes, size=min(height, width), crop=crop, jitter=jitter)
         pixels = resampled(_windows(store, index, cut), cut)
-        return mirrored_half(pixels, keys) if flip else pixels
+        return mirrored(pixels, is_mirrored(keys)) if flip else pixels
     if (height, width) == (crop, crop) and not flip:
         return store[index]
-    top, left = crop_origins(keys, height, width, crop=crop)
+    # In one draw, because a small network's step on a GPU takes as long as its operations are many.
+    highs = _highs(height - crop + 1, width - crop + 1, 2, keys.device)
+    top, left, flips = keyed.integers(keyed.streams(keys, (TOP_STREAM, LEFT_STREAM, FLIP_STREAM)), highs)
     # A view of every window of every image, so that whole rows are copied: with an index for every pixel a CPU takes seven
     # times as long.
     strides = store.stride()
     places = (len(store), height - crop + 1, width - crop + 1)
     pixels = store.as_strided((*places, crop, crop, 3), (*strides[:3], *strides[1:]))[index, top, left]
-    return mirrored_half(pixels, keys) if flip else pixels
+    return mirrored(pixels, flips.bool()) if flip else pixels
+
+
+@functools.cache
+def _highs(down: int, across: int, ways: int, device: torch.device) -> Tensor:
+    """Numbers of values of three draws, (3, 1) int64; kept, because a copy to the device waits for it."""
+    return torch.tensor([[down], [across], [ways]], device=device)
 
 
 def _windows(store: Tensor, index: Tensor, cut: Cut) -> Tensor:
@@ -84,19 +93,19 @@ def is_mirrored(keys: Tensor) -> Tensor:
     return keyed.integers(keyed.stream(keys, FLIP_STREAM), 2).bool()
 
 
-def mirrored_half(pixels: Tensor, keys: Tensor) -> Tensor:
-    """Flip, left to right, the examples that `is_mirrored` draws.
+def mirrored(pixels: Tensor, flips: Tensor) -> Tensor:
+    """Flip examples left to right.
 
     Args:
         pixels: (batch, height, width, 3).
-        keys: (batch,) int32.
+        flips: (batch,) bool, from `is_mirrored`: which.
     """
     shape, batch = pixels.shape, len(pixels)
     rows, flipped = pixels.reshape(batch, -1), pixels.flip(2).reshape(batch, -1)
     if rows.dtype == torch.uint8 and rows.shape[1] % 8 == 0 and rows.storage_offset() % 8 == 0:
         # Eight bytes at a time, which a CPU selects several times as fast.
         rows, flipped = rows.view(torch.int64), flipped.view(torch.int64)
-    return torch.where(is_mirrored(keys)[:, None], flipped, rows).view(pixels.dtype).view(shape)
+    return torch.where(flips[:, None], flipped, rows).view(pixels.dtype).view(shape)
 
 
 @dataclass(frozen=True, kw_only=True)

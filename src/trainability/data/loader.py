@@ -245,11 +245,14 @@ class ResidentLoader:
             draws_of: epoch whose random draws augment the images. Default: the same epoch. Another epoch gives the same images
                 in the same order, augmented differently.
         """
-        order = epoch_order(self.seed, epoch, len(self.train_labels)).to(self.device)
+        num = len(self.train_labels)
+        order = epoch_order(self.seed, epoch, num).to(self.device)
+        # Of a whole epoch at once: its operations would be a tenth of a small network's step.
+        keys = keyed.example_keys(self.seed, epoch if draws_of is None else draws_of, torch.arange(num, device=self.device))
         for step in range(first, self.steps_per_epoch):
-            yield self._micro_batches(epoch if draws_of is None else draws_of, step, order)
+            yield self._micro_batches(step, order, keys)
 
-    def _micro_batches(self, epoch: int, step: int, order: Tensor) -> Iterator[MicroBatch]:
+    def _micro_batches(self, step: int, order: Tensor, keys_of_epoch: Tensor) -> Iterator[MicroBatch]:
         start = step * self.batch_size
         mine = shares(
             start,
@@ -259,7 +262,7 @@ class ResidentLoader:
             world_size=self.world_size,
         )
         for number, share in enumerate(mine):
-            keys = keyed.example_keys(self.seed, epoch, torch.arange(share.start, share.stop, device=self.device))
+            keys = keys_of_epoch[share.start : share.stop]
             index = order[share.start : share.stop]
             pixels = augment.random_crops(self.train_images, index, keys, crop=self.crop, flip=self.flip, jitter=self.jitter)
             yield MicroBatch(

@@ -192,7 +192,7 @@ class StreamingLoader:
             assert plan.keys is not None
             keys = plan.keys.to(self.device)
             if self.flip:
-                pixels = augment.mirrored_half(pixels, keys)
+                pixels = augment.mirrored(pixels, augment.is_mirrored(keys))
             yield MicroBatch(
                 images=self.transform.training(pixels, keys),
                 labels=self.train_labels[plan.index].to(self.device),
