@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts
+from trainability.doctor.facts import Facts, Unreached
 from trainability.doctor.measure.alignment import misaligned
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, gradient_facts, start, unreached
@@ -52,7 +52,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
         )
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start=False),
-            "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, None),
+            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen),
         }
         if alone:
             looks |= {
@@ -70,6 +70,23 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
             except Exception as error:
                 notes.append(f"{name}: {error_line(error)}")
     return replace(facts, constant_output=False, notes=tuple(notes))
+
+
+def _unreached(model: Parts, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass) -> dict[str, Any]:
+    """As `unreached`; a model that no loss of this batch reaches at all may have its turn with a later batch."""
+    found: tuple[Unreached, ...] = unreached(model, batch, forward, loss, seen, None).get("unreached", ())
+    missing = {each.name for each in found}
+    waiting = {
+        f"{part}."
+        for part, module in model.named_children()
+        if all(f"{part}.{name}" in missing for name, p in module.named_parameters() if p.requires_grad)
+    }
+    return {
+        "unreached": tuple(
+            replace(each, reason="turn") if each.reason == "detached" and each.name.startswith(tuple(waiting)) else each
+            for each in found
+        )
+    }
 
 
 def _most_leakage(seen: ForwardPass) -> float | None:

@@ -24,6 +24,8 @@ _SYMPTOMS = (
     "constant_output",
 )
 
+_ROUNDS_OF_TURNS = 20  # rehearsed steps without its turn, after which a model of several is said to have none
+_CODES = {"not in the loss": "left_out", "turn": "detached"}  # other reasons are codes themselves
 _RESOLUTION = 2.0**-25  # of float32: half a unit in the last place of a number, over the number
 
 
@@ -256,7 +258,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         cut off; or a draw by `sample()` is used, and its log-probability is not. Code `dropped`: its module runs, or should,
         and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
         Code `unused`: nothing calls its module. A warning; of the last two a hint, unless a rehearsal found that no step gave
-        them a gradient.
+        them a gradient. So is one of several models that no loss of the first batch reaches, unless 20 steps did not either.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
@@ -267,7 +269,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).unreached
     if not found:
         return drawn_without_gradient(evidence)
-    for reason in ("detached", "dropped", "not in the loss", "unused", "unknown"):
+    for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:
             break
@@ -275,22 +277,29 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         "detached": ("the loss changes with it, and no gradient comes back", "detach(), .data, no_grad() or argmax in between"),
         "dropped": ("its module runs, and nothing uses the result", "the result is not used in forward"),
         "not in the loss": ("the model returns its result, and the loss does not use it", "an output is left out of the loss"),
+        "turn": (
+            "no loss of the first batch reaches this model",
+            "detach() before the loss, or a later batch trains it",
+        ),
         "unused": ("forward does not use it", "forward does not call its module"),
         "unknown": ("no gradient reaches it", "not known: the loss does not repeat"),
     }[reason]
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
     tried = evidence.rehearsal
-    never = tried is not None and len(tried.steps) > 2 and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
+    enough = _ROUNDS_OF_TURNS if reason == "turn" else 2
+    never = (
+        tried is not None and len(tried.steps) > enough and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
+    )
     return [
         Finding(
             rule="unreached_parameter",
-            code=f"unreached_parameter.{'left_out' if reason == 'not in the loss' else reason}",
+            code=f"unreached_parameter.{_CODES.get(reason, reason)}",
             severity="warning" if never or reason in ("detached", "dropped") else "hint",
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
             remedy=f"remove the detach(), .data, no_grad(), item() or argmax between {next(iter(names), 'it')} and the loss"
-            if reason == "detached"
+            if reason in ("detached", "turn")
             else "use it in forward, or delete it",
             source="own; torchtest 2 names such parameters, without the reason",
             layers=names,
