@@ -56,7 +56,7 @@ _ACTS_ON: dict[str, set[str]] = {
 
 
 def chosen(asked: str) -> list[str]:
-    """Programs by name, separated by commas, or of a half; faults and sound ones in turn, each in the order of a hash of the name.
+    """Programs by name, separated by commas, or of a half: faults and sound ones in turn, in the order of a hash of the name.
 
     So those that are done when time is up are a sample.
     """
