@@ -152,10 +152,10 @@ def _remedied(name: str, diagnosis: Diagnosis, change: str) -> float:
     with source.variant() as variant:
         for part in change.split(JOINT):
             table[part].make(variant)
+        data, variant.reference = variant.reference, variant.batches[0]  # what is held out need not have a batch's form
         variants.run(variant, program.steps, every=program.steps)
         for part in variant.parts:
             part.training = False
-        data = variant.reference
         if "targets_standard" in change:  # as the outputs are
             targets = torch.cat([batch[-1].flatten() for batch in batches[:64]])
             data = (*data[:-1], (data[-1] - targets.mean()) / targets.std())
