@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Unreached
@@ -72,7 +72,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
     return replace(facts, constant_output=False, notes=tuple(notes))
 
 
-def _unreached(model: Parts, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass) -> dict[str, Any]:
+def _unreached(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass) -> dict[str, Any]:
     """As `unreached`; a model that no loss of this batch reaches at all may have its turn with a later batch."""
     found: tuple[Unreached, ...] = unreached(model, batch, forward, loss, seen, None).get("unreached", ())
     missing = {each.name for each in found}
