@@ -16,7 +16,7 @@ import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
@@ -104,7 +104,7 @@ def rehearse(
                     return _run(loop, kept, rest, most, began + seconds, enough)
 
         objects, notes, found = (model, optimizer, scheduler), [], {}
-        in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
+        in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         if not in_place:
             try:
                 found = run(copied(*objects), tuple(reached))
