@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Normal
+from torch.distributions import Categorical, Independent, Normal
 from torch.nn import functional as F
 
 from trainability.doctor.facts import Facts
@@ -72,17 +72,26 @@ def test_a_weight_whose_name_says_nothing_is_not_judged() -> None:
 # ------------------------------------------------------------------------------------------------------------ draws
 
 
-@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob", "torch.normal"])
+HOW = ["sample", "rsample", "sample and log_prob", "torch.normal", "several as one", "several as one, made again", "clamped"]
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_a_draw_without_a_gradient_is_told_unless_its_probability_is_asked(how: str) -> None:
     def forward(model: Any, batch: Tensor) -> Tensor:
         mean, log_std = model(batch).chunk(2, dim=1)
         chosen, code = Normal(mean, log_std.exp()), torch.empty(0)
+        if how.startswith("several"):
+            policy = Independent(chosen, 1)
+            code = policy.sample()
+            policy = Independent(Normal(mean, log_std.exp()), 1) if how.endswith("again") else policy
+            return (policy.log_prob(code) * (code - batch[:, :2]).square().sum(dim=1)).mean()
         if how == "torch.normal":
             code = torch.normal(mean, log_std.exp())
         else:
             code = chosen.rsample() if how == "rsample" else chosen.sample()
         cost = (code - batch[:, :2]).square().sum(dim=1)
-        if how == "sample and log_prob":
+        if how in ("sample and log_prob", "clamped"):
+            code = code.clamp(-1, 1) if how == "clamped" else code
             return (chosen.log_prob(code).sum(dim=1) * cost).mean()
         return cost.mean() + mean.square().mean()
 
