@@ -225,11 +225,15 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
 
 
 def _recurrence(model: nn.Module) -> tuple[str, float] | None:
-    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width."""
+    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width.
+
+    Weights that are computed from others (`torch.nn.utils.parametrizations`) are left out.
+    """
     gains = {
-        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for n, w in own if n.startswith("weight_hh"))
+        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for w in own)
         for name, module in model.named_modules()
-        if isinstance(module, RECURRENT) and (own := list(module.named_parameters(recurse=False)))
+        if isinstance(module, RECURRENT)
+        and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
     }
     return max(gains.items(), key=lambda item: item[1]) if gains else None
 
