@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.facts import look
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.preferred import floorless
 from trainability.doctor.measure.rehearsal import rehearse
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
@@ -263,6 +265,13 @@ def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     assert found[1] == pytest.approx(3**-0.5 if std is None else 8 * std, rel=0.05)
 
 
+def test_recurrent_weights_that_are_computed_have_no_gain_of_their_own() -> None:
+    model = nn.LSTM(4, 8, batch_first=True)
+    nn.utils.parametrizations.orthogonal(model, "weight_hh_l0")
+    found = looked(model, X[:, None].expand(-1, 5, -1), lambda m, b: m(b)[0].square().mean())
+    assert (found.recurrence, found.notes) == (None, ())
+
+
 # ---------------------------------------------------------------------------------------------------- made targets
 
 
@@ -369,3 +378,12 @@ def test_a_divergence_that_is_subtracted_leaves_the_loss_without_a_floor(sign: f
 def test_a_critic_and_a_policy_fall_along_a_line() -> None:
     for forward in (lambda model, batch: -model(batch).mean(), policy(by_distribution, 1.0), policy(by_distribution, -1.0)):
         assert looked(SMALL, X, forward).floorless is None
+
+
+def test_a_forward_that_is_set_on_the_instance_stays() -> None:
+    model = nn.Linear(4, 4)
+    forward = model.forward = lambda x: 2 * nn.Linear.forward(model, x)  # type: ignore[method-assign]
+    with ForwardPass(model, X) as seen:
+        model(X)
+    assert floorless(model, X, lambda m, b: -m(b).square().mean(), seen) == 0
+    assert vars(model)["forward"] is forward
