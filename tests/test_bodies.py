@@ -78,3 +78,22 @@ def test_check_leaves_what_the_body_reaches_as_it_was(num_models: int, with_sche
     assert alike(before, everything(*held))
     # A scheduler steps the original's optimizer, whatever copy the body is given: without a rehearsal it is not run at all.
     assert (next(calls) == 0) == with_scheduler
+
+
+def test_a_body_that_fails_is_named_and_what_models_want_of_each_other_is_still_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any) -> None:
+        raise RuntimeError("no")
+
+    asked: list[Any] = []
+    monkeypatch.setattr("trainability.checking.check.look_at_body", fails)
+    monkeypatch.setattr("trainability.checking.check.same_aim", lambda *args: asked.append(args))
+    models = [net(), net()]
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
+
+    def step(model: Any, optimizer: Any, batch: Any) -> None:
+        F.mse_loss(model[1](model[0](batch[0]).expand(-1, 6)), batch[1]).backward()
+
+    facts = check(models, BATCHES, step=step, optimizer=optimizers, rehearse_seconds=None).evidence.facts
+    assert facts is not None
+    assert [note for note in facts.notes if note.startswith("one step of the body")]
+    assert len(asked) == 1
