@@ -276,10 +276,6 @@ class ForwardPass(TorchFunctionMode):
             if column or (output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
-    def callable_model(self) -> nn.Module:
-        """The model, to be called with `inputs` in their order."""
-        return ByName(self.model, self.names) if self.names else self.model
-
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
         if self._pair is not None:
@@ -336,6 +332,11 @@ class ForwardPass(TorchFunctionMode):
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
         return facts
+
+
+def callable_model(seen: Call | ForwardPass) -> nn.Module:
+    """The model of a call, or of a pass, to be called with its `inputs` in their order."""
+    return ByName(seen.model, seen.names) if seen.names else seen.model
 
 
 def _is_one_word(words: Tensor) -> bool:

@@ -11,7 +11,7 @@ _TOLD = {
 }
 
 
-def without_floor(facts: Facts) -> list[Finding]:
+def wrong_arguments(facts: Facts) -> list[Finding]:
     """A loss whose argument is no logarithm of probabilities, or no probabilities: it is lowest somewhere else."""
     function, word = facts.wrong_argument or ("", "")
     if word not in _TOLD:

@@ -7,7 +7,7 @@ from trainability.doctor.facts import Facts, PairForces, Pulls
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.head import NOTHING_LEARNED
-from trainability.doctor.rules.loss_arguments import without_floor
+from trainability.doctor.rules.loss_arguments import wrong_arguments
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
@@ -57,7 +57,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     negated = facts.negated_task or (multiple if first < 0 else None)
     if negated is None and not raw:
         return (
-            without_floor(facts)
+            wrong_arguments(facts)
             or _against_answers(facts)
             or _one_output(facts)
             or _floorless(facts)
