@@ -387,3 +387,16 @@ def test_a_forward_that_is_set_on_the_instance_stays() -> None:
         model(X)
     assert floorless(model, X, lambda m, b: -m(b).square().mean(), seen) == 0
     assert vars(model)["forward"] is forward
+
+
+@pytest.mark.parametrize("of", ["what weights made", "the input"])
+def test_a_net_of_sines_is_told_from_one_that_is_given_sines(of: str) -> None:
+    class Wave(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 8), nn.Linear(8 if of == "what weights made" else 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.sin(self.first(x)) if of == "what weights made" else torch.sin(x))
+
+    assert looked(Wave(), X, lambda m, b: m(b).square().mean()).takes_sine is (of == "what weights made")

@@ -22,7 +22,15 @@ from trainability.doctor.measure.whole_step import Parts
 from trainability.doctor.measure.workspace import workspace
 
 # What is known of a body that calls backward several times, as on losses against each other.
-_OF_ANY_LOSS = ("constant_inputs", "zeros_beside_state", "nonfinite_inputs", "wrong_argument", "looks_up", "loud_column")
+_OF_ANY_LOSS = (
+    "constant_inputs",
+    "zeros_beside_state",
+    "nonfinite_inputs",
+    "wrong_argument",
+    "looks_up",
+    "takes_sine",
+    "loud_column",
+)
 
 
 def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tensor]) -> Facts:
