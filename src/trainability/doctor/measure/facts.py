@@ -339,7 +339,8 @@ def unreached(
         elif _changes_loss(p, ask, before):
             reason = "detached"
         else:
-            reason = "dropped" if _was_computed(model, name, seen) else "unused"
+            spare = p.dim() < 2 and _is_used(model, name, reached)
+            reason = "spare" if spare else "dropped" if _was_computed(model, name, seen) else "unused"
         found.append(Unreached(name=name, reason=reason))
     return {"unreached": tuple(found)}
 
@@ -354,6 +355,11 @@ def _changes_loss(parameter: Tensor, ask: Callable[[], float], before: float) ->
     finally:
         with torch.no_grad():
             parameter.copy_(kept)
+
+
+def _is_used(model: nn.Module, name: str, reached: set[int]) -> bool:
+    """Whether a gradient reaches others of the module that owns the parameter: what it makes is used, without this one."""
+    return any(id(p) in reached for p in model.get_submodule(name.rpartition(".")[0]).parameters())
 
 
 def _was_computed(model: nn.Module, name: str, seen: ForwardPass) -> bool:

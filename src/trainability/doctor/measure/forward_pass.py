@@ -326,7 +326,8 @@ class ForwardPass(TorchFunctionMode):
         if target is not None and target.is_floating_point() and target.numel() > 0:
             values = target.detach().float()
             facts |= {"target_rms": float(statistics.rms(values)), "target_mean": float(values.mean())}
-        target = self.against[1] if self.against is not None else target if self.marks is not None else None
+        # Of several losses the binary one's: the others' targets may have any value.
+        target = self.marks if self.marks is not None else self.against[1] if self.against is not None else None
         if target is not None and target.numel() > 0:
             values = target.detach().float()
             facts |= {

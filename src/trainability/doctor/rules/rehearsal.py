@@ -181,14 +181,15 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     if not any(step.lr for step in rehearsal.steps):
         return []
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    named = settings.unmanaged if settings is not None else ()
+    spare = {p.name for p in reading.facts(evidence).unreached if p.reason == "spare"}  # unreached_parameter says it
+    named = {*(settings.unmanaged if settings is not None else ()), *spare}
     nothing = len(rehearsal.unmoved) == rehearsal.num_parameters
     still = [name for name in rehearsal.unmoved if not name.endswith("bias") and (nothing or name not in named)]
     if not still:
         return []
     lost = [name for name in still if name in rehearsal.without_gradient]
     concerned = tuple(lost or still)
-    is_held = settings is not None and not set(concerned) & set(named)
+    is_held = settings is not None and not set(concerned) & named
     # Of models with losses of their own each is its optimizer's: one that hardly moves what it holds has too small a rate.
     crawls = any(0 < distance < CRAWLS for distance in rehearsal.distances)
     is_held |= crawls
