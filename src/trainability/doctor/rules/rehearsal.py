@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
-from trainability.doctor.rules.overwritten import put_back
+from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
 
@@ -174,7 +174,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
     """
     rehearsal = _stepped(evidence)
-    if overwritten := put_back(evidence):
+    if overwritten := weights_put_back(evidence):
         return overwritten
     if rehearsal is None or sum(step.optimizer_steps for step in rehearsal.steps) < 3:
         return []
