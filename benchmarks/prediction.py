@@ -27,6 +27,7 @@ import torch
 from prediction_runs import PROBED, RUNS, STEPS, VGG, rows
 from verdict_table import wilson
 
+from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.odds import Margins, Odds, odds_of
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
@@ -206,6 +207,7 @@ def scored(found: list[Row]) -> dict[str, Any]:
     )
     result["right_side"] = sum(not is_wrong for is_wrong, *_ in wrong)
     result["wrong"] = [name for is_wrong, _, name in wrong if is_wrong]
+    result |= said_to_train(half)
     result |= steps_scored([(one.stay.steps, row["run"]["left_chance_step"], row) for one, row in zip(said, half, strict=True)])
     result["far"] = [
         [row["spec"]["name"], round(one.stay.steps, 1), row["run"]["left_chance_step"], one.stay.source]
@@ -213,6 +215,19 @@ def scored(found: list[Row]) -> dict[str, Any]:
         if row["run"]["left_chance_step"] is not None and not 0.5 <= one.stay.steps / row["run"]["left_chance_step"] <= 2
     ]
     return result
+
+
+def said_to_train(half: list[Row]) -> dict[str, Any]:
+    """Of how many "will train" is said, and how many of them did: when the row was made, and by the doctor as it is now."""
+    now = [diagnose(Evidence(probe=probe_of(row), rehearsal=rehearsal_of(row), num_classes=10)).verdict for row in half]
+    said = {"when_made": [row["check"]["verdict"] for row in half], "now": now}
+    return {
+        f"will_train_{name}": [
+            sum(row["run"]["trained"] for verdict, row in zip(verdicts, half, strict=True) if verdict == "will train"),
+            verdicts.count("will train"),
+        ]
+        for name, verdicts in said.items()
+    }
 
 
 def steps_scored(pairs: list[tuple[float, int | None, Row]]) -> dict[str, Any]:
@@ -243,6 +258,7 @@ def fitted(found: list[Row]) -> dict[str, Any]:
         "factors": factors(half),
         "weights": {name: round(float(w), 2) for name, w in zip(names, regression(x, y), strict=True)},
         "auc_of_folds": round(auc(held_out.tolist(), [row["run"]["trained"] for row in half]), 4),
+        **said_to_train(half),
         **steps_scored(pairs),
     }
 

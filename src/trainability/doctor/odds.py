@@ -21,23 +21,25 @@ LONGEST = 3.0  # stays that differ from the plan by more than e to this are all 
 LATE_STEPS = 8  # gradient norms at the end of the rehearsal
 # Of a logistic regression on 615 runs of 200 steps, 20 of them rehearsed: `python benchmarks/prediction.py --fit`.
 # Scored on 585 others: benchmarks/results/prediction.json.
-CONSTANT = 2.0
+CONSTANT = 1.42
 WEIGHTS = {
-    "stay": -0.93,
-    "late": -1.24,
-    "ahead": -0.81,
-    "smaller": -1.25,
-    "fading": 0.87,
-    "answer": 0.83,
-    "long_step": -1.41,
-    "short_step": -0.97,
-    "jump": -1.5,
-    "dropout": -2.57,
+    "stay": -0.65,
+    "late": -1.38,
+    "learned": 1.74,
+    "above": -1.07,
+    "smaller": -1.22,
+    "fading": 1.01,
+    "answer": 0.73,
+    "long_step": -1.33,
+    "short_step": -1.26,
+    "jump": -1.57,
+    "dropout": -2.54,
 }
 _SPOKEN = {
     "stay": "it would leave chance late",
     "late": "it would leave chance late",
-    "ahead": "no rehearsed step is below chance",
+    "learned": "no rehearsed step is below chance",
+    "above": "its loss is still far above chance",
     "smaller": "smaller learning rates get further",
     "fading": "its outputs answer less to the input with each step",
     "answer": "its outputs hardly depend on the input",
@@ -55,7 +57,8 @@ class Margins:
     Attributes:
         stay: natural log of the predicted steps at chance over the planned ones, within -3 and 3.
         late: natural log of the same over half the plan, where it is longer: what leaves late has little time to fall.
-        ahead: lowest loss over chance that the rehearsal, or one at a larger rate, ended at; at most 3.
+        learned: share of chance by which the lowest last loss of the rehearsal, or of one at a larger rate, is below it.
+        above: decades by which the rehearsal's own last loss is above chance, at most 2.
         smaller: share of chance that rehearsals at smaller rates fell below it.
         fading: decades by which the outputs' spread over their size grew in the rehearsal; negative where units die.
         answer: decades of the smallest spread over size seen.
@@ -67,7 +70,8 @@ class Margins:
 
     stay: float
     late: float
-    ahead: float
+    learned: float
+    above: float
     smaller: float
     fading: float
     answer: float
@@ -127,11 +131,13 @@ def margins_of(probe: ProbeResult, rehearsal: Rehearsal, stay: Stay) -> Margins 
     answers = [_answer(look) for look in rehearsal.reference]
     if rehearsal.ended_by == "not finite":
         answers.append(NO_ANSWER)
-    length = math.log(stay.steps / planned)
+    length, own = math.log(stay.steps / planned), _end(rehearsal.reference, rehearsal.ended_by, chance)
+    ahead = min([own, *(end for scale, end in ends.items() if scale > 1)])
     return Margins(
         stay=max(-LONGEST, min(LONGEST, length)),
         late=max(0.0, min(LONGEST, length) + math.log(2)),
-        ahead=min([_end(rehearsal.reference, rehearsal.ended_by, chance), *(end for scale, end in ends.items() if scale > 1)]),
+        learned=max(0.0, 1 - ahead),
+        above=_above(rehearsal, chance),
         smaller=max(0.0, 1 - min((end for scale, end in ends.items() if scale < 1), default=1.0)),
         fading=answers[-1] - answers[0],
         answer=min(answers),
@@ -146,6 +152,11 @@ def _end(seen: tuple[Observation, ...], ended_by: str, chance: float) -> float:
     """The last loss over chance, at most `HIGH`."""
     is_finite = seen and ended_by != "not finite" and math.isfinite(seen[-1].loss)
     return min(seen[-1].loss / chance, HIGH) if is_finite else HIGH
+
+
+def _above(rehearsal: Rehearsal, chance: float) -> float:
+    last = rehearsal.reference[-1].loss
+    return max(0.0, min(2.0, _decades(last / chance))) if math.isfinite(last) and rehearsal.ended_by != "not finite" else 2.0
 
 
 def _answer(look: Observation) -> float:
