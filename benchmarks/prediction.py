@@ -2,38 +2,39 @@
 
     python benchmarks/prediction.py          # scores results/prediction-runs.jsonl, which prediction_runs.py makes
     python benchmarks/prediction.py --wrong  # also lists what was wrong
+    python benchmarks/prediction.py --fit    # what the half that is not scored sets, for doctor/stay.py and doctor/odds.py
 
 A run has trained if the mean of its last 20 losses is below 0.9 of chance when it ends; it has left chance at the first step at
 which that mean was so low. Runs are split by a hash of their names; what is fitted is fitted on one half, and scored on the
 other.
 
-Steps at chance are read off, in this order: the rehearsal itself, if it left chance; the rehearsal at a larger rate, if that
-did, its steps multiplied by the scale (a rate c times as large goes c times as far a step, once momentum has filled); the
-closed form (docs/theory.md, section 7); where that says nothing, the pace of the loss. Where none says that it leaves within
-the plan, it is said to stay longer. "Never" is said where the closed form is infinite and no rehearsal left.
-
-Whether it trains: a logistic regression on the steps at chance over the plan, what the rehearsals reached, the critical step,
-the verdict, and how far the budget is from the band.
+What is scored is the doctor's own: the probability of `trainability.doctor.odds` and the steps of `trainability.doctor.stay`,
+made anew from what a row keeps of its probe and rehearsal. "Never" is said where the closed form is infinite and no rehearsal
+left.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from prediction_runs import CHANCE, RUNS, STEPS, VGG, rows
+from prediction_runs import PROBED, RUNS, STEPS, VGG, rows
 from verdict_table import wilson
 
-from trainability.doctor.reading import LEARNED, WINDOW_STEPS
-from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.evidence import OptimizerSettings, ProbeResult
+from trainability.doctor.odds import Margins, Odds, odds_of
+from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
+from trainability.doctor.stay import LAG, read_off
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
-VERDICTS = ("will train", "cannot tell", "too slow", "unstable", "dead")
-_FREE = 5.0  # as in the doctor: a scale above the critical multiple over this overshoots, and forecasts nothing
+FOLDS = 5
 Row = dict[str, Any]
 
 
@@ -42,151 +43,113 @@ def is_scored(row: Row) -> bool:
     return hashlib.sha256(row["spec"]["name"].encode()).digest()[0] % 2 == 1
 
 
-# --------------------------------------------------------------------------------------------------- steps at chance
+# ------------------------------------------------------------------------------------------------- what the check measured
 
 
-def steps_at_chance(row: Row, constants: dict[str, float]) -> float:
-    """Steps that the check predicts; infinite for never.
-
-    Args:
-        row: a run.
-        constants: of `fitted`.
-    """
-    raw, source = read_off(row)
-    return raw if not math.isfinite(raw) else max(float(WINDOW_STEPS), constants[source] * raw + constants["lag"])
-
-
-def read_off(row: Row) -> tuple[float, str]:
-    """Steps before any fit, and where they were read: "rehearsal", "forecast", "closed form", "pace" or "beyond"."""
-    check = row["check"]
-    if (step := _crossing(check["looks"])) is not None:
-        return step, "rehearsal"
-    momentum, furthest = row["spec"]["momentum"], 0.0
-    for other in sorted(check["other_rates"], key=lambda other: other["scale"]):
-        scale = other["scale"]
-        if scale <= 1 or not _believed(row, scale) or other["ended_by"] != "steps":
-            continue
-        if (step := _crossing(other["looks"])) is not None:
-            return _same_way(scale, step, momentum), "forecast"
-        furthest = _same_way(scale, other["looks"][-1][0], momentum)
-    plateau = check["plateau_steps"]
-    if plateau is None:
-        end = _at_this_pace(check["looks"])
-        return (max(end, furthest), "pace") if end is not None else (max(2 * furthest, 1.5 * STEPS), "beyond")
-    if plateau > 1e299:
-        return math.inf, "closed form"
-    return max(plateau, furthest), "closed form"
-
-
-def _crossing(looks: Sequence[Sequence[float | None]]) -> float | None:
-    """Step at which the loss first is below 0.9 of chance, on a straight line between two looks."""
-    before: tuple[float, float] | None = None
-    for step, loss, *_ in looks:
-        if loss is None or loss > 1e299 or step is None:
-            return None
-        if loss < LEARNED * CHANCE:
-            if before is None:
-                return 0.0
-            share = (before[1] - LEARNED * CHANCE) / (before[1] - loss)
-            return before[0] + share * (step - before[0])
-        before = (step, loss)
-    return None
+def rehearsal_of(row: Row) -> Rehearsal:
+    """The rehearsal that a row keeps."""
+    check, spec = row["check"], row["spec"]
+    steps = zip(check["rehearsed_losses"], check["norms"], strict=True)
+    return Rehearsal(
+        steps=tuple(
+            RehearsedStep(step=n, loss=_finite(loss), gradient_norm=_finite(norm), lr=spec["lr"], optimizer_steps=1)
+            for n, (loss, norm) in enumerate(steps, start=1)
+        ),
+        reference=_looks(check["looks"]),
+        critical=tuple(
+            (
+                n,
+                CriticalStep(
+                    multiple=multiple,
+                    at_limit=at_limit,
+                    loss_before=_finite(before),
+                    loss_after=_finite(after),
+                    lowest_loss=_finite(lowest),
+                    resolution=0.0,
+                    update_norm=1.0,
+                    num_evaluations=0,
+                ),
+            )
+            for n, multiple, at_limit, before, after, lowest in check["critical"]
+        ),
+        other_rates=tuple(
+            OtherRate(scale=rate["scale"], ended_by=rate["ended_by"], reference=_looks(rate["looks"]))
+            for rate in check["other_rates"]
+        ),
+        task=Task(**check["task"]),
+        planned_steps=STEPS,
+        ended_by=check["ended_by"],
+    )
 
 
-def _at_this_pace(looks: Sequence[Sequence[float | None]]) -> float | None:
-    """Step at which a loss that falls as in the second half of the rehearsal, by equal factors, is below 0.9 of chance."""
-    found = [(step, loss) for step, loss, *_ in looks if step is not None and loss is not None and 0 < loss < 1e299]
-    if len(found) < 3 or len(found) < len(looks):
-        return None
-    (first, before), (last, after) = found[len(found) // 2], found[-1]
-    if last <= first or after >= before:
-        return None
-    pace = math.log(before / after) / (last - first)
-    steps = last + math.log(after / (LEARNED * CHANCE)) / pace
-    return steps if steps < 10 * STEPS else None
+def probe_of(row: Row) -> ProbeResult:
+    """The probe that a row keeps, with what its specification says of the optimizer and dropout (VGG has two of it)."""
+    check, spec = row["check"], row["spec"]
+    square = _finite(check["input_mean_square"])
+    settings = OptimizerSettings(
+        name="SGD",
+        lr=spec["lr"],
+        momentum=spec["momentum"],
+        weight_decay=spec["weight_decay"],
+        clip=spec["clip"],
+        planned_steps=STEPS,
+    )
+    return ProbeResult(
+        layers=(),
+        batch_size=PROBED,
+        input_shape=(),
+        input_mean=0.0,
+        input_mean_square=square,
+        num_logits=10,
+        log10_gain=None if check["budget"] is None else check["budget"] - math.log10(square),
+        structure=check["structure"],
+        biased=check["biased"],
+        loss=_finite(check["loss"]),
+        logit_rms=_finite(check["logit_rms"]),
+        logit_spread=_finite(check["logit_spread"]),
+        gradient_norm=_finite(check["gradient_norm"]),
+        plateau_steps=None if check["plateau_steps"] is None else _finite(check["plateau_steps"]),
+        dropout_noise=2 * spec["dropout"] / (1 - spec["dropout"]),
+        optimizer=settings,
+    )
 
 
-def _believed(row: Row, scale: float) -> bool:
-    multiple = typical_multiple(row)
-    return multiple is not None and scale <= multiple / _FREE
+def _looks(looks: Sequence[Sequence[float | None]]) -> tuple[Observation, ...]:
+    return tuple(
+        Observation(step=int(step or 0), loss=_finite(loss), output_rms=_finite(rms), output_spread=_finite(spread))
+        for step, loss, rms, spread in looks
+    )
 
 
-def typical_multiple(row: Row) -> float | None:
-    """Median of the critical multiples after the first step."""
-    found = sorted(multiple for _, multiple, *_ in (row["check"]["critical"][1:] or row["check"]["critical"]) if multiple)
-    return found[len(found) // 2] if found else None
+def _finite(value: float | None) -> float:
+    """Undo what JSON does not take: None for NaN, 1e300 for infinity."""
+    return math.nan if value is None else math.inf if value > 1e299 else value
 
 
-def _same_way(scale: float, step: float, momentum: float) -> float:
-    """Steps at the run's own rate that go as far as so many at a rate `scale` times as large.
-
-    After n steps of momentum m the way is n - m (1 - m^n) / (1 - m) full steps: it takes a while to fill.
-    """
-    way = scale * _way(step, momentum)
-    low, high = step, scale * step + 10 / (1 - momentum)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _way(middle, momentum) < way else (low, middle)
-    return high
+def odds(row: Row) -> Odds:
+    """What the doctor says of a row."""
+    found = odds_of(probe_of(row), rehearsal_of(row))
+    if found is None:
+        raise ValueError(f"{row['spec']['name']}: no rehearsal with a reference loss")
+    return found
 
 
-def _way(steps: float, momentum: float) -> float:
-    return steps - momentum * (1 - momentum**steps) / (1 - momentum)
+# ----------------------------------------------------------------------------------------------------------------- the fit
 
 
-def fitted(half: list[Row]) -> dict[str, float]:
-    """Factors by source, and the lag of a mean over 20 steps, that bring the median of measured over predicted to 1."""
-    constants = {"rehearsal": 1.0, "forecast": 1.0, "closed form": 1.0, "pace": 1.0, "beyond": 1.0, "lag": WINDOW_STEPS / 2}
-    for source in ("rehearsal", "forecast", "closed form", "pace"):
-        pairs = [
-            (row["run"]["left_chance_step"] - constants["lag"], raw)
-            for row in half
-            for raw, where in (read_off(row),)
-            if where == source and row["run"]["left_chance_step"] is not None and math.isfinite(raw) and raw > 0
-        ]
-        ratios = sorted(max(measured, 1.0) / raw for measured, raw in pairs)
-        if len(ratios) >= 5:
-            constants[source] = ratios[len(ratios) // 2]
-    return constants
+def factors(half: list[Row]) -> dict[str, float]:
+    """By source: the median of measured steps, less the lag of their mean, over those read off."""
+    ratios: dict[str, list[float]] = {}
+    for row in half:
+        left = row["run"]["left_chance_step"]
+        raw, source = read_off(rehearsal_of(row), probe_of(row).plateau_steps, row["spec"]["momentum"])
+        if left is not None and math.isfinite(raw) and raw > 0:
+            ratios.setdefault(source, []).append(max(left - LAG, 1.0) / raw)
+    return {source: round(statistics.median(found), 3) for source, found in ratios.items() if len(found) >= 5}
 
 
-# ----------------------------------------------------------------------------------------------------- trained or not
-
-
-def features(row: Row, constants: dict[str, float]) -> list[float]:
-    """What the check saw, each number about 1 in size."""
-    check, predicted = row["check"], steps_at_chance(row, constants)
-    multiple = typical_multiple(row)
-    budget = check["budget"]
-    # Where gains do not multiply, the logits' size takes the budget's place.
-    if budget is None:
-        rms = check["logit_rms"]
-        budget = 2 * math.log10(rms) - math.log10(2) if rms and rms < 1e299 else 12.0
-    own, best = _lowest(check["looks"]), [_lowest(o["looks"]) for o in check["other_rates"] if o["scale"] > 1]
-    return [
-        1.0,
-        max(-3.0, min(3.0, math.log(max(predicted, 1.0) / STEPS))) if math.isfinite(predicted) else 3.0,
-        float(predicted < STEPS),
-        max(0.0, BUDGET_LOW - budget) / 5,
-        max(0.0, budget - BUDGET_HIGH) / 5,
-        math.log10(multiple) / 3 if multiple else 0.0,
-        float(multiple is None or multiple < 2),
-        own,
-        min(best, default=1.0),
-        *(float(check["verdict"] == verdict) for verdict in VERDICTS),
-    ]
-
-
-def _lowest(looks: Sequence[Sequence[float | None]]) -> float:
-    """The last loss over chance, at most 2."""
-    last = looks[-1][1] if looks else None
-    return 2.0 if last is None else min(last / CHANCE, 2.0)
-
-
-def regression(half: list[Row], constants: dict[str, float]) -> torch.Tensor:
+def regression(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Weights of the logistic regression, with a penalty that keeps them of the size of 1."""
-    x = torch.tensor([features(row, constants) for row in half], dtype=torch.float64)
-    y = torch.tensor([float(row["run"]["trained"]) for row in half], dtype=torch.float64)
     weights = torch.zeros(x.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
 
@@ -198,6 +161,14 @@ def regression(half: list[Row], constants: dict[str, float]) -> torch.Tensor:
 
     optimizer.step(loss)  # type: ignore[arg-type]
     return weights.detach()
+
+
+def table_of(half: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Constant and margins of every run, and whether it trained."""
+    margins = [[1.0, *dataclasses.asdict(odds(row).margins).values()] for row in half]
+    return torch.tensor(margins, dtype=torch.float64), torch.tensor(
+        [float(row["run"]["trained"]) for row in half], dtype=torch.float64
+    )
 
 
 def auc(scores: Sequence[float], trained: Sequence[bool]) -> float:
@@ -214,17 +185,15 @@ def auc(scores: Sequence[float], trained: Sequence[bool]) -> float:
 
 def scored(found: list[Row]) -> dict[str, Any]:
     """Every figure of the table, and what was wrong."""
-    constants = fitted([row for row in found if not is_scored(row)])
-    weights = regression([row for row in found if not is_scored(row)], constants)
     half = [row for row in found if is_scored(row)]
-    scores = [float(torch.tensor(features(row, constants), dtype=torch.float64) @ weights) for row in half]
+    said = [odds(row) for row in half]
+    scores = [one.probability for one in said]
     happened = [row["run"]["trained"] for row in half]
     result: dict[str, Any] = {
         "runs": len(found),
         "set_on": len(found) - len(half),
         "scored": len(half),
         "trained": sum(happened),
-        "constants": {name: round(value, 3) for name, value in constants.items()},
         "auc": round(auc(scores, happened), 4),
     }
     for name in ("vgg", "other"):
@@ -233,24 +202,65 @@ def scored(found: list[Row]) -> dict[str, Any]:
             (s, row["run"]["trained"]) for s, row in zip(scores, half, strict=True) if (row["spec"]["net"] in VGG) == is_vgg
         ]
         result[f"auc_{name}"] = [round(auc([s for s, _ in part], [t for _, t in part]), 4), len(part)]
-    wrong = sorted(((s > 0) != t, abs(s), row["spec"]["name"]) for s, t, row in zip(scores, happened, half, strict=True))
+    wrong = sorted(
+        ((s > 0.5) != t, abs(s - 0.5), row["spec"]["name"]) for s, t, row in zip(scores, happened, half, strict=True)
+    )
     result["right_side"] = sum(not is_wrong for is_wrong, *_ in wrong)
     result["wrong"] = [name for is_wrong, _, name in wrong if is_wrong]
-    left = [(steps_at_chance(row, constants), row["run"]["left_chance_step"], row) for row in half]
-    left = [(predicted, step, row) for predicted, step, row in left if step is not None]
+    result |= said_to_train(half)
+    result |= steps_scored([(one.stay.steps, row["run"]["left_chance_step"], row) for one, row in zip(said, half, strict=True)])
+    result["far"] = [
+        [row["spec"]["name"], round(one.stay.steps, 1), row["run"]["left_chance_step"], one.stay.source]
+        for one, row in zip(said, half, strict=True)
+        if row["run"]["left_chance_step"] is not None and not 0.5 <= one.stay.steps / row["run"]["left_chance_step"] <= 2
+    ]
+    return result
+
+
+def said_to_train(half: list[Row]) -> dict[str, Any]:
+    """Of how many "will train" is said, and how many of them did: when the row was made, and by the doctor as it is now."""
+    now = [diagnose(Evidence(probe=probe_of(row), rehearsal=rehearsal_of(row), num_classes=10)).verdict for row in half]
+    said = {"when_made": [row["check"]["verdict"] for row in half], "now": now}
+    return {
+        f"will_train_{name}": [
+            sum(row["run"]["trained"] for verdict, row in zip(verdicts, half, strict=True) if verdict == "will train"),
+            verdicts.count("will train"),
+        ]
+        for name, verdicts in said.items()
+    }
+
+
+def steps_scored(pairs: list[tuple[float, int | None, Row]]) -> dict[str, Any]:
+    """The steps at chance of those that left, predicted and measured."""
+    result: dict[str, Any] = {}
+    left = [(predicted, step, row) for predicted, step, row in pairs if step is not None]
     for factor in (2.0, 1.5):
         near = sum(1 / factor <= predicted / step <= factor for predicted, step, _ in left)
         result[f"within_{factor:g}"] = [near, len(left), *(round(value, 3) for value in wilson(near, len(left)))]
     closed = [(row["check"]["plateau_steps"], step) for _, step, row in left if row["check"]["plateau_steps"] is not None]
     result["closed_form_within_2"] = [sum(0.5 <= p / step <= 2 for p, step in closed), len(closed)]
-    result["never_said"] = sum(math.isinf(steps_at_chance(row, constants)) for row in half)
+    result["never_said"] = sum(math.isinf(predicted) for predicted, *_ in pairs)
     result["never_of_one_that_left"] = [row["spec"]["name"] for predicted, _, row in left if math.isinf(predicted)]
-    result["far"] = [
-        [row["spec"]["name"], round(predicted, 1), step, read_off(row)[1]]
-        for predicted, step, row in left
-        if not 0.5 <= predicted / step <= 2
-    ]
     return result
+
+
+def fitted(found: list[Row]) -> dict[str, Any]:
+    """What the half that is not scored sets, and how the weights do in it where they are set on four fifths of it."""
+    half = [row for row in found if not is_scored(row)]
+    x, y = table_of(half)
+    names = ["CONSTANT", *(field.name for field in dataclasses.fields(Margins))]
+    held_out = torch.zeros(len(half), dtype=torch.float64)
+    for fold in range(FOLDS):
+        out = torch.arange(len(half)) % FOLDS == fold
+        held_out[out] = x[out] @ regression(x[~out], y[~out])
+    pairs = [(odds(row).stay.steps, row["run"]["left_chance_step"], row) for row in half]
+    return {
+        "factors": factors(half),
+        "weights": {name: round(float(w), 2) for name, w in zip(names, regression(x, y), strict=True)},
+        "auc_of_folds": round(auc(held_out.tolist(), [row["run"]["trained"] for row in half]), 4),
+        **said_to_train(half),
+        **steps_scored(pairs),
+    }
 
 
 def main() -> None:
@@ -259,7 +269,12 @@ def main() -> None:
     parser.add_argument("--path", type=Path, default=RUNS)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--wrong", action="store_true", help="also list the wrong ones")
+    parser.add_argument("--fit", action="store_true", help="print what the other half sets; score nothing")
     options = parser.parse_args()
+    if options.fit:
+        for name, value in fitted(rows(options.path)).items():
+            print(f"{name}: {value}")
+        return
     result = scored(rows(options.path))
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     for name, value in result.items():

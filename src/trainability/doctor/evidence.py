@@ -90,6 +90,7 @@ class ProbeResult:
         overfit_accuracy: accuracy on this batch after that.
         overfit_steps: steps taken for it.
         at_start: whether the weights are as initialised, as the caller says.
+        dropout_noise: sum of p / (1 - p) over dropout modules: what they add to the logits' mean square, over it.
     """
 
     layers: tuple[LayerStats, ...]
@@ -122,6 +123,7 @@ class ProbeResult:
     overfit_accuracy: float | None = None
     overfit_steps: int | None = None
     at_start: bool = True
+    dropout_noise: float = 0.0
     optimizer: OptimizerSettings | None = None
 
 

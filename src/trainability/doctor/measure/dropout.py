@@ -1,4 +1,4 @@
-"""Dropout modules that leave almost nothing, read from the model."""
+"""Dropout modules that leave almost nothing, and what all of them add, read from the model."""
 
 from typing import Any
 
@@ -15,3 +15,9 @@ def dropout_facts(model: nn.Module) -> dict[str, Any]:
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.p >= HEAVY_DROPOUT
     }
     return {"heavy_dropout": tuple(found), "dropout": max(found.values())} if found else {}
+
+
+def dropout_noise(model: nn.Module) -> float:
+    """Sum of p / (1 - p) over dropout modules: the relative variance of a unit that is kept with 1 - p and divided by it."""
+    modules = (module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd))
+    return sum(module.p / (1 - module.p) for module in modules if module.p < 1)

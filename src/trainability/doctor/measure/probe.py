@@ -12,6 +12,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.copies import copied, optimizers
+from trainability.doctor.measure.dropout import dropout_noise
 from trainability.doctor.measure.hooks import Watch
 from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -204,6 +205,7 @@ def _measured(
         leakage=leakage,
         gradient_norm=norm,
         plateau_steps=plateau,
+        dropout_noise=dropout_noise(plain),
         **facts,
     )
 

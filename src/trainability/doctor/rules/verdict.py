@@ -8,6 +8,7 @@ from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
 from trainability.doctor.finding import SEVERITIES, Finding
+from trainability.doctor.odds import odds_of
 from trainability.doctor.outlook import Outlook, judge_rehearsal
 from trainability.doctor.outlook_limits import (
     CANNOT_TELL,
@@ -267,6 +268,12 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
         return "cannot tell", _outside_the_band(evidence, probe, total, plateau), None
     alive = math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm) and probe.gradient_norm > 0
     if total is not None and plateau is not None and alive and untrained is None:
+        odds = odds_of(probe, evidence.rehearsal)
+        if odds is not None and odds.probability < 0.5:  # the closed form knows nothing of steps that are too long
+            seen = (
+                f"the closed form predicts {plateau:.0f} steps at chance, but runs that measure like this one mostly stay there"
+            )
+            return "cannot tell", f"{seen} ({odds.doubt}); a longer rehearsal would tell", None
         return (
             "will train",
             f"gain budget with the input {total:+.1f}, loss predicted to leave chance within {plateau:.0f} steps"

@@ -1,0 +1,129 @@
+"""How long the loss stays at chance: from what rehearsals reached, and the closed form where they reached nothing."""
+
+import math
+from dataclasses import dataclass
+
+from trainability.doctor.other_rates import FREE, typical_multiple
+from trainability.doctor.reading import LEARNED, WINDOW_STEPS
+from trainability.doctor.rehearsed import Observation, OtherRate, Rehearsal
+
+# What brings the median of measured over predicted to 1, and then the lag of a mean over `WINDOW_STEPS` losses. Set on the half
+# of benchmarks/results/prediction-runs.jsonl that is not scored: `python benchmarks/prediction.py --fit`.
+FACTORS = {"rehearsal": 1.36, "forecast": 0.74, "closed form": 0.74, "pace": 0.87, "descent": 0.92, "beyond": 1.0}
+LAG = WINDOW_STEPS / 2
+# Spread of the outputs over their size. A larger rate that ends below it has killed the units that would have learned at the
+# loop's own: its steps are no look ahead. Own, the same half: 0.2 leaves 4 of 8 wrong closed forms and 1 of 2 wrong forecasts.
+ANSWERS = 0.2
+# A loss still so far above chance after the rehearsal falls to it fast, and then stays for as long as a net above the band
+# does. Own, the same half: six of six within a factor 2, four of them predicted three times too early without.
+FAR_ABOVE, SETTLING_STEPS = 1.5, 80.0
+FURTHEST = 10.0  # a pace that needs more than so many plans says nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stay:
+    """Predicted steps at chance.
+
+    Attributes:
+        steps: at which the mean of the last 20 losses is below 0.9 of chance; infinite for never.
+        source: "rehearsal" (it left chance), "forecast" (one at a larger rate did), "closed form", "pace" (of the loss),
+            "descent" (the same, from far above chance), or "beyond": nothing says that it leaves within the plan.
+    """
+
+    steps: float
+    source: str
+
+
+def predicted_stay(rehearsal: Rehearsal, plateau_steps: float | None, momentum: float) -> Stay | None:
+    """Predict the step at which the loss leaves chance.
+
+    Args:
+        rehearsal: with a reference loss, and at other rates where they were tried.
+        plateau_steps: of the closed form (docs/theory.md, section 7); None where it does not apply.
+        momentum: of the loop's optimizer, in [0, 1).
+
+    Returns:
+        The stay; None where chance or the length of the plan is unknown.
+    """
+    if rehearsal.task.chance is None or rehearsal.planned_steps is None or not rehearsal.reference:
+        return None
+    raw, source = read_off(rehearsal, plateau_steps, momentum)
+    return Stay(steps=max(float(WINDOW_STEPS), FACTORS[source] * raw + LAG), source=source)
+
+
+def read_off(rehearsal: Rehearsal, plateau_steps: float | None, momentum: float) -> tuple[float, str]:
+    """Steps before any factor, and where they were read.
+
+    Raises:
+        ValueError: chance or the length of the plan is unknown.
+    """
+    chance, planned = rehearsal.task.chance, rehearsal.planned_steps
+    if chance is None or planned is None:
+        raise ValueError("chance and the length of the plan are unknown; a stay needs both")
+    if (step := _crossing(rehearsal.reference, chance)) is not None:
+        return step, "rehearsal"
+    furthest, multiple = 0.0, typical_multiple(rehearsal) or 0.0
+    for rate in sorted(rehearsal.other_rates, key=lambda rate: rate.scale):
+        if not 1 < rate.scale <= multiple / FREE or not _looks_ahead(rate):
+            continue
+        if (step := _crossing(rate.reference, chance)) is not None:
+            return _same_way(rate.scale, step, momentum), "forecast"
+        furthest = _same_way(rate.scale, rate.reference[-1].step, momentum)
+    if plateau_steps is not None:
+        return max(plateau_steps, furthest), "closed form"
+    end = _at_this_pace(rehearsal.reference, chance)
+    if end is None or end > FURTHEST * planned:
+        return max(2 * furthest, 1.5 * planned), "beyond"
+    if rehearsal.reference[-1].loss > FAR_ABOVE * chance:
+        return max(end + SETTLING_STEPS, furthest), "descent"
+    return max(end, furthest), "pace"
+
+
+def _looks_ahead(rate: OtherRate) -> bool:
+    if rate.ended_by == "not finite" or not rate.reference:
+        return False
+    last = rate.reference[-1]
+    return last.output_spread is None or last.output_spread >= ANSWERS * (last.output_rms or 0.0)
+
+
+def _crossing(seen: tuple[Observation, ...], chance: float) -> float | None:
+    """Step at which the loss first is below 0.9 of chance, on a straight line between two looks."""
+    before: Observation | None = None
+    for look in seen:
+        if not math.isfinite(look.loss):
+            return None
+        if look.loss < LEARNED * chance:
+            if before is None:
+                return 0.0
+            share = (before.loss - LEARNED * chance) / (before.loss - look.loss)
+            return before.step + share * (look.step - before.step)
+        before = look
+    return None
+
+
+def _at_this_pace(seen: tuple[Observation, ...], chance: float) -> float | None:
+    """Step at which a loss that falls as in the second half of the rehearsal, by equal factors, is below 0.9 of chance."""
+    if len(seen) < 3 or not all(math.isfinite(look.loss) and look.loss > 0 for look in seen):
+        return None
+    middle, last = seen[len(seen) // 2], seen[-1]
+    if last.step <= middle.step or last.loss >= middle.loss:
+        return None
+    pace = math.log(middle.loss / last.loss) / (last.step - middle.step)
+    return last.step + math.log(last.loss / (LEARNED * chance)) / pace
+
+
+def _same_way(scale: float, step: float, momentum: float) -> float:
+    """Steps at the loop's own rate that go as far as so many at a rate `scale` times as large.
+
+    After n steps of momentum m the way is n - m (1 - m^n) / (1 - m) full steps: it takes a while to fill.
+    """
+    way = scale * _way(step, momentum)
+    low, high = step, scale * step + 10 / (1 - momentum)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _way(middle, momentum) < way else (low, middle)
+    return high
+
+
+def _way(steps: float, momentum: float) -> float:
+    return steps - momentum * (1 - momentum**steps) / (1 - momentum)
