@@ -114,7 +114,7 @@ def _case(name: str) -> Setup:
     if name == "healthy_slow_xor":
         fields |= {"train_loader": [(found.X, found.Y)], "loss_fn": F.mse_loss, "planned_steps": 6000}
     elif name == "healthy_siamese":
-        fields["loss_fn"] = F.binary_cross_entropy
+        fields["loss_fn"] = lambda output, target: F.binary_cross_entropy(output[:, 0], target)
     elif name == "no_zero_grad_heatmap":
         fields["loss_fn"] = F.mse_loss
     elif name == "decoder_zeros":
