@@ -1,5 +1,6 @@
 """How the programs of `programs/` are built, trained to their end, and shown to the doctor."""
 
+import hashlib
 import json
 import math
 import tempfile
@@ -26,8 +27,8 @@ _SAMPLED_EVERY, _EVALUATIONS = 20, 5
 
 
 def half_of(name: str) -> str:
-    """The half that a program belongs to: "scored" for those in `programs/unseen/`, "set" for all others."""
-    return "scored" if name in UNSEEN else "set"
+    """The half that a program belongs to: "scored" by a hash of its name, of those in `programs/unseen/`; else "set"."""
+    return "scored" if name in UNSEEN and hashlib.sha256(name.encode()).digest()[0] % 2 else "set"
 
 
 class Built:

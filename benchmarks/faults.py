@@ -10,8 +10,8 @@ python benchmarks/faults.py rates                    # how often each rule was r
 All of it can be stopped and started again. The programs are in `programs/`, one file per kind of task, each mistake an entry:
 what it changes in the sound program, and which rules name the true cause. Another author wrote those in `programs/held_out/`,
 with other nets, data and loops; they were scored whole once, then by halves twice, and rules are set on all of them now. Those
-in `programs/unseen/` are the scored half: an author who had not read the rules wrote them, with kinds of task of their own, and
-no rule is set on them.
+in `programs/unseen/` are a third author's, who had not read the rules, with kinds of task of their own. They were scored whole
+once; since then a half of them may be looked at, told by a hash of the name, and the other half is the scored one.
 """
 
 import argparse

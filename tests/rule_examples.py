@@ -381,7 +381,10 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(data=data(label_conflict_fraction=0.01)),
     ),
     "class_imbalance": Example(
-        {"warning": Evidence(data=data(split(label_counts=(510, 245, 245))))},
+        {
+            "warning": Evidence(data=data(split(label_counts=(850, 75, 75)))),
+            "hint": Evidence(data=data(split(label_counts=(510, 245, 245)))),
+        },
         near=Evidence(data=data(split(label_counts=(500, 250, 250)))),
     ),
     "input_scale": Example(

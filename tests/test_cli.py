@@ -65,6 +65,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["--optim.lrr", "1"], ["--optim.lrr", "--optim.lr"]),
         (["--optim.lr"], ["--optim.lr"]),
         (["--run.device", "cuda"], ["cuda", "no GPU"]),
+        (["--run.precision", "tf32", "--run.device", "cpu"], ["tf32", "fp32, bf16"]),
         (["--resume", "nowhere"], ["nowhere", "config.toml"]),
         (["--recipe", "nowhere.toml"], ["nowhere.toml", "cannot be read"]),
     ],

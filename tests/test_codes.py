@@ -127,3 +127,10 @@ def test_what_made_the_outputs_is_known_after_the_run_too() -> None:
     during = Evidence(facts=Facts(graph=LossGraph()), steps=steps([1.0 / math.sqrt(i + 1) for i in range(50)]))
     (finding,) = [f for f in diagnose(before.merge(during)).findings if f.code == "unreachable_target.softplus"]
     assert "model[7]" in finding.remedy
+
+
+@pytest.mark.parametrize("takes_sine", [True, False])
+def test_a_draw_for_sines_is_told_of_sines_only(takes_sine: bool) -> None:
+    evidence = dataclasses.replace(above_constant(10.1, 2.1), facts=Facts(takes_sine=takes_sine))
+    (finding,) = [f for f in diagnose(evidence).findings if f.code == "loss_at_start.constant"]
+    assert ("sin(" in finding.remedy) is takes_sine

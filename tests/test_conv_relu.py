@@ -24,6 +24,7 @@ def test_shapes_and_gradients_follow_the_plain_layers_without_memory() -> None:
 def test_only_convolutions_relus_and_poolings_are_fused() -> None:
     assert conv_relu.is_plain(build_vgg("D", num_classes=10, crop=32, width=0.25).features)
     assert not conv_relu.is_plain(build_vgg("A-LRN", num_classes=10, crop=32, width=0.25).features)
+    assert not conv_relu.can_fuse(build_vgg("D", num_classes=10, crop=32, width=0.25).features, torch.device("cpu"))
 
 
 def gradients(model: nn.Module, images: torch.Tensor, layers) -> dict[str, torch.Tensor]:
@@ -70,6 +71,8 @@ def test_compiled_training_takes_the_fused_kernels_and_gives_the_same_each_time(
     images = torch.randn(8, 3, 32, 32, device="cuda").contiguous(memory_format=torch.channels_last)
     with torch.autocast("cuda", torch.bfloat16):
         plain = gradients(model, images, model)
+        model.fuses = conv_relu.can_fuse(model.features, images.device)
+        assert model.fuses
         model.compile()
         first, second = gradients(model, images, model), gradients(model, images, model)
     torch.testing.assert_close(first["output"], plain["output"], rtol=0.05, atol=0.05)

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Normal
+from torch.distributions import Categorical, Independent, Normal
 from torch.nn import functional as F
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.facts import look
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.preferred import floorless
 from trainability.doctor.measure.rehearsal import rehearse
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
@@ -72,17 +74,26 @@ def test_a_weight_whose_name_says_nothing_is_not_judged() -> None:
 # ------------------------------------------------------------------------------------------------------------ draws
 
 
-@pytest.mark.parametrize("how", ["sample", "rsample", "sample and log_prob", "torch.normal"])
+HOW = ["sample", "rsample", "sample and log_prob", "torch.normal", "several as one", "several as one, made again", "clamped"]
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_a_draw_without_a_gradient_is_told_unless_its_probability_is_asked(how: str) -> None:
     def forward(model: Any, batch: Tensor) -> Tensor:
         mean, log_std = model(batch).chunk(2, dim=1)
         chosen, code = Normal(mean, log_std.exp()), torch.empty(0)
+        if how.startswith("several"):
+            policy = Independent(chosen, 1)
+            code = policy.sample()
+            policy = Independent(Normal(mean, log_std.exp()), 1) if how.endswith("again") else policy
+            return (policy.log_prob(code) * (code - batch[:, :2]).square().sum(dim=1)).mean()
         if how == "torch.normal":
             code = torch.normal(mean, log_std.exp())
         else:
             code = chosen.rsample() if how == "rsample" else chosen.sample()
         cost = (code - batch[:, :2]).square().sum(dim=1)
-        if how == "sample and log_prob":
+        if how in ("sample and log_prob", "clamped"):
+            code = code.clamp(-1, 1) if how == "clamped" else code
             return (chosen.log_prob(code).sum(dim=1) * cost).mean()
         return cost.mean() + mean.square().mean()
 
@@ -254,6 +265,13 @@ def test_the_gain_of_recurrent_weights_is_measured(std: float | None) -> None:
     assert found[1] == pytest.approx(3**-0.5 if std is None else 8 * std, rel=0.05)
 
 
+def test_recurrent_weights_that_are_computed_have_no_gain_of_their_own() -> None:
+    model = nn.LSTM(4, 8, batch_first=True)
+    nn.utils.parametrizations.orthogonal(model, "weight_hh_l0")
+    found = looked(model, X[:, None].expand(-1, 5, -1), lambda m, b: m(b)[0].square().mean())
+    assert (found.recurrence, found.notes) == (None, ())
+
+
 # ---------------------------------------------------------------------------------------------------- made targets
 
 
@@ -360,3 +378,25 @@ def test_a_divergence_that_is_subtracted_leaves_the_loss_without_a_floor(sign: f
 def test_a_critic_and_a_policy_fall_along_a_line() -> None:
     for forward in (lambda model, batch: -model(batch).mean(), policy(by_distribution, 1.0), policy(by_distribution, -1.0)):
         assert looked(SMALL, X, forward).floorless is None
+
+
+def test_a_forward_that_is_set_on_the_instance_stays() -> None:
+    model = nn.Linear(4, 4)
+    forward = model.forward = lambda x: 2 * nn.Linear.forward(model, x)  # type: ignore[method-assign]
+    with ForwardPass(model, X) as seen:
+        model(X)
+    assert floorless(model, X, lambda m, b: -m(b).square().mean(), seen) == 0
+    assert vars(model)["forward"] is forward
+
+
+@pytest.mark.parametrize("of", ["what weights made", "the input"])
+def test_a_net_of_sines_is_told_from_one_that_is_given_sines(of: str) -> None:
+    class Wave(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 8), nn.Linear(8 if of == "what weights made" else 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.sin(self.first(x)) if of == "what weights made" else torch.sin(x))
+
+    assert looked(Wave(), X, lambda m, b: m(b).square().mean()).takes_sine is (of == "what weights made")

@@ -43,7 +43,9 @@ def test_what_was_written_apart_is_large_and_of_kinds_of_its_own(apart, faults, 
 
 
 def test_the_scored_half_is_what_no_rule_was_set_on():
-    assert {name for name in PROGRAMS if half_of(name) == "scored"} == UNSEEN
+    scored = {name for name in PROGRAMS if half_of(name) == "scored"}
+    assert scored < UNSEEN
+    assert 0.4 < len(scored) / len(UNSEEN) < 0.6
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -60,7 +62,7 @@ def test_every_program_has_been_run_and_sound_ones_train():
     assert [name for name in SOUND if happened(name, runs) != "trained"] == []
     failed = Counter(half_of(name) for name in FAULTS if happened(name, runs) != "trained")
     assert failed["set"] >= 120
-    assert failed["scored"] >= 60
+    assert failed["scored"] >= 40
 
 
 @pytest.mark.parametrize("name", ["yes or no", "couples"])

@@ -1,7 +1,9 @@
 """Proposed plans: the closed form against the full prediction, what is allowed, and nothing of the user's changed."""
 
+import ast
 import copy
 import dataclasses
+import io
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,7 +25,8 @@ from trainability.initialization import InitPlan, apply
 from trainability.models.vgg import build_vgg
 from trainability.prescribe.candidates import plan_by_fan_in, plans_with_solved_std, promised_moments
 from trainability.prescribe.plans import ranked
-from trainability.prescribe.search import propose
+from trainability.prescribe.search import Proposal, propose
+from trainability.terminal.plan import print_plans
 
 
 def deep(depth: int = 12, *, scale: float = 1.0) -> tuple[nn.Sequential, list[tuple[torch.Tensor, torch.Tensor]]]:
@@ -276,3 +280,15 @@ def test_plans_tried_elsewhere_do_what_they_do_here() -> None:
         there = propose(deep_setup(), top=2, seconds=600, executor=executor, make=deep_setup)
     assert there == here
     assert all(proposal.num_steps for proposal in there)
+
+
+@pytest.mark.parametrize("lr", [None, 0.05])
+@pytest.mark.parametrize("clip", [None, 2.0])
+def test_what_is_to_be_pasted_is_code(lr: float | None, clip: float | None) -> None:
+    written = io.StringIO()
+    best = Proposal(plan=InitPlan.parse("he"), budget=0.0, lr=lr, clip=clip)
+    print_plans(Console(file=written, width=200), [best], flags=None)
+    line = written.getvalue().strip().splitlines()[-1]
+    (call,) = ast.parse(line).body
+    assert isinstance(call, ast.Expr)
+    assert ("0.05" in line, "clip_grad_norm_" in line) == (lr is not None, clip is not None)

@@ -562,3 +562,23 @@ def test_an_optimizer_that_wraps_another_is_rehearsed_in_place_and_steps_afterwa
     assert same(before, everything(model, optimizer, loader))
     whole_step(model, wrapper, next(iter(loader)))
     assert not same(before, everything(model, optimizer, loader))
+
+
+def test_a_step_that_raises_leaves_no_hooks() -> None:
+    model, optimizer, loader = program()
+    taken: list[int] = []
+    optimizer.register_step_post_hook(lambda *_: taken.append(1))
+
+    def step(m: Any, o: Any, batch: Any) -> Tensor:
+        if len(taken) == 2:
+            raise RuntimeError("the third step")
+        o.zero_grad()
+        loss = training_step(m, batch)
+        loss.backward()
+        optimizer.step()  # the caller's own: the rehearsal is in place
+        return loss
+
+    with pytest.raises(RuntimeError, match="third"):
+        rehearse(model, optimizer, list(loader), step=step, max_steps=8)
+    assert len(optimizer._optimizer_step_pre_hooks) == 0
+    assert len(optimizer._optimizer_step_post_hooks) == 1

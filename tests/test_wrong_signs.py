@@ -198,6 +198,9 @@ def test_a_loss_that_falls_without_end_is_named_and_one_below_zero_is_not() -> N
 
     assert "wrong_sign.endless" in codes(run([70.0 - 0.01 * i**3 for i in range(400)]))
     assert codes(run([70.0 - 200 * (1 - 0.98**i) for i in range(400)])) == []  # a log-density
+    for losses, times in (([-0.01 * i**3 for i in range(400)], 100), ([-0.125 * i for i in range(400)], 30)):
+        (finding,) = [f for f in diagnose(run(losses)).findings if f.code == "wrong_sign.endless"]
+        assert finding.measurements[0].threshold == -times
     tried = rehearsed(reference=tuple(Observation(step=10 * i, loss=70.0 - 20.0 * i**4) for i in range(11)))
     assert "wrong_sign.endless" in codes(tried)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.batches import batch_size, first_examples, joined, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.copies import put_back, used_by, variables_put_back
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.part_facts import look_at_parts
@@ -80,7 +81,8 @@ def facts_of_step(model: Any, batch: Any, *, step: Callable[[Any, Any, Any], Any
         return None
     parameter = next(whole.parameters(), None)
     batch = to_device(batch, parameter.device) if parameter is not None else batch
-    if isinstance(whole, Parts):
-        return look_at_parts(whole, batch, forward, losses)
-    single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
-    return look(whole, batch, forward, optimizer=single, pairs_itself=True)
+    with put_back(*used_by(step)), variables_put_back(step):
+        if isinstance(whole, Parts):
+            return look_at_parts(whole, batch, forward, losses)
+        single = optimizer if isinstance(optimizer, torch.optim.Optimizer) else None
+        return look(whole, batch, forward, optimizer=single, pairs_itself=True)

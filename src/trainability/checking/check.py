@@ -179,6 +179,9 @@ def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | No
         notes.append(f"certain facts: {error_line(error)}")
     try:
         of_body = look_at_body(setup.model, setup.optimizer, setup.step, train) or {}
+    except Exception as error:
+        notes.append(f"one step of the body: {error_line(error)}")
+    try:
         aim = same_aim(setup.model, setup.optimizer, setup.step, train) if len(modules(setup.model)) > 1 else None
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")

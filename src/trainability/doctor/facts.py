@@ -17,10 +17,11 @@ class Unreached:
 
     Attributes:
         name: as `named_parameters()` gives it.
-        reason: "unused": nothing uses it; "dropped": its module runs, and neither the loss nor what the model returns changes
-            with it; "not in the loss": the model returns what it makes, and the loss does not use that; "detached": the loss
-            changes with it, and something between cuts the gradient off; "turn": so of all parameters of one of several models,
-            which a later batch may train; "unknown": the loss does not repeat.
+        reason: "unused": nothing uses it; "spare": so of a vector in a module that is used; "dropped": its module runs, and
+            neither the loss nor what the model returns changes with it; "not in the loss": the model returns what it makes, and
+            the loss does not use that; "detached": the loss changes with it, and something between cuts the gradient off;
+            "turn": so of all parameters of one of several models, which a later batch may train; "unknown": the loss does not
+            repeat.
     """
 
     name: str
@@ -234,6 +235,7 @@ class Facts:
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
+        takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
         low_precision: the format of the parameters, where it is float16 or bfloat16.
@@ -302,6 +304,7 @@ class Facts:
     wrong_argument: tuple[str, str] | None = None
     flat_function: str | None = None
     looks_up: bool = False
+    takes_sine: bool = False
     task_loss: str | None = None
     task_form: str | None = None
     low_precision: str | None = None

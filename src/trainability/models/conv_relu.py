@@ -43,6 +43,12 @@ def features(layers: nn.Sequential, images: Tensor) -> Tensor:
     return values
 
 
+def can_fuse(layers: nn.Sequential, device: torch.device) -> bool:
+    """Whether `features` can compute these layers on a device: NVIDIA's with bfloat16 (Ampere or later), and cuDNN on."""
+    has_kernels = device.type == "cuda" and torch.version.hip is None and torch.backends.cudnn.enabled
+    return is_plain(layers) and has_kernels and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def is_plain(layers: nn.Sequential) -> bool:
     """Whether `features` can compute these layers: convolutions, ReLUs and poolings alone."""
     return all(isinstance(layer, (nn.Conv2d, nn.ReLU, nn.MaxPool2d)) for layer in layers)

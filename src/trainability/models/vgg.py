@@ -82,6 +82,7 @@ class VGG(nn.Module):
 
     Attributes:
         checkpoints_stages: whether backward computes each stage of `features` again instead of keeping its outputs.
+        fuses: whether compiled code in bfloat16 computes `features` by the kernels of `conv_relu`.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class VGG(nn.Module):
         super().__init__()
         self.crop = crop
         self.checkpoints_stages = False
+        self.fuses = False
         layers: list[nn.Module] = []
         channels = 3
         for stage, kernels in zip(CHANNELS, CONFIGS[config], strict=True):
@@ -156,7 +158,7 @@ class VGG(nn.Module):
         if self.checkpoints_stages:
             return self._checkpointed(images)
         is_bf16 = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.bfloat16
-        if torch.compiler.is_compiling() and images.is_cuda and is_bf16 and conv_relu.is_plain(self.features):
+        if torch.compiler.is_compiling() and is_bf16 and self.fuses:
             return conv_relu.features(self.features, images)
         return self.features(images)
 

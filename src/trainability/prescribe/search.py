@@ -53,7 +53,8 @@ class Proposal:
             optimizer.
         clip: gradient-norm threshold that goes with it: the given one, or, of a deep net whose gains multiply and that has
             none, the median norm of the first updates; `None` for no clipping.
-        multiple: the lowest critical multiple of the first updates with that rate; `None` if not measured.
+        multiple: the lowest critical multiple of the first updates with that rate; `None` if not measured. A clip that is
+            proposed is not applied meanwhile, unless the updates were too long without it or another rate is proposed.
         loss_before: on a fixed batch, as initialised; `None` if not measured.
         loss_after: on it, after `num_steps`; `None` if not tried.
         num_steps: steps that were tried; 0 if none.

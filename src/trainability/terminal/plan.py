@@ -45,8 +45,9 @@ def print_plans(console: Console, found: list[Proposal], *, flags: str | None) -
     for line in lines:
         console.print(line, highlight=False)
     best = found[0]
-    rate = "" if best.lr is None else f"  # and a learning rate of {best.lr:g}"
+    told = [f"a learning rate of {best.lr:g}"] if best.lr is not None else []
     if best.clip is not None:
-        rate += f", and clip_grad_norm_(model.parameters(), {best.clip:g})"
+        told.append(f"clip_grad_norm_(model.parameters(), {best.clip:g})")
+    rate = f"  # and {', and '.join(told)}" if told else ""
     code = f'trainability.init_(model, "{best.plan}", seed=0){rate}' if flags is None else f"to paste: {flags}"
     console.print(f"\n{code}", highlight=False, soft_wrap=True)

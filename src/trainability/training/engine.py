@@ -23,6 +23,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from trainability.config import RunSettings
+from trainability.models import conv_relu
+from trainability.models.vgg import VGG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,8 @@ class Engine:
             if self.world_size > 1:
                 network = DistributedDataParallel(model, gradient_as_bucket_view=True)
         if self.compile:
+            if isinstance(model, VGG):
+                model.fuses = conv_relu.can_fuse(model.features, self.device)
             network.compile()
         return network
 
@@ -180,10 +184,10 @@ def start(settings: RunSettings) -> Iterator[Engine]:
     if settings.deterministic != deterministic_before:  # setting it imports the compiler, which takes a second
         torch.use_deterministic_algorithms(settings.deterministic)
     tf32_before = _set_tf32(settings.precision == "tf32")
-    if world_size > 1:
-        is_cuda = device.type == "cuda"
-        dist.init_process_group("nccl" if is_cuda else "gloo", device_id=device if is_cuda else None)
     try:
+        if world_size > 1:
+            is_cuda = device.type == "cuda"
+            dist.init_process_group("nccl" if is_cuda else "gloo", device_id=device if is_cuda else None)
         yield Engine(
             device=device,
             precision=settings.precision,
@@ -203,7 +207,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
         _set_tf32(*tf32_before)
         if settings.deterministic != deterministic_before:
             torch.use_deterministic_algorithms(deterministic_before)
-        if world_size > 1:
+        if world_size > 1 and dist.is_initialized():
             # Freeing a network after its process group can block for ever.
             gc.collect()
             dist.destroy_process_group()

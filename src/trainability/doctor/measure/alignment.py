@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.facts import Misaligned
+from trainability.doctor.measure.workspace import set_training
 
 _FEWEST, _ROWS = 8, 12
 _TRIED = 3  # rows, after which nothing is asked any more where no target had a gradient of its own
@@ -35,10 +36,10 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
     """
     found = dict(tensors(batch))
     sizes = {len(t) for t in found.values() if t.dim()}
-    if len(sizes) != 1 or min(sizes) < _FEWEST or not found:
+    if len(sizes) != 1 or min(sizes) < _FEWEST:
         return None
     count = sizes.pop()
-    _evaluates(whole)
+    set_training(whole, False)
     outputs: list[Any] = []
     handle = head.register_forward_hook(lambda module, args, output: outputs.append(output))
 
@@ -97,7 +98,7 @@ def mispaired(whole: nn.Module, batch: Any, forward: Forward) -> Misaligned | No
     if len(sizes) != 1 or min(sizes) < _FEWEST or len(found) < 2:
         return None
     count = sizes.pop()
-    _evaluates(whole)
+    set_training(whole, False)
     returned: list[Tensor] = []
     handle = whole.register_forward_hook(lambda module, args, output: returned.extend(t for _, t in tensors(output)))
 
@@ -196,8 +197,3 @@ def _changed_rows(before: Tensor | None, now: Tensor | None) -> set[int]:
         return set()
     apart = (before - now).abs().reshape(len(before), -1).amax(dim=1)
     return set(apart.gt(_SLIGHT * float(before.abs().max())).nonzero().flatten().tolist())
-
-
-def _evaluates(model: nn.Module) -> None:
-    for module in model.modules():
-        module.training = False

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors, to_device
 from trainability.doctor.measure.chances import Chances
-from trainability.doctor.measure.copies import copied, modules, optimizers, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied, modules, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.forward_pass import ELEMENTWISE
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
@@ -62,13 +62,13 @@ def look_at_body(
         Fields of `Facts`: shapes that are broadcast, and a reward whose outcomes are made less likely; None where the body
         reaches models by itself, so that no copy can be stepped.
     """
-    own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
-    if any(id(item) in own for item in used_by(step)):
+    if reaches(step, model, optimizer):
         return None
     twins, steppers = copied(model, optimizer)
     device = next((p.device for part in modules(twins) for p in part.parameters()), torch.device("cpu"))
     columns, chances = _Columns(modules(twins)), Chances()
-    with randomness_restored(), generators_restored(batches), variables_put_back(step), torch.enable_grad():
+    guarded = put_back(*used_by(step)), variables_put_back(step)
+    with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
         batch = to_device(next(iter(batches)), device)
         with columns, chances:
             step(twins, steppers, batch)

@@ -25,10 +25,6 @@ class Call:
     names: tuple[str, ...]
     returned: list[Tensor]
 
-    def callable_model(self) -> nn.Module:
-        """The model, to be called with `inputs` in their order."""
-        return ByName(self.model, self.names) if self.names else self.model
-
 
 class ByName(nn.Module):
     """A model whose arguments are given by name, called with their values in order."""

@@ -35,16 +35,18 @@ class Chances(TorchFunctionMode):
     Attributes:
         met: log-probabilities where they are multiplied, each with its sign (-1 for a cross-entropy) and with the program's
             variables of as many values whose names say that large is good, by name.
-        draws: draws without a gradient from a distribution whose parameters have one, with the distribution's name.
+        draws: draws without a gradient from a distribution whose parameters have one: its name, the draw, and the
+            distribution; None of `torch.normal`. One that another distribution draws from is not told beside it.
     """
 
     def __init__(self, *, shift: float = 0.0) -> None:
         super().__init__()
         self.shift = shift
         self.met: list[tuple[Tensor, float, dict[str, Tensor]]] = []
-        self.draws: list[tuple[str, Tensor]] = []
+        self.draws: list[tuple[str, Tensor, Distribution | None]] = []
         self._signs: dict[int, tuple[Tensor, float]] = {}
         self._asked: set[int] = set()  # addresses of the values whose log-probability is computed
+        self._sources: dict[int, Distribution] = {}  # by id; whose log_prob was called
         self._put_back: list[tuple[type, str, Any]] = []
         self._gradients: dict[int, Tensor] = {}
 
@@ -66,6 +68,7 @@ class Chances(TorchFunctionMode):
         @functools.wraps(own)
         def log_prob(distribution: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
             result = own(distribution, value, *args, **kwargs)
+            self._sources[id(distribution)] = distribution
             if isinstance(value, Tensor):
                 self._asked.add(value.data_ptr())
             if isinstance(result, Tensor) and result.requires_grad:
@@ -77,19 +80,26 @@ class Chances(TorchFunctionMode):
     def _sample(self, own: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(own)
         def sample(distribution: Any, *args: Any, **kwargs: Any) -> Any:
+            inner = len(self.draws)
             result = own(distribution, *args, **kwargs)
             if not (isinstance(result, Tensor) and distribution.has_rsample and torch.is_grad_enabled()):
                 return result
             if any(t.requires_grad for t in _parameters(distribution)) and not result.requires_grad:
                 result = result + self.shift
-                self.draws.append((type(distribution).__name__, result))
+                self.draws[inner:] = [(type(distribution).__name__, result, distribution)]
             return result
 
         return sample
 
     def unasked(self) -> str | None:
-        """The distribution of a draw whose log-probability nobody computed: no gradient reaches what it was drawn from."""
-        return next((name for name, value in self.draws if value.data_ptr() not in self._asked), None)
+        """The distribution of a draw whose log-probability nobody computed: no gradient reaches what it was drawn from.
+
+        A draw that was changed before it was asked about (clamped to the actions that exist) is one of a distribution that was.
+        """
+        for name, value, distribution in self.draws:
+            if value.data_ptr() not in self._asked and id(distribution) not in self._sources:
+                return name
+        return None
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -97,7 +107,7 @@ class Chances(TorchFunctionMode):
         # torch.normal is drawn with a graph, whose gradients are zero.
         if name == "normal" and torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             result = result.detach() + self.shift
-            self.draws.append(("torch.normal", result))
+            self.draws.append(("torch.normal", result, None))
         if isinstance(result, Tensor) and result.requires_grad:
             self._follow(name, args, kwargs, result)
         return result

@@ -85,6 +85,12 @@ def used_by(function: Any) -> list[Any]:
     return _stateful(reached)
 
 
+def reaches(function: Any, *objects: Any) -> bool:
+    """Whether a function by itself reaches one of these models or optimizers, or its scheduler: it cannot be run on a copy."""
+    own = {id(item) for item in (*modules(objects), *optimizers(objects))}
+    return any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in used_by(function))
+
+
 def keep_variables(*functions: Any) -> Callable[[], None]:
     """Remember what functions keep between calls; call what it returns to put it back.
 

@@ -21,7 +21,7 @@ from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
-from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass
+from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass, callable_model
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
@@ -89,8 +89,8 @@ def look(
             "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, managed),
             "layers with nothing between": lambda: _stacked(plain, seen),
-            "answers that change by themselves": lambda: evaluation_noise(seen.callable_model(), seen.inputs),
-            "examples that influence each other": lambda: {"leakage": leakage(seen.callable_model(), seen.inputs)},
+            "answers that change by themselves": lambda: evaluation_noise(callable_model(seen), seen.inputs),
+            "examples that influence each other": lambda: {"leakage": leakage(callable_model(seen), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
             "tokens that see later ones": lambda: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
             "what the loss prefers": lambda: {
@@ -99,7 +99,7 @@ def look(
             },
             "losses without a floor": lambda: {"floorless": floorless(plain, batch, forward, seen)},
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss, seen)},
-            "sequences along the batch": lambda: {"along_batch": along_batch(seen.callable_model(), seen.inputs, seen.lengths)},
+            "sequences along the batch": lambda: {"along_batch": along_batch(callable_model(seen), seen.inputs, seen.lengths)},
             "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
             "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
             "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
@@ -225,11 +225,15 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
 
 
 def _recurrence(model: nn.Module) -> tuple[str, float] | None:
-    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width."""
+    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width.
+
+    Weights that are computed from others (`torch.nn.utils.parametrizations`) are left out.
+    """
     gains = {
-        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for n, w in own if n.startswith("weight_hh"))
+        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for w in own)
         for name, module in model.named_modules()
-        if isinstance(module, RECURRENT) and (own := list(module.named_parameters(recurse=False)))
+        if isinstance(module, RECURRENT)
+        and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
     }
     return max(gains.items(), key=lambda item: item[1]) if gains else None
 
@@ -256,7 +260,7 @@ def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
     handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in names]
     try:
         with torch.no_grad():
-            seen.callable_model()(*seen.inputs)
+            callable_model(seen)(*seen.inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -335,7 +339,8 @@ def unreached(
         elif _changes_loss(p, ask, before):
             reason = "detached"
         else:
-            reason = "dropped" if _was_computed(model, name, seen) else "unused"
+            spare = p.dim() < 2 and _is_used(model, name, reached)
+            reason = "spare" if spare else "dropped" if _was_computed(model, name, seen) else "unused"
         found.append(Unreached(name=name, reason=reason))
     return {"unreached": tuple(found)}
 
@@ -350,6 +355,11 @@ def _changes_loss(parameter: Tensor, ask: Callable[[], float], before: float) ->
     finally:
         with torch.no_grad():
             parameter.copy_(kept)
+
+
+def _is_used(model: nn.Module, name: str, reached: set[int]) -> bool:
+    """Whether a gradient reaches others of the module that owns the parameter: what it makes is used, without this one."""
+    return any(id(p) in reached for p in model.get_submodule(name.rpartition(".")[0]).parameters())
 
 
 def _was_computed(model: nn.Module, name: str, seen: ForwardPass) -> bool:

@@ -90,7 +90,7 @@ class ForwardPass(TorchFunctionMode):
         self._loud: tuple[str, int, float] | None = None
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
-        self.looks_up = False
+        self.looks_up = self.takes_sine = False
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
         self.terms: list[tuple[str, Tensor]] = []
@@ -203,6 +203,7 @@ class ForwardPass(TorchFunctionMode):
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
+        self.takes_sine |= name == "sin" and bool(self._running) and result.requires_grad
         if name in _FLAT and isinstance(result, Tensor) and result.requires_grad:
             self.flat = self._place(name)
         if name in _NEVER_NEGATIVE and isinstance(result, Tensor) and result.requires_grad and result.dim() == 0:
@@ -276,10 +277,6 @@ class ForwardPass(TorchFunctionMode):
             if column or (output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
-    def callable_model(self) -> nn.Module:
-        """The model, to be called with `inputs` in their order."""
-        return ByName(self.model, self.names) if self.names else self.model
-
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
         if self._pair is not None:
@@ -309,6 +306,7 @@ class ForwardPass(TorchFunctionMode):
             "ignored_class": self._ignored,
             "loud_column": self._loud,
             "looks_up": self.looks_up,
+            "takes_sine": self.takes_sine,
             "wrong_argument": self.wrong_argument,
             "flat_function": self.flat,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
@@ -328,7 +326,8 @@ class ForwardPass(TorchFunctionMode):
         if target is not None and target.is_floating_point() and target.numel() > 0:
             values = target.detach().float()
             facts |= {"target_rms": float(statistics.rms(values)), "target_mean": float(values.mean())}
-        target = self.against[1] if self.against is not None else target if self.marks is not None else None
+        # Of several losses the binary one's: the others' targets may have any value.
+        target = self.marks if self.marks is not None else self.against[1] if self.against is not None else None
         if target is not None and target.numel() > 0:
             values = target.detach().float()
             facts |= {
@@ -336,6 +335,11 @@ class ForwardPass(TorchFunctionMode):
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
         return facts
+
+
+def callable_model(seen: Call | ForwardPass) -> nn.Module:
+    """The model of a call, or of a pass, to be called with its `inputs` in their order."""
+    return ByName(seen.model, seen.names) if seen.names else seen.model
 
 
 def _is_one_word(words: Tensor) -> bool:

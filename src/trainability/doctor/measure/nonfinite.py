@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability.doctor.batches import tensors, to_device
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.loop import Loop
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.rehearsed import NonFinite
@@ -57,9 +57,9 @@ def first_nonfinite(
     """
     loop = {key: value for key, value in loop.items() if key != "planned_steps"}
     step, training_step, scheduler = loop["step"], loop["training_step"], loop.pop("scheduler")
-    own, reached = {id(item) for item in (*modules(model), *optimizers(optimizer))}, [*used_by(step), *used_by(training_step)]
-    if isinstance(batches, Iterator) or any(id(item) in own for item in reached):
+    if isinstance(batches, Iterator) or any(reaches(function, model, optimizer) for function in (step, training_step)):
         return None
+    reached = [*used_by(step), *used_by(training_step)]
     deadline = time.monotonic() + seconds
     with randomness_restored(), generators_restored(batches), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import to_device
-from trainability.doctor.measure.copies import copied, modules, optimizers, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _STEPS, _FEWEST = 8, 5
@@ -71,14 +71,14 @@ def same_aim(
         The judge and the maker (places among the models), where the gradients of either loss have one sign at every step; None
         where they differ, or nothing can be compared.
     """
-    own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
-    if len(modules(model)) < 2 or any(id(item) in own for item in used_by(step)):
+    if len(modules(model)) < 2 or reaches(step, model, optimizer):
         return None
     twins, steppers = copied(model, optimizer)
     parts = modules(twins)
     device = next((p.device for part in parts for p in part.parameters()), torch.device("cpu"))
     watch = _Watch(parts, optimizers(steppers))
-    with randomness_restored(), generators_restored(batches), variables_put_back(step), torch.enable_grad():
+    guarded = put_back(*used_by(step)), variables_put_back(step)
+    with randomness_restored(), generators_restored(batches), guarded[0], guarded[1], torch.enable_grad():
         for batch in islice(batches, _STEPS):
             watch.made.clear()
             step(twins, steppers, to_device(batch, device))

@@ -34,9 +34,9 @@ class Writes:
                 self.handles.append(optimizer.register_step_pre_hook(self._before))
                 self.handles.append(optimizer.register_step_post_hook(self._behind))
         elif number > LAST:
-            self.end()
+            self.close()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Takes the hooks away; safe to call again."""
         for handle in self.handles:
             handle.remove()

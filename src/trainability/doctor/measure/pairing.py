@@ -84,8 +84,9 @@ def unpaired(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
         True where exchanging targets between examples leaves the gradient of the outputs as it is, and other targets do not;
         False, too, where that cannot be asked: answers that do not repeat, outputs or targets that are alike for all examples.
     """
-    output, given = seen.output, {x.data_ptr() for x in seen.inputs if isinstance(x, Tensor)}
-    found = [t for _, t in seen.batch if t.data_ptr() not in given and not any(_equal(t, x) for x in seen.inputs if _is(x))]
+    output, shown = seen.output, [x for x in seen.inputs if isinstance(x, Tensor)]
+    given = {x.data_ptr() for x in shown}
+    found = [t for _, t in seen.batch if t.data_ptr() not in given and not any(_equal(t, x) for x in shown)]
     if len(found) != 1 or len(seen.batch) != 2 or output is None or output.dim() == 0 or len(output) != len(found[0]):
         return False
     target, rows = found[0], output.detach().float()
@@ -114,10 +115,6 @@ def unpaired(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
         return False
     size = float(own.norm())
     return float((exchanged - own).norm()) <= _SAME * size and float((constant - own).norm()) > _CHANGED * size
-
-
-def _is(x: Any) -> bool:
-    return isinstance(x, Tensor)
 
 
 def pairing_facts(

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Unreached
 from trainability.doctor.measure.alignment import misaligned
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, gradient_facts, start, unreached
-from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
@@ -22,7 +22,15 @@ from trainability.doctor.measure.whole_step import Parts
 from trainability.doctor.measure.workspace import workspace
 
 # What is known of a body that calls backward several times, as on losses against each other.
-_OF_ANY_LOSS = ("constant_inputs", "zeros_beside_state", "nonfinite_inputs", "wrong_argument", "looks_up", "loud_column")
+_OF_ANY_LOSS = (
+    "constant_inputs",
+    "zeros_beside_state",
+    "nonfinite_inputs",
+    "wrong_argument",
+    "looks_up",
+    "takes_sine",
+    "loud_column",
+)
 
 
 def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tensor]) -> Facts:
@@ -72,7 +80,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
     return replace(facts, constant_output=False, notes=tuple(notes))
 
 
-def _unreached(model: Parts, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass) -> dict[str, Any]:
+def _unreached(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass) -> dict[str, Any]:
     """As `unreached`; a model that no loss of this batch reaches at all may have its turn with a later batch."""
     found: tuple[Unreached, ...] = unreached(model, batch, forward, loss, seen, None).get("unreached", ())
     missing = {each.name for each in found}
@@ -90,7 +98,7 @@ def _unreached(model: Parts, batch: Any, forward: Forward, loss: Tensor, seen: F
 
 
 def _most_leakage(seen: ForwardPass) -> float | None:
-    found = [leakage(call.callable_model(), call.inputs) for call in seen.calls]
+    found = [leakage(callable_model(call), call.inputs) for call in seen.calls]
     return max((each for each in found if each is not None), default=None)
 
 

@@ -130,6 +130,7 @@ def _moved(
     """The loss with one of an answer's tensors moved by a number; None where it is not finite, or needs the model's graph."""
     (kept, place), number = answer, iter(range(len(list(tensors(answer[0])))))
     moved = _mapped(kept, lambda part: part + by if next(number) == place else part)
+    plain = vars(model).get("forward")
     model.forward = lambda *args, **kwargs: moved  # type: ignore[method-assign]
     try:
         with torch.enable_grad(), randomness_restored():
@@ -139,6 +140,8 @@ def _moved(
         return None
     finally:
         del model.forward
+        if plain is not None:  # a wrapper's (Accelerate sets one)
+            model.forward = plain
     return loss if loss == loss and abs(loss) != float("inf") else None
 
 

@@ -16,7 +16,7 @@ import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
-from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
+from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
@@ -99,12 +99,12 @@ def rehearse(
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
                 loop = Loop(*objects, **forms)
-                with loop.instrumented():
+                with loop.instrumented(), contextlib.closing(Writes(loop)) as writes:
                     most = min(max_steps, planned_steps or max_steps)
-                    return _run(loop, kept, rest, most, began + seconds, enough)
+                    return _run(loop, writes, kept, rest, most, began + seconds, enough)
 
         objects, notes, found = (model, optimizer, scheduler), [], {}
-        in_place = any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in reached)
+        in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         if not in_place:
             try:
                 found = run(copied(*objects), tuple(reached))
@@ -173,7 +173,13 @@ def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _B
 
 
 def _run(
-    loop: Loop, kept: list[Any], rest: Iterator[Any], max_steps: int, deadline: float, enough: Callable[..., bool]
+    loop: Loop,
+    writes: Writes,
+    kept: list[Any],
+    rest: Iterator[Any],
+    max_steps: int,
+    deadline: float,
+    enough: Callable[..., bool],
 ) -> dict[str, Any]:
     together = joined(kept)
     reference = to_device(kept[0] if together is None else together, loop.device)
@@ -195,7 +201,7 @@ def _run(
     task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
     steps: list[RehearsedStep] = []
     critical: list[tuple[int, CriticalStep]] = []
-    ended_by, with_rate, writes = "steps", _with_rate(loop), Writes(loop)
+    ended_by, with_rate = "steps", _with_rate(loop)
     while batch is not None:
         batch = to_device(batch, loop.device)
         number = len(steps) + 1
@@ -237,7 +243,6 @@ def _run(
         batch = ahead.pop(0) if ahead else next(rest, None)
     else:
         ended_by = "data"
-    writes.end()
     return {
         "steps": tuple(steps),
         "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),

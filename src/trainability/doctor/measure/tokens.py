@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.measure.calls import Call
-from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
 
 _NEARLY_ALL = 0.95
@@ -39,7 +39,7 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
             for time in (1, 0):
                 length = given.shape[time]
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
-                    return {"future": sees_later(call.callable_model(), call.inputs, position, time=time)}
+                    return {"future": sees_later(callable_model(call), call.inputs, position, time=time)}
     return {}
 
 
@@ -51,18 +51,18 @@ def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> 
     asked, is_asked = known
     itself, following = asked == given, asked[:, :-1] == given[:, 1:]
     if float(itself[is_asked].float().mean()) > _NEARLY_ALL:
-        blind = sees_later(call.callable_model(), call.inputs, position) == 0.0
+        blind = sees_later(callable_model(call), call.inputs, position) == 0.0
         return {"unshifted": True} if blind else {}
     inner = is_asked[:, :-1]
     if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
-        return {"future": sees_later(call.callable_model(), call.inputs, position)}
+        return {"future": sees_later(callable_model(call), call.inputs, position)}
     if int(given.max()) < _FEWEST_WORDS:  # a delayed echo of bits is a task of its own
         return {}
     for shift in (-1, 2):  # of the one before, which is known; or of the next but one, shifted by data and loss
         matched = asked[:, 1:] == given[:, :-1] if shift < 0 else asked[:, :-2] == given[:, 2:]
         counted = matched[is_asked[:, 1:] if shift < 0 else is_asked[:, :-2]]
         if counted.numel() and float(counted.float().mean()) > _NEARLY_ALL:
-            blind = sees_later(call.callable_model(), call.inputs, position) == 0.0
+            blind = sees_later(callable_model(call), call.inputs, position) == 0.0
             return {"shifted_by": shift} if blind else {}
     return {}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.measure.copies import copied, modules, optimizers, used_by
+from trainability.doctor.measure.copies import copied, optimizers, reaches, used_by
 
 
 class Parts(nn.Module):
@@ -51,14 +51,13 @@ def loss_of_body(
         losses: is refilled at every call with the losses, in order.
 
     Returns:
-        The function; what it is given as model is `as_one` of a copy. None where the body uses models or optimizers of its own.
+        The function; what it is given as model is `as_one` of a copy. None where the body reaches
+        these models and optimizers, or optimizers of its own, by itself.
 
     Raises:
         ValueError: models and optimizers cannot be copied.
     """
-    own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
-    reached = used_by(step)
-    if any(id(item) in own or isinstance(item, torch.optim.Optimizer) for item in reached):
+    if reaches(step, model, optimizer) or any(isinstance(item, torch.optim.Optimizer) for item in used_by(step)):
         return None
     steppers = copied(model, optimizer)[1]
     single = len(optimizers(steppers)) == 1

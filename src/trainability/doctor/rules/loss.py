@@ -310,6 +310,10 @@ def _falls_at_once(evidence: Evidence) -> Finding | None:
     )
 
 
+# Source: Sitzmann et al., Implicit neural representations with periodic activation functions, 2020, section 3.2.
+_BEHIND_SINE = "; behind sin(w * x) torch.nn.init.uniform_ within sqrt(6 / fan_in) / w"
+
+
 def _above_constant(evidence: Evidence) -> Finding | None:
     """A start that costs many times what one number for every example does, and that the first steps do not leave."""
     rehearsal = evidence.rehearsal
@@ -322,6 +326,7 @@ def _above_constant(evidence: Evidence) -> Finding | None:
     if not (first >= FAR_ABOVE_CONSTANT * constant > 0 and last >= LEFT_ABOVE * constant):
         return None
     number = reading.num_steps(evidence) or seen[-1].step
+    takes_sine = evidence.facts is not None and evidence.facts.takes_sine
     return Finding(
         rule="loss_at_start",
         code="loss_at_start.constant",
@@ -333,7 +338,6 @@ def _above_constant(evidence: Evidence) -> Finding | None:
             Measurement(name="loss of the best constant answer", value=constant),
         ),
         cause="the weights are drawn so wide that the first outputs are large numbers at random",
-        remedy="layer.reset_parameters() for every layer, PyTorch's own draw; behind sin(w * x) torch.nn.init.uniform_ within "
-        "sqrt(6 / fan_in) / w",
+        remedy="layer.reset_parameters() for every layer, PyTorch's own draw" + ("" if not takes_sine else _BEHIND_SINE),
         source="own",
     )

@@ -11,7 +11,7 @@ _TOLD = {
 }
 
 
-def without_floor(facts: Facts) -> list[Finding]:
+def wrong_arguments(facts: Facts) -> list[Finding]:
     """A loss whose argument is no logarithm of probabilities, or no probabilities: it is lowest somewhere else."""
     function, word = facts.wrong_argument or ("", "")
     if word not in _TOLD:
@@ -20,7 +20,7 @@ def without_floor(facts: Facts) -> list[Finding]:
     remedy = {
         "log_target": "target.log() in place of target, or log_target=False",
         "negative": "torch.softmax(target, dim=1) in place of target: what is given as target are logits",
-    }.get(word, f"torch.nn.functional.log_softmax(output, dim=1) in place of what {function} is given as its first argument")
+    }.get(word, f"torch.nn.functional.log_softmax(output, dim=-1) in place of what {function} is given as its first argument")
     return [
         Finding(
             rule="wrong_sign",

@@ -40,8 +40,9 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
-    looks = [look.leakage for look in (evidence.probe, evidence.facts) if look is not None and look.leakage is not None]
-    leakage = looks[-1] if looks else 0.0  # the facts' look asks twice, and in both directions
+    # The facts' look asks twice, in both directions, and not where an output is of a pair of examples.
+    look = evidence.facts if evidence.facts is not None and evidence.facts.output_shape is not None else evidence.probe
+    leakage = (look.leakage if look is not None else None) or 0.0
     layer = evidence.facts.along_batch if evidence.facts is not None else None
     if layer is not None:
         return [_along_batch(layer, leakage)]

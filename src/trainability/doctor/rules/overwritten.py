@@ -4,7 +4,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 
 
-def put_back(evidence: Evidence) -> list[Finding]:
+def weights_put_back(evidence: Evidence) -> list[Finding]:
     """Weights of which most are where they were when the optimizer's next step begins; of a few it may be meant."""
     rehearsal = evidence.rehearsal
     seen = rehearsal.rewritten if rehearsal is not None else None

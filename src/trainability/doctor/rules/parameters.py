@@ -25,7 +25,7 @@ _SYMPTOMS = (
 )
 
 _ROUNDS_OF_TURNS = 20  # rehearsed steps without its turn, after which a model of several is said to have none
-_CODES = {"not in the loss": "left_out", "turn": "detached"}  # other reasons are codes themselves
+_CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
 _RESOLUTION = 2.0**-25  # of float32: half a unit in the last place of a number, over the number
 
 
@@ -259,6 +259,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
         Code `unused`: nothing calls its module. A warning; of the last two a hint, unless a rehearsal found that no step gave
         them a gradient. So is one of several models that no loss of the first batch reaches, unless 20 steps did not either.
+        A single vector that nothing uses, beside others of its module that are used, is a hint.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
@@ -269,7 +270,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     found = reading.facts(evidence).unreached
     if not found:
         return drawn_without_gradient(evidence)
-    for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "unknown"):
+    for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "spare", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:
             break
@@ -282,6 +283,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
             "detach() before the loss, or a later batch trains it",
         ),
         "unused": ("forward does not use it", "forward does not call its module"),
+        "spare": ("nothing uses it", "a loss or a layer that it was made for is not there"),
         "unknown": ("no gradient reaches it", "not known: the loss does not repeat"),
     }[reason]
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
@@ -294,7 +296,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="unreached_parameter",
             code=f"unreached_parameter.{_CODES.get(reason, reason)}",
-            severity="warning" if never or reason in ("detached", "dropped") else "hint",
+            severity="warning" if (never and reason != "spare") or reason in ("detached", "dropped") else "hint",
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],

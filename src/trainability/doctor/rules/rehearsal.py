@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
-from trainability.doctor.rules.overwritten import put_back
+from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
 
@@ -174,21 +174,22 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
     """
     rehearsal = _stepped(evidence)
-    if overwritten := put_back(evidence):
+    if overwritten := weights_put_back(evidence):
         return overwritten
     if rehearsal is None or sum(step.optimizer_steps for step in rehearsal.steps) < 3:
         return []
     if not any(step.lr for step in rehearsal.steps):
         return []
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    named = settings.unmanaged if settings is not None else ()
+    spare = {p.name for p in reading.facts(evidence).unreached if p.reason == "spare"}  # unreached_parameter says it
+    named = {*(settings.unmanaged if settings is not None else ()), *spare}
     nothing = len(rehearsal.unmoved) == rehearsal.num_parameters
     still = [name for name in rehearsal.unmoved if not name.endswith("bias") and (nothing or name not in named)]
     if not still:
         return []
     lost = [name for name in still if name in rehearsal.without_gradient]
     concerned = tuple(lost or still)
-    is_held = settings is not None and not set(concerned) & set(named)
+    is_held = settings is not None and not set(concerned) & named
     # Of models with losses of their own each is its optimizer's: one that hardly moves what it holds has too small a rate.
     crawls = any(0 < distance < CRAWLS for distance in rehearsal.distances)
     is_held |= crawls

@@ -7,12 +7,12 @@ from trainability.doctor.facts import Facts, PairForces, Pulls
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook import goes_uphill
 from trainability.doctor.rules.head import NOTHING_LEARNED
-from trainability.doctor.rules.loss_arguments import without_floor
+from trainability.doctor.rules.loss_arguments import wrong_arguments
 from trainability.doctor.rules.rule import rule
 
 FURTHER_APART = 4.0  # standard errors
 _FEW_ALIKE = 0.02  # share of the pairs
-FAR_BELOW = 30.0  # a loss under zero, over the size of the first
+FAR_BELOW, FASTER_BELOW = 30.0, 100.0  # a loss under zero, over the size of the first; the latter where it falls ever faster
 
 
 @rule(
@@ -57,7 +57,7 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     negated = facts.negated_task or (multiple if first < 0 else None)
     if negated is None and not raw:
         return (
-            without_floor(facts)
+            wrong_arguments(facts)
             or _against_answers(facts)
             or _one_output(facts)
             or _floorless(facts)
@@ -156,7 +156,9 @@ def _endless(evidence: Evidence) -> list[Finding]:
             continue
         first, before, last = losses[0], losses[len(losses) // 2], losses[-1]
         below = -last / (abs(first) + 1)
-        if (below > 100 and last < 3 * before < 0) or (below > FAR_BELOW and len(losses) >= 15 and last < 1.7 * before < 0):
+        faster = below > FASTER_BELOW and last < 3 * before < 0
+        if faster or (below > FAR_BELOW and len(losses) >= 15 and last < 1.7 * before < 0):
+            limit = -(FASTER_BELOW if faster else FAR_BELOW) * (abs(first) + 1)
             return [
                 Finding(
                     rule="wrong_sign",
@@ -164,7 +166,7 @@ def _endless(evidence: Evidence) -> list[Finding]:
                     severity="error",
                     seen=f"the loss falls from {first:.3g} to {last:.3g}, and does not slow down: nothing limits it from below",
                     measurements=(
-                        Measurement(name="loss at the end", value=last, threshold=-100 * (abs(first) + 1)),
+                        Measurement(name="loss at the end", value=last, threshold=limit),
                         Measurement(name="loss half-way", value=before),
                     ),
                     cause="a term of the loss has the wrong sign, and grows without end",

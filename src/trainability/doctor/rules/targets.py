@@ -155,12 +155,16 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning",), explains=("prediction_collapse",))
+_RARE = 0.85  # share of the largest class: a net learns the others of three quarters and less without help
+
+
+@rule(severities=("warning", "hint"), explains=("prediction_collapse",))
 def class_imbalance(evidence: Evidence) -> list[Finding]:
     """One class holds more than half of the training images.
 
-    Fires: three classes or more, 100 images or more, and one class with a share above 0.5. Code `ignored`: each example has one
-        label, and `ignore_index` of the loss is a class that examples of the batch have and the model has an output for.
+    Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85. Code `ignored`:
+        each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
+        has an output for.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
@@ -180,7 +184,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="class_imbalance",
-            severity="warning",
+            severity="warning" if share >= _RARE else "hint",
             seen=f"class {counts.index(max(counts))} holds {share:.0%} of the training images",
             measurements=(
                 Measurement(name="share of the largest class", value=share, threshold=0.5),
