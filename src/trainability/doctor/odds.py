@@ -99,7 +99,7 @@ class Odds:
         """The margin that speaks most against the run, in words; None where it is as likely to leave chance as not.
 
         Dropout is not counted: its weight is that of nets of a sixteenth of VGG's width and batches of 16. With batches of 128
-        one of 0.08 of the width leaves chance within 100 steps, and at a quarter of the width with 64 (benchmarks/real_sets.py).
+        one of 0.08 of the width leaves within 100 steps, and one of a quarter with 64 (benchmarks/real_sets.py).
         """
         weighed = {name: WEIGHTS[name] * value for name, value in asdict(self.margins).items() if name != "dropout"}
         return _SPOKEN[min(weighed, key=lambda name: weighed[name])] if CONSTANT + sum(weighed.values()) < 0 else None
