@@ -269,10 +269,8 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     alive = math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm) and probe.gradient_norm > 0
     if total is not None and plateau is not None and alive and untrained is None:
         odds = odds_of(probe, evidence.rehearsal)
-        if odds is not None and odds.probability < 0.5:  # the closed form knows nothing of steps that are too long
-            seen = (
-                f"the closed form predicts {plateau:.0f} steps at chance, but runs that measure like this one mostly stay there"
-            )
+        if odds is not None and odds.doubt is not None:  # the closed form knows nothing of steps that are too long
+            seen = f"{plateau:.0f} steps at chance are predicted, but of runs that measure like this one most stay there"
             return "cannot tell", f"{seen} ({odds.doubt}); a longer rehearsal would tell", None
         return (
             "will train",
