@@ -164,6 +164,8 @@ def test_every_module_is_there_or_names_its_extra(bare: Path) -> None:
     # Imported by trials.run and trials.report alone, which have asked for the extra by then.
     for name in ("measure", "photographs"):
         assert without.pop(f"trainability.trials.{name}") == "needs numpy"
+    # Imported on a GPU alone, with whose PyTorch it comes.
+    assert without.pop("trainability.models.relu_kernels", "needs triton") == "needs triton"
     extras = ("lab", "lightning", "transformers")
     assert set(without.values()) == {f"this needs the extra {extra}: pip install 'trainability[{extra}]'" for extra in extras}
     rooms = {name.split(".")[1] for name in without}

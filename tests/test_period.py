@@ -18,6 +18,7 @@ USES: dict[str, dict[str, Any]] = {
     "warm-up of the learning rate": {"optim__warmup_steps": 5},
     "cosine schedule": {"optim__schedule": "cosine"},
     "training in bfloat16": {"run__precision": "bf16"},
+    "training in TensorFloat-32": {"run__precision": "tf32"},
 }
 
 
