@@ -39,7 +39,7 @@ from typing import Any
 import torch
 from loading import Repeated, catalog_of, photographs
 from rich.console import Console
-from throughput import PerImage, Turns, forever, setting, usual_network
+from throughput import PerImage, Turns, bare_step, forever, setting, usual_network
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiler
@@ -53,7 +53,7 @@ from trainability.data.streaming import make_loader
 from trainability.training import engine as engines
 from trainability.training.cost import work_of
 from trainability.training.loop import fit, measure
-from trainability.training.parts import TrainingParts, assemble
+from trainability.training.parts import assemble
 from trainability.training.record import RunWriter, environment
 
 RESULTS = Path(__file__).parent / "results"
@@ -118,20 +118,6 @@ def card_rates() -> dict[str, float]:
     target = torch.empty_like(source)
     rates["copy"] = 2 * 2**30 / seconds_of(lambda: target.copy_(source), steps=20)
     return rates
-
-
-def bare_step(parts: TrainingParts, engine: engines.Engine) -> Callable[[], None]:
-    """Build the step that makes what cannot be left out, on one batch."""
-    micro = next(next(parts.loader.steps(0)))
-
-    def step() -> None:
-        with engine.autocast():
-            logits = parts.network(micro.images)
-        F.cross_entropy(logits.float(), micro.labels).backward()
-        parts.optimizer.step()
-        parts.optimizer.zero_grad()
-
-    return step
 
 
 def usual_step(config: RunConfig, data: DataSet, engine: engines.Engine) -> Callable[[], float]:

@@ -1,7 +1,6 @@
 """How fast the loop trains, as ratios measured in one run, interleaved.
 
     python benchmarks/throughput.py                      # VGG-B at 32 pixels, quarter and full width, fp32 and bf16
-    python benchmarks/throughput.py --device cuda        # and D at 224 in bf16: images/s, share of the measured matrix rate
 
 Three ways to make the same training step, and what they share, in turns of a few steps each:
 
@@ -43,7 +42,7 @@ from trainability.data.dataset import Split
 from trainability.models.vgg import CHANNELS, CONFIGS
 from trainability.training import engine as engines
 from trainability.training.loop import fit
-from trainability.training.parts import assemble, build_model
+from trainability.training.parts import TrainingParts, assemble
 from trainability.training.record import RunWriter, environment
 
 
@@ -178,6 +177,20 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
+def bare_step(parts: TrainingParts, engine: engines.Engine) -> Callable[[], None]:
+    """Build the step that makes what cannot be left out, on one batch."""
+    micro = next(next(parts.loader.steps(0)))
+
+    def step() -> None:
+        with engine.autocast():
+            logits = parts.network(micro.images)
+        F.cross_entropy(logits.float(), micro.labels).backward()
+        parts.optimizer.step()
+        parts.optimizer.zero_grad()
+
+    return step
+
+
 def measure(config: RunConfig, *, num_turns: int, steps_per_turn: int) -> dict[str, Any]:
     """Time the three ways, interleaved.
 
@@ -189,14 +202,7 @@ def measure(config: RunConfig, *, num_turns: int, steps_per_turn: int) -> dict[s
         parts = assemble(config, engine)
         twin = assemble(config, engine)
         micro = next(next(twin.loader.steps(0)))
-
-        def bare() -> None:
-            with engine.autocast():
-                logits = twin.network(micro.images)
-            F.cross_entropy(logits.float(), micro.labels).backward()
-            twin.optimizer.step()
-            twin.optimizer.zero_grad()
-
+        bare = bare_step(twin, engine)
         data = dataset.load(config.data, seed=config.run.seed)
         assert config.data.crop is not None
         images = PerImage(data.train, data.mean, config.data.crop, flip=bool(config.data.flip))
@@ -264,59 +270,21 @@ def setting(
     ).completed()
 
 
-def matrix_rate() -> float:
-    """Measure the card's own bf16 matrix rate in FLOP/s: 8192-cubed products of random numbers, the mean of twenty."""
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(5):
-        torch.mm(a, b)
-    torch.cuda.synchronize()
-    since = time.perf_counter()
-    for _ in range(20):
-        torch.mm(a, b)
-    torch.cuda.synchronize()
-    return 20 * 2 * 8192**3 / (time.perf_counter() - since)
-
-
-def flop_per_image(config: RunConfig, num_classes: int) -> float:
-    """Count the multiply-adds of a training step per image, times two: three passes over every weight layer."""
-    assert config.data.crop is not None
-    with torch.device("meta"):
-        model = build_model(config, num_classes=num_classes)
-        macs = 0
-
-        def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            nonlocal macs
-            weight = module.weight
-            assert isinstance(weight, Tensor)
-            macs += weight.numel() * output.shape[-1] * output.shape[-2]
-
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                module.register_forward_hook(count)
-        model.eval()(torch.zeros(1, 3, config.data.crop, config.data.crop))
-    return 3 * 2 * macs
-
-
 def main() -> None:
     """Run the rows, print a table, write JSON."""
     parser = argparse.ArgumentParser(description="Throughput of the training loop, as ratios; see the head of the file.")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--turns", type=int, default=15, help="turns per row, after one that warms up")
     parser.add_argument("--quick", action="store_true", help="quarter width only")
     parser.add_argument("--small", action="store_true", help="only A at an eighth of the width, whose step is a third as long")
     parser.add_argument("--watched", action="store_true", help="ours with the doctor's check and monitor, as by default")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "throughput.json")
     arguments = parser.parse_args()
-    device = arguments.device
     watching: dict[str, Any] = {} if arguments.watched else {"check": "off", "monitor_every_steps": None}
     rows = [("B", 0.25, 32, "fp32", 64, 8), ("B", 0.25, 32, "bf16", 64, 8)]
     if arguments.small:
         rows = [("A", 0.125, 32, "fp32", 64, 10), ("A", 0.125, 32, "bf16", 64, 10)]
     elif not arguments.quick:
         rows += [("B", 1.0, 32, "fp32", 64, 2), ("B", 1.0, 32, "bf16", 64, 2)]
-    if device == "cuda":
-        rows = [(config, width, crop, precision, 256, 10) for config, width, crop, precision, _, _ in rows]
-        rows += [("D", 1.0, 224, "bf16", 256, 3)]
     table = Table(title="images/s, and ratios: median (quartiles) over interleaved turns", title_justify="left")
     for name in (
         "network",
@@ -334,11 +302,8 @@ def main() -> None:
     results = []
     for config, width, crop, precision, batch_size, steps in rows:
         num_steps = steps * (arguments.turns + 1)
-        run = setting(config, width, crop, precision, batch_size, device, num_steps, watching)
+        run = setting(config, width, crop, precision, batch_size, "cpu", num_steps, watching)
         row = measure(run, num_turns=arguments.turns, steps_per_turn=steps)
-        if crop == 224:
-            rate = flop_per_image(run, 100)
-            row["share_of_matrix_rate"] = row["images_per_second"]["ours"] * rate / matrix_rate()
         results.append(row)
         speed, quartiles = row["images_per_second"], row["ratio_quartiles"]
         written = [f"{middle:.2f} ({low:.2f}-{high:.2f})" for low, middle, high in quartiles.values()]
@@ -346,13 +311,10 @@ def main() -> None:
         table.add_row(row["model"], str(crop), precision, *speeds, *written)
     console = Console(width=130)
     console.print(table)
-    machine = environment(device=torch.device(device), world_size=1)
+    machine = environment(device=torch.device("cpu"), world_size=1)
     del machine["command"]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps({"machine": machine, "watched": arguments.watched, "rows": results}, indent=1) + "\n")
-    for row in results:
-        if "share_of_matrix_rate" in row:
-            console.print(f"{row['model']} at {row['crop']}: {row['share_of_matrix_rate']:.0%} of the measured matrix rate")
     console.print(f"{machine['device']}, {machine['num_threads']} threads, torch {torch.__version__}; {arguments.out}")
 
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
 from programs.held_out.causes import LARGE, OUTSIDE, QUIET
-from programs.program import Data, Loop, Program, accuracy, but, class_score, fault
+from programs.program import Data, Program, accuracy, but, class_score, fault, in_evaluation_mode
 from programs.unseen.causes import DIES, MISALIGNED, MODES, SORTED, TWICE, UNSCALED
 
 CLASSES, LENGTH = 4, 96
@@ -107,17 +106,6 @@ def _resampled(train: bool) -> Data:
     return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(5))], y
 
 
-def _evaluates_once(model: nn.Module, optimizer: Any, batch: list[Tensor], loop: Loop) -> Tensor:
-    """The validation inside of the loop leaves the model in eval mode."""
-    model.eval()
-    optimizer.zero_grad()
-    loss = loop.loss_of(model, batch)
-    loss.backward()
-    loop.seen(loss)
-    optimizer.step()
-    return loss
-
-
 BEAT = Program(
     model=reader,
     train=lambda: beats(True),
@@ -183,5 +171,5 @@ FAULTS = {
     "only the head of the reader is trained": fault(
         PLAIN, "the optimizer is given the last layer's parameters", OUTSIDE, trained=lambda model: model[-1].parameters()
     ),
-    "batch norm in eval mode from the start": fault(NORMED, "eval mode while it trains", MODES, body=_evaluates_once),
+    "batch norm in eval mode from the start": fault(NORMED, "eval mode while it trains", MODES, body=in_evaluation_mode),
 }
