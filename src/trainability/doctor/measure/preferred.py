@@ -1,5 +1,7 @@
 """What a loss prefers: right answers put in the place of the model's own, and wrong ones."""
 
+import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -115,19 +117,27 @@ def floorless(
             continue
         size = max(float(own.detach().abs().max()), 1.0)
         for direction in (size, -size):
-            losses = [_moved(model, batch, forward, (kept, place), factor * direction) for factor in (0.0, _FAR, 2 * _FAR)]
-            if any(loss is None for loss in losses):
-                continue
-            start, far, further = (float(loss) for loss in losses if loss is not None)
-            if far < start - _FAR * (abs(start) + 1e-3) and further - start < _FASTER * (far - start):
+            if _falls_faster(functools.partial(_moved, model, batch, forward, (kept, place)), direction):
                 return place
     return None
+
+
+def _falls_faster(ask: Callable[[float], float | None], direction: float) -> bool:
+    """Whether a loss falls ever faster, at 20 and 40 times a direction; nearer where it is NaN or minus infinity so far away."""
+    start = ask(0.0)
+    for far in (_FAR, _FAR / 4, _FAR / 16):
+        near, further = ask(far * direction), ask(2 * far * direction)
+        if start is None or near is None or further is None or math.inf in (near, further):
+            return False
+        if math.isfinite(further):
+            return near < start - _FAR * (abs(start) + 1e-3) and further - start < _FASTER * (near - start)
+    return False
 
 
 def _moved(
     model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: tuple[Any, int], by: float
 ) -> float | None:
-    """The loss with one of an answer's tensors moved by a number; None where it is not finite, or needs the model's graph."""
+    """The loss with one of an answer's tensors moved by a number; None where it needs the model's graph."""
     (kept, place), number = answer, iter(range(len(list(tensors(answer[0])))))
     moved = _mapped(kept, lambda part: part + by if next(number) == place else part)
     plain = vars(model).get("forward")
@@ -135,14 +145,13 @@ def _moved(
     try:
         with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
-            loss = float(forward(model, batch).detach().sum())
+            return float(forward(model, batch).detach().sum())
     except RuntimeError:  # what differentiates the outputs by itself
         return None
     finally:
         del model.forward
         if plain is not None:  # a wrapper's (Accelerate sets one)
             model.forward = plain
-    return loss if loss == loss and abs(loss) != float("inf") else None
 
 
 def _mapped(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
