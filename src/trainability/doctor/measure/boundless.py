@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, first_examples
-from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.instead import loss_of
+from trainability.doctor.measure.instead import loss_of, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 
 _FAR = 20.0  # of a logarithm: the exponential is 5e8, or 2e-9
@@ -26,7 +26,7 @@ Forward = Callable[[Any, Any], Tensor]
 Ask = Callable[[float, Any], tuple[float, float, float]]
 
 
-def boundless(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, *, is_one: bool = True) -> str | None:
+def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = True) -> str | None:
     """Something that the loss makes grow without end, and behind which it forgets all else.
 
     A learned variance costs an error over it and its own logarithm. With the logarithm subtracted, the loss falls along a line
@@ -36,7 +36,6 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass,
         model: runs as it is; draws nothing at random.
         batch: what it is asked.
         forward: of (model, batch), the loss.
-        seen: the same pass.
         is_one: whether the model is called as a whole, so that its outputs can be asked, too.
 
     Returns:
@@ -52,7 +51,9 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass,
     for name, parameter in _own_numbers(model):
         if _parameter_is(model, batch, forward, parameter):
             return f"parameter {name}"
-    return _column_is(model, batch, forward, seen) if is_one else None
+    with contextlib.suppress(RuntimeError):  # a loss that refuses numbers out of its range
+        return _column_is(model, batch, forward) if is_one else None
+    return None
 
 
 def _own_numbers(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -119,10 +120,10 @@ def _norm(gradients: Any) -> float:
     return float(sum(float(g.detach().float().norm()) ** 2 for g in gradients if g is not None)) ** 0.5
 
 
-def _column_is(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) -> str | None:
+def _column_is(model: nn.Module, batch: Any, forward: Forward) -> str | None:
     """Columns of a returned tensor, or one of several returned tensors."""
-    found = [t.detach() for t in seen.returned]
-    if len(seen.calls) != 1 or not found or any(not t.is_floating_point() or t.dim() == 0 for t in found):
+    found = returned_once(model, batch, forward)
+    if not found or any(not t.is_floating_point() or t.dim() == 0 for t in found):
         return None
     for place, tensor in enumerate(found):
         for name, mask in _parts(tensor, place, len(found)):

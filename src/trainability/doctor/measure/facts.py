@@ -105,7 +105,7 @@ def look(
             },
             "losses without a floor": lambda: {
                 "floorless": floorless(plain, batch, forward, seen),
-                "boundless": boundless(plain, batch, forward, seen),
+                "boundless": boundless(plain, batch, forward),
             },
             "times without an end": lambda: {"censored": censored_backwards(plain, batch, forward, seen)},
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss, seen)},

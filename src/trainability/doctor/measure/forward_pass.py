@@ -275,9 +275,9 @@ class ForwardPass(TorchFunctionMode):
             # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself, and
             # does not hand it to a loss of PyTorch, which warns of it.
             column = id(output) in returned and output.shape == (len(output), 1) and target.dim() == 1
-            given = name in _DISTANCES and output.requires_grad and not target.requires_grad
-            crossed = given and {output.shape, target.shape} == {(a.numel(),), (a.numel(), 1)}
-            if column or crossed or (output.shape == self.output.shape and target.shape in targets):
+            held = output.requires_grad and not target.requires_grad
+            crossed = held and name in _DISTANCES and {output.shape, target.shape} == {(a.numel(),), (a.numel(), 1)}
+            if column or crossed or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
     def target(self) -> Tensor | None:

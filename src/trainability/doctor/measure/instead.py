@@ -8,10 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import map_parts
+from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.measure.randomness import randomness_restored
 
 Forward = Callable[[Any, Any], Tensor]
+
+
+def returned_once(model: nn.Module, batch: Any, forward: Forward) -> list[Tensor] | None:
+    """All tensors that a model returns, of a program that calls it once; None of any other."""
+    outputs: list[Any] = []
+    handle = model.register_forward_hook(lambda module, args, output: outputs.append(output))
+    try:
+        with torch.enable_grad(), randomness_restored():  # a loss may differentiate by itself
+            torch.manual_seed(0)
+            forward(model, batch)
+    finally:
+        handle.remove()
+    return [t.detach() for _, t in tensors(outputs[0])] if len(outputs) == 1 else None
 
 
 def loss_of(model: nn.Module, batch: Any, forward: Forward, answers: Sequence[Tensor]) -> Tensor:

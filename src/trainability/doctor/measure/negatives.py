@@ -78,6 +78,8 @@ def _kinds_of_pairs(model: nn.Module, batch: Any, forward: Forward) -> tuple[str
             table.sparse = False
         with torch.enable_grad(), randomness_restored():
             loss = forward(model, batch).sum()
+        if len({name for name, _ in looked_up}) < 3:
+            return None
         gradients = torch.autograd.grad(loss, [vector for _, vector in looked_up], allow_unused=True)
     finally:
         for table in sparse:
@@ -119,10 +121,8 @@ def _shared(pairs: Tensor) -> float:
     rng = torch.Generator().manual_seed(0)
 
     def squares(columns: Tensor) -> float:
-        met = torch.zeros(_NAMES, _NAMES)
-        met[rows, columns] = 1.0
-        common = (met @ met.T).fill_diagonal_(0.0)
-        return float((common * (common - 1)).sum())
+        met = torch.zeros(_NAMES, _NAMES).index_put_((rows, columns), torch.ones(len(rows)), accumulate=True)
+        return float((met @ met.T).fill_diagonal_(0.0).square().sum())
 
     shuffled = torch.tensor([squares(columns[torch.randperm(len(columns), generator=rng)]) for _ in range(_SHUFFLES)])
     return (squares(columns) - float(shuffled.mean())) / max(float(shuffled.std()), 1.0)

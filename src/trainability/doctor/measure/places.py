@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.facts import Misplaced
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.instead import exchanged, pull
+from trainability.doctor.measure.instead import exchanged, pull, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.workspace import set_training
 
@@ -39,19 +39,19 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
         How well the two places go together; None where an answer looks at no place, or it cannot be asked.
     """
     images = next((x for x in seen.inputs if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point()), None)
-    if images is None or len(seen.calls) != 1 or seen.output is None or len(seen.output) != len(images) or len(images) < 8:
+    own = returned_once(model, batch, forward) if images is not None else None
+    if images is None or not own or own[0].dim() < 2 or len(own[0]) != len(images) or len(images) < 8:
         return None
     batch_images = next((t for _, t in seen.batch if t.data_ptr() == images.data_ptr() and t.shape == images.shape), None)
     others = [t for _, t in seen.batch if t is not batch_images and t.dim() in (3, 4) and len(t) == len(images)]
     target = others[0] if len(others) == 1 else batch_images if not others else None
-    if batch_images is None or target is None or seen.output.dim() < 2:
+    if batch_images is None or target is None:
         return None
     side = tuple(target.shape[-2:])
     if min(side) < _LEAST_SIDE or images.shape[2] < side[0] or images.shape[3] < side[1]:
         return None
     rng, held, looks = torch.Generator().manual_seed(0), [], []
     set_training(model, False)
-    own = [t.detach() for t in seen.returned]
     plain = pull(model, batch, forward, own)
     for _ in range(1 + _ASKED // len(images)):
         moved, middles = _neighbours_exchanged(target, rng)
