@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from trainability.config import RunConfig, in_range
-from trainability.executors import check_flags, executor_of
 
 if TYPE_CHECKING:
     from trainability.checking.program import Program
@@ -56,6 +55,8 @@ def map_command(
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to make the runs there (needs the extra cluster).
         json: print JSON.
     """
+    from trainability.executors import check_flags, executor_of
+
     in_range("runs", runs, at_least=0)
     in_range("steps", steps, at_least=60, at_most=10**6)
     in_range("seconds", seconds, above=0)
