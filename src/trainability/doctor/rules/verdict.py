@@ -240,9 +240,12 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
 def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
     chance = reading.chance_loss(evidence)
     if chance is None:
+        graph = evidence.facts.graph if evidence.facts is not None else None
+        is_distance = graph is not None and graph.takes == "distance"
+        tells = "a check before it measures it (before=)" if is_distance else "num_classes= tells it"
         return (
             "cannot tell",
-            f"{seen} and stays there; the loss of a model that has learned nothing is not known (num_classes=)",
+            f"{seen} and stays there; what a model that has learned nothing costs is not known: {tells}",
             None,
         )
     if recent <= (1 - reading.LEARNED_SHARE) * chance:
