@@ -73,10 +73,12 @@ class OnDemandLoader(ResidentLoader):
         unread = dataclasses.replace(data, train=train, val=val)
         super().__init__(unread, config, optim, seed=seed, device=device, rank=rank, world_size=world_size)
 
-    def _micro_batches(self, step: int, order: Tensor, keys_of_epoch: Tensor) -> Iterator[MicroBatch]:
+    def _micro_batches(
+        self, step: int, order: Tensor, keys_of_epoch: Tensor, draws_of_epoch: Tensor | None
+    ) -> Iterator[MicroBatch]:
         start = step * self.batch_size
         self.train_store.read(order[start : start + self.num_examples(step)])
-        yield from super()._micro_batches(step, order, keys_of_epoch)
+        yield from super()._micro_batches(step, order, keys_of_epoch, draws_of_epoch)
 
     def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield what `ResidentLoader.validation` does."""

@@ -70,7 +70,7 @@ def read_off(rehearsal: Rehearsal, plateau_steps: float | None, momentum: float)
             return _same_way(rate.scale, step, momentum), "forecast"
         furthest = _same_way(rate.scale, rate.reference[-1].step, momentum)
     closed = None if plateau_steps is None else max(plateau_steps, furthest)
-    # A closed form that the rehearsal has outlasted at chance is refuted: it is about weights that the first steps have changed.
+    # A closed form that the rehearsal outlasted at chance is refuted: it is about weights that the first steps have changed.
     if closed is not None and FACTORS["closed form"] * closed + LAG > rehearsal.reference[-1].step:
         return closed, "closed form"
     end = _at_this_pace(rehearsal.reference, chance)
