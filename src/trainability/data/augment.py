@@ -68,7 +68,7 @@ def random_crops(
 
 
 def _crops_on_cpu(windows: Tensor, index: Tensor, top: Tensor, left: Tensor, flips: Tensor | None) -> Tensor:
-    """Copy windows by numpy, which copies rows where torch copies bytes, ten times as fast; then flip those that are flipped."""
+    """Copy windows by numpy, which copies rows where torch copies bytes, ten times as fast; then flip those that are to be."""
     pixels = windows.numpy()[index.numpy(), top.numpy(), left.numpy()]
     if flips is not None:
         flipped = np.flatnonzero(flips.numpy())
