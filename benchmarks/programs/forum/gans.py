@@ -76,7 +76,7 @@ def plays(
     game: Game = USUAL,
     *,
     detach: bool = True,
-    clears: str = "each",
+    clears: bool = True,
     made_by: str = "graph",
     steps: tuple[str, str] = ("discriminator", "generator"),
     noise: Callable[..., Tensor] = torch.randn,
@@ -87,13 +87,11 @@ def plays(
     def body(model: Mapping[str, nn.Module], optimizer: Any, batch: Any, loop: Loop) -> Tensor:
         generator, discriminator = model["generator"], model["discriminator"]
         real = batch[0]
-        if clears == "once":
-            for each in optimizer.values():
-                each.zero_grad()
-        made = generator(noise(len(real), next(generator.parameters()).shape[1]))
+        made_of = next(generator.parameters()).shape[1]
+        made = generator(noise(len(real), made_of))
         if made_by == "data":
             made = made.data
-        if clears == "each":
+        if clears:
             optimizer["discriminator"].zero_grad()
         loss = game.real(discriminator(real)) + game.made(discriminator(made.detach() if detach else made))
         if penalty:
@@ -103,8 +101,10 @@ def plays(
         loss.backward(retain_graph=not detach)
         loop.seen(loss, "discriminator")
         optimizer[steps[0]].step()
-        if clears == "each":
+        if clears:
             optimizer["generator"].zero_grad()
+        if made_by == "anew":
+            made = generator(noise(len(real), made_of))
         fooled = game.fools(discriminator(made))
         fooled.backward()
         loop.seen(fooled, "generator")
@@ -172,6 +172,7 @@ NUMBERS = but(
     model=lambda: players(1, noise=1, width=32),
     train=lambda: gaussian(True),
     held_out=lambda: gaussian(False),
+    body=plays(made_by="anew"),
     steps=1000,
 )
 DIGITS = but(
@@ -185,10 +186,13 @@ SOUND = {
     "gan of a ring": RING,
     "gan of one number": NUMBERS,
     "gan of digits": DIGITS,
-    "gan of a ring by hinge": but(RING, body=plays(HINGE)),
-    "gan of one number by least squares": but(NUMBERS, body=plays(SQUARES)),
+    "gan of a ring by hinge": but(RING, body=plays(HINGE), options={"lr": 3e-4, "critic_lr": 1e-3}, steps=1200),
+    "gan of one number by least squares": but(NUMBERS, body=plays(SQUARES, made_by="anew")),
     "gan of a ring with a gradient penalty": but(
-        RING, body=plays(Game(lambda a: -a.mean(), lambda a: a.mean(), lambda a: -a.mean()), penalty=5.0)
+        RING,
+        body=plays(Game(lambda a: -a.mean(), lambda a: a.mean(), lambda a: -a.mean()), penalty=1.0),
+        options={"lr": 3e-4, "critic_lr": 2e-3},
+        steps=1200,
     ),
     "gan whose fakes are not detached": but(RING, body=plays(detach=False)),
 }
@@ -213,12 +217,11 @@ FAULTS = {
         NUMBERS,
         "optimizer_G.step() where optimizer_D.step() belongs",
         f"never_steps {ABANDONED}",
-        body=plays(steps=("generator", "generator")),
+        body=plays(steps=("generator", "generator"), made_by="anew"),
     ),
-    "fakes kept in both losses": fault(
-        RING, "fakes are not detached, and gradients are cleared once for both", STALE, body=plays(detach=False, clears="once")
+    "gradients of the gan never cleared": fault(
+        NUMBERS, "zero_grad is missing", STALE, body=plays(clears=False, made_by="anew")
     ),
-    "gradients of the gan never cleared": fault(NUMBERS, "zero_grad is missing", STALE, body=plays(clears="never")),
     "generator fed zeros": fault(RING, "torch.zeros for torch.randn", "constant_input", body=plays(noise=torch.zeros)),
     "digits of 0 to 16 for tanh": fault(
         DIGITS,

@@ -153,7 +153,7 @@ FAULTS = {
     "dice of logits": fault(
         DISCS,
         "the loss is of logits, which may be negative and have no bound",
-        "loss_below_floor misread_logits wrong_sign",
+        "loss_below_floor misread_logits",
         loss=lambda o, y: dice(o, y, act=lambda a: a),
     ),
     "masks through ToTensor": fault(

@@ -115,7 +115,7 @@ class Gestures(nn.Module):
         self.through_numpy = through_numpy
         self.gru = nn.GRU(3, 24, num_layers=2, batch_first=first, bidirectional=True)
         self.drop = nn.Dropout(drop)
-        self.fc1, self.fc2 = nn.Linear(48, 4), nn.Linear(4, 4)
+        self.fc1, self.fc2 = nn.Linear(48, 16), nn.Linear(16, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 30, 3) to (n, 4)."""

@@ -155,9 +155,16 @@ def _divided_twice(train: bool) -> Data:
     return x / 255 / 255, y
 
 
-def _viewed(train: bool) -> Data:
-    x, y = shapes(train)
-    return ((x - 75) / 60).reshape(len(x), 3, 16, 16), y
+def _one_image(train: bool) -> Data:
+    x, y = channels(train)
+    return x[:1].expand_as(x).contiguous(), y
+
+
+def _frozen() -> nn.Sequential:
+    model = resnet()
+    model.requires_grad_(False)
+    model[-1].requires_grad_(True)
+    return model
 
 
 def _sorted(train: bool) -> Data:
@@ -194,7 +201,7 @@ SHAPES = Program(
 PLAIN = but(SHAPES, model=plain, options={"lr": 3e-3}, steps=250)
 MOMENTUM = but(SHAPES, optimizer=torch.optim.SGD, options={"lr": 0.05, "momentum": 0.9})
 FAST = but(MOMENTUM, options={"lr": 0.2, "momentum": 0.9})
-SLOW = but(PLAIN, optimizer=torch.optim.SGD, options={"lr": 0.05, "momentum": 0.9})
+SLOW = but(PLAIN, optimizer=torch.optim.SGD, options={"lr": 0.01, "momentum": 0.9}, steps=500)
 NAMED = but(SHAPES, model=lambda: InDict(registered=True), options={"lr": 5e-3}, steps=250)
 SIGNS = but(PLAIN, model=Binary)
 
@@ -220,7 +227,7 @@ FAULTS = {
         held_out=lambda: _bytes(False),
     ),
     "imagenet's statistics on bytes": fault(
-        PLAIN,
+        SLOW,
         "bytes are normalised with the mean and standard deviation of 0 to 1",
         UNSCALED,
         train=lambda: _imagenet(True),
@@ -232,13 +239,6 @@ FAULTS = {
         f"input_scale confirmed_change.inputs_standard blank_images constant_input {QUIET} {SAME}",
         train=lambda: _divided_twice(True),
         held_out=lambda: _divided_twice(False),
-    ),
-    "colours viewed for a permute": fault(
-        SHAPES,
-        "(n, h, w, 3) is reshaped to (n, 3, h, w)",
-        "channels_last",
-        train=lambda: _viewed(True),
-        held_out=lambda: _viewed(False),
     ),
     "folders in turn": fault(
         MOMENTUM,
@@ -253,13 +253,22 @@ FAULTS = {
         UNPAIRED,
         train=lambda: _listed_apart(True),
     ),
-    "relu behind the logits": fault(PLAIN, "ReLU behind the last layer", CLAMPED, model=lambda: plain(nn.ReLU())),
-    "softmax of the batch": fault(
-        SHAPES,
-        "Softmax(dim=0) ends the net, cross-entropy follows",
-        f"{TWICE} batch_leakage",
-        model=lambda: resnet(nn.Softmax(dim=0)),
+    "validation images in bytes": fault(
+        PLAIN,
+        "images are normalised for training, and not for validation",
+        "split_shift input_scale evaluation_path",
+        held_out=lambda: _bytes(False),
     ),
+    "one image over and over": fault(
+        PLAIN,
+        "__getitem__ ignores its index for the image, not for the label",
+        f"constant_input {UNPAIRED} repeated_draws repeated_batch blank_images",
+        train=lambda: _one_image(True),
+    ),
+    "backbone frozen at random": fault(
+        SHAPES, "all but the head is frozen, as if the weights were trained", OUTSIDE, model=_frozen
+    ),
+    "relu behind the logits": fault(PLAIN, "ReLU behind the last layer", CLAMPED, model=lambda: plain(nn.ReLU())),
     "sigmoid behind four logits": fault(
         PLAIN, "sigmoid ends the net under cross-entropy", f"{TWICE} {UNREACHABLE}", model=lambda: plain(nn.Sigmoid())
     ),
