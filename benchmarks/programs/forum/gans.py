@@ -82,7 +82,18 @@ def plays(
     noise: Callable[..., Tensor] = torch.randn,
     penalty: float = 0.0,
 ) -> Callable[[Mapping[str, nn.Module], Any, Any, Loop], Tensor]:
-    """The loop of a GAN, sound unless asked otherwise."""
+    """The loop of a GAN, sound unless asked otherwise.
+
+    Args:
+        game: the losses.
+        detach: whether the discriminator's loss is of detached rows.
+        clears: whether gradients are cleared.
+        made_by: what the generator's loss is of: "graph" for the rows that the discriminator saw, "anew" for others, "data" for
+            rows taken by `.data`.
+        steps: whose optimizer steps after the discriminator's loss, and whose after the generator's.
+        noise: (rows, columns) -> what the generator is given.
+        penalty: weight of the gradient penalty; 0 for none.
+    """
 
     def body(model: Mapping[str, nn.Module], optimizer: Any, batch: Any, loop: Loop) -> Tensor:
         generator, discriminator = model["generator"], model["discriminator"]

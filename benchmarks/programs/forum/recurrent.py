@@ -212,7 +212,7 @@ GESTURES = Program(
 
 SOUND = {
     "monthly sales": SALES,
-    "monthly sales by quantile": but(SALES, loss=lambda o, y: torch.maximum(0.5 * (y - o), 0.5 * (o - y)).mean()),
+    "monthly sales by their median": but(SALES, loss=lambda o, y: torch.maximum(0.5 * (y - o), 0.5 * (o - y)).mean()),
     "sentiment of packed sentences": SENTIMENT,
     "gestures": GESTURES,
     "gestures with orthogonal weights": but(GESTURES, model=drawn(Gestures, _orthogonal), clip=1.0),
@@ -270,7 +270,7 @@ FAULTS = {
         SALES,
         "nn.init.normal_ over all parameters",
         f"{LOUD} {SATURATED}",
-        model=lambda: drawn(lambda: Forecaster(hidden=96), _standard_normal)(),
+        model=drawn(lambda: Forecaster(hidden=96), _standard_normal),
     ),
     "forecaster under sgd at 1e-4": fault(
         SALES, "SGD with Adam's rate", SMALL, optimizer=torch.optim.SGD, options={"lr": 1e-4}
