@@ -32,6 +32,7 @@ class Intervention:
         family: changes of one family are not made together.
         reading: of a control, which asks a question and fixes nothing: (it, the program as it is, its other seed, what a loss
             leaves) to an answer in words and whether it bears out what it was suspected for; None for a change.
+        beside: name of a second control, which is tried once this one bears something out, and has to do so too.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Intervention:
     hinted: Callable[[Evidence], bool] = lambda evidence: False
     family: str = ""
     reading: Callable[[Arm, Arm, Arm, Callable[[float | None], float]], tuple[str, bool]] | None = None
+    beside: str = ""
 
     @property
     def is_control(self) -> bool:
@@ -54,9 +56,9 @@ class Intervention:
         return tuple(f.code for f in findings if f.code in self.answers or f.rule in self.answers)
 
     def is_certain(self, findings: tuple[Finding, ...]) -> bool:
-        """Whether a finding that calls for it is a counted fact: no prediction, and no symptom with many causes."""
+        """Whether a finding that calls for it is a counted fact: no prediction, no symptom with many causes, and no hint."""
         calling = set(self.suspected_by(findings))
-        return not self.compensates and any(f.code in calling and is_fact(f) for f in findings)
+        return not self.compensates and any(f.code in calling and f.severity != "hint" and is_fact(f) for f in findings)
 
 
 def is_fact(finding: Finding) -> bool:
