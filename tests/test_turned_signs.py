@@ -211,7 +211,7 @@ def test_marks_beside_numbers_need_not_be_ends(step: Step) -> None:
     assert facts_of(net(2 if step is two_arms else 1), lives(), training_step=step).censored is None
 
 
-def company_of(step: Step, negatives: int = 0, *, hard: bool = False) -> tuple[Company | None, list[str]]:
+def company_of(step: Step, negatives: int = 0, *, hard: bool = False, deep: bool = False) -> tuple[Company | None, list[str]]:
     """Names of 60 and of 40, in four circles each; who is observed with whom is of one circle."""
     rng = torch.Generator().manual_seed(2)
     one = torch.randint(60, (1200,), generator=rng)
@@ -222,7 +222,10 @@ def company_of(step: Step, negatives: int = 0, *, hard: bool = False) -> tuple[C
         drawn = 4 * (drawn // 4) + (one + 1) % 4
     batches = [[t[i : i + 100] for t in (one, observed, drawn)] for i in range(0, 1200, 100)]
     torch.manual_seed(0)
-    model = nn.ModuleDict({"one": nn.Embedding(60, 8), "other": nn.Embedding(40, 8)})
+    towers = [[nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)] if deep else [] for _ in range(2)]
+    model = nn.ModuleDict(
+        {"one": nn.Sequential(nn.Embedding(60, 8), *towers[0]), "other": nn.Sequential(nn.Embedding(40, 8), *towers[1])}
+    )
     facts = facts_of(model, batches[0], training_step=step, batches=batches)
     return facts.company, codes(facts)
 
@@ -254,13 +257,15 @@ def distances(sign: float) -> Step:
     return step
 
 
-@pytest.mark.parametrize(("make", "negatives"), [(ranked, 0), (skips, 5), (distances, 0)])
-def test_what_was_observed_keeps_company(make: Any, negatives: int) -> None:
-    company, said = company_of(make(-1.0), negatives)
+@pytest.mark.parametrize(
+    ("make", "negatives", "deep"), [(ranked, 0, False), (skips, 5, False), (distances, 0, False), (ranked, 0, True)]
+)
+def test_what_was_observed_keeps_company(make: Any, negatives: int, deep: bool) -> None:
+    company, said = company_of(make(-1.0), negatives, deep=deep)
     assert company is not None
     assert company.pushed > 3 * abs(company.pulled)
     assert said == ["wrong_sign.company"]
-    company, said = company_of(make(1.0), negatives)
+    company, said = company_of(make(1.0), negatives, deep=deep)
     assert company is not None
     assert company.pulled > 3 * abs(company.pushed)
     assert said == []
