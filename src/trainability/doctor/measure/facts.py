@@ -16,7 +16,6 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked, Unreached
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.alignment import misaligned, mispaired
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
@@ -30,7 +29,7 @@ from trainability.doctor.measure.influence import along_batch, evaluation_noise,
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.pair_forces import pair_forces
-from trainability.doctor.measure.pairing import Pairing, pairing_facts
+from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
