@@ -162,6 +162,8 @@ class Facts:
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
         graph: of the backward pass.
         unreached: trainable parameters that no gradient reaches, each with its reason.
+        cut_paths: trainable weights that the answer depends on and hands no gradient back to, while a term of the loss that
+            targets have no part in reaches them.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
@@ -249,6 +251,7 @@ class Facts:
     broadcast_shape: tuple[int, ...] | None = None
     graph: LossGraph | None = None
     unreached: tuple[Unreached, ...] = ()
+    cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
     no_weight_moves: bool = False

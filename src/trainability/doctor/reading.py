@@ -192,6 +192,11 @@ def latest_batch_size(evidence: Evidence) -> int | None:
     return evidence.probe.batch_size if evidence.probe is not None else None
 
 
+def is_matrix(layer: LayerStats) -> bool:
+    """Not a scale, position table or class token: those are often zero at the start, and pass no gradient to other layers."""
+    return layer.kind not in ("norm", "parameter")
+
+
 def emptied_norms(evidence: Evidence) -> list[LayerStats]:
     """Normalisations that put out next to nothing at the first step, though their scale is not zero: 1 is what they are for."""
     probe = evidence.probe

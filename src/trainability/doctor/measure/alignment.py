@@ -54,7 +54,9 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
         own = answers(batch)
         if own is None or not own.is_floating_point() or (again := answers(batch)) is None or not torch.equal(own, again):
             return None
-        pulled = _pull(whole, head, batch, forward, own)
+        # What a loss pairs does not depend on the outputs' size; at large ones a softmax over examples looks like one of them.
+        calm = own / own.double().square().mean().sqrt().clamp(min=1).to(own)
+        pulled = _pull(whole, head, batch, forward, calm)
         if pulled is None:
             return None
         seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
@@ -67,7 +69,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
                     continue
                 now = answers(changed)
                 moved[name] = _changed_rows(own, now) if now is not None else set()
-                asked[name] = _changed_rows(pulled, _pull(whole, head, changed, forward, own))
+                asked[name] = _changed_rows(pulled, _pull(whole, head, changed, forward, calm))
             for given, rows in moved.items():
                 for target, held in asked.items():
                     if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:

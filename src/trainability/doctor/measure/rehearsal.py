@@ -16,6 +16,7 @@ import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
@@ -30,6 +31,7 @@ REFERENCE_STEPS = (*range(0, 31, 5), *range(40, 101, 10), *range(120, 301, 20))
 _REFERENCE_EXAMPLES = 128
 # Fewer steps than this say nothing about where the loss goes.
 _FEWEST_STEPS = 3
+_CONSTANT_BATCHES = 4  # of the reference, on which the best constant answer is searched for
 _TIMED_EXAMPLES = (2, 2, 16)  # the first pass also pays for what is set up once
 _CRITICAL_FORWARDS = 8  # of one critical step: six of its search, before and after
 _STEP_FORWARDS = 3  # a forward pass and the way back, which is twice that
@@ -199,6 +201,7 @@ def _run(
     reference, observations = _first_look(loop, reference, alone, state)
     budget.reference_seconds = time.monotonic() - began
     task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
+    constant = _constant_loss(loop, kept, state) if loop.scale == 1.0 and task.chance is None else None
     steps: list[RehearsedStep] = []
     critical: list[tuple[int, CriticalStep]] = []
     ended_by, with_rate = "steps", _with_rate(loop)
@@ -248,11 +251,29 @@ def _run(
         "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),
         "critical": () if loop.opposed else tuple(critical),
         "task": task,
+        "constant_loss": constant,
         "ended_by": ended_by,
         "rewritten": writes.found(),
         **_of_parameters(loop, start, with_rate),
         **_of_loop(loop),
     }
+
+
+def _constant_loss(loop: Loop, kept: list[Any], state: dict[str, Any]) -> float | None:
+    """What one answer for all examples costs, as a mean over batches of the loop's own size: some losses compare within one."""
+    forward = loop.forward_only
+    if forward is None or len(loop.models) != 1:
+        return None
+    found = []
+    for batch in kept[:_CONSTANT_BATCHES]:
+        try:
+            with randomness_restored(), loop.undisturbed(afresh=True):
+                set_random_state(state)
+                found.append(constant_loss(loop.models[0], to_device(batch, loop.device), lambda m, b: scalar(forward(m, b))))
+        except Exception:  # a loss may look at more than outputs, such as their gradients
+            return None
+    known = [cost for cost in found if cost is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[int]) -> dict[str, Any]:
