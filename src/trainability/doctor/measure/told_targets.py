@@ -15,6 +15,7 @@ from trainability.doctor.measure import statistics
 LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits")
 MOST_NUMBERS = 1 << 21  # of outputs that are looked at
 _SAME = 1e-3  # of the loss, from which the one computed anew may differ
+_VISIBLE = 1e-4  # of the outputs' size, that targets have at least
 _NEAR = 5e-3  # of 0 and 1, for targets that are told within rounding
 
 
@@ -36,6 +37,8 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Te
     count, examples = output.numel(), len(output)
     told = output - gradient * (count / 2)
     squared = _if_same((output - told).square().mean(), loss, told.var(dim=0, correction=1).mean())
+    # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets.
+    squared = torch.where(statistics.rms(told) > _VISIBLE * statistics.rms(output), squared, torch.nan)
     costs = [squared, _classes(output, gradient, loss), _marks(output, gradient * count, loss, examples)]
     return torch.stack([*costs, statistics.rms(told), statistics.rms(output)])
 
