@@ -13,6 +13,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.randomness import randomness_restored
 
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _SAME = 1e-5  # of a gradient's norm
 
 Forward = Callable[[Any, Any], Tensor]
@@ -29,9 +30,10 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
         seen: the same pass.
 
     Returns:
-        Names of weights that the first tensor returned depends on and has no path to, while the loss has one: through a term
-        that targets have no part in. () where another tensor with rows that the model returns reaches them, as of a part that
-        is trained by a loss of its own.
+        Names of weights of linear layers and convolutions that the first tensor returned depends on and has no path to, while
+        the loss has one: through a term that targets have no part in. A table that is chosen from is none of them: it is
+        taught by its own cost, and what it is compared with by the answer. () where another tensor
+        with rows that the model returns reaches them, as of a part that is trained by a loss of its own.
     """
     output = seen.output
     if len(seen.calls) != 1 or output is None or not output.requires_grad or output.dim() == 0:
@@ -43,13 +45,19 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
     cut = {
         name: p
         for name, p in model.named_parameters()
-        if p.requires_grad and p.dim() > 1 and id(p) in by_loss and id(p) not in by_answer | elsewhere
+        if p.requires_grad and id(p) in by_loss and id(p) not in by_answer | elsewhere and _is_layers(model, name, seen)
     }
     if opaque or hidden or not cut or not by_answer:
         return ()
     if not _changes_answer(list(cut.values()), seen) or _has_targets_in_it(model, batch, forward, list(cut.values()), seen):
         return ()
     return tuple(cut)
+
+
+def _is_layers(model: nn.Module, name: str, seen: ForwardPass) -> bool:
+    """Whether it is the weight of a layer that ran on numbers: what it makes goes by what it is given."""
+    owner, _, own = name.rpartition(".")
+    return own == "weight" and owner in seen.called and isinstance(model.get_submodule(owner), _LAYERS)
 
 
 def _changes_answer(weights: list[nn.Parameter], seen: ForwardPass) -> bool:

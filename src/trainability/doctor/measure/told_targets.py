@@ -6,6 +6,8 @@ computed anew from outputs and what was told, is the loss that the loop handed o
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -54,6 +56,7 @@ def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
     marks = F.one_hot(labels, rows.shape[1]).float()
     share = marks.mean(dim=0)
     entropy = -torch.special.xlogy(share, share).sum() + (torch.count_nonzero(share) - 1) / (2 * len(rows))
+    entropy = entropy.clamp(max=math.log(rows.shape[1]))
     is_told = (told - marks).abs().amax() < _NEAR
     return torch.where(is_told, _if_same(F.cross_entropy(rows, labels), loss, entropy), nothing)
 
@@ -64,6 +67,7 @@ def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tenso
     is_told = (told >= -_NEAR).all() & (told <= 1 + _NEAR).all()
     share = told.clamp(0, 1).mean(dim=0)
     entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)).mean() + 1 / (2 * examples)
+    entropy = entropy.clamp(max=math.log(2))
     again = F.binary_cross_entropy_with_logits(output, told.clamp(0, 1))
     return torch.where(is_told, _if_same(again, loss, entropy), torch.full((), torch.nan, device=output.device))
 

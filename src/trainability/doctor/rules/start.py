@@ -98,9 +98,11 @@ def _signal_stays_lost(evidence: Evidence) -> bool:
     total = reading.total_budget(probe) if probe is not None and probe.at_start else None
     if probe is None or total is None or total > BIASED_BUDGET_LOW or rehearsal is None:
         return False
-    looks = [seen for seen in rehearsal.reference if seen.step == 0 or seen.step >= LONG_LOST]
-    spreads = [seen.output_spread / max(seen.output_rms or 0.0, 1e-30) for seen in looks if seen.output_spread is not None]
-    if len(spreads) < 2 or max(spreads) >= NO_SIGNAL:
+    looks = [seen for seen in rehearsal.reference if seen.output_spread is not None]
+    lost = itertools.takewhile(lambda seen: (seen.output_spread or 0.0) < NO_SIGNAL * (seen.output_rms or 0.0), looks)
+    until = max((seen.step for seen in lost), default=0)
+    planned = rehearsal.planned_steps
+    if until < (max(LONG_LOST, planned / 10) if planned is not None else max(LONG_LOST, looks[-1].step if looks else 0)):
         return False
     recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
     return probe.hidden_biased is False if recent is None else recent > MADE_UP * losses[0].loss
@@ -170,9 +172,9 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         learned. An error on plain nets of 8 and more weight layers with zero biases. With biases that start away from zero it
         is a warning below -8 and a hint above. A hint, too, under Adam and its kin, in shallower nets, and where the predicted
         stay at chance ends within the run; but a warning of the first two where it is below -8, hidden biases start at zero,
-        and 50 rehearsed steps leave outputs that differ by less than 1e-5 of their size. Code `measured`, a warning: Monitor
-        alone saw four layers and more at the first step, each with less than half of the output of the one before, gradients
-        below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its first.
+        and for 50 rehearsed steps and a tenth of the plan outputs differ by less than 1e-5 of their size. Code `measured`, a
+        warning: Monitor alone saw four layers and more at the first step, each with less than half of the output of the one
+        before, gradients below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its first.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
         same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
         another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the
