@@ -1,7 +1,7 @@
 """How often experiments confirm the true cause: programs with one planted fault, and healthy ones.
 
     python benchmarks/confirm.py                       # all, about half an hour on one core
-    python benchmarks/confirm.py --only zero_weights,vit --seconds 30
+    python benchmarks/confirm.py --only zero_weights vit --seconds 30
     python benchmarks/confirm.py --cases ../shared/cases   # small programs of public reports, where that folder is there
     python benchmarks/confirm.py --faults scored --wrong   # the programs of the fault benchmark; see confirm_faults.py
 
@@ -40,8 +40,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from trainability import Diagnosis, Setup, confirm
+from trainability.checking.confirm import interventions_for
 from trainability.doctor.experimented import JOINT, Experiments
-from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.judging import LEARNED, Scale
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.experiments.variant import run
@@ -215,16 +215,17 @@ def _left(found: Experiments) -> dict[str, float | None]:
 
 
 def remedy(make: Callable[[], Setup], diagnosis: Diagnosis, name: str, steps: int) -> float | None:
-    """What is left with a change, twice as long and with a third seed; None where the change is not of the catalogue."""
-    if any(part not in INTERVENTIONS for part in name.split(JOINT)):
-        return None
+    """What is left with a change, twice as long and with a third seed; None where the change does not apply with that seed."""
     torch.manual_seed(2)
     setup = make()
+    interventions = interventions_for(setup, diagnosis.evidence)
+    if any(part not in interventions for part in name.split(JOINT)):
+        return None
     batches = list(itertools.islice(setup.train_loader, steps))
     source = Source(setup, diagnosis.evidence, batches)
     with source.variant() as variant:
         for part in name.split(JOINT):
-            INTERVENTIONS[part].make(variant)
+            interventions[part].make(variant)
         seen = run(variant, steps, every=steps)
     chance = source.task.chance
     scale = Scale(chance=chance or seen.curve[0][1], ideal=source.ideal, blind=chance is None)
@@ -297,9 +298,11 @@ def chosen(only: list[str] | None, folder: Path | None) -> Iterator[tuple[str, C
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", type=lambda text: text.split(","))
+    parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--cases", type=Path, help="folder of the shared cases, in place of the programs here")
-    parser.add_argument("--faults", help="programs of the fault benchmark instead: names, set, scored or both")
+    parser.add_argument(
+        "--faults", nargs="+", metavar="NAME", help="programs of the fault benchmark instead: names, set, scored or both"
+    )
     parser.add_argument("--wrong", action="store_true", help="with --faults: list what went wrong")
     parser.add_argument("--stop-after", type=float, default=math.inf, help="with --faults: seconds; another call goes on")
     parser.add_argument("--processes", type=int, help="with --faults: programs at the same time, each on one thread")

@@ -55,15 +55,18 @@ _ACTS_ON: dict[str, set[str]] = {
 }
 
 
-def chosen(asked: str) -> list[str]:
-    """Programs by name, separated by commas, or of a half: faults and sound ones in turn, in the order of a hash of the name.
+def chosen(asked: list[str]) -> list[str]:
+    """Programs by name or of a half: faults and sound ones in turn, in the order of a hash of the name.
 
     So those that are done when time is up are a sample.
+
+    Raises:
+        ValueError: there is no program of a name.
     """
-    names = asked.split(",")
-    found = [name for name in PROGRAMS if name in names or half_of(name) in names or "both" in names]
-    if not found:
-        raise ValueError(f"--faults is {asked!r}; expected names of programs, set, scored or both")
+    unknown = sorted(set(asked) - {*PROGRAMS, "set", "scored", "both"})
+    if unknown:
+        raise ValueError(f"--faults has {unknown[0]!r}; expected names of programs, set, scored or both")
+    found = [name for name in PROGRAMS if name in asked or half_of(name) in asked or "both" in asked]
     found.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     faults, sound = [name for name in found if name in FAULTS], [name for name in found if name in SOUND]
     return [name for pair in itertools.zip_longest(faults, sound) for name in pair if name is not None]
@@ -241,7 +244,7 @@ def _measured(task: tuple[str, float, int]) -> dict[str, Any]:
 
 
 def main(
-    asked: str, seconds: float, steps: int, out: Path | None, *, wrong: bool, stop_after: float, processes: int | None
+    asked: list[str], seconds: float, steps: int, out: Path | None, *, wrong: bool, stop_after: float, processes: int | None
 ) -> None:
     """Measures the programs that the record lacks, and prints the table."""
     path = out if out is not None else RESULTS

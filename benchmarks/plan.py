@@ -125,7 +125,10 @@ def main() -> None:
             for plan in OTHERS:
                 rows[f"{net}: {plan}"] = {"net": net, "plan": plan, "lr": LR, "clip": None, "steps": {}}
                 rows[f"{net}: {plan}, its rate and clip"] = {"net": net, "plan": plan, **with_it, "steps": {}}
-    asked = sorted((name for name in rows if rows[name]["net"] in chosen.nets), key=lambda name: not name.endswith("proposed"))
+    asked = sorted(
+        (name for name in rows if rows[name]["net"] in chosen.nets),
+        key=lambda name: (not name.endswith("proposed"), name.endswith("its rate and clip")),
+    )
     tasks = {
         f"{name}/{seed}": (rows[name]["net"], rows[name]["plan"], rows[name]["lr"], rows[name]["clip"], seed)
         for name in asked

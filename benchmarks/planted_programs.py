@@ -88,6 +88,7 @@ def healthy(make: Callable[[], Setup]) -> Callable[[], Setup]:
 _WEIGHTS = ("he", "xavier", "default_weights", "recommended_weights")
 _SMALLER = ("rate_hundredth", "rate_tenth")
 _LARGER = ("rate_thousand", "rate_hundred", "rate_ten")
+_MEASURED = ("rate_measured",)  # undoes a rate that was planted; of another fault, a rate that makes up for it is not the cause
 
 
 @fault("momentum_usual")
@@ -229,19 +230,19 @@ def clip_in_a_body() -> Setup:
     return on_digits(he(mlp(64, 48, 48, 10)), step=step)
 
 
-@fault(*_SMALLER)
+@fault(*_SMALLER, *_MEASURED)
 def rate_60_times() -> Setup:
     model = he(mlp(64, 48, 48, 10))
     return on_digits(model, sgd(model, 3.0))
 
 
-@fault(*_SMALLER)
+@fault(*_SMALLER, *_MEASURED)
 def adam_rate_1() -> Setup:
     model = cnn()
     return on_digits(model, torch.optim.Adam(model.parameters(), 0.3), flat=False)
 
 
-@fault(*_LARGER)
+@fault(*_LARGER, *_MEASURED)
 def rate_too_small() -> Setup:
     model = he(mlp(64, 48, 48, 10))
     return on_digits(model, sgd(model, 1e-5))

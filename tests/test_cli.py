@@ -128,7 +128,8 @@ def test_help_reads_like_documentation_and_needs_no_torch(command, arguments: li
         # Paragraphs are filled: a line ends where the next word would not have fitted.
         assert "C and D 16, E 19." in answer.stdout
     script = f"import sys; from trainability.cli import program as cli\ntry: cli.main({arguments!r})\nexcept SystemExit: pass\n"
-    script += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    script += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+    script += "assert not [name for name in sys.modules if name.startswith(('trainability.doctor', 'trainability.training'))]"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
 
 

@@ -26,7 +26,7 @@ from trainability.doctor.experiments.outcomes import Witness, judged, ordered
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.facts import Facts, Stacked
-from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.verdict import diagnose
 
 STEPS = 60
@@ -502,6 +502,17 @@ def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:
     assert witness(0.45, 0.5).is_fixed_by(arm)
     assert not witness(0.45, 0.9).is_fixed_by(arm)
     assert witness(50.0, 2.0).is_fixed_by(arm)  # how far above chance is no matter
+    fact = dataclasses.replace(arm, is_certain=True)  # not chosen for doing best
+    assert witness(0.45, 0.9).is_fixed_by(fact)
+    assert not witness(0.15, 0.9).is_fixed_by(fact)
+
+
+@pytest.mark.parametrize(("severity", "certain"), [("error", True), ("warning", True), ("hint", False)])
+def test_a_hint_makes_no_change_certain(severity: Severity, certain: bool) -> None:
+    number = Measurement(name="a", value=0.0)
+    said = Finding(rule="input_scale", severity=severity, seen="", measurements=(number,), cause="", remedy="", source="")
+    assert INTERVENTIONS["inputs_standard"].is_certain((said,)) is certain
+    assert INTERVENTIONS["inputs_standard"].suspected_by((said,)) == ("input_scale",)
 
 
 def test_a_change_cut_short_is_not_tested() -> None:

@@ -111,7 +111,7 @@ def experimented(
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"the program failed in an experiment without a change ({form}): {error_line(error)}") from error
+        raise ValueError(f"the experiments failed ({form}): {error_line(error)}") from error
     evidence = dataclasses.replace(before.evidence, experiments=found)
     return keep_prescriptions(diagnose(evidence), before)
 

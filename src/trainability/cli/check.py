@@ -11,7 +11,6 @@ from tyro.conf import Positional, arg
 from trainability.cli.confirm import SECONDS, STEPS, confirmed
 from trainability.cli.shown import show
 from trainability.config import RunConfig
-from trainability.training.run_list import find_run
 
 
 def check(
@@ -72,6 +71,7 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
         json: print JSON with all measurements instead.
     """
     from trainability.training.folder_verdict import folder_verdict
+    from trainability.training.run_list import find_run
     from trainability.training.run_monitor import diagnose_run
 
     folder = find_run(run)

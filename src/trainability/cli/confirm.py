@@ -11,7 +11,6 @@ from tyro.conf import Positional, arg
 
 from trainability.cli.shown import show
 from trainability.config import RunConfig
-from trainability.executors import check_flags, optional_executor
 
 if TYPE_CHECKING:
     from trainability.doctor import Diagnosis
@@ -51,6 +50,8 @@ def confirm(
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to try changes there (needs the extra cluster).
         json: print JSON with all measurements and curves instead.
     """
+    from trainability.executors import check_flags
+
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"confirm {target} examines what your function returns; it takes no --recipe and no flags of train")
     check_flags(processes, cluster)
@@ -72,6 +73,7 @@ def confirmed(
     from trainability.checking.confirm import confirm as confirm_setup
     from trainability.checking.confirm_run import confirm_config
     from trainability.cli.progress import progress_of
+    from trainability.executors import optional_executor
     from trainability.terminal.console import plain_console
 
     if target is None and rehearse is not None:

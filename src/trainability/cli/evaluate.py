@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from trainability.config import DataConfig, RunConfig, RunSettings, in_range
-from trainability.training.run_list import find_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,6 +66,7 @@ def evaluate(
     from trainability.terminal.console import plain_console
     from trainability.training import engine as engines
     from trainability.training.evaluate import EvaluationOptions, evaluate_runs, evaluate_weights
+    from trainability.training.run_list import find_run
 
     runs = tuple(map(find_run, runs))
     parse_protocol(protocol)
@@ -152,6 +152,7 @@ def errors(
     from trainability.evaluation.error_analysis import as_dict, error_analysis, tables
     from trainability.formats import percent
     from trainability.terminal.console import plain_console
+    from trainability.training.run_list import find_run
 
     run = find_run(run)
     kept = run / predictions.FILE

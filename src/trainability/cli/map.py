@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from trainability.config import RunConfig, in_range
-from trainability.executors import check_flags, executor_of
 
 if TYPE_CHECKING:
-    from trainability.prescribe.phase_map import Cell, PhaseMap
+    from trainability.checking.program import Program
+    from trainability.prescribe.phase_map import Cell, Outcome, PhaseMap
     from trainability.prescribe.short_run import ShortRun
 
 FOLDER = Path("runs/maps")
@@ -55,6 +55,8 @@ def map_command(
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to make the runs there (needs the extra cluster).
         json: print JSON.
     """
+    from trainability.executors import check_flags, executor_of
+
     in_range("runs", runs, at_least=0)
     in_range("steps", steps, at_least=60, at_most=10**6)
     in_range("seconds", seconds, above=0)
@@ -62,15 +64,9 @@ def map_command(
         raise ValueError(f"map {target} is for what your function returns; it takes no --recipe and no flags of train")
     check_flags(processes, cluster)
     from trainability.checking import phase_map as maps
-    from trainability.checking.program import Program
     from trainability.prescribe.phase_map import outcomes
 
-    if target is not None:
-        program = Program(target=target)
-    else:
-        # Nothing is rehearsed, so that no images are loaded for it.
-        complete = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=None)).completed()
-        program = Program(config=complete, num_images=min(steps, 200) * complete.optim.batch_size)
+    program = _program(config, target, steps)
     found = maps.map_of(program, steps=steps, seconds=seconds)
     folder = dir or FOLDER / maps.name_of(program).replace(":", ".")
     made: dict[Cell, ShortRun] = maps.read_runs(folder) if runs else {}
@@ -93,7 +89,23 @@ def map_command(
         write_map(out, found, made, ends, title=_title(program.config, target))
     if json:
         print(json_module.dumps(_plain(found, made), indent=2, allow_nan=False))
-        return 0
+    else:
+        _print(found, ends, out)
+    return 0
+
+
+def _program(config: RunConfig, target: str | None, steps: int) -> Program:
+    """The program that is mapped: the user's function, or the run that the flags say."""
+    from trainability.checking.program import Program
+
+    if target is not None:
+        return Program(target=target)
+    # Nothing is rehearsed, so that no images are loaded for it.
+    complete = dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=None)).completed()
+    return Program(config=complete, num_images=min(steps, 200) * complete.optim.batch_size)
+
+
+def _print(found: PhaseMap, ends: dict[Cell, Outcome], out: Path | None) -> None:
     from trainability.terminal.console import plain_console
     from trainability.terminal.phase_map import print_map
 
@@ -101,7 +113,6 @@ def map_command(
     print_map(console, found, ends)
     if out is not None:
         console.print(str(out), highlight=False, soft_wrap=True)
-    return 0
 
 
 def _with_progress(work: Callable[[Any], dict[Cell, ShortRun]]) -> dict[Cell, ShortRun]:

@@ -16,7 +16,6 @@ from tyro.conf import Positional, arg
 from trainability import config as configuration
 from trainability.config import RunConfig, in_range
 from trainability.disk import whole
-from trainability.executors import check_flags, optional_executor
 
 if TYPE_CHECKING:
     from trainability.cli.progress import Report
@@ -57,6 +56,8 @@ def plan(
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to try plans there (needs the extra cluster).
         json: print JSON.
     """
+    from trainability.executors import check_flags, optional_executor
+
     in_range("top", top, at_least=1)
     in_range("seconds", seconds, at_least=0)
     check_flags(processes, cluster)

@@ -34,7 +34,6 @@ from trainability.cli.runs import runs
 from trainability.cli.train import train
 from trainability.cli.trials import list_trials, report_trials, run_trials
 from trainability.extras import MissingExtra
-from trainability.training.run_list import find_run
 
 
 def trials() -> int:
@@ -90,6 +89,8 @@ def _expand(arguments: list[str]) -> list[str]:
     expanded: list[str] = []
     resume = value_of("--resume", arguments) if arguments[0] == "train" else None
     if resume is not None:
+        from trainability.training.run_list import find_run
+
         config = find_run(resume) / "config.toml"
         if not config.is_file():
             raise ValueError(f"--resume {resume}: it is the run of another training loop, which train cannot continue")

@@ -7,8 +7,6 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from trainability.training.run_list import find_run
-
 
 def report(
     runs: Positional[tuple[Path, ...]],
@@ -40,6 +38,7 @@ def report(
     if out is not None and len(runs) < 2:
         raise ValueError("--out is for the page that compares runs; give two or more of them")
     from trainability.report.html import write_report
+    from trainability.training.run_list import find_run
 
     runs = tuple(map(find_run, runs))
     for run in runs:
@@ -57,6 +56,7 @@ def _serve(runs: tuple[Path, ...], port: int | None) -> int:
         raise ValueError(f"--serve shows one run, and got {len(runs)}: {', '.join(map(str, runs))}")
     try:
         from trainability.report.serve import serve_report
+        from trainability.training.run_list import find_run
 
         serve_report(find_run(runs[0]), port=port)
     except KeyboardInterrupt:
@@ -78,6 +78,7 @@ def watch(run: Positional[Path], *, every: float = 2, once: bool = False) -> int
         once: draw the run once, and exit; also for a run that has ended.
     """
     try:
+        from trainability.training.run_list import find_run
         from trainability.watch.screen import watch_run
 
         watch_run(find_run(run), every=every, once=once)

@@ -13,7 +13,6 @@ from tyro.conf import arg
 from trainability import config as configuration
 from trainability.cli.exit_codes import FAILED, INTERRUPTED
 from trainability.config import RunConfig
-from trainability.training.run_list import find_run
 
 if TYPE_CHECKING:
     from trainability.terminal.display import TerminalDisplay
@@ -49,6 +48,7 @@ def train(
     from trainability.terminal.display import TerminalDisplay, result_table
     from trainability.training import engine as engines
     from trainability.training.evaluate import EvaluationOptions, evaluate_runs
+    from trainability.training.run_list import find_run
 
     config = config.completed()
     if resume is not None:

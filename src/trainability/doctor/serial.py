@@ -27,7 +27,8 @@ def to_plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, (tuple, list)):
-        return [to_plain(item) for item in value]
+        is_plain = set(map(type, value)) == {float} and all(map(math.isfinite, value))  # histograms: in one go
+        return list(value) if is_plain else [to_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

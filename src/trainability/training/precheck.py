@@ -57,7 +57,6 @@ def evidence_before(
     # Diagnosing a run that exists needs nothing of the lab, and a rehearsal needs its loader.
     from trainability.training.rehearsing import MOST_STEPS, STEPS_BEFORE_A_RUN, rehearse_run
 
-    problems = []
     seconds = config.run.rehearse_seconds or 0.0
     deadline = time.monotonic() + LOOK_SECONDS + seconds
     shape = (3, parts.model.crop, parts.model.crop)
@@ -84,20 +83,8 @@ def evidence_before(
             plateau_steps=plateau_ends(seen) if isinstance(seen := found.get("probe"), ProbeResult) else None,
         ),
     }
-    if not len(parts.loader.val_labels):
-        problems.append("validation: data.val-fraction leaves no validation image, so train refuses this configuration")
-    if config.run.overfit_batches is not None:
-        problems.append("validation data: an overfit test validates with its training images")
-    if engine.is_sharded:
-        del looks["probe"]
-        problems.append("probe: not done for a sharded network; trainability check does it in one process")
-    if not seconds:
-        not_rehearsed = "--run.rehearse-seconds 10"
-    elif engine.world_size > 1:
-        not_rehearsed = "several processes; trainability check does it in one"
-    if not_rehearsed is not None:
-        del looks["rehearsal"]
-        problems.append(f"the first steps: not rehearsed ({not_rehearsed})")
+    without, problems = _left_out(parts, config, engine, not_rehearsed)
+    looks = {name: look for name, look in looks.items() if name not in without}
     for name, look in looks.items():
         try:
             found[name] = look()
@@ -105,6 +92,26 @@ def evidence_before(
             problems.append(f"{name}: the check failed ({error_line(error)})")
     evidence = Evidence(num_classes=parts.loader.num_classes, problems=tuple(problems), **found)  # type: ignore[arg-type]
     return dataclasses.replace(evidence, probe=with_rehearsed_updates(evidence.probe, evidence.rehearsal))
+
+
+def _left_out(parts: TrainingParts, config: RunConfig, engine: Engine, not_rehearsed: str | None) -> tuple[set[str], list[str]]:
+    """Looks that this run cannot have, and what the evidence lacks for it."""
+    without, problems = set(), []
+    if not len(parts.loader.val_labels):
+        problems.append("validation: data.val-fraction leaves no validation image, so train refuses this configuration")
+    if config.run.overfit_batches is not None:
+        problems.append("validation data: an overfit test validates with its training images")
+    if engine.is_sharded:
+        without.add("probe")
+        problems.append("probe: not done for a sharded network; trainability check does it in one process")
+    if not config.run.rehearse_seconds:
+        not_rehearsed = "--run.rehearse-seconds 10"
+    elif engine.world_size > 1:
+        not_rehearsed = "several processes; trainability check does it in one"
+    if not_rehearsed is not None:
+        without.add("rehearsal")
+        problems.append(f"the first steps: not rehearsed ({not_rehearsed})")
+    return without, problems
 
 
 def _is_augmented(config: RunConfig) -> bool:

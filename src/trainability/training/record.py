@@ -139,7 +139,7 @@ class RunWriter:
 
     def append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows to a JSON-lines file with one write."""
-        text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
+        text = "".join(_as_json(row) + "\n" for row in rows)
         with (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
@@ -232,7 +232,15 @@ def next_free(name: str, root: Path = Path("runs")) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a strict JSON file atomically; NaN and infinities become null."""
-    whole.write(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
+    whole.write(path, (_as_json(value, indent=2) + "\n").encode())
+
+
+def _as_json(value: Any, indent: int | None = None) -> str:
+    """Strict JSON; that a value is all finite, as most are, the encoder finds sooner than a walk of ours."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

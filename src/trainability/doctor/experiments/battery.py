@@ -14,7 +14,7 @@ from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.judging import Scale
 from trainability.doctor.experiments.outcomes import judged, ordered
-from trainability.doctor.experiments.sources import Source, kept_batches
+from trainability.doctor.experiments.sources import ProgramFailed, Source, kept_batches
 from trainability.doctor.experiments.standing import FEWEST_STEPS, Standing
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.finding import Finding
@@ -77,7 +77,10 @@ def experiment(
     with randomness_restored(), generators_restored(setup.train_loader), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said many times
         batches, notes = kept_batches(setup.train_loader, max_steps, 0.1 * seconds)
-        source = Source(setup, evidence, batches, make=make)
+        try:
+            source = Source(setup, evidence, batches, make=make)
+        except ProgramFailed as error:
+            return Experiments(notes=(*notes, f"experiments: nothing was tested, because {error}"))
         table = INTERVENTIONS if interventions is None else interventions
         found = _Battery(source, tuple(findings), table, max_steps, began + seconds, progress, elsewhere).run()
     notes = (*notes, *source.notes, *found.notes)
@@ -132,7 +135,8 @@ class _Battery(Standing):
 
     def run(self) -> Experiments:
         """Runs all of it."""
-        self.as_it_is(self.steps, deadline=time.monotonic() + 0.15 * self.left_seconds())
+        if not self.without_change(UNCHANGED, self.steps, deadline=time.monotonic() + 0.15 * self.left_seconds()):
+            return self.result("unknown")
         unchanged = self.arms[UNCHANGED]
         if math.isfinite(unchanged.curve[-1][1]) and unchanged.steps < self.steps:
             self.notes.append(f"experiments: {unchanged.steps} of {self.steps} steps each fit the time (seconds)")
@@ -141,7 +145,8 @@ class _Battery(Standing):
             fits = f"{unchanged.steps} steps took {unchanged.seconds:.0f} s"
             self.notes.append(f"experiments: {fits}; each change needs {FEWEST_STEPS} steps at least (seconds)")
             return self.result("unknown")
-        self.arms[OTHER_SEED] = self.arm((), self.steps, seed=1)
+        if not self.without_change(OTHER_SEED, self.steps):
+            return self.result("unknown")
         self.scale = self.scaled()
         if self.scale is None and any(math.isfinite(self.arms[name].curve[-1][1]) for name in (UNCHANGED, OTHER_SEED)):
             self.notes.append("experiments: what chance costs is not known, and the first loss is no measure")
@@ -181,16 +186,28 @@ class _Battery(Standing):
                     change.make(variant)
                 seen = run(variant, steps, deadline=deadline, every=self.every)
         except Exception as error:
-            if not names:
-                raise
-            reason = f"the program failed with it ({error_line(error)})"
+            reason = f"the program failed {'with it' if names else 'without a change'} ({error_line(error)})"
             return dataclasses.replace(arm, outcome="not tested", reason=reason)
         if arm.name == UNCHANGED:
             self.cost, self.vary = seen.step_seconds, seen.outputs_vary
         return dataclasses.replace(arm, curve=seen.curve, seconds=time.monotonic() - began)
 
-    def as_it_is(self, steps: int, *, deadline: float = math.inf) -> None:
-        self.arms[UNCHANGED] = self.arm((), steps, deadline=deadline)
+    def without_change(self, name: str, steps: int, *, deadline: float = math.inf) -> bool:
+        """Steps the program as it is, or its other seed; where it fails, what fewer steps showed stays, with a note."""
+        arm = self.arm((), steps, seed=int(name == OTHER_SEED), deadline=deadline)
+        if not arm.curve:
+            tested = "" if name in self.arms else "nothing was tested; "
+            self.notes.append(f"experiments: {tested}{arm.change}, {arm.reason}")
+            return False
+        self.arms[name] = arm
+        return True
+
+    def with_change(self, name: str, steps: int) -> Arm:
+        """Steps the program with one change; where it fails, what fewer steps showed stays."""
+        arm = self.arm((name,), steps)
+        if arm.curve or name not in self.arms:
+            self.arms[name] = arm
+        return self.arms[name]
 
     def one_by_one(self, names: list[str]) -> None:
         """Every change that applies; by successive halving where there is no time for all."""
@@ -210,7 +227,7 @@ class _Battery(Standing):
                 if name in made:
                     self.arms[name] = made[name]
                 elif self.affords(steps):
-                    self.arms[name] = self.arm((name,), steps)
+                    self.with_change(name, steps)
                 else:
                     self.leave_out(name, "no time was left for it")
             if steps < self.steps:
@@ -229,11 +246,11 @@ class _Battery(Standing):
         if not self.affords(5 * steps):
             return []
         best = self.best(3)
-        self.as_it_is(steps)
-        self.arms[OTHER_SEED] = self.arm((), steps, seed=1)
+        if not (self.without_change(UNCHANGED, steps) and self.without_change(OTHER_SEED, steps)):
+            return []
         for arm in best:
             if self.affords(steps):
-                self.arms[arm.name] = self.arm((arm.name,), steps)
+                self.with_change(arm.name, steps)
         return self.fixing()
 
     def in_pairs(self) -> list[Arm]:
@@ -264,7 +281,7 @@ class _Battery(Standing):
             loss = None if other is None else math.inf if other.loss is None else other.loss
             again.append(dataclasses.replace(arm, again=loss))
         if found and self.affords(2 * found[0].steps):
-            self.as_it_is(PATIENCE * found[0].steps, deadline=self.deadline)
+            self.without_change(UNCHANGED, PATIENCE * found[0].steps, deadline=self.deadline)
         again = [self.given_as_long(arm) for arm in again]
         witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
@@ -284,7 +301,7 @@ class _Battery(Standing):
             steps = min(unchanged.steps, other.steps)
             is_late = self.witness().left(arm.steps) > judging.LEARNED >= self.witness().left(steps)
             if is_longer and is_late and self.affords(steps):
-                arm = self.arm((name,), steps)
+                arm = self.with_change(name, steps)
             said, bears_out = change.reading(arm, unchanged, other, self.left)
             suspects = arm.suspects or (change.answers if bears_out else ())
             self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out, suspects=suspects)

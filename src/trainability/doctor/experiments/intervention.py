@@ -54,9 +54,9 @@ class Intervention:
         return tuple(f.code for f in findings if f.code in self.answers or f.rule in self.answers)
 
     def is_certain(self, findings: tuple[Finding, ...]) -> bool:
-        """Whether a finding that calls for it is a counted fact: no prediction, and no symptom with many causes."""
+        """Whether a finding that calls for it is a counted fact: no prediction, no symptom with many causes, and no hint."""
         calling = set(self.suspected_by(findings))
-        return not self.compensates and any(f.code in calling and is_fact(f) for f in findings)
+        return not self.compensates and any(f.code in calling and f.severity != "hint" and is_fact(f) for f in findings)
 
 
 def is_fact(finding: Finding) -> bool:

@@ -255,7 +255,7 @@ OPTIMIZER_CHANGES = named(
         change="the optimizer's default eps",
         applies=_has_unusual_eps,
         make=_usual_eps,
-        answers=("eps_underflow",),
+        answers=("eps_underflow", "update_ratio.eps"),
     ),
     Intervention(
         name="rate_held",

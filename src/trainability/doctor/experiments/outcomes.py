@@ -77,16 +77,22 @@ class Witness:
     def is_fixed_by(self, arm: Arm) -> bool:
         """Whether the program learns with the change, with either seed, and does not without it after all its steps."""
         losses = [arm.loss, *([arm.again] if arm.again is not None else [])]
-        return all(self._is_ahead(self.scale.left(loss), self.left(), arm.steps) for loss in losses)
+        return all(self._is_ahead(arm, loss, self.left()) for loss in losses)
 
     def is_fixed_early_by(self, arm: Arm, loss: float | None) -> bool:
         """The same of one loss after the arm's steps, beside the program as it is after as many."""
-        return self._is_ahead(self.scale.left(loss), self.left(arm.steps), arm.steps)
+        return self._is_ahead(arm, loss, self.left(arm.steps))
 
-    def _is_ahead(self, changed: float, unchanged: float, steps: int) -> bool:
-        """Whether the change fixes the program, and is ahead of its better seed by more than the two are apart."""
+    def _is_ahead(self, arm: Arm, loss: float | None, unchanged: float) -> bool:
+        """Whether the change fixes the program, and is ahead of its better seed by more than the two are apart.
+
+        How far the seeds are apart is no matter where a counted fact calls for the change: it was not chosen for doing best,
+        and a fault such as a ReLU at the end stops one seed and caps another.
+        """
+        changed = self.scale.left(loss)
         ahead = min(unchanged, 1.0) - changed
-        return fixes(changed, unchanged, blind=self.scale.blind) and ahead > self.apart(steps)
+        is_ahead = arm.is_certain or ahead > self.apart(arm.steps)
+        return fixes(changed, unchanged, blind=self.scale.blind) and is_ahead
 
     def apart(self, steps: int) -> float:
         """The null: how far luck alone moves what the program as it is leaves; worse than chance counts as chance."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors, to_device
+from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
@@ -38,12 +39,17 @@ def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], lis
         ValueError: there is no batch.
     """
     began, size, kept, notes = time.monotonic(), 0, [], []
-    for batch in itertools.islice(loader, most):
-        kept.append(cloned(batch))
-        size += sum(tensor.numel() * tensor.element_size() for _, tensor in tensors(batch))
-        if size > _MOST_BYTES or time.monotonic() - began > seconds:
-            notes.append(f"batches: {len(kept)} were kept and are used in turn (memory, or time to read them)")
-            break
+    try:
+        for batch in itertools.islice(loader, most):
+            kept.append(cloned(batch))
+            size += sum(tensor.numel() * tensor.element_size() for _, tensor in tensors(batch))
+            if size > _MOST_BYTES or time.monotonic() - began > seconds:
+                notes.append(f"batches: {len(kept)} were kept and are used in turn (memory, or time to read them)")
+                break
+    except Exception as error:
+        if not kept:
+            raise ValueError(f"the train loader failed at its first batch: {error_line(error)}") from error
+        notes.append(f"batches: {len(kept)} are used in turn; the loader failed at the next ({error_line(error)})")
     if not kept:
         raise ValueError("the train loader is empty; expected at least one batch")
     return kept, notes
@@ -57,13 +63,18 @@ def reference_of(batches: Sequence[Any]) -> Any:
     return cloned(batches[0] if whole is None else whole)
 
 
+class ProgramFailed(Exception):
+    """The program fails without a change, in one line."""
+
+
 class Source:
     """Makes variants of one program.
 
     Attributes:
         setup: of the program.
         batches: that every variant gets.
-        reference: fixed batch of some of their examples.
+        reference: fixed batch of some of their examples; the first batch where the program takes no other size.
+        evaluates: whether variants are looked at in evaluation mode; in training mode where the loss exists only there.
         task: recognised; its `chance` is that of the reference.
         ideal: the lowest loss that unbounded outputs can reach.
         output: of the program on the reference, before the first step.
@@ -80,13 +91,28 @@ class Source:
             evidence: what is known of it.
             batches: see `kept_batches`.
             make: makes the program anew; None where only copies can be made.
+
+        Raises:
+            ProgramFailed: no fixed batch and mode was found in which the loss can be computed.
         """
         self.setup, self.evidence, self.batches, self.make = setup, evidence, batches, make
-        self.reference = reference_of(batches)
         self.task, self.ideal, self.output = Task(), 0.0, None
         self.notes: list[str] = []
-        with self.variant() as variant:
-            self._recognise(variant)
+        errors: list[Exception] = []
+        spread, first = reference_of(batches), cloned(batches[0])
+        for self.reference, self.evaluates in ((spread, True), (first, True), (spread, False), (first, False)):
+            try:
+                with self.variant() as variant:
+                    self._recognise(variant)
+            except Exception as error:
+                errors.append(error)
+                continue
+            if errors:
+                mode = "evaluation" if self.evaluates else "training"
+                batch = "the first batch" if self.reference is first else "the fixed batch"
+                self._note(f"experiments: looked at on {batch} in {mode} mode, as elsewhere it fails ({error_line(errors[0])})")
+            return
+        raise ProgramFailed(f"its loss on a fixed batch fails: {error_line(errors[0])}") from errors[0]
 
     @contextlib.contextmanager
     def variant(self, seed: int = 0) -> Iterator[Variant]:
@@ -138,6 +164,7 @@ class Source:
                 output=self.output,
                 evidence=self.evidence,
                 seed=seed,
+                evaluates=self.evaluates,
                 others=tuple(item for item in reached if id(item) not in own),
                 in_place=in_place and not foreign,
                 closing=closing,

@@ -41,6 +41,7 @@ class Variant:
         output: of the program as it is on the reference, before the first step; None where it is not one tensor.
         evidence: what was seen before.
         seed: of random draws that an intervention makes.
+        evaluates: whether it is looked at in evaluation mode, and not in training mode.
         others: schedulers, scalers and the like that the body uses by itself.
         in_place: model and optimizer are somebody's own, put back afterwards.
         closing: closed when the variant has had its steps.
@@ -60,6 +61,7 @@ class Variant:
     output: Tensor | None = None
     evidence: Evidence = field(default_factory=Evidence)
     seed: int = 0
+    evaluates: bool = True
     others: tuple[Any, ...] = ()
     in_place: bool = False
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -170,7 +172,7 @@ def run(variant: Variant, steps: int, *, deadline: float = math.inf, every: int 
 
 
 def look(variant: Variant, loop: Loop, reference: Any, state: dict[str, Any]) -> float:
-    """The loss on the reference with the same random numbers, in evaluation mode unless a whole body sets its own."""
+    """The loss on the reference with the same random numbers, in the mode of the variant unless a whole body sets its own."""
     modes = [(module, module.training) for model in loop.models for module in model.modules()]
     own = loop.forward_only
     with randomness_restored():
@@ -178,7 +180,7 @@ def look(variant: Variant, loop: Loop, reference: Any, state: dict[str, Any]) ->
         try:
             if loop.step is None:
                 for model in loop.models:
-                    set_training(model, False)
+                    set_training(model, not variant.evaluates)
             if variant.judge is not None:
                 loop.forward_only = variant.judge
             return float(loop.loss(cloned(reference), afresh=True))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import first_tensor, map_parts
+from trainability.doctor.batches import first_tensor, map_parts, to_device
+from trainability.doctor.measure.loop import Loop, scalar
+from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.tasks import lowest, output_form, shaped
 
 _MOST_NUMBERS = 1 << 19  # of outputs; a hundred losses of more take seconds
 _NEEDS_INPUTS = 0.7  # of the constant's cost: answers of their own for each example must come below it
-_ROUNDS = 30
+_ROUNDS, _BATCHES = 30, 4
 
 
 def constant_loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> float | None:
@@ -54,6 +56,29 @@ def constant_loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Te
         each = [_apart(one[output.shape[1:]], output) for output in outputs]
         own = lowest(lambda: cost(lambda i: each[i]), each, max_iter=_ROUNDS)
         return constant if own is not None and own < _NEEDS_INPUTS * constant else None
+
+
+def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any]) -> float | None:
+    """Search in a rehearsal: the mean over batches of the loop's own size, since some losses compare within one.
+
+    Args:
+        loop: before its first step.
+        batches: of which the first few are asked.
+        state: random state to begin with.
+    """
+    forward = loop.forward_only
+    if forward is None or len(loop.models) != 1:
+        return None
+    found = []
+    for batch in batches[:_BATCHES]:
+        try:
+            with randomness_restored(), loop.undisturbed(afresh=True):
+                set_random_state(state)
+                found.append(constant_loss(loop.models[0], to_device(batch, loop.device), lambda m, b: scalar(forward(m, b))))
+        except Exception:  # a loss may look at more than outputs, such as their gradients
+            return None
+    known = [cost for cost in found if cost is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def _has_rows(output: Tensor | None) -> bool:

@@ -21,12 +21,12 @@ class StepNorms:
     """Of gradients that are complete and not clipped, on their device.
 
     Attributes:
-        total: over all parameters that the optimizer steps; None where none has a gradient.
-        gauges: over the gauges; None where none has a gradient.
+        each: (gradients,) of every parameter that the optimizer steps; None where none has a gradient.
+        gauges: (gradients,) of the gauges; None where none has a gradient.
         is_partial: some trained parameters have no gradient.
     """
 
-    total: Tensor | None
+    each: Tensor | None
     gauges: Tensor | None
     is_partial: bool
 
@@ -34,7 +34,8 @@ class StepNorms:
 class GradientNorms:
     """Norms of the gradients that an optimizer steps.
 
-    Walking through a model's modules takes longer than the norms, so its parameters are kept. They are looked for again at
+    What many norms together come to is left to their reader, who takes many steps at once. Walking through a model's modules
+    takes longer than the norms, so its parameters are kept. They are looked for again at
     `refresh`, which sampled steps call, when any module was given a parameter or a module since `begin`, and when the number of
     those with a gradient changes.
 
@@ -53,7 +54,6 @@ class GradientNorms:
         self._is_old = True
         self._handles: list[Any] = []
         self.gauges: list[nn.Parameter] = []
-        self._gauge_ids: set[int] = set()
 
     def begin(self) -> None:
         """Watch for replaced parameters, by PyTorch's global hooks, which nothing but a replacement calls."""
@@ -81,10 +81,11 @@ class GradientNorms:
         self._managed, self._is_old = managed, False
         present = [p for p in self._model.parameters() if not nn.parameter.is_lazy(p)]
         stepped = [p for p in present if id(p) in managed]
-        self._stepped = stepped if any(p.requires_grad for p in stepped) else present
+        stepped = stepped if any(p.requires_grad for p in stepped) else present
         self._num_trained = sum(p.requires_grad for p in present)
-        self.gauges = gauges_of([p for p in self._stepped if p.requires_grad])
-        self._gauge_ids = {id(p) for p in self.gauges}
+        self.gauges = gauges_of([p for p in stepped if p.requires_grad])
+        # Gauges first: their norms are then a slice of all.
+        self._stepped = list({id(p): p for p in (*self.gauges, *stepped)}.values())
 
     def take(self) -> StepNorms:
         """Norms of the gradients as they are now. Nothing waits for the device."""
@@ -93,13 +94,13 @@ class GradientNorms:
             self.refresh(self._managed)
             found = _with_gradient(self._stepped)
             self._num_found = len(found)
-        norms = _norms(found)
-        gauges = [norm for p, norm in zip(found, norms, strict=True) if id(p) in self._gauge_ids]
-        return StepNorms(total=_joined(norms), gauges=_joined(gauges), is_partial=len(found) < self._num_trained)
+        each, num_gauges = _norms(found), len(_with_gradient(self.gauges))
+        gauges = each[:num_gauges] if each is not None and num_gauges else None
+        return StepNorms(each=each, gauges=gauges, is_partial=len(found) < self._num_trained)
 
     def take_gauges(self) -> Tensor | None:
-        """Norm of the gauges' gradients as they are now; None where none has one."""
-        return _joined(_norms(_with_gradient(self.gauges)))
+        """Norms of the gauges' gradients as they are now; None where none has one."""
+        return _norms(_with_gradient(self.gauges))
 
 
 def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
@@ -117,23 +118,17 @@ def _with_gradient(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     return [p for p in parameters if p.grad is not None and p.requires_grad]
 
 
-def _norms(parameters: Sequence[nn.Parameter]) -> Sequence[Tensor]:
+def _norms(parameters: Sequence[nn.Parameter]) -> Tensor | None:
     """Of each one's gradient, at least in single precision: squares of half-precision numbers overflow."""
     if not parameters:
-        return ()
+        return None
     gradients = [g if _is_plain(g) else statistics.local(g) for p in parameters if (g := p.grad) is not None]
     dtype = None if any(g.dtype is torch.float64 for g in gradients) else torch.float32
     norms: Sequence[Tensor] = torch._foreach_norm(gradients, 2, dtype=dtype)  # pyright: ignore[reportPrivateImportUsage]
-    return norms
+    device = norms[0].device
+    return torch.stack([norm if norm.device == device else norm.to(device) for norm in norms])
 
 
 def _is_plain(gradient: Tensor) -> bool:
     """Not a tensor of which `statistics.local` takes a part: a shard, sparse, complex."""
     return type(gradient) is Tensor and gradient.layout is torch.strided and not gradient.is_complex()
-
-
-def _joined(norms: Sequence[Tensor]) -> Tensor | None:
-    if not norms:
-        return None
-    device = norms[0].device
-    return torch.linalg.vector_norm(torch.stack([n if n.device == device else n.to(device) for n in norms])).float()

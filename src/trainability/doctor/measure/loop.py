@@ -112,7 +112,8 @@ class Loop:
             item for item in (self.scheduler, *self.others) if isinstance(item, LRScheduler) and self.schedule_steps > 1
         ]
         epochs = [scheduler.last_epoch for scheduler in schedulers]
-        loss = self._body(batch)
+        with _exit_as_error():
+            loss = self._body(batch)
         for scheduler, epoch in zip(schedulers, epochs, strict=True):
             if scheduler.last_epoch != epoch and not isinstance(scheduler, ReduceLROnPlateau):
                 for _ in range(self.schedule_steps - 1):
@@ -152,7 +153,7 @@ class Loop:
             batch: any.
             afresh: see `undisturbed`.
         """
-        with self.undisturbed(afresh=afresh):
+        with self.undisturbed(afresh=afresh), _exit_as_error():
             if self.forward_only is None:
                 return torch.tensor(self._dry_run(batch), dtype=torch.float32)
             with contextlib.suppress(RuntimeError), torch.no_grad():
@@ -330,6 +331,15 @@ class Loop:
         self._began.add(optimizer)
         self._cleared -= parameters
         self._old = {key: norm for key, norm in self._old.items() if key not in parameters}
+
+
+@contextlib.contextmanager
+def _exit_as_error() -> Iterator[None]:
+    """A loop that ends its program, as at a loss that is not finite, does not end the one that examines it."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"the loop ends the program, with exit code {error.code}") from error
 
 
 def _norm(gradient: Tensor) -> float:

@@ -106,7 +106,7 @@ class Monitor:
         self._micro: list[Tensor | float] = []
         self._norm: Tensor | None = None
         self._gauges_before: Tensor | None = None
-        self._clip_ratio: Tensor | None = None
+        self._gauges_after: Tensor | None = None
         self._expected_lr: float | None = None
         self._is_stepping = False
         self._num_complete, self._clips_later = 0, False
@@ -281,9 +281,9 @@ class Monitor:
         self._num_complete += 1
         self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
         norms = self._norms.take()
-        self._norm, self._gauges_before = norms.total, norms.gauges
+        self._norm, self._gauges_before = norms.each, norms.gauges
         if grad_scale is not None:
-            self._norm = None if norms.total is None else norms.total / grad_scale
+            self._norm = None if norms.each is None else norms.each / grad_scale
             self._gauges_before = None if norms.gauges is None else norms.gauges / grad_scale
         if (norms.is_partial or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
             self._name_once(line)
@@ -301,10 +301,12 @@ class Monitor:
         self._compare_gauges()
 
     def _compare_gauges(self) -> None:
-        if self._gauges_before is not None and (after := self._norms.take_gauges()) is not None:
-            self._clip_ratio = after / self._gauges_before
+        if self._gauges_before is not None:
+            self._gauges_after = self._norms.take_gauges()
         if self._sampler.is_armed:
-            self._processes.before_step(self._clip_ratio)
+            ends = self._gauges_before, self._gauges_after
+            before, after = (None if end is None else torch.linalg.vector_norm(end) for end in ends)
+            self._processes.before_step(None if before is None or after is None else after / before)
 
     def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
         if not self._micro:  # a step without after_backward is not counted
@@ -319,7 +321,8 @@ class Monitor:
         if self._clips_later and self._num_complete == 1:
             self._compare_gauges()
         rate = learning_rate(self._optimizer)
-        numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "clip_ratio": self._clip_ratio, "lr": rate}
+        numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "lr": rate}
+        numbers |= {"gauges_before": self._gauges_before, "gauges_after": self._gauges_after}
         self._num_steps += 1
         facts = {"step": self._num_steps, "skipped": skipped, "micro_batches": len(self._micro)}
         self._pending.append(PendingStep(numbers=numbers, facts={**facts, "expected_lr": self._expected_lr}))

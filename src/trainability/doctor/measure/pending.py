@@ -22,7 +22,8 @@ class PendingStep:
     """One step.
 
     Attributes:
-        numbers: by field of `StepRecord`; tensors have one element and are written by nobody else.
+        numbers: by field of `StepRecord`, and "gauges_before" and "gauges_after" of clipping in place of its ratio; tensors are
+            written by nobody else. Of a vector, which holds the norms of many gradients, the number is its own norm.
         facts: the other fields, `step` among them.
     """
 
@@ -40,9 +41,17 @@ def blocks_of(steps: Sequence[PendingStep]) -> list[Block]:
     found = []
     for kind, rows in waiting.items():
         device = rows[0][1].device
-        values = torch.stack([value.float().to(device) for _, value in rows])
+        values = _in_one([value.to(device) for _, value in rows])
         found.append(Block(kind=_kind(kind), rows=tuple(step for step, _ in rows), values=values))
     return found
+
+
+def _in_one(values: Sequence[Tensor]) -> Tensor:
+    """(values,) numbers; vectors of one length are joined together."""
+    if len({value.shape for value in values}) > 1:
+        return torch.cat([_in_one([value]) for value in values])
+    stacked = torch.stack(list(values))
+    return (stacked if stacked.dim() == 1 else torch.linalg.vector_norm(stacked, dim=1)).float()
 
 
 def records_of(steps: Sequence[PendingStep], numbers: Mapping[str, Mapping[Hashable, float]]) -> list[StepRecord]:
@@ -53,10 +62,17 @@ def records_of(steps: Sequence[PendingStep], numbers: Mapping[str, Mapping[Hasha
             kind: numbers[_kind(kind)][step.facts["step"]] if isinstance(value, Tensor) else value
             for kind, value in step.numbers.items()
         }
-        ratio = known["clip_ratio"]  # without any gradient it tells nothing: 0 / 0 is no number
-        known["clip_ratio"] = min(ratio, 1.0) if ratio is not None and math.isfinite(ratio) else None
-        records.append(StepRecord(**known, **step.facts))
+        records.append(
+            StepRecord(clip_ratio=_clip_ratio(known.pop("gauges_before"), known.pop("gauges_after")), **known, **step.facts)
+        )
     return records
+
+
+def _clip_ratio(before: float | None, after: float | None) -> float | None:
+    """Without any gradient it tells nothing."""
+    if before is None or after is None or not before > 0 or not math.isfinite(after / before):
+        return None
+    return min(after / before, 1.0)
 
 
 def _kind(field: str) -> str:

@@ -10,13 +10,15 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
-from trainability.doctor.measure.constants import constant_loss
+from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
@@ -31,7 +33,6 @@ REFERENCE_STEPS = (*range(0, 31, 5), *range(40, 101, 10), *range(120, 301, 20))
 _REFERENCE_EXAMPLES = 128
 # Fewer steps than this say nothing about where the loss goes.
 _FEWEST_STEPS = 3
-_CONSTANT_BATCHES = 4  # of the reference, on which the best constant answer is searched for
 _TIMED_EXAMPLES = (2, 2, 16)  # the first pass also pays for what is set up once
 _CRITICAL_FORWARDS = 8  # of one critical step: six of its search, before and after
 _STEP_FORWARDS = 3  # a forward pass and the way back, which is twice that
@@ -85,8 +86,7 @@ def rehearse(
         raise ValueError("nothing says what a step is; give loss_fn, training_step or step")
     began = time.monotonic()
 
-    def enough(steps: list[RehearsedStep], looks: list[Observation], critical: list[Any], task: Task) -> bool:
-        seen = {"steps": tuple(steps), "reference": tuple(looks), "critical": tuple(critical), "task": task}
+    def enough(**seen: Any) -> bool:
         took = time.monotonic() - began
         return is_enough is not None and is_enough(Rehearsal(**seen, planned_steps=planned_steps, seconds=took))
 
@@ -105,17 +105,26 @@ def rehearse(
                     most = min(max_steps, planned_steps or max_steps)
                     return _run(loop, writes, kept, rest, most, began + seconds, enough)
 
-        objects, notes, found = (model, optimizer, scheduler), [], {}
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
-        if not in_place:
-            try:
-                found = run(copied(*objects), tuple(reached))
-            except Exception as error:  # the copy may be at fault; what fails in place, too, is the program's own mistake
-                in_place, notes = True, [f"on a copy: {error_line(error)}"]
-        if in_place:
-            found = run(objects, (*reached, *objects))
-    found["notes"] = (*notes, *found["notes"])
+        in_place, found = _on_a_copy(run, (model, optimizer, scheduler), tuple(reached), in_place)
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
+
+
+def _on_a_copy(
+    run: Callable[[tuple[Any, ...], tuple[Any, ...]], dict[str, Any]],
+    objects: tuple[Any, ...],
+    reached: tuple[Any, ...],
+    in_place: bool,
+) -> tuple[bool, dict[str, Any]]:
+    """Runs on a copy of the objects, or on themselves where the loop reaches them or no copy runs; returns whether in place."""
+    notes: list[str] = []
+    if not in_place:
+        try:
+            return False, run(copied(*objects), reached)
+        except Exception as error:  # the copy may be at fault; what fails in place, too, is the program's own mistake
+            notes = [f"on a copy: {error_line(error)}"]
+    found = run(objects, (*reached, *objects))
+    return True, {**found, "notes": (*notes, *found["notes"])}
 
 
 def _kept_and_rest(batches: Iterable[Any]) -> tuple[list[Any], Iterator[Any]]:
@@ -174,6 +183,27 @@ def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _B
     return budget
 
 
+@dataclass(kw_only=True)
+class _Seen:
+    """What the steps showed so far."""
+
+    observations: list[Observation]
+    task: Task
+    steps: list[RehearsedStep] = field(default_factory=list)
+    critical: list[tuple[int, CriticalStep]] = field(default_factory=list)
+    with_rate: set[int] = field(default_factory=set)
+
+    def is_enough(self, enough: Callable[..., bool]) -> bool:
+        """Whether the last step, both a critical one and one that was looked at, already tells what more would."""
+        looked = self.critical and self.critical[-1][0] == self.observations[-1].step == len(self.steps)
+        return bool(looked) and enough(
+            steps=tuple(self.steps),
+            reference=tuple(self.observations),
+            critical=tuple(self.critical),
+            task=self.task,
+        )
+
+
 def _run(
     loop: Loop,
     writes: Writes,
@@ -185,29 +215,53 @@ def _run(
 ) -> dict[str, Any]:
     together = joined(kept)
     reference = to_device(kept[0] if together is None else together, loop.device)
-    ahead = kept[1:] if together is None else []
     state = random_state()
-    batch = next(rest, None) if not ahead else ahead.pop(0)
-    budget = _budget(loop, reference, batch_size(batch) if batch is not None else None, deadline)
+    batches = itertools.chain(kept[1:] if together is None else (), rest)
+    first = next(batches, None)
+    budget = _budget(loop, reference, batch_size(first) if first is not None else None, deadline)
     if not _fits(budget, _FEWEST_STEPS):
-        reference = first_examples(reference, max(2, (batch_size(batch) or 0)))
+        reference = first_examples(reference, max(2, (batch_size(first) or 0)))
         needed = _FEWEST_STEPS * budget.step_seconds + budget.critical_seconds
         if needed > budget.left():
             loop.notes.append(f"some steps of the loop: {_FEWEST_STEPS} of them take about {needed:.0f} s (rehearse_seconds)")
-            return {"steps": (), "reference": (), "ended_by": "time", "notes": loop.notes}
+            return {"steps": (), "reference": (), "ended_by": "time", "notes": tuple(loop.notes)}
     start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     began = time.monotonic()
     alone = None if len(kept) == 1 or together is None else to_device(kept[0], loop.device)
     reference, observations = _first_look(loop, reference, alone, state)
     budget.reference_seconds = time.monotonic() - began
     task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
-    constant = _constant_loss(loop, kept, state) if loop.scale == 1.0 and task.chance is None else None
-    steps: list[RehearsedStep] = []
-    critical: list[tuple[int, CriticalStep]] = []
-    ended_by, with_rate = "steps", _with_rate(loop)
-    while batch is not None:
+    constant = rehearsed_constant(loop, kept, state) if loop.scale == 1.0 and task.chance is None else None
+    seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
+    batches = itertools.chain((first,), batches) if first is not None else iter(())
+    look = partial(_observe, loop, reference, state)
+    ended_by = _steps(loop, writes, batches, max_steps, budget, seen, look, enough)
+    return {
+        "steps": tuple(seen.steps),
+        "reference": tuple(look for look in observations if not math.isnan(look.loss) or loop.forward_only is not None),
+        "critical": () if loop.opposed else tuple(seen.critical),
+        "task": task,
+        "constant_loss": constant,
+        "ended_by": ended_by,
+        "rewritten": writes.found(),
+        **_of_parameters(loop, start, seen.with_rate),
+        **_of_loop(loop),
+    }
+
+
+def _steps(
+    loop: Loop,
+    writes: Writes,
+    batches: Iterator[Any],
+    max_steps: int,
+    budget: _Budget,
+    seen: _Seen,
+    observe: Callable[[int], Observation],
+    enough: Callable[..., bool],
+) -> str:
+    """Takes the steps, adds to `seen` what they show, and returns what ended them."""
+    for number, batch in enumerate(batches, start=1):
         batch = to_device(batch, loop.device)
-        number = len(steps) + 1
         is_last = number == max_steps or not budget.allows(looks=1, criticals=0)
         measured = is_last or (number in CRITICAL_STEPS and budget.allows(looks=1, criticals=1))
         measured = measured and loop.scale == 1.0
@@ -217,63 +271,29 @@ def _run(
         try:
             loss = loop.run(batch)
         except Exception:
-            if steps and not _finite(loop):  # what raises is what NaN does to the loop's own checks
-                steps.append(RehearsedStep(step=number, loss=math.nan, lr=loop.rate))
-                ended_by = "not finite"
-                break
+            if seen.steps and not _finite(loop):  # what raises is what NaN does to the loop's own checks
+                seen.steps.append(RehearsedStep(step=number, loss=math.nan, lr=loop.rate))
+                return "not finite"
             raise
         budget.step_seconds = time.monotonic() - began
-        with_rate |= _with_rate(loop)
-        steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=loop.norm, lr=loop.rate, optimizer_steps=loop.calls))
+        seen.with_rate |= _with_rate(loop)
+        norm, calls = loop.norm, loop.calls
+        seen.steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=norm, lr=loop.rate, optimizer_steps=calls))
         if before is not None and not loop.opposed:
             try:
-                critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
+                seen.critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
             except Exception:
                 if _finite(loop):
                     raise
         if loss is not None and not math.isfinite(loss):
-            ended_by = "not finite"
-            break
+            return "not finite"
         if is_last or (number in REFERENCE_STEPS and budget.allows(looks=1, criticals=0)):
-            observations.append(_observe(loop, reference, number, state))
+            seen.observations.append(observe(number))
         if is_last:
-            ended_by = "steps" if number == max_steps else "time"
-            break
-        looked = critical and critical[-1][0] == observations[-1].step == number
-        if looked and enough(steps, observations, critical, task):
-            ended_by = "enough"
-            break
-        batch = ahead.pop(0) if ahead else next(rest, None)
-    else:
-        ended_by = "data"
-    return {
-        "steps": tuple(steps),
-        "reference": tuple(seen for seen in observations if not math.isnan(seen.loss) or loop.forward_only is not None),
-        "critical": () if loop.opposed else tuple(critical),
-        "task": task,
-        "constant_loss": constant,
-        "ended_by": ended_by,
-        "rewritten": writes.found(),
-        **_of_parameters(loop, start, with_rate),
-        **_of_loop(loop),
-    }
-
-
-def _constant_loss(loop: Loop, kept: list[Any], state: dict[str, Any]) -> float | None:
-    """What one answer for all examples costs, as a mean over batches of the loop's own size: some losses compare within one."""
-    forward = loop.forward_only
-    if forward is None or len(loop.models) != 1:
-        return None
-    found = []
-    for batch in kept[:_CONSTANT_BATCHES]:
-        try:
-            with randomness_restored(), loop.undisturbed(afresh=True):
-                set_random_state(state)
-                found.append(constant_loss(loop.models[0], to_device(batch, loop.device), lambda m, b: scalar(forward(m, b))))
-        except Exception:  # a loss may look at more than outputs, such as their gradients
-            return None
-    known = [cost for cost in found if cost is not None]
-    return sum(known) / len(known) if known and len(known) == len(found) else None
+            return "steps" if number == max_steps else "time"
+        if seen.is_enough(enough):
+            return "enough"
+    return "data"
 
 
 def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[int]) -> dict[str, Any]:
@@ -297,7 +317,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
         "stale_gradient": loop.stale if loop.judged_steps else None,
         "training": loop.training,
         "in_evaluation_mode": tuple(loop.evaluating),
-        "notes": loop.notes,
+        "notes": tuple(loop.notes),
     }
 
 
@@ -316,11 +336,11 @@ def _distances(loop: Loop, start: dict[str, torch.Tensor]) -> tuple[float, ...]:
 def _first_look(loop: Loop, reference: Any, alone: Any, state: dict[str, Any]) -> tuple[Any, list[Observation]]:
     """Look at the reference, or at one batch `alone` where several cannot go through the model together."""
     try:
-        return reference, [_observe(loop, reference, 0, state)]
+        return reference, [_observe(loop, reference, state, 0)]
     except Exception:  # a hidden state, or a length, of the batch's own size
         if alone is None:
             raise
-        return alone, [_observe(loop, alone, 0, state)]
+        return alone, [_observe(loop, alone, state, 0)]
 
 
 def _with_rate(loop: Loop) -> set[int]:
@@ -337,7 +357,7 @@ def _fits(budget: _Budget, steps: int) -> bool:
     return steps * budget.step_seconds + budget.critical_seconds + 2 * budget.reference_seconds <= budget.left()
 
 
-def _observe(loop: Loop, reference: Any, step: int, state: dict[str, Any]) -> Observation:
+def _observe(loop: Loop, reference: Any, state: dict[str, Any], step: int) -> Observation:
     loop.output = None
     with randomness_restored():
         set_random_state(state)

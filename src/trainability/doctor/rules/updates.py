@@ -101,7 +101,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         where it is below 1e-5 and was so at the first step, or where all steps together come to less than a twentieth of the
         weight, if clipping leaves more than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more; or
         where a rehearsal at another rate, in no more steps than the run took, came to less
-        than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning, too, where
+        than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning with code `eps`, where
         eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed update.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
@@ -150,7 +150,7 @@ def _swamped_by_eps(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         rule="update_ratio",
-        code="update_ratio.small",
+        code="update_ratio.eps",
         severity="warning",
         seen=f"eps={eps:g} is {eps / size:.2g} times a gradient of the typical layer, so steps are as much shorter than lr",
         measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED),),
