@@ -48,7 +48,7 @@ class Program:
 
     def before(self) -> Diagnosis:
         model, optimizer, loader, step = self.build()
-        told = {"loss_fn": self.loss} if self.pairs else {"training_step": step}
+        told: dict[str, Any] = {"loss_fn": self.loss} if self.pairs else {"training_step": step}
         return check(
             model, loader, optimizer=optimizer, clip=self.clip, planned_steps=self.steps, rehearse_seconds=120.0, **told
         )
