@@ -48,13 +48,16 @@ def best_constant(evidence: Evidence) -> tuple[float, str] | None:
     """Cost of the best constant answer in the units of the loss, and its name; None where nothing tells it.
 
     By the kind of the task; of a loss of another kind as a search before the run found it; else as the gradients of the
-    outputs told Monitor, batch by batch.
+    outputs told Monitor, batch by batch; or as the graph of the loss tells at most.
     """
     if (known := _by_kind(evidence) or _by_search(evidence)) is not None:
         return known
     told = [s for s in evidence.samples if s.constant_loss is not None]
-    cost = statistics.fmean(s.constant_loss or 0.0 for s in told) if told else None
-    return (cost, _NAMES[told[0].task_loss or ""]) if cost is not None else None
+    if told:
+        return statistics.fmean(s.constant_loss or 0.0 for s in told), _NAMES[told[0].task_loss or ""]
+    graph = reading.facts(evidence).graph
+    zeros = graph.cost_of_zeros if graph is not None else None
+    return (zeros, "an answer of zeros") if zeros is not None else None
 
 
 def _by_kind(evidence: Evidence) -> tuple[float, str] | None:
@@ -104,7 +107,8 @@ def standing(evidence: Evidence) -> Standing | None:
     if constant is None or recent is None or reading.num_steps(evidence) < FEWEST_STEPS or not constant[0] > 0:
         return None
     cost, name = constant
-    if _by_kind(evidence) is None and _by_search(evidence) is None:
+    is_told = _by_kind(evidence) is None and _by_search(evidence) is None and any(s.constant_loss for s in evidence.samples)
+    if is_told:
         told = _told(evidence)
         if not told:
             return None

@@ -173,6 +173,8 @@ class Sample:
         constant_loss: what the best answer costs that is the same for every example, on this batch; None where targets are not
             told.
         target_rms: of the targets of a squared error that are told so; None of other losses.
+        target_below_zero: share of these targets.
+        target_outside_unit: share of these targets outside [0, 1].
         output_rms: of the first tensor that the model returns, where targets are told.
     """
 
@@ -187,6 +189,8 @@ class Sample:
     task_loss: str | None = None
     constant_loss: float | None = None
     target_rms: float | None = None
+    target_below_zero: float | None = None
+    target_outside_unit: float | None = None
     output_rms: float | None = None
 
 

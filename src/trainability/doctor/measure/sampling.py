@@ -328,10 +328,14 @@ class LayerSampler:
 
 def _told(numbers: Sequence[float]) -> dict[str, Any]:
     """Fields of a sample that the gradient of the outputs told."""
-    *costs, targets, outputs = numbers or (math.nan, math.nan)
-    task, cost = next(((name, cost) for name, cost in zip(LOSSES, costs, strict=False) if not math.isnan(cost)), (None, None))
-    fields = {"task_loss": task, "constant_loss": cost, "target_rms": targets if task == "mse_loss" else None}
-    return fields | {"output_rms": outputs if task is not None else None}
+    costs = zip(LOSSES, numbers, strict=False)
+    task, cost = next(((name, cost) for name, cost in costs if not math.isnan(cost)), (None, None))
+    if task is None:
+        return {}
+    names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")
+    told = dict(zip(names, numbers[len(LOSSES) :], strict=True))
+    told = told if task == "mse_loss" else {"output_rms": told["output_rms"]}
+    return {"task_loss": task, "constant_loss": cost, **told}
 
 
 def _listed(names: list[str], most: int = 5) -> str:

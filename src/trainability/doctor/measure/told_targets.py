@@ -30,9 +30,9 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Te
         loss: that the loop handed over.
 
     Returns:
-        (len(LOSSES) + 2,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then the rms of what
-        a squared error was told, and of the output. Means, variances and
-        class frequencies of a batch are those of its examples; what so few of them take off the cost is added again.
+        (len(LOSSES) + 4,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets of
+        a squared error the rms, the share below 0 and the share outside [0, 1]; and the rms of the output. Means, variances
+        and class frequencies of a batch are those of its examples; what so few of them take off the cost is added again.
     """
     output, gradient = output.detach().float(), gradient.detach().float()
     loss = torch.as_tensor(loss, device=output.device).detach().float()
@@ -42,7 +42,9 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Te
     # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets.
     squared = torch.where(statistics.rms(told) > _VISIBLE * statistics.rms(output), squared, torch.nan)
     costs = [squared, _classes(output, gradient, loss), _marks(output, gradient * count, loss, examples)]
-    return torch.stack([*costs, statistics.rms(told), statistics.rms(output)])
+    rounding = _VISIBLE * statistics.rms(told)
+    below, above = (told < -rounding).float().mean(), (told > 1 + rounding).float().mean()
+    return torch.stack([*costs, statistics.rms(told), below, below + above, statistics.rms(output)])
 
 
 def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:

@@ -177,13 +177,10 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
     Fix: check labels against images (`trainability.audit_data`), then the learning rate.
     Source: own; the log's trials caltech-1 to -4.
     """
-    seen = [e for e in evidence.evaluations if e.predicted_class_entropy is not None and e.label_entropy and e.step >= 100]
-    if not seen:
+    last = reading.predictions_collapsed(evidence)
+    if last is None:
         return []
-    last = seen[-1]
     share = (last.predicted_class_entropy or 0.0) / (last.label_entropy or 1.0)
-    if share >= 0.5:
-        return []
     most = ""
     if last.most_predicted_fraction is not None:
         most = f", {last.most_predicted_fraction:.0%} of them class {last.most_predicted_class}"

@@ -160,7 +160,7 @@ def _finite_or_infinite(ratio: float | None) -> float:
 
 @rule(
     severities=("warning", "hint"),
-    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output"),
+    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output", "prediction_collapse"),
     predicts=True,
 )
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
@@ -174,17 +174,19 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
-        loss is below chance, where small gradients are success, and where a normalisation leaves nothing.
+        loss is below chance, where small gradients are success, unless the last evaluation names few classes, and where a
+        normalisation leaves nothing.
     Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
-    if reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
+    collapsed = reading.predictions_collapsed(evidence)
+    if (reading.has_learned(evidence) and not collapsed) or solved or (evidence.steps and chance is None):
         return _deaf_loss(evidence)
     layers = _with_gradient(reading.latest_layers(evidence))
-    stuck = _at_chance(evidence, chance)
+    stuck = collapsed or _at_chance(evidence, chance)
     if stuck and not _fades(layers):  # what training did to it came to nothing
         layers = _with_gradient(_start_layers(evidence))
     if not _fades(layers) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant

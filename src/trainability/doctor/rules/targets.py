@@ -1,7 +1,6 @@
 """Targets beside outputs and inputs: their scale, and whether the input already holds them."""
 
 import math
-from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import best_constant, standing
@@ -33,7 +32,7 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     Fix: train on (target - mean) / std, both of the training set, and undo it where predictions are read.
     Source: LeCun et al., Efficient BackProp, 1998, section 4.5; own limits.
     """
-    facts = _as_told(evidence)
+    facts = reading.facts(evidence)
     if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
         return []
     if 0 < facts.target_rms <= TINY_TARGETS:
@@ -55,15 +54,6 @@ def target_scale(evidence: Evidence) -> list[Finding]:
             source="Efficient BackProp, 1998; own limits",
         )
     ]
-
-
-def _as_told(evidence: Evidence) -> Facts:
-    """The facts; of targets and outputs what the first step told Monitor, where nobody looked before."""
-    facts = reading.facts(evidence)
-    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
-    if facts.task_loss is not None or first is None or first.target_rms is None:
-        return facts
-    return replace(facts, task_loss=first.task_loss, target_rms=first.target_rms, output_rms=first.output_rms)
 
 
 def _stays(evidence: Evidence) -> bool:
