@@ -47,8 +47,8 @@ class LossGraph:
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
-        cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or softmax;
-            the best answer that is the same for every example costs that at most. None of other losses.
+        cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or
+            softmax; the best answer that is the same for every example costs that at most. None of other losses.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """

@@ -30,8 +30,8 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Te
         loss: that the loop handed over.
 
     Returns:
-        (len(LOSSES) + 4,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets of
-        a squared error the rms, the share below 0 and the share outside [0, 1]; and the rms of the output. Means, variances
+        (len(LOSSES) + 4,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets
+        of a squared error the rms, the share below 0 and the share outside [0, 1]; and the rms of the output. Means, variances
         and class frequencies of a batch are those of its examples; what so few of them take off the cost is added again.
     """
     output, gradient = output.detach().float(), gradient.detach().float()

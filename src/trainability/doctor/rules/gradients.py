@@ -6,6 +6,7 @@ import statistics
 from dataclasses import replace
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
@@ -183,10 +184,12 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
     collapsed = reading.predictions_collapsed(evidence)
-    if (reading.has_learned(evidence) and not collapsed) or solved or (evidence.steps and chance is None):
+    at = standing(evidence)
+    known = chance is not None or at is not None
+    if (reading.has_learned(evidence) and not collapsed) or solved or (evidence.steps and not known):
         return _deaf_loss(evidence)
     layers = _with_gradient(reading.latest_layers(evidence))
-    stuck = collapsed or _at_chance(evidence, chance)
+    stuck = collapsed or _at_chance(evidence, chance) or (at is not None and at.is_no_better)
     if stuck and not _fades(layers):  # what training did to it came to nothing
         layers = _with_gradient(_start_layers(evidence))
     if not _fades(layers) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant

@@ -246,7 +246,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
 
 @rule(
     severities=("warning", "hint"),
-    explains=("dead_units", "exploding_gradient", "not_finite", "constant_as_good", "oscillation", "loss_cliff"),
+    explains=("dead_units", "exploding_gradient", "not_finite", "constant_as_good", "oscillation", "loss_cliff", "clipping"),
 )
 def loss_at_start(evidence: Evidence) -> list[Finding]:
     """The first loss is far above ln C, or far above what the scale of the logits predicts.
