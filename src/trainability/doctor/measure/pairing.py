@@ -156,7 +156,10 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
     place = _place_of_rows(kept, count)
     if first is None or kept is None or place is None or not torch.equal(first[place], kept[place]):
         return None
-    pulled = pull(whole, batch, forward, kept, place=place, head=head)
+    # What a loss pairs does not depend on the outputs' size; at large ones a softmax over examples looks like one of them.
+    size = kept[place].double().square().mean().sqrt().clamp(min=1)
+    calm = [t / size.to(t) if k == place else t for k, t in enumerate(kept)]
+    pulled = pull(whole, batch, forward, calm, place=place, head=head)
     if pulled is None:
         return None
     seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
@@ -169,7 +172,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
                 continue
             now = returned_once(whole, changed, forward, head)
             moved[name] = _changed_rows(kept[place], now[place]) if now is not None else set()
-            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, kept, place=place, head=head))
+            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, calm, place=place, head=head))
         for given, rows in moved.items():
             for target, held in asked.items():
                 if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
