@@ -157,7 +157,8 @@ class _Battery(Standing):
         if self.witness().left(self.steps) <= judging.SOLVED:
             self.one_by_one([name for name in self.interventions if self.is_asked(name)])
             return self.concluded([])
-        self.one_by_one(list(self.interventions))
+        beside = {change.beside for change in self.interventions.values()}
+        self.one_by_one([name for name in self.interventions if name not in beside])
         found = self.fixing()
         if not found and self.witness().left(self.steps) > judging.FAR_LEFT:
             found = self.longer()
@@ -303,8 +304,21 @@ class _Battery(Standing):
             if is_longer and is_late and self.affords(steps):
                 arm = self.with_change(name, steps)
             said, bears_out = change.reading(arm, unchanged, other, self.left)
+            if bears_out and change.beside:
+                said, bears_out = self.read_beside(change.beside, arm.steps)
             suspects = arm.suspects or (change.answers if bears_out else ())
             self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out, suspects=suspects)
+
+    def read_beside(self, name: str, steps: int) -> tuple[str, bool]:
+        """What a second control answers; where it cannot be tried, nothing is borne out."""
+        if name not in self.interventions or not self.applies(name) or not self.affords(steps):
+            return "it learns as fast so, and whether it has only memorised its examples could not be seen", False
+        reading, arm = self.interventions[name].reading, self.with_change(name, steps)
+        if reading is None or not arm.curve:
+            return arm.reason, False
+        said, bears_out = reading(arm, self.arms[UNCHANGED], self.arms[OTHER_SEED], self.left)
+        self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said)
+        return said, bears_out
 
     def given_as_long(self, arm: Arm) -> Arm:
         """A change that fixed it at first, and of which the program as it is came within reach, is given as many steps."""

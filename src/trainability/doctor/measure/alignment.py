@@ -47,14 +47,14 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
         outputs.clear()
         with torch.no_grad():
             _ask(whole, given, forward)
-        one = outputs[0] if len(outputs) == 1 else None
-        return one.detach() if isinstance(one, Tensor) and one.dim() and len(one) == count else None
+        return _rows_of(outputs[0], count) if len(outputs) == 1 else None
 
     try:
-        own = answers(batch)
-        if own is None or not own.is_floating_point() or (again := answers(batch)) is None or not torch.equal(own, again):
+        before, own = answers(batch), answers(batch)
+        if before is None or own is None or not torch.equal(before, own):
             return None
-        pulled = _pull(whole, head, batch, forward, own)
+        kept = outputs[0]
+        pulled = _pull(whole, head, batch, forward, kept, own)
         if pulled is None:
             return None
         seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
@@ -67,7 +67,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
                     continue
                 now = answers(changed)
                 moved[name] = _changed_rows(own, now) if now is not None else set()
-                asked[name] = _changed_rows(pulled, _pull(whole, head, changed, forward, own))
+                asked[name] = _changed_rows(pulled, _pull(whole, head, changed, forward, kept, own))
             for given, rows in moved.items():
                 for target, held in asked.items():
                     if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
@@ -176,11 +176,24 @@ def _ask(whole: nn.Module, batch: Any, forward: Forward) -> Tensor:
         return forward(whole, batch).sum()
 
 
-def _pull(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward, own: Tensor) -> Tensor | None:
-    """The gradient of the loss at outputs that stay the same, whatever goes in."""
+def _rows_of(output: Any, count: int) -> Tensor | None:
+    """The first tensor of numbers that a module returned with a row per example."""
+    found = (t for _, t in tensors(output) if t.dim() and len(t) == count and t.is_floating_point())
+    return next((t.detach() for t in found), None)
+
+
+def _pull(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward, kept: Any, own: Tensor) -> Tensor | None:
+    """The gradient of the loss at outputs that stay the same, whatever goes in: at `own`, one tensor of what was `kept`."""
     points = own.clone().requires_grad_()
+
+    def fix(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return points if part.data_ptr() == own.data_ptr() and part.shape == own.shape else part.detach()
+        return map_parts(part, fix)
+
+    fixed = fix(kept)
     plain = vars(head).get("forward")
-    head.forward = lambda *args, **kwargs: points
+    head.forward = lambda *args, **kwargs: fixed
     try:
         with torch.enable_grad():
             loss = _ask(whole, batch, forward)
