@@ -334,8 +334,8 @@ def _told(numbers: Sequence[float]) -> dict[str, Any]:
         return {}
     names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")
     told = dict(zip(names, numbers[len(LOSSES) :], strict=True))
-    told = told if task == "mse_loss" else {"output_rms": told["output_rms"]}
-    return {"task_loss": task, "constant_loss": cost, **told}
+    kept = names if task == "mse_loss" else names[-1:]
+    return {"task_loss": task, "constant_loss": cost} | {name: told[name] for name in kept}
 
 
 def _listed(names: list[str], most: int = 5) -> str:
