@@ -145,12 +145,12 @@ TOLD = {
 }
 
 
-def told(output: Tensor, loss_of: Callable[[Tensor], Tensor]) -> dict[str, float]:
+def told(output: Tensor, loss_of: Callable[[Tensor], Tensor], given: Tensor | None = None) -> dict[str, float]:
     output = output.clone().requires_grad_()
     loss = loss_of(output)
     loss.backward()
     assert output.grad is not None
-    return dict(zip(LOSSES, told_constants(output, output.grad, loss).tolist(), strict=False))
+    return dict(zip(LOSSES, told_constants(output, output.grad, loss, given).tolist(), strict=False))
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -160,6 +160,26 @@ def test_the_gradient_of_the_outputs_tells_the_targets(name: str, size: float) -
     found = told(size * output, lambda x: getattr(F, name)(x, target))
     assert found.pop(name) == pytest.approx(cost, rel=0.1)
     assert all(map(math.isnan, found.values()))
+
+
+REBUILT: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "a mean": (lambda x: F.mse_loss(x, VALUES), float(VALUES.var(dim=0).mean())),
+    "a sum over units, and a cost": (
+        lambda x: (x - VALUES).square().sum(dim=1).mean() + 0.5,
+        float(VALUES.var(dim=0).sum()) + 0.5,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_outputs_that_rebuild_the_input_are_held_against_its_mean(name: str) -> None:
+    loss_of, cost = REBUILT[name]
+    assert told(drawn(ROWS, 3), loss_of, VALUES)["reconstruction"] == pytest.approx(cost, rel=1e-4)
+
+
+def test_outputs_that_rebuild_something_else_are_not() -> None:
+    noisy = VALUES + 0.3 * drawn(ROWS, 3, seed=8)
+    assert math.isnan(told(drawn(ROWS, 3), REBUILT["a mean"][0], noisy)["reconstruction"])
 
 
 NOT_TOLD: dict[str, Callable[[Tensor], Tensor]] = {
@@ -205,7 +225,7 @@ def watched(
         (F.cross_entropy, torch.arange(256) * 7 % 3),
         (F.binary_cross_entropy_with_logits, (drawn(256, 1, seed=4) > 0).float()),
     ],
-    ids=LOSSES,
+    ids=LOSSES[:3],
 )
 def test_monitor_alone_holds_a_run_beside_one_answer_for_all(loss_of: Callable, target: Tensor) -> None:
     nothing, learned = watched(loss_of, target, gain=0.0), watched(loss_of, target, lr=0.2)

@@ -91,6 +91,7 @@ class LayerSampler:
         self._stale: dict[int, Tensor] = {}
         self._targets: Tensor | None = None
         self._output: Tensor | None = None
+        self._given: Tensor | None = None
         self._output_gradient: Tensor | None = None
         self._constants: Tensor | None = None
         self._weights: dict[str, Tensor] = {}
@@ -128,8 +129,8 @@ class LayerSampler:
     def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
         if self._output is not None and self._output_gradient is not None:
-            self._constants = told_constants(self._output, self._output_gradient / scale, loss)
-        self._output = self._output_gradient = None
+            self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
+        self._output = self._output_gradient = self._given = None
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
@@ -286,6 +287,8 @@ class LayerSampler:
         has_rows = answers is not None and answers.dim() > 0 and len(answers) > 1 and answers.numel() <= MOST_NUMBERS
         if answers is not None and has_rows and answers.requires_grad and statistics.is_readable(answers):
             self._output = answers.detach()
+            is_alike = first is not None and statistics.is_readable(first) and first.shape[:1] == answers.shape[:1]
+            self._given = first if first is not None and is_alike and first.numel() == answers.numel() else None
             answers.register_hook(lambda gradient: self._guard(lambda: self._keep_gradient(gradient)))
         if self._activations is None and outputs:
             found = activations_in_graph(outputs, self.watch.nodes)

@@ -1,7 +1,8 @@
 """What a loop's own batch asks for, read off the gradient of its outputs, and what one answer for all of it would cost.
 
 Monitor is not given targets. For three losses the gradient of the outputs tells them, and whether it does is seen: the loss,
-computed anew from outputs and what was told, is the loss that the loop handed over.
+computed anew from outputs and what was told, is the loss that the loop handed over. A fourth needs no such proof: where the
+gradient lies along what the outputs miss the model's own input by, they are to rebuild it, whatever else is in the loss.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ from torch.nn import functional as F
 
 from trainability.doctor.measure import statistics
 
-LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits")
+LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits", "reconstruction")
 MOST_NUMBERS = 1 << 21  # of outputs that are looked at
 _SAME = 1e-3  # of the loss, from which the one computed anew may differ
+_ALONG = 1e-3  # of the gradient, that does not lie along the gap
 _VISIBLE = 1e-4  # of the outputs' size, that targets have at least
 _NEAR = 5e-3  # of 0 and 1, for targets that are told within rounding
 
 
-def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:
+def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float, given: Tensor | None = None) -> Tensor:
     """What the best constant answer costs on the batch, for each loss that the outputs' gradient may be of.
 
     Args:
         output: (examples, ...), of a model.
         gradient: of the loss, for the outputs; that of a mean over all of them.
         loss: that the loop handed over.
+        given: the model's input, where it has as many numbers as the output.
 
     Returns:
         (len(LOSSES) + 4,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets
@@ -42,6 +45,7 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Te
     # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets.
     squared = torch.where(statistics.rms(told) > _VISIBLE * statistics.rms(output), squared, torch.nan)
     costs = [squared, _classes(output, gradient, loss), _marks(output, gradient * count, loss, examples)]
+    costs.append(_rebuilt(output, gradient, loss, given))
     rounding = _VISIBLE * statistics.rms(told)
     below, above = (told < -rounding).float().mean(), (told > 1 + rounding).float().mean()
     return torch.stack([*costs, statistics.rms(told), below, below + above, statistics.rms(output)])
@@ -72,6 +76,19 @@ def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tenso
     entropy = entropy.clamp(max=math.log(2))
     again = F.binary_cross_entropy_with_logits(output, told.clamp(0, 1))
     return torch.where(is_told, _if_same(again, loss, entropy), torch.full((), torch.nan, device=output.device))
+
+
+def _rebuilt(output: Tensor, gradient: Tensor, loss: Tensor, given: Tensor | None) -> Tensor:
+    """Squared distance from the input, as a mean or a sum, beside other terms that stay as they are."""
+    if given is None:
+        return torch.full((), torch.nan, device=output.device)
+    given = given.detach().float().reshape(output.shape)
+    gap = output - given
+    weight = (gradient * gap).sum() / gap.square().sum()
+    along = (gradient - weight * gap).norm() <= _ALONG * gradient.norm()
+    spread = given.var(dim=0, correction=1).sum() * len(given)
+    cost = loss + weight / 2 * (spread - gap.square().sum())
+    return torch.where(along & (weight > 0), cost, torch.nan)
 
 
 def _if_same(again: Tensor, loss: Tensor, cost: Tensor) -> Tensor:
