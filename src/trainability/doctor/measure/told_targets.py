@@ -18,6 +18,7 @@ from trainability.doctor.measure import statistics
 LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits", "reconstruction")
 MOST_NUMBERS = 1 << 21  # of outputs that are looked at
 _SAME = 1e-3  # of the loss, from which the one computed anew may differ
+_ROWS_OF_A_CLASS = 4  # examples of a batch for each class in it, from which their frequencies tell
 _ALONG = 1e-3  # of the gradient, that does not lie along the gap
 _VISIBLE = 1e-4  # of the outputs' size, that targets have at least
 _NEAR = 5e-3  # of 0 and 1, for targets that are told within rounding
@@ -62,17 +63,19 @@ def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
     marks = F.one_hot(labels, rows.shape[1]).float()
     share = marks.mean(dim=0)
     entropy = -torch.special.xlogy(share, share).sum() + (torch.count_nonzero(share) - 1) / (2 * len(rows))
-    entropy = entropy.clamp(max=math.log(rows.shape[1]))
+    # With few examples a class, those that the batch lacks are not known: what knows nothing costs is the bound then.
+    is_known = torch.count_nonzero(share) <= len(rows) / _ROWS_OF_A_CLASS
+    entropy = torch.where(is_known, entropy, math.inf).clamp(max=math.log(rows.shape[1]))
     is_told = (told - marks).abs().amax() < _NEAR
     return torch.where(is_told, _if_same(F.cross_entropy(rows, labels), loss, entropy), nothing)
 
 
 def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tensor:
-    """Binary cross-entropy of logits; the share of each unit's marks is what a constant answers."""
+    """Binary cross-entropy of logits; a constant answers the share of marks, of all units together, as some have few."""
     told = output.sigmoid() - slopes
     is_told = (told >= -_NEAR).all() & (told <= 1 + _NEAR).all()
-    share = told.clamp(0, 1).mean(dim=0)
-    entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)).mean() + 1 / (2 * examples)
+    share = told.clamp(0, 1).mean()
+    entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)) + 1 / (2 * examples)
     entropy = entropy.clamp(max=math.log(2))
     again = F.binary_cross_entropy_with_logits(output, told.clamp(0, 1))
     return torch.where(is_told, _if_same(again, loss, entropy), torch.full((), torch.nan, device=output.device))
