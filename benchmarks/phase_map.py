@@ -25,7 +25,7 @@ from trainability.checking.phase_map import read_runs
 from trainability.models.vgg import build_vgg
 from trainability.prescribe.phase_map import OUTCOMES, outcomes, phase_map
 
-RESULTS = Path(__file__).parent / "results" / "phase-map"
+RESULTS = Path(__file__).parent / "results"
 DEPTH, WIDTH, STEPS = 12, 32, 120
 VGG_STEPS = 300
 
@@ -68,15 +68,19 @@ def vgg() -> Setup:
     )
 
 
+# The program, the steps of a run, and where its runs are.
+NETS = {"plain": (setup, STEPS, RESULTS / "phase-map"), "vgg": (vgg, VGG_STEPS, RESULTS / "phase-map-vgg")}
+
+
 def main() -> None:
     """Print how many cells each prediction names, and what their runs did."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--net", choices=("plain", "vgg"), default="plain")
+    parser.add_argument("--net", choices=NETS, default="plain")
     parser.add_argument("--dir", type=Path, help="of the runs; where they are committed if it is not given")
     options = parser.parse_args()
-    is_vgg = options.net == "vgg"
-    found = phase_map(vgg() if is_vgg else setup(), steps=VGG_STEPS if is_vgg else STEPS, seconds=300.0)
-    ends = outcomes(read_runs(options.dir or RESULTS.with_name("phase-map-vgg" if is_vgg else "phase-map")))
+    program, steps, folder = NETS[options.net]
+    found = phase_map(program(), steps=steps, seconds=300.0)
+    ends = outcomes(read_runs(options.dir or folder))
     counts = Counter((found.predicted(cell.budget, cell.lr), end) for cell, end in ends.items())
     print(f"{len(ends)} runs; rows: predicted, columns: what happened")
     print(f"{'':14}" + "".join(f"{end:>10}" for end in OUTCOMES))

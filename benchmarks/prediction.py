@@ -24,14 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from prediction_runs import PROBED, RUNS, STEPS, VGG, rows
+from prediction_runs import PROBED, RUNS, STEPS, VGG, other, rows
 from verdict_table import wilson
 
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.odds import Margins, Odds, odds_of
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 from trainability.doctor.stay import LAG, read_off
+from trainability.initialization import weight_layers
+from trainability.models.vgg import build_vgg
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
 FOLDS = 5
@@ -82,6 +85,12 @@ def rehearsal_of(row: Row) -> Rehearsal:
     )
 
 
+def units_of(spec: Row) -> int:
+    """Units of all layers with weights of the network of a run."""
+    model = build_vgg(spec["net"], num_classes=10, crop=32, width=1 / 16) if spec["net"] in VGG else other(spec).model
+    return sum(module.get_parameter("weight").shape[0] for _, module in weight_layers(model))
+
+
 def probe_of(row: Row) -> ProbeResult:
     """The probe that a row keeps, with what its specification says of the optimizer and dropout (VGG has two of it)."""
     check, spec = row["check"], row["spec"]
@@ -95,7 +104,7 @@ def probe_of(row: Row) -> ProbeResult:
         planned_steps=STEPS,
     )
     return ProbeResult(
-        layers=(),
+        layers=(LayerStats(name="all", kind="linear", num_units=units_of(spec)),),
         batch_size=PROBED,
         input_shape=(),
         input_mean=0.0,

@@ -40,8 +40,9 @@ def made(make: Callable[[], Setup], seed: int = 0) -> Setup:
 def alone(
     name: str, setup: Setup, *, evidence: Evidence | None = None, steps: int = STEPS, suspected_by: str | None = None
 ) -> Experiments:
-    """The battery with one change only."""
-    table, number = {name: INTERVENTIONS[name]}, Measurement(name="a", value=0.0)
+    """The battery with one change only, and the control that is tried beside it."""
+    table = {key: INTERVENTIONS[key] for key in (name, INTERVENTIONS[name].beside) if key}
+    number = Measurement(name="a", value=0.0)
     findings = [
         Finding(rule=rule, severity="error", seen="", measurements=(number,), cause="", remedy="", source="")
         for rule in ([suspected_by] if suspected_by is not None else [])
@@ -80,7 +81,7 @@ COVERED = {name for fault in planted.FAULTS.values() for name in fault.undone_by
 
 
 def test_every_change_has_a_fault_that_it_undoes_or_a_test_of_its_own() -> None:
-    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "labels_permuted", "last_token"}
+    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "labels_permuted", "left_out", "last_token"}
     assert {*COVERED, *own} - {"recommended_weights"} >= set(INTERVENTIONS)
 
 
@@ -197,12 +198,32 @@ def test_labels_that_carry_nothing_are_told_from_those_that_do() -> None:
     memorised = made(memoriser)
     source = Source(memorised, Evidence(), list(memorised.train_loader))
     curves = []
-    for change in (None, "labels_permuted"):
+    for change in (None, "labels_permuted", "left_out"):
         with source.variant() as variant:
             if change is not None:
                 INTERVENTIONS[change].make(variant)
             curves.append(Arm(name="", change="", curve=run(variant, 150, every=50).curve))
     assert reading(curves[1], curves[0], curves[0], scale.left)[1] is True
+    beside = INTERVENTIONS["left_out"].reading
+    assert beside is not None
+    assert beside(curves[2], curves[0], curves[0], scale.left)[1] is False  # it memorises as fast, and does not only memorise
+
+
+def test_what_is_left_out_is_not_trained_on() -> None:
+    x, y = planted.digits()
+    setup = made(lambda: planted.on_digits(planted.mlp(64, 48, 10), train_loader=planted.loader(x[:200], y[:200])))
+    batches = [batch for _ in range(3) for batch in setup.train_loader][:18]  # every example three times
+    with Source(setup, Evidence(), batches).variant() as variant:
+        INTERVENTIONS["left_out"].make(variant)
+        trained = {tuple(row.tolist()) for images, _ in variant.batches for row in images}
+        judged = [tuple(row.tolist()) for row in variant.reference[0]]
+        assert len(judged) == len(set(judged)) == 50
+        assert trained.isdisjoint(judged)
+        assert len(trained) > 100
+        assert all(len(labels) == 32 for _, labels in variant.batches)
+    few = Source(setup, Evidence(), [(x[:32], y[:32])] * 3)
+    with few.variant() as variant:
+        assert not INTERVENTIONS["left_out"].applies(variant)
 
 
 class Babbler(nn.Module):

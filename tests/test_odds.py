@@ -11,6 +11,7 @@ from rule_examples import SGD, probed
 from torch import nn
 
 from trainability.doctor import Evidence, diagnose
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure.dropout import dropout_noise
 from trainability.doctor.odds import CONSTANT, WEIGHTS, odds_of
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
@@ -65,6 +66,9 @@ def rate(scale: float, losses: list[float], spread: float = 0.5, ended_by: str =
         (rehearsal(other_rates=(rate(10.0, [2.3, 2.3, 2.3], spread=0.01),)), 60.0, (60.0, "closed form")),  # its units are dead
         (rehearsal(other_rates=(rate(10.0, [2.3, 2.3, 2.3], ended_by="not finite"),)), 60.0, (60.0, "closed form")),
         (rehearsal(other_rates=(rate(50.0, [2.3, 2.3, 1.0]),)), 60.0, (60.0, "closed form")),  # a fifth of 100 is believed
+        # Outlasted: 0.74 of the closed form and the lag are less than the 20 steps that were rehearsed at chance.
+        (rehearsal([2.8, 2.6, 2.4]), 13.0, (20 + 10 * math.log(2.4 / (0.9 * CHANCE)) / math.log(2.6 / 2.4), "pace")),
+        (rehearsal([2.3, 2.3, 2.3]), 13.0, (300.0, "beyond")),
         (rehearsal([2.8, 2.6, 2.4]), None, (20 + 10 * math.log(2.4 / (0.9 * CHANCE)) / math.log(2.6 / 2.4), "pace")),
         (rehearsal([16.0, 8.0, 4.0]), None, (20 + 10 * math.log2(4 / (0.9 * CHANCE)) + 80, "descent")),
         (rehearsal([2.3, 2.3, 2.3]), None, (300.0, "beyond")),
@@ -89,6 +93,22 @@ def test_a_forecast_counts_how_momentum_fills():
     expected = next(n for n, gone in enumerate(ways) if gone >= 10 * ways[10])
     assert read_off(seen, None, 0.9)[0] == pytest.approx(expected, abs=1)
     assert read_off(seen, None, 0.0)[0] == pytest.approx(100.0)
+
+
+def test_clipped_steps_go_a_way_that_is_known_before() -> None:
+    """200 steps of 0.01 * 0.5 / (1 - 0.9) = 10 at most; He's weights of 2 layers of 400 units have the size of 40."""
+    layers = tuple(LayerStats(name=str(n), kind="linear", num_units=400) for n in range(2))
+
+    def margin(**settings: float) -> float:
+        optimizer = dataclasses.replace(SGD, **{"lr": 0.01, "momentum": 0.9, "clip": 0.5, **settings})
+        found = odds_of(probed(layers=layers, optimizer=optimizer), rehearsal())
+        assert found is not None
+        return found.margins.clipped
+
+    assert margin() == pytest.approx(math.log10(0.3 * 40 / 10))
+    assert margin(clip=0.05) == pytest.approx(math.log10(0.3 * 40))
+    assert margin(clip=5.0) == 0.0
+    assert margin(momentum=0.0) == pytest.approx(math.log10(0.3 * 40))
 
 
 def test_nothing_is_predicted_where_chance_or_plan_or_optimizer_is_unknown():

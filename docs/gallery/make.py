@@ -111,7 +111,9 @@ def pictures_of(folder: Path, book_folder: Path) -> dict[str, Callable[[], None]
         "check": lambda: check(HERE / "check.svg"),
         "watch": of_runs(watch, HERE / "watch.svg"),
         "trials-list": lambda: trials_list(HERE / "trials-list.svg"),
-        "map": lambda: phase_map(HERE),
+        "map": lambda: phase_map("plain", "A plain net of twelve layers on the digits", HERE / "map.png"),
+        "map-dark": lambda: phase_map("plain", "A plain net of twelve layers on the digits", HERE / "map-dark.png", dark=True),
+        "map-vgg": lambda: phase_map("vgg", "VGG-B at a sixteenth of its width on the digits", HERE / "map-vgg.png"),
     }
     if (book_folder / "pocket").is_dir():
         page = book_folder / "pocket" / "book.html"
@@ -209,20 +211,18 @@ def photograph(page: Path, to: Path, *, height: int, width: int = 1180, hidden: 
             picture.crop((0, 0, width, height)).save(to)
 
 
-def phase_map(to: Path) -> None:
-    """Draw the map of `benchmarks/phase_map.py` from its runs, light and dark."""
+def phase_map(net: str, title: str, to: Path, *, dark: bool = False) -> None:
+    """Draw a map of `benchmarks/phase_map.py` from its runs."""
     benchmarks = HERE.parents[1] / "benchmarks"
     sys.path.insert(0, str(benchmarks))
-    from phase_map import RESULTS, STEPS, setup
+    from phase_map import NETS
 
-    found, runs = maps.phase_map(setup(), steps=STEPS, seconds=300.0), read_runs(RESULTS)
+    program, steps, folder = NETS[net]
+    found, runs = maps.phase_map(program(), steps=steps, seconds=300.0), read_runs(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        title = "A plain net of twelve layers on the digits"
         page = write_map(Path(scratch) / "map.html", found, runs, maps.outcomes(runs), title=title)
-        hidden = "header, section[aria-labelledby=meaning], figcaption h3"
-        for name, dark in (("map.png", False), ("map-dark.png", True)):
-            photograph(page, to / name, height=720, hidden=hidden, dark=dark)
-            Image.open(to / name).crop((0, 76, 1180, 706)).save(to / name, optimize=True)
+        photograph(page, to, height=720, hidden="header, section[aria-labelledby=meaning], figcaption h3", dark=dark)
+    Image.open(to).crop((0, 76, 1180, 706)).save(to, optimize=True)
 
 
 def check(to: Path) -> None:

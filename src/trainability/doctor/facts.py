@@ -136,6 +136,37 @@ class PairForces:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Company:
+    """Pairs of names that a loss pulls together and pushes apart, and how much they keep company in the data.
+
+    Attributes:
+        num_pairs: that were compared, of either kind.
+        pulled: of the pairs that are pulled together: standard deviations by which pairs of two names with the same two others
+            are more frequent than by chance.
+        pushed: the same of the pairs that are pushed apart.
+    """
+
+    num_pairs: int
+    pulled: float
+    pushed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misplaced:
+    """Where in the image answers look, beside the places of the targets that they are held against.
+
+    Attributes:
+        num_asked: answers that were asked about.
+        down: correlation of the two places' rows.
+        across: the same of their columns.
+    """
+
+    num_asked: int
+    down: float
+    across: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Misaligned:
     """Answers that are held against other examples' targets.
 
@@ -214,6 +245,11 @@ class Facts:
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
         floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
+        boundless: a parameter, or columns of an output, in words, that the loss makes grow without end, and behind which it
+            forgets all else; None if there is none.
+        censored: of a loss of times and ends, how many of how many questions show that it takes what has not ended yet for what
+            ends sooner; None where it does not, or is no such loss.
+        company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
@@ -221,6 +257,7 @@ class Facts:
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
+        misplaced: how well places in an image go with places of its targets; None where answers look at no place.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
@@ -295,12 +332,16 @@ class Facts:
     prefers_wrong: tuple[float, float] | None = None
     one_output: int | None = None
     floorless: int | None = None
+    boundless: str | None = None
+    censored: tuple[int, int] | None = None
+    company: Company | None = None
     along_batch: str | None = None
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
     pair_forces: PairForces | None = None
     misaligned: Misaligned | None = None
+    misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
     drawn: str | None = None
     flat_derivative: bool = False

@@ -9,7 +9,7 @@ import math
 import statistics
 from dataclasses import asdict, dataclass
 
-from trainability.doctor.evidence import ProbeResult
+from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.other_rates import typical_multiple
 from trainability.doctor.rehearsed import Observation, Rehearsal
 from trainability.doctor.stay import Stay, predicted_stay
@@ -18,22 +18,24 @@ LONG_STEP = 0.5  # lr / (1 - momentum) above it: too long for layers with weight
 FAR_FROM_CRITICAL = 300.0  # median critical multiple above it: decades of steps are left unused
 HIGH, NO_ANSWER = 3.0, -6.0  # losses over chance above, and decades of spread over size below, are all the same
 LONGEST = 3.0  # stays that differ from the plan by more than e to this are all the same
+FAR_ENOUGH = 0.3  # of the size that He's weights have together: a way below it is short for a net that is to learn
 LATE_STEPS = 8  # gradient norms at the end of the rehearsal
 # Of a logistic regression on 615 runs of 200 steps, 20 of them rehearsed: `python benchmarks/prediction.py --fit`.
 # Scored on 585 others: benchmarks/results/prediction.json.
-CONSTANT = 1.42
+CONSTANT = 1.65
 WEIGHTS = {
-    "stay": -0.65,
-    "late": -1.38,
-    "learned": 1.74,
-    "above": -1.07,
-    "smaller": -1.22,
+    "stay": -0.55,
+    "late": -1.31,
+    "learned": 2.07,
+    "above": -1.13,
+    "smaller": -1.17,
     "fading": 1.01,
-    "answer": 0.73,
-    "long_step": -1.33,
-    "short_step": -1.26,
-    "jump": -1.57,
-    "dropout": -2.54,
+    "answer": 0.77,
+    "long_step": -1.4,
+    "short_step": -0.95,
+    "jump": -1.76,
+    "clipped": -1.56,
+    "dropout": -2.56,
 }
 _SPOKEN = {
     "stay": "it would leave chance late",
@@ -46,6 +48,7 @@ _SPOKEN = {
     "long_step": f"lr / (1 - momentum) is above {LONG_STEP:g}",
     "short_step": f"its steps could be more than {FAR_FROM_CRITICAL:g} times as long",
     "jump": "its gradient norm jumps",
+    "clipped": "its clipped steps cannot get far within the plan",
 }
 
 
@@ -64,6 +67,7 @@ class Margins:
         long_step: decades of lr / (1 - momentum) above `LONG_STEP`.
         short_step: decades of the median critical multiple above `FAR_FROM_CRITICAL`.
         jump: decades from the median of the last gradient norms to their largest, at most 4.
+        clipped: decades by which the way that clipped steps can go within the plan is below `FAR_ENOUGH`, at most 2.
         dropout: decades of 1 + what dropout adds to the logits' mean square, over what tells images apart in them.
     """
 
@@ -77,6 +81,7 @@ class Margins:
     long_step: float
     short_step: float
     jump: float
+    clipped: float
     dropout: float
 
 
@@ -147,6 +152,7 @@ def margins_of(probe: ProbeResult, rehearsal: Rehearsal, stay: Stay) -> Margins 
         long_step=max(0.0, _decades(settings.lr / (1 - (settings.momentum or 0.0)) / LONG_STEP)),
         short_step=max(0.0, _decades((typical_multiple(rehearsal) or 0.0) / FAR_FROM_CRITICAL)),
         jump=_jump(rehearsal),
+        clipped=_clipped(probe, settings, planned),
         dropout=_dropout(probe),
     )
 
@@ -173,6 +179,18 @@ def _jump(rehearsal: Rehearsal) -> float:
     norms = [s.gradient_norm for s in rehearsal.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
     late = norms[-LATE_STEPS:]
     return max(0.0, min(4.0, _decades(max(late) / max(statistics.median(late), 1e-30)))) if late else 4.0
+
+
+def _clipped(probe: ProbeResult, settings: OptimizerSettings, planned: int) -> float:
+    """A clipped step moves all weights together by lr * clip at most, and with momentum by 1 / (1 - momentum) as much.
+
+    The size of He's weights is the root of twice the number of units: each has fan_in weights of variance 2 / fan_in.
+    """
+    units = sum(layer.num_units or 0 for layer in probe.layers if layer.kind in ("conv", "linear"))
+    if settings.clip is None or not units:
+        return 0.0
+    way = planned * settings.lr * settings.clip / (1 - (settings.momentum or 0.0))
+    return max(0.0, min(2.0, _decades(FAR_ENOUGH * math.sqrt(2 * units) / way)))
 
 
 def _dropout(probe: ProbeResult) -> float:

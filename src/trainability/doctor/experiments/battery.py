@@ -72,8 +72,9 @@ def experiment(
     began = time.monotonic()
     if setup.optimizer is None and setup.step is None:
         return Experiments(notes=("experiments: no optimizer was given (optimizer=)",))
-    if len(modules(setup.model)) > 1:
-        return Experiments(notes=("experiments: several models train together, and no one loss says whether they learn",))
+    if len(modules(setup.model)) > 1 and (evidence.rehearsal is None or evidence.rehearsal.opposed):
+        reason = "were not rehearsed" if evidence.rehearsal is None else "have losses of their own"
+        return Experiments(notes=(f"experiments: several models {reason}, and no one loss says whether they learn",))
     with randomness_restored(), generators_restored(setup.train_loader), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said many times
         batches, notes = kept_batches(setup.train_loader, max_steps, 0.1 * seconds)
@@ -157,7 +158,8 @@ class _Battery(Standing):
         if self.witness().left(self.steps) <= judging.SOLVED:
             self.one_by_one([name for name in self.interventions if self.is_asked(name)])
             return self.concluded([])
-        self.one_by_one(list(self.interventions))
+        beside = {change.beside for change in self.interventions.values()}
+        self.one_by_one([name for name in self.interventions if name not in beside])
         found = self.fixing()
         if not found and self.witness().left(self.steps) > judging.FAR_LEFT:
             found = self.longer()
@@ -303,8 +305,21 @@ class _Battery(Standing):
             if is_longer and is_late and self.affords(steps):
                 arm = self.with_change(name, steps)
             said, bears_out = change.reading(arm, unchanged, other, self.left)
+            if bears_out and change.beside:
+                said, bears_out = self.read_beside(change.beside, arm.steps)
             suspects = arm.suspects or (change.answers if bears_out else ())
             self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said, bears_out=bears_out, suspects=suspects)
+
+    def read_beside(self, name: str, steps: int) -> tuple[str, bool]:
+        """What a second control answers; where it cannot be tried, nothing is borne out."""
+        if name not in self.interventions or not self.applies(name) or not self.affords(steps):
+            return "it learns as fast so, and whether it has only memorised its examples could not be seen", False
+        reading, arm = self.interventions[name].reading, self.with_change(name, steps)
+        if reading is None or not arm.curve:
+            return arm.reason, False
+        said, bears_out = reading(arm, self.arms[UNCHANGED], self.arms[OTHER_SEED], self.left)
+        self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said)
+        return said, bears_out
 
     def given_as_long(self, arm: Arm) -> Arm:
         """A change that fixed it at first, and of which the program as it is came within reach, is given as many steps."""

@@ -1,6 +1,7 @@
 """Every intervention by name, the smallest change first: of two that fix a program equally well, the first is the cause."""
 
-from trainability.doctor.experiments.data_changes import CONTROLS, DATA_CHANGES
+from trainability.doctor.experiments.controls import CONTROLS
+from trainability.doctor.experiments.data_changes import DATA_CHANGES
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.loop_changes import LOOP_CHANGES
 from trainability.doctor.experiments.network_changes import NETWORK_CHANGES
@@ -45,6 +46,7 @@ _ORDER = (
     "float32",
     "clip_on",
     "labels_permuted",
+    "left_out",
     "last_token",
 )
 

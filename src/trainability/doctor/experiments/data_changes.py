@@ -1,6 +1,5 @@
-"""Changes of what the loop reads: scales, shapes and order of inputs and targets; two controls."""
+"""Changes of what the loop reads: scales, shapes and order of inputs and targets."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,14 +7,10 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.batches import batch_size, joined, map_parts, tensors
-from trainability.doctor.experimented import Arm
 from trainability.doctor.experiments.intervention import Intervention, named
-from trainability.doctor.experiments.sources import reference_of
 from trainability.doctor.experiments.variant import Variant
 
 _FAR_FROM_STANDARD = 2.0
-_LEARNED = 0.85  # of what is left, with both seeds: else exchanged labels tell nothing
-_TELLS = 0.1  # of what is left, at any look: so far ahead of exchanged labels no program is whose labels carry nothing
 
 
 def exchanged(batch: Any, change: Callable[[str, Tensor], Tensor]) -> Any:
@@ -123,67 +118,36 @@ def _shaped_targets(variant: Variant) -> None:
     variant.loss_fn = lambda output, target: loss_fn(output, target.reshape(output.shape))
 
 
-def _pairs(variant: Variant) -> bool:
+def pairs(variant: Variant) -> bool:
     first = variant.batches[0]
     return batch_size(first) is not None and len(variant.batches) > 1 and joined([first, first]) is not None
 
 
-def _rearranged(variant: Variant, order: Callable[[int], Tensor], *, only: str | None) -> list[Any]:
+def whole(variant: Variant) -> Any:
+    """All examples of the batches that are of one form."""
+    return joined([batch for batch in variant.batches if joined([variant.batches[0], batch]) is not None])
+
+
+def cut(variant: Variant, examples: Any) -> list[Any]:
+    """Examples in batches as large as the first one is."""
+    size, width = batch_size(examples) or 0, batch_size(variant.batches[0]) or 1
+    starts = range(0, size - width + 1, width)
+    return [exchanged(examples, lambda path, tensor, at=at: tensor[at : at + width]) for at in starts]
+
+
+def rearranged(variant: Variant, order: Callable[[int], Tensor], *, only: str | None) -> list[Any]:
     """The batches with examples (or only the tensor of one path) in another order."""
-    whole = joined([batch for batch in variant.batches if joined([variant.batches[0], batch]) is not None])
-    size = batch_size(whole)
+    examples = whole(variant)
+    size = batch_size(examples)
     assert size is not None
     place = order(size)
-    mixed = exchanged(whole, lambda path, tensor: tensor[place.to(tensor.device)] if only in (None, path) else tensor)
-    width = batch_size(variant.batches[0]) or 1
-    starts = range(0, size - width + 1, width)
-    return [exchanged(mixed, lambda path, tensor, at=at: tensor[at : at + width]) for at in starts]
+    mixed = exchanged(examples, lambda path, tensor: tensor[place.to(tensor.device)] if only in (None, path) else tensor)
+    return cut(variant, mixed)
 
 
 def _shuffled(variant: Variant) -> None:
     generator = variant.generator()
-    variant.batches = _rearranged(variant, lambda size: torch.randperm(size, generator=generator), only=None)
-
-
-def _permuted(variant: Variant) -> None:
-    generator = variant.generator()
-    variant.batches = _rearranged(variant, lambda size: torch.randperm(size, generator=generator), only=variant.task.target)
-    variant.reference = reference_of(variant.batches)
-
-
-def _read_permuted(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
-    """By the whole curves: in the end a net may have learned by heart what it first learned from the labels."""
-    looks = [step for step, loss in arm.curve if math.isfinite(loss) and step <= min(unchanged.steps, other.steps)]
-    own, exchanged, again = ([left(which.loss_at(step)) for step in looks] for which in (unchanged, arm, other))
-    if not looks or min(own) > _LEARNED or min(again) > _LEARNED:
-        return "it learns nothing with labels exchanged, and nothing without", False
-    ahead = max(e - max(o, a) for o, e, a in zip(own, exchanged, again, strict=True))
-    if ahead > _TELLS:
-        return "what the program learns is in the labels: with labels exchanged it learns less", False
-    return "it learns as fast with labels exchanged: what falls is not knowledge of the labels", True
-
-
-def _token_by_token(variant: Variant) -> bool:
-    output = variant.output
-    return variant.is_plain and variant.task.kind == "token_classification" and output is not None and output.dim() == 3
-
-
-def _last_token(variant: Variant) -> None:
-    loss_fn = variant.loss_fn
-    assert loss_fn is not None
-
-    def judge(model: Any, batch: Any) -> Tensor:
-        *inputs, target = batch
-        return loss_fn(model(*inputs)[:, -1:].contiguous(), target[:, -1:].contiguous())
-
-    variant.judge = judge
-
-
-def _read_last_token(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
-    alone, all_tokens = left(arm.loss), left(unchanged.loss_at(arm.steps))
-    if alone >= 2 * all_tokens and alone >= all_tokens + 0.2:
-        return "the last token, which has no future, is predicted far worse than all: the loss comes from the future", True
-    return "the last token, which has no future, is predicted as well as all", False
+    variant.batches = rearranged(variant, lambda size: torch.randperm(size, generator=generator), only=None)
 
 
 DATA_CHANGES = named(
@@ -211,26 +175,8 @@ DATA_CHANGES = named(
     Intervention(
         name="shuffled",
         change="examples in random order",
-        applies=_pairs,
+        applies=pairs,
         make=_shuffled,
         answers=("class_order", "repeated_batch"),
-    ),
-)
-CONTROLS = named(
-    Intervention(
-        name="labels_permuted",
-        change="labels exchanged between examples",
-        applies=lambda variant: _pairs(variant) and variant.task.target != "",
-        make=_permuted,
-        answers=("shuffled_labels",),
-        reading=_read_permuted,
-    ),
-    Intervention(
-        name="last_token",
-        change="judged by the last token, which has no future",
-        applies=_token_by_token,
-        make=_last_token,
-        answers=("sees_future",),
-        reading=_read_last_token,
     ),
 )

@@ -32,6 +32,7 @@ class Intervention:
         family: changes of one family are not made together.
         reading: of a control, which asks a question and fixes nothing: (it, the program as it is, its other seed, what a loss
             leaves) to an answer in words and whether it bears out what it was suspected for; None for a change.
+        beside: name of a second control, which is tried once this one bears something out, and has to do so too.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Intervention:
     hinted: Callable[[Evidence], bool] = lambda evidence: False
     family: str = ""
     reading: Callable[[Arm, Arm, Arm, Callable[[float | None], float]], tuple[str, bool]] | None = None
+    beside: str = ""
 
     @property
     def is_control(self) -> bool:

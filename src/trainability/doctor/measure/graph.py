@@ -111,7 +111,7 @@ def loss_graph(
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
-        over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn)),
+        over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn, through_products=False)),
         swapped=_is_swapped(loss.grad_fn),
         multiple_of=_multiple_of(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
@@ -239,13 +239,16 @@ def positive_losses(loss: Tensor) -> list[tuple[Any, str]]:
     return [(n, word) for n, word in named if word != "cross_entropy" or tuple(map(_name, _above(n))) == entropies]
 
 
-def _nodes_of_loss(root: Any) -> Iterator[Any]:
+def _nodes_of_loss(root: Any, *, through_products: bool = True) -> Iterator[Any]:
+    """Nodes from the loss up to the layers; products of two factors with gradients may be a gate's or an attention's."""
     seen, todo = {id(root)}, [root]
     keep = [root]  # a node's Python object lives only while something refers to it, and so does its id
     while todo and len(seen) < _MAX_NODES_OF_LOSS:
         node = todo.pop(0)
         yield node
         if _name(node).removesuffix("Backward") in _LAYERS or (_name(node) in _MAKES and _name(node) not in _TAKES):
+            continue
+        if not through_products and _name(node).startswith("Mul") and len(_above(node)) > 1:
             continue
         for above in _above(node):
             if id(above) not in seen:

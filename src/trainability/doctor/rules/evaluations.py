@@ -200,14 +200,17 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"))
 def overfit(evidence: Evidence) -> list[Finding]:
-    """Training accuracy runs ahead of validation accuracy, and the gap grows.
+    """Training runs ahead of validation, and the gap grows.
 
-    Fires: three evaluations of both splits or more, a gap of 0.1 or more at the last, larger than in the middle, and there
-        larger than at the first. A warning from 0.3.
+    Fires: three evaluations of both splits or more, a gap of 0.1 or more in accuracy at the last, larger than in the middle,
+        and there larger than at the first; a warning from 0.3. Code `loss`: three validation losses or more, the last above
+        chance and 1.25 times the lowest or above, while the training loss is below a quarter of chance; a warning where the
+        validation error is at 0.9 of chance or above.
     Why: a gap alone is normal; one that grows means that what is learned no longer carries over.
     What fools it: splits of a few hundred images, where the gap is noise, and training errors measured with dropout on, which
-        hide it.
-    Fix: more augmentation, weight decay or dropout; or stop at the best validation step.
+        hide it. A few held-out examples that are surely wrong raise the validation loss while the error still falls.
+    Fix: compare the two splits (`trainability check` with the validation loader); then more augmentation, weight decay or
+        dropout, or stop at the best validation step.
     Source: Zhang et al., AutoTrainer, ICSE 2021; own thresholds.
     """
     gaps = []
@@ -216,7 +219,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
         if same:
             gaps.append((held_out.top1_error or 0.0) - (same[0].top1_error or 0.0))
     if len(gaps) < 3 or gaps[-1] < 0.1 or not gaps[-1] > gaps[len(gaps) // 2] > gaps[0]:
-        return []
+        return _sure_and_wrong(evidence)
     return [
         Finding(
             rule="overfit",
@@ -226,6 +229,35 @@ def overfit(evidence: Evidence) -> list[Finding]:
             cause="the net memorises its training images",
             remedy="more augmentation, weight decay or dropout; or stop at the best validation step",
             source="AutoTrainer, ICSE 2021",
+        )
+    ]
+
+
+def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
+    """The validation loss has risen above chance while the training loss is far below it."""
+    held_out = [e for e in evidence.evaluations if e.split == "validation" and e.loss is not None and math.isfinite(e.loss)]
+    losses = [e.loss or 0.0 for e in held_out]
+    chance, recent = reading.chance_loss(evidence), reading.recent_loss(evidence)
+    if len(losses) < 3 or chance is None or recent is None or recent > 0.25 * chance or losses[-1] < 1.25 * min(losses):
+        return []
+    error, at_chance = held_out[-1].top1_error, 1 - math.exp(-chance)
+    said = f", and {error:.1%} of its examples are wrong" if error is not None else ""
+    if losses[-1] <= chance:
+        return []
+    return [
+        Finding(
+            rule="overfit",
+            code="overfit.loss",
+            severity="warning" if error is not None and error >= 0.9 * at_chance else "hint",
+            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance ({chance:.3g}){said}, "
+            f"while the training loss fell to {recent:.3g}",
+            measurements=(
+                Measurement(name="validation loss over chance", value=losses[-1] / chance, threshold=1.0),
+                Measurement(name="training loss over chance", value=recent / chance, threshold=0.25),
+            ),
+            cause="what is learned holds of the training examples alone",
+            remedy="compare the splits: trainability check with the validation loader; then more data, augmentation or decay",
+            source="own; AutoTrainer, ICSE 2021",
         )
     ]
 

@@ -1,0 +1,131 @@
+"""Controls: copies that ask a question and fix nothing."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.batches import batch_size, tensors
+from trainability.doctor.experimented import Arm
+from trainability.doctor.experiments.data_changes import cut, exchanged, pairs, rearranged, whole
+from trainability.doctor.experiments.intervention import Intervention, named
+from trainability.doctor.experiments.sources import reference_of
+from trainability.doctor.experiments.variant import Variant
+
+_LEARNED = 0.85  # of what is left, with both seeds: else exchanged labels tell nothing
+_TELLS = 0.1  # of what is left, at any look: so far ahead of exchanged labels no program is whose labels carry nothing
+_FORETOLD = 0.95  # of what is left, at any look: so far below chance nothing comes that labels do not carry
+_MOST_LEFT_OUT, _FEWEST_LEFT_OUT = 192, 12
+
+
+def _permuted(variant: Variant) -> None:
+    generator = variant.generator()
+    variant.batches = rearranged(variant, lambda size: torch.randperm(size, generator=generator), only=variant.task.target)
+    variant.reference = reference_of(variant.batches)
+
+
+def _read_permuted(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
+    """By the whole curves: in the end a net may have learned by heart what it first learned from the labels."""
+    looks = [step for step, loss in arm.curve if math.isfinite(loss) and step <= min(unchanged.steps, other.steps)]
+    own, exchanged, again = ([left(which.loss_at(step)) for step in looks] for which in (unchanged, arm, other))
+    if not looks or min(own) > _LEARNED or min(again) > _LEARNED:
+        return "it learns nothing with labels exchanged, and nothing without", False
+    ahead = max(e - max(o, a) for o, e, a in zip(own, exchanged, again, strict=True))
+    if ahead > _TELLS:
+        return "what the program learns is in the labels: with labels exchanged it learns less", False
+    return "it learns as fast with labels exchanged: what falls is not knowledge of the labels", True
+
+
+def _split(variant: Variant) -> tuple[Any, Any] | None:
+    """Examples to train on, and others, each once, that are not among them; None where there are too few.
+
+    Examples that came several times, as in several epochs, are told by a sum over their values with random weights.
+    """
+    if not pairs(variant) or variant.task.target == "":
+        return None
+    examples, generator = whole(variant), variant.generator()
+    size = batch_size(examples) or 0
+    keys = torch.zeros(size, dtype=torch.float64)
+    for _, tensor in tensors(examples):
+        rows = tensor.detach().cpu().reshape(size, -1).double()
+        keys += (rows * torch.randn(rows.shape[1], generator=generator, dtype=torch.float64)).sum(dim=1)
+    _, which = keys.unique(return_inverse=True)
+    distinct = int(which.max()) + 1
+    count = min(_MOST_LEFT_OUT, distinct // 4)
+    if count < _FEWEST_LEFT_OUT:
+        return None
+    is_out = torch.isin(which, torch.randperm(distinct, generator=generator)[:count])
+    if int((~is_out).sum()) < (batch_size(variant.batches[0]) or 1):
+        return None
+    places = {int(number): place for place, number in enumerate(which.tolist()) if bool(is_out[place])}
+    once = torch.tensor(sorted(places.values()))
+    rest = torch.nonzero(~is_out).flatten()
+    taken = [exchanged(examples, lambda path, tensor, at=at: tensor[at.to(tensor.device)]) for at in (rest, once)]
+    return taken[0], taken[1]
+
+
+def _without_some(variant: Variant) -> None:
+    split = _split(variant)
+    assert split is not None
+    variant.batches, variant.reference = cut(variant, split[0]), split[1]
+
+
+def _read_left_out(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
+    """By the lowest loss on the way: later on a net may be ever surer of answers that it has learned by heart."""
+    lowest = min((left(loss) for _, loss in arm.curve), default=math.inf)
+    if lowest < _FORETOLD:
+        return "it answers examples that it was not trained on: what it learns is in the labels", False
+    return "of examples that it was not trained on it answers none better than a constant does", True
+
+
+def _token_by_token(variant: Variant) -> bool:
+    output = variant.output
+    return variant.is_plain and variant.task.kind == "token_classification" and output is not None and output.dim() == 3
+
+
+def _last_token(variant: Variant) -> None:
+    loss_fn = variant.loss_fn
+    assert loss_fn is not None
+
+    def judge(model: Any, batch: Any) -> Tensor:
+        *inputs, target = batch
+        return loss_fn(model(*inputs)[:, -1:].contiguous(), target[:, -1:].contiguous())
+
+    variant.judge = judge
+
+
+def _read_last_token(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
+    alone, all_tokens = left(arm.loss), left(unchanged.loss_at(arm.steps))
+    if alone >= 2 * all_tokens and alone >= all_tokens + 0.2:
+        return "the last token, which has no future, is predicted far worse than all: the loss comes from the future", True
+    return "the last token, which has no future, is predicted as well as all", False
+
+
+CONTROLS = named(
+    Intervention(
+        name="labels_permuted",
+        change="labels exchanged between examples",
+        applies=lambda variant: pairs(variant) and variant.task.target != "",
+        make=_permuted,
+        answers=("shuffled_labels",),
+        reading=_read_permuted,
+        beside="left_out",
+    ),
+    Intervention(
+        name="left_out",
+        change="judged by examples that it was not trained on",
+        applies=lambda variant: _split(variant) is not None,
+        make=_without_some,
+        reading=_read_left_out,
+    ),
+    Intervention(
+        name="last_token",
+        change="judged by the last token, which has no future",
+        applies=_token_by_token,
+        make=_last_token,
+        answers=("sees_future",),
+        reading=_read_last_token,
+    ),
+)
