@@ -137,6 +137,7 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
         "vanishing_gradient",
         "update_ratio",
         "cannot_overfit",
+        "loss_at_start",
     ),
 )
 def heavy_dropout(evidence: Evidence) -> list[Finding]:
