@@ -255,10 +255,10 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
         warning from 20 ln C, until the loss is below half of ln C. A hint with code `falls`, where the loss is of no known
         kind: it starts at 1,000 or more, and the second half of the rehearsal costs less than a thousandth of that; a
-        warning from 100,000. A warning
-        with code `constant`: the loss starts at ten times the cost of the best constant answer, and is still at twice that
-        after 20 steps and more; at a hundred times, and is not finite then; or at twenty times, and a run of 100 steps and more
-        is at 0.95 of that cost or above.
+        warning from 100,000. A warning with code `constant`: the loss starts at ten times the cost of the best constant answer,
+        and is still at twice that after 100 steps and more, or 20 rehearsed ones whose pace does not bring it there within a
+        quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a run of 100 steps and more is
+        at 0.95 of that cost or above.
     Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
         good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
         into unlearning.
