@@ -37,8 +37,11 @@ def censored_backwards(model: nn.Module, batch: Any, forward: Forward, seen: For
         where there are no such two, or the unended count for nothing.
     """
     marked = _time_and_end(seen)
-    answers = returned_once(model, batch, forward) if marked is not None else None
-    if marked is None or not answers or answers[0].dim() not in (1, 2) or len(answers[0]) != len(marked[0]):
+    returned = returned_once(model, batch, forward) if marked is not None else None
+    if marked is None or returned is None or not returned.tensors:
+        return None
+    own = returned.tensors[0]
+    if own.dim() not in (1, 2) or len(own) != len(marked[0]):
         return None
     time, end = marked
     ended = end.flatten() > 0
@@ -47,7 +50,7 @@ def censored_backwards(model: nn.Module, batch: Any, forward: Forward, seen: For
     rows = rows[:: max(len(rows) // _ROWS, 1)][:_ROWS]
     open_rows = [int(i) for i in order[1:-1] if not ended[i]][:: max(int((~ended).sum()) // 4, 1)][:4]
     later = float(time.max()) * 1.01
-    own, rng = answers[0], torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     with_, against = 0, 0
     for level in (0.0, 2 * later, -2 * later):  # far from every target the weight of an error would change its direction
         for _ in range(_DRAWS):
@@ -55,7 +58,7 @@ def censored_backwards(model: nn.Module, batch: Any, forward: Forward, seen: For
 
             def ask(times: Tensor = time, ends: Tensor = end, points: Tensor = points) -> Tensor | None:
                 other = exchanged(exchanged(batch, time, times), end, ends)
-                return pull(model, other, forward, [points, *answers[1:]])
+                return pull(model, other, forward, returned, answers=[points, *returned.tensors[1:]])
 
             plain = ask()
             if plain is None:
