@@ -81,9 +81,8 @@ def map_figure(phase_map: PhaseMap, runs: Mapping[Cell, ShortRun], ends: Mapping
     return Figure(
         name="map",
         title="Gain budget and learning rate",
-        note="One factor on all weights moves the budget. The tint is what the closed form and the critical step predict"
-        " without a run (no tint: they cannot tell); lines are the borders of these predictions."
-        + (" A mark is a run." if ends else ""),
+        note="One factor on all weights moves the budget. Tint: predicted without a run (none: it cannot be told); lines:"
+        " borders of what is predicted" + ("; a mark is a run." if ends else "."),
         description=f"Phase diagram. You are here: budget {signed(phase_map.budget)}, rate {phase_map.lr:g}. Runs: {said}.",
         plot={"data": data, "layout": layout},
     )

@@ -155,7 +155,10 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
     first, own = (returned_once(whole, batch, forward, head) for _ in range(2))
     if first is None or own is None or (place := _place_of_rows(own, count)) is None:
         return None
-    pulled = pull(whole, batch, forward, own, place=place)
+    # What a loss pairs does not depend on the outputs' size; at large ones a softmax over examples looks like one of them.
+    size = own.tensors[place].double().square().mean().sqrt().clamp(min=1)
+    calm = [t / size.to(t) if k == place else t for k, t in enumerate(own.tensors)]
+    pulled = pull(whole, batch, forward, own, answers=calm, place=place)
     if pulled is None or not torch.equal(first.tensors[place], own.tensors[place]):
         return None
     seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
@@ -168,7 +171,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
                 continue
             now = returned_once(whole, changed, forward, head)
             moved[name] = _changed_rows(own.tensors[place], now.tensors[place]) if now is not None else set()
-            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, own, place=place))
+            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, own, answers=calm, place=place))
         for given, rows in moved.items():
             for target, held in asked.items():
                 if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:

@@ -55,7 +55,7 @@ def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, Turned | None
         return None, None
     errors = _errors(views["as it is"], asked, own)
     before = 1 - float(errors[half:].mean()) / limit
-    # Of two images that have nothing to do with a target one is nearer by chance: as much as another example's gains is nothing.
+    # Of two images that have nothing to do with a target one is nearer by chance, as another example's image is.
     chance = _mixture(views["as it is"], views["as it is"].roll(1, dims=0), asked, half, limit)[0] - before
     least = max(_MORE * (1 - before), _CHANCE * chance)
     best: Turned | None = None
