@@ -116,6 +116,7 @@ SOUND: dict[str, tuple[Step, Callable[[], nn.Module]]] = {
 def test_what_may_fall_without_a_variance_is_left_alone(name: str) -> None:
     step, model = SOUND[name]
     facts = facts_of(model(), (X, Y, torch.randn(64, 1, generator=RNG)), training_step=step)
+    assert facts.notes == ()
     assert facts.boundless is None
     assert facts.floorless is None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -52,9 +51,7 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
     for name, parameter in itertools.islice(_own_numbers(model), _MOST_ASKED):
         if _parameter_is(model, batch, forward, parameter):
             return f"parameter {name}"
-    with contextlib.suppress(RuntimeError):  # a loss that refuses numbers out of its range
-        return _column_is(model, batch, forward) if is_one else None
-    return None
+    return _column_is(model, batch, forward) if is_one else None
 
 
 def _own_numbers(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -99,7 +96,10 @@ def _falls(ask: Ask, batch: Any, parts: list[Any], numbers: int) -> bool:
     if not before > 0:
         return False
     for far, grows in ((_FAR, 1.0), (-_FAR, 1.0), (_VERY_FAR, 2.0)):  # the variance itself is never below zero
-        (near, first, _), (further, second, after) = ask(far, batch), ask(2 * far, batch)
+        try:
+            (near, first, _), (further, second, after) = ask(far, batch), ask(2 * far, batch)
+        except (RuntimeError, ValueError):  # a loss, or a distribution, that refuses what is out of its range
+            continue
         if not (abs(first) < math.inf and abs(further) < math.inf and after < _FORGOTTEN * before):
             continue
         down = -second * far * grows  # as much again, to twice as far

@@ -109,7 +109,7 @@ def floorless(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor
     def ask(place: int, by: float) -> float | None:
         try:
             return float(loss_of(model, batch, forward, own, moved(place, by)).detach())
-        except RuntimeError:  # what differentiates the outputs by itself
+        except (RuntimeError, ValueError):  # what differentiates the outputs by itself, or refuses such numbers
             return None
 
     for place, tensor in enumerate(own.tensors[:most]):
