@@ -183,6 +183,17 @@ def test_those_at_risk_are_those_still_there(make: Any) -> None:
     assert facts_of(net(), lives(), training_step=make(False)).censored is None
 
 
+@pytest.mark.parametrize("make", [by_sets, by_pairs])
+@pytest.mark.parametrize("of_the_gone", [True, False])
+def test_a_mark_may_say_that_the_end_was_not_seen(make: Any, of_the_gone: bool) -> None:
+    x, time, seen = lives()
+
+    def step(model: Any, batch: Any) -> Tensor:
+        return make(of_the_gone)(model, (batch[0], batch[1], 1 - batch[2]))
+
+    assert (facts_of(net(), (x, time, 1 - seen), training_step=step).censored is not None) == of_the_gone
+
+
 def of_exponential(model: Any, batch: Any) -> Tensor:
     x, time, seen = batch
     rate = model(x)[:, 0]
