@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Evidence, Setup, confirm
+from trainability.checking.check import check_setup
 from trainability.doctor.experimented import OTHER_SEED, UNCHANGED
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
@@ -83,6 +84,48 @@ def test_what_was_seen_before_a_longer_run_failed_stays(after: int) -> None:
     assert {arm.name for arm in found.arms if arm.curve} >= {UNCHANGED, OTHER_SEED}
     assert all(arm.steps >= STEPS for arm in found.arms if arm.name in (UNCHANGED, OTHER_SEED))
     assert any("late" in text for text in (*found.notes, *(arm.reason for arm in found.changes)))
+
+
+def of_two(spoil: Callable[[nn.Module], Any], stepped: tuple[str, ...] = ("trunk", "head")) -> Setup:
+    """A trunk and a head with an optimizer each, and one loss."""
+    torch.manual_seed(0)
+    models = {"trunk": nn.Sequential(nn.Linear(64, 48), nn.ReLU()), "head": nn.Linear(48, 10)}
+    spoil(models["trunk"][0])
+    optimizers = {name: torch.optim.SGD(model.parameters(), 0.05, momentum=0.9) for name, model in models.items()}
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        for each in optimizer.values():
+            each.zero_grad()
+        loss = F.cross_entropy(model["head"](model["trunk"](batch[0])), batch[1])
+        loss.backward()
+        for name in stepped:
+            optimizer[name].step()
+        return loss
+
+    return Setup(
+        model=models,
+        train_loader=planted.loader(*planted.digits()),
+        optimizer=optimizers,
+        step=step,
+        rehearse_seconds=0.5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("setup", "cause"),
+    [
+        (lambda: of_two(lambda layer: nn.init.constant_(layer.bias, -10)), "biases_zero"),
+        (lambda: of_two(lambda layer: nn.init.zeros_(layer.weight), stepped=("head",)), "step_in_order"),
+        (lambda: of_two(lambda layer: None), None),
+    ],
+)
+def test_several_models_with_one_loss_are_one_program(setup: Callable[[], Setup], cause: str | None) -> None:
+    program = setup()
+    evidence = check_setup(program).evidence
+    table = {name: INTERVENTIONS[name] for name in ("step_in_order", "biases_zero", "rate_ten", "softmax_off")}
+    found = experiment(program, evidence, seconds=600, max_steps=60, interventions=table)
+    assert [arm.name for arm in found.confirmed] == ([cause] if cause is not None else [])
+    assert found.chance == pytest.approx(2.3, abs=0.05)
 
 
 def test_a_change_that_fails_hides_no_other() -> None:

@@ -1,4 +1,4 @@
-"""Images whose targets are images: turned without them, or answered at other places, beside programs in which all is in place."""
+"""Images whose targets are images: turned without them, or answered at other places, beside sound programs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,8 +54,11 @@ def some(x: Tensor, flip: Callable[[Tensor], Tensor], every: int) -> Tensor:
 def test_images_that_are_turned_without_their_targets(scenes: str, turn: str, every: int) -> None:
     x, y = SCENES[scenes]()
     local, found = turned(some(x, FLIPS[turn], every), y)
-    assert found is not None and found.own == local
-    assert found.turn == turn and found.share == pytest.approx(1 / every, abs=0.12) and found.turned > found.own + 0.05
+    assert found is not None
+    assert found.own == local
+    assert found.turn == turn
+    assert found.share == pytest.approx(1 / every, abs=0.12)
+    assert found.turned > found.own + 0.05
     said = diagnose(Evidence(relation=Relation(num_examples=240, z=20.0, local=local, turned=found))).findings
     assert [f.code for f in said] == ["shuffled_labels.turned"]
 
@@ -86,7 +89,9 @@ def apart(n: int = 240) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("scenes", [regions, points, itself, moving, apart])
 def test_images_beside_their_targets_are_not_turned(scenes: Any) -> None:
     local, found = turned(*scenes())
-    assert found is None and local is not None and (local > 0.05 or scenes is apart)
+    assert found is None
+    assert local is not None
+    assert local > 0.05 or scenes is apart
 
 
 def test_a_turn_that_changes_nothing_is_none() -> None:
@@ -159,7 +164,8 @@ def places_of(model: nn.Module, scenes: Any, loss: Any) -> tuple[Facts, list[str
 def test_answers_that_look_at_another_place(scenes: Any, out: int, then: Any, loss: Any) -> None:
     model = Narrow(2 if scenes is regions else 1, out, then, stride=1 if scenes is regions else 3)
     facts, said = places_of(model, scenes, loss)
-    assert facts.misplaced is not None and min(facts.misplaced.down, facts.misplaced.across) < 0.5
+    assert facts.misplaced is not None
+    assert min(facts.misplaced.down, facts.misplaced.across) < 0.5
     assert said == ["misread_logits.places"]
 
 
@@ -167,14 +173,17 @@ def test_answers_that_look_at_another_place(scenes: Any, out: int, then: Any, lo
 def test_answers_that_look_at_their_own_place(scenes: Any, loss: Any) -> None:
     model = Narrow(2 if scenes is regions else 1, 3 if scenes is regions else 2, keep, stride=1 if scenes is regions else 3)
     facts, said = places_of(model, scenes, loss)
-    assert facts.misplaced is not None and min(facts.misplaced.down, facts.misplaced.across) > 0.8 and said == []
+    assert facts.misplaced is not None
+    assert min(facts.misplaced.down, facts.misplaced.across) > 0.8
+    assert said == []
 
 
 def test_a_model_that_reads_the_whole_image_looks_at_no_place() -> None:
     torch.manual_seed(0)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(576, 64), nn.ReLU(), nn.Linear(64, 128), nn.Unflatten(1, (2, 8, 8)))
     facts, said = places_of(flat, points, squares)
-    assert facts.misplaced is None and said == []
+    assert facts.misplaced is None
+    assert said == []
 
 
 @pytest.mark.parametrize("shift", [0, 1])
@@ -241,4 +250,6 @@ def test_a_gate_over_the_batch_is_no_softmax_of_the_loss(dim: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(32, 6)
     facts = facts_of(Mixed(dim), (x, x[:, :1] * x[:, 1:2]), loss_fn=F.mse_loss)
-    assert facts.graph is not None and not facts.graph.over_batch and ((facts.leakage or 0.0) > 1e-3) == (dim == 0)
+    assert facts.graph is not None
+    assert not facts.graph.over_batch
+    assert ((facts.leakage or 0.0) > 1e-3) == (dim == 0)

@@ -1,4 +1,4 @@
-"""Terms of a loss that have the wrong sign, of learned variances, of ends that were not seen, and of names, beside right ones."""
+"""Terms of a loss that have the wrong sign: of learned variances, of ends that were not seen, and of names."""
 
 import math
 from collections.abc import Callable
@@ -78,7 +78,8 @@ def test_a_variance_whose_cost_is_subtracted(name: str) -> None:
     make, model = VARIANCES[name]
     wrong, right = (facts_of(model(), (X, Y), training_step=make(sign)) for sign in (-1.0, 1.0))
     assert "wrong_sign.boundless" in codes(wrong)
-    assert right.boundless is None and not any(code.startswith("wrong_sign") for code in codes(right))
+    assert right.boundless is None
+    assert not any(code.startswith("wrong_sign") for code in codes(right))
 
 
 def policy(model: Any, batch: Any) -> Tensor:
@@ -115,7 +116,8 @@ SOUND: dict[str, tuple[Step, Callable[[], nn.Module]]] = {
 def test_what_may_fall_without_a_variance_is_left_alone(name: str) -> None:
     step, model = SOUND[name]
     facts = facts_of(model(), (X, Y, torch.randn(64, 1, generator=RNG)), training_step=step)
-    assert facts.boundless is None and facts.floorless is None
+    assert facts.boundless is None
+    assert facts.floorless is None
 
 
 def of_normal(output: Tensor, target: Tensor) -> Tensor:
@@ -138,7 +140,8 @@ def test_a_log_likelihood_that_is_minimised(likelihood: Any, outputs: int) -> No
     wrong = facts_of(net(outputs), (4 * X, Y), loss_fn=likelihood)
     right = facts_of(net(outputs), (4 * X, Y), loss_fn=lambda o, t: -likelihood(o, t))
     assert codes(wrong)[0].startswith("wrong_sign")
-    assert right.floorless is None and right.boundless is None
+    assert right.floorless is None
+    assert right.boundless is None
 
 
 def lives(n: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -208,7 +211,7 @@ def test_marks_beside_numbers_need_not_be_ends(step: Step) -> None:
     assert facts_of(net(2 if step is two_arms else 1), lives(), training_step=step).censored is None
 
 
-def company_of(step: Step, negatives: int = 0, *, hard: bool = False) -> tuple[Company | None, list[str]]:
+def company_of(step: Step, negatives: int = 0, *, hard: bool = False, deep: bool = False) -> tuple[Company | None, list[str]]:
     """Names of 60 and of 40, in four circles each; who is observed with whom is of one circle."""
     rng = torch.Generator().manual_seed(2)
     one = torch.randint(60, (1200,), generator=rng)
@@ -219,7 +222,10 @@ def company_of(step: Step, negatives: int = 0, *, hard: bool = False) -> tuple[C
         drawn = 4 * (drawn // 4) + (one + 1) % 4
     batches = [[t[i : i + 100] for t in (one, observed, drawn)] for i in range(0, 1200, 100)]
     torch.manual_seed(0)
-    model = nn.ModuleDict({"one": nn.Embedding(60, 8), "other": nn.Embedding(40, 8)})
+    towers = [[nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)] if deep else [] for _ in range(2)]
+    model = nn.ModuleDict(
+        {"one": nn.Sequential(nn.Embedding(60, 8), *towers[0]), "other": nn.Sequential(nn.Embedding(40, 8), *towers[1])}
+    )
     facts = facts_of(model, batches[0], training_step=step, batches=batches)
     return facts.company, codes(facts)
 
@@ -251,14 +257,22 @@ def distances(sign: float) -> Step:
     return step
 
 
-@pytest.mark.parametrize(("make", "negatives"), [(ranked, 0), (skips, 5), (distances, 0)])
-def test_what_was_observed_keeps_company(make: Any, negatives: int) -> None:
-    company, said = company_of(make(-1.0), negatives)
-    assert company is not None and company.pushed > 3 * abs(company.pulled) and said == ["wrong_sign.company"]
-    company, said = company_of(make(1.0), negatives)
-    assert company is not None and company.pulled > 3 * abs(company.pushed) and said == []
+@pytest.mark.parametrize(
+    ("make", "negatives", "deep"), [(ranked, 0, False), (skips, 5, False), (distances, 0, False), (ranked, 0, True)]
+)
+def test_what_was_observed_keeps_company(make: Any, negatives: int, deep: bool) -> None:
+    company, said = company_of(make(-1.0), negatives, deep=deep)
+    assert company is not None
+    assert company.pushed > 3 * abs(company.pulled)
+    assert said == ["wrong_sign.company"]
+    company, said = company_of(make(1.0), negatives, deep=deep)
+    assert company is not None
+    assert company.pulled > 3 * abs(company.pushed)
+    assert said == []
 
 
 def test_two_kinds_of_pairs_that_both_keep_company_are_not_told_apart() -> None:
     company, said = company_of(ranked(1.0), hard=True)
-    assert company is not None and min(company.pulled, company.pushed) > 10 and said == []
+    assert company is not None
+    assert min(company.pulled, company.pushed) > 10
+    assert said == []

@@ -47,6 +47,8 @@ class LossGraph:
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
+        cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or
+            softmax; the best answer that is the same for every example costs that at most. None of other losses.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -62,6 +64,7 @@ class LossGraph:
     swapped: bool = False
     multiple_of: str | None = None
     has_opaque_parts: bool = False
+    cost_of_zeros: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +196,8 @@ class Facts:
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
         graph: of the backward pass.
         unreached: trainable parameters that no gradient reaches, each with its reason.
+        cut_paths: trainable weights that the answer depends on and hands no gradient back to, while a term of the loss that
+            targets have no part in reaches them.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
@@ -286,6 +291,7 @@ class Facts:
     broadcast_shape: tuple[int, ...] | None = None
     graph: LossGraph | None = None
     unreached: tuple[Unreached, ...] = ()
+    cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
     no_weight_moves: bool = False

@@ -72,8 +72,9 @@ def experiment(
     began = time.monotonic()
     if setup.optimizer is None and setup.step is None:
         return Experiments(notes=("experiments: no optimizer was given (optimizer=)",))
-    if len(modules(setup.model)) > 1:
-        return Experiments(notes=("experiments: several models train together, and no one loss says whether they learn",))
+    if len(modules(setup.model)) > 1 and (evidence.rehearsal is None or evidence.rehearsal.opposed):
+        reason = "were not rehearsed" if evidence.rehearsal is None else "have losses of their own"
+        return Experiments(notes=(f"experiments: several models {reason}, and no one loss says whether they learn",))
     with randomness_restored(), generators_restored(setup.train_loader), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said many times
         batches, notes = kept_batches(setup.train_loader, max_steps, 0.1 * seconds)

@@ -129,7 +129,7 @@ LOOP_CHANGES = named(
     Intervention(
         name="step_in_order",
         change="zero_grad, backward and step in their order, once each",
-        applies=lambda variant: variant.step is not None and len(variant.optimizers) == 1,
+        applies=lambda variant: variant.step is not None and bool(variant.optimizers),
         make=_in_order,
         answers=("never_steps", "zero_gradient", "stale_gradients", "unmoved_parameter", "flat_loss"),
     ),

@@ -77,7 +77,7 @@ class Source:
         evaluates: whether variants are looked at in evaluation mode; in training mode where the loss exists only there.
         task: recognised; its `chance` is that of the reference.
         ideal: the lowest loss that unbounded outputs can reach.
-        output: of the program on the reference, before the first step.
+        output: of the program on the reference, before the first step; None of several models.
         notes: what the variants differ in from the program.
     """
 
@@ -188,7 +188,7 @@ class Source:
 
     def _recognise(self, variant: Variant) -> None:
         loss, output = _looked_at(variant)
-        self.output = output
+        self.output = output if len(modules(variant.model)) == 1 else None
         if output is not None and not math.isfinite(loss):  # the kind of the task does not depend on the weights
             with torch.no_grad():
                 for parameter in variant.parameters:
@@ -217,16 +217,19 @@ def _times(task: Task, factor: int) -> Task:
 
 
 def _looked_at(variant: Variant) -> tuple[float, Tensor | None]:
-    """Loss and output on the reference."""
+    """Loss and output on the reference; of several models that of the one which is called last."""
     seen: list[Any] = [None]
-    models = modules(variant.model)
-    handle = models[0].register_forward_hook(lambda module, args, output: seen.__setitem__(0, output))
+    handles = [
+        model.register_forward_hook(lambda module, args, output: seen.__setitem__(0, output))
+        for model in modules(variant.model)
+    ]
     try:
         loss = look(variant, variant.loop(), variant.reference, random_state())
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     output = seen[0] if isinstance(seen[0], Tensor) else first_tensor(seen[0])
-    return loss, output.detach() if output is not None and len(models) == 1 else None
+    return loss, output.detach() if output is not None else None
 
 
 def _device(model: Any) -> torch.device:

@@ -16,10 +16,10 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked, Unreached
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.alignment import misaligned, mispaired
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
@@ -30,7 +30,7 @@ from trainability.doctor.measure.influence import along_batch, evaluation_noise,
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.pair_forces import pair_forces
-from trainability.doctor.measure.pairing import Pairing, pairing_facts
+from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
@@ -94,6 +94,7 @@ def look(
             "the kind of task": lambda: task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, managed),
+            "weights behind a choice": lambda: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
             "layers with nothing between": lambda: _stacked(plain, seen),
             "answers that change by themselves": lambda: evaluation_noise(callable_model(seen), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(callable_model(seen), seen.inputs)},

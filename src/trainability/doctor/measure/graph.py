@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -112,7 +114,22 @@ def loss_graph(
         multiple_of=_multiple_of(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
+        cost_of_zeros=_cost_of_zeros(loss.grad_fn, width),
     )
+
+
+def _cost_of_zeros(root: Any, width: int | None) -> float | None:
+    """What outputs of zero cost, where the loss is the mean of one function of PyTorch, and nothing else."""
+    name, above = _name(root), [node for node, _ in root.next_functions if node is not None]
+    if name == "NllLossBackward" and root._saved_reduction == 1 and width and _name(above[0]) == "LogSoftmaxBackward":
+        return math.log(width)
+    if name == "BinaryCrossEntropyWithLogitsBackward" and root._saved_reduction == 1:
+        with contextlib.suppress(RuntimeError):  # weights are gone after backward
+            return math.log(2) if root._saved_weight is None and root._saved_pos_weight is None else None
+        return None
+    if name == "NegBackward" and _name(above[0]) == "MeanBackward":
+        return math.log(2) if _name(above[0].next_functions[0][0]) == "LogSigmoidBackward" else None
+    return None
 
 
 def leaves_of(loss: Tensor) -> tuple[set[int], bool]:

@@ -14,10 +14,10 @@ from trainability.doctor.measure.randomness import randomness_restored
 Forward = Callable[[Any, Any], Tensor]
 
 
-def returned_once(model: nn.Module, batch: Any, forward: Forward) -> list[Tensor] | None:
-    """All tensors that a model returns, of a program that calls it once; None of any other."""
+def returned_once(model: nn.Module, batch: Any, forward: Forward, head: nn.Module | None = None) -> list[Tensor] | None:
+    """All tensors that a model returns, or a module `head` of it, of a program that calls it once; None of any other."""
     outputs: list[Any] = []
-    handle = model.register_forward_hook(lambda module, args, output: outputs.append(output))
+    handle = (head or model).register_forward_hook(lambda module, args, output: outputs.append(output))
     try:
         with torch.enable_grad(), randomness_restored():  # a loss may differentiate by itself
             torch.manual_seed(0)
@@ -27,21 +27,22 @@ def returned_once(model: nn.Module, batch: Any, forward: Forward) -> list[Tensor
     return [t.detach() for _, t in tensors(outputs[0])] if len(outputs) == 1 else None
 
 
-def loss_of(model: nn.Module, batch: Any, forward: Forward, answers: Sequence[Tensor]) -> Tensor:
-    """The loss with other tensors in the place of those that the model returns in one call, in their order.
+def loss_of(model: nn.Module, batch: Any, forward: Forward, answers: Sequence[Tensor], head: nn.Module | None = None) -> Tensor:
+    """The loss with other tensors in the place of those that a module returns in one call, in their order.
 
     Args:
-        model: is called once; its forward runs all the same.
+        model: what the loss is asked of.
         batch: what it is asked.
         forward: of (model, batch), the loss.
-        answers: as many as the model returns.
+        answers: as many as the module returns.
+        head: the module, which is called once, and whose forward runs all the same; None for the model itself.
     """
     rest = iter(answers)
 
     def swap(part: Any) -> Any:
         return next(rest) if isinstance(part, Tensor) else map_parts(part, swap)
 
-    handle = model.register_forward_hook(lambda module, args, output: swap(output))
+    handle = (head or model).register_forward_hook(lambda module, args, output: swap(output))
     try:
         with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
@@ -50,10 +51,18 @@ def loss_of(model: nn.Module, batch: Any, forward: Forward, answers: Sequence[Te
         handle.remove()
 
 
-def pull(model: nn.Module, batch: Any, forward: Forward, answers: Sequence[Tensor]) -> Tensor | None:
-    """The gradient of the loss at the first of other answers; None where there is none, or it is not finite."""
-    points = answers[0].detach().clone().requires_grad_()
-    loss = loss_of(model, batch, forward, [points, *answers[1:]])
+def pull(
+    model: nn.Module,
+    batch: Any,
+    forward: Forward,
+    answers: Sequence[Tensor],
+    *,
+    place: int = 0,
+    head: nn.Module | None = None,
+) -> Tensor | None:
+    """The gradient of the loss at one of other answers, see `loss_of`; None where there is none, or it is not finite."""
+    points = answers[place].detach().clone().requires_grad_()
+    loss = loss_of(model, batch, forward, [points if k == place else t for k, t in enumerate(answers)], head)
     gradient = torch.autograd.grad(loss, points, allow_unused=True)[0] if loss.requires_grad else None
     return gradient if gradient is not None and bool(gradient.isfinite().all()) else None
 

@@ -47,8 +47,6 @@ class Loop:
         redrawn: weights by name that were drawn anew between two steps of their optimizer, and how often, over the first steps.
         scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
         schedule_steps: steps of the scheduler for each that the body makes.
-        opposed: a backward pass came through what one optimizer trains, and only another stepped on it: losses of their own, as
-            in a GAN. Without that, the updates of several optimizers are one update.
     """
 
     def __init__(
@@ -98,10 +96,17 @@ class Loop:
         self.redrawn: Counter[str] = Counter()
         self._left: dict[str, Tensor] = {}  # weights as the last step of their optimizer left them
         self._compared = 0
-        self.opposed = False
+        self._left_behind = False
         self._through: set[int] = set()  # optimizers whose part was in a backward pass since one stepped
         self._waiting: set[int] = set()  # those of them that another left behind when it stepped
         self.watching = True
+
+    @property
+    def opposed(self) -> bool:
+        """Whether a backward pass came through what one optimizer trains, and only another stepped on it, and all of them step:
+        losses of their own, as in a GAN. Without that, the updates of several optimizers are one update.
+        """
+        return self._left_behind and all(id(optimizer) in self._began for optimizer in self.optimizers)
 
     # ------------------------------------------------------------------------------------------------------ running
 
@@ -267,7 +272,7 @@ class Loop:
 
     def _came_through(self, key: int, gradient: Tensor) -> None:
         if self.watching:
-            self.opposed |= bool(self._waiting)
+            self._left_behind |= bool(self._waiting)
             self._waiting.clear()
             self._through.add(key)
 

@@ -56,37 +56,34 @@ def company(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[An
 def _kinds_of_pairs(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, str, str] | None:
     """The tensors of the batch, by their place: of the names, of what is pulled to them, and of what is pushed away."""
     names = {n: t for n, t in tensors(batch) if t.dim() in (1, 2) and not t.is_floating_point() and t.dtype != torch.bool}
-    looked_up: list[tuple[str, Tensor]] = []
+    made: dict[str, Tensor] = {}
 
     def keep(module: nn.Module, args: Any, output: Any) -> None:
-        if (
-            args
-            and isinstance(args[0], Tensor)
-            and isinstance(output, Tensor)
-            and output.requires_grad
-            and output.shape[-1] > 1
-        ):
-            looked_up.extend((n, output) for n, t in names.items() if t.shape == args[0].shape and bool((t == args[0]).all()))
+        if len(args) != 1 or not isinstance(args[0], Tensor) or not isinstance(output, Tensor) or not output.requires_grad:
+            return
+        if output.dim() == args[0].dim() + 1 and output.shape[-1] > 1:
+            # Of a tower, the outermost module returns last, of several calls the last.
+            made.update({n: output for n, t in names.items() if t.shape == args[0].shape and bool((t == args[0]).all())})
 
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
     if len(names) < 3 or not tables:
         return None
     sparse = [table for table in tables if table.sparse]
-    handles = [table.register_forward_hook(keep) for table in tables]
+    handles = [module.register_forward_hook(keep) for module in model.modules()]
     try:
         for table in sparse:
             table.sparse = False
         with torch.enable_grad(), randomness_restored():
             loss = forward(model, batch).sum()
-        if len({name for name, _ in looked_up}) < 3:
+        if len(made) < 3:
             return None
-        gradients = torch.autograd.grad(loss, [vector for _, vector in looked_up], allow_unused=True)
+        gradients = torch.autograd.grad(loss, list(made.values()), allow_unused=True)
     finally:
         for table in sparse:
             table.sparse = True
         for handle in handles:
             handle.remove()
-    forces = {n: (v.detach(), g) for (n, v), g in zip(looked_up, gradients, strict=True) if g is not None}
+    forces = {n: (v.detach(), g) for (n, v), g in zip(made.items(), gradients, strict=True) if g is not None}
     for shared, (vectors, _) in forces.items():
         turned = {n: _turned(vectors, g) for n, (_, g) in forces.items() if n != shared}
         pulled = [n for n, cosine in turned.items() if cosine is not None and cosine < -_TURNED]
@@ -101,7 +98,9 @@ def _turned(vectors: Tensor, gradient: Tensor) -> float | None:
     if vectors.dim() != 2 or gradient.shape[-1] != vectors.shape[-1] or len(gradient) != len(vectors):
         return None
     wide = vectors if gradient.dim() == 2 else vectors[:, None]
-    return float(nn.functional.cosine_similarity(gradient, wide.expand_as(gradient), dim=-1).mean())
+    cosine = nn.functional.cosine_similarity(gradient, wide.expand_as(gradient), dim=-1)
+    moved = gradient.norm(dim=-1) > 0  # a margin that is kept has none
+    return float(cosine[moved].mean()) if bool(moved.any()) else None
 
 
 def _beside(names: Tensor, others: Tensor) -> Tensor:

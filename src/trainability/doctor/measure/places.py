@@ -47,7 +47,7 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
     target = others[0] if len(others) == 1 else batch_images if not others else None
     if batch_images is None or target is None:
         return None
-    side = tuple(target.shape[-2:])
+    side = (target.shape[-2], target.shape[-1])
     if min(side) < _LEAST_SIDE or images.shape[2] < side[0] or images.shape[3] < side[1]:
         return None
     rng, held, looks = torch.Generator().manual_seed(0), [], []
@@ -73,7 +73,7 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
     return _compared(torch.cat(held), torch.cat(looks), side)
 
 
-def _compared(held: Tensor, looks: Tensor, side: tuple[int, ...]) -> Misplaced | None:
+def _compared(held: Tensor, looks: Tensor, side: tuple[int, int]) -> Misplaced | None:
     if len(held) < _FEWEST:
         return None
     spread = [float(looks[:, k].std()) / side[k] for k in (0, 1)]
@@ -103,7 +103,7 @@ def _neighbours_exchanged(target: Tensor, rng: torch.Generator) -> tuple[Tensor,
 
 
 def _centres(
-    model: nn.Module, batch: Any, forward: Forward, asked: tuple[Tensor, Tensor], side: tuple[int, ...]
+    model: nn.Module, batch: Any, forward: Forward, asked: tuple[Tensor, Tensor], side: tuple[int, int]
 ) -> Tensor | None:
     """Where in its image the chosen output of each example looks: the centre of the squares of its gradient, in places."""
     images, chosen = asked

@@ -136,7 +136,7 @@ def _for_all(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
 
 
 def _falls_faster(ask: Callable[[float], float | None], direction: float) -> float | None:
-    """How far away a loss falls ever faster: 20 times a direction, or nearer where it is NaN or minus infinity at twice that."""
+    """How far away a loss falls ever faster: 20 times a direction, or nearer where it is not finite at twice that."""
     start = ask(0.0)
     for far in (_FAR, _FAR / 4, _FAR / 16):
         near, further = ask(far * direction), ask(2 * far * direction)

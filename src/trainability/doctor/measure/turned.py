@@ -103,7 +103,7 @@ def _grids(inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor] 
     maps = _maps(targets)
     if maps is None or min(maps.shape[2:]) < _LEAST_SIDE or inputs.shape[2] < maps.shape[2] or inputs.shape[3] < maps.shape[3]:
         return None
-    side = [min(size, _MOST_SIDE) for size in maps.shape[2:]]
+    side = (min(maps.shape[2], _MOST_SIDE), min(maps.shape[3], _MOST_SIDE))
     asked = F.adaptive_avg_pool2d(maps, side).flatten(2).transpose(1, 2)
     spread = asked.flatten(0, 1).std(dim=0)
     asked = asked[:, :, spread > 1e-6] / spread[spread > 1e-6]
@@ -126,7 +126,7 @@ def _maps(targets: Tensor) -> Tensor | None:
     return wide.float().nan_to_num(0.0, 0.0, 0.0) if wide.dim() == 4 and wide.shape[1] <= _MOST_CLASSES else None
 
 
-def _features(x: Tensor, side: list[int]) -> Tensor:
+def _features(x: Tensor, side: tuple[int, int]) -> Tensor:
     """Of each place the mean, the spread and the largest value, its neighbours' means, and their squares."""
     mean = F.adaptive_avg_pool2d(x, side)
     spread = (F.adaptive_avg_pool2d(x.square(), side) - mean.square()).clamp(min=0).sqrt()

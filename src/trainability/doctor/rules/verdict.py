@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
@@ -51,6 +52,7 @@ _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
 PLATEAU_FACTOR = 2.0
+_SETTLED_STEPS = 300  # before that many, a loss that stands still may be a slow start
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
 _FAILS = (UNSTABLE, DEAD, STALLED)
 _FAILS_TO_LEARN = (UNSTABLE, DEAD, TOO_SLOW)
@@ -226,6 +228,14 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
             return "cannot tell", f"{seen}, but {untrained}", None
         if trend == "rising":
             return "cannot tell", f"{seen}, and rises again", None
+        at = standing(evidence)
+        if at is not None and at.is_no_better:
+            stays = not still_falls(evidence) and steps >= _SETTLED_STEPS
+            return (
+                "stalled" if stays else "cannot tell",
+                f"{seen}, and {at.name}, whatever the input, costs {at.cost:.3g}",
+                None,
+            )
         if trend == "flat":
             return _verdict_flat(evidence, recent, seen)
         return "is training", seen, None
