@@ -373,7 +373,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
                 Measurement(name="smallest channel std", value=thin, threshold=0.05),
                 Measurement(name="largest channel std", value=wide, threshold=10.0),
             ),
-            cause="images are not normalised, or with another data set's statistics",
+            cause="inputs are not normalised, or with another data set's statistics",
             remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set"
             + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
             source="preflight-ml",

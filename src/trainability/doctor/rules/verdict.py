@@ -251,8 +251,8 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict
     chance = reading.chance_loss(evidence)
     if chance is None:
         graph = evidence.facts.graph if evidence.facts is not None else None
-        is_distance = graph is not None and graph.takes == "distance"
-        tells = "a check before it measures it (before=)" if is_distance else "num_classes= tells it"
+        has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
+        tells = "num_classes= tells it" if has_classes else "a check before it measures it (before=)"
         return (
             "cannot tell",
             f"{seen} and stays there; what a model that has learned nothing costs is not known: {tells}",
