@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from programs.catalogue import FAULTS, KIND, PROGRAMS, SOUND, UNSEEN
+from programs.catalogue import FAULTS, FORUM, KIND, PROGRAMS, SOUND, UNSEEN
 from programs.program import Data, Loop, Program, nobody, usual
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -27,8 +27,16 @@ _SAMPLED_EVERY, _EVALUATIONS = 20, 5
 
 
 def half_of(name: str) -> str:
-    """The half that a program belongs to: "scored" by a hash of its name, of those in `programs/unseen/`; else "set"."""
-    return "scored" if name in UNSEEN and hashlib.sha256(name.encode()).digest()[0] % 2 else "set"
+    """The half that a program belongs to.
+
+    Returns:
+        "scored" by a hash of its name, of those in `programs/unseen/`, else "set"; "forum-scored" by the same hash, of those in
+        `programs/forum/`, else "forum-set".
+    """
+    half = "scored" if hashlib.sha256(name.encode()).digest()[0] % 2 else "set"
+    if name in FORUM:
+        return f"forum-{half}"
+    return half if name in UNSEEN else "set"
 
 
 class Built:

@@ -11,7 +11,9 @@ All of it can be stopped and started again. The programs are in `programs/`, one
 what it changes in the sound program, and which rules name the true cause. Another author wrote those in `programs/held_out/`,
 with other nets, data and loops; they were scored whole once, then by halves twice, and rules are set on all of them now. Those
 in `programs/unseen/` are a third author's, who had not read the rules, with kinds of task of their own. They were scored whole
-once; since then a half of them may be looked at, told by a hash of the name, and the other half is the scored one.
+once; since then a half of them may be looked at, told by a hash of the name, and the other half is the scored one. Those in
+`programs/forum/` are small programs of the kinds that public reports of failed trainings describe, by a fourth author who had
+not read the rules either. The same hash halves them: `--half forum-set`, `--half forum-scored`, `--half forum` for both.
 """
 
 import argparse
@@ -28,14 +30,14 @@ def main() -> None:
     """Runs one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["run", "ask", "remedies", "score", "rates"])
-    parser.add_argument("--half", choices=["set", "scored", "both"], default="both")
+    parser.add_argument("--half", choices=["set", "scored", "forum-set", "forum-scored", "forum", "both"], default="both")
     parser.add_argument("--name", help="one program only")
     parser.add_argument("--evidence", type=Path, default=fault_runs.EVIDENCE)
     parser.add_argument("--wrong", action="store_true", help="score: also list what was said of each that went wrong")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    names = [n for n in PROGRAMS if arguments.half in (fault_runs.half_of(n), "both") and arguments.name in (None, n)]
+    names = [n for n in PROGRAMS if _is_of(n, arguments.half) and arguments.name in (None, n)]
     if arguments.command == "run":
         fault_runs.run(names)
     elif arguments.command == "ask":
@@ -46,6 +48,11 @@ def main() -> None:
         print("\n".join(fault_table.table(names, arguments.evidence, arguments.half, wrong=arguments.wrong)))
     else:
         fault_table.write_rates(names, arguments.evidence)
+
+
+def _is_of(name: str, half: str) -> bool:
+    own = fault_runs.half_of(name)
+    return half in (own, own.partition("-")[0], "both")
 
 
 if __name__ == "__main__":

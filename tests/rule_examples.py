@@ -11,11 +11,12 @@ from trainability.doctor.audit_results import (
     MetricAudit,
     MetricCase,
     Redrawn,
+    Relation,
     SplitAudit,
 )
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
-from trainability.doctor.facts import Facts, LossGraph, Pulls, Stacked, Unreached
+from trainability.doctor.facts import Facts, LossGraph, Misplaced, Pulls, Stacked, Unreached
 from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.processes import Comparison, Processes
@@ -188,6 +189,12 @@ def unmoved(num: int) -> Evidence:
 def fact(**fields) -> Evidence:
     """Certain facts of a program whose outputs have rms 1."""
     return Evidence(facts=Facts(**{"output_rms": 1.0, "loss": 2.3, **fields}))
+
+
+def placed(across: float) -> Evidence:
+    """Images with images for targets, and outputs whose columns go with the image's by so much."""
+    relation = Relation(num_examples=200, z=20.0, local=0.3)
+    return Evidence(facts=Facts(misplaced=Misplaced(num_asked=96, down=0.9, across=across)), relation=relation)
 
 
 def pulled(z: float) -> Pulls:
@@ -436,7 +443,7 @@ EXAMPLES: dict[str, Example] = {
         {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
         near=fact(output_shape=(64, 1), target_shape=(64, 1)),
     ),
-    "misread_logits": Example({"error": fact(misread_logits=True)}, near=fact()),
+    "misread_logits": Example({"error": fact(misread_logits=True), "warning": placed(0.4)}, near=placed(0.6)),
     "swapped_arguments": Example({"error": graph("sigmoid", swapped=True)}, near=graph("sigmoid")),
     "clamped_logits": Example(
         {"error": graph("sigmoid", "relu"), "warning": graph("log_softmax", "relu")}, near=graph("distance", "relu")
@@ -656,6 +663,7 @@ EXAMPLES: dict[str, Example] = {
     "exploding_gradient": Example(
         {
             "error": seen((layer(update_ratio=1.1),), steps=steps(FLAT[:30])),
+            "warning": seen((layer("a", update_ratio=1.1), layer("b", update_ratio=1.1)), steps=steps(FALLING[:30])),
             "hint": seen((layer(update_ratio=1.1),), steps=steps(FALLING[:30])),
         },
         near=seen((layer(update_ratio=0.9),), steps=steps(FLAT[:30])),

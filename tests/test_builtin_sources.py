@@ -1,12 +1,13 @@
 """The two data sets that need no download."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import config_of
 
 from trainability.data import dataset
 from trainability.data.builtin import imbalanced_labels, pink_noise
-from trainability.data.colour_statistics import colour_statistics, pixel_sums
+from trainability.data.colour_statistics import colour_statistics, image_sums, pixel_sums
 from trainability.data.dataset import DataSet, stratified_split
 
 
@@ -50,6 +51,18 @@ def test_moments_equal_the_slow_ones() -> None:
     torch.testing.assert_close(found.mean.double(), flat.mean(0), rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(found.std.double(), flat.std(0, correction=0), rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(found.covariance.double(), flat.T.cov(correction=0), rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (17, 16), (33, 47), (300, 401)])
+@pytest.mark.parametrize("num_values", [3, 4])
+def test_sums_of_images_are_exact(shape: tuple[int, int], num_values: int) -> None:
+    random = np.random.default_rng(0).integers(0, 256, (5, *shape, num_values), dtype=np.uint8)
+    for images in (random, np.full_like(random, 255)):
+        flat = images[..., :3].reshape(5, -1, 3).astype(np.int64)
+        products = np.einsum("npa,npb->nab", flat, flat)
+        squares = [products[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
+        expected = np.stack([np.full(5, flat.shape[1]), *flat.sum(1).T, *squares], axis=1)
+        assert np.array_equal(image_sums(list(images)), expected)
 
 
 def test_moments_come_from_the_training_images_only() -> None:

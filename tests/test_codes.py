@@ -7,7 +7,7 @@ import pytest
 from rule_examples import ADAM, CHANCE, FALLING, data, fact, graph, layer, ordered, probed, rehearsed, split, steps
 
 from trainability.doctor import diagnose
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.rehearsed import CriticalStep, Observation, Task
 
@@ -83,7 +83,17 @@ def far_off(first: float) -> Evidence:
     return rehearsed(reference=tuple(Observation(step=5 * i, loss=1.0 if i else first) for i in range(9)))
 
 
+def sure_and_wrong(error: float, *, train: float = 0.1, last: float = 3.5) -> Evidence:
+    """A training loss that has come down to this, and a validation loss that has risen to that."""
+    told = [Evaluation(step=60 * (i + 1), split="validation", loss=x, top1_error=error) for i, x in enumerate((2.0, 2.6, last))]
+    losses = [CHANCE + (train - CHANCE) * min(1.0, step / 100) for step in range(200)]
+    return Evidence(steps=steps(losses), evaluations=tuple(told), num_classes=10)
+
+
 CODES = {
+    "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
+    "overfit.loss of a loss that fell": (sure_and_wrong(0.9), sure_and_wrong(0.9, train=0.6)),
+    "overfit.loss that rose above chance": (sure_and_wrong(0.9), sure_and_wrong(0.9, last=2.2)),
     "long_momentum.betas": (exchanged(0.9), exchanged(0.995)),
     "loss_at_start.falls": (far_off(1.1e5), far_off(0.9e5)),
     "shuffled_labels.unrelated": (made(0.95), made(0.85)),

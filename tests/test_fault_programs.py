@@ -6,7 +6,7 @@ import pytest
 import torch
 from fault_remedies import followed
 from fault_runs import RUNS, Built, half_of, happened, rows, train
-from programs.catalogue import FAULTS, HELD_OUT, KIND, KINDS, PROGRAMS, SOUND, UNSEEN
+from programs.catalogue import FAULTS, FORUM, HELD_OUT, KIND, KINDS, PROGRAMS, SOUND, UNSEEN
 
 from trainability.checking.certain import facts_of
 from trainability.doctor import RULES, Evidence, diagnose
@@ -33,19 +33,22 @@ def test_no_name_occurs_twice():
     assert len(PROGRAMS) == sum(len(kind.SOUND) + len(kind.FAULTS) for kind in KINDS)
 
 
-@pytest.mark.parametrize(("apart", "faults", "sound"), [(HELD_OUT, 75, 45), (UNSEEN, 70, 45)])
-def test_what_was_written_apart_is_large_and_of_kinds_of_its_own(apart, faults, sound):
+@pytest.mark.parametrize(
+    ("apart", "num_kinds", "faults", "sound"), [(HELD_OUT, 10, 75, 45), (UNSEEN, 10, 70, 45), (FORUM, 7, 70, 45)]
+)
+def test_what_was_written_apart_is_large_and_of_kinds_of_its_own(apart, num_kinds, faults, sound):
     assert sum(name in FAULTS for name in apart) >= faults
     assert sum(name in SOUND for name in apart) >= sound
     kinds, others = ({KIND[name] for name in names} for names in (apart, set(PROGRAMS) - apart))
-    assert len(kinds) >= 10
+    assert len(kinds) >= num_kinds
     assert kinds.isdisjoint(others)
 
 
-def test_the_scored_half_is_what_no_rule_was_set_on():
-    scored = {name for name in PROGRAMS if half_of(name) == "scored"}
-    assert scored < UNSEEN
-    assert 0.4 < len(scored) / len(UNSEEN) < 0.6
+@pytest.mark.parametrize(("half", "apart"), [("scored", UNSEEN), ("forum-scored", FORUM)])
+def test_the_scored_half_is_what_no_rule_was_set_on(half, apart):
+    scored = {name for name in PROGRAMS if half_of(name) == half}
+    assert scored < apart
+    assert 0.4 < len(scored) / len(apart) < 0.6
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -63,6 +66,7 @@ def test_every_program_has_been_run_and_sound_ones_train():
     failed = Counter(half_of(name) for name in FAULTS if happened(name, runs) != "trained")
     assert failed["set"] >= 120
     assert failed["scored"] >= 40
+    assert failed["forum-set"] + failed["forum-scored"] >= 70
 
 
 @pytest.mark.parametrize("name", ["yes or no", "couples"])

@@ -1,5 +1,6 @@
 """Callbacks in the real libraries: what they see against closed forms, bitwise the same weights, and how they stop."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,6 +232,25 @@ def test_transformers_weights_are_bitwise_identical_and_the_loss_is_the_steps_me
     clip = settings.get("max_grad_norm", 1.0) or float("inf")
     for record in steps:
         assert record.clip_ratio == pytest.approx(min(1.0, clip / record.gradient_norm), rel=1e-2)
+
+
+def test_transformers_loss_is_not_doubled_where_the_trainer_leaves_it_undivided(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra transformers")
+    from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments, set_seed
+
+    from trainability.integrations import TransformersMonitor
+
+    set_seed(0)
+    sizes = {"vocab_size": 16, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    model = BertForSequenceClassification(BertConfig(**sizes, max_position_embeddings=8, num_labels=2))
+    rows = torch.randint(16, (64, 8))
+    data = [{"input_ids": row, "labels": (row.sum() % 2).long()} for row in rows]
+    usual = {"output_dir": str(tmp_path), "max_steps": 3, "per_device_train_batch_size": 4, "report_to": [], "use_cpu": True}
+    usual |= {"save_strategy": "no", "disable_tqdm": True, "gradient_accumulation_steps": 4}
+    callback = TransformersMonitor(every=2)
+    Trainer(model=model, args=TrainingArguments(**usual), train_dataset=data, callbacks=[callback]).train()
+    # It takes the number of tokens and makes nothing of it, so the Trainer adds four losses of the full size.
+    assert [record.loss for record in evidence(callback).steps] == pytest.approx([math.log(2)] * 3, abs=0.1)
 
 
 def test_transformers_evaluates_stops_and_writes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import trainability
 from trainability.cli.program import main
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.extras import EXTRAS
-from trainability.loops.events import listening
+from trainability.loops.events import ends_divided, listening
 from trainability.loops.metrics import validation_numbers
 from trainability.loops.monitor import Monitor
 from trainability.loops.script_watch import ScriptWatch
@@ -284,9 +285,61 @@ def test_closures_and_loss_scalers_are_followed(
     assert len(trainability.read_run("LBFGS").steps) == 8
 
 
+def steps_on_noise(optimizers: list[torch.optim.Optimizer], loss_of, *, num_steps: int = 8) -> set[str]:
+    """Codes that a script's watch finds of a loop that steps these optimizers on one loss."""
+    watch = ScriptWatch(Path("script.py"), every=2, most_steps=None, place=None)
+    watch.begin()
+    try:
+        for optimizer in optimizers:
+            watch._wait_for(optimizer)  # as at its construction
+            watch._optimizers.append(optimizer)
+        for _ in range(num_steps):
+            loss_of().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+    finally:
+        watch.end(None)
+    return codes(list(watch.diagnoses.values()))
+
+
+def test_run_names_an_optimizer_that_holds_nothing_of_what_runs() -> None:
+    torch.manual_seed(0)
+    old, new, inputs = nn.Linear(4, 3), nn.Linear(4, 3), torch.randn(8, 4)
+    assert steps_on_noise([torch.optim.SGD(old.parameters(), lr=0.1)], lambda: new(inputs).square().mean()) == {
+        "foreign_optimizer"
+    }
+
+
+def test_run_takes_no_optimizer_of_something_else_for_a_foreign_one() -> None:
+    torch.manual_seed(0)
+    idle, net, inputs = nn.Linear(4, 3), nn.Linear(4, 3), torch.randn(8, 4)
+    pair = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (idle, net)]  # a phase in which one of two networks rests
+    assert "foreign_optimizer" not in steps_on_noise(pair, lambda: net(inputs).square().mean())
+    image = torch.randn(8, 4, requires_grad=True)  # what is trained is the input
+    other = nn.Linear(4, 3)
+    assert not steps_on_noise([torch.optim.Adam([image], lr=0.1)], lambda: other(image).square().mean())
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_divided"),
+    [
+        (lambda loss: loss, False),
+        (lambda loss: loss / 1, False),  # as Accelerate ends every loss
+        (lambda loss: loss / 2, True),
+        (lambda loss: loss / 2 / 1, True),
+        (lambda loss: loss * 0.25, True),
+        (lambda loss: loss / torch.tensor(48), True),
+        (lambda loss: loss + 1, False),
+    ],
+)
+def test_a_loss_that_ends_in_a_division_is_told_from_one_that_does_not(ends, is_divided: bool) -> None:
+    assert ends_divided(ends(torch.ones(3, requires_grad=True).sum())) == is_divided
+
+
 def test_an_error_of_the_follower_does_not_reach_the_loop() -> None:
     class Broken:
-        def on_backward(self, loss: object, scaler: object) -> None:
+        def on_backward(self, loss: object, scaler: object = None, *, is_divided: bool = False) -> None:
             raise ZeroDivisionError
 
         on_clip = on_scaler_step = on_backward

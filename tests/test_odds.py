@@ -66,6 +66,9 @@ def rate(scale: float, losses: list[float], spread: float = 0.5, ended_by: str =
         (rehearsal(other_rates=(rate(10.0, [2.3, 2.3, 2.3], spread=0.01),)), 60.0, (60.0, "closed form")),  # its units are dead
         (rehearsal(other_rates=(rate(10.0, [2.3, 2.3, 2.3], ended_by="not finite"),)), 60.0, (60.0, "closed form")),
         (rehearsal(other_rates=(rate(50.0, [2.3, 2.3, 1.0]),)), 60.0, (60.0, "closed form")),  # a fifth of 100 is believed
+        # Outlasted: 0.74 of the closed form and the lag are less than the 20 steps that were rehearsed at chance.
+        (rehearsal([2.8, 2.6, 2.4]), 13.0, (20 + 10 * math.log(2.4 / (0.9 * CHANCE)) / math.log(2.6 / 2.4), "pace")),
+        (rehearsal([2.3, 2.3, 2.3]), 13.0, (300.0, "beyond")),
         (rehearsal([2.8, 2.6, 2.4]), None, (20 + 10 * math.log(2.4 / (0.9 * CHANCE)) / math.log(2.6 / 2.4), "pace")),
         (rehearsal([16.0, 8.0, 4.0]), None, (20 + 10 * math.log2(4 / (0.9 * CHANCE)) + 80, "descent")),
         (rehearsal([2.3, 2.3, 2.3]), None, (300.0, "beyond")),

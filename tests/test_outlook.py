@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainability.doctor import diagnose
+from trainability.doctor.evidence import Evidence, StepRecord
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.outlook import is_enough, judge_rehearsal
 from trainability.doctor.outlook_limits import VERDICTS
@@ -98,6 +99,18 @@ def test_verdicts(case: tuple[Rehearsal, str]) -> None:
     outlook = judge_rehearsal(case[0])
     assert outlook.verdict == case[1]
     assert outlook.verdict in VERDICTS
+
+
+@pytest.mark.parametrize(("end", "is_dead"), [(2.3, True), (1.9, False)])
+def test_a_dead_rehearsal_stands_while_the_run_bears_it_out(end: float, is_dead: bool) -> None:
+    reference = tuple(Observation(step=step, loss=2.31, output_rms=1.0, output_spread=1e-6) for step in (0, 30, 60))
+    dead = rehearsal([2.31], spread=1e-6, reference=reference)
+    assert judge_rehearsal(dead).verdict == "dead"
+    losses = [2.31 + (end - 2.31) * step / 200 for step in range(1, 201)]
+    steps = tuple(StepRecord(step=step, loss=loss, gradient_norm=1.0) for step, loss in enumerate(losses, start=1))
+    found = diagnose(Evidence(rehearsal=dead, steps=steps))
+    assert (found.verdict == "dead") == is_dead
+    assert ("200 steps" in found.reason) == is_dead or not is_dead
 
 
 def test_a_steady_fall_is_projected() -> None:

@@ -224,7 +224,7 @@ def test_summary(tmp_path: Path) -> None:
     assert "3 / 3" in page
     assert "2,346" in page  # images/s
     assert f"{16 * 27 + 16 + 8 * 16 + 8:,}" in page  # parameters
-    assert "Gain budget <b>−4.0</b>" in page  # log10 0.1 + log10 0.001
+    assert "Gain budget of the weights <b>−4.0</b>" in page  # log10 0.1 + log10 0.001
     assert "<td>0.27</td><td>0.1</td><td>−1.00</td>" in page
     assert "<td>1.0e−05</td><td>1.0e−03</td><td>−3.00</td>" in page
     assert "clipped to 2 in 8 of 8 steps" in page

@@ -40,15 +40,16 @@ def pair(folder: Path) -> list[Path]:
 
 def test_what_differs_and_nothing_else(tmp_path: Path) -> None:
     folders = pair(tmp_path)
-    rows, num_equal = configured_differences([read_run(folder) for folder in folders])
-    assert rows == [("model.config", ["B", "D"]), ("init.plan", ["xavier", MARKUP])]
-    assert num_equal > 40
+    found = configured_differences([read_run(folder) for folder in folders])
+    assert found.rows == [("model.config", ["B", "D"]), ("init.plan", ["xavier", MARKUP])]
+    assert found.only_some == []
+    assert found.num_equal > 40
     page = visible(write_comparison(folders))
     assert "<img" not in page
     assert 'href="one/report.html"' in page
     starts = dict(start_rows([read_run(folder) for folder in folders]))
     assert starts["Gain budget with the input"] == ["–", "-8.0"]
-    assert starts["Which is"] == ["–", "dead"]
+    assert starts["With this budget a net is"] == ["–", "dead"]
     assert starts["Predicted steps at chance"][1] in page
     assert all(f"VGG-{letter} on digits" in page for letter in "BD")
 
@@ -62,7 +63,7 @@ def test_errors_stand_side_by_side(tmp_path: Path) -> None:
     assert found is not None
     rows = dict(found.rows)
     assert rows["Validation images wrong"] == ["0 of 40 (0.00 %)", "–", "35 of 40 (87.50 %)"]
-    assert rows["Predicted classes, effective"] == ["8.0", "–", "1.0"]
+    assert rows["Effective number of predicted classes"] == ["8.0", "–", "1.0"]
     assert len(found.classes) == 8
     assert all(values == ["0.00 %", "–", "100.00 %"] for _, values in found.classes[:7])
     assert found.classes[-1][1] == ["0.00 %", "–", "0.00 %"]  # what differs least comes last

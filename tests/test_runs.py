@@ -10,6 +10,7 @@ from conftest import config_of, flags_of
 
 from trainability.cli import program as cli
 from trainability.cli.progress import progress_of
+from trainability.cli.runs import _widths
 from trainability.disk import lock
 from trainability.terminal.console import plain_console
 from trainability.training.folder_verdict import folder_verdict
@@ -112,6 +113,24 @@ def test_every_name_is_printed_whole_in_eighty_columns(
     printed = capsys.readouterr().out
     assert "digits-B-001" in printed
     assert "20.00 %" in printed
+
+
+def test_in_a_narrow_terminal_long_names_are_broken_and_no_column_is_lost() -> None:
+    net = "BertForSequenceClassification"
+    columns = {
+        "run": ["digits-B-001", "mine"],
+        "arguments": ["-", "--fault --learning-rate 0.001"],
+        "net": ["B", net],
+        "state": ["finished"] * 2,
+        "error": ["99.50 %"] * 2,
+        "verdict": ["has learned", "was still training when it ended"],
+    }
+    for width in (60, 80, 100):
+        widths = _widths(columns, width)
+        assert sum(widths.values()) + 2 * len(widths) <= width
+        assert widths["run"] == len("digits-B-001")
+        assert min(widths.values()) >= 6
+    assert _widths(columns, 30).keys() == columns.keys()
 
 
 def test_a_run_by_its_path_or_its_name(root: Path) -> None:

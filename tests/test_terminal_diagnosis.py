@@ -66,7 +66,7 @@ def test_every_drawer_shows_every_part_of_every_finding_under_the_same_name(tmp_
             assert names[:2] == ["seen", "numbers"]
             assert names[-1] == "more"
             for name, said in finding.rows:
-                listed = ", ".join(finding.layers) if name == "layers" else said
+                listed = finding.all_layers if name == "layers" else said
                 assert f"{name} {words(said)}" in text or f"{name} {listed}" in text
 
 
@@ -141,7 +141,7 @@ def test_a_plateau_is_told_with_how_far_it_may_be_believed() -> None:
     ):
         probe = dataclasses.replace(evidence.probe, **fields)
         for text in drawn(diagnose(dataclasses.replace(evidence, probe=probe))):
-            start = text.index("predicted plateau")
+            start = text.index("predicted stay at chance")
             assert all(part in text[start : start + 150] for part in said)
 
 

@@ -3,6 +3,7 @@
 from types import ModuleType
 
 from programs import actions, adversaries, codes, graphs, images, marks, pairs, pixels, sequences, tables, tokens
+from programs.forum import gans, gpt, masks, optimizers, recurrent, regression, vision
 from programs.held_out import (
     columns,
     control,
@@ -43,10 +44,12 @@ UNSEEN_KINDS: tuple[ModuleType, ...] = (
     *(heartbeats, strokes, voices, meters, boxes, codebooks),
     *(lifetimes, households, baskets, experts, orbits),
 )
+FORUM_KINDS: tuple[ModuleType, ...] = (recurrent, gpt, gans, regression, optimizers, vision, masks)
 KINDS: tuple[ModuleType, ...] = (
     *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
     *HELD_OUT_KINDS,
     *UNSEEN_KINDS,
+    *FORUM_KINDS,
 )
 
 
@@ -60,4 +63,5 @@ FAULTS: dict[str, Fault] = {name: fault for kind in KINDS for name, fault in kin
 KIND: dict[str, str] = {name: kind_of(kind) for kind in KINDS for name in (*kind.SOUND, *kind.FAULTS)}
 HELD_OUT: frozenset[str] = frozenset(name for kind in HELD_OUT_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 UNSEEN: frozenset[str] = frozenset(name for kind in UNSEEN_KINDS for name in (*kind.SOUND, *kind.FAULTS))
+FORUM: frozenset[str] = frozenset(name for kind in FORUM_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 PROGRAMS: dict[str, Program] = {**SOUND, **{name: fault.program for name, fault in FAULTS.items()}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ def facts_of(
     training_step: Callable[[Any, Any], Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     more: Sequence[Any] = (),
+    batches: Iterable[Any] = (),
 ) -> Facts:
     """Look for certain facts; a program that it cannot run has none, and says so in its notes.
 
@@ -39,6 +40,7 @@ def facts_of(
         training_step: of (model, batch), in its place.
         optimizer: over the model's parameters.
         more: further batches of the loader, for what needs many examples.
+        batches: the loader, for what is read off many batches without the model.
     """
     parameter = next(model.parameters(), None)
     part = first_examples(batch, MAX_EXAMPLES)
@@ -53,13 +55,14 @@ def facts_of(
         *inputs, target = batch
         return scalar(loss_fn(model(*inputs), target))
 
+    words = {"optimizer": optimizer, "pairs_itself": training_step is not None, "batches": batches}
     try:
-        return look(model, part, forward, optimizer=optimizer, wide=wide, pairs_itself=training_step is not None)
+        return look(model, part, forward, wide=wide, **words)
     except Exception as error:
         failed = error
     with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
         whole = to_device(batch, parameter.device) if parameter is not None else batch
-        return look(model, whole, forward, optimizer=optimizer, pairs_itself=training_step is not None)
+        return look(model, whole, forward, **words)
     return Facts(notes=(f"certain facts: {error_line(failed)}",))
 
 

@@ -166,7 +166,8 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     if setup.training_step is not None and isinstance(first, tuple | list):  # pairs, or targets that it makes
         wanted = -(-_PAIRS // max(batch_size(first) or _PAIRS, 1))
         more = tuple(itertools.islice(train, 1, min(wanted, _MOST_BATCHES)))
-    return facts_of(model, first, loss_fn=setup.loss, training_step=setup.training_step, optimizer=optimizer, more=more)
+    words = {"loss_fn": setup.loss, "training_step": setup.training_step, "optimizer": optimizer}
+    return facts_of(model, first, more=more, batches=train, **words)
 
 
 def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:

@@ -86,7 +86,14 @@ def assembled(config: RunConfig, *, num_images: int = 0, progress: Progress | No
     audited, (rehearsed, too_slow) = audit_size(shape), _rehearsed_images(config)
     num_val = max(audited // 4, min(audited, ENOUGH_IMAGES))
     wanted = max(audited, rehearsed, num_images)
-    data, num_train = dataset.sample(config.data, seed=config.run.seed, num_train=wanted, num_val=num_val, progress=progress)
+    data, num_train = dataset.sample(
+        config.data,
+        seed=config.run.seed,
+        num_train=wanted,
+        num_val=num_val,
+        reads_all=bool(config.run.faults),  # some change the images in memory
+        progress=progress,
+    )
     if config.optim.batch_size > num_train:
         raise ValueError(
             f"optim.batch-size is {config.optim.batch_size}; the training set of {data.name} has {num_train} images"

@@ -36,7 +36,10 @@ def print_book(console: Console) -> None:
     for trial in TRIALS.values():
         if trial.chapter != chapter:
             table.add_section()
-            table.add_row(Text(trial.chapter, style="bold"), "", "", "", Text(f"{trial.section}; {trial.data}", style="bold"))
+            sets = dict.fromkeys(other.data for other in TRIALS.values() if other.chapter == trial.chapter)
+            table.add_row(
+                Text(trial.chapter, style="bold"), "", "", "", Text(f"{trial.section} ({', '.join(sets)})", style="bold")
+            )
         chapter = trial.chapter
         costs = [_minutes(trial, scale) for scale in ("pocket", "desk")]
         table.add_row(trial.id, str(num_runs(trial)), *costs, trial.reports)

@@ -26,6 +26,10 @@ _FIELDS: dict[SortKey, str] = {
     "cost": "train_seconds",
     "started": "started",
 }
+_ALWAYS = ("run", "net", "state", "verdict")  # the other columns are left out where no run has anything in them
+_WHOLE = ("state", "error", "cost")
+_LEAST_WIDTH = 6
+_GAP = 2
 _FILTERS = ("name", "net", "data", "state", "verdict")
 
 
@@ -88,6 +92,20 @@ def _sorted(listed: list[RunSummary], field: str, *, reverse: bool) -> list[RunS
     return having + [found for found in listed if value(found) is None]
 
 
+def _widths(columns: dict[str, list[str]], width: int) -> dict[str, int]:
+    """Widths of columns in a terminal: long texts are broken first, names of runs last, none to single characters."""
+    longest = {name: max(map(len, (name, *column))) for name, column in columns.items()}
+    for whole in ((*_WHOLE, "run"), _WHOLE, ()):
+        for most in range(max(longest.values()), _LEAST_WIDTH - 1, -1):
+            widths = {name: size if name in whole else min(size, most) for name, size in longest.items()}
+            if sum(widths.values()) + _GAP * len(widths) <= width:
+                break
+        else:
+            continue
+        break
+    return widths
+
+
 def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
     from rich import box
     from rich.table import Table
@@ -100,27 +118,29 @@ def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
         which = "no run passes the filter" if any_filter else "no runs yet; trainability train makes one"
         console.print(f"{root}: {which}", highlight=False, soft_wrap=True)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    has_arguments = any(found.arguments for found in listed)
-    for name in ("run", *(["arguments"] if has_arguments else []), "net", "data", "state", "error", "verdict", "cost"):
-        right = name in ("error", "cost")
-        is_long = name in ("run", "arguments", "verdict")
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=not is_long)
-    for found in listed:
-        table.add_row(
-            found.name,
-            *([found.arguments or NONE] if has_arguments else []),
-            found.net or NONE,
-            found.data or NONE,
-            found.state if found.state in ("finished", "damaged") else f"{found.state} {_epochs(found)}",
-            percent(found.best_top1_error),
-            found.verdict or NONE,
-            NONE if found.train_seconds is None else duration(found.train_seconds),
-        )
+    cells: dict[str, list[str]] = {
+        "run": [found.name for found in listed],
+        "arguments": [found.arguments or NONE for found in listed],
+        "net": [found.net or NONE for found in listed],
+        "data": [found.data or NONE for found in listed],
+        "state": [
+            found.state if found.state in ("finished", "damaged") else f"{found.state} {_epochs(found)}" for found in listed
+        ],
+        "error": [percent(found.best_top1_error) for found in listed],
+        "verdict": [found.verdict or NONE for found in listed],
+        "cost": [NONE if found.train_seconds is None else duration(found.train_seconds) for found in listed],
+    }
+    told = {name: column for name, column in cells.items() if name in _ALWAYS or any(cell != NONE for cell in column)}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name, width in _widths(told, console.width).items():
+        right = "right" if name in ("error", "cost") else "left"
+        table.add_column(name, justify=right, overflow="fold", no_wrap=name in _WHOLE, width=width)
+    for row in zip(*told.values(), strict=True):
+        table.add_row(*row)
     console.print(table)
     counted = "1 run" if len(listed) == 1 else f"{len(listed)} runs"
     console.print(
-        f"{counted} in {root}; error: best top-1 of validation; cost: training time",
+        f"{counted} in {root}; error: best top-1 of validation" + ("; cost: training time" if "cost" in told else ""),
         highlight=False,
         soft_wrap=True,
     )

@@ -128,9 +128,12 @@ class ArrayImages:
         return len(self.pixels)
 
     def read(self, position: int) -> np.ndarray:
-        """Return the pixels of an image, grey repeated to three channels."""
+        """Return the pixels of an image; grey is repeated to three channels, by strides and not by copying."""
         pixels = self.pixels[position]
-        return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+        if pixels.ndim == 3:
+            return pixels
+        pixels = np.ascontiguousarray(pixels)
+        return np.ndarray((*pixels.shape, 3), np.uint8, pixels, strides=(pixels.shape[1], 1, 0))
 
     def name(self, position: int) -> str:
         """Return label and number."""

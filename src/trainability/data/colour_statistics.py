@@ -1,7 +1,8 @@
-"""Mean, standard deviation and covariance of pixels, exact, from integer sums."""
+"""Mean, standard deviation and covariance of the pixels that are summed, exact, from integer sums."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ NUM_SUMS = 10
 """Per image: number of pixels, sums of R, G, B, and of RR, GG, BB, RG, RB, GB. Adding them gives the sums of any split."""
 
 _CHUNK = 2**16
+_BLOCK = 256
+"""Pixels whose products are summed in float32: 256 * 255^2 is below 2^24, so every sum is exact, in whatever order."""
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -31,7 +34,7 @@ class ColourStatistics:
 
 
 def pixel_sums(pixels: np.ndarray) -> np.ndarray:
-    """Compute the sums of one image or of many.
+    """Compute the sums of one image, or of many together.
 
     Args:
         pixels: (..., 3) uint8.
@@ -39,14 +42,46 @@ def pixel_sums(pixels: np.ndarray) -> np.ndarray:
     Returns:
         (10,) int64, see `NUM_SUMS`.
     """
-    flat = pixels.reshape(-1, 3)
-    totals = np.zeros(NUM_SUMS, dtype=np.int64)
-    for start in range(0, len(flat), _CHUNK):
-        # numpy multiplies integers without BLAS, whose threads would compete with those of the other packing processes.
-        channels = np.ascontiguousarray(flat[start : start + _CHUNK].T).astype(np.int64)
-        products = [np.dot(channels[a], channels[b]) for a, b in _PAIRS]
-        totals += np.array([channels.shape[1], *channels.sum(1), *products])
+    return image_sums([pixels])[0]
+
+
+def image_sums(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Compute the sums of each of several images.
+
+    Args:
+        images: (..., 3 or padded to 4) uint8 each, all of one shape.
+
+    Returns:
+        (number of images, 10) int64, see `NUM_SUMS`.
+    """
+    num_values = images[0].shape[-1]
+    num_pixels = images[0].size // num_values
+    width = min(-(-num_pixels // _BLOCK) * _BLOCK, _CHUNK)
+    at_once = max(1, min(len(images), _CHUNK // width))
+    planes = np.zeros((3, at_once, width), dtype=np.float32)
+    totals = np.zeros((len(images), NUM_SUMS), dtype=np.int64)
+    totals[:, 0] = num_pixels
+    for first in range(0, len(images), at_once):
+        group = [image.reshape(-1, num_values)[:, :3] for image in images[first : first + at_once]]
+        for start in range(0, num_pixels, _CHUNK):
+            for number, flat in enumerate(group):
+                part = flat[start : start + _CHUNK]
+                planes[:, number, : len(part)] = part.T
+                planes[:, number, len(part) :] = 0
+            totals[first : first + len(group), 1:] += _sums_of(planes[:, : len(group)])
     return totals
+
+
+def _sums_of(planes: np.ndarray) -> np.ndarray:
+    """Sum channels and their products: (3, num, a multiple of `_BLOCK`) float32 -> (num, 9) int64."""
+    blocks = planes.reshape(3, planes.shape[1], -1, _BLOCK)
+    # Einsum without BLAS, whose threads would compete with those of the other packing processes.
+    values = np.einsum("cnbp->cnb", blocks)
+    squares = np.einsum("cnbp,cnbp->cnb", blocks, blocks)
+    red_green, green_blue = np.einsum("cnbp,cnbp->cnb", blocks[:2], blocks[1:])
+    red_blue = np.einsum("nbp,nbp->nb", blocks[0], blocks[2])
+    sums = np.stack([*values, *squares, red_green, red_blue, green_blue], axis=1)
+    return sums.sum(2, dtype=np.float64).astype(np.int64)
 
 
 def colour_statistics(sums: np.ndarray) -> ColourStatistics:

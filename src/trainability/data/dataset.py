@@ -58,6 +58,10 @@ class DataSet:
     covariance: Tensor
 
 
+class OnDemandImages(PackedImages):
+    """Images of one shape that fit in memory, and that a loader reads into it when a batch first has them."""
+
+
 def load(config: DataConfig, *, seed: int, progress: Progress | None = None) -> DataSet:
     """Load the data set of a completed configuration.
 
@@ -88,8 +92,8 @@ def _builtin(make: str, config: DataConfig, seed: int) -> DataSet:
     )
 
 
-def _packed(config: DataConfig, seed: int, progress: Progress | None) -> DataSet:
-    """Open a pack (make it first if necessary), split it, and load it into memory if it fits."""
+def _packed(config: DataConfig, seed: int, progress: Progress | None, *, on_demand: bool = False) -> DataSet:
+    """Open a pack (make it first if necessary), split it, and load it into memory if it fits, or leave that to the loader."""
     pack = cache.opened(config, progress)
     splits, labels = pack.index["split"], torch.from_numpy(pack.index["label"].astype(np.int64))
     if (splits == UNSPLIT).any():
@@ -99,16 +103,17 @@ def _packed(config: DataConfig, seed: int, progress: Progress | None) -> DataSet
     return _data_set(
         config,
         pack.info.class_names,
-        _split(pack, train, labels, config),
-        _split(pack, val, labels, config),
+        _split(pack, train, labels, config, on_demand=on_demand),
+        _split(pack, val, labels, config, on_demand=on_demand),
         colour_statistics(pack.sums[train].sum(0)),
     )
 
 
-def _split(pack: Pack, positions: np.ndarray, labels: Tensor, config: DataConfig) -> Split:
-    images = PackedImages(pack, positions)
-    fits = fits_in_memory(pack, config.resident_gib)
-    return Split(images=images.stacked() if fits else images, labels=labels[torch.from_numpy(positions)])
+def _split(pack: Pack, positions: np.ndarray, labels: Tensor, config: DataConfig, *, on_demand: bool) -> Split:
+    images: Tensor | PackedImages = PackedImages(pack, positions)
+    if fits_in_memory(pack, config.resident_gib):
+        images = OnDemandImages(pack, positions) if on_demand else images.stacked()
+    return Split(images=images, labels=labels[torch.from_numpy(positions)])
 
 
 def fits_in_memory(pack: Pack, limit_gib: float | None) -> bool:
@@ -155,22 +160,28 @@ def split_by_seed(labels: Tensor, config: DataConfig, *, seed: int) -> tuple[Ten
 
 
 def sample(
-    config: DataConfig, *, seed: int, num_train: int, num_val: int, progress: Progress | None = None
+    config: DataConfig, *, seed: int, num_train: int, num_val: int, reads_all: bool = False, progress: Progress | None = None
 ) -> tuple[DataSet, int]:
-    """Load as much of a data set as a check needs; of a generated set, only these images are generated.
+    """Load as much of a data set as a check needs.
+
+    Of a generated set, only these images are generated; of a packed one, an image is read when a batch first has it.
 
     Args:
         config: completed.
         seed: of the run.
         num_train: most training images, spread over the classes.
         num_val: most validation images, spread over the classes.
+        reads_all: read all images of a packed set that fits in memory at once.
         progress: as for `load`.
 
     Returns:
         The subset, with all class names, and the number of training images in the whole set.
     """
     source = SOURCES[config.name]
-    if source.make is None or source.labels is None:
+    if source.make is None:
+        data = _packed(config, seed, progress, on_demand=not reads_all)
+        return data, len(data.train)
+    if source.labels is None:
         data = load(config, seed=seed, progress=progress)
         return data, len(data.train)
     labels = function_of(source.labels)(config)

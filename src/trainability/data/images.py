@@ -99,15 +99,17 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def rescale(pixels: np.ndarray, size: int) -> np.ndarray:
+def rescale(pixels: np.ndarray, size: int, *, padded: bool = False) -> np.ndarray:
     """Rescale isotropically so that the smaller side is `size`, with Pillow's antialiased bicubic filter.
 
     Args:
         pixels: (height, width, 3) uint8.
         size: the paper's S, in pixels.
+        padded: whether pixels may be returned as Pillow keeps them, each in four bytes, the last of which says nothing. It
+            takes half the time of packing them.
 
     Returns:
-        (height, width, 3) uint8, the smaller of height and width equal to `size`.
+        (height, width, 3) uint8, the smaller of height and width equal to `size`; (height, width, 4) if padded and rescaled.
 
     Source: Simonyan & Zisserman 2014, section 3.1: "Let S be the smallest side of an isotropically-rescaled training image".
     """
@@ -119,12 +121,20 @@ def rescale(pixels: np.ndarray, size: int) -> np.ndarray:
     height, width = ((2 * side * size + smaller) // (2 * smaller) for side in (height, width))
     if height * width > MAX_PIXELS:
         raise BrokenImage(f"{width}x{height} pixels once its smaller side is {size}, more than {MAX_PIXELS / 1e6:.0f} million")
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+    is_grey = pixels.strides[2] == 0  # repeated (`ArrayImages`): one channel is rescaled, not three
+    image = Image.fromarray(pixels[..., 0] if is_grey else pixels).resize((width, height), Image.Resampling.BICUBIC)
+    if is_grey:
+        image = image.convert("RGB")
+    kept = "RGBX" if padded else "RGB"
+    return np.frombuffer(image.tobytes("raw", kept), np.uint8).reshape(height, width, len(kept))
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
-    """Encode (height, width, 3) uint8 as a JPEG of quality 95, with colour at half resolution as cameras do."""
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorsubsampling="420")
+    """Encode (height, width, 3 or padded to 4) uint8 as a JPEG of quality 95, with colour at half resolution as cameras do."""
+    colours = "RGB" if pixels.shape[2] == 3 else "RGBX"
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorspace=colours, colorsubsampling="420"
+    )
 
 
 def decode_plain_jpeg(data: bytes, *, shape: tuple[int, int]) -> np.ndarray:

@@ -247,12 +247,18 @@ class ResidentLoader:
         """
         num = len(self.train_labels)
         order = epoch_order(self.seed, epoch, num).to(self.device)
-        # Of a whole epoch at once: its operations would be a tenth of a small network's step.
+        # Of a whole epoch at once: the operations of a step's draws would be a tenth of a small network's step.
         keys = keyed.example_keys(self.seed, epoch if draws_of is None else draws_of, torch.arange(num, device=self.device))
+        draws = None
+        if self.jitter is None:
+            height, width = self.train_images.shape[1:3]
+            draws = augment.crop_draws(keys, height, width, crop=self.crop)
         for step in range(first, self.steps_per_epoch):
-            yield self._micro_batches(step, order, keys)
+            yield self._micro_batches(step, order, keys, draws)
 
-    def _micro_batches(self, step: int, order: Tensor, keys_of_epoch: Tensor) -> Iterator[MicroBatch]:
+    def _micro_batches(
+        self, step: int, order: Tensor, keys_of_epoch: Tensor, draws_of_epoch: Tensor | None
+    ) -> Iterator[MicroBatch]:
         start = step * self.batch_size
         mine = shares(
             start,
@@ -264,7 +270,10 @@ class ResidentLoader:
         for number, share in enumerate(mine):
             keys = keys_of_epoch[share.start : share.stop]
             index = order[share.start : share.stop]
-            pixels = augment.random_crops(self.train_images, index, keys, crop=self.crop, flip=self.flip, jitter=self.jitter)
+            draws = None if draws_of_epoch is None else draws_of_epoch[:, share.start : share.stop]
+            pixels = augment.random_crops(
+                self.train_images, index, keys, crop=self.crop, flip=self.flip, jitter=self.jitter, draws=draws
+            )
             yield MicroBatch(
                 images=self.transform.training(pixels, keys),
                 labels=self.train_labels[index],
@@ -287,6 +296,6 @@ class ResidentLoader:
         parts = val_parts(len(self.val_labels), batch_size, rank=self.rank, world_size=self.world_size)
         for index, weight in parts:
             index = index.to(self.device)
-            pixels = augment.centre_crops(self.val_images[index], self.crop, scale=self.val_scale)
+            pixels = augment.centre_crops(self.val_images.index_select(0, index), self.crop, scale=self.val_scale)
             weights = torch.full((len(index),), weight, device=self.device)
             yield self.transform.validation(pixels), self.val_labels[index], weights

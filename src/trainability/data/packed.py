@@ -4,7 +4,8 @@ A pack is a folder:
 
     pack.json         description and a checksum per file; written last, so a folder that has it is complete
     index.npy         one row per image: shard, offset, length, height, width, label, split, CRC-32 of its bytes
-    sums.npy          one row per image: `colour_statistics.pixel_sums`, whose totals give any split's mean, std, covariance
+    sums.npy          one row per image: `colour_statistics.pixel_sums`, whose totals give any split's mean, std, covariance; of
+                      a JPEG over a quarter of its rows
     shard-00000.bin   the images one after the other, each a JPEG of quality 95, or raw RGB
     broken.txt        the images that could not be read, and why
 
@@ -19,6 +20,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from torch import Tensor
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL
 from trainability.data.colour_statistics import NUM_SUMS
 from trainability.data.images import decode_plain_jpeg
+from trainability.data.workers import num_cpus
 from trainability.disk import regular, stamped
 from trainability.disk.stamped import stamp
 
@@ -308,14 +311,19 @@ def write_info(folder: Path, info: PackInfo) -> None:
 
 
 def damaged_files(folder: Path, files: dict[str, list[Any]], progress: Progress | None = None) -> list[str]:
-    """Read files again and list those that differ from what was written."""
+    """Read files again, one per core at a time, and list those that differ from what was written."""
+
+    def is_damaged(name: str) -> bool:
+        path, expected = folder / name, files[name]
+        return not path.is_file() or path.stat().st_size != expected[0] or stamp(path) != expected
+
     damaged = []
-    for done, (name, expected) in enumerate(files.items(), start=1):
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != expected[0] or stamp(path) != expected:
-            damaged.append(name)
-        if progress is not None:
-            progress("verifying", done, len(files))
+    with ThreadPoolExecutor(num_cpus()) as threads:  # reading and SHA-256 let the other threads run
+        for done, (name, found) in enumerate(zip(files, threads.map(is_damaged, files), strict=True), start=1):
+            if found:
+                damaged.append(name)
+            if progress is not None:
+                progress("verifying", done, len(files))
     return damaged
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from trainability.data.catalog import TRAIN, UNSPLIT, VAL, Catalog
-from trainability.data.colour_statistics import NUM_SUMS, pixel_sums
+from trainability.data.colour_statistics import NUM_SUMS, image_sums
 from trainability.data.images import decode, encode_jpeg, rescale
 from trainability.data.origin import SOURCE, Origin, json_or_none, origin_of
 from trainability.data.packed import (
@@ -42,6 +42,12 @@ OWN_FILES = ("pack.json", SOURCE, "broken.txt", "index.npy", "sums.npy", "shard-
 """The files of a pack; starting over removes exactly these."""
 MOST_BROKEN_FRACTION = 0.01
 """With more broken images than this, the source itself is wrong: another folder, or an unfinished copy."""
+ROWS_PER_SUMMED = 4
+"""Of an image that is stored as JPEG, one row in so many is summed, from another first row in each image: all rows would take a
+quarter of the time of packing. On 512 images of CIFAR-10 at 256 pixels that changes means by 0.004 of 255 and standard
+deviations by 0.010, and the JPEG's own rounding changes both by 0.018."""
+_BYTES_SUMMED = 2**20
+"""Pixels whose sums are computed together, in memory that the system gives once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,32 +201,59 @@ def make_shard(catalog: Catalog, folder: Path, number: int, *, size: int, encodi
         parent: the packing process; if it is gone, the shard is abandoned.
     """
     stretch = range(number * SHARD_IMAGES, min((number + 1) * SHARD_IMAGES, len(catalog.labels)))
-    rows, sums, broken = [], [], []
+    labels, splits = (
+        catalog.labels[stretch.start : stretch.stop].tolist(),
+        catalog.splits[stretch.start : stretch.stop].tolist(),
+    )
+    rows, sums, broken = [], _Sums(), []
     shard, tables = folder / shard_name(number), folder / f"shard-{number:05d}.npz"
     digest, offset = hashlib.sha256(), 0
     with whole.replacing(shard) as file:
-        for position in stretch:
+        for position, label, split in zip(stretch, labels, splits, strict=True):
             if os.getpid() != parent and os.getppid() != parent:
                 os._exit(1)
             try:
                 data = catalog.images.read(position)
-                pixels = rescale(decode(data) if isinstance(data, bytes) else data, size)
+                pixels = rescale(decode(data) if isinstance(data, bytes) else data, size, padded=encoding == "jpeg")
             except (ValueError, OSError) as error:
                 broken.append(f"{catalog.images.name(position)}: {error}")
                 continue
             stored = encode_jpeg(pixels) if encoding == "jpeg" else np.ascontiguousarray(pixels).tobytes()
             file.write(stored)
             digest.update(stored)
-            label, split = catalog.labels[position], catalog.splits[position]
             rows.append((offset, len(stored), number, *pixels.shape[:2], label, split, zlib.crc32(stored)))
-            sums.append(pixel_sums(pixels))
+            sums.add(pixels if encoding == "raw" else pixels[position % ROWS_PER_SUMMED :: ROWS_PER_SUMMED])
             offset += len(stored)
     with whole.replacing(tables) as file:
-        np.savez(file, rows=np.array(rows, dtype=ROW), sums=np.array(sums, dtype=np.int64).reshape(-1, NUM_SUMS))
+        np.savez(file, rows=np.array(rows, dtype=ROW), sums=sums.table())
     files = {shard.name: [offset, digest.hexdigest()], tables.name: stamp(tables)}
     result = ShardResult(number=number, num_images=len(rows), files=files, broken=tuple(broken))
     stamped.write(folder / f"shard-{number:05d}.json", dataclasses.asdict(result))
     return result
+
+
+class _Sums:
+    """`image_sums` of one image after another, computed for several at a time: a small one takes less time than a call."""
+
+    def __init__(self) -> None:
+        self.waiting: list[np.ndarray] = []
+        self.done: list[np.ndarray] = [np.empty((0, NUM_SUMS), dtype=np.int64)]
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Take pixels of the next image, (height, width, 3 or padded to 4) uint8."""
+        if self.waiting and (self.waiting[0].shape != pixels.shape or len(self.waiting) * pixels.size >= _BYTES_SUMMED):
+            self._sum()
+        self.waiting.append(pixels)
+
+    def table(self) -> np.ndarray:
+        """Return the sums of all images, (num, 10) int64."""
+        self._sum()
+        return np.concatenate(self.done)
+
+    def _sum(self) -> None:
+        if self.waiting:
+            self.done.append(image_sums(self.waiting))
+            self.waiting.clear()
 
 
 def _finished_shard(folder: Path, number: int) -> ShardResult | None:

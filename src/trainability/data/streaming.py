@@ -23,7 +23,7 @@ from trainability import keyed
 from trainability.config import DataConfig, OptimConfig
 from trainability.data import augment
 from trainability.data.augment import Axis, Cut
-from trainability.data.dataset import DataSet
+from trainability.data.dataset import DataSet, OnDemandImages
 from trainability.data.loader import (
     InputTransform,
     Loader,
@@ -37,6 +37,7 @@ from trainability.data.loader import (
     val_parts,
     val_scale,
 )
+from trainability.data.on_demand import OnDemandLoader
 from trainability.data.packed import PackedImages
 from trainability.data.workers import Ticket, Workers, num_cpus
 
@@ -99,9 +100,9 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> Loader:
-    """Make the loader: resident for a data set in memory, else streaming. Arguments and errors are those of the loaders."""
-    is_packed = isinstance(data.train.images, PackedImages)
-    kind = StreamingLoader if is_packed else ResidentLoader
+    """Make the loader of a set that is in memory, is read when needed, or is streamed. Arguments and errors are its own."""
+    kinds = ((OnDemandImages, OnDemandLoader), (PackedImages, StreamingLoader), (Tensor, ResidentLoader))
+    kind = next(loader for images, loader in kinds if isinstance(data.train.images, images))
     return kind(data, config, optim, seed=seed, device=device, rank=rank, world_size=world_size)
 
 

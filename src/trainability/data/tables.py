@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import gzip
 import io
@@ -41,18 +42,18 @@ class ParquetImages:
             metadata = pq.read_metadata(path)
             groups += [(number, group, metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
         self.groups = groups
-        self.starts = np.cumsum([0, *(rows for _, _, rows in groups)])
+        self.starts = np.cumsum([0, *(rows for _, _, rows in groups)]).tolist()
         per_file = [sum(rows for of, _, rows in groups if of == number) for number in range(len(self.paths))]
         self.file_starts = np.cumsum([0, *per_file])
         self.held: tuple[int, Any] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return int(self.starts[-1])
+        return self.starts[-1]
 
     def read(self, position: int) -> bytes:
         """Return an image file. Reading positions in ascending order reads every row group once."""
-        number = int(np.searchsorted(self.starts, position, side="right")) - 1
+        number = bisect.bisect_right(self.starts, position) - 1
         if self.held is None or self.held[0] != number:
             self.held = (number, None)
             with _named(self.paths[self.groups[number][0]]):
@@ -60,21 +61,23 @@ class ParquetImages:
         if self.held[1] is None:
             raise OSError("its row group cannot be read")
         try:
-            value = self.held[1][position - int(self.starts[number])].as_py()
+            data = self.held[1][position - self.starts[number]].as_py()
         except IndexError:
             raise OSError("its row group is cut off") from None
-        data = value["bytes"] if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise OSError("the row holds no image bytes")
         return data
 
     def _group(self, number: int) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         file, group, _ = self.groups[number]
         # No threads: they do not survive the fork into worker processes.
         with pq.ParquetFile(self.paths[file], pre_buffer=False) as table:
-            return table.read_row_group(group, columns=[self.column], use_threads=False).column(0)
+            column = table.read_row_group(group, columns=[self.column], use_threads=False).column(0)
+        return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column  # type: ignore[attr-defined]
 
     def name(self, position: int) -> str:
         """Return the file and the row in it."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 PARTIAL = ".partial"
+_BUFFER_BYTES = 2**17
+"""Handed to the system at a time: a pack is written in pieces of some kilobytes."""
 
 
 @contextlib.contextmanager
@@ -30,7 +32,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     partial = partial_of(path)
     try:
-        with partial.open("wb") as file:
+        with partial.open("wb", buffering=_BUFFER_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -165,6 +165,25 @@ class DataAudit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Turned:
+    """Images that explain their targets better when they are turned, all of them or some.
+
+    Attributes:
+        turn: what was done to them: "mirrored", "upside down", "turned by 180 degrees" or "transposed".
+        num_examples: that were asked about.
+        share: of these, whose target the turned image explains clearly better.
+        own: share of the targets' variance that a map of each place's surroundings explains of the images as they are.
+        turned: the same, where each image is as it is or turned, whichever explains its target better.
+    """
+
+    turn: str
+    num_examples: int
+    share: float
+    own: float
+    turned: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Relation:
     """Inputs beside their own targets, against inputs beside shuffled ones.
 
@@ -172,11 +191,16 @@ class Relation:
         num_examples: of the training loader that were compared.
         z: the strongest relation found, in standard deviations of the shuffled ones above their mean.
         categories: columns of whole numbers that say more than twice as much by being equal as by being large.
+        local: of images with images for targets, the share of the targets' variance that a map of each place's surroundings
+            explains; None of anything else.
+        turned: a turn that brings such images and targets together; None where there is none.
     """
 
     num_examples: int
     z: float
     categories: tuple[int, ...] = ()
+    local: float | None = None
+    turned: Turned | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

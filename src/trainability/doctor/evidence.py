@@ -68,6 +68,7 @@ class ProbeResult:
         structure: what the net is made of: "plain", "normalised", "residual", or "unknown" (could not be traced).
         biased: whether biases carry a signal of their own, more than 1 % of some layer's mean square; the budget and the
             plateau formula are those of zero biases.
+        hidden_biased: the same of the layers before the last; None if they could not be followed.
         notes: what could not be predicted, and why.
         loss: value of the loss function.
         cross_entropy: mean cross-entropy of the logits against the labels, computed anew; None if not a classifier.
@@ -103,6 +104,7 @@ class ProbeResult:
     log10_gain: float | None = None
     structure: str = "unknown"
     biased: bool = False
+    hidden_biased: bool | None = None
     notes: tuple[str, ...] = ()
     loss: float
     cross_entropy: float | None = None
@@ -167,6 +169,13 @@ class Sample:
         num_classes: different classes among the batch's targets, read off the gradient of the logits; None where that is not
             the gradient of a cross-entropy with one class an example, or fewer than 8 examples tell.
         first_class: the class of the first example that tells; None as before.
+        task_loss: the loss in PyTorch's words, where the gradient of the outputs tells the targets; None elsewhere.
+        constant_loss: what the best answer costs that is the same for every example, on this batch; None where targets are not
+            told.
+        target_rms: of the targets of a squared error that are told so; None of other losses.
+        target_below_zero: share of these targets.
+        target_outside_unit: share of these targets outside [0, 1].
+        output_rms: of the first tensor that the model returns, where targets are told.
     """
 
     step: int
@@ -177,6 +186,12 @@ class Sample:
     blind: bool = False
     num_classes: int | None = None
     first_class: int | None = None
+    task_loss: str | None = None
+    constant_loss: float | None = None
+    target_rms: float | None = None
+    target_below_zero: float | None = None
+    target_outside_unit: float | None = None
+    output_rms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,8 @@ class LossGraph:
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
+        cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or
+            softmax; the best answer that is the same for every example costs that at most. None of other losses.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -62,6 +64,7 @@ class LossGraph:
     swapped: bool = False
     multiple_of: str | None = None
     has_opaque_parts: bool = False
+    cost_of_zeros: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +133,37 @@ class PairForces:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Company:
+    """Pairs of names that a loss pulls together and pushes apart, and how much they keep company in the data.
+
+    Attributes:
+        num_pairs: that were compared, of either kind.
+        pulled: of the pairs that are pulled together: standard deviations by which pairs of two names with the same two others
+            are more frequent than by chance.
+        pushed: the same of the pairs that are pushed apart.
+    """
+
+    num_pairs: int
+    pulled: float
+    pushed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misplaced:
+    """Where in the image answers look, beside the places of the targets that they are held against.
+
+    Attributes:
+        num_asked: answers that were asked about.
+        down: correlation of the two places' rows.
+        across: the same of their columns.
+    """
+
+    num_asked: int
+    down: float
+    across: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Misaligned:
     """Answers that are held against other examples' targets.
 
@@ -162,6 +196,8 @@ class Facts:
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
         graph: of the backward pass.
         unreached: trainable parameters that no gradient reaches, each with its reason.
+        cut_paths: trainable weights that the answer depends on and hands no gradient back to, while a term of the loss that
+            targets have no part in reaches them.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
@@ -206,6 +242,11 @@ class Facts:
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
         floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
+        boundless: a parameter, or columns of an output, in words, that the loss makes grow without end, and behind which it
+            forgets all else; None if there is none.
+        censored: of a loss of times and ends, how many of how many questions show that it takes what has not ended yet for what
+            ends sooner; None where it does not, or is no such loss.
+        company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
@@ -213,6 +254,7 @@ class Facts:
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
+        misplaced: how well places in an image go with places of its targets; None where answers look at no place.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
@@ -249,6 +291,7 @@ class Facts:
     broadcast_shape: tuple[int, ...] | None = None
     graph: LossGraph | None = None
     unreached: tuple[Unreached, ...] = ()
+    cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
     no_weight_moves: bool = False
@@ -286,12 +329,16 @@ class Facts:
     prefers_wrong: tuple[float, float] | None = None
     one_output: int | None = None
     floorless: int | None = None
+    boundless: str | None = None
+    censored: tuple[int, int] | None = None
+    company: Company | None = None
     along_batch: str | None = None
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None
     pair_forces: PairForces | None = None
     misaligned: Misaligned | None = None
+    misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
     drawn: str | None = None
     flat_derivative: bool = False

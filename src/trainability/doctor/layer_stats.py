@@ -56,6 +56,8 @@ class LayerStats:
         relative_growth: largest singular value of d loss / d weight over that of the weight; 1/(lr units).
         update_ratio: rms of one optimizer step over rms of the weight; predicted from the lr by the probe, measured
             by the monitor.
+        unmoved_fraction: of a weight in float16 or bfloat16, share of the elements with a gradient that the step left as they
+            were, bit for bit; None of other formats, or where no step was seen.
         weight_histogram: magnitudes of the weight.
         gradient_histogram: magnitudes of d loss / d weight.
         activation_histogram: magnitudes of the output.
@@ -87,6 +89,7 @@ class LayerStats:
     underflow_fraction: float | None = None
     relative_growth: float | None = None
     update_ratio: float | None = None
+    unmoved_fraction: float | None = None
     weight_histogram: LogHistogram | None = None
     gradient_histogram: LogHistogram | None = None
     activation_histogram: LogHistogram | None = None

@@ -32,9 +32,11 @@ from trainability.doctor.outlook_limits import (
     GONE,
     HAS_LEARNED,
     LARGE_MULTIPLE,
+    LATE_STEPS,
     LEARNED_SHARE,
     LEARNING_SHARE,
     LOST_SHARE,
+    NO_BETTER,
     NOWHERE,
     PROMISED_SHARE,
     SET_ON_STEPS,
@@ -44,6 +46,7 @@ from trainability.doctor.outlook_limits import (
     SLOW_SHARE,
     SMALL_MULTIPLE,
     STALLED,
+    STANDING,
     SWING_SHARE,
     TOO_LONG,
     TOO_SLOW,
@@ -310,8 +313,22 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
     goes_on = seen[-1].step >= FALLING_STEPS and _fall(seen) > FALLING and _fall((middle, seen[-1])) > FALLING_ON
     falls = goes_on or _fall(seen) > FALLEN
     if is_loss and grows and falls and SMALL_MULTIPLE <= multiple <= LARGE_MULTIPLE:
-        return WILL_TRAIN, "falling"
+        return (CANNOT_TELL, "at_constant") if _is_no_better(rehearsal) else (WILL_TRAIN, "falling")
+    least = min(step.multiple for _, step in rehearsal.critical if step.multiple is not None)
+    if (
+        is_loss
+        and least > LARGE_MULTIPLE * _longer(rehearsal)
+        and seen[-1].step >= FALLING_STEPS
+        and abs(_fall(seen)) < STANDING
+    ):
+        return TOO_SLOW, "pace"
     return CANNOT_TELL, "chance_unknown"
+
+
+def _is_no_better(rehearsal: Rehearsal) -> bool:
+    """Whether the last steps cost as much as one answer for every example does, however far the loss fell."""
+    late = [step.loss for step in rehearsal.steps[-LATE_STEPS:] if step.loss is not None]
+    return rehearsal.constant_loss is not None and bool(late) and sum(late) / len(late) > NO_BETTER * rehearsal.constant_loss
 
 
 def _of_opponents(rehearsal: Rehearsal) -> tuple[str, str]:

@@ -71,6 +71,7 @@ _BECAUSE = {
     "not_finite": ", where it is not finite",
     "collapsed": "; the outputs no longer depend on the input",
     "constant": "; the outputs do not depend on the input",
+    "at_constant": "; one answer for every example costs no more than that",
     "no_update": "; no update was made",
     "uphill": "; the steps go uphill",
     "warms_up": "; the learning rate still rises, so its pace is not known",

@@ -150,7 +150,11 @@ def outdone(evidence: Evidence) -> Choice | None:
         recent, enough = reading.recent_loss(evidence), reading.num_steps(evidence) >= tried.steps
         behind = recent is not None and recent > NEARLY_DONE * tried.first and tried.last < OUTDONE * recent
         return tried if enough and behind else None
-    return tried if judge_rehearsal(rehearsal).cause == ("larger_rate" if tried.scale > 1 else "smaller_rate") else None
+    return (
+        tried
+        if judge_rehearsal(rehearsal).cause in (("larger_rate", "pace") if tried.scale > 1 else ("smaller_rate",))
+        else None
+    )
 
 
 def _losses_speak(rehearsal: Rehearsal) -> bool:

@@ -4,9 +4,10 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-from trainability.doctor.evidence import Evidence, ProbeResult, StepRecord
+from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
@@ -14,6 +15,7 @@ from trainability.doctor.layer_table import field_of, number_of
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
 LEARNED_SHARE = 0.25  # of the way from chance to zero: a loss that stays below it has learned
 WINDOW_STEPS = 20
+_TOLD = 1e-3  # rms of targets, below which what a gradient tells of them may be rounding
 BLOWN_UP = 2.0  # mean of the first five losses over the first: more than batches differ by themselves
 EMPTIED = 1e-3  # output of a normalisation over its scale: below, nothing was left of what it was given
 # Fewest images per class at which the correction for a gradient's noise was measured (128 of 400 classes).
@@ -21,8 +23,19 @@ PLATEAU_IMAGES_PER_CLASS = 0.3
 
 
 def facts(evidence: Evidence) -> Facts:
-    """Return what is certain; nothing where nobody looked."""
-    return evidence.facts or Facts()
+    """Return what is certain; nothing where nobody looked. Of targets that nobody looked at, what Monitor's first step told."""
+    known = evidence.facts or Facts()
+    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
+    if first is None or first.target_rms is None or first.target_rms < _TOLD or known.target_rms is not None:
+        return known
+    return replace(
+        known,
+        task_loss=known.task_loss or first.task_loss,
+        target_rms=first.target_rms,
+        target_below_zero=first.target_below_zero,
+        target_outside_unit=first.target_outside_unit,
+        output_rms=known.output_rms if known.output_rms is not None else first.output_rms,
+    )
 
 
 def num_classes(evidence: Evidence) -> int | None:
@@ -139,6 +152,13 @@ def carries_over(evidence: Evidence) -> bool:
     return False
 
 
+def predictions_collapsed(evidence: Evidence) -> Evaluation | None:
+    """The last evaluation after step 100 or later, where the predicted classes have less than half of the labels' entropy."""
+    seen = [e for e in evidence.evaluations if e.predicted_class_entropy is not None and e.label_entropy and e.step >= 100]
+    last = seen[-1] if seen else None
+    return last if last is not None and (last.predicted_class_entropy or 0.0) < 0.5 * (last.label_entropy or 1.0) else None
+
+
 def trend(evidence: Evidence) -> Literal["falling", "flat", "rising"] | None:
     """Where the loss goes: the last fifth of the watched steps against the fifth before; None with too few steps.
 
@@ -190,6 +210,11 @@ def latest_batch_size(evidence: Evidence) -> int | None:
         if sample.layers and not sample.blind:
             return sample.batch_size
     return evidence.probe.batch_size if evidence.probe is not None else None
+
+
+def is_matrix(layer: LayerStats) -> bool:
+    """Not a scale, position table or class token: those are often zero at the start, and pass no gradient to other layers."""
+    return layer.kind not in ("norm", "parameter")
 
 
 def emptied_norms(evidence: Evidence) -> list[LayerStats]:

@@ -18,6 +18,8 @@ class CriticalStep:
         update_norm: norm over all parameters.
         update_ratios: per weight of two or more dimensions, rms of the update over rms of the weight; None for a weight that
             is zero.
+        unmoved_fraction: of the typical weight in float16 or bfloat16, share of its elements with a gradient that the update
+            left as they were; None without such weights, or where the loop has cleared their gradients.
         num_evaluations: forward passes.
     """
 
@@ -29,6 +31,7 @@ class CriticalStep:
     resolution: float
     update_norm: float
     update_ratios: tuple[tuple[str, float | None], ...] = ()
+    unmoved_fraction: float | None = None
     num_evaluations: int
 
     @property
@@ -161,6 +164,8 @@ class Rehearsal:
         remedy_rates: the same at rates that a remedy may propose; the verdict does not read them.
         nonfinite: where a loss or gradient that is not finite came from; None where all are, or it was not found.
         task: recognised on the reference batch before the first step.
+        constant_loss: of a task of an unknown kind, what the best answer costs that is the same for every example, on the
+            batches of the reference, each by itself; None where the kind is known (`task.chance`), or it could not be found.
         planned_steps: length of the run; None if unknown.
         ended_by: "steps" (as many as were asked for), "enough" (more would tell no more), "time", "not finite" (loss) or
             "data" (no more batches).
@@ -191,6 +196,7 @@ class Rehearsal:
     remedy_rates: tuple[OtherRate, ...] = ()
     nonfinite: NonFinite | None = None
     task: Task = Task()
+    constant_loss: float | None = None
     planned_steps: int | None = None
     ended_by: str = "steps"
     unmoved: tuple[str, ...] = ()

@@ -69,8 +69,10 @@ def read_off(rehearsal: Rehearsal, plateau_steps: float | None, momentum: float)
         if (step := _crossing(rate.reference, chance)) is not None:
             return _same_way(rate.scale, step, momentum), "forecast"
         furthest = _same_way(rate.scale, rate.reference[-1].step, momentum)
-    if plateau_steps is not None:
-        return max(plateau_steps, furthest), "closed form"
+    closed = None if plateau_steps is None else max(plateau_steps, furthest)
+    # A closed form that the rehearsal outlasted at chance is refuted: it is about weights that the first steps have changed.
+    if closed is not None and FACTORS["closed form"] * closed + LAG > rehearsal.reference[-1].step:
+        return closed, "closed form"
     end = _at_this_pace(rehearsal.reference, chance)
     if end is None or end > FURTHEST * planned:
         return max(2 * furthest, 1.5 * planned), "beyond"

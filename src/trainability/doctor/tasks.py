@@ -6,7 +6,7 @@ batch, is the loss that the program computed. The rest is "unknown".
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,6 +266,52 @@ def _task(name: str, kind: Kind, form: str, place: str, output: Tensor, target: 
     )
 
 
+def shaped(form: str, units: int) -> Callable[[Tensor], Tensor]:
+    """Return what keeps free numbers to the values that outputs of a form can have.
+
+    Args:
+        form: see `Task.form`.
+        units: width of the last dimension; 1 where an output is one number.
+    """
+    shapes: dict[str, Callable[[Tensor], Tensor]] = {
+        "probabilities": torch.sigmoid if units == 1 else functools.partial(torch.softmax, dim=-1),
+        "log_probabilities": functools.partial(torch.log_softmax, dim=-1),
+        "tanh": torch.tanh,
+        "nonnegative": F.softplus,
+    }
+    return shapes.get(form, lambda free: free)
+
+
+def lowest(loss: Callable[[], Tensor], free: Sequence[Tensor], *, max_iter: int = 60) -> float | None:
+    """Lower a loss by what is free, and return what it comes to.
+
+    Args:
+        loss: of what is free, one number.
+        free: leaves with a gradient; they are written to.
+        max_iter: iterations of L-BFGS.
+
+    Returns:
+        The loss; None where it is not finite or falls without end.
+    """
+    optimizer = torch.optim.LBFGS(list(free), max_iter=max_iter, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        if value.requires_grad:
+            value.backward()
+        return value
+
+    with torch.enable_grad():
+        start = float(closure().detach())
+        if not math.isfinite(start):
+            return None
+        if any(leaf.grad is not None for leaf in free):
+            optimizer.step(closure)
+        end = float(closure().detach())
+    return end if math.isfinite(end) and end > start - _ENDLESS * (abs(start) + 1) else None
+
+
 def chance_by_search(loss: Callable[[Tensor], Tensor], output: Tensor, form: str) -> float | None:
     """Loss of the best constant answer, for a loss of an unknown kind: searched for, with one number per output unit.
 
@@ -279,28 +325,6 @@ def chance_by_search(loss: Callable[[Tensor], Tensor], output: Tensor, form: str
     """
     if output.dim() > 2 or not output.is_floating_point():
         return None
-    shapes = {
-        "probabilities": torch.sigmoid
-        if output.dim() < 2 or output.shape[1] == 1
-        else functools.partial(torch.softmax, dim=-1),
-        "log_probabilities": functools.partial(torch.log_softmax, dim=-1),
-        "tanh": torch.tanh,
-        "nonnegative": F.softplus,
-    }
-    shape = shapes.get(form, lambda free: free)
+    shape = shaped(form, 1 if output.dim() < 2 else output.shape[1])
     free = torch.zeros_like(output.detach()[:1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([free], max_iter=60, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(shape(free).expand(output.shape))
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        start = float(closure().detach())
-        if not math.isfinite(start):
-            return None
-        optimizer.step(closure)
-        end = float(closure().detach())
-    return end if math.isfinite(end) and end > start - _ENDLESS * (abs(start) + 1) else None
+    return lowest(lambda: loss(shape(free).expand(output.shape)), [free])

@@ -59,6 +59,11 @@ class FindingView:
     rows: tuple[tuple[str, str], ...]
 
     @property
+    def all_layers(self) -> str:
+        """All layers concerned, by name."""
+        return ", ".join(map(_layer, self.layers))
+
+    @property
     def heading(self) -> str:
         """The first line of a finding that is shown whole."""
         return f"{self.severity} {self.rule}: {self.cause}"
@@ -82,7 +87,11 @@ def measured(measurement: Any) -> str:
 def some_layers(names: Sequence[str]) -> str:
     """Name the first layers, and count the others."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    return ", ".join(map(_layer, names[:MOST_NAMED])) + more
+
+
+def _layer(name: str) -> str:
+    return f"({name})" if name.isdigit() else name  # as PyTorch prints the parts of a Sequential
 
 
 def where_to_read(rule: str, command: str) -> str:
@@ -154,14 +163,16 @@ def plateau_text(evidence: Evidence) -> str | None:
         return None
     planned = probe.optimizer.planned_steps if probe.optimizer is not None else None
     if math.isinf(probe.plateau_steps):
-        return "predicted plateau: never ends, weight decay shrinks the weights faster than the gradient grows them"
-    text = f"predicted plateau: about {probe.plateau_steps:,.0f} steps at chance"
+        return (
+            "predicted stay at chance: it never ends, as weight decay shrinks the weights faster than the gradient grows them"
+        )
+    text = f"predicted stay at chance: about {probe.plateau_steps:,.0f} steps"
     if reading.plateau_ends(probe) is None:
-        text = f"predicted plateau: at least {probe.plateau_steps:,.0f} steps at chance"
+        text = f"predicted stay at chance: at least {probe.plateau_steps:,.0f} steps"
         text += f" ({probe.batch_size} images are too few to predict more for {probe.num_logits:,} classes)"
     if planned is None:
         return text
-    return f"{text}; the run has {planned:,}" + (": it never ends within it" if probe.plateau_steps > planned else "")
+    return f"{text}; the run has {planned:,}" + (", and does not leave it" if probe.plateau_steps > planned else "")
 
 
 def start_title(probe: ProbeResult | Mapping[str, Any]) -> str:

@@ -123,9 +123,9 @@ class TransformersMonitor(_transformers.TrainerCallback):
         self.watching.begin(kwargs["model"], [self._optimizer], **facts)
         self._events.enter_context(listening(self))
 
-    def on_backward(self, loss: Tensor, scaler: Any) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, is_divided: bool) -> None:
         """A backward pass is over."""
-        self.watching.follower.backward(loss, scaler)
+        self.watching.follower.backward(loss, scaler, is_divided=is_divided)
 
     def on_clip(self, parameters: list[Tensor]) -> None:
         """Gradients are complete, and not clipped yet."""
@@ -134,9 +134,10 @@ class TransformersMonitor(_transformers.TrainerCallback):
             self._complete()
 
     def _complete(self) -> None:
-        # Divided by the number of passes, or summed over all tokens of the step: the sum over the passes is the mean.
+        # Divided by the number of passes, or a sum over tokens divided by those of the whole step: the sum is the mean. A model
+        # that takes the number of tokens and makes nothing of it (BERT's classifier) gets neither, and losses of the full size.
         if self.watching.follower.is_waiting:
-            self.watching.follower.complete(self._optimizer, factor=self.watching.follower.num_waiting)
+            self.watching.follower.complete(self._optimizer)
 
     def on_scaler_step(self, optimizer: Any) -> None:
         """Nothing to do: the Trainer clips before, so gradients were complete."""

@@ -18,8 +18,8 @@ from trainability.doctor.error_line import error_line
 class Listener(Protocol):
     """Is told of the events; an error in it is named once and never reaches the loop."""
 
-    def on_backward(self, loss: Tensor, scaler: Any) -> None:
-        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it."""
+    def on_backward(self, loss: Tensor, scaler: Any, *, is_divided: bool) -> None:
+        """A backward pass from one number is over; `loss` is not scaled, `scaler` scaled it; see `ends_divided`."""
         ...
 
     def on_clip(self, parameters: list[Tensor]) -> None:
@@ -41,12 +41,12 @@ def listening(listener: Listener) -> Iterator[None]:
     tell = _Guard()
 
     def backward(original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = tensors if isinstance(tensors, Tensor) and tensors.numel() == 1 else None
+        kept, plain, scaler = scaled.pop(id(loss), (None, loss, None))
+        is_divided = plain is not None and ends_divided(plain)
         result = original(tensors, *args, **kwargs)
-        loss = tensors if isinstance(tensors, Tensor) else None
-        if loss is not None and loss.numel() == 1:
-            kept, plain, scaler = scaled.pop(id(loss), (None, loss, None))
-            if kept is None or kept() is loss:
-                tell(lambda: listener.on_backward(plain, scaler))
+        if plain is not None and (kept is None or kept() is loss):
+            tell(lambda: listener.on_backward(plain, scaler, is_divided=is_divided))
         return result
 
     def scale(original: Callable[..., Any], self: Any, outputs: Any) -> Any:
@@ -73,6 +73,24 @@ def listening(listener: Listener) -> Iterator[None]:
         for name in _CLIPS:
             stack.enter_context(_replaced(torch.nn.utils, name, clip))
         yield
+
+
+def ends_divided(loss: Tensor) -> bool:
+    """Whether a loss ends in a division or a product, other than by 1, as accumulation makes a part of a mean.
+
+    To be asked before the backward pass, which frees the factors. One on another device is taken for another than 1: to read
+    it would wait for the device.
+    """
+    node: Any = loss.grad_fn
+    while type(node).__name__.startswith(("Div", "Mul")):
+        try:
+            factor = node._saved_other
+        except (AttributeError, RuntimeError):  # freed by an earlier pass
+            return True
+        if not isinstance(factor, Tensor) or factor.device.type != "cpu" or factor.numel() != 1 or factor.item() != 1:
+            return True
+        node = node.next_functions[0][0]
+    return False
 
 
 class _Guard:

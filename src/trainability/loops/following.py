@@ -40,24 +40,19 @@ class Follower:
         self._last: list[Tensor] = []
 
     @property
-    def num_waiting(self) -> int:
-        """Losses whose step has not come."""
-        return len(self._losses)
-
-    @property
     def is_waiting(self) -> bool:
         """Whether there are losses whose step has not come."""
         return bool(self._losses)
 
-    def backward(self, loss: Tensor, scaler: Any = None) -> None:
+    def backward(self, loss: Tensor, scaler: Any = None, *, is_divided: bool = False) -> None:
         """A backward pass is over.
 
         Args:
             loss: not scaled.
             scaler: `torch.amp.GradScaler` that scaled it for the pass.
+            is_divided: whether it is a part of a mean over the step's passes.
         """
-        self.scaler = scaler
-        self._is_divided = type(loss.grad_fn).__name__.startswith(("Div", "Mul"))
+        self.scaler, self._is_divided = scaler, is_divided
         self._completed.clear()
         # The graph of the first loss tells how the model was used; the later ones would only keep memory.
         self._losses.append(loss if self.num_steps == 0 and not self._losses else loss.detach())
@@ -70,8 +65,8 @@ class Follower:
 
         Args:
             optimizer: whose step follows, or is under way and runs its closure.
-            factor: by which each loss was divided. `None` takes the number of backward passes where a loss ends in a division
-                or a product, as accumulation does it, and 1 elsewhere.
+            factor: by which each loss was divided. `None` takes the number of backward passes where the last loss was divided,
+                and 1 elsewhere.
         """
         monitor = self.monitors.get(id(optimizer))
         losses = self._losses or self._last

@@ -23,6 +23,8 @@ from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
 from trainability.loops.saying import say
 
+_FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
+
 
 class ScriptWatch:
     """Follows a script by PyTorch's global hooks, and attaches a `Monitor` to each optimizer that trains a module.
@@ -44,7 +46,7 @@ class ScriptWatch:
         self._follower, self._monitors = self._attached.follower, self._attached.monitors
         self._callbacks: list[Any] = []
         self._waiting: dict[int, torch.optim.Optimizer] = {}  # optimizers without a monitor
-        self._num_optimizers = 0
+        self._optimizers: list[torch.optim.Optimizer] = []
         self._called: dict[int, nn.Module] = {}  # modules that ran with gradients on, outer ones first
         self._steps: dict[int, int] = {}  # per optimizer
         self._in_closure: torch.optim.Optimizer | None = None
@@ -65,7 +67,7 @@ class ScriptWatch:
         @functools.wraps(original)
         def made(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
-            self._num_optimizers += 1
+            self._optimizers.append(optimizer)
             self._wait_for(optimizer)
 
         torch.optim.Optimizer.__init__ = made  # type: ignore[method-assign]
@@ -90,11 +92,11 @@ class ScriptWatch:
             callback.watching.end(error)
         diagnoses = self.diagnoses
         if not diagnoses:
-            say("no optimizer of PyTorch stepped on a module of it: nothing was watched")
+            say("nothing was watched: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
         elif self._monitors:
-            say("not seen: validation; a script's own metrics are plain numbers (monitor.record_evaluation tells them)")
+            say("not seen: validation, as a script's own metrics are plain numbers; Monitor.record_evaluation takes them")
         if diagnoses and self._folder is not None:
-            say(f"trainability report {self._folder}")
+            say(f"trainability report {_shown(self._folder)}")
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     @property
@@ -143,6 +145,7 @@ class ScriptWatch:
         callback = getattr(integration, name)(every=self._every, run=run)
         callback.watching.most_steps = self._most_steps
         self._callbacks.append(callback)
+        say(f"watching the Trainer by {name}" + (f", {_shown(run)}" if run is not None else ""))
         return callback
 
     @property
@@ -184,7 +187,7 @@ class ScriptWatch:
                 model,
                 optimizer,
                 self._every,
-                is_one_of_several=self._num_optimizers > 1,
+                is_one_of_several=len(self._optimizers) > 1,
                 is_sampled_next=True,
                 run=self._folder,
                 config=config,
@@ -196,7 +199,7 @@ class ScriptWatch:
             say(str(error))
             return
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
-        where = f", {run}" if run is not None else ""
+        where = f", {_shown(run)}" if run is not None else ""
         say(f"watching {name} ({type(optimizer).__name__}, {count:,} parameters){where}")
 
     def _attach_shared(self, optimizer: torch.optim.Optimizer) -> None:
@@ -210,13 +213,27 @@ class ScriptWatch:
         if found:
             self._attach(nn.ModuleList(found) if len(found) > 1 else found[0], optimizer, first_step=2)
 
+    def _attach_foreign(self, optimizer: torch.optim.Optimizer) -> None:
+        """The module that is trained in vain, where an optimizer has stepped without a gradient, on nothing that ran.
+
+        Both must be without another: each has been waiting, and no other optimizer holds what the module trains.
+        """
+        others = (other for other in self._optimizers if other is not optimizer)
+        held = {id(p) for other in others for p in parameters_of(other)}
+        outer = next(iter(self._called.values()), None)
+        if outer is None or any(p.grad is not None for p in parameters_of(optimizer)):
+            return
+        trained = [p for p in outer.parameters() if p.grad is not None]
+        if trained and not any(id(p) in held for p in outer.parameters()):
+            self._attach(outer, optimizer, first_step=_FOREIGN_STEPS + 1)
+
     # ---------------------------------------------------------------------------------------------- following the loop
 
-    def on_backward(self, loss: Tensor, scaler: Any) -> None:
+    def on_backward(self, loss: Tensor, scaler: Any, *, is_divided: bool) -> None:
         """A backward pass is over."""
         if self._is_handled:
             return
-        self._follower.backward(loss, scaler)
+        self._follower.backward(loss, scaler, is_divided=is_divided)
         if self._in_closure is not None and self._follower.is_waiting:
             self._follower.complete(self._in_closure)
 
@@ -250,8 +267,11 @@ class ScriptWatch:
         self._in_closure = None
         self._follower.stepped(optimizer)
         steps = self._steps[id(optimizer)] = self._steps.get(id(optimizer), 0) + 1
-        if steps == 1 and id(optimizer) in self._waiting and not self._has_failed:
-            self._attach_shared(optimizer)
+        if id(optimizer) in self._waiting and not self._has_failed:
+            if steps == 1:
+                self._attach_shared(optimizer)
+            elif steps == _FOREIGN_STEPS:
+                self._attach_foreign(optimizer)
         if self._most_steps is not None and steps >= self._most_steps:
             raise Enough
 
@@ -273,6 +293,11 @@ def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
     watch.begin()
     atexit.register(watch.end, None)
     return watch
+
+
+def _shown(folder: Path) -> Path:
+    """A directory as one would type it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class Comparison:
 
     @property
     def differences(self) -> Table:
-        """Fields in which the configurations differ, and their values."""
-        return configured_differences(self.runs)[0]
+        """Fields in which the configurations differ, and their values; without those that only some runs have."""
+        return configured_differences(self.runs).rows
 
     def to_pandas(self) -> pd.DataFrame:
         """Return results and differences as texts, a row for each and a column for every run.
@@ -175,14 +175,13 @@ def render(columns: Sequence[Column], *, against: Against | None = None) -> str:
         for column in columns
         if (total := signal_figures.total_budget(column.run)) is not None
     ]
-    configured, num_equal = configured_differences(runs)
+    configured = configured_differences(runs)
     return page.render(
         "comparison.html.jinja",
-        title=", ".join(dict.fromkeys((summary if run.config else other_loop).title(run) for run in runs)),
+        title=", ".join(dict.fromkeys(summary.title(run) if run.config else other_loop.model(run) for run in runs)),
         columns=columns,
         results=result_rows(runs),
         configured=configured,
-        num_equal=num_equal,
         surroundings=surrounding_differences(runs),
         starts=start_rows(runs),
         scale=signal_figures.budget_scale(budgets),
@@ -205,22 +204,34 @@ def _common_reference(runs: Sequence[Run], against: Against | None) -> tuple[Ref
     return None, f"No reference line: with --against {against}, there is no published error that fits all runs."
 
 
-def configured_differences(runs: Sequence[Run]) -> tuple[Table, int]:
-    """List the fields in which the configurations differ, by the names of their flags; without `run.dir`.
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """Fields of the configurations, by the names of their flags; without `run.dir`.
 
-    Returns:
-        Field and its value in every run; and how many fields are equal in all.
+    Attributes:
+        rows: those in which runs differ, and their value in every run.
+        only_some: likewise, those that not all runs have, and that are equal where they are.
+        num_equal: how many are equal in all runs.
     """
+
+    rows: Table
+    only_some: Table
+    num_equal: int
+
+
+def configured_differences(runs: Sequence[Run]) -> Differences:
+    """Compare the configurations of runs; of loops of other kinds, few fields are common."""
     found = [_configured(run) for run in runs]
     rows: Table = []
+    only_some: Table = []
     num_equal = 0
     for name in dict.fromkeys(name for fields in found for name in fields):
         values = [fields.get(name, NONE) for fields in found]
-        if all(value == values[0] for value in values):
+        if len(set(values)) == 1:
             num_equal += 1
         elif name != "run.dir":
-            rows.append((name, values))
-    return rows, num_equal
+            (rows if len(set(values) - {NONE}) > 1 else only_some).append((name, values))
+    return Differences(rows=rows, only_some=only_some, num_equal=num_equal)
 
 
 def _configured(run: Run) -> dict[str, str]:
@@ -287,7 +298,7 @@ def start_rows(runs: Sequence[Run]) -> Table:
         ("Plan", [run.config.init.plan if run.config else NONE for run in runs]),
         ("Gain budget of the weights", [summary.init_table(run)[1] if run.init else NONE for run in runs]),
         ("Gain budget with the input", [NONE if total is None else power(total) for total in totals]),
-        ("Which is", [NONE if total is None else signal_figures.zone(total) for total in totals]),
+        ("With this budget a net is", [NONE if total is None else signal_figures.zone(total) for total in totals]),
         ("Predicted steps at chance", [_steps(value) for value in predicted]),
     ]
 

@@ -53,13 +53,17 @@ def compared_errors(names: Sequence[str], runs: Sequence[Run]) -> ComparedErrors
             ("Protocol", [NONE if one is None else one.protocol for one in found]),
             ("Validation images wrong", [_wrong(one) for one in found]),
             (
-                "Predicted classes, effective",
+                "Effective number of predicted classes",
                 [NONE if one is None else f"{one.spread.effective_predicted:.1f}" for one in found],
             ),
             ("Most confused", [_most_confused(one) for one in found]),
         ],
         classes=classes[:MOST_CLASSES],
-        note=f"The {MOST_CLASSES} of {len(classes)} classes whose errors differ most." if len(classes) > MOST_CLASSES else "",
+        note=(
+            f"The {MOST_CLASSES} of {len(classes)} classes whose errors differ most between the runs."
+            if len(classes) > MOST_CLASSES
+            else "Classes whose errors differ most between the runs come first."
+        ),
         confusions=tuple(confusions),
         problems=tuple(problems),
     )

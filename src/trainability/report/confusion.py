@@ -138,7 +138,7 @@ def _layout(labels: list[str]) -> dict[str, Any]:
     end = len(labels) - 0.5
     frame = {"showline": True, "mirror": True, **ticks}
     layout = blank_layout() | {"margin": {"l": 44, "r": 8, "t": 8, "b": 44}}
-    across = axis("Answer")
+    across = axis("Predicted class")
     # plotly may place the title before it knows the height of the labels.
     across["title"]["standoff"] = 26
     layout["xaxis"] = across | frame | {"range": [-0.5, end]}

@@ -55,7 +55,7 @@ def diagnosis_section(run: Run) -> DiagnosisSection | None:
     return DiagnosisSection(
         title=run_verdict(run),
         tone=tone(verdict),
-        when=_when(run, run.findings.get("step")),
+        when=_when_diagnosed(run),
         reason=str(run.findings.get("reason", NONE)),
         findings=tuple(last_findings(run)),
         events=tuple(_events(run)),
@@ -66,6 +66,11 @@ def diagnosis_section(run: Run) -> DiagnosisSection | None:
 def last_findings(run: Run) -> list[FindingView]:
     """List the findings of the last diagnosis, the most severe first."""
     return finding_views((run.findings or {}).get("findings", ()))
+
+
+def _when_diagnosed(run: Run) -> str:
+    step = (run.findings or {}).get("step")
+    return "at the end" if step and run.result is not None and step == run.result.get("step") else _when(run, step)
 
 
 def _when(run: Run, step: Any) -> str:

@@ -65,7 +65,7 @@ def curves(experiments: Experiments) -> Figure:
     changes = [arm for arm in shown if arm not in references][: _MOST_CURVES - len(references)]
     if not shown:
         return Figure(name="experiments-curves", title=title, missing="No change was stepped.")
-    layout = blank_layout() | {"xaxis": axis("step"), "yaxis": axis("loss")}
+    layout = blank_layout() | {"xaxis": axis("Step"), "yaxis": axis("Loss")}
     layout["margin"]["r"] = 56
     if experiments.chance is not None:
         mark_level(layout, "chance", experiments.chance, f"chance<br>{experiments.chance:.3g}", "dash")
@@ -74,7 +74,7 @@ def curves(experiments: Experiments) -> Figure:
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches; the table names the curves. Wide: the change is confirmed. Dotted: no better.",
+        note="Every copy gets the same batches; the table names the curves. Thick line: confirmed; dotted: no better.",
         description=words,
         plot={"data": traces, "layout": layout},
         has_scales=True,

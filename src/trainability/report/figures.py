@@ -105,6 +105,8 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
     """
     metric, levels = METRICS[name], chance_levels(run)
     level = finite(getattr(levels, metric.key), metric.scale) if levels else None
+    if levels is None and name == "loss":  # another loop need not tell its classes, and the doctor may know what chance costs
+        level = finite((run.findings or {}).get("chance_loss"))
     if levels and level is None:
         why = f"Not defined: the data has {num_classes(run)} classes, and any five guesses would contain the right one."
         return Figure(name=name, title=metric.title, missing=why)
@@ -287,6 +289,8 @@ def _chance_note(name: str, run: Run, metric: Metric, level: float | None) -> st
     if level is None:
         return "" if run.config is None else "Chance level unknown: the number of classes is not recorded."
     num = num_classes(run)
+    if num is None:
+        return f"Chance level {metric.write(level)}."
     formula = {"loss": f"ln {num}", "top1": f"1 − 1/{num}", "top5": f"1 − 5/{num}"}[name]
     return f"Chance level {formula} = {metric.write(level)}."
 

@@ -59,7 +59,7 @@ def render(run: Run, *, against: Against | None = None, state: str | None = None
         headlines=about.headlines(run),
         tiles=about.tiles(run),
         figures=curves,
-        legend_entries=look.LEGEND | marks_on(curves, reference),
+        legend_entries=legend_of(curves) | marks_on(curves, reference),
         smoothest=smoothest(len(run.steps)),
         reference=reference,
         no_reference=why,
@@ -95,6 +95,14 @@ def find_reference(run: Run, against: Against | None) -> tuple[Reference | None,
         return reference_for(run, against), None
     except ValueError as error:
         return None, f"No reference line: {error}."
+
+
+def legend_of(curves: list[look.Figure]) -> dict[str, str]:
+    """List the kinds of curves that at least one figure has."""
+    plots = [figure.plot for figure in curves if figure.plot]
+    drawn = {trace["name"] for plot in plots for trace in plot["data"] if any(y is not None for y in trace["y"])}
+    drawn |= {shape["name"] for plot in plots for shape in plot["layout"]["shapes"]}
+    return {role: name for role, name in look.LEGEND.items() if role in drawn}
 
 
 def marks_on(curves: list[look.Figure], reference: Reference | None) -> dict[str, str]:

@@ -151,7 +151,7 @@ def _colours(field: Column, low: float, high: float) -> dict[str, Any]:
     if top - bottom < 0.1:  # a scale needs two different ends
         bottom, top = bottom - 0.5, top + 0.5
     ticks = [bottom, (bottom + top) / 2, top]
-    said = [f"{100 * tick:.0f}\u00a0%" if field.is_fraction else f"{10**tick:.2g}" for tick in ticks]
+    said = [f"{100 * tick:.0f}\u00a0%" if field.is_fraction else f"{10**tick:.2g}".replace("e-0", "e-") for tick in ticks]
     bar = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 4, "len": 0.5, "thickness": 8}
     bar |= {"outlinewidth": 0, "tickvals": ticks, "ticktext": said, "tickfont": {"size": 11, "color": "@muted"}}
     scale = [[0, "@heat-low"], [0.5, "@heat-middle"], [1, "@heat-high"]]

@@ -74,7 +74,7 @@ LEGEND = {
 }
 """Role -> name in the legend. Traces and shapes have these names too, by which the page shows and hides them."""
 
-MARKS = {"finding": "Findings, numbered", "plateau": "Predicted plateau", "reference": "Reference"}
+MARKS = {"finding": "Findings, numbered", "plateau": "Predicted stay at chance", "reference": "Reference"}
 """The same for roles that only some runs have."""
 
 NUM_RUN_COLOURS = 8

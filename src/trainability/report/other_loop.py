@@ -14,7 +14,12 @@ from trainability.training.record import Run
 
 def title(run: Run) -> str:
     """Return the model's class and the directory's name, which the user chose."""
-    return f"{run.loop.get('model', 'A model')} in {run.folder.resolve().name}"
+    return f"{model(run)} in {run.folder.resolve().name}"
+
+
+def model(run: Run) -> str:
+    """Return the model's class."""
+    return str(run.loop.get("model", "A model"))
 
 
 def missing(run: Run) -> list[str]:

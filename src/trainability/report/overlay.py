@@ -98,7 +98,8 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
             continue
         hover = f"{style['label']}<br>{quantity.label} %{{y:.4g}}"
         raw = step_trace(run, values, hover, most=MOST_POINTS // len(runs))
-        line = {"width": 1 if is_log else 2, "color": style["colour"]}
+        # Equal rates lie on each other: the first runs are drawn thicker, so that the later ones do not hide them.
+        line = {"width": 1 if is_log else 2 + 2 * min(len(runs) - 1 - number, 3), "color": style["colour"]}
         if not is_log:
             traces.append(raw | {"name": quantity.key, "meta": style["meta"], "line": line | {"shape": shape_of(values)}})
             continue

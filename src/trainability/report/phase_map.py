@@ -81,8 +81,8 @@ def map_figure(phase_map: PhaseMap, runs: Mapping[Cell, ShortRun], ends: Mapping
     return Figure(
         name="map",
         title="Gain budget and learning rate",
-        note="All weights are multiplied by one factor, which moves the budget. The tint is what closed form and critical step"
-        " predict, without a run (none: they cannot tell); lines are its borders." + (" A mark is a run." if ends else ""),
+        note="One factor on all weights moves the budget. Tint: predicted without a run (none: it cannot be told); lines:"
+        " borders of what is predicted" + ("; a mark is a run." if ends else "."),
         description=f"Phase diagram. You are here: budget {signed(phase_map.budget)}, rate {phase_map.lr:g}. Runs: {said}.",
         plot={"data": data, "layout": layout},
     )

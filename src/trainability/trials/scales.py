@@ -78,7 +78,7 @@ STAND_INS: dict[str, StandIn] = {
     "imagenet": StandIn(
         data={"name": "digits"},
         num_train=1438,
-        kept="depth and gain budget only: handwritten digits, 10 classes in place of 1,000",
+        kept="depth and gain budget only, with 10 classes in place of 1,000",
     ),
 }
 

@@ -141,6 +141,8 @@ def _verdict(run: LiveRun) -> list[Text]:
     line = Text(title.upper(), style=f"bold {TONE_STYLES[tone(verdict)]}")
     line.append(f"  {run.findings['reason']}", "not bold default")
     seen_at = run.findings["step"]
+    if run.result is not None and seen_at and seen_at == run.result["step"]:
+        return [line]
     return [line.append(f"  (at step {seen_at:,})" if seen_at else "  (check before the first step)", "not bold dim default")]
 
 
@@ -197,7 +199,8 @@ def _figures(run: LiveRun, width: int, height: int) -> list[Text]:
     wide = width >= _SIDE_BY_SIDE
     each = (width - 2) // 2 if wide else width
     num_classes = run.num_classes
-    levels = (math.log(num_classes), 1 - 1 / num_classes) if num_classes else (None, None)
+    unknown = finite((run.findings or {}).get("chance_loss")), None
+    levels = (math.log(num_classes), 1 - 1 / num_classes) if num_classes else unknown
     if not wide and height < 2 * _LOW:
         return _figure(run, "loss", run.losses, levels[0], each, height)
     rows = height if wide else height // 2

@@ -8,12 +8,14 @@ Source: arXiv 2601.16979, "critical sharpness".
 """
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
+from trainability.doctor.measure.statistics import unmoved_fraction
 from trainability.doctor.rehearsed import CriticalStep
 
 SMALLEST = 1e-7
@@ -156,6 +158,7 @@ def along_update(
             for (name, p), (_, _, old, update) in zip(parameters.items(), moved, strict=True)
             if p.dim() > 1
         ),
+        unmoved_fraction=_unmoved([(p, new, old) for p, new, old, _ in moved]),
         num_evaluations=len(seen),
     )
 
@@ -163,3 +166,13 @@ def along_update(
 def _ratio(weight: Tensor, update: Tensor) -> float | None:
     size = float(torch.linalg.vector_norm(weight))
     return float(torch.linalg.vector_norm(update)) / size if size > 0 else None
+
+
+def _unmoved(moved: Sequence[tuple[Tensor, Tensor, Tensor]]) -> float | None:
+    """Median over the weights of narrow formats, by the gradients that are there; None where the loop cleared them."""
+    shares = [
+        float(unmoved_fraction(old, new, p.grad))
+        for p, new, old in moved
+        if p.dim() > 1 and p.is_floating_point() and p.dtype.itemsize < 4 and p.grad is not None and bool(p.grad.any())
+    ]
+    return statistics.median(shares) if shares else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +16,10 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked, Unreached
 from trainability.doctor.measure import statistics
-from trainability.doctor.measure.alignment import misaligned, mispaired
+from trainability.doctor.measure.boundless import boundless
+from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
@@ -26,8 +28,10 @@ from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_par
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
 from trainability.doctor.measure.made_targets import made_relation
+from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.pair_forces import pair_forces
-from trainability.doctor.measure.pairing import Pairing, pairing_facts
+from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
+from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
@@ -51,6 +55,7 @@ def look(
     at_start: bool = True,
     wide: Any = None,
     pairs_itself: bool = False,
+    batches: Iterable[Any] = (),
 ) -> Facts:
     """Look at a model, a batch and a loss before training, and leave weights, gradients and random state as they are.
 
@@ -61,6 +66,7 @@ def look(
         optimizer: over its parameters; None leaves out what is about it.
         at_start: whether the weights are as initialised.
         wide: several batches joined, for what needs many examples; None takes `batch`.
+        batches: of the training loader, for what is read off many of them.
         pairs_itself: whether `forward` chooses what is held against what, as a training step does and a plain loss does not.
 
     Returns:
@@ -88,6 +94,7 @@ def look(
             "the kind of task": lambda: task_facts(seen, float(loss.detach())),
             "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start),
             "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, managed),
+            "weights behind a choice": lambda: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
             "layers with nothing between": lambda: _stacked(plain, seen),
             "answers that change by themselves": lambda: evaluation_noise(callable_model(seen), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(callable_model(seen), seen.inputs)},
@@ -97,13 +104,19 @@ def look(
                 "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
-            "losses without a floor": lambda: {"floorless": floorless(plain, batch, forward, seen)},
+            "losses without a floor": lambda: {
+                "floorless": floorless(plain, batch, forward, seen),
+                "boundless": boundless(plain, batch, forward),
+            },
+            "times without an end": lambda: {"censored": censored_backwards(plain, batch, forward, seen)},
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss, seen)},
             "sequences along the batch": lambda: {"along_batch": along_batch(callable_model(seen), seen.inputs, seen.lengths)},
+            "answers beside their places": lambda: {"misplaced": misplaced(plain, batch, forward, seen)},
             "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
             "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
             "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
             "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
+            "names that keep company": lambda: {"company": company(plain, batch, forward, batches)},
             "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
         }
         if pairs_itself:

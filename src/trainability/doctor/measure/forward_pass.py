@@ -180,7 +180,7 @@ class ForwardPass(TorchFunctionMode):
         if self._words:
             self._follow_words(name, args, kwargs)
         if self.output is not None and self._pair is None and name in ELEMENTWISE:
-            self._compare(args)
+            self._compare(name, args)
         if self.output is not None and self.distance is None and name in _DISTANCES and len(args) > 1:
             a, b = args[:2]
             if (
@@ -264,7 +264,7 @@ class ForwardPass(TorchFunctionMode):
             self._was_looked_up |= name in _LOOKUPS
             self._was_cast |= name in (*_CASTS, "linear", "rnn_tanh", "rnn_relu", "lstm", "gru", "conv1d", "matmul", "cat")
 
-    def _compare(self, args: tuple) -> None:
+    def _compare(self, name: str, args: tuple) -> None:
         a, b = (*(item for item in args if isinstance(item, Tensor)), None, None)[:2]
         if a is None or b is None or a.shape == b.shape or a.numel() != b.numel() or a.numel() < 2:
             return
@@ -272,9 +272,12 @@ class ForwardPass(TorchFunctionMode):
         targets = [tensor.shape for _, tensor in self.batch]
         returned = {id(tensor) for tensor in self.returned}
         for output, target in ((a, b), (b, a)):
-            # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself.
+            # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself, and
+            # does not hand it to a loss of PyTorch, which warns of it.
             column = id(output) in returned and output.shape == (len(output), 1) and target.dim() == 1
-            if column or (output.shape == self.output.shape and target.shape in targets):
+            held = output.requires_grad and not target.requires_grad
+            crossed = held and name in _DISTANCES and {output.shape, target.shape} == {(a.numel(),), (a.numel(), 1)}
+            if column or crossed or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
     def target(self) -> Tensor | None:

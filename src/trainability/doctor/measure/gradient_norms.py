@@ -89,18 +89,18 @@ class GradientNorms:
 
     def take(self) -> StepNorms:
         """Norms of the gradients as they are now. Nothing waits for the device."""
-        found = () if self._is_old else _with_gradient(self._stepped)
+        found = [] if self._is_old else _gradients(self._stepped)
         if len(found) != self._num_found or not found:
             self.refresh(self._managed)
-            found = _with_gradient(self._stepped)
+            found = _gradients(self._stepped)
             self._num_found = len(found)
-        each, num_gauges = _norms(found), len(_with_gradient(self.gauges))
+        each, num_gauges = _norms(found), len(_gradients(self.gauges))
         gauges = each[:num_gauges] if each is not None and num_gauges else None
         return StepNorms(each=each, gauges=gauges, is_partial=len(found) < self._num_trained)
 
     def take_gauges(self) -> Tensor | None:
         """Norms of the gauges' gradients as they are now; None where none has one."""
-        return _norms(_with_gradient(self.gauges))
+        return _norms(_gradients(self.gauges))
 
 
 def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
@@ -114,21 +114,25 @@ def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     return list({id(p): p for p in (*small, *parameters[-1:])}.values())
 
 
-def _with_gradient(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    return [p for p in parameters if p.grad is not None and p.requires_grad]
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [gradient for p in parameters if (gradient := p.grad) is not None and p.requires_grad]
 
 
-def _norms(parameters: Sequence[nn.Parameter]) -> Tensor | None:
-    """Of each one's gradient, at least in single precision: squares of half-precision numbers overflow."""
-    if not parameters:
+def _norms(gradients: Sequence[Tensor]) -> Tensor | None:
+    """Of each one, at least in single precision: squares of half-precision numbers overflow."""
+    if not gradients:
         return None
-    gradients = [g if _is_plain(g) else statistics.local(g) for p in parameters if (g := p.grad) is not None]
-    dtype = None if any(g.dtype is torch.float64 for g in gradients) else torch.float32
-    norms: Sequence[Tensor] = torch._foreach_norm(gradients, 2, dtype=dtype)  # pyright: ignore[reportPrivateImportUsage]
+    try:
+        # A subclass (a shard) answers for all processes, which waits for them.
+        norms = _norms_of(gradients) if set(map(type, gradients)) == {Tensor} else None
+    except (RuntimeError, TypeError):  # sparse, complex
+        norms = None
+    if norms is None:
+        norms = _norms_of([statistics.local(gradient) for gradient in gradients])
     device = norms[0].device
     return torch.stack([norm if norm.device == device else norm.to(device) for norm in norms])
 
 
-def _is_plain(gradient: Tensor) -> bool:
-    """Not a tensor of which `statistics.local` takes a part: a shard, sparse, complex."""
-    return type(gradient) is Tensor and gradient.layout is torch.strided and not gradient.is_complex()
+def _norms_of(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    dtype = None if torch.float64 in {gradient.dtype for gradient in gradients} else torch.float32
+    return torch._foreach_norm(gradients, 2, dtype=dtype)  # pyright: ignore[reportPrivateImportUsage]

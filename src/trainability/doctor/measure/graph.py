@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -107,12 +109,27 @@ def loss_graph(
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
-        over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn)),
+        over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn, through_products=False)),
         swapped=_is_swapped(loss.grad_fn),
         multiple_of=_multiple_of(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
+        cost_of_zeros=_cost_of_zeros(loss.grad_fn, width),
     )
+
+
+def _cost_of_zeros(root: Any, width: int | None) -> float | None:
+    """What outputs of zero cost, where the loss is the mean of one function of PyTorch, and nothing else."""
+    name, above = _name(root), [node for node, _ in root.next_functions if node is not None]
+    if name == "NllLossBackward" and root._saved_reduction == 1 and width and _name(above[0]) == "LogSoftmaxBackward":
+        return math.log(width)
+    if name == "BinaryCrossEntropyWithLogitsBackward" and root._saved_reduction == 1:
+        with contextlib.suppress(RuntimeError):  # weights are gone after backward
+            return math.log(2) if root._saved_weight is None and root._saved_pos_weight is None else None
+        return None
+    if name == "NegBackward" and _name(above[0]) == "MeanBackward":
+        return math.log(2) if _name(above[0].next_functions[0][0]) == "LogSigmoidBackward" else None
+    return None
 
 
 def leaves_of(loss: Tensor) -> tuple[set[int], bool]:
@@ -213,13 +230,16 @@ def positive_losses(loss: Tensor) -> list[tuple[Any, str]]:
     return [(n, word) for n, word in named if word != "cross_entropy" or tuple(map(_name, _above(n))) == entropies]
 
 
-def _nodes_of_loss(root: Any) -> Iterator[Any]:
+def _nodes_of_loss(root: Any, *, through_products: bool = True) -> Iterator[Any]:
+    """Nodes from the loss up to the layers; products of two factors with gradients may be a gate's or an attention's."""
     seen, todo = {id(root)}, [root]
     keep = [root]  # a node's Python object lives only while something refers to it, and so does its id
     while todo and len(seen) < _MAX_NODES_OF_LOSS:
         node = todo.pop(0)
         yield node
         if _name(node).removesuffix("Backward") in _LAYERS or (_name(node) in _MAKES and _name(node) not in _TAKES):
+            continue
+        if not through_products and _name(node).startswith("Mul") and len(_above(node)) > 1:
             continue
         for above in _above(node):
             if id(above) not in seen:

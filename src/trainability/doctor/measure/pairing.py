@@ -1,4 +1,7 @@
-"""Which target the loss sets beside which example: in the order of the batch, in another one, or in none at all."""
+"""Which target the loss sets beside which example: its own, another's, or none in particular.
+
+Targets are compared as losses are given them, and rows are exchanged one by one, to see whose answer and whose target change.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import map_parts
+from trainability.doctor.batches import tensors
+from trainability.doctor.facts import Misaligned
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.instead import exchanged, pull, returned_once
 from trainability.doctor.measure.workspace import set_training
 
 _LOSSES = frozenset(
@@ -21,6 +25,13 @@ _LOSSES = frozenset(
 _RATES = {"ExpBackward": "exp", "SoftplusBackward": "softplus", "ReluBackward": "relu"}
 _FEWEST, _MOVED = 8, 0.1  # examples; share of them whose target is another's
 _SAME, _CHANGED = 1e-4, 0.01  # of the gradient of the outputs
+_ROWS = 12  # that are exchanged
+_TRIED = 3  # rows, after which nothing is asked any more where no target had a gradient of its own
+_FEW = 2  # rows of the gradient that one target may have a part in
+_MOST = 0.75  # share of the rows that must be held against another's target
+_SLIGHT = 1e-6  # of the largest value
+
+Forward = Callable[[Any, Any], Tensor]
 
 
 class Pairing(TorchFunctionMode):
@@ -71,7 +82,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool((a == b).all())
 
 
-def unpaired(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass) -> bool:
+def unpaired(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) -> bool:
     """Whether the loss goes by the targets, and not by which example has which.
 
     Args:
@@ -95,26 +106,20 @@ def unpaired(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
     rolled = target.roll(len(target) // 2, dims=0)
     if float((rolled != target).float().mean()) < _MOVED:
         return False
-    alike = target[:1].expand_as(target)
+    answers = returned_once(model, batch, forward)
+    if not answers or answers[0].shape != output.shape:
+        return False
 
     def ask(other: Tensor) -> Tensor | None:
-        def change(part: Any) -> Any:
-            return other if part is target else part if isinstance(part, Tensor) else map_parts(part, change)
-
         set_training(model, True)
-        looked = ForwardPass(model, change(batch))
-        with torch.enable_grad(), randomness_restored(), looked:
-            torch.manual_seed(0)
-            loss = forward(model, change(batch)).sum()
-        if looked.output is None or not looked.output.requires_grad:
-            return None
-        return torch.autograd.grad(loss, looked.output, allow_unused=True)[0]
+        return pull(model, exchanged(batch, target, other), forward, answers)
 
-    own, again, exchanged, constant = (ask(other) for other in (target, target, rolled, alike))
-    if own is None or again is None or exchanged is None or constant is None or not torch.equal(own, again):
+    alike = target[:1].expand_as(target)
+    own, again, moved, constant = (ask(other) for other in (target, target, rolled, alike))
+    if own is None or again is None or moved is None or constant is None or not torch.equal(own, again):
         return False
     size = float(own.norm())
-    return float((exchanged - own).norm()) <= _SAME * size and float((constant - own).norm()) > _CHANGED * size
+    return float((moved - own).norm()) <= _SAME * size and float((constant - own).norm()) > _CHANGED * size
 
 
 def pairing_facts(
@@ -126,3 +131,158 @@ def pairing_facts(
         "moved_targets": pairing.is_moved(seen),
         "unpaired": unpaired(model, batch, forward, seen),
     }
+
+
+def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) -> Misaligned | None:
+    """Exchange a row of each tensor of the batch, and see whose output changes, and whose gradient where outputs are fixed.
+
+    Args:
+        whole: is handed to `forward`; runs in eval mode, and the caller puts modes back.
+        head: of its modules the one, called once, whose output has a row per example and goes into the loss.
+        batch: as the loop draws it.
+        forward: of (whole, batch), the loss.
+
+    Returns:
+        The two tensors of the batch, and an example of whose answer is held against whose target; None where each is held
+        against its own, where outputs or targets mix examples, and where it cannot be asked.
+    """
+    found = dict(tensors(batch))
+    sizes = {len(t) for t in found.values() if t.dim()}
+    if len(sizes) != 1 or min(sizes) < _FEWEST:
+        return None
+    count = sizes.pop()
+    set_training(whole, False)
+    first, kept = (returned_once(whole, batch, forward, head) for _ in range(2))
+    place = _place_of_rows(kept, count)
+    if first is None or kept is None or place is None or not torch.equal(first[place], kept[place]):
+        return None
+    # What a loss pairs does not depend on the outputs' size; at large ones a softmax over examples looks like one of them.
+    size = kept[place].double().square().mean().sqrt().clamp(min=1)
+    calm = [t / size.to(t) if k == place else t for k, t in enumerate(kept)]
+    pulled = pull(whole, batch, forward, calm, place=place, head=head)
+    if pulled is None:
+        return None
+    seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
+    tried = 0
+    for row in _rows(count):
+        moved, asked = {}, {}
+        for name in (n for n, t in found.items() if t.dim()):
+            changed = _exchanged(batch, name, row)
+            if changed is None:
+                continue
+            now = returned_once(whole, changed, forward, head)
+            moved[name] = _changed_rows(kept[place], now[place]) if now is not None else set()
+            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, calm, place=place, head=head))
+        for given, rows in moved.items():
+            for target, held in asked.items():
+                if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
+                    seen.setdefault((given, target), []).append((row, rows, held))
+        tried += 1
+        sound = all(_is_own(*look) for looks in seen.values() for look in looks)
+        if sound and (tried == _TRIED or any(len(looks) > 1 for looks in seen.values())):
+            return None
+    return next((told for names, looks in seen.items() if (told := _judged(names, looks, count)) is not None), None)
+
+
+def mispaired(whole: nn.Module, batch: Any, forward: Forward) -> Misaligned | None:
+    """Likewise where a loss holds one output against another, row by row: whether like rows come of like rows of the batch.
+
+    Args:
+        whole: returns several tensors with a row per example, in one call or several; runs in eval mode.
+        batch: as the loop draws it.
+        forward: of (whole, batch), the loss.
+
+    Returns:
+        The two tensors of the batch that like rows are made of, and an example; None where they come of like rows, or it cannot
+        be asked.
+    """
+    found = dict(tensors(batch))
+    sizes = {len(t) for t in found.values() if t.dim()}
+    if len(sizes) != 1 or min(sizes) < _FEWEST or len(found) < 2:
+        return None
+    count = sizes.pop()
+    set_training(whole, False)
+    returned: list[Tensor] = []
+    handle = whole.register_forward_hook(lambda module, args, output: returned.extend(t for _, t in tensors(output)))
+
+    def answers(given: Any) -> list[Tensor]:
+        returned.clear()
+        with torch.no_grad():
+            _ask(whole, given, forward)
+        return [t.detach() for t in returned if t.dim() > 1 and len(t) == count and t.is_floating_point()]
+
+    try:
+        own = answers(batch)
+        if len(own) != 2 or not all(torch.equal(a, b) for a, b in zip(own, answers(batch), strict=True)):
+            return None
+        seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
+        for row in _rows(count):
+            made: list[tuple[str, set[int]]] = [("", set()), ("", set())]
+            for name in (n for n, t in found.items() if t.dim() and _exchanged(batch, n, row) is not None):
+                now = answers(_exchanged(batch, name, row))
+                for place, (before, after) in enumerate(zip(own, now, strict=True)):
+                    if rows := _changed_rows(before, after):
+                        made[place] = (name, rows | made[place][1])
+            (one, first), (other, second) = made
+            if one != other and 0 < len(first) <= _FEW and 0 < len(second) <= _FEW:
+                seen.setdefault((one, other), []).append((row, first, second))
+            if len(seen) != 1 or any(_is_own(*look) for looks in seen.values() for look in looks):
+                return None
+    finally:
+        handle.remove()
+    return next((told for names, looks in seen.items() if (told := _judged(names, looks, count)) is not None), None)
+
+
+def _is_own(row: int, rows: set[int], held: set[int]) -> bool:
+    """Whether the target of a row is set against what that row's input made; of a graph, its own and not a neighbour's."""
+    return bool(rows & held) and (row in held or row not in rows)
+
+
+def _judged(names: tuple[str, str], looks: list[tuple[int, set[int], set[int]]], count: int) -> Misaligned | None:
+    wrong = [(row, rows, held) for row, rows, held in looks if not _is_own(row, rows, held)]
+    if len(looks) < 4 or len(wrong) < _MOST * len(looks):
+        return None
+    steps = {min(held) - min(rows) for _, rows, held in wrong}
+    if len(steps) == 1 and abs(min(steps)) < count / 2:  # the target of what comes next, of a batch that is a series
+        return None
+    row, rows, held = wrong[0]
+    made = row if row in rows else min(rows)
+    return Misaligned(
+        given=names[0], target=names[1], num_wrong=len(wrong), num_asked=len(looks), row=row, made=made, held=min(held)
+    )
+
+
+def _rows(count: int) -> list[int]:
+    """The first, the last, and some between."""
+    between = [1 + k * (count - 2) // (_ROWS - 2) for k in range(_ROWS - 2)]
+    return list(dict.fromkeys([count // 2, count // 4, count - 1, 0, *between]))
+
+
+def _exchanged(batch: Any, name: str, row: int) -> Any:
+    """The batch with another example's value in one row of one tensor; None where all examples have the same."""
+    tensor = dict(tensors(batch))[name]
+    others = (tensor != tensor[row : row + 1]).flatten(1).any(dim=1) if tensor.dim() > 1 else tensor != tensor[row]
+    if not bool(others.any()):
+        return None
+    changed = tensor.clone()
+    changed[row] = tensor[int(others.nonzero()[-1])]
+    return exchanged(batch, tensor, changed)
+
+
+def _ask(whole: nn.Module, batch: Any, forward: Forward) -> Tensor:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return forward(whole, batch).sum()
+
+
+def _place_of_rows(returned: list[Tensor] | None, count: int) -> int | None:
+    """The first tensor of numbers, of those that a module returned, with a row per example."""
+    found = (k for k, t in enumerate(returned or ()) if t.dim() and len(t) == count and t.is_floating_point())
+    return next(found, None)
+
+
+def _changed_rows(before: Tensor | None, now: Tensor | None) -> set[int]:
+    if before is None or now is None or before.shape != now.shape:
+        return set()
+    apart = (before - now).abs().reshape(len(before), -1).amax(dim=1)
+    return set(apart.gt(_SLIGHT * float(before.abs().max())).nonzero().flatten().tolist())

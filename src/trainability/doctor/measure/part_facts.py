@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Unreached
-from trainability.doctor.measure.alignment import misaligned
+from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, gradient_facts, start, unreached
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
+from trainability.doctor.measure.pairing import misaligned
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.whole_step import Parts
@@ -66,6 +67,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
             looks |= {
                 "the kind of task": lambda: task_facts(seen, float(loss.detach())),
                 "examples that influence each other": lambda: {"leakage": _most_leakage(seen)},
+                "losses without a floor": lambda: {"boundless": boundless(plain, batch, forward, is_one=False)},
                 "tokens that see later ones": lambda: _tokens_of_parts(seen, loss),
                 "answers beside their targets": lambda: {
                     "misaligned": misaligned(plain, seen.last.model, batch, forward) if seen.last is not None else None

@@ -1,5 +1,7 @@
 """What a loss prefers: right answers put in the place of the model's own, and wrong ones."""
 
+import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,12 +11,14 @@ from torch.nn import functional as F
 
 from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.instead import loss_of
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
 _MARGIN = 0.1
 _FAR = 20.0
+_OTHERS = 0.1  # share of the examples
 _FASTER = 3.0  # times as far at twice the distance: 2 along a line, 4 along a square
 
 
@@ -115,19 +119,39 @@ def floorless(
             continue
         size = max(float(own.detach().abs().max()), 1.0)
         for direction in (size, -size):
-            losses = [_moved(model, batch, forward, (kept, place), factor * direction) for factor in (0.0, _FAR, 2 * _FAR)]
-            if any(loss is None for loss in losses):
-                continue
-            start, far, further = (float(loss) for loss in losses if loss is not None)
-            if far < start - _FAR * (abs(start) + 1e-3) and further - start < _FASTER * (far - start):
+            by = _falls_faster(functools.partial(_moved, model, batch, forward, (kept, place)), direction)
+            if by is not None and _for_all(model, batch, forward, (kept, place), by):
                 return place
+    return None
+
+
+def _for_all(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: tuple[Any, int], by: float) -> bool:
+    """Whether it falls for all examples: of a policy's outcomes the loss wants some nearer, and others further away."""
+    answers = [t for _, t in tensors(answer[0])]
+    points = (answers[answer[1]] + by).requires_grad_()
+    loss = loss_of(model, batch, forward, [points if k == answer[1] else t for k, t in enumerate(answers)])
+    (slope,) = torch.autograd.grad(loss, points)
+    rows = (slope * by).flatten(1).sum(dim=1) if slope.dim() > 1 else slope * by
+    return float((rows > 0).float().mean()) < _OTHERS
+
+
+def _falls_faster(ask: Callable[[float], float | None], direction: float) -> float | None:
+    """How far away a loss falls ever faster: 20 times a direction, or nearer where it is not finite at twice that."""
+    start = ask(0.0)
+    for far in (_FAR, _FAR / 4, _FAR / 16):
+        near, further = ask(far * direction), ask(2 * far * direction)
+        if start is None or near is None or further is None or math.inf in (near, further):
+            return None
+        if math.isfinite(further):
+            falls = near < start - _FAR * (abs(start) + 1e-3) and further - start < _FASTER * (near - start)
+            return far * direction if falls else None
     return None
 
 
 def _moved(
     model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: tuple[Any, int], by: float
 ) -> float | None:
-    """The loss with one of an answer's tensors moved by a number; None where it is not finite, or needs the model's graph."""
+    """The loss with one of an answer's tensors moved by a number; None where it needs the model's graph."""
     (kept, place), number = answer, iter(range(len(list(tensors(answer[0])))))
     moved = _mapped(kept, lambda part: part + by if next(number) == place else part)
     plain = vars(model).get("forward")
@@ -135,14 +159,13 @@ def _moved(
     try:
         with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
-            loss = float(forward(model, batch).detach().sum())
+            return float(forward(model, batch).detach().sum())
     except RuntimeError:  # what differentiates the outputs by itself
         return None
     finally:
         del model.forward
         if plain is not None:  # a wrapper's (Accelerate sets one)
             model.forward = plain
-    return loss if loss == loss and abs(loss) != float("inf") else None
 
 
 def _mapped(part: Any, change: Callable[[Tensor], Tensor]) -> Any:

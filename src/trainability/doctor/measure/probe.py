@@ -197,6 +197,7 @@ def _measured(
         structure=prediction.structure if prediction else "unknown",
         log10_gain=prediction.log10_gain if prediction else None,
         biased=prediction.biased if prediction else False,
+        hidden_biased=prediction.hidden_biased if prediction else None,
         notes=(*place.notes, *notes, *(prediction.notes if prediction else ()), *unseen, *leakage_notes),
         predicted_logit_rms=prediction.logit_rms if prediction and found.logits is not None else None,
         precision=str(precision).removeprefix("torch."),

@@ -18,6 +18,7 @@ import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
@@ -230,6 +231,7 @@ def _run(
     reference, observations = _first_look(loop, reference, alone, state)
     budget.reference_seconds = time.monotonic() - began
     task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
+    constant = rehearsed_constant(loop, kept, state) if loop.scale == 1.0 and task.chance is None else None
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
     batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
@@ -239,6 +241,7 @@ def _run(
         "reference": tuple(look for look in observations if not math.isnan(look.loss) or loop.forward_only is not None),
         "critical": () if loop.opposed else tuple(seen.critical),
         "task": task,
+        "constant_loss": constant,
         "ended_by": ended_by,
         "rewritten": writes.found(),
         **_of_parameters(loop, start, seen.with_rate),

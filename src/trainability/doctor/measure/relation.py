@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.measure.turned import turned
 
 FEWEST_EXAMPLES = 100
 _MOST_EXAMPLES = 600
@@ -100,7 +101,9 @@ def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
             scores.append(_score([float((agree[o][:, o].gather(1, near)).sum()) for o in (slice(None), *orders)]))
     if (alike := _alike_by_name(inputs)) is not None:
         scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
-    return Relation(num_examples=len(inputs), z=max(scores), categories=_categories(inputs, answers, apart, orders))
+    local, turn = turned(inputs, targets)
+    categories = _categories(inputs, answers, apart, orders)
+    return Relation(num_examples=len(inputs), z=max(scores), categories=categories, local=local, turned=turn)
 
 
 def _categories(inputs: Tensor, answers: Tensor, apart: Tensor, orders: list[Tensor]) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from trainability.doctor.measure.following import activations_by_layer, activati
 from trainability.doctor.measure.hooks import Watch, activation_fields
 from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.measure.order import classes_in_gradient
+from trainability.doctor.measure.told_targets import LOSSES, MOST_NUMBERS, told_constants
 from trainability.doctor.theory.fans import fan_in_and_out
 
 _MOST_CLASSES = 100_000
@@ -89,6 +90,9 @@ class LayerSampler:
         self._batch_size: int | None = None
         self._stale: dict[int, Tensor] = {}
         self._targets: Tensor | None = None
+        self._output: Tensor | None = None
+        self._output_gradient: Tensor | None = None
+        self._constants: Tensor | None = None
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
 
@@ -120,6 +124,12 @@ class LayerSampler:
         for handle in self._gauge_handles:
             handle.remove()
         self._gauge_handles = []
+
+    def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
+        """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
+        if self._output is not None and self._output_gradient is not None:
+            self._constants = told_constants(self._output, self._output_gradient / scale, loss)
+        self._output = self._output_gradient = None
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
@@ -166,6 +176,10 @@ class LayerSampler:
             now = together({n: statistics.thin(statistics.local(weight)) for n, weight in self._rows() if n in weights})
             moved = {name: value.float() - weights[name].float() for name, value in now.items()}
             add("moved", moved, statistics.in_rows(statistics.row_rms, list(moved.values())))
+            narrow = [n for n, value in now.items() if value.dtype.itemsize < 4 and n in gradients]
+            if narrow:
+                kept = [statistics.unmoved_fraction(weights[n], now[n], gradients[n]) for n in narrow]
+                add("unmoved", narrow, torch.stack(kept))
         kinds = {"weight_histogram": weights, "gradient_histogram": gradients, "activation_histogram": forward}
         if parts := [part for tensors in kinds.values() for part in tensors.values()]:
             shares = statistics.log_histograms(parts).split([len(tensors) for tensors in kinds.values()])
@@ -177,6 +191,8 @@ class LayerSampler:
             add("stale", ("gauge",), torch.linalg.vector_norm(stale).reshape(1))
         if self._targets is not None:
             add("targets", ("batch",), self._targets.reshape(1, -1))
+        if self._constants is not None:
+            add("constants", ("batch",), self._constants.reshape(1, -1))
         return found
 
     def sample(self, step: int, numbers: dict[str, dict[Hashable, Any]]) -> Sample:
@@ -196,6 +212,7 @@ class LayerSampler:
             blind=bool(layers) and not self._was_seen(),
             num_classes=num_classes if told >= _FEWEST_TARGETS else None,
             first_class=first_class if told >= _FEWEST_TARGETS else None,
+            **_told(numbers["constants"]["batch"] if "constants" in numbers else ()),
         )
 
     def _was_seen(self) -> bool:
@@ -230,6 +247,8 @@ class LayerSampler:
             fields["gradient_nonfinite"] = not (math.isfinite(found["min"]) and math.isfinite(found["max"]))
         if "moved" in numbers and numbers["weight_rms"] > 0:
             fields["update_ratio"] = numbers["moved"] / numbers["weight_rms"]
+        if "unmoved" in numbers:
+            fields["unmoved_fraction"] = numbers["unmoved"]
         for key in ("weight_histogram", "gradient_histogram", "activation_histogram"):
             if key in numbers:
                 fields[key] = statistics.as_histogram(numbers[key])
@@ -247,7 +266,9 @@ class LayerSampler:
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""
         self._guard(lambda: self._look_at_gradients_before(output))
-        if not self._was_run:
+        if self._was_run:
+            self._output = None  # of several calls in a step, none's gradient tells the targets alone
+        else:
             self._was_run, self._training = True, self._model.training
             self._guard(lambda: self._on_first_pass((args, kwargs), output))
 
@@ -261,10 +282,19 @@ class LayerSampler:
         is_logits = isinstance(output, Tensor) and output.requires_grad and output.is_floating_point() and output.dim() == 2
         if is_logits and 2 <= output.shape[1] <= _MOST_CLASSES:
             output.register_hook(lambda gradient: self._guard(lambda: self._look_at_targets(gradient)))
+        answers = batches.first_tensor(output)
+        has_rows = answers is not None and answers.dim() > 0 and len(answers) > 1 and answers.numel() <= MOST_NUMBERS
+        if answers is not None and has_rows and answers.requires_grad and statistics.is_readable(answers):
+            self._output = answers.detach()
+            answers.register_hook(lambda gradient: self._guard(lambda: self._keep_gradient(gradient)))
         if self._activations is None and outputs:
             found = activations_in_graph(outputs, self.watch.nodes)
             self._activations = {**activations_by_layer(None, self._model), **found}
         self.watch.nodes.clear()  # they keep the graph alive
+
+    def _keep_gradient(self, gradient: Tensor) -> None:
+        if self.is_armed and statistics.is_readable(gradient):
+            self._output_gradient = gradient.detach()
 
     def _look_at_targets(self, gradient: Tensor) -> None:
         if self._targets is None:
@@ -294,6 +324,18 @@ class LayerSampler:
             norm = torch.linalg.vector_norm(statistics.local(found).float())
         old = self._stale.get(id(gauge))
         self._stale[id(gauge)] = norm if old is None else torch.minimum(old, norm)
+
+
+def _told(numbers: Sequence[float]) -> dict[str, Any]:
+    """Fields of a sample that the gradient of the outputs told."""
+    costs = zip(LOSSES, numbers, strict=False)
+    task, cost = next(((name, cost) for name, cost in costs if not math.isnan(cost)), (None, None))
+    if task is None:
+        return {}
+    names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")
+    told = dict(zip(names, numbers[len(LOSSES) :], strict=True))
+    told = told if task == "mse_loss" else {"output_rms": told["output_rms"]}
+    return {"task_loss": task, "constant_loss": cost, **told}
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -166,6 +166,12 @@ def underflow_fraction(gradient: Tensor, precision: torch.dtype) -> Tensor:
     return (nonzero - kept) / nonzero.clamp(min=1)
 
 
+def unmoved_fraction(before: Tensor, now: Tensor, gradient: Tensor) -> Tensor:
+    """Share of the elements with a gradient that a step left as they were, bit for bit; 0 where none has one."""
+    has_gradient = gradient != 0
+    return torch.count_nonzero((before == now) & has_gradient) / torch.count_nonzero(has_gradient).clamp(min=1)
+
+
 def spectral_norm(matrix: Tensor) -> Tensor:
     """Largest singular value by power iteration, from below: within 1 % for a gradient, which few directions dominate,
     within 10 % for a random matrix, 20 % for one of more than ten million elements.

@@ -23,7 +23,12 @@ def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
         # Log-probabilities have many makers: log_softmax, the logarithm of a softmax, x - logsumexp(x).
         sums = torch.stack([output.detach().float().logsumexp(dim=d).abs().max() for d in {1, output.dim() - 1}])
         form = "log_probabilities" if float(sums.min()) < 0.05 else form
-    return {
+    target = next((tensor for place, tensor in targets if place == task.target), None)
+    if task.kind == "regression" and seen.distance is None and target is not None:  # a loss that is written by hand
+        told = {"target_rms": float(target.float().square().mean().sqrt()), "target_mean": float(target.float().mean())}
+    else:
+        told = {}
+    return told | {
         "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
         "rows_off_one": _rows_off_one(seen, task.loss),
         "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),

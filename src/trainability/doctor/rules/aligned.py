@@ -1,8 +1,10 @@
-"""Answers that are held against other examples' targets. No rule."""
+"""Answers that are held against other examples' targets, or another place's. No rule."""
 
+from trainability.doctor.audit_results import Relation
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 
+LOCAL, PLACED = 0.1, 0.5  # share of the targets' variance that their own place explains; correlation of places
 MIXED = 1e-3  # change of an output over the outputs' rms when another example is exchanged
 
 
@@ -25,5 +27,53 @@ def other_targets(facts: Facts) -> list[Finding]:
             cause="one of the two is rolled, sorted, masked or cut without the other between batch and loss",
             remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask, in the training step",
             source="own; rows exchanged one by one",
+        )
+    ]
+
+
+def turned_images(relation: Relation | None) -> list[Finding]:
+    """What augmentation does to images, and not to targets that are images, too."""
+    found = relation.turned if relation is not None else None
+    if found is None:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.turned",
+            severity="warning",
+            seen=f"{found.share:.0%} of the images explain their targets better when they are {found.turn}: {found.turned:.0%} "
+            f"of the targets' variance, and {found.own:.0%} as they are",
+            measurements=(
+                Measurement(name="share of the images", value=found.share, threshold=0.1),
+                Measurement(name="explained with the turn", value=found.turned),
+                Measurement(name="explained without", value=found.own),
+            ),
+            cause=f"images are {found.turn}, all or some, and their targets are not",
+            remedy="do to the target what is done to the image, with the same random numbers (its coordinates, too)",
+            source="own; a linear map, the same at every place, fitted on half of the examples",
+        )
+    ]
+
+
+def other_places(facts: Facts, relation: Relation | None) -> list[Finding]:
+    """Outputs whose places are not those of the image: a view or reshape in place of a transpose."""
+    found, local = facts.misplaced, relation.local if relation is not None else None
+    if found is None or (local or 0.0) < LOCAL or min(found.down, found.across) > PLACED:
+        return []
+    return [
+        Finding(
+            rule="misread_logits",
+            code="misread_logits.places",
+            severity="warning",
+            seen="the answer that is held against a place of the target looks at another place of the image: their rows go "
+            f"together by {found.down:.2f}, their columns by {found.across:.2f}",
+            measurements=(
+                Measurement(name="correlation of the rows", value=found.down, threshold=PLACED),
+                Measurement(name="correlation of the columns", value=found.across, threshold=PLACED),
+                Measurement(name="of the targets explained by their own place", value=local or 0.0, threshold=LOCAL),
+            ),
+            cause="view or reshape in place of permute: the output's dimensions are read in an order that is not theirs",
+            remedy="permute the output to the layout of the target, and reshape nothing across dimensions",
+            source=f"own; {found.num_asked} answers followed back to the image by their gradients",
         )
     ]

@@ -30,6 +30,7 @@ from trainability.doctor.rules import (
     splits,
     start,
     targets,
+    updates,
 )
 from trainability.doctor.rules.rule import Rule
 
@@ -53,6 +54,7 @@ FILES: tuple[ModuleType, ...] = (
     clip,
     start,
     gradients,
+    updates,
     layers,
     run,
     evaluations,

@@ -3,9 +3,12 @@
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rate_choice import outdone
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import raised_clip
 
 
 @rule(
@@ -54,13 +57,15 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"), explains=("update_ratio",))
+@rule(severities=("warning", "hint"), explains=("update_ratio", "constant_as_good", "prediction_collapse"))
 def clipping(evidence: Evidence) -> list[Finding]:
     """Almost every step is clipped, so the clip threshold sets the step size.
 
-    Fires: 95 % or more of the last 200 steps were clipped (50 steps at least). Before a run a warning (code `to_nothing`): the
-        threshold is below a hundredth of the first gradient's norm, the optimizer does not divide by the gradient's size, and
-        the rehearsed loss has fallen by less than 2 %. A threshold that was not told is the norm that the optimizer finds at
+    Fires: 95 % or more of the last 200 steps were clipped (50 steps at least). A warning (code `to_nothing`) where less than a
+        hundredth of the gradient is left, the optimizer does not divide by its size, and in 100 steps the loss has fallen by
+        less than an eighth or is no lower than one answer for every example makes it. So before a run: the threshold is below a
+        hundredth of the first gradient's norm, and the rehearsed loss has fallen by less than 2 %, or by a tenth where larger
+        steps were tried and do far better. A threshold that was not told is the norm that the optimizer finds at
         each of 16 rehearsed steps and more, if it is the same to 5 %.
     Why: then each step has the length lr times threshold whatever the gradient, and a change of either is a change of the
         learning rate. A hint, because many recipes (transformers at norm 1) mean exactly that.
@@ -76,6 +81,8 @@ def clipping(evidence: Evidence) -> list[Finding]:
     usual = statistics.median(norms) if norms else 0.0
     if share < 0.95:
         return []
+    if reading.clipped_to_nothing(evidence) and not reading.is_adaptive(evidence) and _stands(evidence):
+        return [_to_nothing(statistics.median(ratios), usual, raised_clip(evidence) or "")]
     return [
         Finding(
             rule="clipping",
@@ -107,20 +114,31 @@ def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
     tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
     if probe is None or clip is None or not tried or reading.is_adaptive(evidence):
         return []
-    if not clip < 0.01 * probe.gradient_norm or tried[-1] < 0.98 * tried[0]:
+    better = outdone(evidence)
+    least = 0.9 if better is not None and better.scale > 1 else 0.98
+    if not clip < 0.01 * probe.gradient_norm or tried[-1] < least * tried[0]:
         return []
-    return [
-        Finding(
-            rule="clipping",
-            code="clipping.to_nothing",
-            severity="warning",
-            seen=f"clipping at {clip:g} leaves {clip / probe.gradient_norm:.1g} of the first gradient, whose norm is "
-            f"{probe.gradient_norm:.2g}; the loss does not move",
-            measurements=(
-                Measurement(name="threshold over the gradient's norm", value=clip / probe.gradient_norm, threshold=0.01),
-            ),
-            cause="the clip threshold is far below the usual gradient norm",
-            remedy=f"clip at the usual norm, {probe.gradient_norm:.2g}",
-            source="Pascanu et al., ICML 2013",
-        )
-    ]
+    norm = probe.gradient_norm
+    return [_to_nothing(clip / norm, norm, f"clip at the usual norm, max_norm={norm:.2g}")]
+
+
+def _stands(evidence: Evidence) -> bool:
+    """Whether a run of a hundred steps has hardly got anywhere."""
+    recent, steps, at = reading.recent_loss(evidence), reading.finite_steps(evidence), standing(evidence)
+    if recent is None or len(steps) < 100:
+        return False
+    before = reading.loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
+    return recent > 0.875 * before or (at is not None and at.is_no_better)
+
+
+def _to_nothing(left: float, norm: float, remedy: str) -> Finding:
+    return Finding(
+        rule="clipping",
+        code="clipping.to_nothing",
+        severity="warning",
+        seen=f"clipping leaves {left:.1g} of the gradient, whose norm is {norm:.2g}; the loss hardly moves",
+        measurements=(Measurement(name="gradient after clipping over before", value=left, threshold=0.01),),
+        cause="the clip threshold is far below the usual gradient norm",
+        remedy=remedy,
+        source="Pascanu et al., ICML 2013",
+    )

@@ -1,8 +1,12 @@
 """What training cannot reach: derivatives that are zero, draws without a gradient, weights that are drawn anew."""
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import DEAD, STALLED
+from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 
 FIRST_STEPS = 20  # whose losses are looked at
@@ -96,6 +100,28 @@ def drawn_without_gradient(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def behind_a_choice(evidence: Evidence) -> list[Finding]:
+    """Weights that the answer goes by, through a choice that hands no gradient back; only a cost beside it reaches them."""
+    names = reading.facts(evidence).cut_paths
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="unreached_parameter",
+            code="unreached_parameter.detached",
+            severity="warning",
+            seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: the answer changes with them and hands no "
+            "gradient back; only a term of the loss in which targets have no part reaches them",
+            measurements=(Measurement(name="such weights", value=float(len(names)), threshold=0.0),),
+            cause="what they make is chosen from, rounded or detached before the answer is made of it",
+            remedy="straight through: x + (chosen - x).detach() in place of what is chosen or rounded; no detach() of weights "
+            "that outputs are multiplied by",
+            source="Bengio, Leonard and Courville, arXiv 1308.3432; van den Oord et al., VQ-VAE, NeurIPS 2017, section 3.2",
+            layers=names,
+        )
+    ]
+
+
 def nothing_to_learn(evidence: Evidence) -> list[Finding]:
     """Losses that are zero but for rounding, on both sides of it, from the first step on."""
     tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
@@ -114,3 +140,15 @@ def nothing_to_learn(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def frozen_is_needed(evidence: Evidence, frozen: tuple[str, ...]) -> bool:
+    """Whether half of the weights are frozen and more, and what is left of the model learns nothing at any rate."""
+    settings = settings_of(evidence)
+    if settings is None or not settings.managed or len(frozen) < settings.managed:
+        return False
+    if evidence.steps:
+        at = standing(evidence)
+        return at is not None and at.is_no_better and not still_falls(evidence)
+    rehearsal = evidence.rehearsal
+    return rehearsal is not None and len(rehearsal.other_rates) > 1 and judge_rehearsal(rehearsal).verdict in (STALLED, DEAD)

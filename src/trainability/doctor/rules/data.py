@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
-from trainability.doctor.rules.aligned import other_targets
+from trainability.doctor.rules.aligned import other_targets, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
@@ -183,7 +183,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
         Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
-        place and what is asked in another.
+        place and what is asked in another. Code `turned`: of images whose targets are images, too, a linear map of each place's
+        surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
+        given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -207,7 +209,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 source="own; the experiment itself",
             )
         ]
-    if found := other_targets(reading.facts(evidence)) or moved_targets(evidence):
+    if found := other_targets(reading.facts(evidence)) or moved_targets(evidence) or turned_images(evidence.relation):
         return found
     data, relation = evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"

@@ -4,6 +4,7 @@ import math
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import best_constant, frequency_cost, standing, still_falls
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.reading import WINDOW_STEPS
@@ -141,7 +142,7 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
 def _against_watched(evidence: Evidence, seen: Evaluation, word: str) -> tuple[float, float, float] | None:
     """What the evaluation says, its limit, and the loss watched before it; None where they agree or cannot be compared."""
     before = [s.loss for s in reading.finite_steps(evidence) if seen.step - 2 * WINDOW_STEPS < s.step <= seen.step]
-    constant = _frequency_cost(evidence) or seen.label_entropy or reading.chance_loss(evidence)
+    constant = frequency_cost(evidence) or seen.label_entropy or reading.chance_loss(evidence)
     if len(before) < WINDOW_STEPS or not constant:
         return None
     watched = reading.loss_divisor(evidence) * statistics.fmean(before)
@@ -164,15 +165,6 @@ def _against_watched(evidence: Evidence, seen: Evaluation, word: str) -> tuple[f
     return (error, limit, watched) if error > limit else None
 
 
-def _frequency_cost(evidence: Evidence) -> float | None:
-    """Cross-entropy of always saying the class frequencies of the training split, in nats; None with fewer than 200 labels."""
-    counts = evidence.data.train.label_counts if evidence.data is not None else ()
-    total = sum(counts)
-    if total < 200:
-        return None
-    return -sum(count / total * math.log(count / total) for count in counts if count)
-
-
 @rule(severities=("warning",))
 def prediction_collapse(evidence: Evidence) -> list[Finding]:
     """Almost all images are assigned to few classes.
@@ -185,13 +177,10 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
     Fix: check labels against images (`trainability.audit_data`), then the learning rate.
     Source: own; the log's trials caltech-1 to -4.
     """
-    seen = [e for e in evidence.evaluations if e.predicted_class_entropy is not None and e.label_entropy and e.step >= 100]
-    if not seen:
+    last = reading.predictions_collapsed(evidence)
+    if last is None:
         return []
-    last = seen[-1]
     share = (last.predicted_class_entropy or 0.0) / (last.label_entropy or 1.0)
-    if share >= 0.5:
-        return []
     most = ""
     if last.most_predicted_fraction is not None:
         most = f", {last.most_predicted_fraction:.0%} of them class {last.most_predicted_class}"
@@ -211,14 +200,17 @@ def prediction_collapse(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning", "hint"))
 def overfit(evidence: Evidence) -> list[Finding]:
-    """Training accuracy runs ahead of validation accuracy, and the gap grows.
+    """Training runs ahead of validation, and the gap grows.
 
-    Fires: three evaluations of both splits or more, a gap of 0.1 or more at the last, larger than in the middle, and there
-        larger than at the first. A warning from 0.3.
+    Fires: three evaluations of both splits or more, a gap of 0.1 or more in accuracy at the last, larger than in the middle,
+        and there larger than at the first; a warning from 0.3. Code `loss`: three validation losses or more, the last above
+        chance and 1.25 times the lowest or above, while the training loss is below a quarter of chance; a warning where the
+        validation error is at 0.9 of chance or above.
     Why: a gap alone is normal; one that grows means that what is learned no longer carries over.
     What fools it: splits of a few hundred images, where the gap is noise, and training errors measured with dropout on, which
-        hide it.
-    Fix: more augmentation, weight decay or dropout; or stop at the best validation step.
+        hide it. A few held-out examples that are surely wrong raise the validation loss while the error still falls.
+    Fix: compare the two splits (`trainability check` with the validation loader); then more augmentation, weight decay or
+        dropout, or stop at the best validation step.
     Source: Zhang et al., AutoTrainer, ICSE 2021; own thresholds.
     """
     gaps = []
@@ -227,7 +219,7 @@ def overfit(evidence: Evidence) -> list[Finding]:
         if same:
             gaps.append((held_out.top1_error or 0.0) - (same[0].top1_error or 0.0))
     if len(gaps) < 3 or gaps[-1] < 0.1 or not gaps[-1] > gaps[len(gaps) // 2] > gaps[0]:
-        return []
+        return _sure_and_wrong(evidence)
     return [
         Finding(
             rule="overfit",
@@ -241,14 +233,45 @@ def overfit(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
+    """The validation loss has risen above chance while the training loss is far below it."""
+    held_out = [e for e in evidence.evaluations if e.split == "validation" and e.loss is not None and math.isfinite(e.loss)]
+    losses = [e.loss or 0.0 for e in held_out]
+    chance, recent = reading.chance_loss(evidence), reading.recent_loss(evidence)
+    if len(losses) < 3 or chance is None or recent is None or recent > 0.25 * chance or losses[-1] < 1.25 * min(losses):
+        return []
+    error, at_chance = held_out[-1].top1_error, 1 - math.exp(-chance)
+    said = f", and {error:.1%} of its examples are wrong" if error is not None else ""
+    if losses[-1] <= chance:
+        return []
+    return [
+        Finding(
+            rule="overfit",
+            code="overfit.loss",
+            severity="warning" if error is not None and error >= 0.9 * at_chance else "hint",
+            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance ({chance:.3g}){said}, "
+            f"while the training loss fell to {recent:.3g}",
+            measurements=(
+                Measurement(name="validation loss over chance", value=losses[-1] / chance, threshold=1.0),
+                Measurement(name="training loss over chance", value=recent / chance, threshold=0.25),
+            ),
+            cause="what is learned holds of the training examples alone",
+            remedy="compare the splits: trainability check with the validation loader; then more data, augmentation or decay",
+            source="own; AutoTrainer, ICSE 2021",
+        )
+    ]
+
+
 @rule(severities=("warning", "hint"))
 def constant_as_good(evidence: Evidence) -> list[Finding]:
     """The answers cost as much as one constant answer for every example.
 
     Fires: the loss stands still at 0.95 of the cost of the best constant answer or above. Of a run, after 100 steps: a warning
-        from 300, where the gradient does not grow. In a rehearsal of 20 steps and more whose loss came down to within 2 % of
-        that cost and stays there: a hint. Code `evaluation`: the last two evaluations after step 300 are no better than that,
-        in error or squared error, and the loss, where it is watched, is not below 0.9 of it either.
+        from 300, where the gradient does not grow. That cost is known by the kind of the loss; of any other loss it is searched
+        for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In a rehearsal of 20 steps
+        and more whose loss came down to within 2 % of that cost and stays there: a hint. Code `evaluation`: the last two
+        evaluations after step 300 are no better than that, in error or squared error, and the loss, where it is watched, is not
+        below 0.9 of it either.
     Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has found
         them and nothing else, however far it fell.
     What fools it: targets that nothing in the input predicts; few examples, whose variance is not that of all; a slow start.
@@ -283,46 +306,16 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
 _Found = tuple[str, Severity, str, float, float]
 
 
-def _best_constant(evidence: Evidence) -> tuple[float, str] | None:
-    """Cost of the best constant answer in the units of the loss, and its name; None where the task is not known."""
-    task = evidence.rehearsal.task if evidence.rehearsal is not None else None
-    if task is None or task.chance is None or task.kind == "unknown":
-        return None
-    if task.kind == "regression":
-        train = evidence.data.train if evidence.data is not None else None
-        if task.target == "[0]":
-            return task.chance, "the mean of the inputs"
-        if task.loss == "mse_loss" and train is not None and train.target_variance is not None:
-            return train.target_variance, f"the mean of the targets, {train.target_mean or 0.0:.3g},"
-        return task.chance, "the middle of the targets" if task.loss != "mse_loss" else "the mean of the targets"
-    cost = _frequency_cost(evidence) if task.kind == "classification" else None
-    return (cost if cost is not None else task.chance), "the class frequencies"
-
-
 def _run_at_constant(evidence: Evidence) -> _Found | None:
-    constant, recent, num_steps = _best_constant(evidence), reading.recent_loss(evidence), reading.num_steps(evidence)
-    if constant is None or recent is None or num_steps < 100 or not constant[0] > 0 or recent < 0.95 * constant[0]:
-        return None
-    if _still_falls([s.loss for s in reading.finite_steps(evidence)]):
+    seen = standing(evidence)
+    if seen is None or not seen.is_no_better or still_falls(evidence):
         return None
     norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
     growing = len(norms) >= 2 * WINDOW_STEPS and statistics.median(norms[-WINDOW_STEPS:]) > 1.5 * statistics.median(
         norms[:WINDOW_STEPS]
     )
-    code = "regression" if evidence.rehearsal is not None and evidence.rehearsal.task.kind == "regression" else "frequencies"
-    severity = "hint" if growing or num_steps < _FEWEST_STEPS else "warning"
-    return code, severity, constant[1], recent, constant[0]
-
-
-def _still_falls(losses: list[float]) -> bool:
-    """Whether the last fifth is below the one before, by two standard errors and 0.2 %."""
-    window = max(WINDOW_STEPS, len(losses) // 5)
-    before, last = losses[-2 * window : -window], losses[-window:]
-    if len(before) < window:
-        return True
-    error = math.sqrt((statistics.pvariance(before) + statistics.pvariance(last)) / window)
-    now = statistics.fmean(last)
-    return statistics.fmean(before) - now > max(2 * error, 0.002 * abs(now))
+    severity = "hint" if growing or reading.num_steps(evidence) < _FEWEST_STEPS else "warning"
+    return seen.code, severity, seen.name, seen.loss, seen.cost
 
 
 def _rehearsal_at_constant(evidence: Evidence) -> _Found | None:
@@ -331,7 +324,7 @@ def _rehearsal_at_constant(evidence: Evidence) -> _Found | None:
     if rehearsal is None or len(rehearsal.steps) < 20 or len(rehearsal.reference) < 4:
         return None
     cost, losses = rehearsal.task.chance, [seen.loss for seen in rehearsal.reference]
-    constant = _best_constant(evidence)
+    constant = best_constant(evidence)
     if constant is None or cost is None or not cost > 0 or losses[0] < 1.1 * cost:
         return None
     if any(not abs(loss / cost - 1) < 0.02 for loss in losses[-3:]):
@@ -345,7 +338,7 @@ def _evaluations_at_constant(evidence: Evidence) -> _Found | None:
     if len(seen) < 2:
         return None
     recent = reading.recent_loss(evidence)
-    costs = _frequency_cost(evidence) or seen[-1].label_entropy or seen[-1].target_variance
+    costs = frequency_cost(evidence) or seen[-1].label_entropy or seen[-1].target_variance
     has_learned = recent is not None and costs is not None and recent < 0.9 * costs
     found = [_at_constant(e) for e in seen]
     if None in found:

@@ -6,6 +6,7 @@ import statistics
 from dataclasses import replace
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
@@ -19,22 +20,14 @@ from trainability.doctor.rules.smaller_steps import (
     larger_steps,
     orthogonal_recurrence,
     smaller_steps,
-    steps_round_to_nothing,
-    toward_usual,
 )
 
 _TINY = 1e-5  # gradient over weight
 _DEAF = 1e-3  # fall of the loss over the loss
-SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
-
-
-def _is_matrix(layer: LayerStats) -> bool:
-    """Not a scale, position table or class token: those are often zero at the start, and pass no gradient to other layers."""
-    return layer.kind not in ("norm", "parameter")
 
 
 @rule(
-    severities=("error", "hint"),
+    severities=("error", "warning", "hint"),
     verdict="unstable",
     explains=(
         "not_finite",
@@ -55,8 +48,10 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     Fires: the rms of a step is more than 1 times the rms of the weight, in any layer but normalisation. Of a run whose loss has
         not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count,
         too. A hint in a run whose loss is below its first since, unless its gradients are all zero now or a smaller rate did
-        so much better, or of which one step was watched. Of SGD whose gradient becomes NaN, a layer's ratio at the first step
-        times what the norm grew by until then, at two steps at least. Silent where the first step's own is not finite.
+        so much better, or of which one step was watched; a warning there where the first step moved most layers by more than
+        their size, which leaves nothing of the weights that were drawn. Of SGD whose gradient becomes NaN, a layer's ratio at
+        the first step times what the norm grew by until then, at two steps at least. Silent where the first step's own is not
+        finite.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -71,8 +66,9 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
     better = outdone(evidence) if evidence.steps else None
     overshot = better is not None and better.scale < 1
-    began = first_layers(evidence) if overshot or _nothing_learned(evidence) else ()
-    layers = [s for s in (*reading.latest_layers(evidence), *began) if _is_matrix(s) and s.update_ratio is not None]
+    replaced = _replaced_most(evidence)
+    began = first_layers(evidence) if overshot or replaced or _nothing_learned(evidence) else ()
+    layers = [s for s in (*reading.latest_layers(evidence), *began) if reading.is_matrix(s) and s.update_ratio is not None]
     large = [s for s in layers if not (s.update_ratio or 0.0) <= 1.0] or _grown(evidence)
     if not large:
         return []
@@ -82,7 +78,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="exploding_gradient",
-            severity="hint" if _stood(evidence) and not _stopped(evidence) and not overshot else "error",
+            severity="error" if overshot or _stopped(evidence) or not _stood(evidence) else "warning" if replaced else "hint",
             seen=f"one step moves {reading.called(worst)} by {ratio:.3g} times its own size",
             measurements=(Measurement(name="update over weight", value=ratio, threshold=1.0),),
             cause="the gradient is too large for this learning rate",
@@ -93,6 +89,12 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
             layers=tuple(dict.fromkeys(reading.names(large))),
         )
     ]
+
+
+def _replaced_most(evidence: Evidence) -> bool:
+    """Whether the first step moved most layers, two at least, by more than their size: nothing of the start is left then."""
+    first = [s.update_ratio for s in first_layers(evidence) if reading.is_matrix(s) and s.update_ratio is not None]
+    return len(first) > 1 and all(map(math.isfinite, first)) and statistics.median(first) > 1.0
 
 
 def _not_finite_at_once(evidence: Evidence) -> bool:
@@ -123,7 +125,7 @@ def _grown(evidence: Evidence) -> list[LayerStats]:
         return []
     late = sorted(finite[-5:])
     factor = late[-2] / finite[0] if len(late) > 1 else 0.0
-    first = [s for s in first_layers(evidence) if _is_matrix(s) and s.update_ratio]
+    first = [s for s in first_layers(evidence) if reading.is_matrix(s) and s.update_ratio]
     return [replace(s, update_ratio=ratio) for s in first if (ratio := factor * (s.update_ratio or 0.0)) > 1.0]
 
 
@@ -159,7 +161,7 @@ def _finite_or_infinite(ratio: float | None) -> float:
 
 @rule(
     severities=("warning", "hint"),
-    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output"),
+    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output", "prediction_collapse"),
     predicts=True,
 )
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
@@ -173,17 +175,21 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
-        loss is below chance, where small gradients are success, and where a normalisation leaves nothing.
+        loss is below chance, where small gradients are success, unless the last evaluation names few classes, and where a
+        normalisation leaves nothing.
     Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
-    if reading.has_learned(evidence) or solved or (evidence.steps and chance is None):
+    collapsed = reading.predictions_collapsed(evidence)
+    at = standing(evidence)
+    known = chance is not None or at is not None
+    if (reading.has_learned(evidence) and not collapsed) or solved or (evidence.steps and not known):
         return _deaf_loss(evidence)
     layers = _with_gradient(reading.latest_layers(evidence))
-    stuck = _at_chance(evidence, chance)
+    stuck = collapsed or _at_chance(evidence, chance) or (at is not None and at.is_no_better)
     if stuck and not _fades(layers):  # what training did to it came to nothing
         layers = _with_gradient(_start_layers(evidence))
     if not _fades(layers) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant
@@ -214,7 +220,7 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _with_gradient(layers: tuple[LayerStats, ...]) -> list[LayerStats]:
-    return [s for s in layers if s.gradient_rms is not None and s.weight_rms and _is_matrix(s)]
+    return [s for s in layers if s.gradient_rms is not None and s.weight_rms and reading.is_matrix(s)]
 
 
 def _start_layers(evidence: Evidence) -> tuple[LayerStats, ...]:
@@ -269,131 +275,3 @@ def _deaf_loss(evidence: Evidence) -> list[Finding]:
             source="own; followed in the rehearsal",
         )
     ]
-
-
-@rule(severities=("warning",), predicts=True)
-def underflow(evidence: Evidence) -> list[Finding]:
-    """More than half of a layer's gradient rounds to zero in the precision it is kept in.
-
-    Fires: the target precision rounds more than 50 % of the non-zero elements of a layer's weight gradient to zero.
-    Why: float16 has no number between 0 and 6e-8. Below half, what is lost are the smallest elements, which hardly count;
-        above, whole units stop learning.
-    What fools it: a loss scaler that the probe was not told of.
-    Fix: use bfloat16, or scale the loss (`torch.amp.GradScaler`).
-    Source: Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2; own share.
-    """
-    probe = evidence.probe
-    lost = [s for s in (probe.layers if probe is not None else ()) if (s.underflow_fraction or 0.0) > 0.5]
-    if probe is None or not lost:
-        return []
-    worst = max(lost, key=lambda s: s.underflow_fraction or 0.0)
-    return [
-        Finding(
-            rule="underflow",
-            severity="warning",
-            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {reading.called(worst)} to zero",
-            measurements=(
-                Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
-            ),
-            cause=f"gradients are smaller than the smallest {probe.precision} number",
-            remedy="use bfloat16, or scale the loss (torch.amp.GradScaler)",
-            source="Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2",
-            layers=reading.names(lost),
-        )
-    ]
-
-
-@rule(severities=("warning", "hint"), explains=("prediction_collapse", "constant_as_good", "plateau"))
-def update_ratio(evidence: Evidence) -> list[Finding]:
-    """The typical update is far from 1e-3 of the weight, or another rate did better.
-
-    Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
-        where it is below 1e-5, was so at the first step, clipping leaves more than a hundredth, and the loss has fallen by less
-        than 2 % in 100 steps and more; or where a rehearsal at another rate, in no more steps than the run took, came to less
-        than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning with code `eps`, where
-        eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed update.
-    Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
-        purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
-    What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
-    Fix: the learning rate that is named: one that was tried, or one that the critical step asks for; by one ratio alone it is
-        raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
-    Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
-    """
-    if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence)) is not None:
-        return [found]
-    layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
-    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and _is_matrix(s)]
-    if not ratios or not all(math.isfinite(r) for r in ratios):
-        return []
-    middle = statistics.median(ratios)
-    if 1e-5 <= middle <= 1e-1:
-        return []
-    # Clipped to nothing is the cause of such steps, and not the rate: the rule plateau tells.
-    stands = middle < 1e-5 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
-    return [
-        Finding(
-            rule="update_ratio",
-            code="update_ratio.small" if middle < 1e-5 else "update_ratio.large",
-            severity="warning" if stands else "hint",
-            seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual",
-            measurements=(Measurement(name="update over weight", value=middle, threshold=1e-5 if middle < 1e-5 else 1e-1),),
-            cause="the learning rate is far from what the gradients ask for",
-            remedy=toward_usual(evidence, middle),
-            source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
-        )
-    ]
-
-
-def _swamped_by_eps(evidence: Evidence) -> Finding | None:
-    """Adam divides by the root of the squares plus eps: an eps far above the gradients makes it SGD with a rate of lr / eps."""
-    eps, settings, probe = reading.facts(evidence).eps, settings_of(evidence), evidence.probe
-    sizes = [s.gradient_rms for s in (probe.layers if probe is not None else ()) if s.gradient_rms and _is_matrix(s)]
-    if eps is None or eps < SMALLEST_SWAMPING or not sizes or settings is None or not steps_round_to_nothing(evidence):
-        return None
-    size = statistics.median(sizes)
-    if not size * SWAMPED < eps:
-        return None
-    return Finding(
-        rule="update_ratio",
-        code="update_ratio.eps",
-        severity="warning",
-        seen=f"eps={eps:g} is {eps / size:.2g} times a gradient of the typical layer, so steps are as much shorter than lr",
-        measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED),),
-        cause="eps is far larger than what it is added to, the root of the gradients' squares",
-        remedy=f"{settings.name}(..., eps=1e-8) in place of {eps:g}",
-        source="Kingma and Ba, Adam, ICLR 2015, algorithm 1",
-    )
-
-
-def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
-    """A rate that was tried and left the loop's own far behind; None where none did, or clipping makes the steps small."""
-    better = outdone(evidence) if not reading.clipped_to_nothing(evidence) else None
-    if better is None:
-        return None
-    small = better.scale > 1
-    own = reading.recent_loss(evidence) if evidence.steps else better.own
-    after = f"{reading.num_steps(evidence)} steps" if evidence.steps else f"{better.steps} rehearsed steps"
-    return Finding(
-        rule="update_ratio",
-        code="update_ratio.small" if small else "update_ratio.large",
-        severity="warning" if evidence.steps else "hint",
-        seen=f"after {after} the loss is {own:.3g}; at {better.scale:.2g} times the learning rate, {better.steps} rehearsed "
-        f"steps brought it to {better.last:.3g}",
-        measurements=(
-            Measurement(name="loss at the loop's own rate", value=own or math.inf, threshold=better.last),
-            Measurement(name="better rate over the loop's own", value=better.scale, threshold=1.0),
-        ),
-        cause=f"the learning rate is too {'small' if small else 'large'}",
-        remedy=larger_steps(evidence) if small else smaller_steps(evidence),
-        source="own; rehearsed at both rates",
-    )
-
-
-def _never_moved(evidence: Evidence) -> bool:
-    """Whether steps were tiny from the first one on, and the loss is where it began."""
-    steps, recent = reading.finite_steps(evidence), reading.recent_loss(evidence)
-    if recent is None or len(steps) < 100 or not reading.started_at_zero(evidence) or evidence.samples[0].step != 1:
-        return False
-    ratios = [s.update_ratio for s in evidence.samples[0].layers if s.update_ratio is not None and _is_matrix(s)]
-    before = statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
-    return bool(ratios) and statistics.median(ratios) < 1e-5 and abs(recent - before) < 0.02 * abs(before)

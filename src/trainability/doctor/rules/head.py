@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.aligned import other_places
 from trainability.doctor.rules.rule import rule
 
 NOTHING_LEARNED = (
@@ -73,13 +74,15 @@ def _unpaired() -> Finding:
     )
 
 
-@rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
+@rule(severities=("error", "warning"), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
 def misread_logits(evidence: Evidence) -> list[Finding]:
     """The loss reads the logits in another layout than the model writes them.
 
     Fires: outputs have the shape (batch, length, classes), and the loss is their cross-entropy after a view as (batch, classes,
         length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
-        softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes).
+        softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`:
+        images have images for targets, of whose variance each place of the image explains a tenth and more, and the answers
+        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns.
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -90,7 +93,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     if facts.graph is not None and facts.graph.over_batch:
         return [_over_batch(facts)]
     if not facts.misread_logits:
-        return []
+        return other_places(facts, evidence.relation)
     pixels = len(facts.output_shape) > 3 or facts.target_shape != facts.output_shape[:2]
     return [
         Finding(

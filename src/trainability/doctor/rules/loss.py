@@ -6,11 +6,10 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import MetricAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.far_start import above_constant, falls_at_once
 from trainability.doctor.rules.rule import rule
 
 FAR_ABOVE = 20.0  # times ln C; a healthy VGG-D at twice its width starts at 4
-FAR_ABOVE_CONSTANT, LEFT_ABOVE, _FEWEST_REHEARSED = 10.0, 2.0, 20  # first loss, later loss over the best constant's; steps
-FAR_OFF = 1e5  # a first loss of which the later ones are less than a thousandth
 _FEW_OUTPUTS = 8  # unused ones that cost little and are soon unlearned
 _TOLD_BY_METRIC = {
     "raised": ("", "a function of a list of (output, target), or of one; it is given the model's own outputs"),
@@ -245,7 +244,10 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("warning", "hint"), explains=("dead_units",))
+@rule(
+    severities=("warning", "hint"),
+    explains=("dead_units", "exploding_gradient", "not_finite", "constant_as_good", "oscillation", "loss_cliff", "clipping"),
+)
 def loss_at_start(evidence: Evidence) -> list[Finding]:
     """The first loss is far above ln C, or far above what the scale of the logits predicts.
 
@@ -253,8 +255,9 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
         warning from 20 ln C, until the loss is below half of ln C. A hint with code `falls`, where the loss is of no known
         kind: it starts at 1,000 or more, and the second half of the rehearsal costs less than a thousandth of that; a
         warning from 100,000. A warning
-        with code `constant`: values are asked for, the loss starts at ten times the cost of the best constant answer, and is
-        still at twice that after 20 rehearsed steps and more.
+        with code `constant`: the loss starts at ten times the cost of the best constant answer, and is still at twice that
+        after 20 steps and more; at a hundred times, and is not finite then; or at twenty times, and a run of 100 steps and more
+        is at 0.95 of that cost or above.
     Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
         good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
         into unlearning.
@@ -263,7 +266,7 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, section 5, equation (7).
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
-    if chance is None and (far_off := _falls_at_once(evidence) or _above_constant(evidence)) is not None:
+    if chance is None and (far_off := falls_at_once(evidence) or above_constant(evidence)) is not None:
         return [far_off]
     if probe is None or not probe.at_start or chance is None or not math.isfinite(probe.cross_entropy or math.inf):
         return []
@@ -290,54 +293,3 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             source="docs/theory.md, section 5",
         )
     ]
-
-
-def _falls_at_once(evidence: Evidence) -> Finding | None:
-    """A start that is far from any answer that makes sense."""
-    losses = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
-    later = [abs(loss) for loss in losses[len(losses) // 2 :]]
-    if len(losses) < 8 or not 1e3 <= losses[0] < math.inf or not max(later) < 1e-3 * losses[0]:
-        return None
-    return Finding(
-        rule="loss_at_start",
-        code="loss_at_start.falls",
-        severity="warning" if losses[0] >= FAR_OFF else "hint",
-        seen=f"the loss starts at {losses[0]:.3g}, and is at most {max(later):.3g} in the second half of the rehearsal",
-        measurements=(Measurement(name="loss at the start", value=losses[0], threshold=1e3),),
-        cause="the first outputs are far from the targets: a bias, a scale of weights, or targets that are not normalised",
-        remedy="start the last layer's bias at what is usual of the targets (of a rate, its logarithm), and its weights small",
-        source="own",
-    )
-
-
-# Source: Sitzmann et al., Implicit neural representations with periodic activation functions, 2020, section 3.2.
-_BEHIND_SINE = "; behind sin(w * x) torch.nn.init.uniform_ within sqrt(6 / fan_in) / w"
-
-
-def _above_constant(evidence: Evidence) -> Finding | None:
-    """A start that costs many times what one number for every example does, and that the first steps do not leave."""
-    rehearsal = evidence.rehearsal
-    if rehearsal is None or rehearsal.opposed or not rehearsal.task.chance or rehearsal.task.kind != "regression":
-        return None
-    seen, constant = [look for look in rehearsal.reference if math.isfinite(look.loss)], rehearsal.task.chance
-    if len(seen) < 2 or seen[-1].step < _FEWEST_REHEARSED:
-        return None
-    first, last = seen[0].loss, reading.recent_loss(evidence) or seen[-1].loss
-    if not (first >= FAR_ABOVE_CONSTANT * constant > 0 and last >= LEFT_ABOVE * constant):
-        return None
-    number = reading.num_steps(evidence) or seen[-1].step
-    takes_sine = evidence.facts is not None and evidence.facts.takes_sine
-    return Finding(
-        rule="loss_at_start",
-        code="loss_at_start.constant",
-        severity="warning",
-        seen=f"the loss starts at {first:.3g}, and is {last:.3g} after {number} steps; the best constant answer costs "
-        f"{constant:.3g}",
-        measurements=(
-            Measurement(name="loss at the start", value=first, threshold=FAR_ABOVE_CONSTANT * constant),
-            Measurement(name="loss of the best constant answer", value=constant),
-        ),
-        cause="the weights are drawn so wide that the first outputs are large numbers at random",
-        remedy="layer.reset_parameters() for every layer, PyTorch's own draw" + ("" if not takes_sine else _BEHIND_SINE),
-        source="own",
-    )

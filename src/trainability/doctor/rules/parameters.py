@@ -9,7 +9,7 @@ from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
-from trainability.doctor.rules.cut_off import drawn_without_gradient, nothing_to_learn
+from trainability.doctor.rules.cut_off import behind_a_choice, drawn_without_gradient, frozen_is_needed, nothing_to_learn
 from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
@@ -112,14 +112,19 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "warning", "hint"), verdict="dead", explains=("plateau", "cannot_overfit", "update_ratio"))
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="dead",
+    explains=("plateau", "cannot_overfit", "update_ratio", "constant_as_good", "prediction_collapse"),
+)
 def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """Parameters are frozen, in no optimizer, or do not move.
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
         three sampled steps. An error where no layer moves; a hint where requires_grad is False or a part in no optimizer runs
-        under no_grad, which is usually meant, where no gradient reaches a layer that may be spare, and where a run that has
-        learned comes to rest.
+        under no_grad, which is usually meant (a warning where half of the weights are frozen and the loss gets no lower than
+        one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare, and where a
+        run that has learned comes to rest.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
@@ -171,7 +176,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 len(frozen),
                 cause="frozen on purpose, or left so (requires_grad=False)",
                 remedy="parameter.requires_grad_(True), unless it is meant",
-                severity="hint",
+                severity="warning" if frozen_is_needed(evidence, frozen) else "hint",
             )
         )
     return found
@@ -250,12 +255,16 @@ def _after(evidence: Evidence, layer: LayerStats) -> str:
     return smaller_steps(evidence) if replaced_at_first(evidence) else f"look at what follows {layer.name}"
 
 
-@rule(severities=("warning", "hint"), explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter"))
+@rule(
+    severities=("warning", "hint"),
+    explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter", "constant_as_good", "dead_units"),
+)
 def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer is reached by no gradient, with the reason.
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
-        cut off; or a draw by `sample()` is used, and its log-probability is not. Code `dropped`: its module runs, or should,
+        cut off, also where only a term without targets reaches it (a codebook's own cost); or a draw by `sample()` is used, and
+        its log-probability is not. Code `dropped`: its module runs, or should,
         and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
         Code `unused`: nothing calls its module. A warning; of the last two a hint, unless a rehearsal found that no step gave
         them a gradient. So is one of several models that no loss of the first batch reaches, unless 20 steps did not either.
@@ -269,7 +278,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).unreached
     if not found:
-        return drawn_without_gradient(evidence)
+        return drawn_without_gradient(evidence) or behind_a_choice(evidence)
     for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "spare", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:

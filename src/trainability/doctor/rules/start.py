@@ -1,5 +1,6 @@
 """The start: the gain budget of the weights with the input, and how long the net will sit at chance."""
 
+import itertools
 import math
 
 from trainability.doctor import reading
@@ -11,15 +12,19 @@ from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDG
 
 LARGE_RECURRENCE = 5.0
 LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show in it; mean square of an input that is to blame
+# Rehearsed steps, after which outputs that differ between examples by less than that share of their size are said to stay so;
+# loss over the first, of a run that made up for it; layers that shrink the signal one after the other.
+LONG_LOST, NO_SIGNAL, MADE_UP, FEWEST_SHRINKING = 50, 1e-5, 0.6, 4
 BUDGET_SOURCE = "own, 175 short runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"
 
 
 def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
-    probe = reading.probe_at_start(evidence)
+    stays = not high and _signal_stays_lost(evidence)
+    probe = evidence.probe if stays else reading.probe_at_start(evidence)
     total = reading.total_budget(probe) if probe is not None else None
     if probe is None or total is None or not (total > BUDGET_HIGH if high else total < BUDGET_LOW):
-        return []
+        return [] if high else _lost_on_the_way(evidence)
     gained = [layer for layer in probe.layers if layer.gain is not None]
     limit = BUDGET_HIGH if high else BUDGET_LOW
     blamed = [s for s in gained if s.gain is not None and (s.gain > 1.25 if high else s.gain < 0.8)]
@@ -68,15 +73,70 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
 
 def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, depth: int, ends: bool) -> Severity:
     """How far the band speaks for this net: it was found under SGD, with zero biases and eight and more layers."""
+    if depth < PILOT_DEPTH and total > BUDGET_HIGH:
+        return "error" if _borne_out(evidence, probe) else "hint"
     if depth < PILOT_DEPTH:
-        return "error" if total > BUDGET_HIGH and _borne_out(evidence, probe) else "hint"
+        return "warning" if _signal_stays_lost(evidence) else "hint"
     if total > BUDGET_HIGH:
         return "error"
+    if reading.is_adaptive(evidence) and _signal_stays_lost(evidence):
+        return "warning"
     if ends or reading.is_adaptive(evidence):
         return "hint"
     if probe.biased:
         return "warning" if total < BIASED_BUDGET_LOW else "hint"
     return "error"
+
+
+def _signal_stays_lost(evidence: Evidence) -> bool:
+    """Whether a budget far below the band left outputs that 50 steps did not make depend on the input.
+
+    Before a run only where hidden biases start at zero, since others carry a signal of their own that may grow yet. A run that
+    has got below six tenths of its first loss has made up for it.
+    """
+    probe, rehearsal = evidence.probe, evidence.rehearsal
+    total = reading.total_budget(probe) if probe is not None and probe.at_start else None
+    if probe is None or total is None or total > BIASED_BUDGET_LOW or rehearsal is None:
+        return False
+    looks = [seen for seen in rehearsal.reference if seen.output_spread is not None]
+    lost = itertools.takewhile(lambda seen: (seen.output_spread or 0.0) < NO_SIGNAL * (seen.output_rms or 0.0), looks)
+    until = max((seen.step for seen in lost), default=0)
+    planned = rehearsal.planned_steps
+    if until < (max(LONG_LOST, planned / 10) if planned is not None else max(LONG_LOST, looks[-1].step if looks else 0)):
+        return False
+    recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    return probe.hidden_biased is False if recent is None else recent > MADE_UP * losses[0].loss
+
+
+def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
+    """Of a loop that Monitor alone saw: outputs of layers that shrink from one to the next until hardly a gradient is left."""
+    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 and evidence.probe is None else None
+    rows = [s for s in first.layers if s.activation_rms] if first is not None else []
+    hidden = [s for s in rows[:-1] if s.kind in ("linear", "conv", "conv_transpose")]
+    if first is None or len(hidden) < FEWEST_SHRINKING or any(s.kind not in ("linear", "conv", "conv_transpose") for s in rows):
+        return []
+    sizes = [s.activation_rms or 0.0 for s in hidden]
+    ratios = [(s.gradient_rms or 0.0) / s.weight_rms for s in hidden if s.weight_rms]
+    shrunk = 2 * math.log10(sizes[-1] / sizes[0])
+    recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    if not all(after < before / 2 for before, after in itertools.pairwise(sizes)) or not max(ratios) < 1e-5:
+        return []
+    if shrunk > BUDGET_LOW or recent is None or reading.num_steps(evidence) < LONG_LOST or recent <= MADE_UP * losses[0].loss:
+        return []
+    return [
+        Finding(
+            rule="gain_budget_low",
+            code="gain_budget_low.measured",
+            severity="warning",
+            seen=f"from {reading.called(hidden[0])} to {reading.called(hidden[-1])} the signal's mean square shrinks to "
+            f"10^{shrunk:.1f} at the first step; the loss is {recent:.3g} after {reading.num_steps(evidence)} steps",
+            measurements=(Measurement(name="gain of the layers, measured", value=shrunk, unit="log10", threshold=BUDGET_LOW),),
+            cause="initialisation: each layer makes the signal smaller",
+            remedy="torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer",
+            source=BUDGET_SOURCE,
+            layers=reading.names(hidden),
+        )
+    ]
 
 
 def _borne_out(evidence: Evidence, probe: ProbeResult) -> bool:
@@ -111,7 +171,10 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is below -5, before anything was
         learned. An error on plain nets of 8 and more weight layers with zero biases. With biases that start away from zero it
         is a warning below -8 and a hint above. A hint, too, under Adam and its kin, in shallower nets, and where the predicted
-        stay at chance ends within the run.
+        stay at chance ends within the run; but a warning of the first two where it is below -8, hidden biases start at zero,
+        and for 50 rehearsed steps and a tenth of the plan outputs differ by less than 1e-5 of their size. Code `measured`, a
+        warning: Monitor alone saw four layers and more at the first step, each with less than half of the output of the one
+        before, gradients below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its first.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
         same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
         another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the

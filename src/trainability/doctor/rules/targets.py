@@ -3,6 +3,7 @@
 import math
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
@@ -10,6 +11,7 @@ from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
 TINY_TARGETS = 1e-4
+STAYS = 0.8  # of what the mean of the targets costs
 
 
 @rule(
@@ -21,7 +23,9 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     """Targets are far larger or smaller than anything that the model puts out.
 
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
-        difference. A warning from 1,000 times, an error from 10,000 times. Code `small`: their rms is 1e-4 or less, a warning.
+        difference; of a loop that Monitor alone saw, of its first step. A warning from 1,000 times, and where a run of 100
+        steps and more, or a rehearsal of 50, is not below 0.8 of what the mean of the targets costs; an error from 10,000
+        times. Code `small`: their rms is 1e-4 or less, a warning.
     Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
         error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
     What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
@@ -39,7 +43,7 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="target_scale",
-            severity="error" if ratio >= 1e4 else "warning" if ratio >= 1e3 else "hint",
+            severity="error" if ratio >= 1e4 else "warning" if ratio >= 1e3 or _stays(evidence) else "hint",
             seen=f"targets have rms {facts.target_rms:.3g}, outputs {facts.output_rms:.3g}",
             measurements=(
                 Measurement(name="rms of targets over outputs", value=ratio, threshold=100.0),
@@ -50,6 +54,15 @@ def target_scale(evidence: Evidence) -> list[Finding]:
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _stays(evidence: Evidence) -> bool:
+    """Whether steps have brought the loss hardly below that of the mean of the targets, which needs outputs as large."""
+    if evidence.steps:
+        at = standing(evidence)
+        return at is not None and at.loss > STAYS * at.cost
+    looks, constant = evidence.rehearsal.reference if evidence.rehearsal is not None else (), best_constant(evidence)
+    return constant is not None and len(looks) > 1 and looks[-1].step >= 50 and looks[-1].loss > STAYS * constant[0]
 
 
 def _shifted(shift: int) -> Finding:

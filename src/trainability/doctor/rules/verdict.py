@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
@@ -51,6 +52,7 @@ _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
 PLATEAU_FACTOR = 2.0
+_SETTLED_STEPS = 300  # before that many, a loss that stands still may be a slow start
 # These keep a program from ever reaching its cap. One that starts slowly under a cap is capped all the same.
 _FAILS = (UNSTABLE, DEAD, STALLED)
 _FAILS_TO_LEARN = (UNSTABLE, DEAD, TOO_SLOW)
@@ -104,15 +106,19 @@ def diagnose(*parts: Part) -> Diagnosis:
 
 
 def _outlook(evidence: Evidence) -> Outlook | None:
-    """What the rehearsal promises; of a run, which is the better witness, only until it has got further than the rehearsal."""
+    """What the rehearsal promises; of a run, which is the better witness, only until it has got further than the rehearsal.
+
+    That a program is dead stands for as long as the run bears it out, which each step that leaves the loss where it was does.
+    """
     rehearsal = evidence.rehearsal
     if rehearsal is None or not rehearsal.steps:
         return None
     outlook = judge_rehearsal(rehearsal)
     if not evidence.steps:
         return outlook
-    early = reading.num_steps(evidence) <= len(rehearsal.steps) and reading.started_at_zero(evidence)
-    return outlook if early and outlook.verdict in _FAILS_TO_LEARN and not reading.has_learned(evidence) else None
+    early = reading.num_steps(evidence) <= len(rehearsal.steps) or (outlook.verdict == DEAD and reading.stands_still(evidence))
+    stands = early and reading.started_at_zero(evidence) and not reading.has_learned(evidence)
+    return outlook if stands and outlook.verdict in _FAILS_TO_LEARN else None
 
 
 def _under_causes(found: list[Finding]) -> list[Finding]:
@@ -180,7 +186,10 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
         found = _worst(predicted) if outlook.verdict == TOO_SLOW and outlook.cause == "pace" else None
         if found is not None and found[0] == "dead":
             return found
-        return outlook.verdict, sentence(evidence.rehearsal, outlook), None  # type: ignore[return-value]
+        reason = sentence(evidence.rehearsal, outlook)
+        if (done := reading.num_steps(evidence)) > len(evidence.rehearsal.steps):
+            reason += f"; after {done:,} steps the run's loss has not fallen either"
+        return outlook.verdict, reason, None  # type: ignore[return-value]
     if (found := _worst(predicted)) is not None:
         return found
     return _verdict_before(evidence, outlook, untrained)
@@ -219,6 +228,14 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
             return "cannot tell", f"{seen}, but {untrained}", None
         if trend == "rising":
             return "cannot tell", f"{seen}, and rises again", None
+        at = standing(evidence)
+        if at is not None and at.is_no_better:
+            stays = not still_falls(evidence) and steps >= _SETTLED_STEPS
+            return (
+                "stalled" if stays else "cannot tell",
+                f"{seen}, and {at.name}, whatever the input, costs {at.cost:.3g}",
+                None,
+            )
         if trend == "flat":
             return _verdict_flat(evidence, recent, seen)
         return "is training", seen, None
@@ -233,9 +250,12 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
 def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
     chance = reading.chance_loss(evidence)
     if chance is None:
+        graph = evidence.facts.graph if evidence.facts is not None else None
+        is_distance = graph is not None and graph.takes == "distance"
+        tells = "a check before it measures it (before=)" if is_distance else "num_classes= tells it"
         return (
             "cannot tell",
-            f"{seen} and stays there; the loss of a model that has learned nothing is not known (num_classes=)",
+            f"{seen} and stays there; what a model that has learned nothing costs is not known: {tells}",
             None,
         )
     if recent <= (1 - reading.LEARNED_SHARE) * chance:

@@ -58,6 +58,7 @@ class Prediction:
         log10_input: log10 of the input's mean square, the other term of the budget.
         logit_rms: typical rms of the output; None if unknown.
         biased: whether the bias contributes more than 1 % of the mean square of some layer's output.
+        hidden_biased: the same of the layers before the last.
         notes: what is unknown, and why.
     """
 
@@ -67,6 +68,7 @@ class Prediction:
     log10_input: float
     logit_rms: float | None
     biased: bool = False
+    hidden_biased: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -134,13 +136,15 @@ def predict(trace: Trace, weights: Mapping[str, WeightMoments], images: SignalMo
     divided = [op for op in trace.ops if op.kind == "local_response_norm"]
     factors = [moments.local_response_factor(op, x) for op in divided if (x := values[op.inputs[0]]) is not None]
     output = values.get(trace.output) if trace.output is not None else None
+    shares = [_bias_share(op, values, weights) for op in trace.ops if op.weight in weights]
     return Prediction(
         layers=layers,
         structure=structure,
         log10_gain=sum(log10(g) for g in (*gains, *factors) if g is not None) if multiply else None,
         log10_input=log10(images.mean_square),
         logit_rms=output.typical_rms if output is not None else None,
-        biased=any(_bias_share(op, values, weights) > 0.01 for op in trace.ops),
+        biased=any(share > 0.01 for share in shares),
+        hidden_biased=any(share > 0.01 for share in shares[:-1]),
         notes=tuple(f"the signal's scale behind {name}() is not known to the theory" for name in unknown),
     )
 

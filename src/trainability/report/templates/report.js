@@ -124,12 +124,14 @@
     showSpan(plots.filter((other) => other !== plot && drawn.has(other) && isTime(other.div.layout)));
   }
 
-  /** Ticks of a log axis of few decades: 1, 2 and 5 times a power of ten, in full, where plotly would write a bare 2 or 5. */
-  function logTicks({ type }, data) {
+  /** Ticks of a log axis of few decades in full: plotly would write a bare 2 or 5 between powers of ten in larger type. */
+  function logTicks({ type, dtick }, data) {
     if (type !== "log") return {};
     const values = data.flatMap(({ y }) => y ?? []).filter((value) => value > 0);
-    const decades = Math.log10(values.reduce((a, b) => Math.max(a, b), 0) / values.reduce((a, b) => Math.min(a, b), Infinity));
-    return decades > 0.5 && decades < 3 ? { dtick: "D2", tickformat: ".4~g" } : {};
+    const highest = values.reduce((a, b) => Math.max(a, b), 0), lowest = values.reduce((a, b) => Math.min(a, b), Infinity);
+    const decades = Math.log10(highest / lowest);
+    if (decades >= 4) return dtick ? {} : { dtick: Math.ceil(decades / 6) }; // powers of ten alone
+    return { tickformat: highest < 0.01 ? "~e" : ".4~g", ...(decades > 0.5 && decades < 3 ? { dtick: "D2" } : {}) };
   }
 
   function draw(plot) {

@@ -14,6 +14,12 @@ _HEAD = (
     "| trial | the log says | measured | as the log saw it? | its explanation | cause, by the doctor |",
     "|---|---|---|---|---|---|",
 )
+_READING = (
+    "*As run*: what the log's code ran, with its bugs. *As told*: what its text names where that is something else, without "
+    "the bugs. *Repaired*: what the code ran, without the bugs. A trial *cannot be told at this scale* if its run is shorter "
+    "than its predicted stay at chance, or the quantity was not measured."
+)
+"""How to read the table; the page has it as a list."""
 _SHORT: dict[Answer, str] = {"yes": "yes", "no": "no", "open": SEEN_WORDS["open"], "none": SEEN_WORDS["none"]}
 
 
@@ -37,7 +43,7 @@ def markdown(results: Sequence[Result], desk: Sequence[Result], full: Sequence[R
         "",
         f"**{counted(results)}**",
         "",
-        *scale_note(scale),
+        f"{scale_note(scale)} {_READING}" if scale == "pocket" else scale_note(scale),
         "",
         *_table(results),
     ]
@@ -115,20 +121,17 @@ def full_command(trial: Trial) -> str:
     return f"trainability trials run {trial.id} --scale full --data-root DATA --as-run --repaired"
 
 
-def scale_note(scale: str) -> list[str]:
+def scale_note(scale: str) -> str:
     """Say what a scale keeps and what it gives up, in one paragraph."""
     if scale == "desk":
         sets = ", ".join(f"{name} for {real.epochs} epochs" for name, real in DESK_SETS.items())
-        return [f"Real data sets at 32 pixels, a quarter of the width, 64 images a step: {sets}."]
+        return f"Real data sets at 32 pixels, a quarter of the width, 64 images a step: {sets}."
     if scale != "pocket":
-        return ["Real data sets." if scale == "real" else "Real data sets, rescaled to 256 pixels and cropped to 224."]
+        return "Real data sets." if scale == "real" else "Real data sets, rescaled to 256 pixels and cropped to 224."
     kept = "; ".join(f"{name}: {stand_in.kept}" for name, stand_in in STAND_INS.items())
-    return [
+    return (
         "Pocket scale keeps depth, classifier, classes and gain budget (a standard deviation grows as 1/sqrt(width), so that "
         "every layer keeps its gain), at 32 pixels and a quarter of the width, with stand-ins for the data. What they keep: "
         f"{kept}. The trials on gradients are probes at the log's own size at every scale: net D, full width, 224 pixels, "
-        "1,000 classes, generated photographs, and real ones where they are at hand. *As run*: what the log's code ran, with "
-        "its bugs. *As told*: what its text names where that is something else, without the bugs. *Repaired*: what the code "
-        "ran, without the bugs. A trial *cannot be told at this scale* if its run is shorter than its predicted stay at "
-        "chance, or the quantity was not measured.",
-    ]
+        "1,000 classes, generated photographs, and real ones where they are at hand."
+    )

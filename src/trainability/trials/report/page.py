@@ -10,13 +10,13 @@ from typing import Any
 
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.report import page
-from trainability.report.look import LEGEND, Figure, axis, blank_layout
+from trainability.report.look import LEGEND, MARKS, Figure, axis, blank_layout
 from trainability.training.record import read_run
 from trainability.trials.book import FURTHER, LOG, select
 from trainability.trials.report.markdown import counted, markdown, scale_note
 from trainability.trials.report.section import Section, run_command, section_of
-from trainability.trials.report.start import BAND
-from trainability.trials.report.table import HOLDS_WORDS
+from trainability.trials.report.start import BAND, SCALE_END
+from trainability.trials.report.table import HOLDS_WORDS, signed
 from trainability.trials.run import Result, result_of
 from trainability.trials.scales import DESK_SETS, Scale
 from trainability.trials.trial import Answer, Trial
@@ -25,7 +25,7 @@ PAGE = "book.html"
 BESIDE: tuple[Scale, ...] = ("desk", "full")
 """Scales whose results stand beside those of pocket scale."""
 
-LEGEND_ENTRIES = {**LEGEND, "true": "True error", "plateau": "Predicted stay at chance"}
+LEGEND_ENTRIES = {**LEGEND, "true": "True error", "plateau": MARKS["plateau"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def _render(
             PageChapter(name=name, title=group[0].trial.section, sections=tuple(group)) for name, group in chapters.items()
         ],
         scale=results[0].scale,
-        scale_note=scale_note(results[0].scale)[0].replace("*", ""),
+        scale_note=scale_note(results[0].scale),
         machine=machine,
         command=command,
         log=LOG,
@@ -173,7 +173,8 @@ def overview_figure(results: Sequence[Result]) -> Figure:
                 continue
             kind = "diverged" if numbers["nan_step"] is not None else "learned" if left is not None else "stayed"
             name = f"{result.trial.id}, seed {seed}" if len(result.trial.seeds) > 1 else result.trial.id
-            points[kind].append((budget, numbers["last_over_chance"] or 1.0, name))
+            place = min(SCALE_END, max(-SCALE_END, budget))
+            points[kind].append((place, numbers["last_over_chance"] or 1.0, f"{name}, budget {signed(budget)}"))
     if not any(points.values()):
         return Figure(name="overview", title="Every run by its gain budget", missing="No run without the bugs was made yet.")
     styles = {
@@ -185,7 +186,7 @@ def overview_figure(results: Sequence[Result]) -> Figure:
     traces = [
         {"type": "scatter", "mode": "markers", "name": kind, "x": [round(x, 2) for x, _, _ in found]}
         | {"y": [float(f"{y:.4g}") for _, y, _ in found], "text": [name for *_, name in found], "marker": styles[kind]}
-        | {"hovertemplate": f"%{{text}}: {words[kind]}<br>budget %{{x:.1f}}, loss over ln C %{{y:.3~g}}<extra></extra>"}
+        | {"hovertemplate": f"%{{text}}: {words[kind]}<br>loss over ln C %{{y:.3~g}}<extra></extra>"}
         for kind, found in points.items()
         if found
     ]
@@ -193,7 +194,7 @@ def overview_figure(results: Sequence[Result]) -> Figure:
     lowest = min(y for found in points.values() for _, y, _ in found)
     layout: dict[str, Any] = blank_layout() | {"margin": {"l": 60, "r": 12, "t": 26, "b": 48}}
     layout["xaxis"] = axis("Gain budget, input included") | {
-        "range": [-12.3, 12.3],
+        "range": [-SCALE_END - 0.6, SCALE_END + 0.6],
         "zeroline": False,
         "showline": True,
         "dtick": 4,
@@ -224,7 +225,7 @@ def overview_figure(results: Sequence[Result]) -> Figure:
         name="overview",
         title="One number before the first step",
         note="Each run without the bugs: filled, it left chance level; open, it did not; a cross, it became NaN or infinite. "
-        "Between the lines is the band in which nets train.",
+        "The shaded band is where nets train.",
         description=f"Gain budget against the last training loss over ln C. {said}.",
         plot={"data": traces, "layout": layout},
     )

@@ -1,0 +1,99 @@
+"""Times of which some are no end but a last visit: whether a loss takes 'not ended yet' for 'longer'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.instead import exchanged, pull, returned_once
+
+_FEWEST = 12  # examples
+_DISTINCT = 0.5  # share of the times that must differ
+_ROWS = 8
+_AGAINST = 0.95  # share of the answers
+_DRAWS = 2  # of outputs, about each of three levels
+
+Forward = Callable[[Any, Any], Tensor]
+
+
+def censored_backwards(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) -> tuple[int, int] | None:
+    """Whether 'not ended at this time' moves an output against 'ended later'.
+
+    Whoever has not ended yet lasts longer than whoever ended then. So a loss of times and ends must be moved the same way by a
+    later end and by an end that is taken back, whatever the outputs mean, and whatever they are.
+
+    Args:
+        model: called once; returns a tensor (batch,), (batch, 1) or (batch, intervals).
+        batch: an input that the model is given, and besides one number of 0 or 1 and one positive time an example.
+        forward: of (model, batch), the loss.
+        seen: the same pass.
+
+    Returns:
+        In how many questions the two work against each other, of how many, where it is nearly all; None where they do not, or
+        where there are no such two, or the unended count for nothing.
+    """
+    marked = _time_and_end(seen)
+    answers = returned_once(model, batch, forward) if marked is not None else None
+    if marked is None or not answers or answers[0].dim() not in (1, 2) or len(answers[0]) != len(marked[0]):
+        return None
+    time, end = marked
+    ended = end.flatten() > 0
+    order = time.flatten().argsort()
+    rows = [int(i) for i in order[1:-1] if ended[i]]
+    rows = rows[:: max(len(rows) // _ROWS, 1)][:_ROWS]
+    open_rows = [int(i) for i in order[1:-1] if not ended[i]][:: max(int((~ended).sum()) // 4, 1)][:4]
+    later = float(time.max()) * 1.01
+    own, rng = answers[0], torch.Generator().manual_seed(0)
+    with_, against = 0, 0
+    for level in (0.0, 2 * later, -2 * later):  # far from every target the weight of an error would change its direction
+        for _ in range(_DRAWS):
+            points = level + torch.randn(own.shape, generator=rng).to(own)
+
+            def ask(times: Tensor = time, ends: Tensor = end, points: Tensor = points) -> Tensor | None:
+                other = exchanged(exchanged(batch, time, times), end, ends)
+                return pull(model, other, forward, [points, *answers[1:]])
+
+            plain = ask()
+            if plain is None:
+                continue
+            if level == 0.0 and not _counts(plain, ask, open_rows, time, later):
+                return None
+            for row in rows:
+                longer, unended = ask(times=_with(time, row, later)), ask(ends=_with(end, row, 0))
+                if longer is None or unended is None:
+                    continue
+                a, b = (x[row] - plain[row] for x in (longer, unended))
+                size, product = float(a.norm() * b.norm()), float((a * b).sum())
+                if float(a.abs().max()) > 1e-9 < float(b.abs().max()):
+                    with_, against = with_ + (product > 0.1 * size), against + (product < -0.1 * size)
+    asked = with_ + against
+    return (against, asked) if asked >= _ROWS and against >= _AGAINST * asked else None
+
+
+def _time_and_end(seen: ForwardPass) -> tuple[Tensor, Tensor] | None:
+    given = {x.data_ptr() for x in seen.inputs if isinstance(x, Tensor)}
+    found = [t for _, t in seen.batch if t.data_ptr() not in given]
+    if len(found) != 2 or len(seen.batch) != len(given) + 2 or any(t.numel() != len(t) or len(t) < _FEWEST for t in found):
+        return None
+    marks = [t for t in found if bool(((t == 0) | (t == 1)).all()) and bool((t == 0).any()) and bool((t == 1).any())]
+    times = [t for t in found if t.is_floating_point() and bool((t >= 0).all()) and len(t.unique()) > _DISTINCT * len(t)]
+    return (times[0], marks[0]) if len(marks) == len(times) == 1 and times[0] is not marks[0] else None
+
+
+def _counts(plain: Tensor, ask: Callable[..., Tensor | None], rows: list[int], time: Tensor, later: float) -> bool:
+    """Whether the examples without an end have a say, and their times, too: a mask leaves them out."""
+    for row in rows:
+        moved = ask(times=_with(time, row, later))
+        if moved is not None and bool(plain[row].any()) and not torch.equal(moved[row], plain[row]):
+            return True
+    return False
+
+
+def _with(tensor: Tensor, row: int, value: float) -> Tensor:
+    changed = tensor.clone()
+    changed[row] = value
+    return changed

@@ -1,0 +1,78 @@
+"""What a loop's own batch asks for, read off the gradient of its outputs, and what one answer for all of it would cost.
+
+Monitor is not given targets. For three losses the gradient of the outputs tells them, and whether it does is seen: the loss,
+computed anew from outputs and what was told, is the loss that the loop handed over.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainability.doctor.measure import statistics
+
+LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits")
+MOST_NUMBERS = 1 << 21  # of outputs that are looked at
+_SAME = 1e-3  # of the loss, from which the one computed anew may differ
+_VISIBLE = 1e-4  # of the outputs' size, that targets have at least
+_NEAR = 5e-3  # of 0 and 1, for targets that are told within rounding
+
+
+def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:
+    """What the best constant answer costs on the batch, for each loss that the outputs' gradient may be of.
+
+    Args:
+        output: (examples, ...), of a model.
+        gradient: of the loss, for the outputs; that of a mean over all of them.
+        loss: that the loop handed over.
+
+    Returns:
+        (len(LOSSES) + 4,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets
+        of a squared error the rms, the share below 0 and the share outside [0, 1]; and the rms of the output. Means, variances
+        and class frequencies of a batch are those of its examples; what so few of them take off the cost is added again.
+    """
+    output, gradient = output.detach().float(), gradient.detach().float()
+    loss = torch.as_tensor(loss, device=output.device).detach().float()
+    count, examples = output.numel(), len(output)
+    told = output - gradient * (count / 2)
+    squared = _if_same((output - told).square().mean(), loss, told.var(dim=0, correction=1).mean())
+    # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets.
+    squared = torch.where(statistics.rms(told) > _VISIBLE * statistics.rms(output), squared, torch.nan)
+    costs = [squared, _classes(output, gradient, loss), _marks(output, gradient * count, loss, examples)]
+    rounding = _VISIBLE * statistics.rms(told)
+    below, above = (told < -rounding).float().mean(), (told > 1 + rounding).float().mean()
+    return torch.stack([*costs, statistics.rms(told), below, below + above, statistics.rms(output)])
+
+
+def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
+    """Cross-entropy of one class a row, along the last dimension."""
+    nothing = torch.full((), torch.nan, device=output.device)
+    if output.dim() < 2 or output.shape[-1] < 2:
+        return nothing
+    rows, slopes = output.reshape(-1, output.shape[-1]), gradient.reshape(-1, output.shape[-1])
+    told = rows.softmax(dim=1) - slopes * len(rows)
+    labels = told.argmax(dim=1)
+    marks = F.one_hot(labels, rows.shape[1]).float()
+    share = marks.mean(dim=0)
+    entropy = -torch.special.xlogy(share, share).sum() + (torch.count_nonzero(share) - 1) / (2 * len(rows))
+    entropy = entropy.clamp(max=math.log(rows.shape[1]))
+    is_told = (told - marks).abs().amax() < _NEAR
+    return torch.where(is_told, _if_same(F.cross_entropy(rows, labels), loss, entropy), nothing)
+
+
+def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tensor:
+    """Binary cross-entropy of logits; the share of each unit's marks is what a constant answers."""
+    told = output.sigmoid() - slopes
+    is_told = (told >= -_NEAR).all() & (told <= 1 + _NEAR).all()
+    share = told.clamp(0, 1).mean(dim=0)
+    entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)).mean() + 1 / (2 * examples)
+    entropy = entropy.clamp(max=math.log(2))
+    again = F.binary_cross_entropy_with_logits(output, told.clamp(0, 1))
+    return torch.where(is_told, _if_same(again, loss, entropy), torch.full((), torch.nan, device=output.device))
+
+
+def _if_same(again: Tensor, loss: Tensor, cost: Tensor) -> Tensor:
+    return torch.where((again - loss).abs() <= _SAME * loss.abs(), cost, torch.nan)

@@ -1,0 +1,99 @@
+"""Losses that start far above what makes sense: far from any answer, or from the best one for all examples. No rule."""
+
+import math
+
+from trainability.doctor import reading
+from trainability.doctor.best_constant import best_constant, standing
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.smaller_steps import orthogonal_recurrence
+
+# First and later loss over the best constant's; the first of a run that is no better than it, and of one that is not finite.
+FAR_ABOVE, LEFT_ABOVE, FAR_ABOVE_AND_NO_BETTER, FAR_BEFORE_BLOWN = 10.0, 2.0, 20.0, 100.0
+MULTIPLIED = 20.0  # outputs over what the last layer makes
+FAR_OFF = 1e5  # a first loss of which the later ones are less than a thousandth
+_FEWEST_STEPS = 20
+
+
+def falls_at_once(evidence: Evidence) -> Finding | None:
+    """A start that is far from any answer that makes sense."""
+    losses = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
+    later = [abs(loss) for loss in losses[len(losses) // 2 :]]
+    if len(losses) < 8 or not 1e3 <= losses[0] < math.inf or not max(later) < 1e-3 * losses[0]:
+        return None
+    return Finding(
+        rule="loss_at_start",
+        code="loss_at_start.falls",
+        severity="warning" if losses[0] >= FAR_OFF else "hint",
+        seen=f"the loss starts at {losses[0]:.3g}, and is at most {max(later):.3g} in the second half of the rehearsal",
+        measurements=(Measurement(name="loss at the start", value=losses[0], threshold=1e3),),
+        cause="the first outputs are far from the targets: a bias, a scale of weights, or targets that are not normalised",
+        remedy="start the last layer's bias at what is usual of the targets (of a rate, its logarithm), and its weights small",
+        source="own",
+    )
+
+
+# Source: Sitzmann et al., Implicit neural representations with periodic activation functions, 2020, section 3.2.
+_BEHIND_SINE = "; behind sin(w * x) torch.nn.init.uniform_ within sqrt(6 / fan_in) / w"
+
+
+def above_constant(evidence: Evidence) -> Finding | None:
+    """A start that costs many times what one answer for every example does, and that the first steps do not leave."""
+    constant, losses = best_constant(evidence), _losses(evidence)
+    if constant is None or not constant[0] > 0 or len(losses) < 2 or not math.isfinite(losses[0]) or _is_opposed(evidence):
+        return None
+    cost, name = constant
+    first, number = losses[0], len(losses) if evidence.steps else _rehearsed(evidence)
+    recent, blown = reading.recent_loss(evidence), not all(map(math.isfinite, losses))
+    last = math.inf if blown else recent if recent is not None else losses[-1]
+    at = standing(evidence)
+    stays = number >= _FEWEST_STEPS and first >= FAR_ABOVE * cost and last >= LEFT_ABOVE * cost
+    if blown:  # through time weights multiply themselves: exploding_gradient tells which
+        stays = first >= FAR_BEFORE_BLOWN * cost and orthogonal_recurrence(evidence) is None
+    never = at is not None and at.is_no_better and first >= FAR_ABOVE_AND_NO_BETTER * cost
+    if not stays and not never:
+        return None
+    return Finding(
+        rule="loss_at_start",
+        code="loss_at_start.constant",
+        severity="warning",
+        seen=f"the loss starts at {first:.3g}, and is {'not finite' if blown else f'{last:.3g}'} after {number} steps; {name}, "
+        f"whatever the input, costs {cost:.3g}",
+        measurements=(
+            Measurement(name="loss at the start", value=first, threshold=FAR_ABOVE * cost),
+            Measurement(name="loss of the best constant answer", value=cost),
+        ),
+        cause="the first outputs are large numbers at random: weights are drawn too wide, or what they make is multiplied",
+        remedy=_smaller_outputs(evidence),
+        source="own",
+    )
+
+
+def _losses(evidence: Evidence) -> list[float]:
+    """Of the run from its first step on; where it was not watched from there, of the rehearsal."""
+    if reading.started_at_zero(evidence):
+        return [step.loss for step in evidence.steps if not step.skipped]
+    rehearsal = evidence.rehearsal
+    if evidence.steps or rehearsal is None:
+        return []
+    looks = [seen.loss for seen in rehearsal.reference]
+    return [*looks, math.nan] if rehearsal.ended_by == "not finite" else looks
+
+
+def _rehearsed(evidence: Evidence) -> int:
+    return len(evidence.rehearsal.steps) if evidence.rehearsal is not None else 0
+
+
+def _is_opposed(evidence: Evidence) -> bool:
+    return evidence.rehearsal is not None and evidence.rehearsal.opposed
+
+
+def _smaller_outputs(evidence: Evidence) -> str:
+    """Weights drawn anew; where the outputs are far larger than what the last layer makes, the factor between."""
+    size = reading.facts(evidence).output_rms
+    layers = [s for s in (evidence.probe.layers if evidence.probe is not None else ()) if s.activation_rms]
+    made = layers[-1].activation_rms if layers else None
+    if size is not None and made and size > MULTIPLIED * made:
+        return f"divide outputs by {size / made:.2g}: they are as many times what the last layer makes (a temperature, a scale)"
+    takes_sine = evidence.facts is not None and evidence.facts.takes_sine
+    return "layer.reset_parameters() for every layer, PyTorch's own draw" + (_BEHIND_SINE if takes_sine else "")

@@ -1,0 +1,98 @@
+"""Losses that fall without end: along an output, along what is learned beside it, or as they are watched. No rule."""
+
+import math
+
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts
+from trainability.doctor.finding import Finding, Measurement
+
+FAR_BELOW, FASTER_BELOW = 30.0, 100.0  # a loss under zero, over the size of the first; the latter where it falls ever faster
+
+
+def one_output(facts: Facts) -> list[Finding]:
+    """A deviation, a temperature or a weight that the model sets, and pays nothing for."""
+    if facts.one_output is None:
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.one_output",
+            severity="error",
+            seen=f"output {facts.one_output} alone takes the loss to nothing, whatever the other outputs say",
+            measurements=(Measurement(name="number of the output", value=float(facts.one_output)),),
+            cause="the loss is divided by something that the model puts out, and its growth costs nothing",
+            remedy="add the logarithm of what is divided by (torch.nn.functional.gaussian_nll_loss has both terms)",
+            source="own; 20 added to one output, and taken away",
+        )
+    ]
+
+
+def floorless(facts: Facts) -> list[Finding]:
+    """A square or an exponential that is subtracted: a divergence, an error, a penalty."""
+    if facts.floorless is None:
+        return []
+    which = f"output {facts.floorless} of the model" if facts.floorless else "the model's output"
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.floorless",
+            severity="error",
+            seen=f"the loss falls ever faster, below any number, as {which} moves away",
+            measurements=(Measurement(name="place of the output", value=float(facts.floorless)),),
+            cause=f"a term that grows with the square of {which} is subtracted",
+            remedy=f"add the term of {which} to the loss in place of subtracting it (an error, a divergence, a penalty)",
+            source="own; the loss computed again with the output moved by 20 and 40 times its size",
+        )
+    ]
+
+
+def boundless(facts: Facts) -> list[Finding]:
+    """The logarithm of a variance, or of another weight that is learned, is subtracted and not added."""
+    if facts.boundless is None:
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.boundless",
+            severity="error",
+            seen=f"the loss falls without end as {facts.boundless} moves away, and nothing else then has a gradient",
+            measurements=(
+                Measurement(name="gradient of all else, far away, over that at the start", value=0.0, threshold=1e-3),
+            ),
+            cause=f"what {facts.boundless} costs is subtracted: the larger it is, the less the errors count",
+            remedy=f"put a plus before the term of {facts.boundless} alone, as in error * exp(-s) + s",
+            source="Kendall, Gal and Cipolla, CVPR 2018, equation 7; moved by 20 and 40, or by 1e5 and 2e5",
+        )
+    ]
+
+
+def endless(evidence: Evidence) -> list[Finding]:
+    """A loss that goes far below zero, faster and faster: some part of it has no floor."""
+    rehearsal = evidence.rehearsal
+    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None and not rehearsal.opposed else []
+    run = [s.loss for s in evidence.steps]
+    for losses in (tried, [*run[:1], *(sum(run[i : i + 20]) / 20 for i in range(1, len(run) - 19, 20))]):
+        if len(losses) < 8 or not all(map(math.isfinite, losses)):
+            continue
+        first, before, last = losses[0], losses[len(losses) // 2], losses[-1]
+        below = -last / (abs(first) + 1)
+        faster = below > FASTER_BELOW and last < 3 * before < 0
+        if faster or (below > FAR_BELOW and len(losses) >= 15 and last < 1.7 * before < 0):
+            limit = -(FASTER_BELOW if faster else FAR_BELOW) * (abs(first) + 1)
+            return [
+                Finding(
+                    rule="wrong_sign",
+                    code="wrong_sign.endless",
+                    severity="error",
+                    seen=f"the loss falls from {first:.3g} to {last:.3g}, and does not slow down: nothing limits it from below",
+                    measurements=(
+                        Measurement(name="loss at the end", value=last, threshold=limit),
+                        Measurement(name="loss half-way", value=before),
+                    ),
+                    cause="a term of the loss has the wrong sign, and grows without end",
+                    remedy="put the opposite sign before the term of the loss that goes below zero (or before the whole): each "
+                    "is to be lowest where the answer is best",
+                    source="own",
+                )
+            ]
+    return []

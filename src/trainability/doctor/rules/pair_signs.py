@@ -1,0 +1,151 @@
+"""Losses that compare examples, or names, and take the like for the unlike, or the later for the sooner. No rule."""
+
+from trainability.doctor.facts import Facts, PairForces, Pulls
+from trainability.doctor.finding import Finding, Measurement
+
+FURTHER_APART = 4.0  # standard errors
+KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
+_FEW_ALIKE = 0.02  # share of the pairs
+
+
+def censored(facts: Facts) -> list[Finding]:
+    """Whoever was last seen alive is taken for whoever died before."""
+    if facts.censored is None:
+        return []
+    against, asked = facts.censored
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.censored",
+            severity="error",
+            seen="a later end and an end that is taken back (last seen without it) move outputs in opposite directions, in "
+            f"{against} of {asked} questions: the loss takes what has not ended yet for what ended before",
+            measurements=(Measurement(name="questions in which the two work against each other", value=float(against)),),
+            cause="the sets of those still at risk hold those who are gone: a comparison of times, or a sort, is turned round",
+            remedy="let each end be compared with those whose time is as late or later (sort by time, descending, before "
+            "logcumsumexp)",
+            source="Cox, Regression Models and Life-Tables, 1972, section 5; one row changed at a time",
+        )
+    ]
+
+
+def against_company(facts: Facts) -> list[Finding]:
+    """A loss of pairs of names that takes what was drawn at random for what was observed."""
+    company = facts.company
+    if company is None or not company.pushed > max(KEEPS_COMPANY, MORE_COMPANY * company.pulled):
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.company",
+            severity="warning",
+            seen="of the pairs of names that the loss pushes apart, two go with the same two others more often than by chance, "
+            f"by {company.pushed:.0f} standard deviations; of those that it pulls together by {company.pulled:.0f}",
+            measurements=(
+                Measurement(name="company of the pairs pushed apart", value=company.pushed, threshold=KEEPS_COMPANY),
+                Measurement(name="company of the pairs pulled together", value=company.pulled),
+            ),
+            cause="what was observed and what was drawn at random are exchanged, or their difference has the wrong sign",
+            remedy="give the loss the observed pair in the place of the drawn one: -logsigmoid(observed - drawn)",
+            source="Rendle et al., BPR, UAI 2009, for the sign; own count of rectangles",
+        )
+    ]
+
+
+def _seen_of_pairs(pulls: Pulls) -> str:
+    if pulls.num_pulled < pulls.num_pushed / 10:
+        return (
+            f"the loss pushes {pulls.num_pushed} pairs apart and pulls {pulls.num_pulled} together; inputs of the former are "
+            f"{pulls.apart_pushed:.2f} apart, those of any two examples {pulls.apart_pulled:.2f}"
+        )
+    return (
+        f"the {pulls.num_pulled} pairs that the loss pulls together have inputs {pulls.apart_pulled:.2f} apart, the "
+        f"{pulls.num_pushed} that it pushes apart {pulls.apart_pushed:.2f}"
+    )
+
+
+def against_pairs(facts: Facts) -> list[Finding]:
+    """A loss of pairs that takes the like for the unlike."""
+    pulls = facts.pulls
+    if pulls is None or pulls.z < FURTHER_APART:
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.pairs",
+            severity="warning",
+            seen=_seen_of_pairs(pulls),
+            measurements=(
+                Measurement(name="difference", value=pulls.z, unit="standard errors", threshold=FURTHER_APART),
+                Measurement(name="distance of the pairs pulled together", value=pulls.apart_pulled),
+                Measurement(name="distance of the pairs pushed apart", value=pulls.apart_pushed),
+            ),
+            cause="like and unlike pairs are exchanged: in the labels, in the order of the arguments, or by a sign",
+            remedy="exchange positive and negative examples in the call of the loss, or 1 - label for the label",
+            source="own; read off the gradient between the embeddings",
+        )
+    ]
+
+
+def against_labels(facts: Facts) -> list[Finding]:
+    """A loss of pairs that pulls together what has different labels, or nothing at all."""
+    forces = facts.pair_forces
+    if forces is None:
+        return []
+    few = forces.num_examples / 4
+    if forces.strangers >= few:
+        return [_of_views(forces)]
+    exchanged = (
+        forces.alike_pulled is not None
+        and forces.alike_pushed is not None
+        and forces.alike_pulled < _FEW_ALIKE
+        and forces.alike_pushed > 1 - _FEW_ALIKE
+        and min(forces.num_pulled, forces.num_pushed) >= few
+    )
+    views = forces.num_blocks > 1 and forces.num_pushed >= few
+    alone = not forces.num_pulled and (views or (forces.num_pushed >= forces.num_examples and bool(forces.alike_pushed)))
+    return [_of_labels(forces, exchanged=exchanged)] if exchanged or alone else []
+
+
+def _of_views(forces: PairForces) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.views",
+        severity="warning",
+        seen=f"the loss pushes the two views of each example apart, and pulls {forces.strangers} pairs of other rows together",
+        measurements=(
+            Measurement(name="pairs of unlike rows pulled together", value=float(forces.strangers), threshold=0.0),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
+        ),
+        cause="the targets of a contrast are shifted against its rows, or its sign is wrong",
+        remedy="let row i of the one view have row i of the other as its positive: target = torch.arange(len(rows))",
+        source="own; read off the gradient of outputs at one angle to each other",
+    )
+
+
+def _of_labels(forces: PairForces, *, exchanged: bool) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.pairs" if exchanged else "wrong_sign.no_positives",
+        severity="error" if exchanged else "warning",
+        seen=f"the loss pulls {forces.num_pulled} pairs together, which have different labels, and pushes {forces.num_pushed} "
+        "apart, which have the same"
+        if exchanged
+        else f"the loss pushes {forces.num_pushed} pairs apart and pulls none together"
+        + (f", though {forces.num_alike} pairs of the batch have the same label" if forces.num_alike else ""),
+        measurements=(
+            Measurement(name="pairs pulled together", value=float(forces.num_pulled), threshold=0.0),
+            Measurement(name="pairs pushed apart", value=float(forces.num_pushed)),
+            Measurement(name="pairs with the same label", value=float(forces.num_alike or 0)),
+        ),
+        cause="like and unlike pairs are exchanged: by a sign, by > for <, or in the order of the arguments"
+        if exchanged
+        else "no example has a positive but itself: the mask of positives is the diagonal, or empty",
+        remedy="exchange positive and negative pairs in the loss"
+        if exchanged
+        else "give each example a positive other than itself, whose distance the loss makes smaller"
+        if not forces.num_alike
+        else "let the mask of positives be labels[:, None] == labels[None], without its diagonal, and leave the diagonal out "
+        "of what is divided by, too",
+        source="own; read off the gradient of outputs at one angle to each other",
+    )

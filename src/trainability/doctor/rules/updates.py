@@ -1,0 +1,205 @@
+"""Updates beside the weights that they move: their length, and what the number format leaves of them."""
+
+import math
+import statistics
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence, Sample
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rate_choice import outdone, settings_of
+from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import (
+    first_layers,
+    larger_steps,
+    smaller_steps,
+    steps_round_to_nothing,
+    toward_usual,
+)
+
+# Share of a weight's elements that a step does not move (own, 16 small programs in bfloat16: at 0.7 and more the loss ends 10
+# to 40 % above float32's, at 0.6 and less by 10 % at most); steps that were looked at; loss over the first, below which steps
+# are small because little is left to learn.
+MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
+NOWHERE = 0.05  # of a weight, that all steps of a run come to at most
+SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
+
+
+@rule(severities=("warning",), predicts=True, explains=("plateau", "constant_as_good", "update_ratio"))
+def underflow(evidence: Evidence) -> list[Finding]:
+    """More than half of a layer's gradient, or of its updates, rounds to nothing.
+
+    Fires: the target precision rounds more than 50 % of the non-zero elements of a layer's weight gradient to zero. Code
+        `weights`: of weights kept in float16 or bfloat16, the typical step leaves more than 65 % of the typical one's elements
+        as they were, bit for bit, and the loss is not below three tenths of its first.
+    Why: float16 has no number between 0 and 6e-8. Below half, what is lost are the smallest elements, which hardly count;
+        above, whole units stop learning.
+    What fools it: a loss scaler that the probe was not told of.
+    Fix: use bfloat16, or scale the loss (`torch.amp.GradScaler`).
+    Source: Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2; own share.
+    """
+    probe = evidence.probe
+    lost = [s for s in (probe.layers if probe is not None else ()) if (s.underflow_fraction or 0.0) > 0.5]
+    if probe is None or not lost:
+        return _rounded_steps(evidence)
+    worst = max(lost, key=lambda s: s.underflow_fraction or 0.0)
+    return [
+        Finding(
+            rule="underflow",
+            severity="warning",
+            seen=f"{probe.precision} rounds {worst.underflow_fraction:.0%} of the gradient of {reading.called(worst)} to zero",
+            measurements=(
+                Measurement(name=f"share lost in {worst.name}", value=worst.underflow_fraction or 0.0, threshold=0.5),
+            ),
+            cause=f"gradients are smaller than the smallest {probe.precision} number",
+            remedy="use bfloat16, or scale the loss (torch.amp.GradScaler)",
+            source="Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2",
+            layers=reading.names(lost),
+        )
+    ]
+
+
+def _rounded_steps(evidence: Evidence) -> list[Finding]:
+    """Weights whose number format is too coarse for the steps that are made."""
+    if evidence.steps:
+        seen = [[s.unmoved_fraction for s in each.layers if s.unmoved_fraction is not None] for each in evidence.samples]
+        shares = [statistics.median(row) for row in seen if row]
+    else:
+        steps = evidence.rehearsal.critical if evidence.rehearsal is not None else ()
+        shares = [step.unmoved_fraction for _, step in steps if step.unmoved_fraction is not None]
+    late = shares[len(shares) // 2 :]  # the averages of Adam have filled; its first steps are as long as any
+    share = statistics.median(late) if len(shares) >= _FEWEST_LOOKS else 0.0
+    if share <= MOST_ROUNDED or _has_come_down(evidence):
+        return []
+    name = reading.facts(evidence).low_precision
+    return [
+        Finding(
+            rule="underflow",
+            code="underflow.weights",
+            severity="warning",
+            seen=f"a step leaves {share:.0%} of the typical weight's elements as they were: {name or 'their number format'} "
+            "rounds it away",
+            measurements=(Measurement(name="elements that a step does not move", value=share, threshold=MOST_ROUNDED),),
+            cause="weights are kept in a format of 8 to 11 bits, and steps are smaller than that resolves",
+            remedy="weights in float32, and torch.autocast for the forward pass; or " + larger_steps(evidence),
+            source="Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.1 (a float32 copy of the weights)",
+        )
+    ]
+
+
+def _has_come_down(evidence: Evidence) -> bool:
+    recent, steps = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    if recent is None or not reading.started_at_zero(evidence):
+        return False
+    return recent < LITTLE_LEFT * statistics.fmean(step.loss for step in steps[:5])
+
+
+@rule(severities=("warning", "hint"), explains=("prediction_collapse", "constant_as_good", "plateau"))
+def update_ratio(evidence: Evidence) -> list[Finding]:
+    """The typical update is far from 1e-3 of the weight, or another rate did better.
+
+    Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
+        where it is below 1e-5 and was so at the first step, or where all steps together come to less than a twentieth of the
+        weight, if clipping leaves more than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more; or
+        where a rehearsal at another rate, in no more steps than the run took, came to less
+        than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning with code `eps`, where
+        eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed update.
+    Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
+        purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
+    What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
+    Fix: the learning rate that is named: one that was tried, or one that the critical step asks for; by one ratio alone it is
+        raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
+    Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
+    """
+    if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence)) is not None:
+        return [found]
+    layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
+    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and reading.is_matrix(s)]
+    if not ratios or not all(math.isfinite(r) for r in ratios):
+        return []
+    middle = statistics.median(ratios)
+    # Clipped to nothing is the cause of such steps, and not the rate: the rule clipping tells.
+    stands = middle <= 1e-1 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
+    if 1e-5 <= middle <= 1e-1 and not stands:
+        return []
+    return [
+        Finding(
+            rule="update_ratio",
+            code="update_ratio.large" if middle > 1e-1 else "update_ratio.small",
+            severity="warning" if stands else "hint",
+            seen=f"a step changes the typical layer by {middle:.1e} of its size; about 1e-3 is usual"
+            + (f", and all {reading.num_steps(evidence):,} together by {_travelled(evidence):.1g} at most" if stands else ""),
+            measurements=(
+                Measurement(name="update over weight", value=middle, threshold=1e-1 if middle > 1e-1 else 1e-5),
+                *([Measurement(name="sum of all updates", value=_travelled(evidence), threshold=NOWHERE)] if stands else []),
+            ),
+            cause="the learning rate is far from what the gradients ask for",
+            remedy=toward_usual(evidence, middle),
+            source="TheDeepChecker, TOSEM 2022 ([1e-4, 1e-1]); lower end widened for late epochs",
+        )
+    ]
+
+
+def _swamped_by_eps(evidence: Evidence) -> Finding | None:
+    """Adam divides by the root of the squares plus eps: an eps far above the gradients makes it SGD with a rate of lr / eps."""
+    eps, settings, probe = reading.facts(evidence).eps, settings_of(evidence), evidence.probe
+    sizes = [s.gradient_rms for s in (probe.layers if probe is not None else ()) if s.gradient_rms and reading.is_matrix(s)]
+    if eps is None or eps < SMALLEST_SWAMPING or not sizes or settings is None or not steps_round_to_nothing(evidence):
+        return None
+    size = statistics.median(sizes)
+    if not size * SWAMPED < eps:
+        return None
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.eps",
+        severity="warning",
+        seen=f"eps={eps:g} is {eps / size:.2g} times a gradient of the typical layer, so steps are as much shorter than lr",
+        measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED),),
+        cause="eps is far larger than what it is added to, the root of the gradients' squares",
+        remedy=f"{settings.name}(..., eps=1e-8) in place of {eps:g}",
+        source="Kingma and Ba, Adam, ICLR 2015, algorithm 1",
+    )
+
+
+def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
+    """A rate that was tried and left the loop's own far behind; None where none did, or clipping makes the steps small."""
+    better = outdone(evidence) if not reading.clipped_to_nothing(evidence) else None
+    if better is None:
+        return None
+    small = better.scale > 1
+    own = reading.recent_loss(evidence) if evidence.steps else better.own
+    after = f"{reading.num_steps(evidence)} steps" if evidence.steps else f"{better.steps} rehearsed steps"
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.small" if small else "update_ratio.large",
+        severity="warning" if evidence.steps else "hint",
+        seen=f"after {after} the loss is {own:.3g}; at {better.scale:.2g} times the learning rate, {better.steps} rehearsed "
+        f"steps brought it to {better.last:.3g}",
+        measurements=(
+            Measurement(name="loss at the loop's own rate", value=own or math.inf, threshold=better.last),
+            Measurement(name="better rate over the loop's own", value=better.scale, threshold=1.0),
+        ),
+        cause=f"the learning rate is too {'small' if small else 'large'}",
+        remedy=larger_steps(evidence) if small else smaller_steps(evidence),
+        source="own; rehearsed at both rates",
+    )
+
+
+def _never_moved(evidence: Evidence) -> bool:
+    """Whether steps were tiny from the first one on, or all together come to little, and the loss is where it began."""
+    steps, recent = reading.finite_steps(evidence), reading.recent_loss(evidence)
+    if recent is None or len(steps) < 100 or not reading.started_at_zero(evidence) or evidence.samples[0].step != 1:
+        return False
+    first, before = _typical(evidence.samples[0]), statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
+    tiny = first is not None and first < 1e-5
+    return (tiny or 0 < _travelled(evidence) < NOWHERE) and abs(recent - before) < 0.02 * abs(before)
+
+
+def _typical(sample: Sample) -> float | None:
+    ratios = [s.update_ratio for s in sample.layers if s.update_ratio is not None and reading.is_matrix(s)]
+    return statistics.median(ratios) if ratios else None
+
+
+def _travelled(evidence: Evidence) -> float:
+    """Updates of all steps over the weight, as if all went the same way; by the sampled ones, of the typical layer."""
+    seen = [ratio for sample in evidence.samples if (ratio := _typical(sample)) is not None]
+    return reading.num_steps(evidence) * statistics.fmean(seen) if seen else 0.0

@@ -1,0 +1,220 @@
+"""The best answer that is the same for every example: its cost under any loss, and runs that are no better than it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import Monitor
+from trainability.doctor import diagnose
+from trainability.doctor.best_constant import standing
+from trainability.doctor.measure.constants import constant_loss
+from trainability.doctor.measure.told_targets import LOSSES, told_constants
+
+ROWS, CLASSES = 32, 5
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def labels() -> Tensor:
+    return torch.arange(ROWS) % CLASSES
+
+
+class Scores(nn.Module):
+    """Scores of pairs from a table each, as recommenders have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user, self.item = nn.Embedding(ROWS, 4), nn.Embedding(ROWS, 4)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        return (self.user(user) * self.item(item)).sum(dim=1)
+
+
+class WithCost(nn.Module):
+    """An answer and a cost of its own, as autoencoders with a codebook or a prior return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.net(x), x.new_tensor(0.25)
+
+
+def linear(outputs: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Linear(6, outputs)
+
+
+def ranked(model: Any, batch: Any) -> Tensor:
+    user, item, other = batch
+    return -F.logsigmoid(model(user, item) - model(user, other)).mean()
+
+
+def in_batch(model: Any, batch: Any) -> Tensor:
+    a = F.normalize(model(batch[0]), dim=1)
+    return F.cross_entropy(10 * a @ drawn(ROWS, 8).T, torch.arange(ROWS))
+
+
+def partial(model: Any, batch: Any) -> Tensor:
+    risk = model(batch[0])[:, 0][batch[1].argsort(descending=True)]
+    return -(risk - risk.logcumsumexp(dim=0)).mean()
+
+
+def weighted(model: Any, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1], weight=torch.arange(1.0, CLASSES + 1))
+
+
+def squares_and_cost(model: Any, batch: Any) -> Tensor:
+    answer, cost = model(batch[0])
+    return F.mse_loss(answer, batch[1]) + cost
+
+
+def weighted_entropy() -> float:
+    share = torch.bincount(labels()) * torch.arange(1.0, CLASSES + 1)
+    share = share / share.sum()
+    return float(-(share * share.log()).sum())
+
+
+TRIPLES = (torch.arange(ROWS), torch.arange(ROWS).flip(0), torch.arange(ROWS).roll(5))
+VALUES = drawn(ROWS, 3, seed=1)
+KNOWN: dict[str, tuple[Callable[[], nn.Module], Any, Callable[[Any, Any], Tensor], float]] = {
+    "pairs ranked": (Scores, TRIPLES, ranked, math.log(2)),
+    "partial likelihood": (
+        lambda: linear(1),
+        (drawn(ROWS, 6), drawn(ROWS, seed=2)),
+        partial,
+        sum(math.log(k) for k in range(1, ROWS + 1)) / ROWS,
+    ),
+    "weighted cross-entropy": (lambda: linear(CLASSES), (drawn(ROWS, 6), labels()), weighted, weighted_entropy()),
+    "squares and a cost": (
+        WithCost,
+        (drawn(ROWS, 6), VALUES),
+        squares_and_cost,
+        float(VALUES.var(dim=0, correction=0).mean()) + 0.25,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_cost_of_one_answer_is_found_for_any_loss(name: str) -> None:
+    make, batch, forward, cost = KNOWN[name]
+    model = make()
+    before = [p.detach().clone() for p in model.parameters()]
+    assert constant_loss(model, batch, forward) == pytest.approx(cost, rel=5e-3)
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+    assert "forward" not in vars(model)
+
+
+def test_of_scores_beside_each_other_one_answer_costs_about_the_logarithm_of_their_number() -> None:
+    found = constant_loss(linear(8), (drawn(ROWS, 6),), in_batch)
+    assert found is not None
+    assert found == pytest.approx(math.log(ROWS), rel=0.05)
+
+
+NO_COST: dict[str, Callable[[Any, Any], Tensor]] = {
+    "a loss that one answer meets": lambda model, batch: (model(batch[0]) - model(batch[0].flip(0))).square().mean(),
+    "a policy's, without a floor": lambda model, batch: (model(batch[0])[:, 0] * batch[1]).mean(),
+    "a model that is not called": lambda model, batch: model.weight.square().sum(),
+    "a penalty on the gradient": lambda model, batch: (
+        torch.autograd.grad(model(batch[0]).sum(), model.weight, create_graph=True)[0].square().sum()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_COST)
+def test_no_cost_where_a_constant_is_as_good_as_any_answer_or_cannot_be_asked(name: str) -> None:
+    batch = (drawn(ROWS, 6), drawn(ROWS, seed=2))
+    try:
+        assert constant_loss(linear(3), batch, NO_COST[name]) is None
+    except RuntimeError:  # which a rehearsal takes for not known
+        assert name == "a penalty on the gradient"
+
+
+TOLD = {
+    "mse_loss": (drawn(ROWS, 3), VALUES, float(VALUES.var(dim=0).mean())),
+    "cross_entropy": (drawn(ROWS, CLASSES), labels(), math.log(CLASSES)),
+    "binary_cross_entropy_with_logits": (drawn(ROWS, 2), (torch.arange(2 * ROWS) % 3 % 2).float().view(ROWS, 2), 0.6365),
+}
+
+
+def told(output: Tensor, loss_of: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    output = output.clone().requires_grad_()
+    loss = loss_of(output)
+    loss.backward()
+    assert output.grad is not None
+    return dict(zip(LOSSES, told_constants(output, output.grad, loss).tolist(), strict=False))
+
+
+@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("size", [0.01, 1.0, 5.0])
+def test_the_gradient_of_the_outputs_tells_the_targets(name: str, size: float) -> None:
+    output, target, cost = TOLD[name]
+    found = told(size * output, lambda x: getattr(F, name)(x, target))
+    assert found.pop(name) == pytest.approx(cost, rel=0.1)
+    assert all(map(math.isnan, found.values()))
+
+
+NOT_TOLD: dict[str, Callable[[Tensor], Tensor]] = {
+    "a sum": lambda x: F.mse_loss(x, VALUES, reduction="sum"),
+    "half": lambda x: 0.5 * F.mse_loss(x, VALUES),
+    "distances": lambda x: F.l1_loss(x, VALUES),
+    "class weights": lambda x: F.cross_entropy(x, labels() % 3, weight=torch.tensor([1.0, 2.0, 3.0])),
+    "two terms": lambda x: F.mse_loss(x, VALUES) + 0.1 * x.square().mean(),
+    "a penalty alone": lambda x: x.square().mean(),
+    "a margin": lambda x: F.multi_margin_loss(x, labels() % 3),
+}
+
+
+@pytest.mark.parametrize("name", NOT_TOLD)
+def test_another_loss_tells_nothing(name: str) -> None:
+    assert all(map(math.isnan, told(drawn(ROWS, 3), NOT_TOLD[name]).values()))
+
+
+def watched(
+    loss_of: Callable[[Tensor, Tensor], Tensor], target: Tensor, *, gain: float = 1.0, steps: int = 320, lr: float = 0.05
+):
+    """A linear net on inputs that tell the target (gain 1) or nothing (gain 0), watched by Monitor alone."""
+    torch.manual_seed(0)
+    x = torch.cat([drawn(len(target), 4, seed=5), gain * target.float().reshape(len(target), -1)], dim=1)
+    units = int(target.max()) + 1 if not target.is_floating_point() else target.shape[1]
+    model = nn.Sequential(nn.Linear(x.shape[1], 16), nn.ReLU(), nn.Linear(16, units))
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    with Monitor(model, optimizer, every=20) as monitor:
+        for step in range(steps):
+            rows = slice(32 * (step % 8), 32 * (step % 8) + 32)
+            loss = loss_of(model(x[rows]), target[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    return monitor.evidence()
+
+
+@pytest.mark.parametrize(
+    ("loss_of", "target"),
+    [
+        (F.mse_loss, drawn(256, 1, seed=3)),
+        (F.cross_entropy, torch.arange(256) * 7 % 3),
+        (F.binary_cross_entropy_with_logits, (drawn(256, 1, seed=4) > 0).float()),
+    ],
+    ids=LOSSES,
+)
+def test_monitor_alone_holds_a_run_beside_one_answer_for_all(loss_of: Callable, target: Tensor) -> None:
+    nothing, learned = watched(loss_of, target, gain=0.0), watched(loss_of, target, lr=0.2)
+    at, beyond = standing(nothing), standing(learned)
+    assert at is not None
+    assert at.is_no_better
+    assert beyond is not None
+    assert not beyond.is_no_better
+    assert "constant_as_good" in {f.rule for f in diagnose(nothing).findings}
+    assert diagnose(nothing).verdict in ("stalled", "cannot tell", "dead")
+    assert diagnose(learned).verdict in ("is training", "has learned")
+    assert not [f.code for f in diagnose(learned).findings if f.severity != "hint"]
