@@ -164,16 +164,23 @@ GAMES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
     ),
     "Wasserstein": (lambda a: a.mean(), lambda a: -a.mean()),
     "hinge": (lambda a: F.relu(1 + a).mean(), lambda a: -a.mean()),
+    "least squares": (lambda a: (a**2).mean(), lambda a: ((a - 1) ** 2).mean()),
+    "least squares around zero": (lambda a: ((a + 1) ** 2).mean(), lambda a: (a**2).mean()),
+    "chances": (lambda a: F.binary_cross_entropy(a, torch.zeros_like(a)), lambda a: -a.log().mean()),
 }
 
 
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize("sound", [True, False])
-def test_two_losses_with_one_aim_are_told_from_a_game(name: str, sound: bool) -> None:
+@pytest.mark.parametrize("bias", [0.0, 2.0, -2.0])
+def test_two_losses_with_one_aim_are_told_from_a_game(name: str, sound: bool, bias: float) -> None:
     torch.manual_seed(0)
     judges, asks = GAMES[name]
     asks = asks if sound else judges
     models = {"maker": nn.Linear(4, 64), "judge": nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))}
+    models["judge"][-1].bias.data.fill_(bias)  # answers begin on either side of the targets
+    if name == "chances":
+        models["judge"].append(nn.Sigmoid())
     optimizers = {key: torch.optim.Adam(part.parameters(), lr=1e-3) for key, part in models.items()}
 
     def step(model: Any, optimizer: Any, batch: Any) -> Tensor:

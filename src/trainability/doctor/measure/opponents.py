@@ -14,16 +14,19 @@ from trainability.doctor.measure.copies import copied, modules, optimizers, put_
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _STEPS, _FEWEST = 8, 5
+# Answers are spread over these in place of the judge's own: a loss that pulls to a target, as of least squares, wants the same
+# as its opponent on one side of both targets, and the opposite between them.
+_SPREAD, _CHANCES = (-3.0, 3.0), (0.02, 0.98)
 
 
 class _Watch:
-    """Signs of the gradients that a model's answers to another model's outputs get, by whose optimizer steps then."""
+    """Gradients that answers of all sizes to another model's outputs get, by whose optimizer steps then."""
 
     def __init__(self, models: list[nn.Module], own_optimizers: list[torch.optim.Optimizer]) -> None:
         self.made: list[tuple[int, Tensor]] = []  # by which model; kept alive, so that an address is one tensor's
-        self.pending: list[tuple[int, int, float]] = []
-        self.judged: dict[tuple[int, int], list[float]] = {}
-        self.asked: dict[tuple[int, int], list[float]] = {}
+        self.pending: list[tuple[int, int, Tensor]] = []
+        self.judged: dict[tuple[int, int], list[Tensor]] = {}
+        self.asked: dict[tuple[int, int], list[Tensor]] = {}
         self.handles: list[Any] = []
         owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
         for k, model in enumerate(models):
@@ -32,15 +35,20 @@ class _Watch:
             held = {owner.get(id(p)) for group in optimizer.param_groups for p in group["params"]}
             self.handles.append(optimizer.register_step_pre_hook(self._on_step(held)))
 
-    def _on_call(self, k: int) -> Callable[..., None]:
-        def seen(module: nn.Module, args: Any, output: Any) -> None:
+    def _on_call(self, k: int) -> Callable[..., Tensor | None]:
+        def seen(module: nn.Module, args: Any, output: Any) -> Tensor | None:
             given = args[0] if args and isinstance(args[0], Tensor) else None
             if not isinstance(output, Tensor):
-                return
+                return None
             maker = next((j for j, made in self.made if given is not None and made.data_ptr() == given.data_ptr()), None)
-            if maker is not None and maker != k and output.requires_grad and output.numel() == len(output):
-                output.register_hook(lambda g, maker=maker: self.pending.append((k, maker, float(g.detach().mean()))))
             self.made.append((k, output))
+            if maker is None or maker == k or not output.requires_grad or output.numel() != len(output):
+                return None
+            low, high = _CHANCES if bool(((output > 0) & (output < 1)).all()) else _SPREAD
+            spread = torch.linspace(low, high, len(output), dtype=output.dtype, device=output.device).view_as(output)
+            answers = output - output.detach() + spread
+            answers.register_hook(lambda g, maker=maker: self.pending.append((k, maker, g.detach().flatten())))
+            return answers
 
         return seen
 
@@ -68,8 +76,8 @@ def same_aim(
         batches: of the training loader.
 
     Returns:
-        The judge and the maker (places among the models), where the gradients of either loss have one sign at every step; None
-        where they differ, or nothing can be compared.
+        The judge and the maker (places among the models), where the gradients of both losses have the same sign at all answers;
+        None where they differ at some, or nothing can be compared.
     """
     if len(modules(model)) < 2 or reaches(step, model, optimizer):
         return None
@@ -85,10 +93,13 @@ def same_aim(
     for handle in watch.handles:
         handle.remove()
     for (judge, maker), slopes in watch.judged.items():
-        asked = watch.asked.get((judge, maker), [])
-        if min(len(slopes), len(asked)) < _FEWEST:
+        pairs = [(a, b) for a, b in zip(slopes, watch.asked.get((judge, maker), ()), strict=False) if a.shape == b.shape]
+        if len(pairs) < _FEWEST:
             continue
-        signs = {slope > 0 for slope in (*slopes, *asked)}
-        if len(signs) == 1 and all((*slopes, *asked)):
+        of_judge, of_maker = (torch.cat(each) for each in zip(*pairs, strict=True))
+        signs = set(torch.cat([of_judge, of_maker]).sign().unique().tolist()) - {0.0}
+        if len(signs) == 1 and all(bool(a.any()) and bool(b.any()) for a, b in pairs):
+            return judge, maker
+        if len(signs) == 2 and bool((of_judge.sign() == of_maker.sign()).all()):  # both pull to one target
             return judge, maker
     return None
