@@ -122,7 +122,10 @@ def _outlook(evidence: Evidence) -> Outlook | None:
 
 
 def _under_causes(found: list[Finding]) -> list[Finding]:
-    """Take away what another finding explains; a cause must be at least a warning, or as severe as its symptom."""
+    """Take away what another finding explains; a cause must be at least a warning, or as severe as its symptom.
+
+    What a rule explains holds for all of its findings; a finding may name further symptoms, which its numbers explain.
+    """
     present = {f.rule: f for f in found}
     explained: dict[str, set[str]] = {}
     absorbed: set[str] = set()
@@ -132,7 +135,7 @@ def _under_causes(found: list[Finding]) -> list[Finding]:
         weight = SEVERITIES.index(present[cause].severity)
         explained[cause] = {
             symptom
-            for symptom in rule.explains
+            for symptom in {*rule.explains, *(s for f in found if f.rule == cause for s in f.explains)}
             if symptom in present
             and (weight > 0 or present[symptom].severity == "hint")
             and cause not in explained.get(symptom, set())  # of two that could be each other's cause, the first is
@@ -251,8 +254,8 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict
     chance = reading.chance_loss(evidence)
     if chance is None:
         graph = evidence.facts.graph if evidence.facts is not None else None
-        is_distance = graph is not None and graph.takes == "distance"
-        tells = "a check before it measures it (before=)" if is_distance else "num_classes= tells it"
+        has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
+        tells = "num_classes= tells it" if has_classes else "a check before it measures it (before=)"
         return (
             "cannot tell",
             f"{seen} and stays there; what a model that has learned nothing costs is not known: {tells}",
