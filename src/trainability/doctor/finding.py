@@ -54,7 +54,8 @@ class Finding:
         layers: names of the layers concerned.
         code: identifies the cause for programs: the rule's name, or, if a rule distinguishes causes, its name and a word for
             the cause (`gain_budget_low.input`). Empty takes the rule's name.
-        explains: rules whose findings are symptoms of this cause and are therefore not reported separately.
+        explains: rules whose findings are symptoms of this cause and are therefore not reported separately. A rule's check
+            names those that this finding explains beyond `Rule.explains`; a diagnosis, those that it took away.
         read_more: the command that prints the rule's page. Empty takes `trainability explain` and the rule's name.
         tested: what experiments say of it; None where none were made.
 

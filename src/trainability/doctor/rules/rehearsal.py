@@ -18,6 +18,7 @@ CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
 # A divisor of the logits that is large, a difference of logits that tells no classes apart, and one that does.
 SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
+_OF_NO_NORM = (*_SYMPTOMS, "vanishing_gradient", "plateau", "prediction_collapse", "constant_as_good", "loss_at_start")
 
 
 def _stepped(evidence: Evidence) -> Rehearsal | None:
@@ -221,7 +222,8 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
 
     Fires: a module that acts differently in training ran in evaluation mode with gradients on. A hint where the model itself is
         in training mode and only some of its modules are not.
-    Why: model.eval() turns dropout off and freezes batch norm's statistics at what they were, mean 0 and variance 1 at first.
+    Why: model.eval() turns dropout off and freezes batch norm's statistics at what they were, mean 0 and variance 1 at first:
+        such a network is not normalised, so that what explodes, vanishes or stands still then is listed here.
     What fools it: fine-tuning with frozen batch norm, where this is meant.
     Fix: call model.train() at the start of every epoch, and after every evaluation.
     Source: PyTorch, `torch.nn.Module.eval`; own count.
@@ -234,6 +236,7 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="evaluation_mode",
             severity="hint" if rehearsal.training else "warning",
+            explains=_OF_NO_NORM if _normalises(evidence, names) else (),
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} ran in evaluation mode in a training step",
             measurements=(Measurement(name="modules in evaluation mode", value=float(len(names)), threshold=0.0),),
             cause="model.eval() was not followed by model.train()",
@@ -242,6 +245,12 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
             layers=names,
         )
     ]
+
+
+def _normalises(evidence: Evidence, names: tuple[str, ...]) -> bool:
+    """Whether one of these modules is a normalisation, as the probe or a sampled step saw it."""
+    seen = [*(evidence.probe.layers if evidence.probe is not None else ()), *(s for e in evidence.samples for s in e.layers)]
+    return any(layer.kind == "norm" and layer.name in names for layer in seen)
 
 
 @rule(

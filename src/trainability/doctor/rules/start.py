@@ -24,7 +24,7 @@ def _budget_finding(evidence: Evidence, high: bool) -> list[Finding]:
     probe = evidence.probe if stays else reading.probe_at_start(evidence)
     total = reading.total_budget(probe) if probe is not None else None
     if probe is None or total is None or not (total > BUDGET_HIGH if high else total < BUDGET_LOW):
-        return [] if high else _lost_on_the_way(evidence)
+        return [] if high or evidence.probe is not None else _lost_on_the_way(evidence)
     gained = [layer for layer in probe.layers if layer.gain is not None]
     limit = BUDGET_HIGH if high else BUDGET_LOW
     blamed = [s for s in gained if s.gain is not None and (s.gain > 1.25 if high else s.gain < 0.8)]
@@ -76,10 +76,10 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
     if depth < PILOT_DEPTH and total > BUDGET_HIGH:
         return "error" if _borne_out(evidence, probe) else "hint"
     if depth < PILOT_DEPTH:
-        return "warning" if _signal_stays_lost(evidence) else "hint"
+        return "warning" if _signal_stays_lost(evidence) or _lost_on_the_way(evidence) else "hint"
     if total > BUDGET_HIGH:
         return "error"
-    if reading.is_adaptive(evidence) and _signal_stays_lost(evidence):
+    if reading.is_adaptive(evidence) and (_signal_stays_lost(evidence) or _lost_on_the_way(evidence)):
         return "warning"
     if ends or reading.is_adaptive(evidence):
         return "hint"
@@ -98,7 +98,8 @@ def _signal_stays_lost(evidence: Evidence) -> bool:
     total = reading.total_budget(probe) if probe is not None and probe.at_start else None
     if probe is None or total is None or total > BIASED_BUDGET_LOW or rehearsal is None:
         return False
-    looks = [seen for seen in rehearsal.reference if seen.output_spread is not None]
+    # Before the first step, without biases, outputs are nothing but what is left of the signal.
+    looks = [seen for seen in rehearsal.reference if seen.output_spread is not None and seen.step > 0]
     lost = itertools.takewhile(lambda seen: (seen.output_spread or 0.0) < NO_SIGNAL * (seen.output_rms or 0.0), looks)
     until = max((seen.step for seen in lost), default=0)
     planned = rehearsal.planned_steps
@@ -109,8 +110,8 @@ def _signal_stays_lost(evidence: Evidence) -> bool:
 
 
 def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
-    """Of a loop that Monitor alone saw: outputs of layers that shrink from one to the next until hardly a gradient is left."""
-    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 and evidence.probe is None else None
+    """Of a loop that was watched: outputs of layers that shrink from one to the next until hardly a gradient is left."""
+    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
     rows = [s for s in first.layers if s.activation_rms] if first is not None else []
     hidden = [s for s in rows[:-1] if s.kind in ("linear", "conv", "conv_transpose")]
     if first is None or len(hidden) < FEWEST_SHRINKING or any(s.kind not in ("linear", "conv", "conv_transpose") for s in rows):
@@ -172,9 +173,10 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         learned. An error on plain nets of 8 and more weight layers with zero biases. With biases that start away from zero it
         is a warning below -8 and a hint above. A hint, too, under Adam and its kin, in shallower nets, and where the predicted
         stay at chance ends within the run; but a warning of the first two where it is below -8, hidden biases start at zero,
-        and for 50 rehearsed steps and a tenth of the plan outputs differ by less than 1e-5 of their size. Code `measured`, a
-        warning: Monitor alone saw four layers and more at the first step, each with less than half of the output of the one
-        before, gradients below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its first.
+        and from the first step on, for 50 rehearsed steps and a tenth of the plan, outputs differ by less than 1e-5 of their
+        size; or where the run bears it out: four layers and more, each with less than half of the output of the one before at
+        the first step, gradients below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its
+        first. The same of a loop that Monitor alone saw: code `measured`.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
         same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
         another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the
