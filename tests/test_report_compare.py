@@ -77,6 +77,7 @@ def test_loops_of_other_kinds_have_their_curves_and_no_empty_boxes(tmp_path: Pat
         means = [trace for trace in plot_of(figures[name])["data"] if trace["name"] == "train"]
         assert [len(trace["x"]) for trace in means] == [40, 40]
     assert "Linear" in visible(compared.write(tmp_path / "page.html"))
+    assert "No layer is followed by a ReLU." in visible(write_report(tmp_path / "one"))
 
 
 @pytest.mark.parametrize(("rates", "widths"), [((0.1, 0.1, 0.2), [4, 2, 2]), ((0.1, 0.1, 0.1), [6, 4, 2])])
