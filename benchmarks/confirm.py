@@ -301,7 +301,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--cases", type=Path, help="folder of the shared cases, in place of the programs here")
     parser.add_argument(
-        "--faults", nargs="+", metavar="NAME", help="programs of the fault benchmark instead: names, set, scored or both"
+        "--faults",
+        nargs="+",
+        metavar="NAME",
+        help="programs of the fault benchmark instead: names, halves (see faults.py) or both",
     )
     parser.add_argument("--wrong", action="store_true", help="with --faults: list what went wrong")
     parser.add_argument("--stop-after", type=float, default=math.inf, help="with --faults: seconds; another call goes on")

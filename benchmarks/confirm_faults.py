@@ -63,9 +63,10 @@ def chosen(asked: list[str]) -> list[str]:
     Raises:
         ValueError: there is no program of a name.
     """
-    unknown = sorted(set(asked) - {*PROGRAMS, "set", "scored", "both"})
+    halves = sorted({half_of(name) for name in PROGRAMS})
+    unknown = sorted(set(asked) - {*PROGRAMS, *halves, "both"})
     if unknown:
-        raise ValueError(f"--faults has {unknown[0]!r}; expected names of programs, set, scored or both")
+        raise ValueError(f"--faults has {unknown[0]!r}; expected names of programs, {', '.join(halves)} or both")
     found = [name for name in PROGRAMS if name in asked or half_of(name) in asked or "both" in asked]
     found.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     faults, sound = [name for name in found if name in FAULTS], [name for name in found if name in SOUND]

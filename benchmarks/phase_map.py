@@ -1,7 +1,7 @@
 """Two phase diagrams on the digits, over budget and learning rate: a plain net of twelve layers (README), and VGG-B.
 
     cd benchmarks && trainability map phase_map:setup --runs 425 --steps 120 --dir results/phase-map    # restartable
-    cd benchmarks && trainability map phase_map:vgg --runs 425 --steps 300 --dir results/phase-map-vgg --processes 16
+    cd benchmarks && trainability map phase_map:vgg --runs 60 --steps 300 --dir results/phase-map-vgg
     python benchmarks/phase_map.py        # what of it was predicted; docs/gallery/make.py takes the picture
     python benchmarks/phase_map.py --net vgg
 

@@ -125,14 +125,13 @@ def main() -> None:
             for plan in OTHERS:
                 rows[f"{net}: {plan}"] = {"net": net, "plan": plan, "lr": LR, "clip": None, "steps": {}}
                 rows[f"{net}: {plan}, its rate and clip"] = {"net": net, "plan": plan, **with_it, "steps": {}}
-    asked = sorted(
-        (name for name in rows if rows[name]["net"] in chosen.nets),
-        key=lambda name: (not name.endswith("proposed"), name.endswith("its rate and clip")),
-    )
+    asked = sorted((name for name in rows if rows[name]["net"] in chosen.nets), key=lambda name: not name.endswith("proposed"))
     tasks = {
         f"{name}/{seed}": (rows[name]["net"], rows[name]["plan"], rows[name]["lr"], rows[name]["clip"], seed)
-        for name in asked
+        for is_other in (False, True)  # with the proposal's rate and clip last
         for seed in range(chosen.seeds)
+        for name in asked
+        if name.endswith("its rate and clip") == is_other
         if str(seed) not in rows[name]["steps"]
     }
     with executor_of(chosen.processes) as pool, contextlib.closing(results(pool, trained, tasks)) as made:

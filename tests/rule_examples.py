@@ -397,8 +397,8 @@ EXAMPLES: dict[str, Example] = {
     "input_scale": Example(
         {
             "error": harmful(100.0),
-            "warning": Evidence(data=data(split(channel_means=(3.1,), channel_stds=(1.0,)))),
-            "hint": Evidence(data=data(split(channel_means=(3.1,), channel_stds=(1.0,))), probe=probed()),
+            "warning": Evidence(data=data(split(channel_means=(10.0,), channel_stds=(1.0,)))),
+            "hint": Evidence(data=data(split(channel_means=(9.9,), channel_stds=(1.0,)))),
         },
         near=Evidence(data=data(split(channel_means=(3.0, 0.0), channel_stds=(0.05, 10.0)))),
     ),
@@ -531,7 +531,13 @@ EXAMPLES: dict[str, Example] = {
         },
         near=Evidence(probe=probed(num_logits=10), num_classes=10),
     ),
-    "sum_for_mean": Example({"warning": Evidence(probe=probed(loss=2.4 * 64.5))}, near=Evidence(probe=probed(loss=2.4 * 65))),
+    "sum_for_mean": Example(
+        {
+            "warning": Evidence(probe=probed(loss=2.4 * 64.5)),
+            "hint": Evidence(probe=probed(loss=2.4 * 64), steps=steps([64 * x for x in FALLING]), num_classes=10),
+        },
+        near=Evidence(probe=probed(loss=2.4 * 65)),
+    ),
     "loss_divided": Example(
         {
             "warning": Evidence(probe=probed(loss=1.2, cross_entropy=2.4)),
@@ -685,10 +691,10 @@ EXAMPLES: dict[str, Example] = {
     # layers
     "saturation": Example(
         {
-            "warning": seen((layer(activation="tanh", saturated_fraction=0.51),)),
-            "hint": seen((layer(activation="tanh", saturated_fraction=0.51),), **LEARNED),
+            "warning": seen((layer(activation="tanh", saturated_fraction=0.51), layer())),
+            "hint": seen((layer(), layer(activation="tanh", saturated_fraction=0.51))),
         },
-        near=seen((layer(activation="tanh", saturated_fraction=0.5),)),
+        near=seen((layer(activation="tanh", saturated_fraction=0.5), layer())),
     ),
     "dead_units": Example(  # 64 units: the limit is 0.5 + 1.5 / 8
         {

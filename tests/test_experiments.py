@@ -21,7 +21,7 @@ from trainability.doctor.experimented import OTHER_SEED, UNCHANGED, Arm, Experim
 from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.judging import Scale, fixes
-from trainability.doctor.experiments.optimizer_changes import measured_rate
+from trainability.doctor.experiments.optimizer_changes import _scale_rate, measured_rate
 from trainability.doctor.experiments.outcomes import Witness, judged, ordered
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.experiments.variant import run
@@ -132,6 +132,32 @@ def test_a_pair_is_of_two_kinds_of_change() -> None:
     pairs = [arm.name for arm in found.changes if " + " in arm.name]
     assert [arm.name for arm in found.confirmed] in (["he + relu"], ["relu + he"])
     assert all("relu" in name for name in pairs)
+
+
+def test_two_facts_are_the_cause_together_where_a_rate_makes_up_for_both() -> None:
+    """Cubes of numbers up to 4,000, as they are: with both scales right it learns, and with an enormous rate."""
+
+    def program() -> Setup:
+        x = torch.arange(1, 4000).float().unsqueeze(1)
+        model = planted.mlp(1, 50, 1)
+        batches = planted.loader(x, x**3, batch=64)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+        return Setup(model=model, train_loader=batches, loss_fn=F.mse_loss, optimizer=optimizer)
+
+    rate = INTERVENTIONS["rate_ten"]
+    enormous = dataclasses.replace(rate, make=functools.partial(_scale_rate, factor=1e5))
+    table = {"inputs_standard": INTERVENTIONS["inputs_standard"], "targets_standard": INTERVENTIONS["targets_standard"]}
+    table[rate.name] = enormous
+    number = Measurement(name="a", value=0.0)
+    facts = [
+        Finding(rule=rule, severity="error", seen="", measurements=(number,), cause="", remedy="", source="")
+        for rule in ("input_scale", "target_scale")
+    ]
+    outcomes = []
+    for findings in (facts, []):
+        found = experiment(made(program), Evidence(), findings, seconds=600, max_steps=80, interventions=table)
+        outcomes.append(([arm.name for arm in found.confirmed], arm_of(found, "rate_ten").outcome))
+    assert outcomes == [(["inputs_standard + targets_standard"], "also helps"), (["rate_ten"], "trains")]
 
 
 def test_labels_that_belong_to_other_examples_are_named() -> None:

@@ -122,7 +122,10 @@ def test_run_finds_the_same_without_a_line_and_changes_nothing(
         with pytest.raises(SystemExit) as stop:
             main(["run", "--every", "10", "--dir", str(folder), str(script), *arguments])
         assert stop.value.code == 0
-        assert final(capsys.readouterr().out) == alone
+        printed = capsys.readouterr()
+        assert final(printed.out) == alone
+        named = printed.err.split("trainability report")[-1].split()  # the command that it ends with
+        assert [path for path in named if (Path(path) / "loop.json").exists()] == named != []
         runs = [path.parent for path in sorted(folder.rglob("loop.json"))]
         assert len(runs) == (2 if name == "gan_loop" else 1)
         found = codes([diagnose_run(run) for run in runs])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evidence, StepRecord
+from trainability.doctor.facts import Company, Facts
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.outlook import is_enough, judge_rehearsal
 from trainability.doctor.outlook_limits import VERDICTS
@@ -206,3 +207,9 @@ def test_programs_whose_end_is_known(case: tuple, seed: int) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
     found = rehearse(model, optimizer, batches, loss_fn=F.cross_entropy, planned_steps=400)
     assert judge_rehearsal(found).verdict == verdict
+
+
+@pytest.mark.parametrize(("pushed", "verdict"), [(5.0, "will train"), (40.0, "cannot tell")])
+def test_a_loss_that_falls_towards_something_else_is_no_promise(pushed: float, verdict: str) -> None:
+    facts = Facts(company=Company(num_pairs=1200, pulled=1.0, pushed=pushed))
+    assert diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=facts)).verdict == verdict

@@ -1,6 +1,8 @@
 """Monitor(run=...): the run directory of anybody's loop, and that everything which reads one reads it."""
 
+import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from browser import CHROMIUM, visit
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,7 +22,8 @@ import trainability
 from trainability import Monitor, read_run
 from trainability.cli.program import main
 from trainability.report.compare import write_comparison
-from trainability.report.html import render, write_report
+from trainability.report.figures import metric_figure
+from trainability.report.html import legend_of, render, write_report
 from trainability.training.run_monitor import diagnose_run, read_evidence
 from trainability.watch.screen import EventLines
 from trainability.watch.state import LiveRun
@@ -173,6 +177,20 @@ def test_report_watch_diagnose_and_comparison_read_it(tmp_path: Path, capsys: py
     for command in (["evaluate"], ["errors"], ["train", "--resume"]):
         assert exit_code(*command, str(tmp_path / "one")) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_its_loss_stands_beside_what_chance_costs_though_nobody_told_the_classes(tmp_path: Path) -> None:
+    recorded(tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    assert run.loop.get("num_classes") is None
+    loss = metric_figure(run, "loss")
+    assert loss.plot is not None
+    assert [line["y0"] for line in loss.plot["layout"]["shapes"] if line["name"] == "chance"] == [pytest.approx(math.log(4))]
+    assert legend_of([loss]).keys() == {"train-step", "validation", "chance"}
+    console = Console(width=100, file=io.StringIO())
+    console.print(view(LiveRun(tmp_path / "run"), width=100, height=40))
+    assert isinstance(console.file, io.StringIO)
+    assert "chance 1.386" in console.file.getvalue()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from browser import visit
 from test_report import MARKUP, evaluation_row, finish_run, needs_browser, plot_of, shape, step_row
 from test_report_errors import answered
 
+import trainability
 from trainability.cli import program as cli
 from trainability.config import DataConfig, InitConfig, ModelConfig
 from trainability.report import overlay
@@ -52,6 +54,43 @@ def test_what_differs_and_nothing_else(tmp_path: Path) -> None:
     assert starts["With this budget a net is"] == ["–", "dead"]
     assert starts["Predicted steps at chance"][1] in page
     assert all(f"VGG-{letter} on digits" in page for letter in "BD")
+
+
+def test_loops_of_other_kinds_have_their_curves_and_no_empty_boxes(tmp_path: Path) -> None:
+    for name, config in (("one", {"lr": 0.1, "depth": 3}), ("two", {"lr": 0.2})):
+        model = torch.nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"])
+        with trainability.Monitor(model, optimizer, every=10, run=tmp_path / name, config=config) as monitor:
+            for _ in range(100):
+                loss = model(torch.randn(8, 4)).square().mean()
+                loss.backward()
+                monitor.after_backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+    compared = trainability.compare([tmp_path / "one", tmp_path / "two"])
+    assert compared.differences == [("lr", ["0.1", "0.2"])]
+    assert configured_differences(compared.runs).only_some == [("depth", ["3", "–"])]
+    runs = [("run-1", "one", compared.runs[0]), ("run-2", "two", compared.runs[1])]
+    figures = {figure.name: figure for figure in overlay.all_figures(runs)}
+    assert set(figures) == {"loss", "norm", "rate"}
+    for name in ("loss", "norm"):
+        means = [trace for trace in plot_of(figures[name])["data"] if trace["name"] == "train"]
+        assert [len(trace["x"]) for trace in means] == [40, 40]
+    assert "Linear" in visible(compared.write(tmp_path / "page.html"))
+    assert "No layer is followed by a ReLU." in visible(write_report(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(("rates", "widths"), [((0.1, 0.1, 0.2), [4, 2, 2]), ((0.1, 0.1, 0.1), [6, 4, 2])])
+def test_equal_rates_do_not_hide_each_other(tmp_path: Path, rates: tuple[float, ...], widths: list[int]) -> None:
+    runs = []
+    for number, rate in enumerate(rates, start=1):
+        run = finish_run(tmp_path / str(number))
+        path = run.folder / "steps.jsonl"
+        rows = [json.loads(line) | {"lr": rate} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        runs.append((f"run-{number}", str(number), read_run(run.folder)))
+    figure = next(figure for figure in overlay.all_figures(runs) if figure.name == "rate")
+    assert [trace["line"]["width"] for trace in plot_of(figure)["data"]] == widths
 
 
 def test_errors_stand_side_by_side(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ SOUND: dict[str, tuple[Step, Callable[[], nn.Module]]] = {
 def test_what_may_fall_without_a_variance_is_left_alone(name: str) -> None:
     step, model = SOUND[name]
     facts = facts_of(model(), (X, Y, torch.randn(64, 1, generator=RNG)), training_step=step)
+    assert facts.notes == ()
     assert facts.boundless is None
     assert facts.floorless is None
 
@@ -180,6 +181,17 @@ def by_pairs(of_the_gone: bool) -> Step:
 def test_those_at_risk_are_those_still_there(make: Any) -> None:
     assert codes(facts_of(net(), lives(), training_step=make(True)))[:1] == ["wrong_sign.censored"]
     assert facts_of(net(), lives(), training_step=make(False)).censored is None
+
+
+@pytest.mark.parametrize("make", [by_sets, by_pairs])
+@pytest.mark.parametrize("of_the_gone", [True, False])
+def test_a_mark_may_say_that_the_end_was_not_seen(make: Any, of_the_gone: bool) -> None:
+    x, time, seen = lives()
+
+    def step(model: Any, batch: Any) -> Tensor:
+        return make(of_the_gone)(model, (batch[0], batch[1], 1 - batch[2]))
+
+    assert (facts_of(net(), (x, time, 1 - seen), training_step=step).censored is not None) == of_the_gone
 
 
 def of_exponential(model: Any, batch: Any) -> Tensor:

@@ -1,8 +1,10 @@
 """Two hosts, each a network namespace of its own with one process, that torchrun's rendezvous brings together."""
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -121,3 +123,50 @@ def test_a_host_that_is_killed_and_rejoins(command, tmp_path: Path, hosts: tuple
     assert [row["loss"] for row in killed.steps] == [row["loss"] for row in uninterrupted.steps]
     one, other = (checkpoint.load_weights(run.folder / "checkpoints", {}) for run in (killed, uninterrupted))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def _one_or_two(folder: Path, script: Path, port: int, *, holds_rendezvous: bool) -> subprocess.Popen[bytes]:
+    """Start torchrun with one process, for one host or two, both of them here."""
+    flags = ["--nnodes=1:2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=left"]
+    # By default a host waits 30 seconds for others.
+    flags += [f"--rdzv-conf=is_host={int(holds_rendezvous)},last_call_timeout=10", "--local-addr=127.0.0.1"]
+    command = [sys.executable, "-m", "torch.distributed.run", *flags, "--max-restarts=3", "--no-python", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with (folder / f"host-{int(holds_rendezvous)}.log").open("ab") as log:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def _world_size(run: Path) -> int:
+    try:
+        return json.loads((run / "environment.json").read_text())["world_size"]
+    except (OSError, ValueError):
+        return 0
+
+
+@pytest.mark.slow
+def test_of_one_to_two_hosts_the_one_that_is_left_goes_on_alone(command, tmp_path: Path) -> None:
+    # A rate at which rounding is not magnified, so that "equal to rounding" can be asked of every step.
+    config = config_of(optim__lr=1e-4, optim__epochs=2, run__checkpoint_every_steps=5, run__log_every_steps=1)
+    alone = command("train", *flags_of(config), "--run.dir", "alone", OMP_NUM_THREADS="1")
+    assert alone.returncode == 0, alone.stderr
+    script, run = tmp_path / "start.sh", tmp_path / "left"
+    script.write_text(SCRIPT.format(run="left", python=sys.executable, flags=" ".join(flags_of(config))))
+    script.chmod(0o755)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stays, goes = (_one_or_two(tmp_path, script, port, holds_rendezvous=held) for held in (True, False))
+    try:
+        while _world_size(run) < 2 or _lines(run / "steps.jsonl") < 8:
+            assert stays.poll() is None, (tmp_path / "host-1.log").read_text()[-3000:]
+            time.sleep(0.005)
+        _kill(goes)
+        assert stays.wait(timeout=300) == 0, (tmp_path / "host-1.log").read_text()[-3000:]
+    finally:
+        for process in (stays, goes):
+            _kill(process)
+    left, whole = read_run(run), read_run(tmp_path / "alone")
+    assert left.environment["world_size"] == 1
+    assert [row["step"] for row in left.steps] == [row["step"] for row in whole.steps]
+    assert [row["loss"] for row in left.steps] == pytest.approx([row["loss"] for row in whole.steps], rel=1e-4)
+    assert [row["val_num_examples"] for row in left.evaluations] == [row["val_num_examples"] for row in whole.evaluations]

@@ -291,7 +291,7 @@ FAULTS = {
     "eps of ten": fault(
         QUANTILES,
         "eps=10 in Adam, which was the rate's place",
-        f"{SMALL} confirmed_change.eps_usual",
+        f"{SMALL} update_ratio.eps confirmed_change.eps_usual",
         options={"lr": 4e-3, "eps": 10.0},
     ),
     "rare answers sorted": fault(

@@ -95,14 +95,12 @@ def _sorted(listed: list[RunSummary], field: str, *, reverse: bool) -> list[RunS
 def _widths(columns: dict[str, list[str]], width: int) -> dict[str, int]:
     """Widths of columns in a terminal: long texts are broken first, names of runs last, none to single characters."""
     longest = {name: max(map(len, (name, *column))) for name, column in columns.items()}
+    widths: dict[str, int] = {}
     for whole in ((*_WHOLE, "run"), _WHOLE, ()):
         for most in range(max(longest.values()), _LEAST_WIDTH - 1, -1):
             widths = {name: size if name in whole else min(size, most) for name, size in longest.items()}
             if sum(widths.values()) + _GAP * len(widths) <= width:
-                break
-        else:
-            continue
-        break
+                return widths
     return widths
 
 

@@ -80,7 +80,7 @@ def _by_search(evidence: Evidence) -> tuple[float, str] | None:
     return (cost, _NAMES[""]) if cost is not None else None
 
 
-_NAMES = {"mse_loss": "the mean of the targets", "": "one answer for every example"}
+_NAMES = {"mse_loss": "the mean of the targets", "": "one answer for every example", "reconstruction": "the mean of the inputs"}
 _NAMES |= dict.fromkeys(("cross_entropy", "binary_cross_entropy_with_logits"), "the class frequencies")
 
 

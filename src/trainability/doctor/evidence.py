@@ -169,7 +169,8 @@ class Sample:
         num_classes: different classes among the batch's targets, read off the gradient of the logits; None where that is not
             the gradient of a cross-entropy with one class an example, or fewer than 8 examples tell.
         first_class: the class of the first example that tells; None as before.
-        task_loss: the loss in PyTorch's words, where the gradient of the outputs tells the targets; None elsewhere.
+        task_loss: the loss in PyTorch's words, where the gradient of the outputs tells the targets, or "reconstruction" of the
+            model's own input; None elsewhere.
         constant_loss: what the best answer costs that is the same for every example, on this batch; None where targets are not
             told.
         target_rms: of the targets of a squared error that are told so; None of other losses.

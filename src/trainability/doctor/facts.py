@@ -49,6 +49,8 @@ class LossGraph:
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
         cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or
             softmax; the best answer that is the same for every example costs that at most. None of other losses.
+        beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
+            model returns do not, by their graphs.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
             is not in it.
     """
@@ -65,6 +67,7 @@ class LossGraph:
     multiple_of: str | None = None
     has_opaque_parts: bool = False
     cost_of_zeros: float | None = None
+    beside_answer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

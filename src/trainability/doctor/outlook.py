@@ -314,15 +314,20 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
     falls = goes_on or _fall(seen) > FALLEN
     if is_loss and grows and falls and SMALL_MULTIPLE <= multiple <= LARGE_MULTIPLE:
         return (CANNOT_TELL, "at_constant") if _is_no_better(rehearsal) else (WILL_TRAIN, "falling")
-    least = min(step.multiple for _, step in rehearsal.critical if step.multiple is not None)
-    if (
-        is_loss
-        and least > LARGE_MULTIPLE * _longer(rehearsal)
-        and seen[-1].step >= FALLING_STEPS
-        and abs(_fall(seen)) < STANDING
-    ):
+    if is_loss and seen[-1].step >= FALLING_STEPS and _crawls(rehearsal, multiple):
         return TOO_SLOW, "pace"
     return CANNOT_TELL, "chance_unknown"
+
+
+def _crawls(rehearsal: Rehearsal, multiple: float) -> bool:
+    """Whether steps are far too small: the loss stands, or will by the plan's end have fallen by little at its present pace."""
+    least = min(step.multiple for _, step in rehearsal.critical if step.multiple is not None)
+    fall, steps = _fall(rehearsal.reference), rehearsal.reference[-1].step
+    if least > LARGE_MULTIPLE * _longer(rehearsal) and abs(fall) < STANDING:
+        return True
+    planned = rehearsal.planned_steps
+    steps_are_small = min(least, multiple) > SLOW_MULTIPLE * _longer(rehearsal)
+    return planned is not None and steps_are_small and 0 <= fall * max(planned / steps, 1.0) < SLOW_SHARE
 
 
 def _is_no_better(rehearsal: Rehearsal) -> bool:

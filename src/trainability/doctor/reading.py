@@ -82,13 +82,24 @@ def num_steps(evidence: Evidence) -> int:
     return evidence.steps[-1].step - evidence.steps[0].step + 1 if evidence.steps else 0
 
 
-def loss_divisor(evidence: Evidence) -> int:
+def is_summed(probe: ProbeResult | None) -> bool:
+    """Whether the loss is as many times the mean cross-entropy as the batch has examples, to 1 %."""
+    if probe is None or not probe.cross_entropy or probe.batch_size < 2:
+        return False
+    return math.isclose(probe.loss / probe.cross_entropy, probe.batch_size, rel_tol=0.01)
+
+
+def loss_divisor(evidence: Evidence) -> float:
     """By what the logged losses are divided: the micro-batches of a step, where the losses' level gives them away; else 1.
+
+    One over the batch size, where the loss is a sum over the batch.
 
     `loss / k` is what accumulation passes to backward, and is then often logged. It shows in a first loss that is a k-th of
     the probe's, within a tenth (dropout, another batch), or in losses that rest at ln C / k to a hundredth, where a net that
     really had got that far would have losses that differ from batch to batch.
     """
+    if evidence.probe is not None and is_summed(evidence.probe):
+        return 1 / evidence.probe.batch_size
     steps, chance = finite_steps(evidence), chance_loss(evidence)
     factor = Counter(s.micro_batches for s in steps).most_common(1)[0][0] if steps else 1
     if factor < 2 or chance is None:

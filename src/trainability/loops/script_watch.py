@@ -22,6 +22,7 @@ from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
 from trainability.loops.saying import say
+from trainability.training.record import LOOP
 
 _FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
 
@@ -96,7 +97,7 @@ class ScriptWatch:
         elif self._monitors:
             say("not seen: validation, as a script's own metrics are plain numbers; Monitor.record_evaluation takes them")
         if diagnoses and self._folder is not None:
-            say(f"trainability report {_shown(self._folder)}")
+            say(f"trainability report {' '.join(map(str, _runs_in(_shown(self._folder))))}")
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     @property
@@ -298,6 +299,11 @@ def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
 def _shown(folder: Path) -> Path:
     """A directory as one would type it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The run directory, or those below it where several optimizers have one each."""
+    return [path.parent for path in sorted(folder.glob(f"*/{LOOP}"))] or [folder]
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

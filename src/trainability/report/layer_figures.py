@@ -73,7 +73,9 @@ def _heat_map(run: Run, samples: Samples, field: Column) -> Figure:
     name = f"layers-{field.key.replace('_', '-')}"
     every = [samples.column(step, lambda row: finite(row.get(field.key))) for step in samples.steps]
     if not any(value is not None and (field.is_fraction or value > 0) for column in every for value in column):
-        return Figure(name=name, title=title, missing="No sampled step has a finite value above zero.")
+        no_relu = field.is_fraction and not any(field.key in row for row in run.layers)
+        why = "No layer is followed by a ReLU." if no_relu else "No sampled step has a finite value above zero."
+        return Figure(name=name, title=title, missing=why)
     steps, columns = _extremes(samples.steps, every, field)
     values = [value for column in columns for value in column if value is not None and (field.is_fraction or value > 0)]
     low, high = (0.0, 1.0) if field.is_fraction else (min(values), max(values))

@@ -13,6 +13,7 @@ from trainability.report.figures import METRICS, NORM, RATE, Metric, Quantity, n
 from trainability.report.look import LEGEND, NUM_RUN_COLOURS, Figure, axis, blank_layout
 from trainability.report.series import (
     MAX_POINTS,
+    bucket_means,
     chance_levels,
     column,
     downsample,
@@ -28,6 +29,9 @@ from trainability.training.record import Run
 MOST_POINTS = 4 * MAX_POINTS
 """Most points of a figure, divided among its runs, so that a page of many runs opens as fast as one of few."""
 
+_NUM_MEANS = 80
+_MEANS = "epoch mean, or that of nearby steps"
+
 Overlaid = Sequence[tuple[str, str, Run]]
 """Role of the colour, name, and run."""
 
@@ -35,6 +39,8 @@ Overlaid = Sequence[tuple[str, str, Run]]
 def all_figures(runs: Overlaid, reference: Reference | None = None) -> list[Figure]:
     """Make the figures of compared runs, in the order of the page."""
     metrics = [_metric_figure(runs, name, reference) for name in METRICS]
+    if any(_is_foreign(run) for _, _, run in runs):  # such a loop need not have errors; train always has
+        metrics = [figure for figure in metrics if figure.plot is not None or figure.name == "loss"]
     return [*metrics, _quantity_figure(runs, NORM, "norm", is_log=True), _quantity_figure(runs, RATE, "rate", is_log=False)]
 
 
@@ -49,7 +55,9 @@ def _metric_figure(runs: Overlaid, name: str, reference: Reference | None) -> Fi
         return Figure(name=name, title=metric.title, missing="None of the runs has a finite value.")
     layout = _layout(runs)
     every = [value for trace in traces if trace["name"] != "train-step" for value in trace["y"]]
-    layout["yaxis"] = axis(metric.axis) | {"type": "log" if name == "loss" and spans_decades(every) else "linear"}
+    is_foreign = any(_is_foreign(run) for _, _, run in runs)
+    title = "Loss" if is_foreign and name == "loss" else metric.axis
+    layout["yaxis"] = axis(title) | {"type": "log" if name == "loss" and spans_decades(every) else "linear"}
     layout["yaxis"]["rangemode"] = "tozero"
     levels = {getattr(found, metric.key) if (found := chance_levels(run)) else None for _, _, run in runs}
     level = finite(levels.pop(), metric.scale) if len(levels) == 1 else None
@@ -61,7 +69,7 @@ def _metric_figure(runs: Overlaid, name: str, reference: Reference | None) -> Fi
     return Figure(
         name=name,
         title=metric.title,
-        note="Solid: validation; dashed: training, epoch mean; faint: training, each step.",
+        note=f"Solid: validation; dashed: training, {_MEANS if is_foreign else 'epoch mean'}; faint: training, each step.",
         description=f"{metric.title} of {len(runs)} runs, validation. {'; '.join(words)}.",
         plot={"data": traces, "layout": layout},
         has_scales=True,
@@ -77,8 +85,11 @@ def _curves(run: Run, metric: Metric, style: dict[str, Any], *, most: int) -> li
         raw = step_trace(run, steps, f"{label}<br>{LEGEND['train-step']}{hover}", most=most)
         traces.append(raw | {"opacity": 0.4, "meta": raw["meta"] | meta, "line": {"width": 1, "color": colour}})
     train, validation = (column(run.evaluations, f"{part}_{metric.key}", metric.scale) for part in ("train", "val"))
+    middles: Sequence[float] = epoch_middles(run)
+    if _is_foreign(run) and all(value is None for value in train):
+        middles, train = bucket_means(positions(run.steps), steps, _NUM_MEANS)
     for role, xs, values, line in (
-        ("train", epoch_middles(run), train, {"width": 1.5, "dash": "4px,2px"}),
+        ("train", middles, train, {"width": 1.5, "dash": "4px,2px"}),
         ("validation", positions(run.evaluations), validation, {"width": 2}),
     ):
         if any(value is not None for value in values):
@@ -98,17 +109,18 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
             continue
         hover = f"{style['label']}<br>{quantity.label} %{{y:.4g}}"
         raw = step_trace(run, values, hover, most=MOST_POINTS // len(runs))
-        # Equal rates lie on each other: the first runs are drawn thicker, so that the later ones do not hide them.
-        line = {"width": 1 if is_log else 2 + 2 * min(len(runs) - 1 - number, 3), "color": style["colour"]}
+        # Equal rates lie on each other: the first is drawn thicker, so that the later ones do not hide it.
+        hiding = sum(_lies_on(values, column(other.steps, quantity.key)) for _, _, other in runs[number + 1 :])
+        line = {"width": 1 if is_log else 2 + 2 * min(hiding, 3), "color": style["colour"]}
         if not is_log:
             traces.append(raw | {"name": quantity.key, "meta": style["meta"], "line": line | {"shape": shape_of(values)}})
             continue
         traces.append(raw | {"opacity": 0.4, "meta": raw["meta"] | style["meta"], "line": line})
         xs, means = downsample(*epoch_means(run, values))
+        if not xs:
+            xs, means = bucket_means(positions(run.steps), values, _NUM_MEANS)
         over = {"type": "scatter", "mode": "lines", "name": "train", "x": xs, "y": rounded(means), "meta": style["meta"]}
-        traces.append(
-            over | {"line": line | {"width": 2}, "hovertemplate": f"{hover}, epoch mean, {{position}}<extra></extra>"}
-        )
+        traces.append(over | {"line": line | {"width": 2}, "hovertemplate": f"{hover}, mean, {{position}}<extra></extra>"})
     if not traces:
         return Figure(name=name, title=quantity.title, missing="None of the runs has a finite value.")
     layout = _layout(runs)
@@ -116,11 +128,22 @@ def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: b
     return Figure(
         name=name,
         title=quantity.title,
-        note="Solid: epoch mean; faint: each step." if is_log else "",
+        note=f"Solid: {_MEANS if any(_is_foreign(r) for *_, r in runs) else 'epoch mean'}; faint: each step." if is_log else "",
         description=f"{quantity.title} of {len(runs)} runs.",
         plot={"data": traces, "layout": layout},
         has_scales=True,
     )
+
+
+def _is_foreign(run: Run) -> bool:
+    """Whether another loop than `train` wrote it, whose epochs need not be known."""
+    return run.config is None
+
+
+def _lies_on(values: Sequence[float | None], others: Sequence[float | None]) -> bool:
+    """Whether one curve hides the other, or its beginning."""
+    common = min(len(values), len(others))
+    return common > 1 and values[:common] == others[:common]
 
 
 SYMBOLS = ("diamond", "circle", "square", "triangle-up")

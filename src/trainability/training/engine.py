@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trainability.config import RunSettings
 from trainability.models import conv_relu
 from trainability.models.vgg import VGG
+from trainability.training.heap import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +175,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
         device = torch.device("cpu")
         if settings.precision == "tf32":
             raise ValueError("run.precision is tf32, which only a GPU has; accepted on a CPU: fp32, bf16")
+        keep_freed_memory()
     else:
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
 import os
 import platform
 import re
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.disk import lock, whole
+from trainability.disk.strict_json import as_json
 from trainability.training.rows import read_json, read_rows
 from trainability.training.run_html import run_html
 from trainability.training.run_tables import to_csv, to_pandas
@@ -139,7 +139,7 @@ class RunWriter:
 
     def append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows to a JSON-lines file with one write."""
-        text = "".join(_as_json(row) + "\n" for row in rows)
+        text = "".join(as_json(row) + "\n" for row in rows)
         with (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
@@ -232,26 +232,7 @@ def next_free(name: str, root: Path = Path("runs")) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a strict JSON file atomically; NaN and infinities become null."""
-    whole.write(path, (_as_json(value, indent=2) + "\n").encode())
-
-
-def _as_json(value: Any, indent: int | None = None) -> str:
-    """Strict JSON; that a value is all finite, as most are, the encoder finds sooner than a walk of ours."""
-    try:
-        return json.dumps(value, indent=indent, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(value), indent=indent, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    """Replace NaN and infinities by null, which every JSON reader accepts."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+    whole.write(path, (as_json(value, indent=2) + "\n").encode())
 
 
 def environment(*, device: torch.device, world_size: int, program: str = "trainability") -> dict[str, Any]:
@@ -380,7 +361,9 @@ class Run:
 def check_is_run(folder: Path | str) -> None:
     """Raise a one-line `ValueError` if a folder is not a run directory."""
     if not any((Path(folder) / name).is_file() for name in (CONFIG, LOOP)):
-        raise ValueError(f"{folder} is not a run directory: it has neither {CONFIG} nor {LOOP}")
+        inside = [str(path.parent) for path in sorted(Path(folder).glob(f"*/{LOOP}"))]  # one for each of several optimizers
+        more = f"; these below it are: {' '.join(inside[:4])}{' …' if len(inside) > 4 else ''}" if inside else ""
+        raise ValueError(f"{folder} is not a run directory: it has neither {CONFIG} nor {LOOP}{more}")
 
 
 def read_run(folder: Path | str) -> Run:

@@ -27,8 +27,7 @@ LONGER = 4  # times as long, where no change fixes the program at first and ther
 LOOKS = 8  # at the reference, of an arm
 _RUNGS = (8, 3, 1)  # where there is no time for all, the steps of an arm are divided by these ...
 _KEPT = 1 / 3  # ... and this share goes on
-_MOST_PAIRED, _MOST_AGAIN = 3, 5
-_RATES = ("rate_tenth", "rate_ten")
+_MOST_AGAIN = 5
 
 Progress = Callable[[str, int, int], None]
 Elsewhere = Callable[[Sequence[str], int], dict[str, Arm]]
@@ -133,6 +132,7 @@ class _Battery(Standing):
         self.elsewhere = elsewhere
         self.cost, self.begun, self.total = 0.0, 0, len(interventions) + 2
         self.notes: list[str] = []
+        self.again: dict[tuple[str, int], float] = {}
 
     def run(self) -> Experiments:
         """Runs all of it."""
@@ -164,7 +164,9 @@ class _Battery(Standing):
         if not found and self.witness().left(self.steps) > judging.FAR_LEFT:
             found = self.longer()
         if not found and self.witness().left(self.steps) >= judging.LEARNED:
-            found = self.in_pairs()
+            found = self.in_pairs(self.promising())
+        elif found and all(self.makes_up(arm.name) or not self.holds(arm) for arm in found):
+            found = self.in_pairs(self.of_facts())
         return self.concluded(found)
 
     def arm(self, names: tuple[str, ...], steps: int, *, seed: int = 0, deadline: float = math.inf) -> Arm:
@@ -243,11 +245,12 @@ class _Battery(Standing):
         return [name for name in names if name in kept]
 
     def longer(self) -> list[Arm]:
-        """The best changes again, for four times as long."""
+        """The best changes again, as many as there is time for, for four times as long."""
         steps = LONGER * self.steps
-        if not self.affords(5 * steps):
+        count = next((count for count in (3, 2, 1) if self.affords((count + 2) * steps)), 0)
+        if not count:
             return []
-        best = self.best(3)
+        best = self.best(count)
         if not (self.without_change(UNCHANGED, steps) and self.without_change(OTHER_SEED, steps)):
             return []
         for arm in best:
@@ -255,15 +258,12 @@ class _Battery(Standing):
                 self.with_change(arm.name, steps)
         return self.fixing()
 
-    def in_pairs(self) -> list[Arm]:
-        """Pairs of the best changes, of what the findings suggest and of another rate, where none suffices alone."""
-        suspected = self.one_of_a_family(arm for arm in self.tested() if arm.suspects)[:_MOST_PAIRED]
-        rates = [name for name in _RATES if name in self.arms and self.arms[name].curve]
-        names = list(dict.fromkeys([*(arm.name for arm in [*self.best(_MOST_PAIRED), *suspected]), *rates]))
+    def in_pairs(self, names: list[str]) -> list[Arm]:
+        """Two changes together, where none suffices alone."""
         for place, first in enumerate(names):
             for second in names[place + 1 :]:
                 if self.family(first) != self.family(second) and self.affords((PATIENCE + 2) * self.steps):
-                    pair = self.arm((first, second), self.steps)
+                    pair = self.arm(tuple(sorted((first, second), key=lambda name: self.order[name])), self.steps)
                     self.arms[pair.name] = pair
         return self.fixing()
 
@@ -275,19 +275,29 @@ class _Battery(Standing):
         first = self.arms[UNCHANGED].curve[0][1]
         return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
 
+    def with_other_seed(self, arm: Arm) -> float | None:
+        """The last loss of a change with the other seed; infinite where it fails, None where there is no time."""
+        if (arm.name, arm.steps) not in self.again and self.affords(arm.steps):
+            loss = self.arm(tuple(arm.name.split(JOINT)), arm.steps, seed=1).loss
+            self.again[arm.name, arm.steps] = math.inf if loss is None else loss
+        return self.again.get((arm.name, arm.steps))
+
+    def holds(self, arm: Arm) -> bool:
+        """Whether a change fixes the program with the other seed, too, as far as can be seen."""
+        loss = self.with_other_seed(arm)
+        return loss is None or self.witness().is_fixed_early_by(arm, loss)
+
     def concluded(self, found: list[Arm]) -> Experiments:
         """Tries changes that fix the program with the other seed too, gives it more time as it is, and says what is left."""
         again = []
         for arm in found[:_MOST_AGAIN]:
-            other = self.arm(tuple(arm.name.split(JOINT)), arm.steps, seed=1) if self.affords(arm.steps) else None
-            loss = None if other is None else math.inf if other.loss is None else other.loss
-            again.append(dataclasses.replace(arm, again=loss))
+            again.append(dataclasses.replace(arm, again=self.with_other_seed(arm)))
         if found and self.affords(2 * found[0].steps):
             self.without_change(UNCHANGED, PATIENCE * found[0].steps, deadline=self.deadline)
         again = [self.given_as_long(arm) for arm in again]
         witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
-        compensating = [arm.name for arm in found if all(self.interventions[n].compensates for n in arm.name.split(JOINT))]
+        compensating = [arm.name for arm in found if self.makes_up(arm.name)]
         for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.untried_fact()):
             self.arms[arm.name] = arm
         self.read_controls(is_longer=not found)

@@ -12,6 +12,8 @@ from trainability.doctor.experiments.sources import Source
 from trainability.doctor.finding import Finding
 
 FEWEST_STEPS = 20  # fewer tell nothing apart
+_MOST_PAIRED = 3
+_RATES = ("rate_tenth", "rate_ten")
 
 
 class Standing:
@@ -63,8 +65,22 @@ class Standing:
         ranked = sorted(arms, key=place)
         return list({self.family(arm.name): arm for arm in reversed(ranked)}.values())[::-1]
 
+    def promising(self) -> list[str]:
+        """The best changes, what the findings suggest, and another rate."""
+        suspected = self.one_of_a_family(arm for arm in self.tested() if arm.suspects)[:_MOST_PAIRED]
+        rates = [name for name in _RATES if name in self.arms and self.arms[name].curve]
+        return list(dict.fromkeys([*(arm.name for arm in [*self.best(_MOST_PAIRED), *suspected]), *rates]))
+
+    def of_facts(self) -> list[str]:
+        """The changes that counted facts call for: two facts may need both, where a rate makes up for either."""
+        return [arm.name for arm in self.one_of_a_family(arm for arm in self.tested() if arm.is_certain)][:_MOST_PAIRED]
+
     def family(self, name: str) -> str:
         return self.interventions[name].family or name
+
+    def makes_up(self, name: str) -> bool:
+        """Whether a change, or both of a pair, makes up for many faults without undoing them."""
+        return all(self.interventions[part].compensates for part in name.split(JOINT))
 
     def fixing(self) -> list[Arm]:
         """Arms that fix the program, beside both its seeds; of about equal ones the smallest change first."""

@@ -11,6 +11,7 @@ from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAu
 from trainability.doctor.measure import class_signal
 from trainability.doctor.measure.draws import redrawn
 from trainability.doctor.measure.order import OrderCounter
+from trainability.doctor.measure.statistics import extremes
 
 Batches = Iterable[Any]
 _MOST_TARGETS = 256  # values of one example's target
@@ -46,7 +47,7 @@ class _Split:
         self.count += len(x)
         self.shapes[tuple(images.shape[1:])] = None
         flat = x.flatten(2)
-        low, high = torch.aminmax(flat, dim=2)
+        low, high = extremes(flat)
         finite = (torch.isfinite(low) & torch.isfinite(high)).all(dim=1)  # NaN is the least and the greatest of all
         self.nonfinite += int((~finite).sum())
         same = (low == high) & is_image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +19,7 @@ _VERY_FAR = 1e5  # of a variance
 _STRAIGHT = 0.02  # by how much two legs of a line may differ, over their length
 _STEEP = 0.2  # of the slope: a bonus for entropy is smaller
 _FORGOTTEN = 1e-3  # of the gradient of all else
-_MOST_NUMBERS = 64
+_MOST_NUMBERS, _MOST_ASKED = 64, 8  # of a parameter; parameters, the outermost first, with seven passes each
 _MOST_COLUMNS = 16
 
 Forward = Callable[[Any, Any], Tensor]
@@ -36,7 +36,7 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
         model: runs as it is; draws nothing at random.
         batch: what it is asked.
         forward: of (model, batch), the loss.
-        is_one: whether the model is called as a whole, so that its outputs can be asked, too.
+        is_one: whether its outputs are asked, too: the model is called as a whole, and its loss is none that is known.
 
     Returns:
         The parameter's name, or which columns of which output, in words; None where there is none.
@@ -48,17 +48,15 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
             losses.append(float(forward(model, batch).detach().sum()))
     if losses[0] != losses[1]:  # a bonus for the spread of what is drawn is one on purpose
         return None
-    for name, parameter in _own_numbers(model):
+    for name, parameter in itertools.islice(_own_numbers(model), _MOST_ASKED):
         if _parameter_is(model, batch, forward, parameter):
             return f"parameter {name}"
-    with contextlib.suppress(RuntimeError):  # a loss that refuses numbers out of its range
-        return _column_is(model, batch, forward) if is_one else None
-    return None
+    return _column_is(model, batch, forward) if is_one else None
 
 
 def _own_numbers(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Small parameters of modules that are no layer of PyTorch: what a program uses by hand."""
-    for prefix, module in model.named_modules():
+    for prefix, module in sorted(model.named_modules(), key=lambda named: named[0].count(".")):
         if type(module).__module__.startswith("torch.nn.modules"):
             continue
         for name, parameter in module.named_parameters(prefix=prefix, recurse=False):
@@ -98,7 +96,10 @@ def _falls(ask: Ask, batch: Any, parts: list[Any], numbers: int) -> bool:
     if not before > 0:
         return False
     for far, grows in ((_FAR, 1.0), (-_FAR, 1.0), (_VERY_FAR, 2.0)):  # the variance itself is never below zero
-        (near, first, _), (further, second, after) = ask(far, batch), ask(2 * far, batch)
+        try:
+            (near, first, _), (further, second, after) = ask(far, batch), ask(2 * far, batch)
+        except (RuntimeError, ValueError):  # a loss, or a distribution, that refuses what is out of its range
+            continue
         if not (abs(first) < math.inf and abs(further) < math.inf and after < _FORGOTTEN * before):
             continue
         down = -second * far * grows  # as much again, to twice as far
@@ -122,8 +123,9 @@ def _norm(gradients: Any) -> float:
 
 def _column_is(model: nn.Module, batch: Any, forward: Forward) -> str | None:
     """Columns of a returned tensor, or one of several returned tensors."""
-    found = returned_once(model, batch, forward)
-    if not found or any(not t.is_floating_point() or t.dim() == 0 for t in found):
+    returned = returned_once(model, batch, forward)
+    found = returned.tensors if returned is not None else []
+    if returned is None or any(not t.is_floating_point() or t.dim() == 0 for t in found):
         return None
     for place, tensor in enumerate(found):
         for name, mask in _parts(tensor, place, len(found)):
@@ -131,7 +133,7 @@ def _column_is(model: nn.Module, batch: Any, forward: Forward) -> str | None:
             def ask(by: float, part: Any, place: int = place, mask: Tensor = mask) -> tuple[float, float, float]:
                 points = [t.clone().requires_grad_() for t in found]
                 moved = [t + by * mask if k == place else t for k, t in enumerate(points)]
-                loss = loss_of(model, part, forward, moved)
+                loss = loss_of(model, part, forward, returned, moved)
                 gradients = torch.autograd.grad(loss, points, allow_unused=True)
                 own = gradients[place]
                 if own is None:

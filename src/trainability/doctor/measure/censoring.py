@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.instead import exchanged, pull, returned_once
+from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
 
 _FEWEST = 12  # examples
 _DISTINCT = 0.5  # share of the times that must differ
@@ -28,7 +29,8 @@ def censored_backwards(model: nn.Module, batch: Any, forward: Forward, seen: For
 
     Args:
         model: called once; returns a tensor (batch,), (batch, 1) or (batch, intervals).
-        batch: an input that the model is given, and besides one number of 0 or 1 and one positive time an example.
+        batch: an input that the model is given, and besides one number of 0 or 1 and one positive time an example; either
+            of the two numbers may mark an end.
         forward: of (model, batch), the loss.
         seen: the same pass.
 
@@ -37,33 +39,37 @@ def censored_backwards(model: nn.Module, batch: Any, forward: Forward, seen: For
         where there are no such two, or the unended count for nothing.
     """
     marked = _time_and_end(seen)
-    answers = returned_once(model, batch, forward) if marked is not None else None
-    if marked is None or not answers or answers[0].dim() not in (1, 2) or len(answers[0]) != len(marked[0]):
+    returned = returned_once(model, batch, forward) if marked is not None else None
+    if marked is None or returned is None or not returned.tensors:
+        return None
+    own = returned.tensors[0]
+    if own.dim() not in (1, 2) or len(own) != len(marked[0]):
         return None
     time, end = marked
-    ended = end.flatten() > 0
+    points = torch.randn(own.shape, generator=torch.Generator().manual_seed(1)).to(own)
+    mark = _mark_of_ends([_asked(model, batch, forward, returned, points, {end: torch.full_like(end, v)}) for v in (0, 1)])
+    if mark is None:
+        return None
+    ended = end.flatten() == mark
     order = time.flatten().argsort()
     rows = [int(i) for i in order[1:-1] if ended[i]]
     rows = rows[:: max(len(rows) // _ROWS, 1)][:_ROWS]
     open_rows = [int(i) for i in order[1:-1] if not ended[i]][:: max(int((~ended).sum()) // 4, 1)][:4]
     later = float(time.max()) * 1.01
-    own, rng = answers[0], torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     with_, against = 0, 0
     for level in (0.0, 2 * later, -2 * later):  # far from every target the weight of an error would change its direction
         for _ in range(_DRAWS):
             points = level + torch.randn(own.shape, generator=rng).to(own)
 
-            def ask(times: Tensor = time, ends: Tensor = end, points: Tensor = points) -> Tensor | None:
-                other = exchanged(exchanged(batch, time, times), end, ends)
-                return pull(model, other, forward, [points, *answers[1:]])
-
-            plain = ask()
+            ask = functools.partial(_asked, model, batch, forward, returned, points)
+            plain = ask({})
             if plain is None:
                 continue
             if level == 0.0 and not _counts(plain, ask, open_rows, time, later):
                 return None
             for row in rows:
-                longer, unended = ask(times=_with(time, row, later)), ask(ends=_with(end, row, 0))
+                longer, unended = ask({time: _with(time, row, later)}), ask({end: _with(end, row, 1 - mark)})
                 if longer is None or unended is None:
                     continue
                 a, b = (x[row] - plain[row] for x in (longer, unended))
@@ -72,6 +78,24 @@ def censored_backwards(model: nn.Module, batch: Any, forward: Forward, seen: For
                     with_, against = with_ + (product > 0.1 * size), against + (product < -0.1 * size)
     asked = with_ + against
     return (against, asked) if asked >= _ROWS and against >= _AGAINST * asked else None
+
+
+def _asked(
+    model: nn.Module, batch: Any, forward: Forward, returned: Returned, points: Tensor, instead: dict[Tensor, Tensor]
+) -> Tensor | None:
+    """The gradient at given outputs, with other times or ends."""
+    for tensor, other in instead.items():
+        batch = exchanged(batch, tensor, other)
+    return pull(model, batch, forward, returned, answers=[points, *returned.tensors[1:]])
+
+
+def _mark_of_ends(gradients: list[Tensor | None]) -> int | None:
+    """Which number marks an end, of the gradients where all are 0 and where all are 1.
+
+    Where nobody's end was seen, the loss wants nothing, or wants all to last longer; where everybody's was, some shorter.
+    """
+    one_way = [g is None or bool((g >= 0).all()) or bool((g <= 0).all()) for g in gradients]
+    return one_way.index(False) if one_way.count(False) == 1 else None
 
 
 def _time_and_end(seen: ForwardPass) -> tuple[Tensor, Tensor] | None:
@@ -87,7 +111,7 @@ def _time_and_end(seen: ForwardPass) -> tuple[Tensor, Tensor] | None:
 def _counts(plain: Tensor, ask: Callable[..., Tensor | None], rows: list[int], time: Tensor, later: float) -> bool:
     """Whether the examples without an end have a say, and their times, too: a mask leaves them out."""
     for row in rows:
-        moved = ask(times=_with(time, row, later))
+        moved = ask({time: _with(time, row, later)})
         if moved is not None and bool(plain[row].any()) and not torch.equal(moved[row], plain[row]):
             return True
     return False

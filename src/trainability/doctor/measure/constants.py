@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,50 +17,53 @@ from trainability.doctor.tasks import lowest, output_form, shaped
 _MOST_NUMBERS = 1 << 19  # of outputs; a hundred losses of more take seconds
 _NEEDS_INPUTS = 0.7  # of the constant's cost: answers of their own for each example must come below it
 _ROUNDS, _BATCHES = 30, 4
+_NEAR = 1.2
+_EXAMPLES_A_NUMBER = 10.0  # of a single batch, that a row of several numbers is fitted to
+
+Forward = Callable[[Any, Any], Tensor]
+# One number for all, one a unit, one a place and unit.
+_WIDTHS: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda row: row.reshape((-1,) + (1,) * (row.dim() - 1))[:1],
+    lambda row: row.reshape((-1,) + (1,) * (row.dim() - 2) + row.shape[-1:])[:1] if row.dim() > 1 else row,
+    lambda row: row,
+)
 
 
-def constant_loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> float | None:
-    """Search for the loss of the best answer that is the same for every example of a batch.
+def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward) -> float | None:
+    """Search for the loss of the best answer that is the same for every example.
 
-    The model runs once. Then the first tensor that each of its calls returned is replaced by one row for all examples, which
-    is moved to where the loss is lowest; what else it returned stays as it was.
+    The model runs once on each batch. Then the first tensor that each of its calls returned is replaced by one row for all
+    examples, which is moved to where the loss of the first batch is lowest; what else it returned stays as it was. The row has
+    one number for all, one a unit, or one a place and unit. The last two are held against the other batches, since a row that
+    is fitted to a few examples knows their luck; of a single batch only rows of a few numbers count.
 
     Args:
         model: is handed to `forward`, and called as a whole; the caller puts modes, buffers and random state back.
-        batch: as the loop draws it.
+        batches: as the loop draws them; one at least.
         forward: of (model, batch), the loss: one number.
 
     Returns:
         The loss. None where the model is not called, returns no rows or too many numbers; where the loss has no lowest value;
         and where answers of their own for each example cost no less, so that a constant is no worse than any.
     """
-    with torch.enable_grad(), _Replayed(model) as replayed:
-        forward(model, batch)
-        returned = [first_tensor(call) for call in replayed.calls]
-        if not returned or not all(_has_rows(output) for output in returned):
+    with torch.enable_grad(), _Replayed(model, batches[0], forward) as replayed:
+        if not replayed.outputs:
             return None
-        outputs = [output for output in returned if output is not None]
-        if sum(output.numel() for output in outputs) > _MOST_NUMBERS:
+        fitted = [row for wide in _WIDTHS if (row := _fit(replayed, wide)) is not None]
+        if not fitted:
             return None
-        shapes = [shaped(output_form(output), output.shape[-1] if output.dim() > 1 else 1) for output in outputs]
-
-        def cost(answers: Callable[[int], Tensor]) -> Tensor:
-            replayed.answer_with(shape(answers(i)).expand(output.shape) for i, (shape, output) in enumerate(rows))
-            return forward(model, batch).sum()
-
-        rows = list(zip(shapes, outputs, strict=True))
-        one = {output.shape[1:]: torch.zeros_like(output.detach()[:1], requires_grad=True) for output in outputs}
-        constant = lowest(lambda: cost(lambda i: one[outputs[i].shape[1:]]), list(one.values()), max_iter=_ROUNDS)
-        if constant is None or not constant > 0:
-            return None
+        constant, cost = min(fitted, key=lambda row: row[1])
         # From the constant on, a little apart, since of equal answers some losses have no gradient.
-        each = [_apart(one[output.shape[1:]], output) for output in outputs]
-        own = lowest(lambda: cost(lambda i: each[i]), each, max_iter=_ROUNDS)
-        return constant if own is not None and own < _NEEDS_INPUTS * constant else None
+        each = [_apart(row, output) for row, output in zip(constant, replayed.outputs, strict=True)]
+        own = lowest(lambda: replayed.cost(each), each, max_iter=_ROUNDS)
+    if own is None or not own < _NEEDS_INPUTS * cost:
+        return None
+    found = min(_held_against(model, batches, forward, len(replayed.outputs[0]), *row) for row in fitted)
+    return found if math.isfinite(found) else None
 
 
 def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any]) -> float | None:
-    """Search in a rehearsal: the mean over batches of the loop's own size, since some losses compare within one.
+    """Search in a rehearsal, on batches of the loop's own size, since some losses compare within one.
 
     Args:
         loop: before its first step.
@@ -69,16 +73,44 @@ def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any]
     forward = loop.forward_only
     if forward is None or len(loop.models) != 1:
         return None
-    found = []
-    for batch in batches[:_BATCHES]:
-        try:
-            with randomness_restored(), loop.undisturbed(afresh=True):
-                set_random_state(state)
-                found.append(constant_loss(loop.models[0], to_device(batch, loop.device), lambda m, b: scalar(forward(m, b))))
-        except Exception:  # a loss may look at more than outputs, such as their gradients
-            return None
-    known = [cost for cost in found if cost is not None]
-    return sum(known) / len(known) if known and len(known) == len(found) else None
+    asked = [to_device(batch, loop.device) for batch in batches[:_BATCHES]]
+    try:
+        with randomness_restored(), loop.undisturbed(afresh=True):
+            set_random_state(state)
+            return constant_loss(loop.models[0], asked, lambda model, batch: scalar(forward(model, batch)))
+    except Exception:  # a loss may look at more than outputs, such as their gradients
+        return None
+
+
+def _fit(replayed: _Replayed, wide: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], float] | None:
+    """The row for each call, the same for calls of one shape, and what it costs."""
+    rows = [output.detach()[:1] for output in replayed.outputs]
+    one = {row.shape[1:]: torch.zeros_like(wide(row)).requires_grad_() for row in rows}
+    constant = [one[row.shape[1:]] for row in rows]
+    cost = lowest(lambda: replayed.cost(constant), list(one.values()), max_iter=_ROUNDS)
+    return (constant, cost) if cost is not None and cost > 0 else None
+
+
+def _held_against(
+    model: nn.Module, batches: Sequence[Any], forward: Forward, examples: int, constant: list[Tensor], fitted: float
+) -> float:
+    """What a row costs on batches that it was not fitted to; infinite where that cannot be known."""
+    numbers = max(row.numel() for row in constant)
+    if numbers == 1:
+        return fitted
+    costs = []
+    for batch in batches[1:]:
+        with torch.enable_grad(), _Replayed(model, batch, forward) as replayed:
+            if len(replayed.outputs) == len(constant) and all(map(_fits, constant, replayed.outputs)):
+                costs.append(float(replayed.cost(constant).detach()))
+    if costs:  # as far above what is true as the fit is below it, where the two are near
+        held = sum(costs) / len(costs)
+        return (held + fitted) / 2 if held < _NEAR * fitted else held
+    return fitted if numbers <= examples / _EXAMPLES_A_NUMBER else math.inf
+
+
+def _fits(row: Tensor, output: Tensor) -> bool:
+    return row.dim() == output.dim() and all(a in (1, b) for a, b in zip(row.shape, output.shape, strict=True))
 
 
 def _has_rows(output: Tensor | None) -> bool:
@@ -91,21 +123,31 @@ def _apart(constant: Tensor, output: Tensor) -> Tensor:
 
 
 class _Replayed:
-    """Keeps what a model returns in its calls, and gives it back with other answers in its place.
+    """Keeps what a model returns in its calls of one forward pass, and gives it back with other answers in its place.
 
     Attributes:
-        calls: what each call returned.
+        outputs: the first tensor of each call; empty where one has no rows, or all have too many numbers.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.calls: list[Any] = []
-        self._model, self._own = model, model.forward
-        self._was_set = vars(model).get("forward")
-        self._answers: Iterator[Tensor] | None = None
+    def __init__(self, model: nn.Module, batch: Any, forward: Forward) -> None:
+        self.outputs: list[Tensor] = []
+        self._model, self._batch, self._loss = model, batch, forward
+        self._own, self._was_set = model.forward, vars(model).get("forward")
+        self._calls: list[Any] = []
+        self._answers: list[Tensor] | None = None
         self._next = 0
 
     def __enter__(self) -> _Replayed:
         self._model.forward = self._forward
+        try:
+            self._loss(self._model, self._batch)
+        except BaseException:
+            self.__exit__()
+            raise
+        found = [first_tensor(call) for call in self._calls]
+        if all(map(_has_rows, found)) and sum(x.numel() for x in found if x is not None) <= _MOST_NUMBERS:
+            self.outputs = [output for output in found if output is not None]
+            self._shapes = [shaped(output_form(x), x.shape[-1] if x.dim() > 1 else 1) for x in self.outputs]
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -113,15 +155,19 @@ class _Replayed:
         if self._was_set is not None:
             self._model.forward = self._was_set
 
-    def answer_with(self, answers: Iterator[Tensor]) -> None:
-        """Give these answers, one a call, from the first call on."""
-        self._answers, self._next = answers, 0
+    def cost(self, rows: Sequence[Tensor]) -> Tensor:
+        """The loss with these answers, one a call, for all examples or one for each."""
+        self._next = 0
+        self._answers = [
+            shape(row.expand(output.shape)) for shape, row, output in zip(self._shapes, rows, self.outputs, strict=True)
+        ]
+        return self._loss(self._model, self._batch).sum()
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         if self._answers is None:
-            self.calls.append(self._own(*args, **kwargs))
-            return self.calls[-1]
-        returned, answer = self.calls[self._next], next(self._answers)
+            self._calls.append(self._own(*args, **kwargs))
+            return self._calls[-1]
+        returned, answer = self._calls[self._next], self._answers[self._next]
         self._next += 1
         first = first_tensor(returned)
 

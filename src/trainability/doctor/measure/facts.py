@@ -106,8 +106,8 @@ def look(
                 "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
             },
             "losses without a floor": lambda: {
-                "floorless": floorless(plain, batch, forward, seen),
-                "boundless": boundless(plain, batch, forward),
+                "floorless": floorless(plain, batch, forward),
+                "boundless": boundless(plain, batch, forward, is_one=facts.task_loss is None),
             },
             "times without an end": lambda: {"censored": censored_backwards(plain, batch, forward, seen)},
             "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss, seen)},

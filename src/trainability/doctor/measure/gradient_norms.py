@@ -118,7 +118,7 @@ def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     return [gradient for p in parameters if (gradient := p.grad) is not None and p.requires_grad]
 
 
-def _norms(gradients: Sequence[Tensor]) -> Tensor | None:
+def _norms(gradients: list[Tensor]) -> Tensor | None:
     """Of each one, at least in single precision: squares of half-precision numbers overflow."""
     if not gradients:
         return None
@@ -133,6 +133,6 @@ def _norms(gradients: Sequence[Tensor]) -> Tensor | None:
     return torch.stack([norm if norm.device == device else norm.to(device) for norm in norms])
 
 
-def _norms_of(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+def _norms_of(gradients: list[Tensor]) -> Sequence[Tensor]:
     dtype = None if torch.float64 in {gradient.dtype for gradient in gradients} else torch.float32
     return torch._foreach_norm(gradients, 2, dtype=dtype)  # pyright: ignore[reportPrivateImportUsage]

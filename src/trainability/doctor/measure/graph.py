@@ -75,6 +75,7 @@ def loss_graph(
     original: nn.Module | None = None,
     makers: Mapping[int, tuple[Any, str]] | None = None,
     compared: Tensor | None = None,
+    answer: set[int] | None = None,
 ) -> LossGraph | None:
     """Read the graph of one loss. Nothing is computed: nodes outlive `backward`, what they saved does not.
 
@@ -84,6 +85,7 @@ def loss_graph(
         optimizer: over its parameters.
         original: the module that `model` is a copy of, whose parameters the optimizer holds; None if it is no copy.
         makers: nodes by id with where they were made, of `ForwardPass`.
+        answer: ids of what the outputs depend on; None if unknown.
         compared: the outputs from which targets are taken, for a loss whose functions are not known.
 
     Returns:
@@ -115,7 +117,14 @@ def loss_graph(
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
         cost_of_zeros=_cost_of_zeros(loss.grad_fn, width),
+        beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
     )
+
+
+def _beside(model: nn.Module, reached: set[int], answer: set[int]) -> tuple[str, ...]:
+    layers = (nn.Linear, nn.modules.conv._ConvNd)
+    named = ((f"{name}.weight", module.weight) for name, module in model.named_modules() if isinstance(module, layers))
+    return tuple(name for name, weight in named if id(weight) in reached and id(weight) not in answer)
 
 
 def _cost_of_zeros(root: Any, width: int | None) -> float | None:

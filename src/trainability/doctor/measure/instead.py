@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,56 +15,78 @@ from trainability.doctor.measure.randomness import randomness_restored
 Forward = Callable[[Any, Any], Tensor]
 
 
-def returned_once(model: nn.Module, batch: Any, forward: Forward, head: nn.Module | None = None) -> list[Tensor] | None:
-    """All tensors that a model returns, or a module `head` of it, of a program that calls it once; None of any other."""
+@dataclass(frozen=True, kw_only=True)
+class Returned:
+    """What a module returns in a program that calls it once.
+
+    Attributes:
+        module: the one.
+        kept: what it returned, of any structure.
+        tensors: all tensors in it, without their graphs.
+    """
+
+    module: nn.Module
+    kept: Any
+    tensors: list[Tensor]
+
+
+def returned_once(model: nn.Module, batch: Any, forward: Forward, head: nn.Module | None = None) -> Returned | None:
+    """What the model returns, or a module `head` of it; None where it is not called exactly once.
+
+    Args:
+        model: runs as it is.
+        batch: what it is asked.
+        forward: of (model, batch), the loss.
+        head: None for the model itself.
+    """
     outputs: list[Any] = []
-    handle = (head or model).register_forward_hook(lambda module, args, output: outputs.append(output))
+    module = head or model
+    handle = module.register_forward_hook(lambda module, args, output: outputs.append(output))
     try:
         with torch.enable_grad(), randomness_restored():  # a loss may differentiate by itself
             torch.manual_seed(0)
             forward(model, batch)
     finally:
         handle.remove()
-    return [t.detach() for _, t in tensors(outputs[0])] if len(outputs) == 1 else None
+    if len(outputs) != 1:
+        return None
+    return Returned(module=module, kept=outputs[0], tensors=[t.detach() for _, t in tensors(outputs[0])])
 
 
-def loss_of(model: nn.Module, batch: Any, forward: Forward, answers: Sequence[Tensor], head: nn.Module | None = None) -> Tensor:
-    """The loss with other tensors in the place of those that a module returns in one call, in their order.
-
-    Args:
-        model: what the loss is asked of.
-        batch: what it is asked.
-        forward: of (model, batch), the loss.
-        answers: as many as the module returns.
-        head: the module, which is called once, and whose forward runs all the same; None for the model itself.
-    """
+def loss_of(model: nn.Module, batch: Any, forward: Forward, own: Returned, answers: Sequence[Tensor]) -> Tensor:
+    """The loss with other tensors in the place of those that the module returned, in their order; the module does not run."""
     rest = iter(answers)
 
     def swap(part: Any) -> Any:
         return next(rest) if isinstance(part, Tensor) else map_parts(part, swap)
 
-    handle = (head or model).register_forward_hook(lambda module, args, output: swap(output))
+    changed, module = swap(own.kept), own.module
+    plain = vars(module).get("forward")
+    module.forward = lambda *args, **kwargs: changed  # type: ignore[method-assign]
     try:
         with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
             return forward(model, batch).sum()
     finally:
-        handle.remove()
+        del module.forward
+        if plain is not None:  # a wrapper's (Accelerate sets one)
+            module.forward = plain
 
 
 def pull(
     model: nn.Module,
     batch: Any,
     forward: Forward,
-    answers: Sequence[Tensor],
+    own: Returned,
     *,
+    answers: Sequence[Tensor] | None = None,
     place: int = 0,
-    head: nn.Module | None = None,
 ) -> Tensor | None:
-    """The gradient of the loss at one of other answers, see `loss_of`; None where there is none, or it is not finite."""
-    points = answers[place].detach().clone().requires_grad_()
-    loss = loss_of(model, batch, forward, [points if k == place else t for k, t in enumerate(answers)], head)
-    gradient = torch.autograd.grad(loss, points, allow_unused=True)[0] if loss.requires_grad else None
+    """The gradient of the loss at one of the module's tensors, or of others in their place; None if not finite."""
+    given = list(answers or own.tensors)
+    given[place] = given[place].detach().clone().requires_grad_()
+    loss = loss_of(model, batch, forward, own, given)
+    gradient = torch.autograd.grad(loss, given[place], allow_unused=True)[0] if loss.requires_grad else None
     return gradient if gradient is not None and bool(gradient.isfinite().all()) else None
 
 

@@ -264,7 +264,7 @@ class Monitor:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
         if self._facts is None and isinstance(loss, Tensor):
-            graph = loss_graph(loss, self._plain, self._optimizer)  # the first loss tells
+            graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
             self._facts = Facts(graph=graph, **dropout_facts(self._plain))
         if self._first_writes is None:
             self._first_writes = self._num_writes()

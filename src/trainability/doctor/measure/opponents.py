@@ -35,7 +35,7 @@ class _Watch:
             held = {owner.get(id(p)) for group in optimizer.param_groups for p in group["params"]}
             self.handles.append(optimizer.register_step_pre_hook(self._on_step(held)))
 
-    def _on_call(self, k: int) -> Callable[..., None]:
+    def _on_call(self, k: int) -> Callable[..., Tensor | None]:
         def seen(module: nn.Module, args: Any, output: Any) -> Tensor | None:
             given = args[0] if args and isinstance(args[0], Tensor) else None
             if not isinstance(output, Tensor):

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from trainability.doctor.batches import tensors
 from trainability.doctor.facts import Misaligned
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.instead import exchanged, pull, returned_once
+from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
 from trainability.doctor.measure.workspace import set_training
 
 _LOSSES = frozenset(
@@ -106,13 +106,13 @@ def unpaired(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) 
     rolled = target.roll(len(target) // 2, dims=0)
     if float((rolled != target).float().mean()) < _MOVED:
         return False
-    answers = returned_once(model, batch, forward)
-    if not answers or answers[0].shape != output.shape:
+    returned = returned_once(model, batch, forward)
+    if returned is None or not returned.tensors or returned.tensors[0].shape != output.shape:
         return False
 
     def ask(other: Tensor) -> Tensor | None:
         set_training(model, True)
-        return pull(model, exchanged(batch, target, other), forward, answers)
+        return pull(model, exchanged(batch, target, other), forward, returned)
 
     alike = target[:1].expand_as(target)
     own, again, moved, constant = (ask(other) for other in (target, target, rolled, alike))
@@ -152,15 +152,14 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
         return None
     count = sizes.pop()
     set_training(whole, False)
-    first, kept = (returned_once(whole, batch, forward, head) for _ in range(2))
-    place = _place_of_rows(kept, count)
-    if first is None or kept is None or place is None or not torch.equal(first[place], kept[place]):
+    first, own = (returned_once(whole, batch, forward, head) for _ in range(2))
+    if first is None or own is None or (place := _place_of_rows(own, count)) is None:
         return None
     # What a loss pairs does not depend on the outputs' size; at large ones a softmax over examples looks like one of them.
-    size = kept[place].double().square().mean().sqrt().clamp(min=1)
-    calm = [t / size.to(t) if k == place else t for k, t in enumerate(kept)]
-    pulled = pull(whole, batch, forward, calm, place=place, head=head)
-    if pulled is None:
+    size = own.tensors[place].double().square().mean().sqrt().clamp(min=1)
+    calm = [t / size.to(t) if k == place else t for k, t in enumerate(own.tensors)]
+    pulled = pull(whole, batch, forward, own, answers=calm, place=place)
+    if pulled is None or not torch.equal(first.tensors[place], own.tensors[place]):
         return None
     seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
     tried = 0
@@ -171,8 +170,8 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
             if changed is None:
                 continue
             now = returned_once(whole, changed, forward, head)
-            moved[name] = _changed_rows(kept[place], now[place]) if now is not None else set()
-            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, calm, place=place, head=head))
+            moved[name] = _changed_rows(own.tensors[place], now.tensors[place]) if now is not None else set()
+            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, own, answers=calm, place=place))
         for given, rows in moved.items():
             for target, held in asked.items():
                 if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
@@ -275,9 +274,9 @@ def _ask(whole: nn.Module, batch: Any, forward: Forward) -> Tensor:
         return forward(whole, batch).sum()
 
 
-def _place_of_rows(returned: list[Tensor] | None, count: int) -> int | None:
+def _place_of_rows(returned: Returned, count: int) -> int | None:
     """The first tensor of numbers, of those that a module returned, with a row per example."""
-    found = (k for k, t in enumerate(returned or ()) if t.dim() and len(t) == count and t.is_floating_point())
+    found = (k for k, t in enumerate(returned.tensors) if t.dim() and len(t) == count and t.is_floating_point())
     return next(found, None)
 
 

@@ -40,7 +40,9 @@ def misplaced(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass)
     """
     images = next((x for x in seen.inputs if isinstance(x, Tensor) and x.dim() == 4 and x.is_floating_point()), None)
     own = returned_once(model, batch, forward) if images is not None else None
-    if images is None or not own or own[0].dim() < 2 or len(own[0]) != len(images) or len(images) < 8:
+    if images is None or own is None or not own.tensors or len(images) < 8:
+        return None
+    if own.tensors[0].dim() < 2 or len(own.tensors[0]) != len(images):
         return None
     batch_images = next((t for _, t in seen.batch if t.data_ptr() == images.data_ptr() and t.shape == images.shape), None)
     others = [t for _, t in seen.batch if t is not batch_images and t.dim() in (3, 4) and len(t) == len(images)]

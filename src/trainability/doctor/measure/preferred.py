@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainability.doctor.batches import map_parts, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
-from trainability.doctor.measure.instead import loss_of
-from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.instead import loss_of, pull, returned_once
 from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
@@ -88,50 +86,49 @@ def one_output(
     return None
 
 
-def floorless(
-    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass, most: int = 4
-) -> int | None:
+def floorless(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], most: int = 4) -> int | None:
     """A tensor that the model returns of which the loss falls ever faster as it is moved away, in one direction.
 
     Args:
         model: called once.
         batch: what it is asked.
         forward: of (model, batch), the loss.
-        seen: the same pass with the model's own answers.
         most: returned tensors that are asked.
 
     Returns:
         Its place among those returned; None where the loss falls along none, or no faster than a line: a critic's answer, a
         log-determinant and the log-probabilities of a policy have no floor, either.
     """
-    outputs: list[Any] = []
-    handle = model.register_forward_hook(lambda module, args, output: outputs.append(output))
-    try:
-        with torch.enable_grad(), randomness_restored():
-            forward(model, batch)
-    finally:
-        handle.remove()
-    if len(outputs) != 1:
+    own = returned_once(model, batch, forward)
+    if own is None:
         return None
-    kept = _mapped(outputs[0], Tensor.detach)
-    for place, own in enumerate(seen.returned[:most]):
-        if not own.is_floating_point() or own.numel() < 2:
+
+    def moved(place: int, by: float) -> list[Tensor]:
+        return [t + by if k == place else t for k, t in enumerate(own.tensors)]
+
+    def ask(place: int, by: float) -> float | None:
+        try:
+            return float(loss_of(model, batch, forward, own, moved(place, by)).detach())
+        except (RuntimeError, ValueError):  # what differentiates the outputs by itself, or refuses such numbers
+            return None
+
+    for place, tensor in enumerate(own.tensors[:most]):
+        if not tensor.is_floating_point() or tensor.numel() < 2:
             continue
-        size = max(float(own.detach().abs().max()), 1.0)
+        size = max(float(tensor.abs().max()), 1.0)
         for direction in (size, -size):
-            by = _falls_faster(functools.partial(_moved, model, batch, forward, (kept, place)), direction)
-            if by is not None and _for_all(model, batch, forward, (kept, place), by):
+            by = _falls_faster(functools.partial(ask, place), direction)
+            if by is None:
+                continue
+            slope = pull(model, batch, forward, own, answers=moved(place, by), place=place)
+            if slope is not None and _for_all(slope * by):
                 return place
     return None
 
 
-def _for_all(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: tuple[Any, int], by: float) -> bool:
+def _for_all(rises: Tensor) -> bool:
     """Whether it falls for all examples: of a policy's outcomes the loss wants some nearer, and others further away."""
-    answers = [t for _, t in tensors(answer[0])]
-    points = (answers[answer[1]] + by).requires_grad_()
-    loss = loss_of(model, batch, forward, [points if k == answer[1] else t for k, t in enumerate(answers)])
-    (slope,) = torch.autograd.grad(loss, points)
-    rows = (slope * by).flatten(1).sum(dim=1) if slope.dim() > 1 else slope * by
+    rows = rises.flatten(1).sum(dim=1) if rises.dim() > 1 else rises
     return float((rows > 0).float().mean()) < _OTHERS
 
 
@@ -146,30 +143,6 @@ def _falls_faster(ask: Callable[[float], float | None], direction: float) -> flo
             falls = near < start - _FAR * (abs(start) + 1e-3) and further - start < _FASTER * (near - start)
             return far * direction if falls else None
     return None
-
-
-def _moved(
-    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: tuple[Any, int], by: float
-) -> float | None:
-    """The loss with one of an answer's tensors moved by a number; None where it needs the model's graph."""
-    (kept, place), number = answer, iter(range(len(list(tensors(answer[0])))))
-    moved = _mapped(kept, lambda part: part + by if next(number) == place else part)
-    plain = vars(model).get("forward")
-    model.forward = lambda *args, **kwargs: moved  # type: ignore[method-assign]
-    try:
-        with torch.enable_grad(), randomness_restored():
-            torch.manual_seed(0)
-            return float(forward(model, batch).detach().sum())
-    except RuntimeError:  # what differentiates the outputs by itself
-        return None
-    finally:
-        del model.forward
-        if plain is not None:  # a wrapper's (Accelerate sets one)
-            model.forward = plain
-
-
-def _mapped(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    return change(part) if isinstance(part, Tensor) else map_parts(part, lambda inner: _mapped(inner, change))
 
 
 def _loss_of(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], answer: Tensor) -> float | None:

@@ -15,6 +15,7 @@ from trainability.doctor.evidence import Sample
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
+from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.hooks import Watch, activation_fields
 from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.measure.order import classes_in_gradient
@@ -67,6 +68,8 @@ class LayerSampler:
     Attributes:
         is_armed: whether the next forward pass is watched, or was.
         gauges: parameters whose gradient is looked at before backward writes to it.
+        answer_leaves: ids of what the tensors with rows depend on that the first pass with a gradient returned; None where part
+            of their graph is hidden.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
@@ -75,6 +78,7 @@ class LayerSampler:
     def __init__(self, model: nn.Module, guard: Callable[[Callable[[], None]], None]) -> None:
         self.is_armed = False
         self.first_input: Tensor | None = None
+        self.answer_leaves: set[int] | None = None
         self.gauges: Sequence[Tensor] = ()
         self._gauge_handles: list[Any] = []
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
@@ -91,6 +95,7 @@ class LayerSampler:
         self._stale: dict[int, Tensor] = {}
         self._targets: Tensor | None = None
         self._output: Tensor | None = None
+        self._given: Tensor | None = None
         self._output_gradient: Tensor | None = None
         self._constants: Tensor | None = None
         self._weights: dict[str, Tensor] = {}
@@ -128,8 +133,8 @@ class LayerSampler:
     def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
         if self._output is not None and self._output_gradient is not None:
-            self._constants = told_constants(self._output, self._output_gradient / scale, loss)
-        self._output = self._output_gradient = None
+            self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
+        self._output = self._output_gradient = self._given = None
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
@@ -283,9 +288,13 @@ class LayerSampler:
         if is_logits and 2 <= output.shape[1] <= _MOST_CLASSES:
             output.register_hook(lambda gradient: self._guard(lambda: self._look_at_targets(gradient)))
         answers = batches.first_tensor(output)
+        if self._activations is None:
+            self.answer_leaves = _leaves_of([tensor for tensor in outputs if tensor.dim() > 0 and tensor.numel() > 1])
         has_rows = answers is not None and answers.dim() > 0 and len(answers) > 1 and answers.numel() <= MOST_NUMBERS
         if answers is not None and has_rows and answers.requires_grad and statistics.is_readable(answers):
             self._output = answers.detach()
+            is_alike = first is not None and statistics.is_readable(first) and first.shape[:1] == answers.shape[:1]
+            self._given = first if first is not None and is_alike and first.numel() == answers.numel() else None
             answers.register_hook(lambda gradient: self._guard(lambda: self._keep_gradient(gradient)))
         if self._activations is None and outputs:
             found = activations_in_graph(outputs, self.watch.nodes)
@@ -326,6 +335,11 @@ class LayerSampler:
         self._stale[id(gauge)] = norm if old is None else torch.minimum(old, norm)
 
 
+def _leaves_of(answers: Sequence[Tensor]) -> set[int] | None:
+    found = [leaves_of(tensor) for tensor in answers]
+    return set().union(*(leaves for leaves, _ in found)) if found and not any(hidden for _, hidden in found) else None
+
+
 def _told(numbers: Sequence[float]) -> dict[str, Any]:
     """Fields of a sample that the gradient of the outputs told."""
     costs = zip(LOSSES, numbers, strict=False)
@@ -334,8 +348,8 @@ def _told(numbers: Sequence[float]) -> dict[str, Any]:
         return {}
     names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")
     told = dict(zip(names, numbers[len(LOSSES) :], strict=True))
-    told = told if task == "mse_loss" else {"output_rms": told["output_rms"]}
-    return {"task_loss": task, "constant_loss": cost, **told}
+    kept = names if task == "mse_loss" else names[-1:]
+    return {"task_loss": task, "constant_loss": cost} | {name: told[name] for name in kept}
 
 
 def _listed(names: list[str], most: int = 5) -> str:

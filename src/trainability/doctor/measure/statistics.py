@@ -110,6 +110,11 @@ def row_rms(rows: Tensor) -> Tensor:
     return (norm / math.sqrt(max(rows.shape[1], 1))).float()
 
 
+def extremes(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest element along the last dimension. On a CPU, `aminmax` along a dimension takes five times as long."""
+    return rows.amin(-1), rows.amax(-1)
+
+
 def dead_fraction(z: Tensor) -> Tensor:
     """Share of a layer's units that are nowhere above zero. One pass over everything: one example wakes a unit.
 
@@ -135,10 +140,12 @@ def activation_stats(rows: Tensor) -> Tensor:
     Returns:
         (layers, 6) float32 in the order of `ACTIVATION_FIELDS`.
     """
-    low, high = torch.aminmax(rows, dim=1)
+    low, high = extremes(rows)
     sizes = rows.abs()  # tanh and sigmoid are flat on both sides
     beyond = (rows <= 0, sizes > TANH_SATURATION, sizes > SIGMOID_SATURATION)
-    shares = [torch.count_nonzero(where, dim=1) / max(rows.shape[1], 1) for where in beyond]
+    # A CPU sums to int32 five times as fast as it counts along a dimension.
+    whole = torch.int32 if rows.shape[1] < 2**31 else torch.int64
+    shares = [where.sum(1, dtype=whole) / max(rows.shape[1], 1) for where in beyond]
     return torch.stack([row_rms(rows), low.float(), high.float(), *shares], dim=1)
 
 
@@ -151,7 +158,7 @@ def gradient_stats(rows: Tensor) -> Tensor:
     Returns:
         (layers, 3) float32 in the order of `GRADIENT_FIELDS`.
     """
-    low, high = torch.aminmax(rows, dim=1)
+    low, high = extremes(rows)
     return torch.stack([row_rms(rows), low.float(), high.float()], dim=1)
 
 

@@ -1,7 +1,8 @@
 """What a loop's own batch asks for, read off the gradient of its outputs, and what one answer for all of it would cost.
 
 Monitor is not given targets. For three losses the gradient of the outputs tells them, and whether it does is seen: the loss,
-computed anew from outputs and what was told, is the loss that the loop handed over.
+computed anew from outputs and what was told, is the loss that the loop handed over. A fourth needs no such proof: where the
+gradient lies along what the outputs miss the model's own input by, they are to rebuild it, whatever else is in the loss.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from torch.nn import functional as F
 
 from trainability.doctor.measure import statistics
 
-LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits")
+LOSSES = ("mse_loss", "cross_entropy", "binary_cross_entropy_with_logits", "reconstruction")
 MOST_NUMBERS = 1 << 21  # of outputs that are looked at
 _SAME = 1e-3  # of the loss, from which the one computed anew may differ
+_ROWS_OF_A_CLASS = 4  # examples of a batch for each class in it, from which their frequencies tell
+_ALONG = 1e-3  # of the gradient, that does not lie along the gap
 _VISIBLE = 1e-4  # of the outputs' size, that targets have at least
 _NEAR = 5e-3  # of 0 and 1, for targets that are told within rounding
 
 
-def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:
+def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float, given: Tensor | None = None) -> Tensor:
     """What the best constant answer costs on the batch, for each loss that the outputs' gradient may be of.
 
     Args:
         output: (examples, ...), of a model.
         gradient: of the loss, for the outputs; that of a mean over all of them.
         loss: that the loop handed over.
+        given: the model's input, where it has as many numbers as the output.
 
     Returns:
         (len(LOSSES) + 4,) float32 on the device. In the order of `LOSSES`, NaN where it is not that loss; then of the targets
@@ -42,6 +46,7 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Te
     # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets.
     squared = torch.where(statistics.rms(told) > _VISIBLE * statistics.rms(output), squared, torch.nan)
     costs = [squared, _classes(output, gradient, loss), _marks(output, gradient * count, loss, examples)]
+    costs.append(_rebuilt(output, gradient, loss, given))
     rounding = _VISIBLE * statistics.rms(told)
     below, above = (told < -rounding).float().mean(), (told > 1 + rounding).float().mean()
     return torch.stack([*costs, statistics.rms(told), below, below + above, statistics.rms(output)])
@@ -58,20 +63,35 @@ def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
     marks = F.one_hot(labels, rows.shape[1]).float()
     share = marks.mean(dim=0)
     entropy = -torch.special.xlogy(share, share).sum() + (torch.count_nonzero(share) - 1) / (2 * len(rows))
-    entropy = entropy.clamp(max=math.log(rows.shape[1]))
+    # With few examples a class, those that the batch lacks are not known: what knows nothing costs is the bound then.
+    is_known = torch.count_nonzero(share) <= len(rows) / _ROWS_OF_A_CLASS
+    entropy = torch.where(is_known, entropy, math.inf).clamp(max=math.log(rows.shape[1]))
     is_told = (told - marks).abs().amax() < _NEAR
     return torch.where(is_told, _if_same(F.cross_entropy(rows, labels), loss, entropy), nothing)
 
 
 def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tensor:
-    """Binary cross-entropy of logits; the share of each unit's marks is what a constant answers."""
+    """Binary cross-entropy of logits; a constant answers the share of marks, of all units together, as some have few."""
     told = output.sigmoid() - slopes
     is_told = (told >= -_NEAR).all() & (told <= 1 + _NEAR).all()
-    share = told.clamp(0, 1).mean(dim=0)
-    entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)).mean() + 1 / (2 * examples)
+    share = told.clamp(0, 1).mean()
+    entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)) + 1 / (2 * examples)
     entropy = entropy.clamp(max=math.log(2))
     again = F.binary_cross_entropy_with_logits(output, told.clamp(0, 1))
     return torch.where(is_told, _if_same(again, loss, entropy), torch.full((), torch.nan, device=output.device))
+
+
+def _rebuilt(output: Tensor, gradient: Tensor, loss: Tensor, given: Tensor | None) -> Tensor:
+    """Squared distance from the input, as a mean or a sum, beside other terms that stay as they are."""
+    if given is None:
+        return torch.full((), torch.nan, device=output.device)
+    given = given.detach().float().reshape(output.shape)
+    gap = output - given
+    weight = (gradient * gap).sum() / gap.square().sum()
+    along = (gradient - weight * gap).norm() <= _ALONG * gradient.norm()
+    spread = given.var(dim=0, correction=1).sum() * len(given)
+    cost = loss + weight / 2 * (spread - gap.square().sum())
+    return torch.where(along & (weight > 0), cost, torch.nan)
 
 
 def _if_same(again: Tensor, loss: Tensor, cost: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ _MOST_SIDE, _LEAST_SIDE = 12, 4  # of the grid on which both are compared
 _MOST_CHANNELS, _MOST_CLASSES = 8, 16
 _ROUNDS = 4
 _EXPLAINED, _MORE = 0.1, 0.05  # share of the variance of the targets, and of what the image as it is leaves
+_CHANCE = 3.0  # times what another example's image gains
 _SHARE = 0.1  # of the examples
 _CLEAR = 0.8  # of the error that the image as it is leaves
 _RIDGE = 1e-3
@@ -54,12 +55,15 @@ def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, Turned | None
         return None, None
     errors = _errors(views["as it is"], asked, own)
     before = 1 - float(errors[half:].mean()) / limit
+    # Of two images that have nothing to do with a target one is nearer by chance, as another example's image is.
+    chance = _mixture(views["as it is"], views["as it is"].roll(1, dims=0), asked, half, limit)[0] - before
+    least = max(_MORE * (1 - before), _CHANCE * chance)
     best: Turned | None = None
     for name, view in views.items():
         if name == "as it is":
             continue
         after, share = _mixture(views["as it is"], view, asked, half, limit)
-        if after > _EXPLAINED and after - before > _MORE * (1 - before) and share > _SHARE and after > (best or _NONE).turned:
+        if after > _EXPLAINED and after - before > least and share > _SHARE and after > (best or _NONE).turned:
             best = Turned(turn=name, num_examples=len(asked) - half, share=share, own=before, turned=after)
     return before, best
 

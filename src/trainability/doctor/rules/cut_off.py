@@ -102,7 +102,7 @@ def drawn_without_gradient(evidence: Evidence) -> list[Finding]:
 
 def behind_a_choice(evidence: Evidence) -> list[Finding]:
     """Weights that the answer goes by, through a choice that hands no gradient back; only a cost beside it reaches them."""
-    names = reading.facts(evidence).cut_paths
+    names = reading.facts(evidence).cut_paths or _beside_answer(evidence)
     if not names:
         return []
     return [
@@ -120,6 +120,14 @@ def behind_a_choice(evidence: Evidence) -> list[Finding]:
             layers=names,
         )
     ]
+
+
+def _beside_answer(evidence: Evidence) -> tuple[str, ...]:
+    """By graphs alone, of a run that Monitor alone saw: only where it is no better than one answer for every example."""
+    graph, at = reading.facts(evidence).graph, standing(evidence)
+    if graph is None or evidence.probe is not None or evidence.rehearsal is not None or at is None or not at.is_no_better:
+        return ()
+    return graph.beside_answer if not still_falls(evidence) else ()
 
 
 def nothing_to_learn(evidence: Evidence) -> list[Finding]:

@@ -14,6 +14,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
+_SLIGHT = 10.0  # an input off by less slows the first steps down and stops none
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
 
 
@@ -185,7 +186,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
         place and what is asked in another. Code `turned`: of images whose targets are images, too, a linear map of each place's
         surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
-        given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better.
+        given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
+        three times what it gains where it is given another example's image in place of the turned one.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -299,8 +301,9 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
     Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
-        normalisation follows, where the gain budget with this input is inside the band that trains, and where the mean is
-        within a fifth of the standard deviation and that is not above 100, and where a table is looked up beside other inputs;
+        normalisation follows, where the gain budget with this input is inside the band that trains, where mean and standard
+        deviation are below 10, where the mean is within a fifth of the standard deviation and that is not above 100, and where
+        a table is looked up beside other inputs;
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
         enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
@@ -356,7 +359,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     absorbed = probe is not None and (probe.structure == "normalised" or in_band)
     if centred and absorbed and not harmed:
         return []
-    severity: Severity = "hint" if absorbed or centred or looks_up else "warning"
+    slight = size < _SLIGHT and thin >= 0.05
+    severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"
     return [
@@ -369,7 +373,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
                 Measurement(name="smallest channel std", value=thin, threshold=0.05),
                 Measurement(name="largest channel std", value=wide, threshold=10.0),
             ),
-            cause="images are not normalised, or with another data set's statistics",
+            cause="inputs are not normalised, or with another data set's statistics",
             remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set"
             + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
             source="preflight-ml",

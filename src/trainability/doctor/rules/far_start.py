@@ -3,9 +3,10 @@
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import best_constant, standing
+from trainability.doctor.best_constant import FEWEST_STEPS, best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.outlook_limits import UNKNOWN_PLAN_STEPS
 from trainability.doctor.rules.smaller_steps import orthogonal_recurrence
 
 # First and later loss over the best constant's; the first of a run that is no better than it, and of one that is not finite.
@@ -50,7 +51,8 @@ def above_constant(evidence: Evidence) -> Finding | None:
     recent, blown = reading.recent_loss(evidence), not all(map(math.isfinite, losses))
     last = math.inf if blown else recent if recent is not None else losses[-1]
     at = standing(evidence)
-    stays = number >= _FEWEST_STEPS and first >= FAR_ABOVE * cost and last >= LEFT_ABOVE * cost
+    enough = number >= (FEWEST_STEPS if evidence.steps else _FEWEST_STEPS) and not _comes_down_soon(evidence, cost)
+    stays = enough and first >= FAR_ABOVE * cost and last >= LEFT_ABOVE * cost
     if blown:  # through time weights multiply themselves: exploding_gradient tells which
         stays = first >= FAR_BEFORE_BLOWN * cost and orthogonal_recurrence(evidence) is None
     never = at is not None and at.is_no_better and first >= FAR_ABOVE_AND_NO_BETTER * cost
@@ -84,6 +86,19 @@ def drawn_wide(evidence: Evidence, chance: float) -> tuple[str, ...]:
     if len(gained) < 2 or len(wide) < len(gained) / 2 or steps < WIDE_STEPS or loss is None:
         return ()
     return wide if loss > WIDE_LEFT * chance else ()
+
+
+def _comes_down_soon(evidence: Evidence, cost: float) -> bool:
+    """Whether a rehearsal's loss, at the pace of its second half, is at the constant's cost within a quarter of the plan."""
+    rehearsal = evidence.rehearsal
+    if evidence.steps or rehearsal is None or len(rehearsal.reference) < 3:
+        return False
+    last = rehearsal.reference[-1]
+    middle = next(seen for seen in reversed(rehearsal.reference) if seen.step <= last.step / 2)
+    if not middle.loss > last.loss > cost or not math.isfinite(middle.loss):
+        return False
+    needed = math.log(last.loss / cost) / math.log(middle.loss / last.loss) * (last.step - middle.step)
+    return last.step + needed <= (rehearsal.planned_steps or UNKNOWN_PLAN_STEPS) / 4
 
 
 def _losses(evidence: Evidence) -> list[float]:

@@ -55,7 +55,7 @@ def boundless(facts: Facts) -> list[Finding]:
             rule="wrong_sign",
             code="wrong_sign.boundless",
             severity="error",
-            seen=f"the loss falls without end as {facts.boundless} moves away, and nothing else then has a gradient",
+            seen=f"the loss falls without end along {facts.boundless}, and far away nothing else has a gradient",
             measurements=(
                 Measurement(name="gradient of all else, far away, over that at the start", value=0.0, threshold=1e-3),
             ),

@@ -23,6 +23,7 @@ from trainability.doctor.rules.smaller_steps import (
 )
 
 _TINY = 1e-5  # gradient over weight
+_DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 as PyTorch draws it, 1.4 after He
 _DEAF = 1e-3  # fall of the loss over the loss
 
 
@@ -92,9 +93,14 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
 
 
 def _replaced_most(evidence: Evidence) -> bool:
-    """Whether the first step moved most layers, two at least, by more than their size: nothing of the start is left then."""
-    first = [s.update_ratio for s in first_layers(evidence) if reading.is_matrix(s) and s.update_ratio is not None]
-    return len(first) > 1 and all(map(math.isfinite, first)) and statistics.median(first) > 1.0
+    """Whether the first step moved most layers, two at least, by more than their size: nothing of the start is left then.
+
+    Of weights as large as those that are drawn to keep the signal; tables and small weights hold little that could be lost.
+    """
+    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
+    sized = [s for s in first if s.fan_in and s.weight_rms and s.weight_rms * math.sqrt(s.fan_in) >= _DRAWN_TO_KEEP]
+    ratios = [s.update_ratio for s in sized if s.update_ratio is not None]
+    return len(ratios) > 1 and all(map(math.isfinite, ratios)) and statistics.median(ratios) > 1.0
 
 
 def _not_finite_at_once(evidence: Evidence) -> bool:

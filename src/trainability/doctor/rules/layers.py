@@ -18,8 +18,8 @@ STRONG_DECAY, OUTPULLED = 0.05, 3.0
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
-    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, and of a
-        sigmoid behind the last layer: a probability near 0 or 1 is an answer.
+    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, and behind
+        the last layer alone: a probability near 0 or 1 is an answer, and so is an image's black and white at -1 and 1.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
@@ -31,7 +31,7 @@ def saturation(evidence: Evidence) -> list[Finding]:
     full = [s for s in layers if (s.saturated_fraction or 0.0) > 0.5]
     if not full:
         return []
-    is_answer = full == [layers[-1]] and full[0].activation == "sigmoid"
+    is_answer = full == [layers[-1]]
     worst = max(full, key=lambda s: s.saturated_fraction or 0.0)
     return [
         Finding(
@@ -137,6 +137,7 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
         "vanishing_gradient",
         "update_ratio",
         "cannot_overfit",
+        "loss_at_start",
     ),
 )
 def heavy_dropout(evidence: Evidence) -> list[Finding]:

@@ -127,7 +127,7 @@ def head_width(evidence: Evidence) -> list[Finding]:
 
 
 @rule(
-    severities=("warning",),
+    severities=("warning", "hint"),
     explains=(
         "exploding_gradient",
         "not_finite",
@@ -138,11 +138,13 @@ def head_width(evidence: Evidence) -> list[Finding]:
         "dead_units",
         "loss_at_start",
     ),
+    predicts=True,
 )
 def sum_for_mean(evidence: Evidence) -> list[Finding]:
     """The loss is the sum over the batch, not the mean.
 
-    Fires: the loss is the batch size times the mean cross-entropy of the same logits, within 1 %.
+    Fires: the loss is the batch size times the mean cross-entropy of the same logits, within 1 %. A hint once the run, or its
+        rehearsal, learns: then the rate is right for the sum.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss that is scaled by the batch size on purpose, with a learning rate to match.
@@ -150,15 +152,13 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
     Source: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022.
     """
     probe = evidence.probe
-    if probe is None or not probe.cross_entropy or probe.batch_size < 2:
+    if probe is None or not probe.cross_entropy or not reading.is_summed(probe):
         return []
     ratio = probe.loss / probe.cross_entropy
-    if not math.isclose(ratio, probe.batch_size, rel_tol=0.01):
-        return []
     return [
         Finding(
             rule="sum_for_mean",
-            severity="warning",
+            severity="hint" if reading.has_learned(evidence) else "warning",
             seen=f"the loss is {ratio:.0f} times the mean cross-entropy, as many as the batch has examples",
             measurements=(Measurement(name="loss over mean cross-entropy", value=ratio, threshold=1.0),),
             cause="the loss sums over the batch",
@@ -182,8 +182,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
 
     Fires: the cross-entropy of the logits is 2 to 64 times the probe's loss, within 0.5 %; or 2 to 64 times the first logged
         loss, within 5 % with a probe and 2 % without one, where ln C stands for it. Where a step takes k micro-batches: the
-        first loss is a k-th of the probe's, within 10 %, or the last 20 rest at ln C / k, within 1 %. Without a probe it is a
-        hint.
+        first loss is a k-th of the probe's, within 10 %, or the last 20 rest at ln C / k, within 1 %. A hint without a probe,
+        and where the step takes as many micro-batches: then backward is right, and the log alone is off.
     Why: dividing by the accumulation steps for backward is right, and logging the divided value makes curves of different
         settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
     What fools it: a loss that is weighted by 1 / k on purpose, a net that was not untrained at the first logged step, and a
@@ -219,7 +219,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
             seen = (probe.cross_entropy, first, factor) if factor else None
         elif chance is not None and first < chance and not of_one_class and (factor := _factor_of(chance, first, 0.02)):
             seen, guessed = (chance, first, factor), True
-    if seen is None and (factor := reading.loss_divisor(evidence)) > 1:
+    if seen is None and (factor := round(reading.loss_divisor(evidence))) > 1:
         # The probe's loss, if the first one gives the division away; chance level, if the last ones do.
         first, logged = evidence.steps[0].loss, (reading.recent_loss(evidence) or 0.0) / factor
         known = probe.cross_entropy if probe is not None and probe.at_start else None
@@ -228,10 +228,11 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     if seen is None:
         return []
     expected, logged, factor = seen
+    accumulated = any(step.micro_batches == factor for step in evidence.steps)
     return [
         Finding(
             rule="loss_divided",
-            severity="hint" if guessed else "warning",
+            severity="hint" if guessed or accumulated else "warning",
             seen=f"the loss is {logged:.3f} where the cross-entropy is {expected:.3f}: divided by {factor}",
             measurements=(
                 Measurement(name="cross-entropy over loss", value=expected / logged, threshold=1.0),
@@ -256,8 +257,9 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
         multiply the mean square of what they get by 8 and more, and 100 steps leave the loss above 0.7 ln C. A hint with code
         `falls`, where the loss is of no known kind: it starts at 1,000 or more, and the second half of the rehearsal costs less
         than a thousandth of that; a warning from 100,000. A warning with code `constant`: the loss starts at ten times the cost
-        of the best constant answer, and is still at twice that after 20 steps and more; at a hundred times, and is not finite
-        then; or at twenty times, and a run of 100 steps and more is at 0.95 of that cost or above.
+        of the best constant answer, and is still at twice that after 100 steps and more, or 20 rehearsed ones whose pace does
+        not bring it there within a quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a
+        run of 100 steps and more is at 0.95 of that cost or above.
     Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
         good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
         into unlearning.

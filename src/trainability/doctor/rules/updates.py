@@ -20,7 +20,7 @@ from trainability.doctor.rules.smaller_steps import (
 # to 40 % above float32's, at 0.6 and less by 10 % at most); steps that were looked at; loss over the first, below which steps
 # are small because little is left to learn.
 MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
-NOWHERE = 0.05  # of a weight, that all steps of a run come to at most
+NOWHERE, _FEWEST_STEPS = 0.05, 300  # of a weight, that all steps of a run come to at most; steps of such a run
 SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
 
 
@@ -98,11 +98,12 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     """The typical update is far from 1e-3 of the weight, or another rate did better.
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
-        where it is below 1e-5 and was so at the first step, or where all steps together come to less than a twentieth of the
-        weight, if clipping leaves more than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more; or
-        where a rehearsal at another rate, in no more steps than the run took, came to less
-        than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning with code `eps`, where
-        eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed update.
+        where it is below 1e-5 and was so at the first step, or where 300 steps and more together come to less than a twentieth
+        of the weight, and neither rate nor gradient grows; if clipping leaves more than a hundredth, and the loss has fallen by
+        less than 2 % in 100 steps and more. So where a rehearsal at another rate, in no more steps than the run took, came to
+        less than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning with code `eps`
+        where eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed
+        update.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -191,7 +192,17 @@ def _never_moved(evidence: Evidence) -> bool:
         return False
     first, before = _typical(evidence.samples[0]), statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
     tiny = first is not None and first < 1e-5
-    return (tiny or 0 < _travelled(evidence) < NOWHERE) and abs(recent - before) < 0.02 * abs(before)
+    went_nowhere = len(steps) >= _FEWEST_STEPS and 0 < _travelled(evidence) < NOWHERE and not _sets_off(evidence)
+    return (tiny or went_nowhere) and abs(recent - before) < 0.02 * abs(before)
+
+
+def _sets_off(evidence: Evidence) -> bool:
+    """Whether the rate is still being raised, or the gradient has grown by half: it is on its way, or will be."""
+    rates = [step.lr for step in evidence.steps if step.lr]
+    norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None and math.isfinite(s.gradient_norm)]
+    window = reading.WINDOW_STEPS
+    grown = len(norms) >= 2 * window and statistics.median(norms[-window:]) > 1.5 * statistics.median(norms[:window])
+    return grown or (bool(rates) and rates[-1] > 1.5 * rates[0])
 
 
 def _typical(sample: Sample) -> float | None:

@@ -48,6 +48,8 @@ PRECEDENCE: tuple[Verdict, ...] = (
 )
 # Warnings of these say that a part of the model is not trained, whatever the loss does.
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
+# Warnings of these say that what the loss falls towards is not what is wanted.
+_ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
@@ -178,7 +180,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     predicted = [f for f in errors if f not in certain]
     if (found := _worst(certain)) is not None:
         return _reconciled(evidence, found, outlook)
-    untrained = next((f.seen for f in causes if f.rule in _UNTRAINED and f.severity != "hint"), None)
+    untrained = next((f.seen for f in causes if f.rule in (*_UNTRAINED, *_ASTRAY) and f.severity != "hint"), None)
     if evidence.steps and outlook is None:
         return _verdict_during(evidence, untrained)
     if outlook is not None and outlook.verdict != CANNOT_TELL:
@@ -254,8 +256,8 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict
     chance = reading.chance_loss(evidence)
     if chance is None:
         graph = evidence.facts.graph if evidence.facts is not None else None
-        is_distance = graph is not None and graph.takes == "distance"
-        tells = "a check before it measures it (before=)" if is_distance else "num_classes= tells it"
+        has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
+        tells = "num_classes= tells it" if has_classes else "a check before it measures it (before=)"
         return (
             "cannot tell",
             f"{seen} and stays there; what a model that has learned nothing costs is not known: {tells}",

@@ -146,12 +146,12 @@
     // Zoom is kept when colours change, not when the scale changes.
     layout.uirevision = "same";
     layout.yaxis.uirevision = scales[name];
-    Object.assign(layout.yaxis, logTicks(layout.yaxis, data));
     layout.dragmode = isTouch ? false : "zoom";
     data = withSmoothing(data);
     if (isTime(layout)) onTimeAxis(data, layout);
     const isHidden = (item) => hidden.has(item.name) || hidden.has(item.meta?.run);
     data.forEach((trace) => { trace.visible = !isHidden(trace); });
+    Object.assign(layout.yaxis, logTicks(layout.yaxis, data.filter(({ visible }) => visible)));
     layout.shapes.forEach((shape) => { shape.visible = !isHidden(shape); });
     layout.annotations.forEach((note) => {
       note.visible = !isHidden(note);

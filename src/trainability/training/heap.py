@@ -1,0 +1,27 @@
+"""The memory that a step on a CPU frees, kept for the next one."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+
+# Of glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST_KEPT = 2**25
+"""The most that glibc takes for the second threshold; a larger tensor is given back and cleared each time."""
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that this process frees, up to what it held at the most.
+
+    By default it gives memory back as soon as a few megabytes are free at the end of the heap, and every step takes it again,
+    page by page, cleared: 2,000 pages a step, an eighth of its time, for VGG-A at an eighth of its width. Where there is no
+    glibc, or the user has set its thresholds, nothing is changed.
+    """
+    is_set = "GLIBC_TUNABLES" in os.environ or any(name.startswith("MALLOC_") for name in os.environ)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None and not is_set:
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
