@@ -29,7 +29,7 @@ COLLAPSED = 0.1
     ),
 )
 def batch_leakage(evidence: Evidence) -> list[Finding]:
-    """An example's output changes with its neighbours or its place in the batch, in eval mode.
+    """An example's output changes with its neighbours or place in the batch, in eval mode.
 
     Fires: with another neighbour, before it or behind it in the batch, an example's output changes by more than 1e-3 of the
         outputs' rms, though it does not change when the same batch is asked twice. Code `sequences`: a recurrent or attention
