@@ -105,7 +105,8 @@ def test_batches_are_those_of_the_resident_loader(config: RunConfig) -> None:
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_faults_that_change_images_in_memory_find_them_all(config: RunConfig) -> None:
+def test_faults_that_change_images_in_memory_find_them_all(config: RunConfig, reads: list[int]) -> None:
     planted = dataclasses.replace(config, run=dataclasses.replace(config.run, faults=("shared-data-set",)))
     assert "augmentation_missing" in {finding.rule for finding in check_config(planted).findings}
+    assert sorted(reads) == list(range(NUM_TRAIN + NUM_VAL))
     assert "augmentation_missing" not in {finding.rule for finding in check_config(config).findings}
