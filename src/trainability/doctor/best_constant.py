@@ -107,12 +107,14 @@ def standing(evidence: Evidence) -> Standing | None:
     if constant is None or recent is None or reading.num_steps(evidence) < FEWEST_STEPS or not constant[0] > 0:
         return None
     cost, name = constant
-    is_told = _by_kind(evidence) is None and _by_search(evidence) is None and any(s.constant_loss for s in evidence.samples)
-    if is_told:
-        told = _told(evidence)
-        if not told:
+    if _by_kind(evidence) is None and any(s.constant_loss for s in evidence.samples):
+        told, is_found = _told(evidence), _by_search(evidence) is not None
+        if not told and not is_found:
             return None
-        cost = recent / max(statistics.median(loss / one for loss, one in told), 1e-30)
+        cost_told = recent / max(statistics.median(loss / one for loss, one in told), 1e-30) if told else math.inf
+        if not is_found or cost_told < cost:  # the search leaves what else the model returns as it was at the start
+            told_by = next(s.task_loss or "" for s in evidence.samples if s.constant_loss is not None)
+            cost, name = cost_told, _NAMES[told_by]
     of_values = name.startswith(("the mean", "the middle"))
     return Standing(loss=recent, cost=cost, name=name, code="regression" if of_values else "frequencies")
 

@@ -223,6 +223,8 @@ class Facts:
             loss is binary cross-entropy of them; None elsewhere.
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
+        place_leakage: largest change of an example's output in eval mode when it is at another place in the batch, over the
+            rms of the output; None if not looked at, or where the model draws numbers.
         evaluation_noise: largest change of an output in eval mode when the same batch is asked twice, over the outputs' rms;
             None if not looked at.
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
@@ -315,6 +317,7 @@ class Facts:
     target_outside_unit: float | None = None
     rows_off_one: float | None = None
     leakage: float | None = None
+    place_leakage: float | None = None
     evaluation_noise: float | None = None
     noise_source: str | None = None
     future: float | None = None

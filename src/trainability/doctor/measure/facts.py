@@ -26,7 +26,7 @@ from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass, callable_model
 from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
-from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage
+from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.pair_forces import pair_forces
@@ -98,6 +98,7 @@ def look(
             "layers with nothing between": lambda: _stacked(plain, seen),
             "answers that change by themselves": lambda: evaluation_noise(callable_model(seen), seen.inputs),
             "examples that influence each other": lambda: {"leakage": leakage(callable_model(seen), seen.inputs)},
+            "places in the batch": lambda: {"place_leakage": place_leakage(callable_model(seen), seen.inputs)},
             "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
             "tokens that see later ones": lambda: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
             "what the loss prefers": lambda: {

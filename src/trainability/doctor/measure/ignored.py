@@ -20,15 +20,20 @@ def ignores_end(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
         inputs: what it takes: one tensor (batch, time, ...), as `batch_first=True` has it.
 
     Returns:
-        False, too, where it cannot be asked: other inputs, an answer per step, answers that do not repeat.
+        False, too, where it cannot be asked: other inputs, an answer per step, answers that do not repeat. Padding that all
+        examples have at their ends is left out.
     """
     given = inputs[0] if len(inputs) == 1 else None
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     if not recurrent or not isinstance(given, Tensor) or given.dim() < 2 or len(given) < 2 or given.shape[1] < MIN_STEPS:
         return False
     rows = given[:_ROWS]
-    half = rows.shape[1] // 2
     others = rows.roll(1, dims=0)
+    # Behind the last place at which examples differ is padding: exchanged with its like, it is the same.
+    differ = (rows != others).reshape(len(rows), rows.shape[1], -1).any(dim=2).any(dim=0).nonzero()
+    half = (int(differ[-1]) + 1) // 2 if len(differ) else 0
+    if 2 * half < MIN_STEPS or bool((rows[:, half:] == others[:, half:]).all()):
+        return False
     asked = [
         rows,
         rows,

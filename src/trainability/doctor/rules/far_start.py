@@ -14,6 +14,9 @@ FAR_ABOVE, LEFT_ABOVE, FAR_ABOVE_AND_NO_BETTER, FAR_BEFORE_BLOWN = 10.0, 2.0, 20
 MULTIPLIED = 20.0  # outputs over what the last layer makes
 FAR_OFF = 1e5  # a first loss of which the later ones are less than a thousandth
 _FEWEST_STEPS = 20
+# Gain of a layer that is drawn too wide: He's weights without a ReLU behind have 2, and a sum over 40 of N(0, 1) has 40. Steps
+# after which such a start shows in a loss over chance.
+WIDE_GAIN, WIDE_STEPS, WIDE_LEFT = 8.0, 100, 0.7
 
 
 def falls_at_once(evidence: Evidence) -> Finding | None:
@@ -69,6 +72,20 @@ def above_constant(evidence: Evidence) -> Finding | None:
         remedy=_smaller_outputs(evidence),
         source="own",
     )
+
+
+def drawn_wide(evidence: Evidence, chance: float) -> tuple[str, ...]:
+    """Layers whose gain is far too large, where half of all are so and the steps that were taken have not made up for it."""
+    probe, rehearsal = evidence.probe, evidence.rehearsal
+    gained = [s for s in probe.layers if s.gain is not None and s.kind != "norm"] if probe is not None else []
+    wide = tuple(s.name for s in gained if (s.gain or 0.0) >= WIDE_GAIN)
+    tried = rehearsal.reference[-1] if rehearsal is not None and rehearsal.reference else None
+    steps, loss = reading.num_steps(evidence), reading.recent_loss(evidence)
+    if not evidence.steps and tried is not None:
+        steps, loss = tried.step, tried.loss
+    if len(gained) < 2 or len(wide) < len(gained) / 2 or steps < WIDE_STEPS or loss is None:
+        return ()
+    return wide if loss > WIDE_LEFT * chance else ()
 
 
 def _comes_down_soon(evidence: Evidence, cost: float) -> bool:

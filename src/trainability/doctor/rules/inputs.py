@@ -323,7 +323,7 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
         second halves are exchanged between sequences, and change when the first halves are.
     Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone.
         Exchanged and compared, so this is certain.
-    What fools it: sequences whose second half is padding in every example that was looked at.
+    What fools it: nothing that is known; padding that all examples have at their ends is left out.
     Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
     Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
     """

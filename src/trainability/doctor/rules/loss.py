@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import MetricAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.far_start import above_constant, falls_at_once
+from trainability.doctor.rules.far_start import WIDE_GAIN, above_constant, drawn_wide, falls_at_once
 from trainability.doctor.rules.rule import rule
 
 FAR_ABOVE = 20.0  # times ln C; a healthy VGG-D at twice its width starts at 4
@@ -253,12 +253,13 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     """The first loss is far above ln C, or far above what the scale of the logits predicts.
 
     Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
-        warning from 20 ln C, until the loss is below half of ln C. A hint with code `falls`, where the loss is of no known
-        kind: it starts at 1,000 or more, and the second half of the rehearsal costs less than a thousandth of that; a
-        warning from 100,000. A warning with code `constant`: the loss starts at ten times the cost of the best constant answer,
-        and is still at twice that after 100 steps and more, or 20 rehearsed ones whose pace does not bring it there within a
-        quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a run of 100 steps and more is
-        at 0.95 of that cost or above.
+        warning from 20 ln C, until the loss is below half of ln C. A warning with code `wide`, where half of the weight layers
+        multiply the mean square of what they get by 8 and more, and 100 steps leave the loss above 0.7 ln C. A hint with code
+        `falls`, where the loss is of no known kind: it starts at 1,000 or more, and the second half of the rehearsal costs less
+        than a thousandth of that; a warning from 100,000. A warning with code `constant`: the loss starts at ten times the cost
+        of the best constant answer, and is still at twice that after 100 steps and more, or 20 rehearsed ones whose pace does
+        not bring it there within a quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a
+        run of 100 steps and more is at 0.95 of that cost or above.
     Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
         good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
         into unlearning.
@@ -273,7 +274,8 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
         return []
     assert probe.cross_entropy is not None
     far = probe.cross_entropy >= FAR_ABOVE * chance
-    if reading.has_learned(evidence) and not (far and (reading.recent_loss(evidence) or 0.0) > 0.5 * chance):
+    wide = drawn_wide(evidence, chance)
+    if reading.has_learned(evidence) and not wide and not (far and (reading.recent_loss(evidence) or 0.0) > 0.5 * chance):
         return []
     expected = probe.predicted_loss
     excess = probe.cross_entropy - chance
@@ -286,11 +288,18 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="loss_at_start",
-            severity="warning" if far else "hint",
-            seen=f"the loss starts at {probe.cross_entropy:.2f}; knowing nothing costs ln C = {chance:.2f}",
+            code="loss_at_start.wide" if wide else "loss_at_start",
+            severity="warning" if far or wide else "hint",
+            seen=f"the loss starts at {probe.cross_entropy:.2f}; knowing nothing costs ln C = {chance:.2f}"
+            + (f"; {len(wide)} layers multiply the mean square of what they get by {WIDE_GAIN:g} and more" if wide else ""),
             measurements=tuple(measurements),
-            cause="logits are large at the start, so the first steps unlearn confident guesses",
-            remedy="divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps",
+            cause="weights are drawn too wide in most layers; normalisation hides it from the layers, and not from the logits"
+            if wide
+            else "logits are large at the start, so the first steps unlearn confident guesses",
+            remedy="draw the weights with a standard deviation of 0.02, as GPT-2 does, or let every layer.reset_parameters()"
+            if wide
+            else "divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps",
             source="docs/theory.md, section 5",
+            layers=wide,
         )
     ]

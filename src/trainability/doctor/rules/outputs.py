@@ -9,6 +9,8 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.start import LONG_LOST, NO_SIGNAL
+from trainability.doctor.rules.unmoved import attends_to_nothing, inverted_mask
 
 COLLAPSED = 0.1
 
@@ -27,16 +29,17 @@ COLLAPSED = 0.1
     ),
 )
 def batch_leakage(evidence: Evidence) -> list[Finding]:
-    """An example's output changes with its neighbours in the batch, in eval mode.
+    """An example's output changes with its neighbours or place in the batch, in eval mode.
 
     Fires: with another neighbour, before it or behind it in the batch, an example's output changes by more than 1e-3 of the
         outputs' rms, though it does not change when the same batch is asked twice. Code `sequences`: a recurrent or attention
-        layer without batch_first is given as many steps as there are examples, and half of them where half are asked.
+        layer without batch_first is given as many steps as there are examples, and half of them where half are asked. Code
+        `place`: it does not change with its neighbours, and by as much when the batch is asked in another order.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
         time leaks in one direction only.
     What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
-        are left out, and so is batch norm without running statistics.
+        are left out, and so is batch norm without running statistics; and, of places, models that draw numbers.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
@@ -46,8 +49,9 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     layer = evidence.facts.along_batch if evidence.facts is not None else None
     if layer is not None:
         return [_along_batch(layer, leakage)]
+    placed = (evidence.facts.place_leakage if evidence.facts is not None else None) or 0.0
     if not leakage > 1e-3:
-        return []
+        return [_by_place(placed)] if placed > 1e-3 else []
     return [
         Finding(
             rule="batch_leakage",
@@ -60,6 +64,21 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
             source="torchtest 2; own threshold",
         )
     ]
+
+
+def _by_place(change: float) -> Finding:
+    """What an example is given depends on its number in the batch, as an encoding of places that is added by rows does."""
+    return Finding(
+        rule="batch_leakage",
+        code="batch_leakage.place",
+        severity="warning",
+        seen="an example's output changes with its place in the batch",
+        measurements=(Measurement(name="change over rms of the output", value=change, threshold=1e-3),),
+        cause="something is added or chosen by number in the batch: an encoding of places made for (steps, batch, features)",
+        remedy="let it go by the dimension of steps: encoding[: x.shape[1]] for (batch, steps, features), and not "
+        "encoding[: x.shape[0]] with a dimension for the batch behind it",
+        source="own; the same examples asked in another order",
+    )
 
 
 def _along_batch(layer: str, leakage: float) -> Finding:
@@ -160,8 +179,10 @@ def constant_output(evidence: Evidence) -> list[Finding]:
     """Every example gets the same logits: the output does not depend on the input.
 
     Fires: the standard deviation of a logit over the batch is below 1e-3 of the logits' rms. A hint under an optimizer that
-        divides by the gradient's own size, as Adam does. Code `norm`: at the first step a normalisation's output is below 1e-3
-        of its scale, so what it is given does not differ within what it normalises over.
+        divides by the gradient's own size, as Adam does, unless outputs differ by less than 1e-5 of their size at every look
+        of a rehearsal of 50 steps and more. Code `mask`: the same, and an attention's output is zero at the start. Code
+        `norm`: at the first step a normalisation's output is below 1e-3 of its scale, so what it is given does not differ
+        within what it normalises over.
     Why: healthy deep ReLU nets show 0.1 and more. Below 1e-3 the gradient is nearly the same for every example, and all that
         SGD can learn is how frequent each label is. A single number less its own mean is zero, and so is a constant.
     What fools it: a batch of nearly equal inputs, and a last bias that is large on purpose.
@@ -177,17 +198,33 @@ def constant_output(evidence: Evidence) -> list[Finding]:
     share = probe.logit_spread / probe.logit_rms
     if not share < 1e-3:
         return []
+    stays = _stays_constant(evidence)
+    masked = [s for s in probe.layers if attends_to_nothing(evidence, s)] if stays else []
     return [
         Finding(
             rule="constant_output",
-            severity="hint" if reading.is_adaptive(evidence) else "warning",
-            seen=f"logits differ between examples by {share:.1e} of their size",
+            code="constant_output.mask" if masked else "constant_output",
+            severity="hint" if reading.is_adaptive(evidence) and not stays else "warning",
+            seen=f"logits differ between examples by {share:.1e} of their size"
+            + (", after the rehearsed steps as before" if stays else ""),
             measurements=(Measurement(name="spread over examples / rms", value=share, threshold=1e-3),),
-            cause="biases drown a signal that the layers have shrunk, or the input is constant",
-            remedy=drawn_for_signal(evidence, probe.layers),
+            cause=f"{reading.called(masked[0])} puts out zeros: all that it may attend to is padding"
+            if masked
+            else "biases drown a signal that the layers have shrunk, or the input is constant",
+            remedy=inverted_mask(masked[0].name) if masked else drawn_for_signal(evidence, probe.layers),
             source="DeepDiagnosis, ICSE 2022; own threshold",
+            layers=reading.names(masked),
+            explains=("untrained_parameter",) if stays else (),
         )
     ]
+
+
+def _stays_constant(evidence: Evidence) -> bool:
+    """Whether 50 rehearsed steps and more gave the outputs nothing of the input, and the run has not learned since."""
+    rehearsal = evidence.rehearsal
+    looks = [s for s in rehearsal.reference if s.output_spread is not None] if rehearsal is not None else []
+    lost = all((s.output_spread or 0.0) < NO_SIGNAL * (s.output_rms or 0.0) for s in looks)
+    return bool(looks) and looks[-1].step >= LONG_LOST and lost and not reading.has_learned(evidence)
 
 
 def _emptied(norms: list[LayerStats]) -> Finding:

@@ -7,12 +7,11 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
-from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import behind_a_choice, drawn_without_gradient, frozen_is_needed, nothing_to_learn
 from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
+from trainability.doctor.rules.unmoved import unmoved, why_unmoved
 
 _SYMPTOMS = (
     "plateau",
@@ -26,7 +25,6 @@ _SYMPTOMS = (
 
 _ROUNDS_OF_TURNS = 20  # rehearsed steps without its turn, after which a model of several is said to have none
 _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
-_RESOLUTION = 2.0**-25  # of float32: half a unit in the last place of a number, over the number
 
 
 @rule(
@@ -149,8 +147,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 severity="hint" if set(unmanaged) <= set(graph.outside) else "warning",
             )
         )
-    elif still := _unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
-        word, cause, remedy = _why_unmoved(evidence, still[0])
+    elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
+        word, cause, remedy = why_unmoved(evidence, still[0])
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
         severe = word in ("lr_zero", "gradient_lost", "no_gradient") and not moving
         names = tuple(layer.name for layer in still)
@@ -205,54 +203,6 @@ def _untrained(
         source="SageMaker Debugger; torchtest 2",
         layers=names,
     )
-
-
-def _unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
-    """Layers whose weight is the same at each of the last three sampled steps."""
-    if len(evidence.samples) < 3:
-        return []
-    last, moved = evidence.samples[-1].layers, [{s.name: s.update_ratio for s in each.layers} for each in evidence.samples[-3:]]
-    still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
-    return [s for s in still if not _is_below_resolution(evidence, s)]
-
-
-def _is_below_resolution(evidence: Evidence, layer: LayerStats) -> bool:
-    """Whether SGD's step is too small for float32 because hardly a gradient arrives: a symptom of what shrinks it."""
-    settings = evidence.optimizer
-    if settings is None or settings.name != "SGD" or not settings.lr or not layer.gradient_rms or not layer.weight_rms:
-        return False
-    return settings.lr * layer.gradient_rms < _RESOLUTION * layer.weight_rms
-
-
-def _why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
-    """A word, cause and remedy, by what arrived at the layer at the last sampled step."""
-    if layer.gradient_rms is None:
-        return "no_gradient", "the loss does not depend on it", f"use the result of {layer.name} in forward, or delete it"
-    if layer.gradient_rms == 0.0:
-        if layer.output_gradient_rms:
-            return "zero_input", "the input of the layer is zero", _with_input(layer)
-        return "zero_gradient", "nothing comes back through what follows", _after(evidence, layer)
-    if evidence.steps and evidence.steps[-1].lr == 0.0:
-        return "lr_zero", "the learning rate is 0", "a schedule that does not end at 0 before the run does"
-    return (
-        "gradient_lost",
-        "the gradient is there after backward and gone, or too small for the number format, at the step",
-        larger_steps(evidence)
-        if steps_round_to_nothing(evidence)
-        else "no zero_grad and no clipping to nothing between backward and step; weights in float32",
-    )
-
-
-def _with_input(layer: LayerStats) -> str:
-    """What gives a layer an input that is not zero."""
-    if layer.kind == "attention":
-        return f"invert the mask of {layer.name}: True in key_padding_mask and attn_mask means that a key is ignored"
-    return f"look at what goes into {layer.name}"
-
-
-def _after(evidence: Evidence, layer: LayerStats) -> str:
-    """What lets a gradient through again: a first step that was far too large has killed or saturated the units behind."""
-    return smaller_steps(evidence) if replaced_at_first(evidence) else f"look at what follows {layer.name}"
 
 
 @rule(

@@ -4,6 +4,7 @@ import math
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence, Sample
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rate_choice import outdone, settings_of
@@ -21,6 +22,8 @@ from trainability.doctor.rules.smaller_steps import (
 # are small because little is left to learn.
 MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
 NOWHERE, _FEWEST_STEPS = 0.05, 300  # of a weight, that all steps of a run come to at most; steps of such a run
+# Critical step over the update: healthy nets have 1 to 64. Loss over the constant's, above which a plan ended on its way.
+SHORT, VERY_SHORT, FEWEST_MULTIPLES, HALF_WAY = 30.0, 100.0, 4, 0.5
 SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
 
 
@@ -101,7 +104,9 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         where it is below 1e-5 and was so at the first step, or where 300 steps and more together come to less than a twentieth
         of the weight, and neither rate nor gradient grows; if clipping leaves more than a hundredth, and the loss has fallen by
         less than 2 % in 100 steps and more. So where a rehearsal at another rate, in no more steps than the run took, came to
-        less than half of the run's loss. A hint before a run whose verdict rests on such a rate. A warning with code `eps`
+        less than half of the run's loss; and where a run has taken all steps of its plan, its loss still falls and is above
+        half of the best constant answer's cost, and the loss fell along every rehearsed update to 30 times its length, and to
+        100 times the typical one's. A hint before a run whose verdict rests on such a rate. A warning with code `eps`
         where eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed
         update.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
@@ -111,7 +116,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
-    if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence)) is not None:
+    if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence) or _ends_on_its_way(evidence)) is not None:
         return [found]
     layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
     ratios = [s.update_ratio for s in layers if s.update_ratio is not None and reading.is_matrix(s)]
@@ -182,6 +187,43 @@ def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
         cause=f"the learning rate is too {'small' if small else 'large'}",
         remedy=larger_steps(evidence) if small else smaller_steps(evidence),
         source="own; rehearsed at both rates",
+    )
+
+
+def _ends_on_its_way(evidence: Evidence) -> Finding | None:
+    """A plan that is over before half of the way is done, by steps a hundred times shorter than the loss allows."""
+    rehearsal, at, done = evidence.rehearsal, standing(evidence), reading.num_steps(evidence)
+    multiples = [step.multiple for _, step in rehearsal.critical if step.multiple is not None] if rehearsal is not None else []
+    planned = rehearsal.planned_steps if rehearsal is not None else None
+    if (
+        at is None
+        or planned is None
+        or done < planned
+        or len(multiples) < FEWEST_MULTIPLES
+        or reading.clipped_to_nothing(evidence)
+    ):
+        return None
+    typical = statistics.median(multiples)
+    if (
+        min(multiples) < SHORT
+        or typical < VERY_SHORT
+        or not HALF_WAY * at.cost < at.loss < at.cost
+        or not still_falls(evidence)
+    ):
+        return None
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.small",
+        severity="warning",
+        seen=f"after all {done:,} steps the loss is {at.loss:.3g} and still falls ({at.name}, whatever the input, costs "
+        f"{at.cost:.3g}); along a rehearsed update it falls to {typical:.2g} times its length",
+        measurements=(
+            Measurement(name="loss over the best constant's", value=at.loss / at.cost, threshold=HALF_WAY),
+            Measurement(name="critical step over the update", value=typical, threshold=VERY_SHORT),
+        ),
+        cause="the learning rate is too small for the number of steps, or for the scale of targets and loss",
+        remedy=larger_steps(evidence),
+        source="own; followed in the rehearsal",
     )
 
 

@@ -1,0 +1,188 @@
+"""Causes that stand before what they explain, and the certain facts behind them."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from rule_examples import ADAM, CHANCE, layer, probed, rehearsed, sample, steps
+from torch import Tensor, nn
+
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.evidence import OptimizerSettings, StepRecord
+from trainability.doctor.measure.ignored import ignores_end
+from trainability.doctor.measure.influence import leakage, place_leakage
+from trainability.doctor.rehearsed import CriticalStep, Observation, Task
+
+
+class Placed(nn.Module):
+    """Words with something added by number in the sequence, or in the batch, or noise."""
+
+    def __init__(self, added: str, outputs: int) -> None:
+        super().__init__()
+        self.words, self.table, self.head = nn.Embedding(30, 16), nn.Embedding(64, 16), nn.Linear(16, outputs)
+        self.added = added
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = torch.arange(x.shape[1])
+        rows = torch.arange(len(x))
+        if self.added == "waves by row":
+            more = torch.sin(rows[:, None, None] * torch.linspace(0, 3, 16))
+        elif self.added == "noise":
+            more = torch.randn(*x.shape, 16)
+        else:
+            more = self.table(rows)[:, None] if self.added == "table by row" else self.table(steps)
+        return self.head((self.words(x) + more).relu().mean(dim=1))
+
+
+@pytest.mark.parametrize("outputs", [3, 4, 5])
+@pytest.mark.parametrize("added", ["waves by row", "table by row"])
+def test_what_is_added_by_number_in_the_batch_changes_with_the_order(added, outputs):
+    torch.manual_seed(0)
+    model, x = Placed(added, outputs), torch.randint(30, (8, 6))
+    assert (leakage(model, (x,)) or 0.0) == 0.0
+    assert (place_leakage(model, (x,)) or 0.0) > 0.01
+
+
+@pytest.mark.parametrize(("added", "change"), [("table by step", 0.0), ("noise", None)])
+def test_what_is_added_by_step_or_drawn_does_not(added, change):
+    torch.manual_seed(0)
+    model, x = Placed(added, 4), torch.randint(30, (8, 6))
+    assert place_leakage(model, (x,)) == (pytest.approx(change, abs=1e-5) if change is not None else None)
+
+
+def test_an_output_for_each_pair_of_examples_is_not_asked_for_its_place():
+    class Pairs(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ x.T
+
+    assert place_leakage(Pairs(), (torch.randn(8, 5),)) is None
+
+
+class Reader(nn.Module):
+    """A GRU that stops at the end of each sentence, or reads its first step, or a last one."""
+
+    def __init__(self, reads: Any) -> None:
+        super().__init__()
+        self.words, self.body, self.head = nn.Embedding(40, 8, padding_idx=0), nn.GRU(8, 8, batch_first=True), nn.Linear(8, 2)
+        self.reads = reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.reads == "packed":
+            lengths = (x > 0).sum(dim=1)
+            packed = nn.utils.rnn.pack_padded_sequence(self.words(x), lengths, batch_first=True, enforce_sorted=False)
+            return self.head(self.body(packed)[1][-1])
+        return self.head(self.body(self.words(x))[0][:, self.reads])
+
+
+@pytest.mark.parametrize(("reads", "ignored"), [("packed", False), (-1, False), (0, True), (2, True)])
+def test_padding_that_all_sentences_have_is_not_their_end(reads, ignored):
+    torch.manual_seed(0)
+    x = torch.randint(1, 40, (8, 32))
+    x[:, 12:] = 0
+    assert ignores_end(Reader(reads), (x,)) == ignored
+
+
+def test_sentences_that_differ_in_their_first_steps_alone_are_not_asked():
+    torch.manual_seed(0)
+    x = torch.zeros(8, 32, dtype=torch.long)
+    x[:, :2] = torch.randint(1, 40, (8, 2))
+    assert not ignores_end(Reader(0), (x,))
+
+
+EXPLODED = {"steps": steps([2.4] * 20 + [1e9] * 80), "num_classes": 10}
+
+
+@pytest.mark.parametrize(("kind", "first"), [("norm", "evaluation_mode"), ("linear", "exploding_gradient")])
+def test_a_normalisation_in_evaluation_mode_stands_before_what_explodes(kind, first):
+    layers = (layer("a", update_ratio=30.0), layer("b", kind=kind))
+    tried = rehearsed(in_evaluation_mode=("b",), training=False)
+    evidence = dataclasses.replace(tried, probe=probed(layers), samples=(sample(layers=layers),), **EXPLODED)
+    diagnosis = diagnose(evidence)
+    assert diagnosis.findings[0].rule == first
+    assert diagnosis.verdict == "unstable"
+    assert ("exploding_gradient" in diagnosis.findings[0].explains) == (kind == "norm")
+
+
+def looks(spread: float, num: int = 60) -> tuple[Observation, ...]:
+    return tuple(Observation(step=i, loss=CHANCE, output_rms=1.0, output_spread=spread) for i in range(0, num + 1, 10))
+
+
+@pytest.mark.parametrize(("spread", "num", "severity"), [(1e-7, 60, "warning"), (2e-5, 60, "hint"), (1e-7, 40, "hint")])
+def test_outputs_that_stay_constant_are_a_warning_under_adam_too(spread, num, severity):
+    tried = rehearsed(num, reference=looks(spread, num))
+    evidence = dataclasses.replace(tried, probe=probed(logit_spread=1e-7, optimizer=ADAM))
+    assert {f.rule: f.severity for f in diagnose(evidence).findings}["constant_output"] == severity
+
+
+@pytest.mark.parametrize(("size", "code"), [(0.0, "constant_output.mask"), (0.1, "constant_output")])
+def test_an_attention_of_padding_alone_is_told_by_its_zeros(size, code):
+    layers = (layer("attention", kind="attention", activation_rms=size, gradient_rms=size), layer("head", kind="linear"))
+    tried = rehearsed(60, reference=looks(1e-7))
+    evidence = dataclasses.replace(tried, probe=probed(layers, logit_spread=1e-7, optimizer=ADAM))
+    found = next(f for f in diagnose(evidence).findings if f.rule == "constant_output")
+    assert found.code == code
+    assert ("mask" in found.remedy) == (size == 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gains", "end", "code"),
+    [
+        ((20.0, 40.0, 20.0, 1.0), 0.8, "loss_at_start.wide"),
+        ((20.0, 40.0, 20.0, 1.0), 0.6, None),  # made up for
+        ((1.0, 1.0, 1.0, 40.0), 0.8, None),  # a head that is tied to an embedding
+        ((7.0, 7.0, 7.0, 7.0), 0.8, None),
+    ],
+)
+def test_weights_drawn_wide_in_most_layers_are_a_warning_until_the_loss_is_low(gains, end, code):
+    layers = tuple(layer(f"layer{i}", kind="linear", gain=gain) for i, gain in enumerate(gains))
+    start = probed(
+        layers, log10_gain=None, structure="residual", loss=9.0, cross_entropy=9.0, predicted_loss=None, optimizer=ADAM
+    )
+    run = steps([9.0] * 20 + [end * CHANCE] * 180)
+    found = diagnose(Evidence(probe=start, steps=run, num_classes=10)).findings
+    assert next((f.code for f in found if f.severity != "hint"), None) == code
+
+
+def test_a_low_budget_that_the_rehearsal_bears_out_is_a_warning_under_adam():
+    """Before the first step, without biases, outputs are all signal, however small; after it they are biases alone."""
+    layers = tuple(layer(f"layer{i}", kind="linear", gain=1e-5) for i in range(9))
+    adam = OptimizerSettings(name="Adam", lr=1e-3, planned_steps=300)
+    start = probed(layers, log10_gain=-40.0, plateau_steps=None, hidden_biased=False, optimizer=adam)
+    first = Observation(step=0, loss=CHANCE, output_rms=1e-20, output_spread=1e-20)
+    for spread, severity in ((0.0, "warning"), (0.1, "hint")):
+        tried = rehearsed(60, reference=(first, *looks(spread)[1:]), planned_steps=300)
+        found = {f.rule: f.severity for f in diagnose(dataclasses.replace(tried, probe=start)).findings}
+        assert found["gain_budget_low"] == severity
+
+
+def falling(end: float, num: int = 300, *, stays: bool = False) -> tuple[StepRecord, ...]:
+    """A loss from 1 to `end`, at an even pace or at once."""
+    return steps([end if stays and i > num / 3 else 1 - (1 - end) * i / num for i in range(num)])
+
+
+@pytest.mark.parametrize(
+    ("run", "multiple", "fires"),
+    [
+        (falling(0.6), 200.0, True),
+        (falling(0.6, 500), 120.0, True),
+        (falling(0.6, 200), 200.0, False),  # the plan goes on
+        (falling(0.3), 200.0, False),
+        (falling(0.6, stays=True), 200.0, False),  # noise is left
+        (falling(0.6), 64.0, False),
+    ],
+)
+def test_a_plan_that_ends_on_its_way_by_steps_that_the_loss_allows_to_be_longer(run, multiple, fires):
+    task = Task(kind="regression", loss="mse_loss", form="values", target="[1]", chance=1.0, floor=0.0)
+    critical = CriticalStep(
+        multiple=multiple,
+        loss_before=1.0,
+        loss_after=0.99,
+        lowest_loss=0.8,
+        resolution=1e-7,
+        update_norm=1e-3,
+        num_evaluations=6,
+    )
+    seen = rehearsed(60, task=task, planned_steps=300, critical=tuple((i, critical) for i in (0, 5, 15, 30, 60)))
+    found = {f.code: f.severity for f in diagnose(dataclasses.replace(seen, steps=run)).findings}
+    assert found.get("update_ratio.small") == ("warning" if fires else None)
