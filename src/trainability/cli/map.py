@@ -73,12 +73,7 @@ def map_command(
     if runs:
         made = _with_progress(
             lambda progress: maps.run_cells(
-                program,
-                found,
-                runs,
-                folder=folder,
-                executor=lambda: executor_of(processes, cluster),
-                progress=progress,
+                program, found, runs, folder=folder, executor=lambda: executor_of(processes, cluster), progress=progress
             )
         )
         out = out or folder / PAGE

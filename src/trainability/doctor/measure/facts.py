@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked, Unreached
+from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
@@ -24,7 +24,7 @@ from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass, callable_model
-from trainability.doctor.measure.graph import leaves_of, loss_graph, managed_parameters, positive_losses
+from trainability.doctor.measure.graph import loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.made_targets import made_relation
@@ -37,12 +37,13 @@ from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
+from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
+Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-_MOST_ASKED = 12  # parameters whose reason is found out, a forward pass each
 _SAME = 1e-4
 
 
@@ -80,56 +81,91 @@ def look(
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
         facts = replace(facts, flat_derivative=derivatives.flat)
-        looks: dict[str, Callable[[], dict[str, Any]]] = {
-            "the graph of the loss": lambda: {
-                "graph": loss_graph(
-                    loss,
-                    plain,
-                    optimizer,
-                    original=plain_module(model),
-                    makers=seen.makers,
-                    compared=seen.against[0] if seen.against is not None else None,
-                )
-            },
-            "the kind of task": lambda: task_facts(seen, float(loss.detach())),
-            "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start),
-            "parameters that no gradient reaches": lambda: unreached(plain, batch, forward, loss, seen, managed),
-            "weights behind a choice": lambda: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
-            "layers with nothing between": lambda: _stacked(plain, seen),
-            "answers that change by themselves": lambda: evaluation_noise(callable_model(seen), seen.inputs),
-            "examples that influence each other": lambda: {"leakage": leakage(callable_model(seen), seen.inputs)},
-            "places in the batch": lambda: {"place_leakage": place_leakage(callable_model(seen), seen.inputs)},
-            "sequences whose end is not read": lambda: {"ignores_end": ignores_end(plain, seen.inputs)},
-            "tokens that see later ones": lambda: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
-            "what the loss prefers": lambda: {
-                "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
-                "one_output": one_output(plain, batch, forward, seen) if facts.task_loss is None else None,
-            },
-            "losses without a floor": lambda: {
-                "floorless": floorless(plain, batch, forward),
-                "boundless": boundless(plain, batch, forward, is_one=facts.task_loss is None),
-            },
-            "times without an end": lambda: {"censored": censored_backwards(plain, batch, forward, seen)},
-            "terms that the loss wants larger": lambda: {"negated_task": facts.negated_task or _maximised(plain, loss, seen)},
-            "sequences along the batch": lambda: {"along_batch": along_batch(callable_model(seen), seen.inputs, seen.lengths)},
-            "answers beside their places": lambda: {"misplaced": misplaced(plain, batch, forward, seen)},
-            "which target is beside which example": lambda: pairing_facts(plain, batch, forward, seen, pairing),
-            "targets that the step makes": lambda: {"made_relation": made_relation(plain, wide, forward)},
-            "outcomes that the loss makes likelier": lambda: _chances_facts(plain, batch, forward, chances),
-            "pairs that the loss pulls together": lambda: {"pulls": _pulls(plain, batch, wide, forward)},
-            "names that keep company": lambda: {"company": company(plain, batch, forward, batches)},
-            "what the loss wants of pairs": lambda: {"pair_forces": pair_forces(plain, batch, forward, seen)},
-        }
+        questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start)
+        questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
         if pairs_itself:
-            looks["answers beside their targets"] = lambda: {"misaligned": _misaligned(plain, batch, forward, seen, facts)}
-        managed = _managed(model, optimizer)
+            questions["answers beside their targets"] = lambda known: {
+                "misaligned": _misaligned(plain, batch, forward, seen, known)
+            }
         notes = list(place.notes)
-        for name, question in looks.items():
+        for name, question in questions.items():
             try:
-                facts = replace(facts, **question())
+                facts = replace(facts, **question(facts))
             except Exception as error:  # one question that fails leaves the others
                 notes.append(f"{name}: {error_line(error)}")
     return replace(facts, notes=tuple(notes))
+
+
+def _questions(
+    model: nn.Module,
+    plain: nn.Module,
+    batch: Any,
+    forward: Forward,
+    loss: Tensor,
+    seen: ForwardPass,
+    optimizer: torch.optim.Optimizer | None,
+    at_start: bool,
+) -> dict[str, Question]:
+    """What is asked of the graph, of each example's answer and of the loss, by the words that a note says it in."""
+    return {
+        "the graph of the loss": lambda known: {
+            "graph": loss_graph(
+                loss,
+                plain,
+                optimizer,
+                original=plain_module(model),
+                makers=seen.makers,
+                compared=seen.against[0] if seen.against is not None else None,
+            )
+        },
+        "the kind of task": lambda known: task_facts(seen, float(loss.detach())),
+        "gradients that are zero": lambda known: gradient_facts(plain, loss, seen, at_start),
+        "parameters that no gradient reaches": lambda known: unreached(
+            plain, batch, forward, loss, seen, _managed(model, optimizer)
+        ),
+        "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
+        "layers with nothing between": lambda known: _stacked(plain, seen),
+        "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
+        "examples that influence each other": lambda known: {"leakage": leakage(callable_model(seen), seen.inputs)},
+        "places in the batch": lambda known: {"place_leakage": place_leakage(callable_model(seen), seen.inputs)},
+        "sequences whose end is not read": lambda known: {"ignores_end": ignores_end(plain, seen.inputs)},
+        "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
+        "what the loss prefers": lambda known: {
+            "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
+            "one_output": one_output(plain, batch, forward, seen) if known.task_loss is None else None,
+        },
+        "losses without a floor": lambda known: {
+            "floorless": floorless(plain, batch, forward),
+            "boundless": boundless(plain, batch, forward, is_one=known.task_loss is None),
+        },
+        "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
+        "terms that the loss wants larger": lambda known: {"negated_task": known.negated_task or _maximised(plain, loss, seen)},
+    }
+
+
+def _questions_of_pairs(
+    plain: nn.Module,
+    batch: Any,
+    forward: Forward,
+    seen: ForwardPass,
+    chances: Chances,
+    pairing: Pairing,
+    wide: Any,
+    batches: Iterable[Any],
+) -> dict[str, Question]:
+    """What is asked of what stands beside what: outputs, targets, places, other examples."""
+    return {
+        "sequences along the batch": lambda known: {
+            "along_batch": along_batch(callable_model(seen), seen.inputs, seen.lengths)
+        },
+        "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
+        "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),
+        "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},
+        "outcomes that the loss makes likelier": lambda known: _chances_facts(plain, batch, forward, chances),
+        "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward)},
+        "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
+        "what the loss wants of pairs": lambda known: {"pair_forces": pair_forces(plain, batch, forward, seen)},
+    }
 
 
 def start(model: nn.Module) -> None:
@@ -319,64 +355,3 @@ def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[s
         return None
     ids = managed_parameters(optimizer)
     return {name for name, p in plain_module(model).named_parameters() if id(p) in ids}
-
-
-def unreached(
-    model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen: ForwardPass, managed: set[str] | None
-) -> dict[str, Any]:
-    reached, opaque = leaves_of(loss)
-    missing = {
-        name: p
-        for name, p in model.named_parameters()
-        if p.requires_grad and id(p) not in reached and (not managed or name in managed)
-    }
-    if opaque or not missing or len(missing) == sum(p.requires_grad for p in model.parameters()):
-        return {}
-    returned: set[int] = set()
-    for tensor in seen.returned:
-        if tensor.grad_fn is not None:
-            returned |= leaves_of(tensor)[0]
-
-    def ask() -> float:
-        with torch.no_grad(), torch.random.fork_rng(devices=[loss.device] if loss.is_cuda else []):
-            torch.manual_seed(0)
-            return float(forward(model, batch).sum())
-
-    before = ask()
-    repeats = before == ask()
-    found = []
-    for name, p in list(missing.items())[:_MOST_ASKED]:
-        if not repeats:
-            reason = "unknown"
-        elif id(p) in returned:
-            reason = "not in the loss"
-        elif _changes_loss(p, ask, before):
-            reason = "detached"
-        else:
-            spare = p.dim() < 2 and _is_used(model, name, reached)
-            reason = "spare" if spare else "dropped" if _was_computed(model, name, seen) else "unused"
-        found.append(Unreached(name=name, reason=reason))
-    return {"unreached": tuple(found)}
-
-
-def _changes_loss(parameter: Tensor, ask: Callable[[], float], before: float) -> bool:
-    kept = parameter.detach().clone()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[parameter.device] if parameter.is_cuda else []):
-            torch.manual_seed(1)
-            parameter.add_(torch.randn_like(parameter) * (1.0 + kept.abs().mean()))
-        return ask() != before
-    finally:
-        with torch.no_grad():
-            parameter.copy_(kept)
-
-
-def _is_used(model: nn.Module, name: str, reached: set[int]) -> bool:
-    """Whether a gradient reaches others of the module that owns the parameter: what it makes is used, without this one."""
-    return any(id(p) in reached for p in model.get_submodule(name.rpartition(".")[0]).parameters())
-
-
-def _was_computed(model: nn.Module, name: str, seen: ForwardPass) -> bool:
-    """Whether the module that owns the parameter ran; a parameter of a module with others inside is asked for by hand."""
-    owner = name.rpartition(".")[0]
-    return owner in seen.called

@@ -13,12 +13,13 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Unreached
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.dropout import dropout_facts
-from trainability.doctor.measure.facts import Forward, gradient_facts, start, unreached
+from trainability.doctor.measure.facts import Forward, gradient_facts, start
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
 from trainability.doctor.measure.pairing import misaligned
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
+from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.whole_step import Parts
 from trainability.doctor.measure.workspace import workspace
 

@@ -73,23 +73,34 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or against_pairs(facts)
             or against_company(facts)
         )
+    paid = (Measurement(name="loss", value=facts.loss or first, threshold=0.0),)
+    return [_without_logarithm(facts, paid) if raw else _turned(str(negated), paid)]
+
+
+def _without_logarithm(facts: Facts, paid: tuple[Measurement, ...]) -> Finding:
     words = {"probabilities": "probabilities", "values": "raw outputs"}.get(facts.task_form or "", "outputs")
-    return [
-        Finding(
-            rule="wrong_sign",
-            code="wrong_sign.nll" if raw else "wrong_sign",
-            severity="error",
-            seen=f"nll_loss is given {words}; it takes log-probabilities"
-            if raw
-            else f"the loss is minus the {negated} of output and target",
-            measurements=(Measurement(name="loss", value=facts.loss or first, threshold=0.0),),
-            cause="log_softmax is missing before nll_loss" if raw else "the sign of the loss is wrong",
-            remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place"
-            if raw
-            else "remove the minus sign",
-            source="PyTorch, torch.nn.NLLLoss" if raw else "own",
-        )
-    ]
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.nll",
+        severity="error",
+        seen=f"nll_loss is given {words}; it takes log-probabilities",
+        measurements=paid,
+        cause="log_softmax is missing before nll_loss",
+        remedy="torch.log_softmax(output, dim=1) before nll_loss, or cross_entropy in its place",
+        source="PyTorch, torch.nn.NLLLoss",
+    )
+
+
+def _turned(loss: str, paid: tuple[Measurement, ...]) -> Finding:
+    return Finding(
+        rule="wrong_sign",
+        severity="error",
+        seen=f"the loss is minus the {loss} of output and target",
+        measurements=paid,
+        cause="the sign of the loss is wrong",
+        remedy="remove the minus sign",
+        source="own",
+    )
 
 
 def _against_answers(facts: Facts) -> list[Finding]:
