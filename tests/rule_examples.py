@@ -669,7 +669,9 @@ EXAMPLES: dict[str, Example] = {
     "exploding_gradient": Example(
         {
             "error": seen((layer(update_ratio=1.1),), steps=steps(FLAT[:30])),
-            "warning": seen((layer("a", update_ratio=1.1), layer("b", update_ratio=1.1)), steps=steps(FALLING[:30])),
+            "warning": seen(
+                (layer("a", update_ratio=1.1), layer("b", update_ratio=1.1)), steps=steps([FALLING[0], 3.0, *FALLING[2:30]])
+            ),
             "hint": seen((layer(update_ratio=1.1),), steps=steps(FALLING[:30])),
         },
         near=seen((layer(update_ratio=0.9),), steps=steps(FLAT[:30])),

@@ -123,8 +123,13 @@ def loss_graph(
 
 def _beside(model: nn.Module, reached: set[int], answer: set[int]) -> tuple[str, ...]:
     layers = (nn.Linear, nn.modules.conv._ConvNd)
-    named = ((f"{name}.weight", module.weight) for name, module in model.named_modules() if isinstance(module, layers))
-    return tuple(name for name, weight in named if id(weight) in reached and id(weight) not in answer)
+    found = []
+    for name, module in model.named_modules():
+        # Not `module.weight`: to read a weight that is parametrised is to compute it, and spectral norm counts that as a step.
+        own = dict(module.named_parameters(recurse=False)).get("weight") if isinstance(module, layers) else None
+        if own is not None and id(own) in reached and id(own) not in answer:
+            found.append(f"{name}.weight")
+    return tuple(found)
 
 
 def _cost_of_zeros(root: Any, width: int | None) -> float | None:

@@ -23,6 +23,7 @@ from trainability.doctor.rules.smaller_steps import (
 )
 
 _TINY = 1e-5  # gradient over weight
+_THROWN = 1.2  # of the first losses after the first, over it
 _DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 as PyTorch draws it, 1.4 after He
 _DEAF = 1e-3  # fall of the loss over the loss
 
@@ -50,9 +51,9 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         not fallen, or is twice that of a rehearsal at a smaller rate, the first sampled step and what was seen before it count,
         too. A hint in a run whose loss is below its first since, unless its gradients are all zero now or a smaller rate did
         so much better, or of which one step was watched; a warning there where the first step moved most layers by more than
-        their size, which leaves nothing of the weights that were drawn. Of SGD whose gradient becomes NaN, a layer's ratio at
-        the first step times what the norm grew by until then, at two steps at least. Silent where the first step's own is not
-        finite.
+        their size, which leaves nothing of the weights that were drawn, and the loss rose by a fifth. Of SGD whose gradient
+        becomes NaN, a layer's ratio at the first step times what the norm grew by until then, at two steps at least. Silent
+        where the first step's own is not finite.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -100,7 +101,9 @@ def _replaced_most(evidence: Evidence) -> bool:
     first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
     sized = [s for s in first if s.fan_in and s.weight_rms and s.weight_rms * math.sqrt(s.fan_in) >= _DRAWN_TO_KEEP]
     ratios = [s.update_ratio for s in sized if s.update_ratio is not None]
-    return len(ratios) > 1 and all(map(math.isfinite, ratios)) and statistics.median(ratios) > 1.0
+    losses = [step.loss for step in evidence.steps[:6]]
+    threw = len(losses) > 1 and max(losses[1:]) > _THROWN * losses[0]  # a search along a line goes far, and down
+    return threw and len(ratios) > 1 and all(map(math.isfinite, ratios)) and statistics.median(ratios) > 1.0
 
 
 def _not_finite_at_once(evidence: Evidence) -> bool:
