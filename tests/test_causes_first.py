@@ -205,3 +205,12 @@ def test_a_plan_that_ends_on_its_way_by_steps_that_the_loss_allows_to_be_longer(
     seen = rehearsed(60, task=task, planned_steps=300, critical=tuple((i, critical) for i in (0, 5, 15, 30, 60)))
     found = {f.code: f.severity for f in diagnose(dataclasses.replace(seen, steps=run)).findings}
     assert found.get("update_ratio.small") == ("warning" if fires else None)
+
+
+@pytest.mark.parametrize(("size", "first"), [(0.2, "wrong_mode"), (3.0, "wrong_mode"), (1.0, "exploding_gradient")])
+def test_eval_mode_explains_what_explodes_where_nothing_is_normalised(size, first):
+    """Layer norm normalises in eval mode, too; batch norm at its first statistics does not."""
+    layers = (layer("a", update_ratio=30.0), layer("b", kind="norm", weight_rms=1.0, activation_rms=size))
+    diagnosis = diagnose(Evidence(samples=(sample(layers=layers, training=False),), **EXPLODED))
+    assert diagnosis.findings[0].rule == first
+    assert diagnosis.verdict == "unstable"
