@@ -108,11 +108,30 @@ def looks(spread: float, num: int = 60) -> tuple[Observation, ...]:
     return tuple(Observation(step=i, loss=CHANCE, output_rms=1.0, output_spread=spread) for i in range(0, num + 1, 10))
 
 
-@pytest.mark.parametrize(("spread", "num", "severity"), [(1e-7, 60, "warning"), (2e-5, 60, "hint"), (1e-7, 40, "hint")])
-def test_outputs_that_stay_constant_are_a_warning_under_adam_too(spread, num, severity):
+@pytest.mark.parametrize(
+    ("spread", "num", "biased", "severity"),
+    [
+        (1e-7, 60, False, "warning"),
+        (1e-7, 60, True, "hint"),  # biases carry a signal of their own, which may grow
+        (2e-5, 60, False, "hint"),
+        (1e-7, 40, False, "hint"),
+    ],
+)
+def test_outputs_that_stay_constant_are_a_warning_under_adam_too(spread, num, biased, severity):
     tried = rehearsed(num, reference=looks(spread, num))
-    evidence = dataclasses.replace(tried, probe=probed(logit_spread=1e-7, optimizer=ADAM))
-    assert {f.rule: f.severity for f in diagnose(evidence).findings}["constant_output"] == severity
+    start = probed(logit_spread=1e-7, hidden_biased=biased, optimizer=ADAM)
+    assert {f.rule: f.severity for f in diagnose(dataclasses.replace(tried, probe=start)).findings}[
+        "constant_output"
+    ] == severity
+
+
+def test_a_run_of_a_hundred_steps_settles_what_the_rehearsal_left_open():
+    tried = rehearsed(60, reference=looks(1e-7))
+    start = probed(logit_spread=1e-7, hidden_biased=True, optimizer=ADAM)
+    for num, severity in ((100, "warning"), (80, "hint")):
+        evidence = dataclasses.replace(tried, probe=start, steps=steps([CHANCE] * num), num_classes=10)
+        found = [f for f in diagnose(evidence).findings if f.rule == "constant_output"]
+        assert [f.severity for f in found] == [severity]
 
 
 @pytest.mark.parametrize(("size", "code"), [(0.0, "constant_output.mask"), (0.1, "constant_output")])
@@ -186,3 +205,12 @@ def test_a_plan_that_ends_on_its_way_by_steps_that_the_loss_allows_to_be_longer(
     seen = rehearsed(60, task=task, planned_steps=300, critical=tuple((i, critical) for i in (0, 5, 15, 30, 60)))
     found = {f.code: f.severity for f in diagnose(dataclasses.replace(seen, steps=run)).findings}
     assert found.get("update_ratio.small") == ("warning" if fires else None)
+
+
+@pytest.mark.parametrize(("size", "first"), [(0.2, "wrong_mode"), (3.0, "wrong_mode"), (1.0, "exploding_gradient")])
+def test_eval_mode_explains_what_explodes_where_nothing_is_normalised(size, first):
+    """Layer norm normalises in eval mode, too; batch norm at its first statistics does not."""
+    layers = (layer("a", update_ratio=30.0), layer("b", kind="norm", weight_rms=1.0, activation_rms=size))
+    diagnosis = diagnose(Evidence(samples=(sample(layers=layers, training=False),), **EXPLODED))
+    assert diagnosis.findings[0].rule == first
+    assert diagnosis.verdict == "unstable"

@@ -8,6 +8,21 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
+# What follows where a normalisation does not normalise.
+OF_NO_NORM = (
+    "exploding_gradient",
+    "not_finite",
+    "oscillation",
+    "loss_cliff",
+    "clipping",
+    "update_ratio",
+    "dead_units",
+    "vanishing_gradient",
+    "plateau",
+    "prediction_collapse",
+    "constant_as_good",
+    "loss_at_start",
+)
 LONG_MEMORY_STEPS = 200.0  # of momentum: 0.995; usual values remember 10 (0.9) or 100 (0.99) steps
 
 
@@ -150,7 +165,8 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
     Fires: at one sampled step, or in one recorded evaluation of the validation split. Training accuracy is often counted while
         training, in train mode.
     Why: eval mode turns dropout off and freezes batch norm's statistics; train mode in an evaluation drops units, and makes
-        the answer for one image depend on its batch.
+        the answer for one image depend on its batch. Where half of the normalisations put out less than half or more than
+        twice their scale at the first step, nothing is normalised, and what explodes, vanishes or stands still is listed here.
     What fools it: fine-tuning with frozen batch norm, where eval mode is meant, and Monte-Carlo dropout, where train mode is.
         A model without dropout and batch norm does not care.
     Fix: model.train() at the start of every epoch, model.eval() before every evaluation.
@@ -167,6 +183,7 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
             rule="wrong_mode",
             code="wrong_mode.training" if training else "wrong_mode.evaluation",
             severity="warning",
+            explains=OF_NO_NORM if training and _does_not_normalise(evidence) else (),
             seen="the model is in eval mode while it is trained: dropout is off, batch norm frozen"
             if training
             else "the model is in train mode while it is evaluated: dropout drops, batch norm mixes the batch",
@@ -179,6 +196,14 @@ def wrong_mode(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _does_not_normalise(evidence: Evidence) -> bool:
+    """Whether half of the normalisations put out another size than their scale at the first step of the run."""
+    first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
+    norms = [s for s in first.layers if s.kind == "norm" and s.weight_rms and s.activation_rms] if first is not None else []
+    off = [s for s in norms if not 0.5 <= (s.activation_rms or 0.0) / (s.weight_rms or 1.0) <= 2.0]
+    return bool(norms) and len(off) >= len(norms) / 2
 
 
 @rule(

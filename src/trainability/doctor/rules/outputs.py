@@ -9,7 +9,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.start import LONG_LOST, NO_SIGNAL
+from trainability.doctor.rules.start import constant_for_good, outputs_stay_alike
 from trainability.doctor.rules.unmoved import attends_to_nothing, inverted_mask
 
 COLLAPSED = 0.1
@@ -179,10 +179,10 @@ def constant_output(evidence: Evidence) -> list[Finding]:
     """Every example gets the same logits: the output does not depend on the input.
 
     Fires: the standard deviation of a logit over the batch is below 1e-3 of the logits' rms. A hint under an optimizer that
-        divides by the gradient's own size, as Adam does, unless outputs differ by less than 1e-5 of their size at every look
-        of a rehearsal of 50 steps and more. Code `mask`: the same, and an attention's output is zero at the start. Code
-        `norm`: at the first step a normalisation's output is below 1e-3 of its scale, so what it is given does not differ
-        within what it normalises over.
+        divides by the gradient's own size, as Adam does, unless outputs differ by less than 1e-5 of their size at every look of
+        a rehearsal of 50 steps and a tenth of the plan, and hidden biases start at zero or a run of 100 steps has not learned
+        either. Code `mask`: such a rehearsal, and an attention's output is zero at the start. Code `norm`: at the first step a
+        normalisation's output is below 1e-3 of its scale, so what it is given does not differ within what it normalises over.
     Why: healthy deep ReLU nets show 0.1 and more. Below 1e-3 the gradient is nearly the same for every example, and all that
         SGD can learn is how frequent each label is. A single number less its own mean is zero, and so is a constant.
     What fools it: a batch of nearly equal inputs, and a last bias that is large on purpose.
@@ -198,8 +198,8 @@ def constant_output(evidence: Evidence) -> list[Finding]:
     share = probe.logit_spread / probe.logit_rms
     if not share < 1e-3:
         return []
-    stays = _stays_constant(evidence)
-    masked = [s for s in probe.layers if attends_to_nothing(evidence, s)] if stays else []
+    masked = [s for s in probe.layers if attends_to_nothing(evidence, s)] if outputs_stay_alike(evidence) else []
+    stays = bool(masked) or constant_for_good(evidence)
     return [
         Finding(
             rule="constant_output",
@@ -217,14 +217,6 @@ def constant_output(evidence: Evidence) -> list[Finding]:
             explains=("untrained_parameter",) if stays else (),
         )
     ]
-
-
-def _stays_constant(evidence: Evidence) -> bool:
-    """Whether 50 rehearsed steps and more gave the outputs nothing of the input, and the run has not learned since."""
-    rehearsal = evidence.rehearsal
-    looks = [s for s in rehearsal.reference if s.output_spread is not None] if rehearsal is not None else []
-    lost = all((s.output_spread or 0.0) < NO_SIGNAL * (s.output_rms or 0.0) for s in looks)
-    return bool(looks) and looks[-1].step >= LONG_LOST and lost and not reading.has_learned(evidence)
 
 
 def _emptied(norms: list[LayerStats]) -> Finding:

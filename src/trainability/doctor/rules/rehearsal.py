@@ -6,6 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rules.loop import OF_NO_NORM
 from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
@@ -18,7 +19,6 @@ CRAWLS = 1e-5  # of their size, that weights went in a rehearsal
 # A divisor of the logits that is large, a difference of logits that tells no classes apart, and one that does.
 SOFTENED, NEARLY_ALIKE, LOGITS_APART = 20.0, 0.1, 5.0
 _SYMPTOMS = ("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units")
-_OF_NO_NORM = (*_SYMPTOMS, "vanishing_gradient", "plateau", "prediction_collapse", "constant_as_good", "loss_at_start")
 
 
 def _stepped(evidence: Evidence) -> Rehearsal | None:
@@ -236,7 +236,7 @@ def evaluation_mode(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="evaluation_mode",
             severity="hint" if rehearsal.training else "warning",
-            explains=_OF_NO_NORM if _normalises(evidence, names) else (),
+            explains=OF_NO_NORM if _normalises(evidence, names) else (),
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} ran in evaluation mode in a training step",
             measurements=(Measurement(name="modules in evaluation mode", value=float(len(names)), threshold=0.0),),
             cause="model.eval() was not followed by model.train()",

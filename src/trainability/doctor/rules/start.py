@@ -15,6 +15,7 @@ LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show i
 # Rehearsed steps, after which outputs that differ between examples by less than that share of their size are said to stay so;
 # loss over the first, of a run that made up for it; layers that shrink the signal one after the other.
 LONG_LOST, NO_SIGNAL, MADE_UP, FEWEST_SHRINKING = 50, 1e-5, 0.6, 4
+LONG_RUN = 100  # steps of a run, after which outputs that depended on no input in the rehearsal are said to stay so
 BUDGET_SOURCE = "own, 175 short runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"
 
@@ -76,16 +77,21 @@ def _budget_severity(evidence: Evidence, probe: ProbeResult, total: float, *, de
     if depth < PILOT_DEPTH and total > BUDGET_HIGH:
         return "error" if _borne_out(evidence, probe) else "hint"
     if depth < PILOT_DEPTH:
-        return "warning" if _signal_stays_lost(evidence) or _lost_on_the_way(evidence) else "hint"
+        return "warning" if _signal_stays_lost(evidence) or _borne_out_low(evidence) else "hint"
     if total > BUDGET_HIGH:
         return "error"
-    if reading.is_adaptive(evidence) and (_signal_stays_lost(evidence) or _lost_on_the_way(evidence)):
+    if reading.is_adaptive(evidence) and (_signal_stays_lost(evidence) or _borne_out_low(evidence)):
         return "warning"
     if ends or reading.is_adaptive(evidence):
         return "hint"
     if probe.biased:
         return "warning" if total < BIASED_BUDGET_LOW else "hint"
     return "error"
+
+
+def _borne_out_low(evidence: Evidence) -> bool:
+    """Whether what was tried shows what a low budget predicts: outputs that stay alike, or a run whose signal is lost."""
+    return constant_for_good(evidence) or bool(_lost_on_the_way(evidence))
 
 
 def _signal_stays_lost(evidence: Evidence) -> bool:
@@ -107,6 +113,22 @@ def _signal_stays_lost(evidence: Evidence) -> bool:
         return False
     recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
     return probe.hidden_biased is False if recent is None else recent > MADE_UP * losses[0].loss
+
+
+def outputs_stay_alike(evidence: Evidence) -> bool:
+    """Whether 50 rehearsed steps and a tenth of the plan gave outputs nothing of the input; nor has the run learned since."""
+    rehearsal = evidence.rehearsal
+    looks = [s for s in rehearsal.reference if s.output_spread is not None] if rehearsal is not None else []
+    lost = all((s.output_spread or 0.0) < NO_SIGNAL * (s.output_rms or 0.0) for s in looks)
+    if rehearsal is None or not looks or not lost or reading.has_learned(evidence):
+        return False
+    return looks[-1].step >= max(LONG_LOST, (rehearsal.planned_steps or 0) / 10)
+
+
+def constant_for_good(evidence: Evidence) -> bool:
+    """As `outputs_stay_alike`; before a run only where hidden biases are zero, since others carry a signal that may grow."""
+    unbiased = evidence.probe is not None and evidence.probe.hidden_biased is False
+    return (unbiased or reading.num_steps(evidence) >= LONG_RUN) and outputs_stay_alike(evidence)
 
 
 def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
