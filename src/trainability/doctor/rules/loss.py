@@ -219,7 +219,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
             seen = (probe.cross_entropy, first, factor) if factor else None
         elif chance is not None and first < chance and not of_one_class and (factor := _factor_of(chance, first, 0.02)):
             seen, guessed = (chance, first, factor), True
-    if seen is None and (factor := round(reading.loss_divisor(evidence))) > 1:
+    if seen is None and (factor := reading.loss_divisor(evidence)) > 1:
         # The probe's loss, if the first one gives the division away; chance level, if the last ones do.
         first, logged = evidence.steps[0].loss, (reading.recent_loss(evidence) or 0.0) / factor
         known = probe.cross_entropy if probe is not None and probe.at_start else None
