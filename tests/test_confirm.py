@@ -328,3 +328,9 @@ def test_a_program_that_is_made_otherwise_elsewhere_is_refused(program: str) -> 
 
     with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="other weights or batches"):
         confirm(make, seconds=60, max_steps=20, executor=executor)
+
+
+@pytest.mark.parametrize("given", [nn.Linear(2, 2), "setup"])
+def test_what_is_no_setup_is_refused_at_once(given: object) -> None:
+    with pytest.raises(ValueError, match=f"not a {type(given).__name__}"):
+        confirm(given)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -402,6 +403,16 @@ def test_bad_arguments():
         Monitor(net(), every=0)
     with pytest.raises(ValueError, match="first_step is 0"):
         Monitor(net(), first_step=0)
+    with pytest.raises(ValueError, match=r"every is 1\.5"):
+        Monitor(net(), every=1.5)  # type: ignore[arg-type]
+    for several in ({"a": net(), "b": net()}, [net()], (net(),)):
+        with pytest.raises(ValueError, match="a Monitor each"):
+            Monitor(several)  # type: ignore[arg-type]
+    for wrong in ("adam", torch.optim.Adam, {}, 3):
+        with pytest.raises(ValueError, match="optimizer is"):
+            Monitor(net(), wrong)  # type: ignore[arg-type]
+    for wrapper in (SimpleNamespace(param_groups=[]), SimpleNamespace(step=lambda: None)):
+        Monitor(net(), wrapper)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"before is a Sequential; .*Diagnosis.*Evidence.*ProbeResult"):
         Monitor(net(), before=net())
 

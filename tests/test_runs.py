@@ -141,6 +141,11 @@ def test_a_run_by_its_path_or_its_name(root: Path) -> None:
         with pytest.raises(ValueError, match=near) as refused:
             find_run(wrong)
         assert "\n" not in str(refused.value)
+    for name in ("Sequential", "Sequential-2"):
+        (root / "gan-001" / name).mkdir(parents=True)
+        (root / "gan-001" / name / "loop.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"gan-001/Sequential and .*gan-001/Sequential-2; choose one"):
+        find_run("gan-001")
 
 
 def test_run_directories_are_not_searched_for_further_ones(root: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainability.checking.check import check_setup, is_pair
 from trainability.checking.confirm_elsewhere import side_by_side
@@ -53,6 +53,8 @@ def confirm(
     Raises:
         ValueError: as `check`; or `seconds` or `max_steps` is too small.
     """
+    if isinstance(setup, nn.Module) or not (isinstance(setup, Setup) or callable(setup)):
+        raise ValueError(f"confirm takes a Setup or a function that returns one, not a {type(setup).__name__}")
     make = None if isinstance(setup, Setup) else setup
     with randomness_restored():
         made = setup if isinstance(setup, Setup) else setup()

@@ -65,8 +65,9 @@ class Monitor(Watcher):
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
 
     Raises:
-        ValueError: every, accumulation or first_step below 1, `before` is something else, an unknown sink, or sinks or config
-            without run; on entering, the directory already holds a run or cannot be written.
+        ValueError: `model` is no module, `optimizer` no optimizer, `every`, `accumulation` or `first_step` no whole number
+            from 1, `before` is something else, an unknown sink, or sinks or config without run; on entering, the directory
+            already holds a run or cannot be written.
     """
 
     def __init__(

@@ -344,8 +344,10 @@ def check_is_run(folder: Path | str) -> None:
     """Raise a one-line `ValueError` if a folder is not a run directory."""
     if not any((Path(folder) / name).is_file() for name in (CONFIG, LOOP)):
         inside = [str(path.parent) for path in sorted(Path(folder).glob(f"*/{LOOP}"))]  # one for each of several optimizers
-        more = f"; these below it are: {' '.join(inside[:4])}{' …' if len(inside) > 4 else ''}" if inside else ""
-        raise ValueError(f"{folder} is not a run directory: it has neither {CONFIG} nor {LOOP}{more}")
+        if inside:
+            listed = f"{', '.join(inside[:-1])} and {inside[-1]}; choose one" if len(inside) > 1 else inside[0]
+            raise ValueError(f"{folder} is not a run directory; it holds {listed}")
+        raise ValueError(f"{folder} is not a run directory: it has neither {CONFIG} nor {LOOP}")
 
 
 def read_run(folder: Path | str) -> Run:

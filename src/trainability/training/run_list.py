@@ -148,7 +148,8 @@ def find_run(given: Path | str) -> Path:
     if path.exists():
         check_is_run(path)
         return path
-    if not path.is_absolute() and any((ROOT / path / name).is_file() for name in (CONFIG, LOOP)):
+    if not path.is_absolute() and (ROOT / path).is_dir():
+        check_is_run(ROOT / path)
         return ROOT / path
     known = [str(folder.relative_to(ROOT)) for folder in run_folders(ROOT)] if ROOT.is_dir() else []
     near = nearest(str(given), known) if known else ""

@@ -22,6 +22,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
+from trainability.doctor.measure.monitor_arguments import check_counts, check_model, check_optimizer
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
@@ -58,7 +59,8 @@ class Monitor:
         before: what is known of this training from before the loop: the answer of `check` or `diagnose`, evidence, or a probe.
 
     Raises:
-        ValueError: every, accumulation or first_step below 1, or `before` is something else.
+        ValueError: `model` is no module, `optimizer` no optimizer, `every`, `accumulation` or `first_step` no whole number
+            from 1, or `before` is something else.
     """
 
     def __init__(
@@ -73,10 +75,9 @@ class Monitor:
         first_step: int | None = None,
         before: Diagnosis | Evidence | ProbeResult | None = None,
     ) -> None:
-        if every < 1 or accumulation < 1:
-            raise ValueError(f"every is {every} and accumulation {accumulation}; both must be at least 1")
-        if first_step is not None and first_step < 1:
-            raise ValueError(f"first_step is {first_step}; steps count from 1")
+        check_model(model)
+        check_optimizer(optimizer)
+        check_counts(every=every, accumulation=accumulation, first_step=1 if first_step is None else first_step)
         self._before = known_before(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = plain_module(model)
