@@ -213,3 +213,12 @@ def test_programs_whose_end_is_known(case: tuple, seed: int) -> None:
 def test_a_loss_that_falls_towards_something_else_is_no_promise(pushed: float, verdict: str) -> None:
     facts = Facts(company=Company(num_pairs=1200, pulled=1.0, pushed=pushed))
     assert diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=facts)).verdict == verdict
+
+
+def test_a_loss_that_ends_finite_is_not_called_not_finite() -> None:
+    ended = rehearsal([1.389, 5.0, 13.29], ended_by="not finite")
+    assert "to 13.29 (chance 2.3); after that it is not finite" in sentence(ended, judge_rehearsal(ended))
+    within = rehearsal([1.389, 13.29, math.nan])
+    assert "to 13.29 (chance 2.3); after that" in sentence(within, judge_rehearsal(within))
+    at_once = rehearsal([math.nan, 2.0, 1.0])
+    assert "after that" not in sentence(at_once, judge_rehearsal(at_once))

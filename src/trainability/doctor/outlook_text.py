@@ -1,5 +1,6 @@
 """An outlook in words: one sentence with its numbers."""
 
+import itertools
 import math
 
 from trainability.doctor.other_rates import larger, looks_ahead, smaller, trained_share, typical_multiple
@@ -11,13 +12,16 @@ from trainability.doctor.rehearsed import Rehearsal
 def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
     """Why, in one sentence with its numbers."""
     steps = len(rehearsal.steps)
-    losses = [seen.loss for seen in rehearsal.reference if math.isfinite(seen.loss)]
+    losses = list(itertools.takewhile(math.isfinite, (seen.loss for seen in rehearsal.reference)))
     parts = [f"{steps} rehearsed steps"]
     if losses:
         parts.append(f"took the loss on a fixed batch from {losses[0]:.4g} to {losses[-1]:.4g}")
+    elif rehearsal.reference:
+        parts.append("began with a loss on a fixed batch that is not finite")
     if rehearsal.task.chance is not None:
         parts.append(f"(chance {rehearsal.task.chance:.4g})")
-    said = " ".join(parts) + (_of_other_rates(rehearsal, outlook.cause) or _BECAUSE.get(outlook.cause, ""))
+    because = "; after that it is not finite" if outlook.cause == "not_finite" and losses else _BECAUSE.get(outlook.cause, "")
+    said = " ".join(parts) + (_of_other_rates(rehearsal, outlook.cause) or because)
     planned = f", {rehearsal.planned_steps:,} are planned" if rehearsal.planned_steps else ""
     if outlook.verdict == TOO_SLOW and outlook.steps_needed is not None:
         said += f"; about {outlook.steps_needed:,.0f} steps are needed{planned}"
@@ -68,7 +72,6 @@ _WOULD_TELL = {
     "chance_unknown": "a recognised loss and its targets",
 }
 _BECAUSE = {
-    "not_finite": ", where it is not finite",
     "collapsed": "; the outputs no longer depend on the input",
     "constant": "; the outputs do not depend on the input",
     "at_constant": "; one answer for every example costs no more than that",
