@@ -222,6 +222,10 @@ def test_a_control_confirms_what_it_was_asked() -> None:
     (judged,) = with_outcomes([finding("sees_future")], experiments(asked, state="learns"), predictions=[])
     assert judged.tested is not None
     assert judged.tested.outcome == "confirmed"
+    answered = change("last_token", "control", "sees_future", bears_out=False, reason="no future is used")
+    (judged,) = with_outcomes([finding("sees_future")], experiments(answered, state="learns"), predictions=[])
+    assert judged.tested is not None
+    assert (judged.tested.outcome, judged.tested.said) == ("open", "no future is used")
 
 
 @pytest.mark.parametrize(

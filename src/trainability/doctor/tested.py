@@ -127,6 +127,8 @@ def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm
     if fixing is not None:
         return Tested(outcome="open", said=f"{fixing.change} makes it learn, which {next(iter(claims), OWN)} accounts for")
     tried = [arm for arm in arms if arm.outcome not in ("not tested", "control")]
+    if answered and not tried:
+        return Tested(outcome="open", said="; ".join(arm.reason for arm in answered))
     if not tried:
         return Tested(outcome="not tested", said="; ".join(f"{arm.change}: {arm.reason}" for arm in arms))
     if not experiments.fails:

@@ -99,8 +99,12 @@ def _last_token(variant: Variant) -> None:
 def _read_last_token(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
     alone, all_tokens = left(arm.loss), left(unchanged.loss_at(arm.steps))
     if alone >= 2 * all_tokens and alone >= all_tokens + 0.2:
-        return "the last token, which has no future, is predicted far worse than all: the loss comes from the future", True
-    return "the last token, which has no future, is predicted as well as all", False
+        return "the last token has no future to see and is predicted far worse than all: the loss comes from the future", True
+    return (
+        "the last token has no future to see and is predicted as well as the others, so these steps do not show that the future"
+        " is used",
+        False,
+    )
 
 
 CONTROLS = named(
@@ -122,7 +126,7 @@ CONTROLS = named(
     ),
     Intervention(
         name="last_token",
-        change="judged by the last token, which has no future",
+        change="judged by the last token",
         applies=_token_by_token,
         make=_last_token,
         answers=("sees_future",),
