@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainability.doctor import RULES, Evidence, diagnose, optimizer_settings
+from trainability.doctor import RULES, Evidence, ProbeResult, diagnose, optimizer_settings
 from trainability.doctor.measure.probe import probe, probe_step
 
 
@@ -104,14 +104,24 @@ def test_plateau_needs_sgd_and_a_plain_relu_net():
     report = probe(model, F.cross_entropy, images, labels, optimizer=sgd)
     assert report.plateau_steps is None  # PyTorch's default biases have a gradient of their own
     assert report.biased
+
+    def why(found: ProbeResult) -> str:
+        return next(line for line in diagnose(Evidence(probe=found)).not_checked if line.startswith("how long"))
+
+    assert "biases" in why(report)
     for layer in (model[0], model[2]):
         nn.init.zeros_(layer.bias)
     report = probe(model, F.cross_entropy, images, labels, optimizer=sgd)
     assert report.plateau_steps is not None
     assert not report.biased
     adam = torch.optim.Adam(model.parameters())
-    assert probe(model, F.cross_entropy, images, labels, optimizer=adam).plateau_steps is None
-    assert probe(net(), F.cross_entropy, *batch(), optimizer=sgd).plateau_steps is None
+    under_adam = probe(model, F.cross_entropy, images, labels, optimizer=adam)
+    normalised = probe(net(), F.cross_entropy, *batch(), optimizer=sgd)
+    unknown = probe(model, F.cross_entropy, images, labels)
+    assert under_adam.plateau_steps is normalised.plateau_steps is unknown.plateau_steps is None
+    assert "Adam" in why(under_adam)
+    assert "normalisation" in why(normalised)
+    assert "optimizer=" in why(unknown)
 
 
 def test_finds_leakage_across_the_batch():

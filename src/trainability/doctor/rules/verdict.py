@@ -337,6 +337,25 @@ def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plat
     return reason
 
 
+_NOT_PLAIN = {"normalised": "has normalisation layers", "residual": "is residual", "unknown": "could not be followed"}
+
+
+def _why_no_plateau(probe: ProbeResult) -> str:
+    """The first condition of the closed form that does not hold."""
+    if probe.optimizer is None:
+        return "predicted where the optimizer is given (optimizer=)"
+    if probe.optimizer.name != "SGD":
+        return f"predicted under SGD; this is {probe.optimizer.name}"
+    if probe.structure in _NOT_PLAIN:
+        return f"predicted for plain ReLU nets; this one {_NOT_PLAIN[probe.structure]}"
+    if probe.biased:
+        return "predicted with biases that start at zero; here they carry a signal"
+    total = reading.total_budget(probe)
+    if total is not None and total > BUDGET_HIGH:
+        return f"predicted for gain budgets up to {BUDGET_HIGH:g}; this one is {total:+.1f}"
+    return "predicted for ReLU nets of linear and convolutional layers"
+
+
 def _not_checked(evidence: Evidence) -> tuple[str, ...]:
     missing = []
 
@@ -349,10 +368,7 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
     else:
         missing.extend(evidence.probe.notes)
         if evidence.probe.plateau_steps is None:
-            missing.append(
-                "how long the loss stays at chance: predicted only with optimizer= given, under SGD, for ReLU nets without "
-                "normalisation, with zero biases and weights that are not too large"
-            )
+            missing.append(f"how long the loss stays at chance: {_why_no_plateau(evidence.probe)}")
         if evidence.probe.overfit_loss is None and evidence.rehearsal is None and not evidence.steps:
             add("whether one batch can be memorised", "trainability.probe(..., overfit_steps=100) tries it")
     if evidence.facts is not None:
