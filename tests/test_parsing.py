@@ -42,6 +42,9 @@ def parsed(*arguments: str) -> functools.partial[int]:
         ("train --optim.lr", ["--optim.lr", "number"]),
         ("train --data.jitter 256", ["data.jitter", "'256'", "None", "INT INT"]),
         ("diagnose", ["diagnose", "RUN", "diagnose --help"]),
+        ("run --wat reg.py", ["unknown option --wat"]),
+        ("run --stesp 5 reg.py", ["--stesp", "--steps?"]),
+        ("run", ["needs SCRIPT"]),
         # Values where no value belongs.
         ("trials list a,b", ["trials list", "'a,b'", "trials list --help"]),
         ("train 64,,32", ["'64,,32'", "train --help"]),
@@ -60,6 +63,25 @@ def parsed(*arguments: str) -> functools.partial[int]:
 def test_a_mistake_is_one_line_that_names_it_and_what_is_accepted(line: str, named: list[str]) -> None:
     said = mistake(*line.split())
     assert all(word in said for word in named), said
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("confirm my:setup --steps 0", ["--steps is 0", "20"]),
+        ("confirm my:setup --seconds 0", ["--seconds is 0"]),
+        ("map --runs -3", ["runs is -3", "at least 0"]),
+        ("train --optim.epochs 0", ["optim.epochs is 0", "at least 1"]),
+        ("check my/training.py:setup", ["my.training:setup?"]),
+    ],
+)
+def test_a_number_out_of_range_is_named_alone(line: str, named: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(line.split())
+    said = capsys.readouterr().err
+    assert (stop.value.code, said.count("\n")) == (2, 1)
+    assert all(word in said for word in named), said
+    assert "e+18" not in said
 
 
 SWITCHES = ["--optim.nesterov", "--optim.nesterov=true", "--optim.nesterov=True", "--optim.nesterov true"]

@@ -113,6 +113,10 @@ def test_every_name_is_printed_whole_in_eighty_columns(
     printed = capsys.readouterr().out
     assert "digits-B-001" in printed
     assert "20.00 %" in printed
+    assert "error: " in printed
+    with pytest.raises(SystemExit):
+        cli.main(["runs", "--only", "name=002"])  # without an evaluation there is no column
+    assert "best top-1" not in capsys.readouterr().out
 
 
 def test_in_a_narrow_terminal_long_names_are_broken_and_no_column_is_lost() -> None:

@@ -40,6 +40,9 @@ def load_setup(target: str) -> Setup:
     name, _, function = target.partition(":")
     if not name or not function.isidentifier():
         raise ValueError(f"{target} is not MODULE:FUNCTION, as in my_training:setup")
+    if name.endswith(".py"):
+        module_name = ".".join(Path(name).with_suffix("").parts)
+        raise ValueError(f"{target}: {name} is a file and no module; did you mean {module_name}:{function}?")
     with _working_directory_first():
         try:
             module = importlib.import_module(name)

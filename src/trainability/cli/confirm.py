@@ -50,8 +50,13 @@ def confirm(
         cluster: address of a Dask scheduler, tcp://HOST:PORT, to try changes there (needs the extra cluster).
         json: print JSON with all measurements and curves instead.
     """
+    from trainability.doctor.experiments.standing import FEWEST_STEPS
     from trainability.executors import check_flags
 
+    if steps < FEWEST_STEPS:
+        raise ValueError(f"--steps is {steps}; expected {FEWEST_STEPS} or more")
+    if not seconds > 0:
+        raise ValueError(f"--seconds is {seconds:g}; expected more than 0")
     if target is not None and (recipe is not None or config != RunConfig()):
         raise ValueError(f"confirm {target} examines what your function returns; it takes no --recipe and no flags of train")
     check_flags(processes, cluster)

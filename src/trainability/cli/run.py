@@ -8,11 +8,13 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-_WITH_VALUE = ("--every", "--steps", "--dir")
+from trainability.config import nearest
+
+_WITH_VALUE, _SWITCHES, _HELP = ("--every", "--steps", "--dir"), ("--check", "--no-check"), ("-h", "--help")
 
 
 def run(
-    command: Annotated[Positional[str], arg(metavar="SCRIPT [ARGUMENT ...]")],
+    command: Annotated[Positional[str], arg(name="script", metavar="SCRIPT [ARGUMENT ...]")],
     *,
     every: int = 50,
     steps: int | None = None,
@@ -44,8 +46,16 @@ def with_one_command(arguments: list[str]) -> list[str]:
 
     Args:
         arguments: begins with "run".
+
+    Raises:
+        ValueError: an option before the script is unknown.
     """
     place = 1
     while place < len(arguments) and arguments[place].startswith("-"):
+        flag = arguments[place].partition("=")[0]
+        if flag in _HELP:
+            return arguments
+        if flag not in (*_WITH_VALUE, *_SWITCHES):
+            raise ValueError(f"unknown option {flag}{nearest(flag, [*_WITH_VALUE, _SWITCHES[0]])}")
         place += 2 if arguments[place] in _WITH_VALUE else 1
     return [*arguments[:place], shlex.join(arguments[place:])] if place < len(arguments) else arguments

@@ -137,11 +137,9 @@ def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
         table.add_row(*row)
     console.print(table)
     counted = "1 run" if len(listed) == 1 else f"{len(listed)} runs"
-    console.print(
-        f"{counted} in {root}; error: best top-1 of validation" + ("; cost: training time" if "cost" in told else ""),
-        highlight=False,
-        soft_wrap=True,
-    )
+    meanings = {"error": "; error: best top-1 of validation", "cost": "; cost: training time"}
+    meant = "".join(meaning for name, meaning in meanings.items() if name in told)
+    console.print(f"{counted} in {root}{meant}", highlight=False, soft_wrap=True)
     for found in listed:
         if found.problem:
             console.print(f"{found.name}: {found.problem}", highlight=False, soft_wrap=True)

@@ -74,7 +74,7 @@ def in_range(
     ]
     given = [(bound, holds, word) for bound, holds, word in bounds if bound is not None]
     is_whole = isinstance(value, int)
-    if is_whole and at_most is None and below is None:
+    if is_whole and at_most is None and below is None and value > _LARGEST_WHOLE:
         given.append((_LARGEST_WHOLE, lambda bound: value <= bound, "at most"))
     is_finite = is_whole or math.isfinite(value)
     if not is_finite or not all(holds(bound) for bound, holds, _ in given):

@@ -66,8 +66,10 @@ def experiment(
     Raises:
         ValueError: there is no batch, or a number is below what it may be.
     """
-    if not seconds > 0 or max_steps < FEWEST_STEPS:
-        raise ValueError(f"seconds is {seconds:g} and max_steps {max_steps}; expected more than 0, and {FEWEST_STEPS} or more")
+    if not seconds > 0:
+        raise ValueError(f"seconds is {seconds:g}; expected more than 0")
+    if max_steps < FEWEST_STEPS:
+        raise ValueError(f"max_steps is {max_steps}; expected {FEWEST_STEPS} or more")
     began = time.monotonic()
     if setup.optimizer is None and setup.step is None:
         return Experiments(notes=("experiments: no optimizer was given (optimizer=)",))
