@@ -479,6 +479,19 @@ def test_sparse_gradients() -> None:
     assert found.stale_gradient == 0.0
 
 
+def test_sparse_gradients_in_half_precision() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(10, 8, sparse=True), nn.Flatten()).bfloat16()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    batches = [(torch.randint(10, (32, 1)), torch.randint(8, (32,))) for _ in range(8)]
+    found = rehearse(model, optimizer, batches, loss_fn=lambda x, y: F.cross_entropy(x.float(), y), max_steps=4, seconds=600)
+    assert len(found.steps) == 4
+    assert not found.in_place
+    unmoved = found.critical[-1][1].unmoved_fraction
+    assert unmoved is not None
+    assert unmoved > 0.9  # a rate of 1e-6 moves next to no weight of eight bits
+
+
 # ---------------------------------------------------------------------------------------------------- several optimizers
 
 
