@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from trainability import Monitor
 from trainability.doctor import diagnose
 from trainability.doctor.best_constant import standing
+from trainability.doctor.measure import sampling
 from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.told_targets import LOSSES, told_constants
 
@@ -254,3 +255,13 @@ def test_monitor_alone_holds_a_run_beside_one_answer_for_all(loss_of: Callable, 
     assert diagnose(nothing).verdict in ("stalled", "cannot tell", "dead")
     assert diagnose(learned).verdict in ("is training", "has learned")
     assert not [f.code for f in diagnose(learned).findings if f.severity != "hint"]
+
+
+def test_the_watch_goes_on_where_the_targets_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(output: Tensor, *_: Any) -> Tensor:
+        return output - output.to("meta")
+
+    monkeypatch.setattr(sampling, "told_constants", elsewhere)
+    evidence = watched(F.mse_loss, drawn(256, 1, seed=3), steps=60)
+    assert len(evidence.samples) >= 3
+    assert {sample.task_loss for sample in evidence.samples} == {None}
