@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from trainability.doctor.measure import rehearsal
 from trainability.doctor.measure.copies import copied, keep_variables, put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
@@ -322,6 +323,15 @@ def test_data_that_ends() -> None:
     model, optimizer, loader = program()
     found = rehearse(model, optimizer, iter([*loader][:4]), loss_fn=F.cross_entropy, max_steps=9)
     assert (found.ended_by, len(found.steps)) == ("data", 3)
+
+
+def test_the_search_for_a_constant_gets_a_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(rehearsal, "rehearsed_constant", lambda *_, seconds: given.append(seconds))
+    model, optimizer, loader = program()
+    rehearse(model, optimizer, loader, training_step=lambda m, b: training_step(m, b).exp(), max_steps=3, seconds=600)
+    assert len(given) == 1
+    assert 0 < given[0] <= 0.2 * 600
 
 
 def test_time_that_ends() -> None:
