@@ -35,6 +35,7 @@ _REFERENCE_EXAMPLES = 128
 _FEWEST_STEPS = 3
 _TIMED_EXAMPLES = (2, 2, 16)  # the first pass also pays for what is set up once
 _CRITICAL_FORWARDS = 8  # of one critical step: six of its search, before and after
+_CONSTANT_SHARE = 0.2  # of the time that is left before the first step, for the best constant answer
 _STEP_FORWARDS = 3  # a forward pass and the way back, which is twice that
 
 
@@ -106,11 +107,11 @@ def rehearse(
                     return _run(loop, writes, kept, rest, most, began + seconds, enough)
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
-        in_place, found = _on_a_copy(run, (model, optimizer, scheduler), tuple(reached), in_place)
+        in_place, found = _copied_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place)
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
 
 
-def _on_a_copy(
+def _copied_or_in_place(
     run: Callable[[tuple[Any, ...], tuple[Any, ...]], dict[str, Any]],
     objects: tuple[Any, ...],
     reached: tuple[Any, ...],
@@ -231,7 +232,9 @@ def _run(
     reference, observations = _first_look(loop, reference, alone, state)
     budget.reference_seconds = time.monotonic() - began
     task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
-    constant = rehearsed_constant(loop, kept, state) if loop.scale == 1.0 and task.chance is None else None
+    constant = None
+    if loop.scale == 1.0 and task.chance is None:
+        constant = rehearsed_constant(loop, kept, state, seconds=_CONSTANT_SHARE * budget.left())
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
     batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
