@@ -32,8 +32,8 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
     Returns:
         Names of weights of linear layers and convolutions that the first tensor returned depends on and has no path to, while
         the loss has one: through a term that targets have no part in. A table that is chosen from is none of them: it is
-        taught by its own cost, and what it is compared with by the answer. () where another tensor
-        with rows that the model returns reaches them, as of a part that is trained by a loss of its own.
+        taught by its own cost, and what it is compared with by the answer. () where another tensor with rows that the model
+        returns reaches them, as of a part that is trained by a loss of its own.
     """
     output = seen.output
     if len(seen.calls) != 1 or output is None or not output.requires_grad or output.dim() == 0:
