@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor, map_parts, to_device
+from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.loop import Loop, scalar
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.tasks import lowest, output_form, shaped
@@ -81,10 +82,15 @@ def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any]
     if forward is None or len(loop.models) != 1:
         return None
     asked = [to_device(batch, loop.device) for batch in batches[:_BATCHES]]
+
+    def cost(model: nn.Module, batch: Any) -> Tensor:
+        with exit_as_error():
+            return scalar(forward(model, batch))
+
     try:
         with randomness_restored(), loop.undisturbed(afresh=True):
             set_random_state(state)
-            return constant_loss(loop.models[0], asked, lambda model, batch: scalar(forward(model, batch)), seconds=seconds)
+            return constant_loss(loop.models[0], asked, cost, seconds=seconds)
     except Exception:  # a loss may look at more than outputs, such as their gradients
         return None
 

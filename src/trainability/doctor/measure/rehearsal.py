@@ -21,6 +21,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
+from trainability.doctor.measure.exits import ProgramExits
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
@@ -284,7 +285,7 @@ def _steps(
         seen.steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=norm, lr=loop.rate, optimizer_steps=calls))
         if before is not None and not loop.opposed:
             try:
-                seen.critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
+                seen.critical.append((number, along_update(loop.parameters, before, partial(_loss_or_exit, loop, batch))))
             except Exception:
                 if _finite(loop):
                     raise
@@ -350,6 +351,14 @@ def _with_rate(loop: Loop) -> set[int]:
     """Parameters whose group has a learning rate other than 0 now, by id."""
     groups = [group for optimizer in loop.optimizers for group in optimizer.param_groups]
     return {id(p) for group in groups if float(group.get("lr", 1.0)) != 0 for p in group["params"]}
+
+
+def _loss_or_exit(loop: Loop, batch: Any) -> torch.Tensor:
+    """The loss; infinite where the program ends itself: weights that no step of its own leads to may be out of its range."""
+    try:
+        return loop.loss(batch)
+    except ProgramExits:
+        return torch.tensor(math.inf)
 
 
 def _finite(loop: Loop) -> bool:
