@@ -213,3 +213,13 @@ def test_programs_whose_end_is_known(case: tuple, seed: int) -> None:
 def test_a_loss_that_falls_towards_something_else_is_no_promise(pushed: float, verdict: str) -> None:
     facts = Facts(company=Company(num_pairs=1200, pulled=1.0, pushed=pushed))
     assert diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=facts)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [({"leakage": 1.0}, "will train"), ({"place_leakage": 1.0}, "will train"), ({"along_batch": "gru"}, "cannot tell")],
+)
+def test_examples_mixed_as_may_be_meant_do_not_take_a_promise_away(found: dict[str, Any], verdict: str) -> None:
+    diagnosis = diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=Facts(loss=2.3, output_shape=(8, 3), **found)))
+    assert "batch_leakage" in [f.rule for f in diagnosis.findings]
+    assert diagnosis.verdict == verdict

@@ -82,24 +82,20 @@ def num_steps(evidence: Evidence) -> int:
     return evidence.steps[-1].step - evidence.steps[0].step + 1 if evidence.steps else 0
 
 
-def is_summed(probe: ProbeResult | None) -> bool:
+def is_summed(probe: ProbeResult) -> bool:
     """Whether the loss is as many times the mean cross-entropy as the batch has examples, to 1 %."""
-    if probe is None or not probe.cross_entropy or probe.batch_size < 2:
+    if not probe.cross_entropy or probe.batch_size < 2:
         return False
     return math.isclose(probe.loss / probe.cross_entropy, probe.batch_size, rel_tol=0.01)
 
 
-def loss_divisor(evidence: Evidence) -> float:
+def loss_divisor(evidence: Evidence) -> int:
     """By what the logged losses are divided: the micro-batches of a step, where the losses' level gives them away; else 1.
-
-    One over the batch size, where the loss is a sum over the batch.
 
     `loss / k` is what accumulation passes to backward, and is then often logged. It shows in a first loss that is a k-th of
     the probe's, within a tenth (dropout, another batch), or in losses that rest at ln C / k to a hundredth, where a net that
     really had got that far would have losses that differ from batch to batch.
     """
-    if evidence.probe is not None and is_summed(evidence.probe):
-        return 1 / evidence.probe.batch_size
     steps, chance = finite_steps(evidence), chance_loss(evidence)
     factor = Counter(s.micro_batches for s in steps).most_common(1)[0][0] if steps else 1
     if factor < 2 or chance is None:
@@ -124,7 +120,8 @@ def recent_loss(evidence: Evidence) -> float | None:
 def has_learned(evidence: Evidence) -> bool:
     """Whether the loss is now below chance, or, without classes, clearly below its first steps.
 
-    A run that was watched from its first step must be below that, too: a loss that is logged divided starts below chance.
+    A run that was watched from its first step must be below that, too: a loss that is logged divided starts below chance. The
+    chance of a sum over the batch is as many times that of one example.
     """
     recent = recent_loss(evidence)
     steps = finite_steps(evidence)
@@ -136,6 +133,8 @@ def has_learned(evidence: Evidence) -> bool:
     chance = chance_loss(evidence)
     if chance is None:
         return recent < LEARNED * first
+    if evidence.probe is not None and is_summed(evidence.probe):
+        chance *= evidence.probe.batch_size
     # A run watched from its middle starts below chance; one that starts far above it has learned only below chance.
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 

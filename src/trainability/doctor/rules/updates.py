@@ -102,13 +102,13 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
 
     Fires: the median over the layers of the rms of a step over the rms of the weight is below 1e-5 or above 0.1. A warning
         where it is below 1e-5 and was so at the first step, or where 300 steps and more together come to less than a twentieth
-        of the weight, and neither rate nor gradient grows; if clipping leaves more than a hundredth, and the loss has fallen by
-        less than 2 % in 100 steps and more. So where a rehearsal at another rate, in no more steps than the run took, came to
-        less than half of the run's loss; and where a run has taken all steps of its plan, its loss still falls and is above
-        half of the best constant answer's cost, and the loss fell along every rehearsed update to 30 times its length, and to
-        100 times the typical one's. A hint before a run whose verdict rests on such a rate. A warning with code `eps`
-        where eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each rehearsed
-        update.
+        of the weight (100 and more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
+        than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more. So where a rehearsal at another rate,
+        in no more steps than the run took, came to less than half of the run's loss; and where a run has taken all steps of
+        its plan, its loss still falls and is above half of the best constant answer's cost, and the loss fell along every
+        rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
+        such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
+        along a thousand times each rehearsed update.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -234,7 +234,8 @@ def _never_moved(evidence: Evidence) -> bool:
         return False
     first, before = _typical(evidence.samples[0]), statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
     tiny = first is not None and first < 1e-5
-    went_nowhere = len(steps) >= _FEWEST_STEPS and 0 < _travelled(evidence) < NOWHERE and not _sets_off(evidence)
+    limit = NOWHERE if len(steps) >= _FEWEST_STEPS else NOWHERE / 5  # in a short run a slow start has not gone far either
+    went_nowhere = 0 < _travelled(evidence) < limit and not _sets_off(evidence)
     return (tiny or went_nowhere) and abs(recent - before) < 0.02 * abs(before)
 
 
