@@ -80,7 +80,9 @@ def test_a_variance_whose_cost_is_subtracted(name: str) -> None:
     make, model = VARIANCES[name]
     wrong, right = (facts_of(model(), (X, Y), training_step=make(sign)) for sign in (-1.0, 1.0))
     assert "wrong_sign.boundless" in codes(wrong)
-    assert right.boundless is None
+    assert wrong.boundless_rest is not None
+    assert 0 <= wrong.boundless_rest < 1e-3
+    assert (right.boundless, right.boundless_rest) == (None, None)
     assert not any(code.startswith("wrong_sign") for code in codes(right))
 
 
@@ -145,6 +147,9 @@ def test_a_log_likelihood_that_is_minimised(likelihood: Any, outputs: int) -> No
     assert codes(wrong)[0].startswith("wrong_sign")
     assert right.floorless is None
     assert right.boundless is None
+    assert wrong.boundless_rest is not None
+    assert 0 <= wrong.boundless_rest < 1e-3
+    assert right.boundless_rest is None
 
 
 def lives(n: int = 64) -> tuple[Tensor, Tensor, Tensor]:

@@ -135,7 +135,7 @@ def _questions(
         },
         "losses without a floor": lambda known: {
             "floorless": floorless(plain, batch, forward),
-            "boundless": boundless(plain, batch, forward, is_one=known.task_loss is None),
+            **boundless(plain, batch, forward, is_one=known.task_loss is None),
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {"negated_task": known.negated_task or _maximised(plain, loss, seen)},
