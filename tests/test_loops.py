@@ -264,6 +264,14 @@ def test_steps_and_check_stop_the_script(script: Path, capsys: pytest.CaptureFix
     assert ours("--check", str(script)) == 1
     assert "missing_zero_grad" in capsys.readouterr().err
     assert [path.name for path in Path(".").iterdir() if path.is_dir()] == ["mine"]
+    capsys.readouterr()
+    Path("file").write_text("")
+    for taken in ("mine", "file/run"):  # refused before the script starts
+        assert ours("--dir", taken, str(script)) == 2
+        seen = capsys.readouterr()
+        assert seen.out == ""
+        assert taken in seen.err
+        assert len(seen.err.splitlines()) == 1
     assert ours("nothing.py") == 2
     assert ours("--steps", "0", str(script)) == 2
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from trainability.training.record import next_free
+from trainability.training.free_folder import check_is_free, check_is_writable, next_free
 
 if TYPE_CHECKING:
     from trainability.loops.script_watch import ScriptWatch
@@ -46,7 +46,7 @@ def run_script(
         The exit code of the script; with `is_check` or where `steps` ended it, ours.
 
     Raises:
-        ValueError: there is no such script, `steps` or `every` is below 1, or the directory cannot be made.
+        ValueError: there is no such script, `steps` or `every` is below 1, or the directory holds a run or cannot be written.
     """
     if not script.is_file():
         raise ValueError(f"{script} is not a file; trainability run takes a Python script and its arguments")
@@ -57,6 +57,8 @@ def run_script(
         raise ValueError("--check writes no run directory; leave out --dir")
     watches: list[ScriptWatch] = []
     root = Path("runs").resolve()  # the script may change directories
+    if not is_check and os.environ.get("RANK", "0") == "0":  # of several processes, the others may find the first one's run
+        check_is_writable(root) if folder is None else check_is_free(folder)
     place = None if is_check else (lambda: next_free(script.stem, root)) if folder is None else folder.resolve
 
     def install(torch: ModuleType) -> None:

@@ -92,12 +92,14 @@ class ScriptWatch:
         for callback in self._callbacks:
             callback.watching.end(error)
         diagnoses = self.diagnoses
-        if not diagnoses:
+        if not diagnoses and not self._has_failed:  # which has said why
             say("nothing was watched: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
-        elif self._monitors:
+        if diagnoses:
+            say("not looked at: data, targets and the start; `trainability check MODULE:FUNCTION` looks at them")
+        if self._monitors:
             say("not seen: validation, as a script's own metrics are plain numbers; Monitor.record_evaluation takes them")
         if diagnoses and self._folder is not None:
-            say(f"trainability report {' '.join(map(str, _runs_in(_shown(self._folder))))}")
+            say(f"see it with: trainability report {' '.join(map(str, _runs_in(_shown(self._folder))))}")
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     @property
@@ -181,8 +183,8 @@ class ScriptWatch:
         del self._waiting[id(optimizer)]
         if not self._waiting:
             self._stop_looking()
-        config = {"script": str(self._script), "optimizer": _settings(optimizer)} if self._folder is not None else None
         try:
+            config = {"script": str(self._script), "optimizer": _settings(optimizer)} if self._folder is not None else None
             name, run = self._attached.attach(
                 type(model).__name__,
                 model,
@@ -195,7 +197,7 @@ class ScriptWatch:
                 first_step=first_step,
                 planned_steps=self._most_steps,
             )
-        except ValueError as error:  # the directory cannot be written
+        except (ValueError, OSError) as error:  # the directory cannot be written
             self._has_failed = True
             say(str(error))
             return

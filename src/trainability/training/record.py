@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -26,6 +24,7 @@ from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.disk import lock, whole
 from trainability.disk.strict_json import as_json
+from trainability.training.free_folder import next_free
 from trainability.training.rows import read_json, read_rows
 from trainability.training.run_html import run_html
 from trainability.training.run_tables import to_csv, to_pandas
@@ -211,23 +210,6 @@ def next_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
         OSError: it cannot be made.
     """
     return next_free(f"{config.data.name}-{config.model.config}", root)
-
-
-def next_free(name: str, root: Path = Path("runs")) -> Path:
-    """Make the next free directory NAME-001, and so on; of two processes that ask at once, each gets its own.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    stem = f"{name}-"
-    root.mkdir(parents=True, exist_ok=True)
-    taken = [match[1] for path in root.glob(f"{stem}*") if (match := re.fullmatch(r"(\d{1,9})", path.name.removeprefix(stem)))]
-    for number in itertools.count(max(map(int, taken), default=0) + 1):
-        folder = root / f"{stem}{number:03d}"
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-    raise AssertionError
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,0 +1,45 @@
+"""Folders that a run can be written to. No torch."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+from pathlib import Path
+
+_OF_RUNS = ("config.toml", "loop.json", "*/loop.json")  # the last: of several optimizers, each has a run below the folder
+
+
+def next_free(name: str, root: Path = Path("runs")) -> Path:
+    """Make the next free directory NAME-001, and so on; of two processes that ask at once, each gets its own.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    stem = f"{name}-"
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [match[1] for path in root.glob(f"{stem}*") if (match := re.fullmatch(r"(\d{1,9})", path.name.removeprefix(stem)))]
+    for number in itertools.count(max(map(int, taken), default=0) + 1):
+        folder = root / f"{stem}{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError
+
+
+def check_is_free(folder: Path) -> None:
+    """Raise a one-line `ValueError` if a folder holds a run, or several below it, or cannot be written."""
+    if any(found for pattern in _OF_RUNS for found in folder.glob(pattern)):
+        raise ValueError(f"{folder} already holds a run; choose another directory")
+    check_is_writable(folder)
+
+
+def check_is_writable(folder: Path) -> None:
+    """Raise a one-line `ValueError` if a folder, or the one that it would be made in, cannot be written."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"{folder} cannot be written ({nearest} is no directory)")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder} cannot be written ({os.strerror(errno.EACCES)})")
