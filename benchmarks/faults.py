@@ -5,7 +5,7 @@ python benchmarks/faults.py ask --half set           # check, and the run again 
 python benchmarks/faults.py remedies --half set      # trains each with its first remedy; to results/faults-remedies.jsonl
 python benchmarks/faults.py score --half set         # the table; thresholds and rules were set on this half
 python benchmarks/faults.py score --half scored      # the other half
-python benchmarks/faults.py rates                    # how often each rule was right, onto the rules' pages
+python benchmarks/faults.py rates --half scored forum-scored  # how often each rule was right, onto the rules' pages
 
 All of it can be stopped and started again. The programs are in `programs/`, one file per kind of task, each mistake an entry:
 what it changes in the sound program, and which rules name the true cause. Another author wrote those in `programs/held_out/`,
@@ -30,14 +30,15 @@ def main() -> None:
     """Runs one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["run", "ask", "remedies", "score", "rates"])
-    parser.add_argument("--half", choices=["set", "scored", "forum-set", "forum-scored", "forum", "both"], default="both")
+    halves = ["set", "scored", "forum-set", "forum-scored", "forum", "both"]
+    parser.add_argument("--half", nargs="+", choices=halves, default=["both"])
     parser.add_argument("--name", help="one program only")
     parser.add_argument("--evidence", type=Path, default=fault_runs.EVIDENCE)
     parser.add_argument("--wrong", action="store_true", help="score: also list what was said of each that went wrong")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    names = [n for n in PROGRAMS if _is_of(n, arguments.half) and arguments.name in (None, n)]
+    names = [n for n in PROGRAMS if any(_is_of(n, half) for half in arguments.half) and arguments.name in (None, n)]
     if arguments.command == "run":
         fault_runs.run(names)
     elif arguments.command == "ask":
@@ -45,7 +46,7 @@ def main() -> None:
     elif arguments.command == "remedies":
         fault_table.try_remedies(names, arguments.evidence)
     elif arguments.command == "score":
-        print("\n".join(fault_table.table(names, arguments.evidence, arguments.half, wrong=arguments.wrong)))
+        print("\n".join(fault_table.table(names, arguments.evidence, " and ".join(arguments.half), wrong=arguments.wrong)))
     else:
         fault_table.write_rates(names, arguments.evidence)
 

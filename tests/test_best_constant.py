@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from trainability import Monitor
 from trainability.doctor import diagnose
 from trainability.doctor.best_constant import standing
+from trainability.doctor.measure import constants, sampling
 from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.told_targets import LOSSES, told_constants
 
@@ -111,6 +113,25 @@ def test_the_cost_of_one_answer_is_found_for_any_loss(name: str) -> None:
     assert constant_loss(model, (batch, batch), forward) == pytest.approx(cost, rel=5e-3)
     assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
     assert "forward" not in vars(model)
+
+
+@pytest.mark.parametrize(("seconds", "most_losses"), [(math.inf, None), (100.0, None), (4.0, 2), (0.2, 2)])
+def test_a_search_that_does_not_fit_the_time_is_not_begun(
+    seconds: float, most_losses: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which each loss takes 0.05 s, and nothing else takes any."""
+    losses = 0
+
+    def counted(model: Any, batch: Any) -> Tensor:
+        nonlocal losses
+        losses += 1
+        return weighted(model, batch)
+
+    monkeypatch.setattr(constants, "time", SimpleNamespace(monotonic=lambda: 0.05 * losses))
+    batch = (drawn(ROWS, 6), labels())
+    found = constant_loss(linear(CLASSES), (batch, batch), counted, seconds=seconds)
+    assert (found is not None) == (most_losses is None)
+    assert losses <= most_losses if most_losses is not None else losses > 10
 
 
 def test_of_scores_beside_each_other_one_answer_costs_about_the_logarithm_of_their_number() -> None:
@@ -254,3 +275,13 @@ def test_monitor_alone_holds_a_run_beside_one_answer_for_all(loss_of: Callable, 
     assert diagnose(nothing).verdict in ("stalled", "cannot tell", "dead")
     assert diagnose(learned).verdict in ("is training", "has learned")
     assert not [f.code for f in diagnose(learned).findings if f.severity != "hint"]
+
+
+def test_the_watch_goes_on_where_the_targets_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(output: Tensor, *_: Any) -> Tensor:
+        return output - output.to("meta")
+
+    monkeypatch.setattr(sampling, "told_constants", elsewhere)
+    evidence = watched(F.mse_loss, drawn(256, 1, seed=3), steps=60)
+    assert len(evidence.samples) >= 3
+    assert {sample.task_loss for sample in evidence.samples} == {None}

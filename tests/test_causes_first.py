@@ -7,7 +7,9 @@ import pytest
 import torch
 from rule_examples import ADAM, CHANCE, layer, probed, rehearsed, sample, steps
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings, StepRecord
 from trainability.doctor.measure.ignored import ignores_end
@@ -57,6 +59,68 @@ def test_an_output_for_each_pair_of_examples_is_not_asked_for_its_place():
             return x @ x.T
 
     assert place_leakage(Pairs(), (torch.randn(8, 5),)) is None
+
+
+class Sequences(nn.Module):
+    """A layer over (steps, batch), for each step or for the last one; what each number is fed with its place beside it."""
+
+    def __init__(self, kind: str, classes: int = 30, last: bool = False) -> None:
+        super().__init__()
+        self.words, self.head, self.kind, self.last = nn.Embedding(30, 16), nn.Linear(16, classes), kind, last
+        self.gru, self.attention = nn.GRU(16, 16), nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0)
+        self.places = nn.Parameter(torch.randn(64, 1, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.words(x)
+        if self.kind == "gru":
+            x = self.gru(x)[0]
+        else:
+            x = self.attention(x + self.places[: len(x)], nn.Transformer.generate_square_subsequent_mask(len(x)))
+        return self.head(x[-1] if self.last else x)
+
+
+def every_step(model: Any, batch: Any) -> Tensor:
+    output = model(batch[0])
+    return F.cross_entropy(output.reshape(-1, output.shape[-1]), batch[1].reshape(-1))
+
+
+def inside(model: Any, batch: Any) -> Tensor:
+    return every_step(model, (batch[0][:-1], batch[0][1:]))
+
+
+TEXT = torch.randint(30, (12, 21), generator=torch.Generator().manual_seed(0))
+NOW, NEXT = TEXT[:, :-1], TEXT[:, 1:]
+
+
+@pytest.mark.parametrize("kind", ["gru", "attention"])
+@pytest.mark.parametrize(
+    ("batch", "step", "codes"),
+    [
+        ((NOW.T, NEXT.T), every_step, set()),
+        ((NOW.T, NEXT.T.reshape(-1)), every_step, set()),
+        ((TEXT.T,), inside, set()),
+        ((NOW, NEXT), every_step, {"batch_leakage.sequences"}),
+    ],
+    ids=["steps first", "steps first, flat targets", "steps first, shifted by the step", "examples first"],
+)
+def test_examples_along_the_second_dimension_are_known_by_the_next_steps(kind, batch, step, codes):
+    torch.manual_seed(0)
+    facts = facts_of(Sequences(kind), batch, training_step=step)
+    assert {f.code for f in diagnose(Evidence(facts=facts)).findings if f.rule == "batch_leakage"} == codes
+
+
+@pytest.mark.parametrize("kind", ["gru", "attention"])
+def test_examples_along_the_second_dimension_are_known_by_one_target_for_each(kind):
+    torch.manual_seed(0)
+    facts = facts_of(Sequences(kind, 3, last=True), (NOW.T, torch.arange(12) % 3), training_step=every_step)
+    assert (facts.leakage, facts.place_leakage, facts.along_batch) == (None, None, None)
+
+
+def test_three_classes_are_no_output_for_each_pair_of_three_examples():
+    torch.manual_seed(0)
+    mixed = leakage(nn.Sequential(nn.Linear(5, 3), nn.Softmax(dim=0)), (torch.randn(8, 5),))
+    assert mixed is not None
+    assert mixed > 0.01
 
 
 class Reader(nn.Module):

@@ -397,3 +397,34 @@ def test_a_net_of_sines_is_told_from_one_that_is_given_sines(of: str) -> None:
             return self.last(torch.sin(self.first(x)) if of == "what weights made" else torch.sin(x))
 
     assert looked(Wave(), X, lambda m, b: m(b).square().mean()).takes_sine is (of == "what weights made")
+
+
+class Probed(nn.Module):
+    """An encoder that is taught by two views of an example, and a probe of what it has learned so far."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8))
+        self.predict, self.how = nn.Linear(8, 8), how
+        self.probe = nn.Linear(8, 3) if how != "two layers" else nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.probe(self.encode(x).detach())}
+
+    def cost(self, x: Tensor) -> Tensor:
+        if self.how == "a penalty":
+            return 1e-3 * torch.cat([p.flatten() for p in self.encode.parameters() if p.dim() > 1]).square().sum()
+        one, other = self.encode(x), self.encode(x.flip(1))
+        return -F.cosine_similarity(one if self.how == "no head" else self.predict(one), other.detach()).mean()
+
+
+@pytest.mark.parametrize(
+    ("how", "names"),
+    [("a head", ()), ("two layers", ()), ("no head", ()), ("a penalty", ("encode.0.weight", "encode.2.weight"))],
+)
+def test_a_probe_of_what_another_loss_teaches_is_meant(how: str, names: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(32, 6), torch.arange(32) % 3
+    facts = looked(Probed(how), (x, y), lambda m, b: F.cross_entropy(m(b[0])["logits"], b[1]) + m.cost(b[0]))
+    assert not [note for note in facts.notes if "choice" in note]
+    assert facts.cut_paths == names

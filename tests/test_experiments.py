@@ -252,6 +252,29 @@ def test_what_is_left_out_is_not_trained_on() -> None:
         assert not INTERVENTIONS["left_out"].applies(variant)
 
 
+def test_an_example_that_comes_again_alone_is_known() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        x, y = torch.randn(48, 40_000, generator=torch.Generator().manual_seed(0)), torch.arange(48) % 10
+        batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 48, 8)] + [(x[i : i + 1], y[i : i + 1]) for i in range(48)]
+        setup = made(lambda: planted.on_digits(planted.mlp(40_000, 2, 10)))
+        with Source(setup, Evidence(), batches).variant() as variant:
+            assert variant.task.target == "[1]"
+            INTERVENTIONS["left_out"].make(variant)
+    finally:
+        torch.set_num_threads(threads)
+    trained = {float(row[0]) for rows, _ in variant.batches for row in rows}
+    judged = {float(row[0]) for row in variant.reference[0]}
+    assert len(judged) == 12
+    assert len(variant.reference[1]) == 12
+    assert len(trained) == 36
+    assert trained.isdisjoint(judged)
+    assert all(
+        torch.equal(y[(x[:, 0] == row[0]).nonzero()[0, 0]], label) for row, label in zip(*variant.reference, strict=True)
+    )
+
+
 class Babbler(nn.Module):
     """One layer of attention over signs, with and without a mask."""
 

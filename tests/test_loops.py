@@ -15,6 +15,7 @@ import trainability
 from trainability.cli.program import main
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.extras import EXTRAS
+from trainability.loops import events
 from trainability.loops.events import ends_divided, listening
 from trainability.loops.metrics import validation_numbers
 from trainability.loops.monitor import Monitor
@@ -361,6 +362,28 @@ def test_an_error_of_the_follower_does_not_reach_the_loop() -> None:
         value.sum().backward()
     assert value.grad is not None
     assert torch.autograd.backward is kept
+
+
+def test_a_graph_that_cannot_be_followed_does_not_reach_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    class Follower:
+        def on_backward(self, loss: object, scaler: object, *, is_divided: bool) -> None:
+            told.append(loss)
+
+        def on_clip(self, parameters: object) -> None: ...
+
+        def on_scaler_step(self, optimizer: object) -> None: ...
+
+    def broken(loss: torch.Tensor) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(events, "ends_divided", broken)
+    value = torch.ones(1, requires_grad=True)
+    with pytest.warns(RuntimeWarning, match="no longer followed"), listening(Follower()):
+        value.sum().backward()
+    assert value.grad is not None
+    assert told == []
 
 
 def test_validation_numbers_are_read_by_their_names() -> None:

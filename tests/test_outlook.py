@@ -222,3 +222,13 @@ def test_a_loss_that_ends_finite_is_not_called_not_finite() -> None:
     assert "to 13.29 (chance 2.3); after that" in sentence(within, judge_rehearsal(within))
     at_once = rehearsal([math.nan, 2.0, 1.0])
     assert "after that" not in sentence(at_once, judge_rehearsal(at_once))
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [({"leakage": 1.0}, "will train"), ({"place_leakage": 1.0}, "will train"), ({"along_batch": "gru"}, "cannot tell")],
+)
+def test_examples_mixed_as_may_be_meant_do_not_take_a_promise_away(found: dict[str, Any], verdict: str) -> None:
+    diagnosis = diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=Facts(loss=2.3, output_shape=(8, 3), **found)))
+    assert "batch_leakage" in [f.rule for f in diagnosis.findings]
+    assert diagnosis.verdict == verdict

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from trainability.doctor.measure import rehearsal
 from trainability.doctor.measure.copies import copied, keep_variables, put_back
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
@@ -324,6 +325,15 @@ def test_data_that_ends() -> None:
     assert (found.ended_by, len(found.steps)) == ("data", 3)
 
 
+def test_the_search_for_a_constant_gets_a_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(rehearsal, "rehearsed_constant", lambda *_, seconds: given.append(seconds))
+    model, optimizer, loader = program()
+    rehearse(model, optimizer, loader, training_step=lambda m, b: training_step(m, b).exp(), max_steps=3, seconds=600)
+    assert len(given) == 1
+    assert 0 < given[0] <= 0.2 * 600
+
+
 def test_time_that_ends() -> None:
     model, optimizer, loader = program()
     found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=10**6, seconds=0.5)
@@ -477,6 +487,19 @@ def test_sparse_gradients() -> None:
     found = rehearse(model, optimizer, batches, loss_fn=F.cross_entropy, max_steps=4, seconds=600)
     assert all(step.gradient_norm for step in found.steps)
     assert found.stale_gradient == 0.0
+
+
+def test_sparse_gradients_in_half_precision() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(10, 8, sparse=True), nn.Flatten()).bfloat16()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    batches = [(torch.randint(10, (32, 1)), torch.randint(8, (32,))) for _ in range(8)]
+    found = rehearse(model, optimizer, batches, loss_fn=lambda x, y: F.cross_entropy(x.float(), y), max_steps=4, seconds=600)
+    assert len(found.steps) == 4
+    assert not found.in_place
+    unmoved = found.critical[-1][1].unmoved_fraction
+    assert unmoved is not None
+    assert unmoved > 0.9  # a rate of 1e-6 moves next to no weight of eight bits
 
 
 # ---------------------------------------------------------------------------------------------------- several optimizers

@@ -1,7 +1,8 @@
 """Terms of a loss that have the wrong sign: of learned variances, of ends that were not seen, and of names."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
 from trainability.doctor.facts import Company, Facts
+from trainability.doctor.measure import negatives
 
 RNG = torch.Generator().manual_seed(0)
 X = torch.randn(64, 6, generator=RNG)
@@ -78,7 +80,9 @@ def test_a_variance_whose_cost_is_subtracted(name: str) -> None:
     make, model = VARIANCES[name]
     wrong, right = (facts_of(model(), (X, Y), training_step=make(sign)) for sign in (-1.0, 1.0))
     assert "wrong_sign.boundless" in codes(wrong)
-    assert right.boundless is None
+    assert wrong.boundless_rest is not None
+    assert 0 <= wrong.boundless_rest < 1e-3
+    assert (right.boundless, right.boundless_rest) == (None, None)
     assert not any(code.startswith("wrong_sign") for code in codes(right))
 
 
@@ -143,6 +147,9 @@ def test_a_log_likelihood_that_is_minimised(likelihood: Any, outputs: int) -> No
     assert codes(wrong)[0].startswith("wrong_sign")
     assert right.floorless is None
     assert right.boundless is None
+    assert wrong.boundless_rest is not None
+    assert 0 <= wrong.boundless_rest < 1e-3
+    assert right.boundless_rest is None
 
 
 def lives(n: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -281,6 +288,28 @@ def test_what_was_observed_keeps_company(make: Any, negatives: int, deep: bool) 
     assert company is not None
     assert company.pulled > 3 * abs(company.pushed)
     assert said == []
+
+
+def test_reading_for_company_ends_after_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which each batch takes 0.5 s to read."""
+    read = 0
+    rng = torch.Generator().manual_seed(3)
+
+    def batch() -> list[Tensor]:
+        return [torch.randint(40, (100,), generator=rng) for _ in range(3)]
+
+    def endless() -> Iterator[list[Tensor]]:
+        nonlocal read
+        while True:
+            read += 1
+            yield batch()
+
+    monkeypatch.setattr(negatives, "time", SimpleNamespace(monotonic=lambda: 0.5 * read))
+    model = nn.ModuleDict({name: nn.Embedding(40, 8) for name in ("one", "other")})
+    found = negatives.company(model, batch(), ranked(1.0), endless())
+    assert found is not None
+    assert read == 5
+    assert found.num_pairs == 500
 
 
 def test_two_kinds_of_pairs_that_both_keep_company_are_not_told_apart() -> None:

@@ -13,6 +13,7 @@ from trainability.doctor.batches import batch_size, first_examples, joined, to_d
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import put_back, used_by, variables_put_back
+from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.facts import look
 from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.part_facts import look_at_parts
@@ -49,11 +50,12 @@ def facts_of(
     wide = to_device(wide, parameter.device) if parameter is not None and wide is not None else wide
 
     def forward(model: Any, batch: Any) -> Tensor:
-        if training_step is not None:
-            return scalar(training_step(model, batch))
-        assert loss_fn is not None
-        *inputs, target = batch
-        return scalar(loss_fn(model(*inputs), target))
+        with exit_as_error():
+            if training_step is not None:
+                return scalar(training_step(model, batch))
+            assert loss_fn is not None
+            *inputs, target = batch
+            return scalar(loss_fn(model(*inputs), target))
 
     words = {"optimizer": optimizer, "pairs_itself": training_step is not None, "batches": batches}
     try:

@@ -269,7 +269,7 @@ class RunSettings:
     dropout."""
     overfit_batches: int | None = None
     """Overfit test: train on the images of the first so many batches alone, and
-    validate on the same images, which a network that can learn knows by heart
+    validate on the same images, which a network that can learn memorises
     after some hundred steps. An epoch has so many steps: raise optim.epochs.
     None trains on the whole set."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

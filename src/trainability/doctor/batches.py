@@ -114,14 +114,19 @@ def _cut(batch: Any, size: int, count: int) -> Any:
     return map_parts(batch, lambda part: _cut(part, size, count))
 
 
+def fit_together(batches: Sequence[Any]) -> bool:
+    """Whether several batches can be joined to one: of one structure, with shapes that differ in the first dimension alone."""
+    shapes = {tuple((path, tensor.shape[1:], tensor.dtype) for path, tensor in tensors(batch)) for batch in batches}
+    return len(shapes) == 1 and all(batch_size(batch) is not None for batch in batches) and not _holds_more(batches[0])
+
+
 def joined(batches: Sequence[Any]) -> Any | None:
     """Several batches joined to one; None if they do not fit together: different structure, or texts of different length."""
     if len(batches) == 1:
         return batches[0]
-    parts = [list(tensors(batch)) for batch in batches]
-    shapes = {tuple((path, tensor.shape[1:], tensor.dtype) for path, tensor in part) for part in parts}
-    if len(shapes) > 1 or any(batch_size(batch) is None for batch in batches) or _holds_more(batches[0]):
+    if not fit_together(batches):
         return None
+    parts = [list(tensors(batch)) for batch in batches]
     columns = iter([torch.cat([part[i][1] for part in parts]) for i in range(len(parts[0]))])
 
     def replaced(part: Any) -> Any:

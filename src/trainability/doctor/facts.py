@@ -249,6 +249,7 @@ class Facts:
         floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
         boundless: a parameter, or columns of an output, in words, that the loss makes grow without end, and behind which it
             forgets all else; None if there is none.
+        boundless_rest: gradient of all else there, far away, over that at the start.
         censored: of a loss of times and ends, how many of how many questions show that it takes what has not ended yet for what
             ends sooner; None where it does not, or is no such loss.
         company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
@@ -336,6 +337,7 @@ class Facts:
     one_output: int | None = None
     floorless: int | None = None
     boundless: str | None = None
+    boundless_rest: float | None = None
     censored: tuple[int, int] | None = None
     company: Company | None = None
     along_batch: str | None = None

@@ -43,10 +43,12 @@ def listening(listener: Listener) -> Iterator[None]:
     def backward(original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
         loss = tensors if isinstance(tensors, Tensor) and tensors.numel() == 1 else None
         kept, plain, scaler = scaled.pop(id(loss), (None, loss, None))
-        is_divided = plain is not None and ends_divided(plain)
+        divided: list[bool] = []
+        if plain is not None:
+            tell(lambda: divided.append(ends_divided(plain)))
         result = original(tensors, *args, **kwargs)
-        if plain is not None and (kept is None or kept() is loss):
-            tell(lambda: listener.on_backward(plain, scaler, is_divided=is_divided))
+        if plain is not None and divided and (kept is None or kept() is loss):
+            tell(lambda: listener.on_backward(plain, scaler, is_divided=divided[0]))
         return result
 
     def scale(original: Callable[..., Any], self: Any, outputs: Any) -> Any:

@@ -17,8 +17,8 @@ def keep_freed_memory() -> None:
     """Let glibc keep the memory that this process frees, up to what it held at the most.
 
     By default it gives memory back as soon as a few megabytes are free at the end of the heap, and every step takes it again,
-    page by page, cleared: 2,000 pages a step, an eighth of its time, for VGG-A at an eighth of its width. Where there is no
-    glibc, or the user has set its thresholds, nothing is changed.
+    page by page, cleared, which small networks' steps feel. Where there is no glibc, or the user has set its thresholds,
+    nothing is changed.
     """
     is_set = "GLIBC_TUNABLES" in os.environ or any(name.startswith("MALLOC_") for name in os.environ)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None

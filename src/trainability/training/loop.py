@@ -181,7 +181,7 @@ def _overfit_note(config: RunConfig, parts: TrainingParts) -> list[str]:
     if config.run.overfit_batches is None:
         return []
     num_steps = parts.loader.steps_per_epoch * config.optim.epochs
-    few = "; that is too few to learn them by heart: raise --optim.epochs" if num_steps < ENOUGH_STEPS else ""
+    few = "; that is too few to memorise them: raise --optim.epochs" if num_steps < ENOUGH_STEPS else ""
     num_images = len(parts.loader.train_labels)
     return [f"overfit test: {num_steps:,} steps on {num_images:,} images, which are the validation images too{few}"]
 

@@ -1,22 +1,22 @@
 """Controls: copies that ask a question and fix nothing."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainability.doctor.batches import batch_size, tensors
+from trainability.doctor.batches import batch_size, joined, tensors
 from trainability.doctor.experimented import Arm
-from trainability.doctor.experiments.data_changes import cut, exchanged, pairs, rearranged, whole
+from trainability.doctor.experiments.data_changes import alike, exchanged, pairs, rearranged
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.sources import reference_of
 from trainability.doctor.experiments.variant import Variant
 
 _LEARNED = 0.85  # of what is left, with both seeds: else exchanged labels tell nothing
 _TELLS = 0.1  # of what is left, at any look: so far ahead of exchanged labels no program is whose labels carry nothing
-_FORETOLD = 0.95  # of what is left, at any look: so far below chance nothing comes that labels do not carry
+_PREDICTED = 0.95  # of what is left, at any look: so far below chance nothing comes that labels do not carry
 _MOST_LEFT_OUT, _FEWEST_LEFT_OUT = 192, 12
 
 
@@ -27,7 +27,7 @@ def _permuted(variant: Variant) -> None:
 
 
 def _read_permuted(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
-    """By the whole curves: in the end a net may have learned by heart what it first learned from the labels."""
+    """By the whole curves: in the end a net may have memorised what it first learned from the labels."""
     looks = [step for step, loss in arm.curve if math.isfinite(loss) and step <= min(unchanged.steps, other.steps)]
     own, exchanged, again = ([left(which.loss_at(step)) for step in looks] for which in (unchanged, arm, other))
     if not looks or min(own) > _LEARNED or min(again) > _LEARNED:
@@ -38,19 +38,19 @@ def _read_permuted(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float |
     return "it learns as fast with labels exchanged: what falls is not knowledge of the labels", True
 
 
-def _split(variant: Variant) -> tuple[Any, Any] | None:
-    """Examples to train on, and others, each once, that are not among them; None where there are too few.
+def _split(variant: Variant) -> tuple[Tensor, Tensor] | None:
+    """Places of the examples to train on, and of others, each once, that are not among them; None where there are too few."""
+    if variant.split is None:
+        variant.split = _places(variant) or ()
+    return variant.split or None
 
-    Examples that came several times, as in several epochs, are told by a sum over their values with random weights.
-    """
+
+def _places(variant: Variant) -> tuple[Tensor, Tensor] | None:
+    """Examples that came several times, as in several epochs, are told by a sum over their values with random weights."""
     if not pairs(variant) or variant.task.target == "":
         return None
-    examples, generator = whole(variant), variant.generator()
-    size = batch_size(examples) or 0
-    keys = torch.zeros(size, dtype=torch.float64)
-    for _, tensor in tensors(examples):
-        rows = tensor.detach().cpu().reshape(size, -1).double()
-        keys += (rows * torch.randn(rows.shape[1], generator=generator, dtype=torch.float64)).sum(dim=1)
+    generator, weights = variant.generator(), {}
+    keys = torch.cat([_keys(batch, weights, generator) for batch in alike(variant)])
     _, which = keys.unique(return_inverse=True)
     distinct = int(which.max()) + 1
     count = min(_MOST_LEFT_OUT, distinct // 4)
@@ -60,22 +60,47 @@ def _split(variant: Variant) -> tuple[Any, Any] | None:
     if int((~is_out).sum()) < (batch_size(variant.batches[0]) or 1):
         return None
     places = {int(number): place for place, number in enumerate(which.tolist()) if bool(is_out[place])}
-    once = torch.tensor(sorted(places.values()))
-    rest = torch.nonzero(~is_out).flatten()
-    taken = [exchanged(examples, lambda path, tensor, at=at: tensor[at.to(tensor.device)]) for at in (rest, once)]
-    return taken[0], taken[1]
+    return torch.nonzero(~is_out).flatten(), torch.tensor(sorted(places.values()))
+
+
+def _keys(batch: Any, weights: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+    """(examples,) on the host; the weights of a tensor that is seen for the first time are drawn."""
+    keys = torch.zeros(batch_size(batch) or 0, dtype=torch.float64)
+    for path, tensor in tensors(batch):
+        rows = tensor.detach().cpu().reshape(len(keys), math.prod(tensor.shape[1:])).double()
+        if path not in weights:
+            weights[path] = torch.randn(rows.shape[1], generator=generator, dtype=torch.float64)
+        wide = rows.expand(2, -1) if len(rows) == 1 else rows  # threads share a sum of one row, and round it otherwise
+        keys += (wide * weights[path]).sum(dim=1)[: len(keys)]
+    return keys
+
+
+def _taken(batches: Sequence[Any], places: Tensor) -> Any:
+    """One batch of the examples at these places of all batches, in ascending order."""
+    parts, start = [], 0
+    for batch in batches:
+        end = start + (batch_size(batch) or 0)
+        own = places[(places >= start) & (places < end)] - start
+        if len(own):
+            parts.append(exchanged(batch, lambda path, tensor, own=own: tensor[own.to(tensor.device)]))
+        start = end
+    return joined(parts)
 
 
 def _without_some(variant: Variant) -> None:
     split = _split(variant)
     assert split is not None
-    variant.batches, variant.reference = cut(variant, split[0]), split[1]
+    rest, once = split
+    batches, width = alike(variant), batch_size(variant.batches[0]) or 1
+    starts = range(0, len(rest) - width + 1, width)
+    variant.batches = [_taken(batches, rest[at : at + width]) for at in starts]
+    variant.reference = _taken(batches, once)
 
 
 def _read_left_out(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
-    """By the lowest loss on the way: later on a net may be ever surer of answers that it has learned by heart."""
+    """By the lowest loss on the way: later on a net may be ever surer of answers that it has memorised."""
     lowest = min((left(loss) for _, loss in arm.curve), default=math.inf)
-    if lowest < _FORETOLD:
+    if lowest < _PREDICTED:
         return "it answers examples that it was not trained on: what it learns is in the labels", False
     return "of examples that it was not trained on it answers none better than a constant does", True
 

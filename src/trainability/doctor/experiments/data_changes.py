@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainability.doctor.batches import batch_size, joined, map_parts, tensors
+from trainability.doctor.batches import batch_size, fit_together, joined, map_parts, tensors
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
 
@@ -120,12 +120,12 @@ def _shaped_targets(variant: Variant) -> None:
 
 def pairs(variant: Variant) -> bool:
     first = variant.batches[0]
-    return batch_size(first) is not None and len(variant.batches) > 1 and joined([first, first]) is not None
+    return batch_size(first) is not None and len(variant.batches) > 1 and fit_together([first, first])
 
 
-def whole(variant: Variant) -> Any:
-    """All examples of the batches that are of one form."""
-    return joined([batch for batch in variant.batches if joined([variant.batches[0], batch]) is not None])
+def alike(variant: Variant) -> list[Any]:
+    """The batches that are of one form with the first."""
+    return [batch for batch in variant.batches if fit_together([variant.batches[0], batch])]
 
 
 def cut(variant: Variant, examples: Any) -> list[Any]:
@@ -137,7 +137,7 @@ def cut(variant: Variant, examples: Any) -> list[Any]:
 
 def rearranged(variant: Variant, order: Callable[[int], Tensor], *, only: str | None) -> list[Any]:
     """The batches with examples (or only the tensor of one path) in another order."""
-    examples = whole(variant)
+    examples = joined(alike(variant))
     size = batch_size(examples)
     assert size is not None
     place = order(size)

@@ -44,6 +44,8 @@ class Variant:
         evaluates: whether it is looked at in evaluation mode, and not in training mode.
         others: schedulers, scalers and the like that the body uses by itself.
         in_place: model and optimizer are somebody's own, put back afterwards.
+        split: places, in the batches, of examples to train on and of others to judge by; () where there are too few, None where
+            nobody has looked for them.
         closing: closed when the variant has had its steps.
     """
 
@@ -64,6 +66,7 @@ class Variant:
     evaluates: bool = True
     others: tuple[Any, ...] = ()
     in_place: bool = False
+    split: tuple[Tensor, Tensor] | tuple[()] | None = None
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property

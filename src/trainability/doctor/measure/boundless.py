@@ -26,7 +26,7 @@ Forward = Callable[[Any, Any], Tensor]
 Ask = Callable[[float, Any], tuple[float, float, float]]
 
 
-def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = True) -> str | None:
+def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = True) -> dict[str, Any]:
     """Something that the loss makes grow without end, and behind which it forgets all else.
 
     A learned variance costs an error over it and its own logarithm. With the logarithm subtracted, the loss falls along a line
@@ -39,7 +39,8 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
         is_one: whether its outputs are asked, too: the model is called as a whole, and its loss is none that is known.
 
     Returns:
-        The parameter's name, or which columns of which output, in words; None where there is none.
+        Fields of `Facts`: the parameter's name, or which columns of which output, in words; and the gradient of all else far
+        away over that at the start. None of them where there is none.
     """
     with randomness_restored():
         losses = []
@@ -47,11 +48,13 @@ def boundless(model: nn.Module, batch: Any, forward: Forward, *, is_one: bool = 
             torch.manual_seed(seed)
             losses.append(float(forward(model, batch).detach().sum()))
     if losses[0] != losses[1]:  # a bonus for the spread of what is drawn is one on purpose
-        return None
+        return {}
     for name, parameter in itertools.islice(_own_numbers(model), _MOST_ASKED):
-        if _parameter_is(model, batch, forward, parameter):
-            return f"parameter {name}"
-    return _column_is(model, batch, forward) if is_one else None
+        rest = _parameter_is(model, batch, forward, parameter)
+        if rest is not None:
+            return {"boundless": f"parameter {name}", "boundless_rest": rest}
+    found = _column_is(model, batch, forward) if is_one else None
+    return {"boundless": found[0], "boundless_rest": found[1]} if found is not None else {}
 
 
 def _own_numbers(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -64,7 +67,7 @@ def _own_numbers(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
                 yield name, parameter
 
 
-def _parameter_is(model: nn.Module, batch: Any, forward: Forward, parameter: nn.Parameter) -> bool:
+def _parameter_is(model: nn.Module, batch: Any, forward: Forward, parameter: nn.Parameter) -> float | None:
     own = parameter.detach().clone()
     others = [p for p in model.parameters() if p.requires_grad and p is not parameter]
 
@@ -83,7 +86,7 @@ def _parameter_is(model: nn.Module, batch: Any, forward: Forward, parameter: nn.
         parameter.data.copy_(own)
 
 
-def _falls(ask: Ask, batch: Any, parts: list[Any], numbers: int) -> bool:
+def _falls(ask: Ask, batch: Any, parts: list[Any], numbers: int) -> float | None:
     """Whether the loss falls along a line, or a logarithm, to where all else has no gradient left.
 
     Args:
@@ -91,10 +94,13 @@ def _falls(ask: Ask, batch: Any, parts: list[Any], numbers: int) -> bool:
         batch: the whole one.
         parts: of the batch, on which the slope must be the same.
         numbers: that are moved together.
+
+    Returns:
+        The gradient of all else there, over that at the start; None where it does not.
     """
     _, _, before = ask(0.0, batch)
     if not before > 0:
-        return False
+        return None
     for far, grows in ((_FAR, 1.0), (-_FAR, 1.0), (_VERY_FAR, 2.0)):  # the variance itself is never below zero
         try:
             (near, first, _), (further, second, after) = ask(far, batch), ask(2 * far, batch)
@@ -107,8 +113,8 @@ def _falls(ask: Ask, batch: Any, parts: list[Any], numbers: int) -> bool:
         straight = abs(first - grows * second) < _STRAIGHT * abs(first) and further < near - down / 2
         alike = (abs(ask(2 * far, part)[1] - second) < _STRAIGHT * abs(second) for part in parts)
         if steep and straight and all(alike):
-            return True
-    return False
+            return after / before
+    return None
 
 
 def _halves(batch: Any) -> list[Any]:
@@ -121,7 +127,7 @@ def _norm(gradients: Any) -> float:
     return float(sum(float(g.detach().float().norm()) ** 2 for g in gradients if g is not None)) ** 0.5
 
 
-def _column_is(model: nn.Module, batch: Any, forward: Forward) -> str | None:
+def _column_is(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, float] | None:
     """Columns of a returned tensor, or one of several returned tensors."""
     returned = returned_once(model, batch, forward)
     found = returned.tensors if returned is not None else []
@@ -141,8 +147,9 @@ def _column_is(model: nn.Module, batch: Any, forward: Forward) -> str | None:
                 rest = [own * ~mask, *(g for k, g in enumerate(gradients) if k != place)]
                 return float(loss.detach()), _even(own, mask), _norm(rest)
 
-            if _falls(ask, batch, [], 1):
-                return name
+            rest = _falls(ask, batch, [], 1)
+            if rest is not None:
+                return name, rest
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor, map_parts, to_device
+from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.loop import Loop, scalar
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
 from trainability.doctor.tasks import lowest, output_form, shaped
@@ -17,6 +19,7 @@ from trainability.doctor.tasks import lowest, output_form, shaped
 _MOST_NUMBERS = 1 << 19  # of outputs; a hundred losses of more take seconds
 _NEEDS_INPUTS = 0.7  # of the constant's cost: answers of their own for each example must come below it
 _ROUNDS, _BATCHES = 30, 4
+_FORWARDS, _COSTS = 7, 100  # that a search takes about
 _NEAR = 1.2
 _EXAMPLES_A_NUMBER = 10.0  # of a single batch, that a row of several numbers is fitted to
 
@@ -29,7 +32,7 @@ _WIDTHS: tuple[Callable[[Tensor], Tensor], ...] = (
 )
 
 
-def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward) -> float | None:
+def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward, *, seconds: float = math.inf) -> float | None:
     """Search for the loss of the best answer that is the same for every example.
 
     The model runs once on each batch. Then the first tensor that each of its calls returned is replaced by one row for all
@@ -41,13 +44,17 @@ def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward) ->
         model: is handed to `forward`, and called as a whole; the caller puts modes, buffers and random state back.
         batches: as the loop draws them; one at least.
         forward: of (model, batch), the loss: one number.
+        seconds: that the search may take, by its first forward pass and its first loss.
 
     Returns:
-        The loss. None where the model is not called, returns no rows or too many numbers; where the loss has no lowest value;
-        and where answers of their own for each example cost no less, so that a constant is no worse than any.
+        The loss. None where the model is not called, returns no rows or too many numbers; where the search does not fit the
+        time; where the loss has no lowest value; and where answers of their own for each example cost no less, so that a
+        constant is no worse than any.
     """
+    began = time.monotonic()
     with torch.enable_grad(), _Replayed(model, batches[0], forward) as replayed:
-        if not replayed.outputs:
+        left = seconds - _FORWARDS * (time.monotonic() - began)
+        if not replayed.outputs or left <= 0 or _COSTS * _seconds_of_a_cost(replayed) > left:
             return None
         fitted = [row for wide in _WIDTHS if (row := _fit(replayed, wide)) is not None]
         if not fitted:
@@ -62,24 +69,40 @@ def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward) ->
     return found if math.isfinite(found) else None
 
 
-def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any]) -> float | None:
+def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any], *, seconds: float) -> float | None:
     """Search in a rehearsal, on batches of the loop's own size, since some losses compare within one.
 
     Args:
         loop: before its first step.
         batches: of which the first few are asked.
         state: random state to begin with.
+        seconds: that it may take; None is returned where it would take more.
     """
     forward = loop.forward_only
     if forward is None or len(loop.models) != 1:
         return None
     asked = [to_device(batch, loop.device) for batch in batches[:_BATCHES]]
+
+    def cost(model: nn.Module, batch: Any) -> Tensor:
+        with exit_as_error():
+            return scalar(forward(model, batch))
+
     try:
         with randomness_restored(), loop.undisturbed(afresh=True):
             set_random_state(state)
-            return constant_loss(loop.models[0], asked, lambda model, batch: scalar(forward(model, batch)))
+            return constant_loss(loop.models[0], asked, cost, seconds=seconds)
     except Exception:  # a loss may look at more than outputs, such as their gradients
         return None
+
+
+def _seconds_of_a_cost(replayed: _Replayed) -> float:
+    """Of one loss with its gradient, with the first example's answer for all."""
+    began = time.monotonic()
+    rows = [output.detach()[:1].requires_grad_() for output in replayed.outputs]
+    cost = replayed.cost(rows)
+    if cost.requires_grad:
+        torch.autograd.grad(cost, rows, allow_unused=True)
+    return time.monotonic() - began
 
 
 def _fit(replayed: _Replayed, wide: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], float] | None:

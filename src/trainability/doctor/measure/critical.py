@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.measure.randomness import randomness_restored, set_random_state
-from trainability.doctor.measure.statistics import unmoved_fraction
+from trainability.doctor.measure.statistics import local, spread, unmoved_fraction
 from trainability.doctor.rehearsed import CriticalStep
 
 SMALLEST = 1e-7
@@ -170,9 +170,11 @@ def _ratio(weight: Tensor, update: Tensor) -> float | None:
 
 def _unmoved(moved: Sequence[tuple[Tensor, Tensor, Tensor]]) -> float | None:
     """Median over the weights of narrow formats, by the gradients that are there; None where the loop cleared them."""
+    narrow = [(p, new, old) for p, new, old in moved if p.dim() > 1 and p.is_floating_point() and p.dtype.itemsize < 4]
+    found = [(None if p.grad is None else spread(p.grad), new, old) for p, new, old in narrow]
     shares = [
-        float(unmoved_fraction(old, new, p.grad))
-        for p, new, old in moved
-        if p.dim() > 1 and p.is_floating_point() and p.dtype.itemsize < 4 and p.grad is not None and bool(p.grad.any())
+        float(unmoved_fraction(local(old), local(new), gradient))
+        for gradient, new, old in found
+        if gradient is not None and bool(gradient.any())
     ]
     return statistics.median(shares) if shares else None

@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import map_parts
+from trainability.doctor.batches import first_tensor, map_parts
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.randomness import randomness_restored
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 _SAME = 1e-5  # of a gradient's norm
+_LARGE, _SMALL = 1.0, 1e-3  # moves of a weight, over its size; the latter changes few choices
+_MOST_ASKED = 64  # weights, with a forward pass each
+_PARALLEL = 0.999
 
 Forward = Callable[[Any, Any], Tensor]
 
@@ -32,8 +35,9 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
     Returns:
         Names of weights of linear layers and convolutions that the first tensor returned depends on and has no path to, while
         the loss has one: through a term that targets have no part in. A table that is chosen from is none of them: it is
-        taught by its own cost, and what it is compared with by the answer. () where another tensor
-        with rows that the model returns reaches them, as of a part that is trained by a loss of its own.
+        taught by its own cost, and what it is compared with by the answer. () where they are trained by a loss of their own:
+        another tensor with rows that the model returns reaches them, or that loss has weights that the answer does not go by,
+        or the answer is of one linear layer that is given detached features, and the loss is no penalty of weights (a probe).
     """
     output = seen.output
     if len(seen.calls) != 1 or output is None or not output.requires_grad or output.dim() == 0:
@@ -47,9 +51,17 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
         for name, p in model.named_parameters()
         if p.requires_grad and id(p) in by_loss and id(p) not in by_answer | elsewhere and _is_layers(model, name, seen)
     }
-    if opaque or hidden or not cut or not by_answer:
+    if opaque or hidden or not cut or not by_answer or len(cut) > _MOST_ASKED:
         return ()
-    if not _changes_answer(list(cut.values()), seen) or _has_targets_in_it(model, batch, forward, list(cut.values()), seen):
+    weights = list(cut.values())
+    if not all(_share_changed([weight], seen, _LARGE) for weight in weights):
+        return ()
+    own, other = _gradients(model, batch, forward, weights, seen)
+    if other is not None and _differ(own, other):
+        return ()
+    owners = {name.rpartition(".")[0] for name, p in model.named_parameters() if id(p) in by_answer}
+    is_probe = len(owners) == 1 and isinstance(model.get_submodule(*owners), nn.Linear)
+    if is_probe and not all(map(_is_penalty, weights, own)) and _share_changed(weights, seen, _SMALL) > 0.5:
         return ()
     return tuple(cut)
 
@@ -60,45 +72,65 @@ def _is_layers(model: nn.Module, name: str, seen: ForwardPass) -> bool:
     return own == "weight" and owner in seen.called and isinstance(model.get_submodule(owner), _LAYERS)
 
 
-def _changes_answer(weights: list[nn.Parameter], seen: ForwardPass) -> bool:
+def _share_changed(weights: list[nn.Parameter], seen: ForwardPass, size: float) -> float:
+    """Share of the answer's rows that change as these weights do; 0 where the answer does not repeat."""
     kept = [p.detach().clone() for p in weights]
     draws = torch.Generator().manual_seed(0)
 
-    def answer() -> Tensor:
+    def answer() -> Tensor | None:
         with torch.no_grad(), randomness_restored():
             torch.manual_seed(0)
-            returned = callable_model(seen)(*seen.inputs)
-        return next(t for t in ([returned] if isinstance(returned, Tensor) else returned) if isinstance(t, Tensor))
+            return first_tensor(callable_model(seen)(*seen.inputs))
 
     before, again = answer(), answer()
     try:
         with torch.no_grad():
             for p, old in zip(weights, kept, strict=True):
-                p.add_(torch.randn(p.shape, generator=draws).to(p) * (0.1 + old.abs().mean()))
-        return bool(torch.equal(before, again)) and not torch.equal(before, answer())
+                p.add_(size * torch.randn(p.shape, generator=draws).to(p) * (0.1 + old.abs().mean()))
+        after = answer()
     finally:
         with torch.no_grad():
             for p, old in zip(weights, kept, strict=True):
                 p.copy_(old)
+    if before is None or again is None or after is None or before.shape != after.shape or not torch.equal(before, again):
+        return 0.0
+    return float((before != after).reshape(len(before), -1).any(dim=1).float().mean())
 
 
-def _has_targets_in_it(model: nn.Module, batch: Any, forward: Forward, weights: list[nn.Parameter], seen: ForwardPass) -> bool:
-    """Whether what reaches the weights changes with targets: with what the batch holds and the model is not given."""
+def _gradients(
+    model: nn.Module, batch: Any, forward: Forward, weights: list[nn.Parameter], seen: ForwardPass
+) -> tuple[list[Tensor | None], list[Tensor | None] | None]:
+    """The weights' gradients; and those with other targets (what the batch holds and the model is not given), if it has any."""
     given = {t.data_ptr() for t in seen.inputs if isinstance(t, Tensor)}
     targets = [t for _, t in seen.batch if t.data_ptr() not in given and t.dim() > 0 and len(t) > 1]
-    if not targets:
-        return False
 
     def change(part: Any) -> Any:
         if isinstance(part, Tensor):
             return part.roll(1, dims=0) if any(part.data_ptr() == t.data_ptr() for t in targets) else part
         return map_parts(part, change)
 
-    found = []
-    for asked in (batch, change(batch)):
+    def ask(asked: Any) -> list[Tensor | None]:
         with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
-            gradients = torch.autograd.grad(forward(model, asked).sum(), weights, allow_unused=True)
-        found.append(torch.cat([torch.zeros(1), *(g.detach().float().flatten().cpu() for g in gradients if g is not None)]))
-    own, other = found
-    return len(own) != len(other) or float((own - other).norm()) > _SAME * float(own.norm())
+            found = torch.autograd.grad(forward(model, asked).sum(), weights, allow_unused=True)
+        return [g.detach().float() if g is not None else None for g in found]
+
+    return ask(batch), ask(change(batch)) if targets else None
+
+
+def _differ(own: list[Tensor | None], other: list[Tensor | None]) -> bool:
+    """Whether what reaches the weights changes with targets."""
+    if any((a is None) != (b is None) for a, b in zip(own, other, strict=True)):
+        return True
+    pairs = [(a, b) for a, b in zip(own, other, strict=True) if a is not None and b is not None]
+    apart = sum(float((a - b).norm()) ** 2 for a, b in pairs) ** 0.5
+    return apart > _SAME * sum(float(a.norm()) ** 2 for a, _ in pairs) ** 0.5
+
+
+def _is_penalty(weight: nn.Parameter, gradient: Tensor | None) -> bool:
+    """Whether a gradient is of the weight alone: of its squares, or of its sizes."""
+    if gradient is None or not bool(gradient.any()):
+        return True
+    flat = weight.detach().float().flatten()
+    along = [torch.cosine_similarity(gradient.flatten(), each, dim=0) for each in (flat, flat.sign())]
+    return max(map(float, along)) > _PARALLEL

@@ -36,7 +36,7 @@ from trainability.doctor.measure.preferred import floorless, one_output, prefers
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.task_facts import task_facts
-from trainability.doctor.measure.tokens import asked_of_tokens
+from trainability.doctor.measure.tokens import asked_of_tokens, steps_first
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
@@ -126,8 +126,7 @@ def _questions(
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "layers with nothing between": lambda known: _stacked(plain, seen),
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
-        "examples that influence each other": lambda known: {"leakage": leakage(callable_model(seen), seen.inputs)},
-        "places in the batch": lambda known: {"place_leakage": place_leakage(callable_model(seen), seen.inputs)},
+        "examples that influence each other": lambda known: _of_the_batch(seen, loss),
         "sequences whose end is not read": lambda known: {"ignores_end": ignores_end(plain, seen.inputs)},
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "what the loss prefers": lambda known: {
@@ -136,11 +135,21 @@ def _questions(
         },
         "losses without a floor": lambda known: {
             "floorless": floorless(plain, batch, forward),
-            "boundless": boundless(plain, batch, forward, is_one=known.task_loss is None),
+            **boundless(plain, batch, forward, is_one=known.task_loss is None),
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {"negated_task": known.negated_task or _maximised(plain, loss, seen)},
     }
+
+
+def _of_the_batch(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+    """What an example's output has from its neighbours and its place; nothing where examples lie along another dimension."""
+    if steps_first(seen, loss):
+        return {}
+    model, inputs = callable_model(seen), seen.inputs
+    mixed = leakage(model, inputs)
+    placed = place_leakage(model, inputs) if mixed is not None else None
+    return {"leakage": mixed, "place_leakage": placed, "along_batch": along_batch(model, inputs, seen.lengths)}
 
 
 def _questions_of_pairs(
@@ -155,9 +164,6 @@ def _questions_of_pairs(
 ) -> dict[str, Question]:
     """What is asked of what stands beside what: outputs, targets, places, other examples."""
     return {
-        "sequences along the batch": lambda known: {
-            "along_batch": along_batch(callable_model(seen), seen.inputs, seen.lengths)
-        },
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
         "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),
         "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},

@@ -35,9 +35,8 @@ class GradientNorms:
     """Norms of the gradients that an optimizer steps.
 
     What many norms together come to is left to their reader, who takes many steps at once. Walking through a model's modules
-    takes longer than the norms, so its parameters are kept. They are looked for again at
-    `refresh`, which sampled steps call, when any module was given a parameter or a module since `begin`, and when the number of
-    those with a gradient changes.
+    takes longer than the norms, so its parameters are kept. They are looked for again at `refresh`, which sampled steps call,
+    when any module was given a parameter or a module since `begin`, and when the number of those with a gradient changes.
 
     Args:
         model: the plain module.

@@ -68,20 +68,23 @@ def leakage(model: nn.Module, inputs: tuple[Any, ...]) -> float | None:
 
     Args:
         model: runs in eval mode and without gradients; the caller puts modes and buffers back.
-        inputs: what it takes; the first is a tensor of four or more examples. Other tensors with as many rows are cut alike.
+        inputs: what it takes; the first is a tensor of four or more examples, or five where three lie along another dimension
+            of the output. Other tensors with as many rows are cut alike.
 
     Returns:
         The largest change over the rms of the output; None where it cannot be asked: fewer examples, batch norm without
         running statistics, outputs that are no row per example or compare all pairs, answers that do not repeat.
     """
-    # Three rows, not one: kernels may round differently for another batch size.
-    answers = [_of_rows(model, inputs, rows) for rows in ([0, 1, 2], [0, 1, 2], [0, 1, 3], [3, 1, 2])]
+    # As many rows each time, and not one: kernels may round differently for another batch size.
+    size = _size_asked(model, inputs)
+    rows, other = list(range(size)), size
+    answers = [_of_rows(model, inputs, asked) for asked in (rows, rows, [*rows[:-1], other], [other, *rows[1:]])]
     whole, again, last, earliest = answers
     if whole is None or again is None or last is None or earliest is None or not torch.equal(whole, again):
         return None
     if len(whole) in whole.shape[1:]:
         return None
-    changes = [(whole[:2] - last[:2]).abs().max(), (whole[1:] - earliest[1:]).abs().max()]
+    changes = [(whole[:-1] - last[:-1]).abs().max(), (whole[1:] - earliest[1:]).abs().max()]
     return max(map(float, changes)) / max(float(statistics.rms(whole)), 1e-30)
 
 
@@ -96,8 +99,7 @@ def place_leakage(model: nn.Module, inputs: tuple[Any, ...]) -> float | None:
         The largest change over the rms of the output; None where `leakage` cannot be asked, too, and where the model draws
         numbers, which differ from place to place.
     """
-    few = _of_rows(model, inputs, [0, 1, 2])
-    size = 3 if few is not None and 3 not in few.shape[1:] else 4  # an output for all pairs has either; classes are as many
+    size = _size_asked(model, inputs)
     rows = list(range(size))
     whole, again, other = (_of_rows(model, inputs, rows, seed=seed) for seed in (0, 0, 1))
     moved = _of_rows(model, inputs, [*rows[1:], 0])
@@ -108,11 +110,17 @@ def place_leakage(model: nn.Module, inputs: tuple[Any, ...]) -> float | None:
     return float((whole.roll(-1, dims=0) - moved).abs().max()) / max(float(statistics.rms(whole)), 1e-30)
 
 
+def _size_asked(model: nn.Module, inputs: tuple[Any, ...]) -> int:
+    """Three, or four where that many lie along another dimension: an output for all pairs has either; classes are as many."""
+    few = _of_rows(model, inputs, [0, 1, 2])
+    return 3 if few is not None and 3 not in few.shape[1:] else 4
+
+
 def _of_rows(model: nn.Module, inputs: tuple[Any, ...], rows: list[int], *, seed: int = 0) -> Tensor | None:
     """The output for these examples of the batch; None where it cannot be asked for them."""
     first = inputs[0] if inputs else None
     untracked = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and not m.track_running_stats for m in model.modules())
-    if not isinstance(first, Tensor) or first.dim() == 0 or len(first) < 4 or untracked:
+    if not isinstance(first, Tensor) or first.dim() == 0 or len(first) <= max(3, *rows) or untracked:
         return None
     size = len(first)
     chosen = [x[rows] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == size else x for x in inputs]

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
+from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.workspace import set_training
 
@@ -117,7 +118,7 @@ class Loop:
             item for item in (self.scheduler, *self.others) if isinstance(item, LRScheduler) and self.schedule_steps > 1
         ]
         epochs = [scheduler.last_epoch for scheduler in schedulers]
-        with _exit_as_error():
+        with exit_as_error():
             loss = self._body(batch)
         for scheduler, epoch in zip(schedulers, epochs, strict=True):
             if scheduler.last_epoch != epoch and not isinstance(scheduler, ReduceLROnPlateau):
@@ -158,7 +159,7 @@ class Loop:
             batch: any.
             afresh: see `undisturbed`.
         """
-        with self.undisturbed(afresh=afresh), _exit_as_error():
+        with self.undisturbed(afresh=afresh), exit_as_error():
             if self.forward_only is None:
                 return torch.tensor(self._dry_run(batch), dtype=torch.float32)
             with contextlib.suppress(RuntimeError), torch.no_grad():
@@ -336,15 +337,6 @@ class Loop:
         self._began.add(optimizer)
         self._cleared -= parameters
         self._old = {key: norm for key, norm in self._old.items() if key not in parameters}
-
-
-@contextlib.contextmanager
-def _exit_as_error() -> Iterator[None]:
-    """A loop that ends its program, as at a loss that is not finite, does not end the one that examines it."""
-    try:
-        yield
-    except SystemExit as error:
-        raise RuntimeError(f"the loop ends the program, with exit code {error.code}") from error
 
 
 def _norm(gradient: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from trainability.doctor.facts import Company
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 
 _FEWEST, _MOST = 300, 20_000  # pairs
-_MOST_BATCHES = 400
+_MOST_BATCHES, _MOST_SECONDS = 400, 2.0  # that are read
 _NAMES = 400  # of either kind, the most frequent ones
 _SHUFFLES = 12
 _TURNED = 0.3  # cosine of the force on one vector with the other of the pair
@@ -31,22 +32,25 @@ def company(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[An
         batches: of the training loader.
 
     Returns:
-        None where the loss does not pull the one kind of pair together and push the other apart, or where there are too few.
+        None where the loss does not pull the one kind of pair together and push the other apart, or where two seconds of
+        reading give too few.
     """
     found = _kinds_of_pairs(model, batch, forward)
     if found is None:
         return None
     shared, pulled, pushed = found
     kinds: list[list[Tensor]] = [[], []]
-    count = 0
+    count, began = 0, time.monotonic()
     with randomness_restored(), generators_restored(batches):
         for number, one in enumerate(batches):
             parts = dict(tensors(one))
-            if not {shared, pulled, pushed} <= set(parts) or number == _MOST_BATCHES or count >= _MOST:
+            if not {shared, pulled, pushed} <= set(parts):
                 break
             for kind, other in zip(kinds, (pulled, pushed), strict=True):
                 kind.append(_beside(parts[shared].cpu(), parts[other].cpu()))
             count += len(kinds[0][-1])
+            if number + 1 == _MOST_BATCHES or count >= _MOST or time.monotonic() - began > _MOST_SECONDS:
+                break
     if count < _FEWEST:
         return None
     together, apart = (torch.cat(kind)[:_MOST] for kind in kinds)

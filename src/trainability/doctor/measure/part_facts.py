@@ -68,7 +68,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
             looks |= {
                 "the kind of task": lambda: task_facts(seen, float(loss.detach())),
                 "examples that influence each other": lambda: {"leakage": _most_leakage(seen)},
-                "losses without a floor": lambda: {"boundless": boundless(plain, batch, forward, is_one=False)},
+                "losses without a floor": lambda: boundless(plain, batch, forward, is_one=False),
                 "tokens that see later ones": lambda: _tokens_of_parts(seen, loss),
                 "answers beside their targets": lambda: {
                     "misaligned": misaligned(plain, seen.last.model, batch, forward) if seen.last is not None else None

@@ -21,6 +21,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
+from trainability.doctor.measure.exits import ProgramExits
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
@@ -35,6 +36,7 @@ _REFERENCE_EXAMPLES = 128
 _FEWEST_STEPS = 3
 _TIMED_EXAMPLES = (2, 2, 16)  # the first pass also pays for what is set up once
 _CRITICAL_FORWARDS = 8  # of one critical step: six of its search, before and after
+_CONSTANT_SHARE = 0.2  # of the time that is left before the first step, for the best constant answer
 _STEP_FORWARDS = 3  # a forward pass and the way back, which is twice that
 
 
@@ -106,11 +108,11 @@ def rehearse(
                     return _run(loop, writes, kept, rest, most, began + seconds, enough)
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
-        in_place, found = _on_a_copy(run, (model, optimizer, scheduler), tuple(reached), in_place)
+        in_place, found = _copied_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place)
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
 
 
-def _on_a_copy(
+def _copied_or_in_place(
     run: Callable[[tuple[Any, ...], tuple[Any, ...]], dict[str, Any]],
     objects: tuple[Any, ...],
     reached: tuple[Any, ...],
@@ -231,7 +233,9 @@ def _run(
     reference, observations = _first_look(loop, reference, alone, state)
     budget.reference_seconds = time.monotonic() - began
     task = Task() if loop.output is None else _task(loop, reference, observations[0].loss, state)
-    constant = rehearsed_constant(loop, kept, state) if loop.scale == 1.0 and task.chance is None else None
+    constant = None
+    if loop.scale == 1.0 and task.chance is None:
+        constant = rehearsed_constant(loop, kept, state, seconds=_CONSTANT_SHARE * budget.left())
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
     batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
@@ -281,7 +285,7 @@ def _steps(
         seen.steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=norm, lr=loop.rate, optimizer_steps=calls))
         if before is not None and not loop.opposed:
             try:
-                seen.critical.append((number, along_update(loop.parameters, before, lambda batch=batch: loop.loss(batch))))
+                seen.critical.append((number, along_update(loop.parameters, before, partial(_loss_or_exit, loop, batch))))
             except Exception:
                 if _finite(loop):
                     raise
@@ -347,6 +351,14 @@ def _with_rate(loop: Loop) -> set[int]:
     """Parameters whose group has a learning rate other than 0 now, by id."""
     groups = [group for optimizer in loop.optimizers for group in optimizer.param_groups]
     return {id(p) for group in groups if float(group.get("lr", 1.0)) != 0 for p in group["params"]}
+
+
+def _loss_or_exit(loop: Loop, batch: Any) -> torch.Tensor:
+    """The loss; infinite where the program ends itself: weights that no step of its own leads to may be out of its range."""
+    try:
+        return loop.loss(batch)
+    except ProgramExits:
+        return torch.tensor(math.inf)
 
 
 def _finite(loop: Loop) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ class LayerSampler:
     def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
         if self._output is not None and self._output_gradient is not None:
-            self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
+            with contextlib.suppress(Exception):  # one fact less; what failed here would end the watch
+                self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
         self._output = self._output_gradient = self._given = None
 
     def take_gradients(self, scale: Tensor | float) -> None:
@@ -293,8 +295,7 @@ class LayerSampler:
         has_rows = answers is not None and answers.dim() > 0 and len(answers) > 1 and answers.numel() <= MOST_NUMBERS
         if answers is not None and has_rows and answers.requires_grad and statistics.is_readable(answers):
             self._output = answers.detach()
-            is_alike = first is not None and statistics.is_readable(first) and first.shape[:1] == answers.shape[:1]
-            self._given = first if first is not None and is_alike and first.numel() == answers.numel() else None
+            self._given = first if first is not None and _can_be_rebuilt(first, answers) else None
             answers.register_hook(lambda gradient: self._guard(lambda: self._keep_gradient(gradient)))
         if self._activations is None and outputs:
             found = activations_in_graph(outputs, self.watch.nodes)
@@ -333,6 +334,12 @@ class LayerSampler:
             norm = torch.linalg.vector_norm(statistics.local(found).float())
         old = self._stale.get(id(gauge))
         self._stale[id(gauge)] = norm if old is None else torch.minimum(old, norm)
+
+
+def _can_be_rebuilt(given: Tensor, answers: Tensor) -> bool:
+    """Whether answers may be a model's input again; not where the model itself moves its input to another device."""
+    is_alike = given.shape[:1] == answers.shape[:1] and given.numel() == answers.numel()
+    return is_alike and given.device == answers.device and statistics.is_readable(given)
 
 
 def _leaves_of(answers: Sequence[Tensor]) -> set[int] | None:

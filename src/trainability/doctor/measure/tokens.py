@@ -10,6 +10,7 @@ from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
 
 _NEARLY_ALL = 0.95
+_MANY = 0.8
 _FEWEST_WORDS = 8
 
 
@@ -43,6 +44,41 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
     return {}
 
 
+def steps_first(seen: ForwardPass, loss: Tensor) -> bool:
+    """Whether inputs are (steps, batch, ...), so that examples lie along dimension 1.
+
+    A layer that takes the batch for time influences what lies along dimension 0 in the same way, so only what is asked tells:
+    the same steps, one later, along dimension 0 and not along 1; or one target for each place along dimension 1.
+
+    Args:
+        seen: the pass.
+        loss: with its graph.
+    """
+    for given in seen.inputs:
+        if not isinstance(given, Tensor) or given.dim() < 2 or min(given.shape[:2]) < 2 or len(given) < 4:
+            continue
+        output, target = seen.output, seen.target()
+        of_columns = target is not None and output is not None and {len(t) if t.dim() else 0 for t in (target, output)}
+        if given.shape[0] != given.shape[1] and of_columns == {given.shape[1]}:
+            return True
+        if given.dim() == 2 and given.is_floating_point():  # consecutive rows of a table are examples
+            continue
+        following = [t.reshape(given.shape) for _, t in seen.batch if t is not given and t.numel() == given.numel()]
+        asked = _asked_tokens(seen, loss, given) if given.dim() == 2 else None
+        following += [asked[0]] if asked is not None and bool(asked[1].all()) else []
+        if any(_is_later(t, given, 0) and not _is_later(t, given, 1) for t in following):
+            return True
+    return False
+
+
+def _is_later(target: Tensor, given: Tensor, time: int) -> bool:
+    """Whether a tensor is another, one step later, and not only because nothing changes from step to step."""
+    length = given.shape[time]
+    now, later = given.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)
+    same = (target.narrow(time, 0, length - 1) == later).float().mean()
+    return float(same) > _NEARLY_ALL and float((now == later).float().mean()) < _MANY
+
+
 def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> dict[str, Any]:
     """Wherever the labels come from: whether each place is asked for the token that is there, or for the one behind it."""
     known = _asked_tokens(call, loss, given)
@@ -67,7 +103,7 @@ def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> 
     return {}
 
 
-def _asked_tokens(call: Call, loss: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
+def _asked_tokens(call: Call | ForwardPass, loss: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:
     """The token that cross-entropy asks for at each place, and where it asks: its gradient is lowest at the label."""
     shape = tuple(given.shape)
     for logits in call.returned:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.measure.copies import copied, optimizers, reaches, used_by
+from trainability.doctor.measure.exits import exit_as_error
 
 
 class Parts(nn.Module):
@@ -76,7 +77,7 @@ def loss_of_body(
         given = model.structure() if isinstance(model, Parts) else model
         weights = [(p, p.detach().clone()) for p in model.parameters()]
         try:
-            with contextlib.suppress(_Stepped), torch.enable_grad(), _recorded(losses):
+            with contextlib.suppress(_Stepped), torch.enable_grad(), _recorded(losses), exit_as_error():
                 step(given, steppers, batch)
         finally:
             for p, value in weights:

@@ -41,7 +41,8 @@ def floorless(facts: Facts) -> list[Finding]:
             measurements=(Measurement(name="place of the output", value=float(facts.floorless)),),
             cause=f"a term that grows with the square of {which} is subtracted",
             remedy=f"add the term of {which} to the loss in place of subtracting it (an error, a divergence, a penalty)",
-            source="own; the loss computed again with the output moved by 20 and 40 times its size",
+            source="own; the loss computed again with the output moved by 20 and 40 times its size, "
+            "or by a quarter or a sixteenth of that where it would not be finite",
         )
     ]
 
@@ -57,8 +58,10 @@ def boundless(facts: Facts) -> list[Finding]:
             severity="error",
             seen=f"the loss falls without end along {facts.boundless}, and far away nothing else has a gradient",
             measurements=(
-                Measurement(name="gradient of all else, far away, over that at the start", value=0.0, threshold=1e-3),
-            ),
+                Measurement(name="gradient of all else, far away, over that at the start", value=rest, threshold=1e-3),
+            )
+            if (rest := facts.boundless_rest) is not None
+            else (),
             cause=f"what {facts.boundless} costs is subtracted: the larger it is, the less the errors count",
             remedy=f"put a plus before the term of {facts.boundless} alone, as in error * exp(-s) + s",
             source="Kendall, Gal and Cipolla, CVPR 2018, equation 7; moved by 20 and 40, or by 1e5 and 2e5",

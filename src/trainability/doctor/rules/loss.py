@@ -183,7 +183,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     Fires: the cross-entropy of the logits is 2 to 64 times the probe's loss, within 0.5 %; or 2 to 64 times the first logged
         loss, within 5 % with a probe and 2 % without one, where ln C stands for it. Where a step takes k micro-batches: the
         first loss is a k-th of the probe's, within 10 %, or the last 20 rest at ln C / k, within 1 %. A hint without a probe,
-        and where the step takes as many micro-batches: then backward is right, and the log alone is off.
+        and where `Monitor` was told the loss that goes backward and the step takes as many micro-batches: then backward is
+        right, and the log alone may be off.
     Why: dividing by the accumulation steps for backward is right, and logging the divided value makes curves of different
         settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
     What fools it: a loss that is weighted by 1 / k on purpose, a net that was not untrained at the first logged step, and a
@@ -228,7 +229,9 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     if seen is None:
         return []
     expected, logged, factor = seen
-    accumulated = any(step.micro_batches == factor for step in evidence.steps)
+    # Of a loop of one's own what is told is the tensor that goes backward, which is to be divided.
+    is_told = evidence.facts is not None and evidence.facts.graph is not None
+    accumulated = is_told and any(step.micro_batches == factor for step in evidence.steps)
     return [
         Finding(
             rule="loss_divided",

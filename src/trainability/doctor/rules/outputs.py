@@ -39,7 +39,9 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
         time leaks in one direction only.
     What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
-        are left out, and so is batch norm without running statistics; and, of places, models that draw numbers.
+        are left out, and so is batch norm without running statistics; and, of places, models that draw numbers. Batches of
+        (steps, batch): silent where targets are the next steps, or one for each sequence; else the layers look as if they took
+        the batch for time, as of a tagger.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """

@@ -221,7 +221,8 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         A single vector that nothing uses, beside others of its module that are used, is a hint.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
-    What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses.
+    What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
+        an online probe of more than one layer, where the loss that teaches what it is given has no weights of its own.
     Fix: use the module's result (add the positions to the embeddings), or take away detach(), .data, no_grad() or argmax
         between the parameter and the loss.
     Source: PyTorch, `DistributedDataParallel`, find_unused_parameters; own check of the reason.

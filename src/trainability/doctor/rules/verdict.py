@@ -49,7 +49,8 @@ PRECEDENCE: tuple[Verdict, ...] = (
 # Warnings of these say that a part of the model is not trained, whatever the loss does.
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # Warnings of these say that what the loss falls towards is not what is wanted.
-_ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage")
+# Of examples that influence each other only one sign: a model may compare them on purpose.
+_ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
@@ -180,7 +181,8 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     predicted = [f for f in errors if f not in certain]
     if (found := _worst(certain)) is not None:
         return _reconciled(evidence, found, outlook)
-    untrained = next((f.seen for f in causes if f.rule in (*_UNTRAINED, *_ASTRAY) and f.severity != "hint"), None)
+    in_doubt = {*_UNTRAINED, *_ASTRAY}
+    untrained = next((f.seen for f in causes if in_doubt & {f.rule, f.code} and f.severity != "hint"), None)
     if evidence.steps and outlook is None:
         return _verdict_during(evidence, untrained)
     if outlook is not None and outlook.verdict != CANNOT_TELL:
