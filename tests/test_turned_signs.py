@@ -147,7 +147,7 @@ def test_a_log_likelihood_that_is_minimised(likelihood: Any, outputs: int) -> No
     assert codes(wrong)[0].startswith("wrong_sign")
     assert right.floorless is None
     assert right.boundless is None
-    assert (wrong.boundless_rest is None) == (wrong.boundless is None)  # of counts the loss has no floor along the output itself
+    assert (wrong.boundless_rest is None) == (wrong.boundless is None)  # of counts: floorless
     assert 0 <= (wrong.boundless_rest or 0.0) < 1e-3
     assert right.boundless_rest is None
 
