@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from programs.catalogue import FAULTS, FORUM, KIND, PROGRAMS, SOUND, UNSEEN
+from programs.catalogue import FAULTS, KIND, PROGRAMS, SOUND, WORKSHOP
 from programs.program import Data, Loop, Program, nobody, usual
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -30,13 +30,9 @@ def half_of(name: str) -> str:
     """The half that a program belongs to.
 
     Returns:
-        "scored" by a hash of its name, of those in `programs/unseen/`, else "set"; "forum-scored" by the same hash, of those in
-        `programs/forum/`, else "forum-set".
+        "scored" for half of those in `programs/workshop/`, by a hash of the name; "set" for all others.
     """
-    half = "scored" if hashlib.sha256(name.encode()).digest()[0] % 2 else "set"
-    if name in FORUM:
-        return f"forum-{half}"
-    return half if name in UNSEEN else "set"
+    return "scored" if name in WORKSHOP and hashlib.sha256(name.encode()).digest()[0] % 2 else "set"
 
 
 class Built:

@@ -5,15 +5,13 @@ python benchmarks/faults.py ask --half set           # check, and the run again 
 python benchmarks/faults.py remedies --half set      # trains each with its first remedy; to results/faults-remedies.jsonl
 python benchmarks/faults.py score --half set         # the table; thresholds and rules were set on this half
 python benchmarks/faults.py score --half scored      # the other half
-python benchmarks/faults.py rates --half scored forum-scored  # how often each rule was right, onto the rules' pages
+python benchmarks/faults.py rates --half scored      # how often each rule was right, onto the rules' pages
 
 All of it can be stopped and started again. The programs are in `programs/`, one file per kind of task, each mistake an entry:
-what it changes in the sound program, and which rules name the true cause. Another author wrote those in `programs/held_out/`,
-with other nets, data and loops; they were scored whole once, then by halves twice, and rules are set on all of them now. Those
-in `programs/unseen/` are a third author's, who had not read the rules, with kinds of task of their own. They were scored whole
-once; since then a half of them may be looked at, told by a hash of the name, and the other half is the scored one. Those in
-`programs/forum/` are small programs of the kinds that public reports of failed trainings describe, by a fourth author who had
-not read the rules either. The same hash halves them: `--half forum-set`, `--half forum-scored`, `--half forum` for both.
+what it changes in the sound program, and which rules name the true cause. Those in `programs/held_out/`, `programs/unseen/` and
+`programs/forum/` are of three further authors with nets, data and loops of their own; each was scored whole once, before any rule
+was set on it. Those in `programs/workshop/` are of a fifth, who had not read the rules either: half of them, by a hash of the
+name, may be looked at when rules are mended, and the other half is the scored one. `--half workshop` asks for both.
 """
 
 import argparse
@@ -23,14 +21,14 @@ from pathlib import Path
 import fault_runs
 import fault_table
 import torch
-from programs.catalogue import PROGRAMS
+from programs.catalogue import PROGRAMS, WORKSHOP
 
 
 def main() -> None:
     """Runs one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["run", "ask", "remedies", "score", "rates"])
-    halves = ["set", "scored", "forum-set", "forum-scored", "forum", "both"]
+    halves = ["set", "scored", "workshop", "both"]
     parser.add_argument("--half", nargs="+", choices=halves, default=["both"])
     parser.add_argument("--name", help="one program only")
     parser.add_argument("--evidence", type=Path, default=fault_runs.EVIDENCE)
@@ -52,8 +50,7 @@ def main() -> None:
 
 
 def _is_of(name: str, half: str) -> bool:
-    own = fault_runs.half_of(name)
-    return half in (own, own.partition("-")[0], "both")
+    return half in (fault_runs.half_of(name), "both") or (half == "workshop" and name in WORKSHOP)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def test_confirm_looks_where_a_loss_exists_in_training_only() -> None:
 
 def test_programs_of_the_fault_benchmark_are_chosen_by_name() -> None:
     assert chosen(["temperature of 2,000"]) == ["temperature of 2,000"]
-    assert chosen(["set", "scored", "forum-set", "forum-scored"]) == chosen(["both"])
-    assert set(chosen(["scored"])).isdisjoint(chosen(["set", "forum-scored"]))
+    assert chosen(["set", "scored"]) == chosen(["both"])
+    assert set(chosen(["scored"])).isdisjoint(chosen(["set"]))
     with pytest.raises(ValueError, match="no such"):
         chosen(["temperature of 2,000", "no such"])

@@ -45,11 +45,13 @@ UNSEEN_KINDS: tuple[ModuleType, ...] = (
     *(lifetimes, households, baskets, experts, orbits),
 )
 FORUM_KINDS: tuple[ModuleType, ...] = (recurrent, gpt, gans, regression, optimizers, vision, masks)
+WORKSHOP_KINDS: tuple[ModuleType, ...] = ()
 KINDS: tuple[ModuleType, ...] = (
     *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
     *HELD_OUT_KINDS,
     *UNSEEN_KINDS,
     *FORUM_KINDS,
+    *WORKSHOP_KINDS,
 )
 
 
@@ -64,4 +66,5 @@ KIND: dict[str, str] = {name: kind_of(kind) for kind in KINDS for name in (*kind
 HELD_OUT: frozenset[str] = frozenset(name for kind in HELD_OUT_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 UNSEEN: frozenset[str] = frozenset(name for kind in UNSEEN_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 FORUM: frozenset[str] = frozenset(name for kind in FORUM_KINDS for name in (*kind.SOUND, *kind.FAULTS))
+WORKSHOP: frozenset[str] = frozenset(name for kind in WORKSHOP_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 PROGRAMS: dict[str, Program] = {**SOUND, **{name: fault.program for name, fault in FAULTS.items()}}
