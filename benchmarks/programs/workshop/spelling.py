@@ -1,4 +1,4 @@
-"""Recurrent nets over letters: a language model, a word spelled backwards, names of four languages, counts, depths of brackets."""
+"""Recurrent nets over letters: a language model, digits backwards, names of four languages, counts, depths of brackets."""
 
 import functools
 from typing import Any
@@ -39,7 +39,7 @@ def digits(train: bool) -> Data:
 
 @functools.cache
 def names(train: bool) -> Data:
-    """Names (n, 14) of letters from 1 to 26, zeros behind them, and which of four languages their two last letters tell, (n,)."""
+    """Names (n, 14) of letters from 1 to 26, zeros behind them, and the language that their last two tell, (n,)."""
     rng = rng_of(5125 if train else 5126)
     n = 1200 if train else 400
     label = torch.randint(4, (n,), generator=rng)
@@ -65,7 +65,7 @@ def vowels(train: bool) -> Data:
 
 @functools.cache
 def brackets(train: bool) -> Data:
-    """Strings (n, 18) of three brackets, three closings and 0 as padding, and the depth after each, up to 4, -100 at padding."""
+    """Strings (n, 18) of three brackets, three closings and 0 as padding, and the depth after each, -100 at padding."""
     rng = rng_of(5129 if train else 5130)
     n = 800 if train else 300
     depth, x, y = torch.zeros(n, dtype=torch.long), [], []
