@@ -46,7 +46,7 @@ def phrases(train: bool) -> Data:
 
 
 class Gpt(nn.Module):
-    """Causal blocks; `sees` is what may be seen of (query, key), `tied` the standard deviation of an embedding that is the head too."""
+    """Blocks under a mask; `tied` is the standard deviation of an embedding that is the head, too."""
 
     def __init__(
         self, *, words: int = 8, sees: str = "past", tied: float | None = None, places: str = "learned", **block: Any
