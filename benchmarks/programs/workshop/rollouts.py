@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.forum.causes import LEAKS
-from programs.held_out.causes import CUT, LARGE, OUTSIDE, REDRAWN
+from programs.held_out.causes import CUT, OUTSIDE, REDRAWN
 from programs.program import Data, Loop, Program, accuracy, but, class_score, drawn, explained, fault
 from programs.unseen.causes import ALIKE, MISALIGNED, SAME
 from programs.workshop.swells import rng_of
@@ -243,9 +243,6 @@ FAULTS = {
         "the first state made of the facts is not handed to the GRU",
         f"{CUT} {OUTSIDE} unreached_parameter",
         model=lambda: Shops(linked=False),
-    ),
-    "shops at sixty times the rate": fault(
-        SHOPS, "AdamW at lr=0.6", f"{LARGE} saturation {REDRAWN}", options={"lr": 0.6, "weight_decay": 0.05}
     ),
     "tags by view": fault(PHASES, "(n, t, 3) is viewed as (n, 3, t) in place of transposed", MISALIGNED, loss=viewed),
     "softmax over time": fault(

@@ -208,9 +208,6 @@ SOUND = {
 }
 
 FAULTS = {
-    "causal mask upside down": fault(
-        GPT, "True is taken for hidden: each note sees what follows it", "sees_future", model=lambda: Gpt(sees="future")
-    ),
     "one note too many": fault(GPT, "the mask begins at diagonal=2", "sees_future", model=lambda: Gpt(sees="next")),
     "heads merged as they lie": fault(
         GPT,
