@@ -15,8 +15,6 @@ from programs.unseen.causes import ALIKE, SAME, SATURATED
 from programs.workshop.rollouts import tag_score
 from programs.workshop.swells import rng_of
 
-CAPPED = "capped_loss unreachable_target clamped_logits gain_budget_low"
-
 
 @functools.cache
 def orders(train: bool) -> Data:
@@ -123,14 +121,14 @@ def waves(length: int, width: int) -> Tensor:
 class Orders(nn.Module):
     """nn.TransformerEncoder over words with sines for positions, averaged over the words."""
 
-    def __init__(self, *, first: bool = True, places: str = "words", pooled: int = 1) -> None:
+    def __init__(self, *, places: str = "words") -> None:
         super().__init__()
-        self.places, self.pooled = places, pooled
+        self.places = places
         self.words = nn.Embedding(20, 32)
         self.register_buffer("positions", waves(512, 32)[:, None])
-        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=first, norm_first=True)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(32), enable_nested_tensor=False)
-        self.head = nn.Linear(32 if pooled == 1 else 12, 2)
+        self.head = nn.Linear(32, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 12) to (n, 2)."""
@@ -139,7 +137,7 @@ class Orders(nn.Module):
             words = words + self.positions[: x.shape[1]].transpose(0, 1)
         else:
             words = words + self.positions[: len(words)]
-        return self.head(self.encoder(words).mean(dim=self.pooled))
+        return self.head(self.encoder(words).mean(dim=1))
 
 
 class Tongues(nn.Module):
@@ -194,9 +192,8 @@ class Cosine(nn.Module):
 class Swarm(nn.Module):
     """Attention over a set of points, without positions or norm; each also gets its mean distance from the others."""
 
-    def __init__(self, *, least: float = 1e-6) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.least = least
         self.inlet, self.block = nn.Linear(2, 24), Block(25, heads=5, norm="none")
         self.seed = nn.Parameter(torch.randn(1, 1, 25))
         self.pool, self.out = Attention(25, heads=1), nn.Linear(25, 1)
@@ -204,7 +201,7 @@ class Swarm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, 10, 2) to (n, 1)."""
         h = self.inlet(x)
-        distance = ((h[:, :, None] - h[:, None]).square().sum(dim=3) + self.least).sqrt().mean(dim=2, keepdim=True)
+        distance = ((h[:, :, None] - h[:, None]).square().sum(dim=3) + 1e-6).sqrt().mean(dim=2, keepdim=True)
         h = self.block(torch.cat((h, distance), dim=2))
         return self.out(self.pool(self.seed.expand(len(x), -1, -1), h)[:, 0])
 
@@ -257,7 +254,6 @@ WEAVES = Program(
     options={"lr": 2e-3},
     steps=250,
 )
-COSINES = but(WEAVES, model=lambda: Patches(head=Cosine(1 / 0.07)), loss=F.cross_entropy)
 SWARMS = Program(
     model=Swarm,
     train=lambda: swarms(True),
@@ -278,7 +274,7 @@ SOUND = {
         scheduler=lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.02, total_iters=50),
     ),
     "weaves in patches": WEAVES,
-    "weaves by cosines": COSINES,
+    "weaves by cosines": but(WEAVES, model=lambda: Patches(head=Cosine(1 / 0.07)), loss=F.cross_entropy),
     "swarms without positions": SWARMS,
 }
 
@@ -288,15 +284,6 @@ FAULTS = {
         "positions[:x.size(0)] of a layout (t, n): each sentence gets the position of its row, words get none",
         f"{LEAKS} constant_as_good {SAME}",
         model=lambda: Orders(places="rows"),
-    ),
-    "encoder over the batch": fault(
-        ORDERS, "TransformerEncoderLayer without batch_first", LEAKS, model=lambda: Orders(first=False)
-    ),
-    "averaged over features": fault(
-        ORDERS,
-        "mean(dim=2) behind a LayerNorm, which makes it zero for every word",
-        f"{CUT} {SAME} constant_output blind constant_input vanishing_gradient",
-        model=lambda: Orders(pooled=2),
     ),
     "only padding is seen": fault(
         TONGUES,
@@ -322,12 +309,6 @@ FAULTS = {
         "all linear layers, the head's included, start from zero",
         f"{ALIKE} {CUT}",
         model=drawn(Patches, _two_zeros),
-    ),
-    "cosines as logits": fault(
-        COSINES,
-        "cosines are multiplied by a temperature of 0.07 in place of divided",
-        CAPPED,
-        model=lambda: Patches(head=Cosine(0.07)),
     ),
     "vit at 0.05": fault(WEAVES, "AdamW at lr=0.05 for a ViT", f"{LARGE} {SATURATED} {SAME}", options={"lr": 0.05}),
 }

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.forum.causes import LEAKS
-from programs.held_out.causes import CUT, OUTSIDE, REDRAWN
-from programs.program import Data, Loop, Program, accuracy, but, class_score, drawn, explained, fault
-from programs.unseen.causes import ALIKE, MISALIGNED, SAME
+from programs.held_out.causes import CUT, OUTSIDE
+from programs.program import Data, Loop, Program, accuracy, but, class_score, explained, fault
+from programs.unseen.causes import MISALIGNED
 from programs.workshop.swells import rng_of
 
 
@@ -107,15 +107,14 @@ class Shops(nn.Module):
 class Phases(nn.Module):
     """A bidirectional LSTM whose projected outputs are tagged step by step."""
 
-    def __init__(self, *, axis: int = 2) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.axis = axis
         self.lstm = nn.LSTM(3, 24, batch_first=True, bidirectional=True, proj_size=12)
         self.tag = nn.Linear(24, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 20, 3) to log-probabilities (n, 20, 3)."""
-        return F.log_softmax(self.tag(self.lstm(x)[0]), dim=self.axis)
+        return F.log_softmax(self.tag(self.lstm(x)[0]), dim=2)
 
 
 class Turns(nn.Module):
@@ -167,11 +166,6 @@ def tag_score(model: Any, data: Data) -> float:
     """Mean accuracy of the tags over the classes, where a label is not negative."""
     known = data[1] >= 0
     return class_score(lambda _: model(data[0])[known], (data[0], data[1][known]))
-
-
-def _constant(module: nn.Module) -> None:
-    for parameter in module.parameters(recurse=False):
-        nn.init.constant_(parameter, 0.1)
 
 
 def _halves(train: bool) -> Data:
@@ -245,12 +239,6 @@ FAULTS = {
         model=lambda: Shops(linked=False),
     ),
     "tags by view": fault(PHASES, "(n, t, 3) is viewed as (n, 3, t) in place of transposed", MISALIGNED, loss=viewed),
-    "softmax over time": fault(
-        PHASES,
-        "log_softmax(dim=1) over the steps, in place of the classes",
-        "misread_logits loss_below_floor capped_loss unreachable_target softmax_twice",
-        model=lambda: Phases(axis=1),
-    ),
     "tags back to front": fault(
         PHASES,
         "the tags are read from a file that is sorted by falling time",
@@ -259,8 +247,5 @@ FAULTS = {
     ),
     "directions joined by view": fault(
         TURNS, "h (2, n, 16) is viewed as (n, 32), so that rows mix examples", LEAKS, model=lambda: Turns(joined="view")
-    ),
-    "all weights 0.1": fault(
-        TURNS, "every parameter of GRU and head is set to 0.1", f"{ALIKE} {SAME} {REDRAWN}", model=drawn(Turns, _constant)
     ),
 }

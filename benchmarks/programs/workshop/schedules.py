@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from programs.forum.causes import SLOWED
-from programs.held_out.causes import CLIPPED, DECAYED, LARGE, SMALL
-from programs.program import Data, Loop, Program, accuracy, but, class_score, explained, fault, in_closure
-from programs.unseen.causes import DIES, UPSIDE_DOWN
+from programs.held_out.causes import CLIPPED, DECAYED, LARGE, REDRAWN, SMALL
+from programs.program import Data, Loop, Program, accuracy, but, class_score, drawn, explained, fault, in_closure
+from programs.unseen.causes import ALIKE, DIES, SAME, UPSIDE_DOWN
 from programs.workshop.swells import rng_of
 
 
@@ -50,7 +50,7 @@ def glyphs(train: bool) -> Data:
     n = 800 if train else 500
     label = torch.multinomial(torch.tensor([4.0, 4, 4, 1, 1, 1]), n, replacement=True, generator=rng)
     shapes = (torch.rand(6, 6, 6, generator=rng_of(5186)) < 0.45).float()
-    x = 0.3 * torch.randn(n, 1, 10, 10, generator=rng)
+    x = 0.2 * torch.randn(n, 1, 10, 10, generator=rng)
     for i, (down, right) in enumerate(torch.randint(5, (n, 2), generator=rng).tolist()):
         x[i, 0, down : down + 6, right : right + 6] += shapes[label[i]]
     return (x - 0.2) / 0.5, label
@@ -237,7 +237,7 @@ GLYPHS = Program(
     optimizer=torch.optim.NAdam,
     options={"lr": 2e-3, "decoupled_weight_decay": True},
     trained=groups,
-    steps=250,
+    steps=350,
 )
 
 SOUND = {
@@ -292,6 +292,12 @@ FAULTS = {
         "p = p - lr * update binds a name and changes no parameter",
         "unmoved_parameter never_steps plateau.small_steps update_ratio.small zero_rate",
         options={"lr": 2e-3, "decay": 0.01, "moves": "copy"},
+    ),
+    "flats from tenths": fault(
+        FLATS,
+        "every weight and bias is set to 0.1",
+        f"{ALIKE} {SAME} {REDRAWN}",
+        model=drawn(rents, lambda module: [nn.init.constant_(p, 0.1) for p in module.parameters(recurse=False)]),
     ),
     "adagrad at 1e-4": fault(FLATS, "a rate of Adam's for Adagrad", SMALL, options={"lr": 1e-4}),
     "values cut at a ten-thousandth": fault(
