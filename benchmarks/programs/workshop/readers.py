@@ -125,7 +125,7 @@ class Orders(nn.Module):
         super().__init__()
         self.places = places
         self.words = nn.Embedding(20, 32)
-        self.register_buffer("positions", waves(512, 32)[:, None])
+        self.positions = nn.Buffer(waves(512, 32)[:, None])
         layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(32), enable_nested_tensor=False)
         self.head = nn.Linear(32, 2)

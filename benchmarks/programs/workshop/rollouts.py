@@ -142,6 +142,7 @@ def by_two(model: Any, data: Data) -> float:
 def unrolled(model: Any, optimizer: Any, batch: Any, loop: Loop) -> Tensor:
     """Three small steps on a batch, each clipped."""
     model.train()
+    loss = torch.zeros(())
     for part in zip(*(tensor.chunk(3) for tensor in batch), strict=True):
         optimizer.zero_grad()
         loss = loop.loss_of(model, part)

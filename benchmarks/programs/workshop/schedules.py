@@ -1,7 +1,7 @@
 """Optimizers and schedules of every kind on small nets: spirals, a table, a curve, glyphs."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ class Lion(torch.optim.Optimizer):
         self.moves = moves
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """One update."""
         for group in self.param_groups:
             for p in group["params"]:

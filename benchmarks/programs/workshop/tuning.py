@@ -44,21 +44,21 @@ def backbone() -> dict[str, Tensor]:
     return model.state_dict()
 
 
-def pooled(model: nn.Module) -> nn.Module:
+def pooled(model: nn.Module) -> nn.Sequential:
     """The convolutions with a head on the largest of each channel."""
     return nn.Sequential(*list(model.children())[:-2], nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(32, 6))
 
 
-def pretrained(*, found: bool = True) -> nn.Module:
+def pretrained(*, found: bool = True) -> nn.Sequential:
     """The convolutions with a new head; where keys are not found they stay as drawn."""
-    model = convolutions()
+    model = nn.Sequential(*convolutions().children())
     known = {key if found else f"module.{key}": value for key, value in backbone().items() if value.shape[0] != 6}
     model.load_state_dict(known, strict=False)
     model[-1] = nn.Linear(288, 6)
     return model
 
 
-def frozen(*, found: bool = True) -> nn.Module:
+def frozen(*, found: bool = True) -> nn.Sequential:
     """The same with all but a small head frozen."""
     model = pooled(pretrained(found=found))
     model[:-1].requires_grad_(False)
