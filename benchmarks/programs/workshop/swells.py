@@ -187,17 +187,17 @@ def _tiny(module: nn.Module) -> None:
             nn.init.normal_(parameter, std=0.01)
 
 
-def _identity(module: Any) -> None:
+def _identity(module: nn.Module) -> None:
     if isinstance(module, nn.RNN):
-        nn.init.eye_(module.weight_hh_l0)
-        nn.init.normal_(module.weight_ih_l0, std=0.1)
-        nn.init.zeros_(module.bias_ih_l0)
-        nn.init.zeros_(module.bias_hh_l0)
+        nn.init.eye_(module.get_parameter("weight_hh_l0"))
+        nn.init.normal_(module.get_parameter("weight_ih_l0"), std=0.1)
+        nn.init.zeros_(module.get_parameter("bias_ih_l0"))
+        nn.init.zeros_(module.get_parameter("bias_hh_l0"))
 
 
-def _orthogonal_twice(module: Any) -> None:
+def _orthogonal_twice(module: nn.Module) -> None:
     if isinstance(module, nn.RNN):
-        nn.init.orthogonal_(module.weight_hh_l0, gain=4.0)
+        nn.init.orthogonal_(module.get_parameter("weight_hh_l0"), gain=4.0)
 
 
 TIDES = Program(
