@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from programs.held_out.causes import LARGE, OUT_OF_ORDER, STALE
+from programs.held_out.causes import LARGE, LOUD, OUT_OF_ORDER, STALE
 from programs.material import flat_digits
 from programs.program import Data, Loop, Program, but, class_score, fault
-from programs.unseen.causes import FAR_TARGETS, SAME, UNRELATED, UPSIDE_DOWN
+from programs.unseen.causes import FAR_TARGETS, SAME, SATURATED, UNRELATED, UPSIDE_DOWN
 
 Step = Callable[[Any, Any], Tensor]
 
@@ -144,10 +144,12 @@ def adapts(model: Any, batch: Any, *, much: float = 0.3, both: bool = False) -> 
 class Stages(nn.Module):
     """Ten tanh layers with a head at every third."""
 
-    def __init__(self) -> None:
+    def __init__(self, std: float | None = None) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(10))
         self.heads = nn.ModuleList(nn.Linear(64, 10) for _ in range(3))
+        for layer in self.layers if std is not None else ():
+            nn.init.normal_(layer.weight, 0.0, std)
 
     def each(self, x: Tensor) -> list[Tensor]:
         """The logits of each head."""
@@ -163,12 +165,12 @@ class Stages(nn.Module):
         return self.each(x)[-1]
 
 
-def on_the_way(model: Any, batch: Any, *, shares: tuple[float, ...] = (0.3, 0.3, 1.0), over: int = 1) -> Tensor:
+def on_the_way(model: Any, batch: Any, *, shares: tuple[float, ...] = (0.3, 0.3, 1.0)) -> Tensor:
     """The losses of all heads; the last counts most."""
     made = model.each(batch[0])
     right = F.one_hot(batch[1], 10).float()
     return sum(
-        (s * -(right * m.log_softmax(dim=over)).sum(dim=1).mean() for s, m in zip(shares, made, strict=True)), torch.zeros(())
+        (s * -(right * m.log_softmax(dim=1)).sum(dim=1).mean() for s, m in zip(shares, made, strict=True)), torch.zeros(())
     )
 
 
@@ -287,11 +289,11 @@ FAULTS = {
         UPSIDE_DOWN,
         training_step=lambda model, batch: adapts(model, batch, much=1.0, both=True),
     ),
-    "log-softmax of heads over the batch": fault(
+    "ten tanh layers from N(0, 1)": fault(
         STAGES,
-        "log_softmax(dim=0) before the likelihood",
-        f"{SAME} misread_logits batch_leakage",
-        training_step=lambda model, batch: on_the_way(model, batch, over=0),
+        "torch.randn for weights of 64 columns",
+        f"{SATURATED} {LOUD}",
+        model=lambda: Stages(std=1.0),
     ),
     "heads at a rate of 1": fault(STAGES, "Adam at 1", f"{LARGE} saturation", options={"lr": 1.0}),
 }

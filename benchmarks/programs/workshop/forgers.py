@@ -318,6 +318,7 @@ SOUND = {
     "wasserstein gan of heaps, clamped": CLAMPED,
     "wasserstein gan of waves, penalized": PENALIZED,
     "conditional gan of heaps": CONDITIONAL,
+    "least squares gan of heaps": HEAPS,
     "gan of heaps with smooth labels and jitter": but(HEAPS, body=duel(SMOOTH, jitter=0.1)),
 }
 

@@ -14,7 +14,6 @@ from programs.held_out.causes import LARGE
 from programs.material import flat_digits, raw_digits
 from programs.program import Data, Program, but, fault
 from programs.unseen.causes import DETACHED, SAME, SUMMED, UNSCALED, UPSIDE_DOWN
-from programs.workshop.forgers import apart
 
 STAGES = 40
 KEPT = torch.cumprod(1 - torch.linspace(1e-3, 0.2, STAGES), dim=0)
@@ -39,10 +38,10 @@ def rows(train: bool) -> Data:
 
 @functools.cache
 def spiral(train: bool) -> Data:
-    """Points (n, 2) on a spiral of one turn and a half."""
+    """Points (n, 2) on most of a spiral's turn."""
     rng = torch.Generator().manual_seed(7111 if train else 7112)
-    at = 2 + 8 * torch.rand(2000 if train else 500, 1, generator=rng)
-    return (0.18 * torch.cat([at * at.cos(), at * at.sin()], dim=1) + 0.04 * torch.randn(len(at), 2, generator=rng),)
+    at = 2 + 5 * torch.rand(2000 if train else 500, 1, generator=rng)
+    return (0.3 * torch.cat([at * at.cos(), at * at.sin()], dim=1) + 0.04 * torch.randn(len(at), 2, generator=rng),)
 
 
 @functools.cache
@@ -154,7 +153,10 @@ class Denoiser(nn.Module):
     def __init__(self, words: bool = True) -> None:
         super().__init__()
         self.words = words
-        self.net = nn.Sequential(nn.Linear(18 if words else 3, 96), nn.SiLU(), nn.Linear(96, 96), nn.SiLU(), nn.Linear(96, 2))
+        self.net = nn.Sequential(
+            *(nn.Linear(18 if words else 3, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU()),
+            *(nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 2)),
+        )
 
     def forward(self, x: Tensor, stage: Tensor) -> Tensor:
         """Points (n, 2) and stages (n,) to noise (n, 2)."""
@@ -173,8 +175,13 @@ def noises(model: Any, batch: Any, *, twice: bool = False) -> Tensor:
     return F.mse_loss(model(kept.sqrt() * x + (1 - kept).sqrt() * noise, stage), wanted)
 
 
+def _astray(a: Tensor, b: Tensor) -> float:
+    far = torch.cdist(a, b)
+    return float(far.amin(dim=0).mean() + far.amin(dim=1).mean())
+
+
 def sampled(model: Any, data: Data) -> float:
-    """1 where points from noise lie as the true ones do, 0 where they lie as a normal distribution."""
+    """1 where points from noise lie on the true ones, 0 where they lie as a normal distribution."""
     rng = torch.Generator().manual_seed(5)
     x = torch.randn(500, 2, generator=rng)
     plain = data[0].mean(dim=0) + data[0].std(dim=0) * torch.randn(500, 2, generator=rng)
@@ -184,7 +191,7 @@ def sampled(model: Any, data: Data) -> float:
         noise = model(x, torch.full((500,), stage))
         x = (x - (1 - share) / (1 - KEPT[stage]).sqrt() * noise) / share.sqrt()
         x = x + ((1 - share) * (1 - before) / (1 - KEPT[stage])).sqrt() * torch.randn(500, 2, generator=rng)
-    return 1 - apart(x, data[0]) / apart(plain, data[0])
+    return 1 - _astray(x, data[0]) / _astray(plain, data[0])
 
 
 class Flow(nn.Module):
@@ -282,8 +289,10 @@ DIFFUSION = but(
     held_out=lambda: spiral(False),
     score=sampled,
     training_step=noises,
+    options={"lr": 5e-3},
+    scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000),
     batch=256,
-    steps=900,
+    steps=1000,
 )
 FLOW = but(
     DIFFUSION,
@@ -292,6 +301,8 @@ FLOW = but(
     held_out=lambda: arches(False),
     score=likelier,
     training_step=surprise,
+    options={"lr": 3e-3},
+    scheduler=None,
     clip=5.0,
     batch=128,
     steps=400,

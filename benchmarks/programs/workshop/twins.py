@@ -147,7 +147,7 @@ TRIPLETS = Program(
     batch=64,
     steps=300,
 )
-HARDEST = but(TRIPLETS, train=lambda: creatures(True), training_step=hardest, options={"lr": 2e-3})
+HARDEST = but(TRIPLETS, train=lambda: creatures(True), training_step=hardest, batch=16, steps=1000)
 PAIRS = but(
     TRIPLETS,
     model=lambda: reader(act=nn.Tanh),
