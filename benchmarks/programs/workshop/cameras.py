@@ -30,7 +30,7 @@ def _outlines(place: Tensor) -> list[Tensor]:
 def shapes(train: bool) -> Data:
     """Pictures (n, 3, 16, 16) of one of four shapes in any colour on noise, which, its mask, its place."""
     rng = torch.Generator().manual_seed(7301 if train else 7302)
-    n = 800 if train else 300
+    n = 2000 if train else 300
     kind, place = torch.randint(4, (n,), generator=rng), 4 + 8 * torch.rand(n, 2, generator=rng)
     mask = torch.stack(_outlines(place), dim=1)[torch.arange(n), kind].float()
     colour = torch.rand(n, 3, generator=rng) + 0.5
@@ -57,7 +57,7 @@ def cloth(train: bool) -> Data:
     n = 1000 if train else 500
     phase, bad = 6.3 * torch.rand(n, 1, 1, generator=rng), (torch.rand(n, generator=rng) < 0.1).float()
     spot = _outlines(3 + 10 * torch.rand(n, 2, generator=rng))[0].float()
-    x = torch.sin(torch.arange(SIDE)[None, None] + phase) + 1.2 * bad[:, None, None] * spot
+    x = torch.sin(torch.arange(SIDE)[None, None] + phase) + 0.35 * bad[:, None, None] * spot
     return (x + 0.3 * torch.randn(n, SIDE, SIDE, generator=rng))[:, None], bad[:, None]
 
 

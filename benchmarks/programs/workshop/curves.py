@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from programs.held_out.causes import CUT, LOUD, STALE
 from programs.program import Data, Loop, Program, but, explained, fault, in_closure
-from programs.unseen.causes import DETACHED, SAME
+from programs.unseen.causes import DETACHED, SAME, UNSCALED
 
 
 @functools.cache
@@ -122,6 +122,21 @@ def _closure_without_clearing(model: Any, optimizer: Any, batch: Any, loop: Loop
     return torch.as_tensor(optimizer.step(closure))
 
 
+def _in_metres(train: bool) -> Data:
+    x, y = chirp(train)
+    return 1000 * x, y
+
+
+NEEDLE = Program(
+    model=lambda: perceptron(8, 32, 2, act=nn.Softplus),
+    train=lambda: compasses(True),
+    held_out=lambda: compasses(False),
+    score=pointed,
+    loss=needle,
+    optimizer=torch.optim.Adamax,
+    options={"lr": 1e-2},
+    batch=8,
+)
 SPRING = Program(
     model=lambda: perceptron(1, 24, 24, 1, act=nn.Tanh),
     train=lambda: spring(True),
@@ -160,16 +175,7 @@ ARGMAX = Program(
 
 
 SOUND = {
-    "needle of a compass": Program(
-        model=lambda: perceptron(8, 32, 2, act=nn.Softplus),
-        train=lambda: compasses(True),
-        held_out=lambda: compasses(False),
-        score=pointed,
-        loss=needle,
-        optimizer=torch.optim.Adamax,
-        options={"lr": 1e-2},
-        batch=8,
-    ),
+    "needle of a compass": NEEDLE,
     "damped spring by lbfgs": SPRING,
     "chirp through fixed frequencies": but(SIREN, model=Waves, options={"lr": 3e-3}),
     "chirp through sines": SIREN,
@@ -178,6 +184,13 @@ SOUND = {
 
 FAULTS = {
     "lbfgs without zero_grad": fault(SPRING, "zero_grad is missing in the closure", STALE, body=_closure_without_clearing),
+    "chirp of places in metres": fault(
+        SIREN,
+        "places from -1,000 to 1,000 under sines that want -1 to 1",
+        f"{UNSCALED} {LOUD}",
+        train=lambda: _in_metres(True),
+        held_out=lambda: _in_metres(False),
+    ),
     "sines with usual weights": fault(
         SIREN, "the usual weights under a pitch of 120", f"{LOUD} oscillation", model=lambda: Siren(120.0, drawn=False)
     ),

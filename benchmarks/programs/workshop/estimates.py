@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from programs.forum.causes import SLOWED, UNPAIRED, UNREACHABLE
 from programs.held_out.causes import CLIPPED, CUT, DECAYED, LARGE, QUIET, SMALL
-from programs.program import Data, Program, but, explained, fault
+from programs.program import Data, Loop, Program, but, explained, fault
 from programs.unseen.causes import DETACHED, DIES, FAR_TARGETS, SAME, UPSIDE_DOWN
 from programs.workshop.curves import perceptron
 
@@ -144,6 +144,27 @@ class Coarse(nn.Module):
         return self.outer(self.rounds(2 * self.inner(x)) / 2)
 
 
+def twice(model: Any, optimizer: Any, batch: Any, loop: Loop) -> Tensor:
+    """The gradient is that of the worst weights near by: a step up, a second backward, and back again."""
+    loss = loop.loss_of(model, batch)
+    optimizer.zero_grad()
+    loss.backward()
+    weights = [p for p in model.parameters() if p.grad is not None]
+    size = torch.stack([p.grad.norm() for p in weights]).norm()
+    moves = [0.05 * p.grad / (size + 1e-12) for p in weights]
+    with torch.no_grad():
+        for p, move in zip(weights, moves, strict=True):
+            p.add_(move)
+    optimizer.zero_grad()
+    loop.loss_of(model, batch).backward()
+    loop.seen(loss)
+    with torch.no_grad():
+        for p, move in zip(weights, moves, strict=True):
+            p.sub_(move)
+    optimizer.step()
+    return loss
+
+
 def warm(optimizer: Any) -> Any:
     """A rate that grows for 40 steps and falls along a cosine."""
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=320, pct_start=0.12)
@@ -223,6 +244,10 @@ SOUND = {
     "sixteen normed blocks under one cycle": DEEP,
     "whole numbers straight through": COARSE,
     "deliveries by log cosh": PLAIN,
+    "deliveries by sharpness-aware steps": but(
+        PLAIN, body=twice, loss=F.mse_loss, optimizer=torch.optim.SGD, options={"lr": 0.05, "momentum": 0.9}
+    ),
+    "goals in double precision": but(GOALS, dtype=torch.float64, optimizer=torch.optim.ASGD, options={"lr": 0.1}),
     "deliveries by rprop, all at once": but(
         PLAIN, loss=F.l1_loss, optimizer=torch.optim.Rprop, options={"lr": 1e-3}, batch=1200, steps=150
     ),

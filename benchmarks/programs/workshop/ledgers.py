@@ -54,6 +54,24 @@ def clicks(train: bool) -> Data:
     return tags, x, (worth[tags].sum(dim=1) + x[:, 0] - x[:, 1].abs() > 1.8).float()[:, None]
 
 
+class Signs(torch.optim.Optimizer):
+    """The sign of a mean of gradients, a small step whatever their size."""
+
+    def __init__(self, params: Any, lr: float, beta: float = 0.9, decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "beta": beta, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """One step."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                mean = self.state[p].setdefault("mean", torch.zeros_like(p))
+                p.mul_(1 - group["lr"] * group["decay"]).sub_(group["lr"] * (0.5 * mean + 0.5 * p.grad).sign())
+                mean.lerp_(p.grad, 1 - group["beta"])
+
+
 class Ledger(nn.Module):
     """Embeddings of words beside numbers, and a net on both."""
 
@@ -190,6 +208,7 @@ SOUND = {
     "sales with embeddings": SALES,
     "sales with sparse gradients": SPARSE,
     "sales through attention over columns": but(SALES, model=Attending, options={"lr": 3e-3}, batch=32),
+    "sales by signs of the gradient": but(SALES, optimizer=Signs, options={"lr": 2e-3, "decay": 0.1}),
     "stars of films by tastes": TASTES,
     "clicks of tagged pages": BAG,
 }

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from programs.forum.causes import UNPAIRED
 from programs.held_out.causes import LARGE
-from programs.program import Data, Program, but, fault
+from programs.program import Data, Loop, Program, but, fault
 from programs.unseen.causes import MISALIGNED, UNSCALED
 from programs.workshop.cameras import conv, shapes
 
@@ -100,6 +100,19 @@ def _crossed(train: bool) -> Data:
     return x, y.transpose(2, 3).contiguous()
 
 
+def in_parts(model: Any, optimizer: Any, batch: Any, loop: Loop) -> Tensor:
+    """A batch in four parts, one step."""
+    optimizer.zero_grad()
+    total = torch.zeros(())
+    for x, y in zip(batch[0].chunk(4), batch[1].chunk(4), strict=True):
+        part = loop.loss_of(model, (x, y)) / 4
+        part.backward()
+        total += part.detach()
+    loop.seen(total)
+    optimizer.step()
+    return total
+
+
 OUTLINES = Program(
     model=UNet,
     train=lambda: masks(True),
@@ -123,6 +136,7 @@ CELLS = Program(
 
 SOUND = {
     "outlines by a u-net": OUTLINES,
+    "outlines by a u-net in four parts of a batch": but(OUTLINES, body=in_parts, batch=32, steps=150),
     "cells of shapes": CELLS,
     "cells of shapes by focal loss": but(
         CELLS, loss=lambda o, y: found(o, y, focus=2.0), optimizer=torch.optim.AdamW, options={"lr": 3e-3}

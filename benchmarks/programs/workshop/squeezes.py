@@ -330,7 +330,7 @@ SOUND = {
         held_out=lambda: ink(False),
         training_step=fills,
         score=filled,
-        steps=500,
+        steps=800,
     ),
     "diffusion of a spiral": DIFFUSION,
     "flow of an arch": FLOW,
