@@ -68,6 +68,8 @@ def pointed(model: Any, data: Data) -> float:
 class Waves(nn.Module):
     """Frequencies that are never trained, and a net on them."""
 
+    pitch: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("pitch", 15 * torch.randn(1, 48))
@@ -84,9 +86,9 @@ class Siren(nn.Module):
 
     def __init__(self, pitch: float = 20.0, drawn: bool = True) -> None:
         super().__init__()
-        self.layers, self.pitch = nn.ModuleList([nn.Linear(1, 48), nn.Linear(48, 48), nn.Linear(48, 48)]), pitch
-        self.last = nn.Linear(48, 1)
-        for i, layer in enumerate(self.layers if drawn else ()):
+        layers = [nn.Linear(1, 48), nn.Linear(48, 48), nn.Linear(48, 48)]
+        self.layers, self.last, self.pitch = nn.ModuleList(layers), nn.Linear(48, 1), pitch
+        for i, layer in enumerate(layers if drawn else ()):
             bound = 1.0 if i == 0 else math.sqrt(6 / 48) / pitch
             nn.init.uniform_(layer.weight, -bound, bound)
 

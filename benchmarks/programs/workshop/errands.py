@@ -114,9 +114,9 @@ class Turned(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         """Returns minus the gradient, times `much`."""
-        return -ctx.much * grad, None
+        return -ctx.much * grad_outputs[0], None
 
 
 class Rooms(nn.Module):
@@ -146,10 +146,12 @@ class Stages(nn.Module):
 
     def __init__(self, std: float | None = None) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(10))
+        layers = [nn.Linear(64, 64) for _ in range(10)]
+        self.layers = nn.ModuleList(layers)
         self.heads = nn.ModuleList(nn.Linear(64, 10) for _ in range(3))
-        for layer in self.layers if std is not None else ():
-            nn.init.normal_(layer.weight, 0.0, std)
+        if std is not None:
+            for layer in layers:
+                nn.init.normal_(layer.weight, 0.0, std)
 
     def each(self, x: Tensor) -> list[Tensor]:
         """The logits of each head."""

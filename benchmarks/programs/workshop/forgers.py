@@ -158,7 +158,7 @@ def duel(
 
     def body(model: Nets, optimizer: Any, batch: Any, loop: Loop) -> Tensor:
         maker, critic = model["generator"], model["discriminator"]
-        true = batch[0]
+        true, loss = batch[0], torch.zeros(())
         for _ in range(rounds):
             made = maker(noise(len(true)))
             made = made.detach() if detach[0] else made

@@ -61,7 +61,7 @@ class Signs(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "beta": beta, "decay": decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """One step."""
         for group in self.param_groups:
             for p in group["params"]:
