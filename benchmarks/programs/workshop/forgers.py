@@ -176,8 +176,7 @@ def duel(
         optimizer["generator"].zero_grad()
         made = maker(noise(len(true)))
         fooled = rules.maker(critic(blurred(made.detach() if detach[1] else made)))
-        if fooled.requires_grad:
-            fooled.backward()
+        fooled.backward()
         loop.seen(fooled, "generator")
         optimizer["generator"].step()
         return loss
