@@ -343,7 +343,7 @@ FAULTS = {
         options={"lr": 1e-3, "critic": 5e-3},
     ),
     "hinge with one sign wrong": fault(
-        SPECTRAL, "relu(1 - made) for relu(1 + made)", f"{UPSIDE_DOWN} {SAME}", body=duel(HINGE_UP, rounds=2)
+        SPECTRAL, "relu(1 - made) for relu(1 + made)", UPSIDE_DOWN, body=duel(HINGE_UP, rounds=2)
     ),
     "critic clamped at 0.0001": fault(
         CLAMPED,
@@ -357,7 +357,7 @@ FAULTS = {
     "penalty without create_graph": fault(
         PENALIZED,
         "the slope is not differentiated again, so that nothing bounds the critic",
-        "loss_below_floor exploding_gradient activation_scale oscillation unreached_parameter.detached",
+        "loss_below_floor exploding_gradient activation_scale oscillation",
         body=duel(EARTH, rounds=2, penalty=10.0, penalty_graph=False),
     ),
     "heaps called by any name": fault(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from programs.forum.causes import UNPAIRED, UNREACHABLE
-from programs.held_out.causes import CUT, DECAYED, QUIET, SMALL
+from programs.held_out.causes import CUT, DECAYED, SMALL
 from programs.program import Data, Program, but, explained, fault
 from programs.unseen.causes import ALIKE, FROZEN, UNSCALED
 
@@ -230,9 +230,7 @@ FAULTS = {
     "keys sorted, sales not": fault(
         SALES, "the keys are sorted by shop, the sales are not", UNPAIRED, train=lambda: _sorted_keys(True)
     ),
-    "rate of adam for rare rows": fault(
-        SPARSE, "SGD at 1e-4 for rows that are seen now and then", f"{SMALL} {QUIET}", options={"lr": 1e-4}
-    ),
+    "rate of adam for rare rows": fault(SPARSE, "SGD at 1e-4 for rows that are seen now and then", SMALL, options={"lr": 1e-4}),
     "tastes from zero": fault(
         TASTES, "both vectors of a product start at zero", f"{ALIKE} {CUT} {FROZEN}", model=lambda: Tastes(None)
     ),

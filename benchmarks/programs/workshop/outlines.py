@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from programs.forum.causes import UNPAIRED
 from programs.held_out.causes import LARGE
 from programs.program import Data, Loop, Program, but, fault
-from programs.unseen.causes import MISALIGNED, UNSCALED
+from programs.unseen.causes import FAR_TARGETS, MISALIGNED
 from programs.workshop.cameras import conv, shapes
 
 
@@ -163,7 +163,7 @@ FAULTS = {
     "squares of pixels in a detector": fault(
         CELLS,
         "places in pixels of the photograph, up to 160, squared and weighted by 5",
-        f"target_scale sum_for_mean {LARGE} {UNSCALED}",
+        f"{FAR_TARGETS} {LARGE} not_finite",
         loss=lambda o, y: found(o, y, pixels=True),
     ),
 }

@@ -385,7 +385,7 @@ FAULTS = {
     "flow with volumes added": fault(
         FLOW,
         "the logarithm of the volume with the wrong sign",
-        f"{UPSIDE_DOWN} {SAME}",
+        UPSIDE_DOWN,
         training_step=lambda model, batch: surprise(model, batch, sign=-1.0),
     ),
 }
