@@ -120,8 +120,9 @@ def _each_drawn(program: Program, named: str) -> Program:
 
     def model() -> nn.Module:
         made = program.model()
+        whole = nn.ModuleDict(made) if isinstance(made, dict) else made
         for name in names:
-            nn.init.kaiming_normal_(made.get_submodule(name).get_parameter("weight"))
+            nn.init.kaiming_normal_(whole.get_submodule(name).get_parameter("weight"))
         return made
 
     return dataclasses.replace(program, model=model)

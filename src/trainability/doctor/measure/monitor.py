@@ -26,6 +26,7 @@ from trainability.doctor.measure.monitor_arguments import check_counts, check_mo
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
+from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
@@ -266,7 +267,7 @@ class Monitor:
             self._end_step(skipped=True, arm=False)
         if self._facts is None and isinstance(loss, Tensor):
             graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
-            self._facts = Facts(graph=graph, **dropout_facts(self._plain))
+            self._facts = Facts(graph=graph, **dropout_facts(self._plain), **running_facts(self._plain))
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else float(loss))

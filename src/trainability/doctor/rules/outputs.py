@@ -26,6 +26,7 @@ COLLAPSED = 0.1
         "untrained_parameter",
         "constant_output",
         "dead_units",
+        "sees_future",  # is asked by exchanging the later tokens of all examples
     ),
 )
 def batch_leakage(evidence: Evidence) -> list[Finding]:

@@ -8,6 +8,8 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import written
 from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import UNSTABLE
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 
@@ -170,6 +172,14 @@ def _worst_at_first(evidence: Evidence) -> float:
 def replaced_at_first(evidence: Evidence) -> bool:
     """Whether the first step changed a layer by a third of its size or more, which no net that learns does."""
     return _worst_at_first(evidence) >= 10 * WORST_RATIO
+
+
+def was_unstable(evidence: Evidence) -> bool:
+    """Whether rehearsed steps were too long, and a run, if there was one, has not learned since."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.steps or judge_rehearsal(rehearsal).verdict != UNSTABLE:
+        return False
+    return not evidence.steps or not reading.has_learned(evidence)
 
 
 def steps_round_to_nothing(evidence: Evidence) -> bool:
