@@ -572,7 +572,10 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(cross_entropy=4.6, loss=4.6)),
     ),
     # outputs
-    "batch_leakage": Example({"warning": Evidence(probe=probed(leakage=1.1e-3))}, near=Evidence(probe=probed(leakage=0.9e-3))),
+    "batch_leakage": Example(
+        {"warning": Evidence(probe=probed(leakage=1.1e-3)), "hint": fact(along_batch="gru", maybe_steps_first=True)},
+        near=Evidence(probe=probed(leakage=0.9e-3)),
+    ),
     "collapsed_output": Example(
         {"warning": rehearsed(60, reference=spread(0.009))},
         near=rehearsed(60, reference=spread(0.011)),

@@ -267,6 +267,7 @@ class Facts:
             ends sooner; None where it does not, or is no such loss.
         company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
+        maybe_steps_first: whether that may be meant, as nothing tells which of two dimensions is that of the examples.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
@@ -359,6 +360,7 @@ class Facts:
     censored: tuple[int, int] | None = None
     company: Company | None = None
     along_batch: str | None = None
+    maybe_steps_first: bool = False
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None

@@ -40,7 +40,7 @@ from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.task_facts import task_facts
-from trainability.doctor.measure.tokens import asked_of_tokens, steps_first
+from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
@@ -88,7 +88,7 @@ def look(
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain))
         facts = replace(facts, flat_derivative=derivatives.flat)
-        questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start)
+        questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
         questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
         questions["answers beside their targets"] = lambda known: {
             "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)
@@ -112,6 +112,7 @@ def _questions(
     seen: ForwardPass,
     optimizer: torch.optim.Optimizer | None,
     at_start: bool,
+    batches: Iterable[Any],
 ) -> dict[str, Question]:
     """What is asked of the graph, of each example's answer and of the loss, by the words that a note says it in."""
     return {
@@ -134,7 +135,7 @@ def _questions(
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "layers with nothing between": lambda known: _stacked(plain, seen),
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
-        "examples that influence each other": lambda known: _of_the_batch(seen, loss),
+        "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
         "sequences whose end is not read": lambda known: {
             "ignores_end": ignores_end(plain, seen.inputs),
             "drowned": drowned_by_padding(plain, seen.inputs),
@@ -154,14 +155,16 @@ def _questions(
     }
 
 
-def _of_the_batch(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> dict[str, Any]:
     """What an example's output has from its neighbours and its place; nothing where examples lie along another dimension."""
     if steps_first(seen, loss):
         return {}
     model, inputs = callable_model(seen), seen.inputs
     mixed = leakage(model, inputs)
     placed = place_leakage(model, inputs) if mixed is not None else None
-    return {"leakage": mixed, "place_leakage": placed, "along_batch": along_batch(model, inputs, seen.lengths)}
+    layer = along_batch(model, inputs, seen.lengths)
+    unsure = layer is not None and not examples_first(seen, batches)
+    return {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
 
 
 def _questions_of_pairs(
