@@ -210,7 +210,7 @@ class Facts:
         num_gradients: trainable parameters that have a gradient.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
         identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
-        near_constant: linear layers and convolutions whose weight is, before the first step, one number other than 0
+        near_constant: linear layers and convolutions whose weight is one number other than 0
             everywhere, give or take a tenth of it; () where these are the fewer.
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.

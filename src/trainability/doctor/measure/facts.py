@@ -286,7 +286,7 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         "no_weight_moves": no_move,
         # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
         "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
-        "near_constant": _near_constant(model) if at_start else (),
+        "near_constant": _near_constant(model),
         "constant_output": spread == 0.0 and differ,
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
         and output is not None

@@ -249,6 +249,8 @@ def _multiple_of(root: Any) -> str | None:
 
 def _summed_terms(root: Any) -> int | None:
     """Terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else."""
+    while _is_same_values(root) or (_name(root) == "SumBackward" and getattr(root, "_saved_self_sym_sizes", None) == ()):
+        (root,) = _above(root)  # a number that is reshaped, or summed by itself
     if _name(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
         return None
     metadata = getattr(_above(root)[0], "_input_metadata", None) if _above(root) else None
