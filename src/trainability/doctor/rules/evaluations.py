@@ -106,7 +106,7 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
         watched one and more (code `train_loss`); or the error on validation examples is within three standard errors of always
         naming the most frequent class (code `validation`). Code `statistics`: of the running statistics of a batch norm more
         than half is what they started from, after all planned steps or, where these are not known, at the last evaluation (a
-        hint then, unless its error is twice what the loss allows, plus 0.1).
+        hint then, unless its error is twice what the loss allows, plus 0.1, or a run that has learned names few classes).
     Why: a loss of 0.1 allows an error of 0.1 / ln 2 at most. On training examples nothing but the evaluation's own path can
         bring it back: other preprocessing, other weights, batch norm's statistics, a metric. On validation examples alone,
         labels or preprocessing of that split, or a net that has memorised what has nothing to do with the labels.
@@ -117,6 +117,7 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
     """
     last = evidence.evaluations[-1] if evidence.evaluations else None
     contradicts = last is not None and _against_watched(evidence, last, "train_error") is not None
+    contradicts |= reading.has_learned(evidence) and reading.predictions_collapsed(evidence) is not None
     if slow := slow_statistics(evidence, contradicts=contradicts):
         return slow
     for word, split in (("train_error", "train"), ("train_loss", "train"), ("validation", "validation")):
