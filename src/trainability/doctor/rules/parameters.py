@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LossGraph
+from trainability.doctor.facts import LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
@@ -122,11 +122,10 @@ def _made_in_forward(shapes: tuple[tuple[int, ...], ...]) -> Finding:
         rule="unregistered_layers",
         code="unregistered_layers.made_in_forward",
         severity="error",
-        seen=f"each forward pass makes weights of its own, of shape {' and '.join(map(str, shapes[:3]))}, and drops them",
+        seen=f"each forward pass makes weights of its own, of shape {shapes[0]}, and drops them",
         measurements=(Measurement(name="weights made in forward", value=float(len(shapes)), threshold=0.0),),
         cause="a layer is made in forward: its weights are drawn anew each time, and no optimizer has them",
-        remedy="make the layer in __init__, before the optimizer, and call it in forward (torch.nn.LazyLinear takes its width "
-        "from the first batch)",
+        remedy="make the layer in __init__, and call it in forward (torch.nn.LazyLinear takes its width from the first batch)",
         source="PyTorch, torch.nn.Module; two passes compared",
     )
 
@@ -342,7 +341,9 @@ def identical_units(evidence: Evidence) -> list[Finding]:
             cause="weights start at one constant"
             if equal
             else "weights are drawn around a number other than 0, as the scales of a normalisation are",
-            remedy=f"draw them at random: {drawn_each(names)}",
+            remedy=f"draw them at random: {drawn_each(names)}"
+            if equal
+            else f"reset_parameters() of {', '.join(map(as_code, names))}: what draws normalisations' scales must leave them",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )
