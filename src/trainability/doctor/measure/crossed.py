@@ -1,71 +1,78 @@
-"""Places of a sequence or a map that are held against another example's, as behind a transpose of the targets alone."""
+"""Outputs and targets that a loss broadcasts against each other, told by the graph alone: Monitor is not given targets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainability.doctor.batches import tensors
-from trainability.doctor.facts import Misaligned
-from trainability.doctor.measure.instead import exchanged, pull, returned_once
-from trainability.doctor.measure.pairing import changed_rows, exchanged_row, judged, rows_asked
-from trainability.doctor.measure.workspace import set_training
+from trainability.doctor.measure.graph import behind_views, name_of, nodes_of_loss
 
-_FEWEST = 4  # examples
-_MOST_ASKED = 6
+_PAIRED = (
+    *("SubBackward", "RsubBackward", "MulBackward", "DivBackward"),
+    *("MseLossBackward", "L1LossBackward", "SmoothL1LossBackward", "HuberLossBackward"),
+)
 
 
-def crossed(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> Misaligned | None:
-    """Change one place of one example's target, and see whether another example's output is asked for something else.
+def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
+    """Shapes of outputs and targets of which the loss takes all pairs.
+
+    An operation of two on outputs (n, 1, ...) or (n, ...) and something without a gradient that makes (n, n, ...) of them:
+    nodes remember the shape of what they made. The other side then is (n, ...) or (n, 1, ...).
 
     Args:
-        model: returns a tensor (examples, places, ...) or (examples, ..., places), and is called once; runs in eval mode, and
-            the caller puts modes back.
-        batch: as the loop draws it; of its tensors of whole numbers with a row per example and several places each is asked.
-        forward: of (model, batch), the loss.
+        loss: one number, with its graph, before or after `backward`.
+        answers: nodes that made the model's outputs.
 
     Returns:
-        The two tensors of the batch and an example; None where each place is held against its own example's output, where a
-        change moves several examples' outputs or what is asked of them, and where it cannot be asked.
+        The fields `output_shape`, `target_shape` and `broadcast_shape` of `Facts`; nothing where no such operation is found.
     """
-    found = dict(tensors(batch))
-    counts = {len(t) for t in found.values() if t.dim()}
-    if len(counts) != 1 or (count := counts.pop()) < _FEWEST:
-        return None
-    wide = [name for name, t in found.items() if t.dim() > 1 and not t.is_floating_point() and t.dtype != torch.bool]
-    set_training(model, False)
-    own = returned_once(model, batch, forward) if wide else None
-    if own is None or not own.tensors or own.tensors[0].dim() < 3 or len(own.tensors[0]) != count:
-        return None
-    pulled = pull(model, batch, forward, own)
-    for target in wide if pulled is not None else ():
-        for given in found:
-            looks = []
-            for row in rows_asked(count)[:_MOST_ASKED]:
-                other = exchanged_row(batch, given, row) if given != target or len(found) == 1 else None
-                now = returned_once(model, other, forward) if other is not None else None
-                made = changed_rows(own.tensors[0], now.tensors[0]) if now is not None else set()
-                held = changed_rows(pulled, pull(model, _one_place(batch, found[target], row), forward, own))
-                if not 0 < len(made) <= count / 2 or len(held) != 1:
-                    break  # inputs that no answer is made of; answers or losses that mix examples
-                if made & held and not looks:
-                    break
-                looks.append((row, made, held))
-            if (told := judged((given, target), looks, count)) is not None:
-                return told
-    return None
+    made = [behind_views(node) for node in answers]
+    for node in () if loss.grad_fn is None else nodes_of_loss(loss.grad_fn, through_bounds=True):
+        pair = _single_edge(node) if name_of(node) in _PAIRED else None
+        if pair is None:
+            continue
+        terms = _shape(node, 0) or _shape(*pair)  # a loss that takes the mean remembers one number
+        if name_of(pair[0]) == "ExpandBackward":
+            terms, pair = _shape(*pair), _single_edge(pair[0]) or pair
+        own = _shape(*pair)
+        if not own or not _is_of_all_pairs(own, terms) or not _comes_from(*pair, made):
+            continue
+        other = (own[0], *own[2:]) if own[1:2] == (1,) else (own[0], 1, *own[1:])
+        return {"output_shape": own, "target_shape": other, "broadcast_shape": terms}
+    return {}
 
 
-def _one_place(batch: Any, target: Tensor, row: int) -> Any:
-    """The batch with another value of the target at one place of one example, along no diagonal."""
-    places = target[row].flatten()
-    at = (3 * row + len(places) // 2 + 1) % len(places)
-    values = target.flatten()
-    others = values[values != places[at]]
-    changed = target.clone()
-    if len(others):
-        changed[row].view(-1)[at] = others[0]
-    return exchanged(batch, target, changed)
+def _single_edge(node: Any) -> tuple[Any, int] | None:
+    edges = [edge for edge in node.next_functions if edge[0] is not None]
+    return edges[0] if len(edges) == 1 else None
+
+
+def _shape(node: Any, place: int) -> tuple[int, ...]:
+    metadata = getattr(node, "_input_metadata", None)
+    return tuple(metadata[place].shape) if metadata and place < len(metadata) else ()
+
+
+def _is_of_all_pairs(own: tuple[int, ...], terms: tuple[int, ...]) -> bool:
+    if len(terms) < 2 or terms[0] != terms[1] or terms[0] < 2:
+        return False
+    return own in ((terms[0], 1, *terms[2:]), (terms[0], *terms[2:]))
+
+
+def _comes_from(node: Any, place: int, made: list[Any]) -> bool:
+    """Whether elementwise functions of one argument alone lie between the model's output and here."""
+    size = _num_elements(_shape(node, place))
+    while not any(behind_views(node) is one for one in made):
+        edge = _single_edge(node)
+        if edge is None or _num_elements(_shape(*edge)) != size:
+            return False
+        node = edge[0]
+    return True
+
+
+def _num_elements(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total

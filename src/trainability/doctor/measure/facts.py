@@ -19,7 +19,6 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
-from trainability.doctor.measure.crossed import crossed
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
@@ -41,6 +40,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
+from trainability.doctor.measure.transposed import transposed
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
@@ -92,7 +92,7 @@ def look(
         questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
         questions["answers beside their targets"] = lambda known: {
             "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)
-            or crossed(plain, batch, forward)
+            or transposed(plain, batch, forward)
         }
         notes = list(place.notes)
         for name, question in questions.items():
