@@ -252,15 +252,15 @@ def _multiple_of(root: Any) -> str | None:
 
 def _summed_terms(root: Any) -> int | None:
     """Terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else."""
-    while _is_same_values(root) or (_name(root) == "SumBackward" and getattr(root, "_saved_self_sym_sizes", None) == ()):
+    while _is_same_values(root) or (name_of(root) == "SumBackward" and getattr(root, "_saved_self_sym_sizes", None) == ()):
         (root,) = _above(root)  # a number that is reshaped, or summed by itself
-    if _name(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
+    if name_of(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
         return None
     metadata = getattr(_above(root)[0], "_input_metadata", None) if _above(root) else None
     shape = tuple(metadata[0].shape) if metadata else ()
     if not shape:
         return None
-    return math.prod(shape) // (shape[1] if _name(root).startswith("NllLoss") and len(shape) > 1 else 1)
+    return math.prod(shape) // (shape[1] if name_of(root).startswith("NllLoss") and len(shape) > 1 else 1)
 
 
 def positive_losses(loss: Tensor) -> list[tuple[Any, str]]:
