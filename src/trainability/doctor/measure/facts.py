@@ -35,16 +35,20 @@ from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, steps_first
+from trainability.doctor.measure.twins import identical_modules, rows_alike
 from trainability.doctor.measure.unreached import unreached
+from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.workspace import set_training, workspace
-from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
+from trainability.doctor.theory.trace import RECTIFIERS, Op, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
 Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-_SAME = 1e-4
+# Rearranging and adding up is linear; of several tensors only what puts them side by side.
+_LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
 
 def look(
@@ -164,6 +168,8 @@ def _questions_of_pairs(
 ) -> dict[str, Question]:
     """What is asked of what stands beside what: outputs, targets, places, other examples."""
     return {
+        "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
+        "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
         "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),
         "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},
@@ -256,7 +262,7 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         if p.dim() > 1:
             weights_with += 1
             moving |= not is_zero
-            if len(p) > 1 and _rows_alike(p.detach()) and _rows_alike(gradient):
+            if len(p) > 1 and rows_alike(p.detach()) and rows_alike(gradient):
                 twins.append((name, is_zero and not bool(p.detach().any())))
     no_move = weights_with > 0 and not moving
     output, first = seen.output, first_tensor(seen.inputs)
@@ -271,13 +277,25 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         "no_weight_moves": no_move,
         # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
         "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
+        "identical_modules": identical_modules(model, {n: g for (n, _), g in zip(named, gradients, strict=True)}),
         "constant_output": spread == 0.0 and differ,
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
         and output is not None
         and output.shape[-1] == 1,
+        "wanted_below": _wanted_below(loss, output),
         "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
         "recurrence": _recurrence(model) if at_start else None,
     }
+
+
+def _wanted_below(loss: Tensor, output: Tensor | None) -> float | None:
+    """Share of the outputs of a ReLU, one number an example, that are zero and that the loss wants lower."""
+    if output is None or output.dim() == 0 or output.numel() != len(output) or output.grad_fn is None:
+        return None
+    if not type(output.grad_fn).__name__.startswith("ReluBackward"):
+        return None
+    (slope,) = torch.autograd.grad(loss, output, allow_unused=True, retain_graph=True)
+    return float(((output <= 0) & (slope > 0)).float().mean()) if slope is not None else None
 
 
 def _recurrence(model: nn.Module) -> tuple[str, float] | None:
@@ -292,11 +310,6 @@ def _recurrence(model: nn.Module) -> tuple[str, float] | None:
         and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
     }
     return max(gains.items(), key=lambda item: item[1]) if gains else None
-
-
-def _rows_alike(tensor: Tensor) -> bool:
-    rows = tensor.flatten(1).float()
-    return bool(((rows - rows[:1]).abs() <= _SAME * rows.abs().amax()).all())
 
 
 def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
@@ -338,7 +351,7 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
         return {}
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
     found = []
-    bent = any(op.kind not in _AFFINE for op in structure.ops)
+    bent = not all(map(_is_affine, structure.ops))
     kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
     for first, second in itertools.product(structure.ops, structure.ops):
         if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
@@ -353,6 +366,10 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
                 Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
             )
     return {"stacked": tuple(found), "has_nonlinearity": bent}
+
+
+def _is_affine(op: Op) -> bool:
+    return op.kind in _AFFINE or op.function == "stack" or (op.function in _LINEAR and len(op.inputs) == 1)
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

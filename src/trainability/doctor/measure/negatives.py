@@ -54,7 +54,8 @@ def company(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[An
     if count < _FEWEST:
         return None
     together, apart = (torch.cat(kind)[:_MOST] for kind in kinds)
-    return Company(num_pairs=len(together), pulled=_shared(together), pushed=_shared(apart))
+    names = len(together[:, 0].unique())
+    return Company(num_pairs=len(together), num_names=names, pulled=_shared(together), pushed=_shared(apart))
 
 
 def _kinds_of_pairs(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, str, str] | None:

@@ -6,9 +6,10 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import other_places
+from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.rule import rule
 
+WANTED_BELOW = 0.25  # share of the outputs
 NOTHING_LEARNED = (
     "plateau",
     "constant_output",
@@ -82,7 +83,9 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
         length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
         softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`:
         images have images for targets, of whose variance each place of the image explains a tenth and more, and the answers
-        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns.
+        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns. Code
+        `sequences`: under `ctc_loss`, which takes (steps, batch, classes), an example that is exchanged changes the sequences
+        of others, though the model keeps examples apart.
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -93,7 +96,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     if facts.graph is not None and facts.graph.over_batch:
         return [_over_batch(facts)]
     if not facts.misread_logits:
-        return other_places(facts, evidence.relation)
+        return mixed_in_sequences(facts) or other_places(facts, evidence.relation)
     pixels = len(facts.output_shape) > 3 or facts.target_shape != facts.output_shape[:2]
     return [
         Finding(
@@ -264,7 +267,9 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     Fires: the loss is of the difference of output and target, its outputs come out of a ReLU, softplus, exponential, sigmoid or
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
         `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
-        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several.
+        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Under a loss of another kind
+        a warning, where the model ends in a ReLU and one number an example, and the loss wants a quarter and more of all
+        outputs lower than the zero that they are.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -276,6 +281,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         return [_no_probabilities(facts, facts.target_outside_unit)]
     if facts.rows_off_one is not None and facts.rows_off_one >= 0.05:
         return [_not_exclusive(facts.rows_off_one)]
+    if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
+        return [_held_at_zero(facts.wanted_below or 0.0)]
     if facts.graph is None or facts.graph.takes != "distance":
         return []
     made = facts.graph.made_by
@@ -295,6 +302,19 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _held_at_zero(share: float) -> Finding:
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.relu",
+        severity="warning",
+        seen=f"the model ends in a ReLU: {share:.0%} of its outputs are zero, and the loss would fall if they were lower",
+        measurements=(Measurement(name="share of the outputs", value=share, threshold=WANTED_BELOW),),
+        cause="an output that cannot be negative, under a loss whose best answers are",
+        remedy="remove the ReLU behind the last layer; or torch.nn.functional.softplus where a number above zero is meant",
+        source="own; the gradient of the loss at the outputs",
+    )
 
 
 def _not_exclusive(share: float) -> Finding:

@@ -286,7 +286,7 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     is_early = outlook is not None and outlook.cause == "no_fall" and plateau is not None and steps < plateau
     if tried is not None and not is_early:
         return "cannot tell", tried, None
-    planned = _planned_steps(evidence)
+    planned = reading.planned_steps(evidence)
     if plateau is not None and planned is not None and PLATEAU_FACTOR * plateau > planned:
         seen = f"the loss is predicted to leave chance within {plateau:,.0f} steps, give or take a factor 2"
         return "cannot tell", f"{seen}, and {planned:,} are planned; a longer plan would tell", None
@@ -306,13 +306,6 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
             None,
         )
     return "cannot tell", tried or "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
-
-
-def _planned_steps(evidence: Evidence) -> int | None:
-    """Length of the run, from whoever was told."""
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    known = evidence.rehearsal.planned_steps if evidence.rehearsal is not None else None
-    return known if known is not None else settings.planned_steps if settings is not None else None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:
