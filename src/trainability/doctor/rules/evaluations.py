@@ -249,8 +249,8 @@ def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
             rule="overfit",
             code="overfit.loss",
             severity="warning" if error is not None and error >= 0.9 * at_chance else "hint",
-            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance ({chance:.3g}){said}, "
-            f"while the training loss fell to {recent:.3g}",
+            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance (ln C, {chance:.3g}){said}"
+            f", while the training loss fell to {recent:.3g}",
             measurements=(
                 Measurement(name="validation loss over chance", value=losses[-1] / chance, threshold=1.0),
                 Measurement(name="training loss over chance", value=recent / chance, threshold=0.25),

@@ -267,7 +267,7 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict
         )
     if recent <= (1 - reading.LEARNED_SHARE) * chance:
         return "has learned", f"{seen} and stays there", None
-    return "stalled", f"{seen} and stays there; chance is {chance:.3f}", None
+    return "stalled", f"{seen} and stays there; chance, the logarithm of the number of classes, is {chance:.3f}", None
 
 
 def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
