@@ -124,6 +124,7 @@ CODES = {
     "constant_as_good.regression at the end of a plan": (planned(250), planned(251)),
     "misread_logits.sequences": (fact(mixed_sequences=(3, 3)), fact(mixed_sequences=(2, 3))),
     "unreachable_target.relu": (fact(wanted_below=0.26, graph=LossGraph()), fact(wanted_below=0.24, graph=LossGraph())),
+    "unreachable_target.one_sided": (graph("distance", out_of_reach=0.26), graph("distance", out_of_reach=0.24)),
     "wrong_sign.ctc": (fact(wrong_argument=("ctc_loss", "elsewhere")), fact(wrong_argument=None)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant from near": (above_constant(10.1, 2.1), above_constant(9.9, 2.1)),

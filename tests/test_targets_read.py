@@ -84,3 +84,37 @@ def test_a_loss_that_wants_less_than_zero_of_a_relu_is_told(last: nn.Module, sig
 
     found = codes(facts_of(model, (x, days), training_step=likelihood))
     assert ("unreachable_target.relu" in found) == fires
+
+
+class Moves(nn.Module):
+    """What is given, and three times what a net adds to it or takes away."""
+
+    def __init__(self, last: nn.Module, sign: float = 1.0, scale: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.sign = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4), last), sign
+        self.scale = nn.Parameter(torch.ones(4)) if scale else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = x * self.scale + self.sign * 0.1 * self.net(x)
+        return torch.stack([x, x], dim=1)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("model", "share"),
+    [
+        (lambda: Moves(nn.ReLU()), 0.25),
+        (lambda: Moves(nn.ReLU(), sign=-1.0), 0.75),
+        (lambda: Moves(nn.Identity()), None),
+        (lambda: Moves(nn.ReLU(), scale=True), None),
+        (lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)), None),
+    ],
+)
+def test_what_a_relu_adds_goes_to_one_side(model: Callable[[], nn.Module], share: float | None) -> None:
+    x = torch.randn(64, 4, generator=RNG)
+    beyond = torch.rand(64, 4, generator=RNG) + 0.1
+    beyond[:16] *= -1
+    facts = facts_of(model(), (x, x + beyond), loss_fn=F.mse_loss)
+    assert facts.out_of_reach == share
+    assert ("unreachable_target.one_sided" in codes(facts)) == (share is not None)

@@ -245,6 +245,8 @@ class Facts:
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
         wanted_below: of outputs of one number an example that a ReLU makes, the share that are zero and that the loss wants
             lower; None of others.
+        out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
+            all that is added to it; None elsewhere.
         rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.
         heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
         dropout: the largest probability among them.
@@ -338,6 +340,7 @@ class Facts:
     mixed_sequences: tuple[int, int] | None = None
     unread_targets: tuple[int, ...] = ()
     wanted_below: float | None = None
+    out_of_reach: float | None = None
     rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None

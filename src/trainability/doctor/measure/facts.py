@@ -29,6 +29,7 @@ from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.negatives import company
+from trainability.doctor.measure.one_sided import out_of_reach
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
@@ -168,6 +169,7 @@ def _questions_of_pairs(
 ) -> dict[str, Question]:
     """What is asked of what stands beside what: outputs, targets, places, other examples."""
     return {
+        "targets out of reach": lambda known: {"out_of_reach": out_of_reach(plain, batch, forward, seen)},
         "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
         "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},

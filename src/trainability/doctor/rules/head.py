@@ -269,7 +269,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
         sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Under a loss of another kind
         a warning, where the model ends in a ReLU and one number an example, and the loss wants a quarter and more of all
-        outputs lower than the zero that they are.
+        outputs lower than the zero that they are. Code `one_sided`: a ReLU makes all that is added to an input, or taken from
+        it, and a quarter and more of the targets are on the other side: a warning.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -286,6 +287,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     if facts.graph is None or facts.graph.takes != "distance":
         return []
     made = facts.graph.made_by
+    if made is None and (facts.out_of_reach or 0.0) >= WANTED_BELOW:
+        return [_on_one_side(facts.out_of_reach or 0.0)]
     below, outside = facts.target_below_zero, facts.target_outside_unit
     share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
     if share is None or share < 0.05:
@@ -302,6 +305,19 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _on_one_side(share: float) -> Finding:
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.one_sided",
+        severity="warning",
+        seen=f"a ReLU makes all that the model adds to what it is given: {share:.0%} of the targets are on the other side",
+        measurements=(Measurement(name="share of the targets out of reach", value=share, threshold=WANTED_BELOW),),
+        cause="what is added or taken away has one sign, whatever the weights",
+        remedy="remove the ReLU behind the last layer of what is added",
+        source="own; the answer without what the ReLU adds, beside the targets",
+    )
 
 
 def _held_at_zero(share: float) -> Finding:
