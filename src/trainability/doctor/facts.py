@@ -243,8 +243,8 @@ class Facts:
         mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
             without it.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
-        wanted_below: of outputs of one number an example that a ReLU makes, the share that are zero and that the loss wants
-            lower; None of others.
+        wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
+            zero; None of others.
         out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
             all that is added to it; None elsewhere.
         rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.

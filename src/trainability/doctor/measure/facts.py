@@ -29,7 +29,7 @@ from trainability.doctor.measure.ignored import ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.negatives import company
-from trainability.doctor.measure.one_sided import out_of_reach
+from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
@@ -169,7 +169,10 @@ def _questions_of_pairs(
 ) -> dict[str, Question]:
     """What is asked of what stands beside what: outputs, targets, places, other examples."""
     return {
-        "targets out of reach": lambda known: {"out_of_reach": out_of_reach(plain, batch, forward, seen)},
+        "targets out of reach": lambda known: {
+            "out_of_reach": out_of_reach(plain, batch, forward, seen),
+            "wanted_below": wanted_below(plain, batch, forward, seen),
+        },
         "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
         "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
@@ -284,20 +287,9 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
         and output is not None
         and output.shape[-1] == 1,
-        "wanted_below": _wanted_below(loss, output),
         "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
         "recurrence": _recurrence(model) if at_start else None,
     }
-
-
-def _wanted_below(loss: Tensor, output: Tensor | None) -> float | None:
-    """Share of the outputs of a ReLU, one number an example, that are zero and that the loss wants lower."""
-    if output is None or output.dim() == 0 or output.numel() != len(output) or output.grad_fn is None:
-        return None
-    if not type(output.grad_fn).__name__.startswith("ReluBackward"):
-        return None
-    (slope,) = torch.autograd.grad(loss, output, allow_unused=True, retain_graph=True)
-    return float(((output <= 0) & (slope > 0)).float().mean()) if slope is not None else None
 
 
 def _recurrence(model: nn.Module) -> tuple[str, float] | None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.instead import pull, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 
 # Nodes of the graph that add up, scale by numbers and rearrange.
@@ -50,6 +51,28 @@ def out_of_reach(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPa
     if bool((moved <= slight).all()) and bool((moved < -slight).any()):
         return float((beyond > slight).float().mean())
     return None
+
+
+def wanted_below(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) -> float | None:
+    """Share of the examples whose answer the loss wants below zero, where all are zero and a ReLU makes them.
+
+    Args:
+        model: called once; runs as it is.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss.
+        seen: the same pass.
+
+    Returns:
+        None where answers are several numbers an example, or no ReLU's.
+    """
+    output = seen.output
+    if output is None or output.dim() == 0 or output.numel() != len(output) or output.grad_fn is None:
+        return None
+    own = returned_once(model, batch, forward) if type(output.grad_fn).__name__.startswith("ReluBackward") else None
+    if own is None or not own.tensors or own.tensors[0].shape != output.shape:
+        return None
+    pulled = pull(model, batch, forward, own, answers=[torch.zeros_like(own.tensors[0]), *own.tensors[1:]])
+    return float((pulled > 0).float().mean()) if pulled is not None else None
 
 
 def _compared(model: nn.Module, batch: Any, forward: Forward, rectified: _Rectified) -> tuple[Tensor | None, Tensor | None]:

@@ -268,8 +268,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
         `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
         sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Under a loss of another kind
-        a warning, where the model ends in a ReLU and one number an example, and the loss wants a quarter and more of all
-        outputs lower than the zero that they are. Code `one_sided`: a ReLU makes all that is added to an input, or taken from
+        a warning, where the model ends in a ReLU and one number an example, and of outputs that are all zero the loss wants
+        a quarter and more lower. Code `one_sided`: a ReLU makes all that is added to an input, or taken from
         it, and a quarter and more of the targets are on the other side: a warning.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
@@ -325,7 +325,7 @@ def _held_at_zero(share: float) -> Finding:
         rule="unreachable_target",
         code="unreachable_target.relu",
         severity="warning",
-        seen=f"the model ends in a ReLU: {share:.0%} of its outputs are zero, and the loss would fall if they were lower",
+        seen=f"the model ends in a ReLU, and of outputs of zero the loss wants {share:.0%} lower",
         measurements=(Measurement(name="share of the outputs", value=share, threshold=WANTED_BELOW),),
         cause="an output that cannot be negative, under a loss whose best answers are",
         remedy="remove the ReLU behind the last layer; or torch.nn.functional.softplus where a number above zero is meant",
