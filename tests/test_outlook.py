@@ -215,6 +215,12 @@ def test_a_loss_that_falls_towards_something_else_is_no_promise(pushed: float, v
     assert diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=facts)).verdict == verdict
 
 
+@pytest.mark.parametrize(("channels", "verdict"), [((), "will train"), ((1,), "cannot tell")])
+def test_a_loss_that_falls_towards_the_filler_is_no_promise(channels: tuple[int, ...], verdict: str) -> None:
+    facts = Facts(unread_targets=channels)
+    assert diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=facts)).verdict == verdict
+
+
 def test_a_verdict_that_it_fails_says_what_was_measured() -> None:
     ended = rehearsal([1.389, 5.0, 13.29], ended_by="not finite")
     assert "to 13.29 (the best constant answer costs 2.3); after that it is not finite" in sentence(
