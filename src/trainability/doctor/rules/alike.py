@@ -21,7 +21,7 @@ def alike_modules(evidence: Evidence) -> list[Finding]:
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} have the same weights and the same gradient",
             measurements=(Measurement(name="copies", value=float(len(names)), threshold=1.0),),
             cause="the modules are copies of one, and nothing tells them apart",
-            remedy=f"draw each of them by itself: build {names[0]} anew for each place, and copy no weights",
+            remedy=f"draw each of them by itself: build {next(iter(names))} anew for each place, and copy no weights",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )
