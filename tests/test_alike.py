@@ -93,9 +93,40 @@ def test_one_table_of_ten_parameters_may_stay_as_drawn(kind: str, managed: int, 
 
 
 @pytest.mark.parametrize(
-    ("pulled", "pushed", "names", "fires"),
-    [(3.4, 0.0, 100, True), (3.6, 0.0, 100, False), (0.0, 20.0, 100, False), (0.0, 0.0, 101, False), (0.0, 0.0, None, False)],
+    ("pulled", "pushed", "repeated", "names", "fires"),
+    [
+        (3.4, 0.0, 0.0, 100, True),
+        (3.6, 0.0, 0.0, 100, False),
+        (-3.6, 0.0, 0.0, 100, False),
+        (0.0, 20.0, 0.0, 100, False),
+        (0.0, 0.0, 3.6, 100, False),
+        (0.0, 0.0, -3.6, 100, False),
+        (0.0, 0.0, 0.0, 101, False),
+        (0.0, 0.0, None, 100, False),
+    ],
 )
-def test_names_without_company_are_strangers(pulled: float, pushed: float, names: int | None, fires: bool) -> None:
-    facts = Facts(company=Company(num_pairs=1000, num_names=names, pulled=pulled, pushed=pushed))
+def test_names_without_company_are_strangers(
+    pulled: float, pushed: float, repeated: float | None, names: int, fires: bool
+) -> None:
+    facts = Facts(company=Company(num_pairs=1000, num_names=names, pulled=pulled, pushed=pushed, repeated=repeated))
+    assert ("shuffled_labels.strangers" in [f.code for f in diagnose(Evidence(facts=facts)).findings]) == fires
+
+
+@pytest.mark.parametrize(("how", "fires"), [("shuffled", True), ("circles", False), ("one each", False)])
+def test_company_is_counted_in_the_loader(how: str, fires: bool) -> None:
+    """Names of 60 and of 40: by chance, in four circles each, or one name for each."""
+    rng = torch.Generator().manual_seed(2)
+    one = torch.randint(60, (1200,), generator=rng)
+    observed = one % 40 if how == "one each" else 4 * torch.randint(10, (1200,), generator=rng) + one % 4
+    observed = observed[torch.randperm(1200, generator=rng)] if how == "shuffled" else observed
+    drawn = torch.randint(40, (1200,), generator=rng)
+    batches = [[t[i : i + 100] for t in (one, observed, drawn)] for i in range(0, 1200, 100)]
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"one": nn.Embedding(60, 8), "other": nn.Embedding(40, 8)})
+
+    def ranked(model: Any, batch: Any) -> Tensor:
+        one, observed, drawn = model["one"](batch[0]), model["other"](batch[1]), model["other"](batch[2])
+        return F.softplus((one * drawn).sum(dim=1) - (one * observed).sum(dim=1)).mean()
+
+    facts = facts_of(model, batches[0], training_step=ranked, batches=batches)
     assert ("shuffled_labels.strangers" in [f.code for f in diagnose(Evidence(facts=facts)).findings]) == fires

@@ -145,12 +145,15 @@ class Company:
         pulled: of the pairs that are pulled together: standard deviations by which pairs of two names with the same two others
             are more frequent than by chance.
         pushed: the same of the pairs that are pushed apart.
+        repeated: of the pairs that are pulled together: standard deviations by which pairs that occur again are more frequent
+            than by chance.
     """
 
     num_pairs: int
     pulled: float
     pushed: float
     num_names: int | None = None
+    repeated: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

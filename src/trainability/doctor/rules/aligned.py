@@ -33,20 +33,28 @@ def other_targets(facts: Facts) -> list[Finding]:
 
 
 def strangers(facts: Facts) -> list[Finding]:
-    """Pairs of names that keep no company: two that are pulled to one are pulled to another no more often than by chance."""
+    """Pairs of names as they are by chance: in what they share, and in how often one occurs again."""
     company = facts.company
     if company is None or company.num_names is None or company.num_pairs < PAIRS_A_NAME * company.num_names:
         return []
-    if max(company.pulled, company.pushed) >= NO_COMPANY:  # those that are pushed apart may be what was observed
+    # Fewer than by chance are a relation, too: one name for each. What is pushed apart may be what was observed.
+    seen = (company.pulled, company.repeated, company.pushed)
+    if not all(z is not None and abs(z) < NO_COMPANY for z in seen):
         return []
     return [
         Finding(
             rule="shuffled_labels",
             code="shuffled_labels.strangers",
             severity="warning",
-            seen="of the pairs of names that the loss pulls together, two go with the same two others no more often than by "
-            f"chance ({company.num_pairs} pairs of {company.num_names} names)",
+            seen="of the pairs of names that the loss pulls together, two go with the same two others as often as by chance, "
+            f"and as many occur again ({company.num_pairs} pairs of {company.num_names} names)",
             measurements=(
+                Measurement(
+                    name="pairs that occur again, above chance",
+                    value=company.repeated or 0.0,
+                    unit="standard deviations",
+                    threshold=NO_COMPANY,
+                ),
                 Measurement(
                     name="company above chance", value=company.pulled, unit="standard deviations", threshold=NO_COMPANY
                 ),
