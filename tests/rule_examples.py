@@ -453,6 +453,7 @@ EXAMPLES: dict[str, Example] = {
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
     "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact()),
+    "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
     "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
     # head
     "target_broadcast": Example(
@@ -496,7 +497,8 @@ EXAMPLES: dict[str, Example] = {
         near=fact(),
     ),
     "identical_units": Example(
-        {"error": fact(identical_units=("0",)), "warning": fact(near_constant=("0", "2"))}, near=fact(near_constant=("0",))
+        {"error": fact(identical_units=("0",)), "warning": fact(identical_modules=("heads.0", "heads.1"))},
+        near=fact(near_constant=("0",)),
     ),
     "flat_loss": Example(
         {

@@ -145,14 +145,19 @@ class Company:
 
     Attributes:
         num_pairs: that were compared, of either kind.
+        num_names: different names among those that pairs are of.
         pulled: of the pairs that are pulled together: standard deviations by which pairs of two names with the same two others
             are more frequent than by chance.
         pushed: the same of the pairs that are pushed apart.
+        repeated: of the pairs that are pulled together: standard deviations by which pairs that occur again are more frequent
+            than by chance.
     """
 
     num_pairs: int
     pulled: float
     pushed: float
+    num_names: int | None = None
+    repeated: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +217,7 @@ class Facts:
         identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
         near_constant: linear layers and convolutions whose weight is one number other than 0
             everywhere, give or take a tenth of it; () where these are the fewer.
+        identical_modules: children of one module with the same weights and the same gradients, which stay copies.
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
@@ -246,6 +252,13 @@ class Facts:
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
             depend on later ones: what comes next is asked of nothing.
         shifted_by: of a causal model, by how many tokens the targets are ahead of the input, where that is -1 or 2.
+        mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
+            without it.
+        unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
+        wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
+            zero; None of others.
+        out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
+            all that is added to it; None elsewhere.
         rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.
         heavy_dropout: names of dropout modules with a probability of `LARGE_DROPOUT` or more.
         dropout: the largest probability among them.
@@ -292,8 +305,8 @@ class Facts:
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
-            "raw" outputs for their logarithms, probabilities as "log_target", a "negative" soft target, labels "zeros" and ones
-            for -1 and 1; None if there is none.
+            "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
+            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1; None if there is none.
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
@@ -318,6 +331,7 @@ class Facts:
     no_weight_moves: bool = False
     identical_units: tuple[str, ...] = ()
     near_constant: tuple[str, ...] = ()
+    identical_modules: tuple[str, ...] = ()
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
@@ -343,6 +357,10 @@ class Facts:
     misread_logits: bool = False
     unshifted: bool = False
     shifted_by: int | None = None
+    mixed_sequences: tuple[int, int] | None = None
+    unread_targets: tuple[int, ...] = ()
+    wanted_below: float | None = None
+    out_of_reach: float | None = None
     rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None

@@ -241,6 +241,13 @@ def emptied_norms(evidence: Evidence) -> list[LayerStats]:
     ]
 
 
+def planned_steps(evidence: Evidence) -> int | None:
+    """Length of the run in optimizer steps, from whoever was told."""
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    known = evidence.rehearsal.planned_steps if evidence.rehearsal is not None else None
+    return known if known is not None else settings.planned_steps if settings is not None else None
+
+
 def optimizer_name(evidence: Evidence) -> str | None:
     """Class name of the optimizer; None if unknown."""
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe else None)

@@ -30,6 +30,7 @@ from trainability.doctor.measure.influence import along_batch, evaluation_noise,
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.negatives import company
+from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
@@ -38,19 +39,23 @@ from trainability.doctor.measure.preferred import floorless, one_output, prefers
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.running import running_facts
+from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
+from trainability.doctor.measure.twins import identical_modules, rows_alike
 from trainability.doctor.measure.unreached import unreached
+from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.workspace import set_training, workspace
-from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
+from trainability.doctor.theory.trace import RECTIFIERS, Op, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
 Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-_SAME = 1e-4
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 _NEAR_CONSTANT, _FEWEST_WEIGHTS = 0.1, 8
+# Rearranging and adding up is linear; of several tensors only what puts them side by side.
+_LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
 
 def look(
@@ -179,6 +184,12 @@ def _questions_of_pairs(
 ) -> dict[str, Question]:
     """What is asked of what stands beside what: outputs, targets, places, other examples."""
     return {
+        "targets out of reach": lambda known: {
+            "out_of_reach": out_of_reach(plain, batch, forward, seen),
+            "wanted_below": wanted_below(plain, batch, forward, seen),
+        },
+        "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
+        "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
         "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),
         "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},
@@ -271,7 +282,7 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         if p.dim() > 1:
             weights_with += 1
             moving |= not is_zero
-            if len(p) > 1 and _rows_alike(p.detach()) and _rows_alike(gradient):
+            if len(p) > 1 and rows_alike(p.detach()) and rows_alike(gradient):
                 twins.append((name, is_zero and not bool(p.detach().any())))
     no_move = weights_with > 0 and not moving
     output, first = seen.output, first_tensor(seen.inputs)
@@ -287,6 +298,7 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
         "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
         "near_constant": _near_constant(model),
+        "identical_modules": identical_modules(model, {n: g for (n, _), g in zip(named, gradients, strict=True)}),
         "constant_output": spread == 0.0 and differ,
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
         and output is not None
@@ -308,11 +320,6 @@ def _recurrence(model: nn.Module) -> tuple[str, float] | None:
         and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
     }
     return max(gains.items(), key=lambda item: item[1]) if gains else None
-
-
-def _rows_alike(tensor: Tensor) -> bool:
-    rows = tensor.flatten(1).float()
-    return bool(((rows - rows[:1]).abs() <= _SAME * rows.abs().amax()).all())
 
 
 def _near_constant(model: nn.Module) -> tuple[str, ...]:
@@ -369,7 +376,7 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
         return {}
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
     found = []
-    bent = any(op.kind not in _AFFINE for op in structure.ops)
+    bent = not all(map(_is_affine, structure.ops))
     kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
     for first, second in itertools.product(structure.ops, structure.ops):
         if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
@@ -384,6 +391,10 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
                 Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
             )
     return {"stacked": tuple(found), "has_nonlinearity": bent}
+
+
+def _is_affine(op: Op) -> bool:
+    return op.kind in _AFFINE or op.function == "stack" or (op.function in _LINEAR and len(op.inputs) == 1)
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

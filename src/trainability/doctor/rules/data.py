@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
-from trainability.doctor.rules.aligned import other_targets, turned_images
+from trainability.doctor.rules.aligned import other_targets, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
@@ -188,7 +188,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         place and what is asked in another. Code `turned`: of images whose targets are images, too, a linear map of each place's
         surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
         given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
-        three times what it gains where it is given another example's image in place of the turned one.
+        three times what it gains where it is given another example's image in place of the turned one. Code `strangers`: of ten
+        pairs a name and more that the loss pulls together, two go with the same two others as often as by chance, and as many
+        occur again, within 3.5 standard deviations.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -212,12 +214,13 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 source="own; the experiment itself",
             )
         ]
-    if found := other_targets(reading.facts(evidence)) or moved_targets(evidence) or turned_images(evidence.relation):
+    facts = reading.facts(evidence)
+    if found := other_targets(facts) or moved_targets(evidence) or turned_images(evidence.relation) or strangers(facts):
         return found
     data, relation = evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
     remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
-    if relation is None and (made := reading.facts(evidence).made_relation) is not None and reading.stands_still(evidence):
+    if relation is None and (made := facts.made_relation) is not None and reading.stands_still(evidence):
         relation = Relation(num_examples=made[0], z=made[1])
         cause = "the step makes a target that nothing of what it hands the model tells"
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"

@@ -257,8 +257,8 @@ def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
             rule="overfit",
             code="overfit.loss",
             severity="warning" if error is not None and error >= 0.9 * at_chance else "hint",
-            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance ({chance:.3g}){said}, "
-            f"while the training loss fell to {recent:.3g}",
+            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance (ln C, {chance:.3g}){said}"
+            f", while the training loss fell to {recent:.3g}",
             measurements=(
                 Measurement(name="validation loss over chance", value=losses[-1] / chance, threshold=1.0),
                 Measurement(name="training loss over chance", value=recent / chance, threshold=0.25),
@@ -275,11 +275,11 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
     """The answers cost as much as one constant answer for every example.
 
     Fires: the loss stands still at 0.95 of the cost of the best constant answer or above. Of a run, after 100 steps: a warning
-        from 300, where the gradient does not grow. That cost is known by the kind of the loss; of any other loss it is searched
-        for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In a rehearsal of 20 steps
-        and more whose loss came down to within 2 % of that cost and stays there: a hint. Code `evaluation`: the last two
-        evaluations after step 300 are no better than that, in error or squared error, and the loss, where it is watched, is not
-        below 0.9 of it either.
+        from 300 or at the end of its plan, where the gradient does not grow. That cost is known by the kind of the loss; of any
+        other loss it is searched for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In
+        a rehearsal of 20 steps and more whose loss came down to within 2 % of that cost and stays there: a hint. Code
+        `evaluation`: the last two evaluations after step 300 are no better than that, in error or squared error, and the loss,
+        where it is watched, is not below 0.9 of it either.
     Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has found
         them and nothing else, however far it fell.
     What fools it: targets that nothing in the input predicts; few examples, whose variance is not that of all; a slow start.
@@ -322,7 +322,9 @@ def _run_at_constant(evidence: Evidence) -> _Found | None:
     growing = len(norms) >= 2 * WINDOW_STEPS and statistics.median(norms[-WINDOW_STEPS:]) > 1.5 * statistics.median(
         norms[:WINDOW_STEPS]
     )
-    severity = "hint" if growing or reading.num_steps(evidence) < _FEWEST_STEPS else "warning"
+    done, planned = reading.num_steps(evidence), reading.planned_steps(evidence)
+    is_over = planned is not None and done >= planned
+    severity = "hint" if growing or (done < _FEWEST_STEPS and not is_over) else "warning"
     return seen.code, severity, seen.name, seen.loss, seen.cost
 
 

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import replace
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import standing
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
@@ -171,7 +171,10 @@ def _finite_or_infinite(ratio: float | None) -> float:
 
 @rule(
     severities=("warning", "hint"),
-    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output", "prediction_collapse"),
+    explains=(
+        *("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output", "prediction_collapse"),
+        "constant_as_good",
+    ),
     predicts=True,
 )
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
@@ -187,8 +190,8 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
-        loss is below chance, where small gradients are success, unless the last evaluation names few classes, and where a
-        normalisation leaves nothing.
+        loss is below chance, where small gradients are success, unless the last evaluation names few classes or the loss stands
+        where the best constant answer does, and where a normalisation leaves nothing.
     Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
@@ -200,7 +203,8 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
     collapsed = reading.predictions_collapsed(evidence)
     at = standing(evidence)
     known = chance is not None or at is not None
-    if (reading.has_learned(evidence) and not collapsed) or solved or (evidence.steps and not known):
+    constant = at is not None and at.is_no_better and not still_falls(evidence)  # far as the loss may have come down to it
+    if (reading.has_learned(evidence) and not (collapsed or constant)) or solved or (evidence.steps and not known):
         return _deaf_loss(evidence)
     layers = _with_gradient(reading.latest_layers(evidence))
     stuck = collapsed or _at_chance(evidence, chance) or (at is not None and at.is_no_better)

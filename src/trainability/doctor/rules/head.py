@@ -6,9 +6,10 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import other_places
+from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.rule import rule
 
+WANTED_BELOW = 0.25  # share of the outputs
 NOTHING_LEARNED = (
     "plateau",
     "constant_output",
@@ -83,7 +84,9 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
         length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
         softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`:
         images have images for targets, of whose variance each place of the image explains a tenth and more, and the answers
-        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns.
+        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns. Code
+        `sequences`: under `ctc_loss`, which takes (steps, batch, classes), an example that is exchanged changes the sequences
+        of others, though the model keeps examples apart.
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -94,7 +97,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     if facts.graph is not None and facts.graph.over_batch:
         return [_over_batch(facts)]
     if not facts.misread_logits:
-        return other_places(facts, evidence.relation)
+        return mixed_in_sequences(facts) or other_places(facts, evidence.relation)
     pixels = len(facts.output_shape) > 3 or facts.target_shape != facts.output_shape[:2]
     return [
         Finding(
@@ -266,7 +269,10 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
         `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
         sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Of a softmax under a
-        difference, too, where as many have targets that sum to something else than 0.9 to 1.1.
+        difference, too, where as many have targets that sum to something else than 0.9 to 1.1. Under a loss of another kind
+        a warning, where the model ends in a ReLU and one number an example, and of outputs that are all zero the loss wants
+        a quarter and more lower. Code `one_sided`: a ReLU makes all that is added to an input, or taken from
+        it, and a quarter and more of the targets are on the other side: a warning.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -279,11 +285,15 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     is_difference = facts.graph is not None and facts.graph.takes == "distance"
     if facts.rows_off_one is not None and facts.rows_off_one >= 0.05 and not is_difference:
         return [_not_exclusive(facts.rows_off_one)]
+    if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
+        return [_held_at_zero(facts.wanted_below or 0.0)]
     if facts.graph is None or not is_difference:
         return []
     made = facts.graph.made_by
     if made == "softmax" and (facts.rows_off_one or 0.0) >= 0.05:
         return [_not_one_in_all(facts.graph, facts.rows_off_one or 0.0)]
+    if made is None and (facts.out_of_reach or 0.0) >= WANTED_BELOW:
+        return [_on_one_side(facts.out_of_reach or 0.0)]
     below, outside = facts.target_below_zero, facts.target_outside_unit
     share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
     if share is None or share < 0.05:
@@ -300,6 +310,32 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
             source="own",
         )
     ]
+
+
+def _on_one_side(share: float) -> Finding:
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.one_sided",
+        severity="warning",
+        seen=f"a ReLU makes all that the model adds to what it is given: {share:.0%} of the targets are on the other side",
+        measurements=(Measurement(name="share of the targets out of reach", value=share, threshold=WANTED_BELOW),),
+        cause="what is added or taken away has one sign, whatever the weights",
+        remedy="remove the ReLU behind the last layer of what is added",
+        source="own; the answer without what the ReLU adds, beside the targets",
+    )
+
+
+def _held_at_zero(share: float) -> Finding:
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.relu",
+        severity="warning",
+        seen=f"the model ends in a ReLU, and of outputs of zero the loss wants {share:.0%} lower",
+        measurements=(Measurement(name="share of the outputs", value=share, threshold=WANTED_BELOW),),
+        cause="an output that cannot be negative, under a loss whose best answers are",
+        remedy="remove the ReLU behind the last layer; or torch.nn.functional.softplus where a number above zero is meant",
+        source="own; the gradient of the loss at the outputs",
+    )
 
 
 def _not_exclusive(share: float) -> Finding:

@@ -8,11 +8,13 @@ from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.facts import HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
 STRONG_DECAY, OUTPULLED = 0.05, 3.0
 _FEWEST_STEPS = 100  # of a run that shows that it does not learn
+MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gradient
 
 
 @rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
@@ -24,7 +26,8 @@ def saturation(evidence: Evidence) -> list[Finding]:
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
-    Fix: initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`), and normalise the input.
+    Fix: initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`), and normalise the input. Of three layers with a
+        sigmoid and more, whose slope is 1/4 at most: ReLU.
     Source: Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks, AISTATS 2010;
         threshold: TheDeepChecker, TOSEM 2022.
     """
@@ -42,11 +45,19 @@ def saturation(evidence: Evidence) -> list[Finding]:
             "saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),
             cause="weights or inputs too large for the activation",
-            remedy="initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`) and normalise the input",
+            remedy=_unsaturated(evidence, worst, layers),
             source="Glorot and Bengio, AISTATS 2010; threshold: TheDeepChecker, TOSEM 2022",
             layers=reading.names(full),
         )
     ]
+
+
+def _unsaturated(evidence: Evidence, worst: LayerStats, layers: tuple[LayerStats, ...]) -> str:
+    """Weights that keep the signal where the slope is; no scale of theirs helps where many sigmoids follow each other."""
+    same = [s for s in layers if s.activation == worst.activation]
+    if worst.activation in SIGMOIDS and len(same) >= MANY_SIGMOIDS:
+        return drawn_for_signal(evidence, tuple(same))
+    return "initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`) and normalise the input"
 
 
 @rule(

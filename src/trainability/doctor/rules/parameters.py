@@ -9,7 +9,14 @@ from trainability.doctor.facts import LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
-from trainability.doctor.rules.cut_off import behind_a_choice, drawn_without_gradient, frozen_is_needed, nothing_to_learn
+from trainability.doctor.rules.alike import alike_modules, zeros_that_stay
+from trainability.doctor.rules.cut_off import (
+    behind_a_choice,
+    drawn_without_gradient,
+    frozen_is_needed,
+    nothing_to_learn,
+    stays_as_drawn,
+)
 from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
@@ -142,7 +149,10 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         three sampled steps. An error where no layer moves; a hint where requires_grad is False or a part in no optimizer runs
         under no_grad, which is usually meant (a warning where half of the weights are frozen and the loss gets no lower than
         one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
-        where it is half of the weights, and 100 steps have not learned), and where a run that has learned comes to rest.
+        where it is half of the weights, and 100 steps have not learned), where a run that has learned comes to rest, and where
+        what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its parameters at most:
+        the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
+        than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
@@ -164,7 +174,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 cause="built before or after what the optimizer was given",
                 remedy="pass model.parameters() to the optimizer, after the model is complete",
                 # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
-                severity="hint" if set(unmanaged) <= set(graph.outside) else "warning",
+                severity="hint" if set(unmanaged) <= set(graph.outside) or stays_as_drawn(evidence, unmanaged) else "warning",
             )
         )
     elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
@@ -300,26 +310,22 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     severities=("error", "warning"),
     verdict="dead",
     explains=(
-        *_SYMPTOMS,
-        "untrained_parameter",
-        "dead_units",
-        "unmoved_parameter",
-        "zero_gradient",
-        "flat_loss",
-        "exploding_gradient",
-        "loss_at_start",
-        "gain_budget_high",
+        *(*_SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
+        *("exploding_gradient", "loss_at_start", "gain_budget_high", "constant_as_good"),
     ),
 )
 def identical_units(evidence: Evidence) -> list[Finding]:
     """All units of a layer have the same weights and gradients, so they stay the same.
 
     Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
-        weight of the model has a gradient. A warning with code `nearly`: of half of the linear layers and convolutions, two at
-        least, every weight is one number other than 0, give or take a tenth of it.
+        weight of the model has a gradient. Three warnings: code `nearly`: of half of the linear layers and convolutions, two at
+        least, every weight is one number other than 0, give or take a tenth of it; code `modules`, where modules beside each
+        other, of a model without dropout, have the same weights and the same gradient; code `zeros`, where weights are zero,
+        their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them so.
     Why: equal units get equal updates for ever: a layer of 100 is a layer of one. The gradient is compared too, because a zero
         or constant last layer is told apart by its labels, and is healthy. Units that are nearly equal take long to differ, and
-        all add up: a layer multiplies the mean of what it is given by as many as it is given.
+        all add up: a layer multiplies the mean of what it is given by as many as it is given. What is multiplied by zero has no
+        gradient: of two tables of zeros whose product is taken, neither ever moves.
     What fools it: nothing that is known at the start; a layer of which a regulariser wants equal units.
     Fix: draw the weights at random: torch.nn.init.kaiming_normal_(layer.weight).
     Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (initial parameters must break symmetry).
@@ -327,7 +333,7 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     equal, near = facts.identical_units, facts.near_constant
     if not equal and len(near) < 2:
-        return []
+        return alike_modules(evidence) or zeros_that_stay(evidence)
     names = tuple(dict.fromkeys((*equal, *near)))
     return [
         Finding(

@@ -15,6 +15,35 @@ _FEWEST_EXAMPLES = 64
 STAYS = 0.8  # of what the mean of the targets costs
 
 
+@rule(severities=("warning",), explains=("constant_as_good", "overfit"))
+def masked_targets(evidence: Evidence) -> list[Finding]:
+    """The loss reads targets only where they are all the same.
+
+    Fires: of a channel of the targets, the gradient of the loss by them is zero where they differ, exchanging these values
+        among themselves leaves the loss as it is, and all that it reads are one number.
+    Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
+        falls to nothing all the same. Asked of the loss itself, so this is certain.
+    What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel.
+    Fix: turn the mask round: the loss is to be taken where there is something.
+    Source: own; the gradient of the loss by its targets.
+    """
+    channels = reading.facts(evidence).unread_targets
+    if not channels:
+        return []
+    shown = ", ".join(map(str, channels[:4])) + (" and more" if len(channels) > 4 else "")
+    return [
+        Finding(
+            rule="masked_targets",
+            severity="warning",
+            seen=f"of channel {shown} of the targets the loss reads one constant, and none of the values that differ",
+            measurements=(Measurement(name="such channels", value=float(len(channels)), threshold=0.0),),
+            cause="the mask of what counts is inverted",
+            remedy="turn the mask round: take the loss where targets are given, and not where the filler is",
+            source="own; the gradient of the loss by its targets",
+        )
+    ]
+
+
 @rule(
     severities=("error", "warning", "hint"),
     verdict="broken data",

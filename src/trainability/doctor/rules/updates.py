@@ -12,10 +12,10 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import outdone, settings_of
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
+    TINY_STEPS,
     first_layers,
     larger_steps,
     smaller_steps,
-    steps_round_to_nothing,
     toward_usual,
 )
 
@@ -26,7 +26,8 @@ MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
 NOWHERE, _FEWEST_STEPS = 0.05, 300  # of a weight, that all steps of a run come to at most; steps of such a run
 # Critical step over the update: healthy nets have 1 to 64. Loss over the constant's, above which a plan ended on its way.
 SHORT, VERY_SHORT, FEWEST_MULTIPLES, HALF_WAY = 30.0, 100.0, 4, 0.5
-SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
+# eps of an optimizer, and over the typical gradient: far above it; and where steps, measured, are shorter than they may be.
+SMALLEST_SWAMPING, SWAMPED, OUTWEIGHED = 1e-5, 100.0, 10.0
 
 
 @rule(severities=("warning",), predicts=True, explains=("plateau", "constant_as_good", "update_ratio"))
@@ -110,7 +111,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         its plan, its loss still falls and is above half of the best constant answer's cost, and the loss fell along every
         rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
         such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
-        along a thousand times each rehearsed update.
+        along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
+        typical one.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -151,21 +153,29 @@ def _swamped_by_eps(evidence: Evidence) -> Finding | None:
     """Adam divides by the root of the squares plus eps: an eps far above the gradients makes it SGD with a rate of lr / eps."""
     eps, settings, probe = reading.facts(evidence).eps, settings_of(evidence), evidence.probe
     sizes = [s.gradient_rms for s in (probe.layers if probe is not None else ()) if s.gradient_rms and reading.is_matrix(s)]
-    if eps is None or eps < SMALLEST_SWAMPING or not sizes or settings is None or not steps_round_to_nothing(evidence):
+    if eps is None or eps < SMALLEST_SWAMPING or not sizes or settings is None:
         return None
-    size = statistics.median(sizes)
-    if not size * SWAMPED < eps:
+    size, shortest, typical = statistics.median(sizes), *_multiples(evidence)
+    far, short = size * SWAMPED < eps and shortest > TINY_STEPS, size * OUTWEIGHED < eps and shortest > SHORT
+    if not (far or (short and typical > VERY_SHORT)):
         return None
     return Finding(
         rule="update_ratio",
         code="update_ratio.eps",
         severity="warning",
         seen=f"eps={eps:g} is {eps / size:.2g} times a gradient of the typical layer, so steps are as much shorter than lr",
-        measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED),),
+        measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED if far else OUTWEIGHED),),
         cause="eps is far larger than what it is added to, the root of the gradients' squares",
         remedy=f"{settings.name}(..., eps=1e-8) in place of {eps:g}",
         source="Kingma and Ba, Adam, ICLR 2015, algorithm 1",
     )
+
+
+def _multiples(evidence: Evidence) -> tuple[float, float]:
+    """The smallest and the median of the critical steps over the updates; 0 without any."""
+    critical = evidence.rehearsal.critical if evidence.rehearsal is not None else ()
+    multiples = [step.multiple for _, step in critical if step.multiple is not None]
+    return (min(multiples), statistics.median(multiples)) if multiples else (0.0, 0.0)
 
 
 def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
