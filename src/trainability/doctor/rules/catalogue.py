@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from trainability.doctor.rules import (
+    alike,
     clip,
     cut_off,
     data,
@@ -17,6 +18,7 @@ from trainability.doctor.rules import (
     experiments,
     gradients,
     head,
+    input_scale,
     inputs,
     layers,
     loop,
@@ -24,6 +26,7 @@ from trainability.doctor.rules import (
     outputs,
     parameters,
     processes,
+    reach,
     rehearsal,
     run,
     signs,
@@ -39,13 +42,16 @@ WIDTH = 110
 # By what their rules look at, in the order in which findings of equal severity are told: what lies upstream first.
 FILES: tuple[ModuleType, ...] = (
     data,
+    input_scale,
     inputs,
     targets,
     splits,
     head,
+    reach,
     signs,
     loss,
     parameters,
+    alike,
     cut_off,
     rehearsal,
     outputs,
