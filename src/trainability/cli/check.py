@@ -70,11 +70,7 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
         run: run directory, or its name below runs.
         json: print JSON with all measurements instead.
     """
-    from trainability.training.folder_verdict import folder_verdict
     from trainability.training.run_list import find_run
     from trainability.training.run_monitor import diagnose_run
 
-    folder = find_run(run)
-    diagnosis = diagnose_run(folder)
-    title = folder_verdict(folder, diagnosis.verdict)
-    return show(diagnosis, as_json=json, title=title if title != diagnosis.verdict else None)
+    return show(diagnose_run(find_run(run)), as_json=json)

@@ -253,6 +253,7 @@ class Evidence:
         rehearsal: some steps of the loop's own body on a copy.
         experiments: what one change at a time did to copies of the program.
         processes: sampled steps side by side, where several processes train one model.
+        has_ended: whether the watched loop is over, in whatever way.
     """
 
     probe: ProbeResult | None = None
@@ -269,6 +270,7 @@ class Evidence:
     rehearsal: Rehearsal | None = None
     experiments: Experiments | None = None
     processes: Processes | None = None
+    has_ended: bool = False
 
     @classmethod
     def of(cls, *parts: Part) -> Evidence:
@@ -314,6 +316,7 @@ class Evidence:
             rehearsal=other.rehearsal or self.rehearsal,
             experiments=other.experiments or self.experiments,
             processes=joining.joined_processes(self.processes, other.processes),
+            has_ended=other.has_ended if other.steps else self.has_ended or other.has_ended,
         )
 
     @property

@@ -100,7 +100,7 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
-        self._is_entered = self._was_called = self._has_failed = self._has_unseen = False
+        self._is_entered = self._was_entered = self._was_called = self._has_failed = self._has_unseen = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -113,7 +113,7 @@ class Monitor:
         self._num_complete, self._clips_later = 0, False
 
     def __enter__(self) -> Monitor:
-        self._is_entered, self._was_called = True, False
+        self._is_entered, self._was_entered, self._was_called = True, True, False
         if self._has_optimizer:
             self._hook_optimizer()
         self._norms.begin()
@@ -216,7 +216,7 @@ class Monitor:
             problems=tuple(self._problems),
             processes=self._processes.processes(),
         )
-        return self._before.merge(seen)
+        return replace(self._before.merge(seen), has_ended=self._was_entered and not self._is_entered)
 
     def diagnose(self) -> Diagnosis:
         """What is known before and what was seen so far, read together; what `before` prescribes is kept."""
