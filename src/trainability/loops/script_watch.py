@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from trainability.doctor.arguments import check_counts
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
 from trainability.loops.naming import variable_name
 from trainability.loops.saying import say
+from trainability.training.free_folder import check_is_path
 from trainability.training.record import LOOP
 
 _FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
@@ -305,7 +307,13 @@ def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
 
     Returns:
         The watch: `diagnoses`, and `end(None)` to stop earlier.
+
+    Raises:
+        ValueError: `every` is no whole number from 1, or `run` no path.
     """
+    check_counts(every=every)
+    if run is not None:
+        check_is_path("run", run)
     place = None if run is None else Path(run).resolve
     watch = ScriptWatch(Path(sys.argv[0] or "python"), every=every, most_steps=None, place=place)
     watch.begin()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainability.doctor import markup
 from trainability.doctor.layer_table import power
+from trainability.doctor.told import told
 from trainability.evaluation.reference import Against
 from trainability.extras import require
 from trainability.formats import NONE, duration, finite, number, percent
@@ -132,6 +133,8 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
     Raises:
         ValueError: one is not a run directory or is damaged, two are the same, or there are fewer than two.
     """
+    if not isinstance(runs, Sequence) or isinstance(runs, str):
+        raise ValueError(f"runs is {told(runs)}; expected two or more runs or their directories, as in ['runs/a', 'runs/b']")
     found = [run if isinstance(run, Run) else read_run(run) for run in runs]
     places = [run.folder.resolve() for run in found]
     if len(found) < 2:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.arguments import check_clip, check_counts, check_known_counts, check_model, check_optimizer
 from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
@@ -22,7 +23,6 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
-from trainability.doctor.measure.monitor_arguments import check_counts, check_model, check_optimizer
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
@@ -59,8 +59,8 @@ class Monitor:
         before: what is known of this training from before the loop: the answer of `check` or `diagnose`, evidence, or a probe.
 
     Raises:
-        ValueError: `model` is no module, `optimizer` no optimizer, `every`, `accumulation` or `first_step` no whole number
-            from 1, or `before` is something else.
+        ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, or `before` is something
+            else.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class Monitor:
         check_model(model)
         check_optimizer(optimizer)
         check_counts(every=every, accumulation=accumulation, first_step=1 if first_step is None else first_step)
+        check_known_counts(num_classes=num_classes)
+        check_clip(clip)
         self._before = known_before(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = plain_module(model)
