@@ -22,7 +22,7 @@ def check(
     confirm: bool = False,
     json: bool = False,
 ) -> int:
-    """Predict in seconds whether training will work, before it starts, and what to change.
+    """Predict in seconds whether training will work, and what to change.
 
     Examines one forward and backward pass, the training and validation images, and the metric, and rehearses: takes the first
     steps on a copy. Writes nothing.
@@ -62,7 +62,7 @@ def check(
 
 
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:
-    """Diagnose a run from its directory: what is wrong and what to change. The run may be in progress or killed.
+    """Diagnose a run: what is wrong and what to change. Reads its directory. The run may be in progress or killed.
 
     Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 no readable run.
 

@@ -41,7 +41,7 @@ def runs(
     only: tuple[str, ...] = (),
     json: bool = False,
 ) -> int:
-    """List runs: name, net, data, state, best error, the doctor's verdict, cost; of scripts their arguments. Only reads them.
+    """List runs: net, data, state, best error, verdict, cost. Of scripts also their arguments. Only reads them.
 
     The other commands take these names in place of a path, if the folder is runs: trainability report digits-B-001
 
