@@ -19,6 +19,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.crossed import crossed_shapes
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.gradient_norms import GradientNorms
@@ -268,7 +269,9 @@ class Monitor:
             self._end_step(skipped=True, arm=False)
         if self._facts is None and isinstance(loss, Tensor):
             graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
-            self._facts = Facts(graph=graph, **dropout_facts(self._plain))
+            crossed = crossed_shapes(loss, self._sampler.answer_nodes)
+            self._sampler.answer_nodes = ()
+            self._facts = Facts(graph=graph, **dropout_facts(self._plain), **crossed)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else float(loss))
