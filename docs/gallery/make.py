@@ -112,7 +112,6 @@ def pictures_of(folder: Path, book_folder: Path) -> dict[str, Callable[[], None]
         "notebook": of_runs(notebook, HERE / "notebook.png"),
         "check": lambda: check(HERE / "check.svg"),
         "watch": of_runs(watch, HERE / "watch.svg"),
-        "runs": of_runs(lambda runs, to: terminal(to, "runs", str(runs[0].parent)), HERE / "runs.svg"),
         "run": lambda: unmodified(folder.resolve() / "gan", HERE / "run.svg"),
         "trials-list": lambda: trials_list(HERE / "trials-list.svg"),
         "map": lambda: phase_map("plain", "A plain net of twelve layers on the digits", HERE / "map.png"),
