@@ -330,7 +330,7 @@ def test_where_no_plan_can_be_recommended_it_is_said(model: nn.Module, images: t
         (nn.ReLU(), "he", "convolution or linear"),
         (nn.Linear(4, 4), "hee", "unknown scheme"),
         (nn.Linear(4, 4), "he:2", "for 2 weight layers"),
-        (nn.Linear(4, 4), 3, "plan is a int"),
+        (nn.Linear(4, 4), 3, "plan is 3"),
     ],
 )
 def test_weights_that_cannot_be_drawn_are_refused(model: nn.Module, plan: str, words: str) -> None:
