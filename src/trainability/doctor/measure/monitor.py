@@ -103,7 +103,8 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
-        self._is_entered = self._was_entered = self._was_called = self._has_failed = self._has_unseen = False
+        self._is_entered = self._was_entered = self._was_called = False
+        self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -170,6 +171,16 @@ class Monitor:
             )
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
+
+    def take_gradient_norm(self, norm: Tensor) -> None:
+        """Use the norm of the step's gradients that the loop has computed; later steps that are not sampled compute none.
+
+        Call it at every step, between `after_backward` and the optimizer's step.
+
+        Args:
+            norm: of all gradients, before clipping and not scaled; one number.
+        """
+        self._has_own_norm, self._norm = True, norm.detach().reshape(1)
 
     def forget_other_step(self) -> None:
         """Forgets a backward pass through this model that belonged to another optimizer's step."""
@@ -286,7 +297,7 @@ class Monitor:
             return
         self._num_complete += 1
         self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
-        norms = self._norms.take()
+        norms = self._norms.take(gauges_only=self._has_own_norm and not self._sampler.is_armed)
         self._norm, self._gauges_before = norms.each, norms.gauges
         if grad_scale is not None:
             self._norm = None if norms.each is None else norms.each / grad_scale
