@@ -60,8 +60,7 @@ class Monitor:
         before: what is known of this training from before the loop: the answer of `check` or `diagnose`, evidence, or a probe.
 
     Raises:
-        ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, or `before` is something
-            else.
+        ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is another thing.
     """
 
     def __init__(
@@ -78,16 +77,15 @@ class Monitor:
     ) -> None:
         check_model(model)
         check_optimizer(optimizer)
-        check_counts(every=every, accumulation=accumulation, first_step=1 if first_step is None else first_step)
-        check_known_counts(num_classes=num_classes)
+        check_counts(every=every, accumulation=accumulation)
+        check_known_counts(num_classes=num_classes, first_step=first_step)
         check_clip(clip)
         self._before = known_before(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = plain_module(model)
         self._optimizer = next(iter(optimizers(optimizer)), None)
         self._has_optimizer = optimizer is not None
-        self._every, self._accumulation = every, accumulation
-        self._num_classes, self._clip = num_classes, clip
+        self._every, self._accumulation, self._num_classes, self._clip = every, accumulation, num_classes, clip
         seen = self._before.steps[-1].step if self._before.steps else 0
         self._num_steps = seen if first_step is None else first_step - 1
         self._sampler = LayerSampler(self._plain, self._guarded)
@@ -103,8 +101,7 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
-        self._is_entered = self._was_entered = self._was_called = False
-        self._has_failed = self._has_unseen = self._has_own_norm = False
+        self._is_entered = self._has_ended = self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -117,7 +114,7 @@ class Monitor:
         self._num_complete, self._clips_later = 0, False
 
     def __enter__(self) -> Monitor:
-        self._is_entered, self._was_entered, self._was_called = True, True, False
+        self._is_entered, self._has_ended, self._was_called = True, False, False
         if self._has_optimizer:
             self._hook_optimizer()
         self._norms.begin()
@@ -143,7 +140,7 @@ class Monitor:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._is_entered = False
+        self._is_entered, self._has_ended = False, True
         self._guarded(self._flush)
 
     def after_backward(
@@ -230,7 +227,7 @@ class Monitor:
             problems=tuple(self._problems),
             processes=self._processes.processes(),
         )
-        return replace(self._before.merge(seen), has_ended=self._was_entered and not self._is_entered)
+        return replace(self._before.merge(seen), has_ended=self._has_ended)
 
     def diagnose(self) -> Diagnosis:
         """What is known before and what was seen so far, read together; what `before` prescribes is kept."""
