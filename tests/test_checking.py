@@ -265,7 +265,7 @@ def test_what_is_recommended_mends_what_was_checked_and_the_loop_is_read_togethe
     again = trainability.check(model, data, optimizer=optimizer, **known)
     assert again.evidence.probe is not None
     assert again.evidence.probe.log10_gain == pytest.approx(0, abs=1)
-    assert train(again).verdict == "was still training when it ended"
+    assert train(again).verdict == "has learned"
 
 
 def test_check_and_a_setup_say_the_same() -> None:
