@@ -28,6 +28,8 @@ def facts(evidence: Evidence) -> Facts:
     first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
     if first is None or first.target_rms is None or first.target_rms < _TOLD or known.target_rms is not None:
         return known
+    if known.graph is not None and known.graph.takes not in ("distance", None):
+        return known  # these are the targets of a squared error, and the graph shows another loss
     return replace(
         known,
         task_loss=known.task_loss or first.task_loss,

@@ -27,6 +27,7 @@ from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
+from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
@@ -279,7 +280,7 @@ class Monitor:
             graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
             crossed = crossed_shapes(loss, self._sampler.answer_nodes)
             self._sampler.answer_nodes = ()
-            self._facts = Facts(graph=graph, **dropout_facts(self._plain), **crossed)
+            self._facts = Facts(graph=graph, **dropout_facts(self._plain), **running_facts(self._plain), **crossed)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else float(loss))

@@ -11,6 +11,7 @@ from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
@@ -304,6 +305,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         normalisation follows, where the gain budget with this input is inside the band that trains, where mean and standard
         deviation are below 10, where the mean is within a fifth of the standard deviation and that is not above 100, and where
         a table is looked up beside other inputs;
+        a warning in place of a hint by the band where a rehearsal is unstable, and the run has not learned since;
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
         enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
@@ -360,6 +362,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     if centred and absorbed and not harmed:
         return []
     slight = size < _SLIGHT and thin >= 0.05
+    # What a band predicts of gains does not overrule a rehearsal whose steps are too long, nor a run that has come to nothing.
+    absorbed &= probe is None or probe.structure == "normalised" or not was_unstable(evidence)
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"

@@ -9,6 +9,7 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.running_statistics import slow_statistics
 
 _FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
@@ -96,14 +97,16 @@ def _one_label(evidence: Evidence) -> bool:
     )
 
 
-@rule(severities=("warning",), explains=("overfit", "constant_as_good", "prediction_collapse"))
+@rule(severities=("warning", "hint"), explains=("overfit", "constant_as_good", "prediction_collapse"))
 def evaluation_path(evidence: Evidence) -> list[Finding]:
     """The training loss is low, and the evaluation does not show it.
 
     Fires: the watched loss is below a quarter of what class frequencies cost, and the last two evaluations say otherwise: the
         error on training examples is twice what that loss allows, plus 0.1 (code `train_error`), or their loss three times the
         watched one and more (code `train_loss`); or the error on validation examples is within three standard errors of always
-        naming the most frequent class (code `validation`).
+        naming the most frequent class (code `validation`). Code `statistics`: of the running statistics of a batch norm more
+        than half is what they started from, after all planned steps or, where these are not known, at the last evaluation (a
+        hint then, unless its error is twice what the loss allows, plus 0.1, or a run that has learned names few classes).
     Why: a loss of 0.1 allows an error of 0.1 / ln 2 at most. On training examples nothing but the evaluation's own path can
         bring it back: other preprocessing, other weights, batch norm's statistics, a metric. On validation examples alone,
         labels or preprocessing of that split, or a net that has memorised what has nothing to do with the labels.
@@ -112,6 +115,11 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
     Fix: evaluate ten training examples by hand: the same weights, the same transform, model.eval(), and count.
     Source: own; the log's metric said 0.9925 whatever the net had learned.
     """
+    last = evidence.evaluations[-1] if evidence.evaluations else None
+    contradicts = last is not None and _against_watched(evidence, last, "train_error") is not None
+    contradicts |= reading.has_learned(evidence) and reading.predictions_collapsed(evidence) is not None
+    if slow := slow_statistics(evidence, contradicts=contradicts):
+        return slow
     for word, split in (("train_error", "train"), ("train_loss", "train"), ("validation", "validation")):
         seen = [e for e in evidence.evaluations if e.split == split][-2:]
         told = [_against_watched(evidence, e, word) for e in seen]

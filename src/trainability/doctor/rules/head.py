@@ -265,7 +265,8 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     Fires: the loss is of the difference of output and target, its outputs come out of a ReLU, softplus, exponential, sigmoid or
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
         `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
-        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several.
+        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Of a softmax under a
+        difference, too, where as many have targets that sum to something else than 0.9 to 1.1.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -275,11 +276,14 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if facts.graph is not None and facts.graph.takes == "sigmoid" and facts.target_outside_unit:
         return [_no_probabilities(facts, facts.target_outside_unit)]
-    if facts.rows_off_one is not None and facts.rows_off_one >= 0.05:
+    is_difference = facts.graph is not None and facts.graph.takes == "distance"
+    if facts.rows_off_one is not None and facts.rows_off_one >= 0.05 and not is_difference:
         return [_not_exclusive(facts.rows_off_one)]
-    if facts.graph is None or facts.graph.takes != "distance":
+    if facts.graph is None or not is_difference:
         return []
     made = facts.graph.made_by
+    if made == "softmax" and (facts.rows_off_one or 0.0) >= 0.05:
+        return [_not_one_in_all(facts.graph, facts.rows_off_one or 0.0)]
     below, outside = facts.target_below_zero, facts.target_outside_unit
     share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
     if share is None or share < 0.05:
@@ -309,6 +313,20 @@ def _not_exclusive(share: float) -> Finding:
         cause="softmax makes the answers exclude each other, and the targets do not",
         remedy="sigmoid in place of softmax; or no activation, and binary_cross_entropy_with_logits",
         source="PyTorch, torch.nn.BCELoss",
+    )
+
+
+def _not_one_in_all(graph: LossGraph, share: float) -> Finding:
+    """Values of which each may be met, and all of an example together may not."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.softmax",
+        severity="error" if share >= 0.25 else "warning",
+        seen=f"the outputs of an example sum to 1, and the targets of {share:.0%} of the examples do not",
+        measurements=(Measurement(name="share of examples whose targets sum to something else", value=share, threshold=0.05),),
+        cause="the model ends in softmax, and the targets are no shares of a whole",
+        remedy=f"remove {_where(graph, 'softmax')}; or divide the targets of each example by their sum",
+        source="own",
     )
 
 

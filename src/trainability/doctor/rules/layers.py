@@ -5,13 +5,14 @@ import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
-from trainability.doctor.facts import HEAVY_DROPOUT
+from trainability.doctor.facts import HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
 STRONG_DECAY, OUTPULLED = 0.05, 3.0
+_FEWEST_STEPS = 100  # of a run that shows that it does not learn
 
 
 @rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
@@ -127,7 +128,7 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
 
 
 @rule(
-    severities=("warning",),
+    severities=("warning", "hint"),
     explains=(
         "plateau",
         "prediction_collapse",
@@ -143,7 +144,8 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
 def heavy_dropout(evidence: Evidence) -> list[Finding]:
     """Dropout leaves almost no unit.
 
-    Fires: a dropout module has a probability of 0.95 or more.
+    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, and a warning where a run of 100 steps and more
+        has not learned, or a rehearsal of 50 leaves nine tenths of the loss.
     Why: `torch.nn.Dropout(p)` takes the share to drop, and other libraries and papers name the share to keep: a p of 0.99 that
         was meant as the share to keep leaves one unit in a hundred, and ten times the spread in what it hands on.
     What fools it: input masks of masked training that are drawn by a dropout module.
@@ -153,12 +155,18 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     facts = evidence.facts
     if facts is None or facts.dropout is None:
         return []
+    heavy = facts.dropout >= HEAVY_DROPOUT
+    if evidence.steps:
+        stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+    else:
+        stays = reading.stands_still(evidence)
+    threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT
     return [
         Finding(
             rule="heavy_dropout",
-            severity="warning",
+            severity="warning" if heavy or stays else "hint",
             seen=f"{facts.heavy_dropout[0] or 'the model'} drops {facts.dropout:.1%} of what it gets",
-            measurements=(Measurement(name="share that is dropped", value=facts.dropout, threshold=HEAVY_DROPOUT),),
+            measurements=(Measurement(name="share that is dropped", value=facts.dropout, threshold=threshold),),
             cause="the share to keep was given where torch takes the share to drop",
             remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
             source="Dropout, JMLR 2014; torch.nn.Dropout",

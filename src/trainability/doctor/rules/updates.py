@@ -2,11 +2,13 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence, Sample
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import outdone, settings_of
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
@@ -119,7 +121,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence) or _ends_on_its_way(evidence)) is not None:
         return [found]
     layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
-    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and reading.is_matrix(s)]
+    ratios = _ratios(layers)
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)
@@ -249,8 +251,17 @@ def _sets_off(evidence: Evidence) -> bool:
 
 
 def _typical(sample: Sample) -> float | None:
-    ratios = [s.update_ratio for s in sample.layers if s.update_ratio is not None and reading.is_matrix(s)]
+    ratios = _ratios(sample.layers)
     return statistics.median(ratios) if ratios else None
+
+
+def _ratios(layers: Sequence[LayerStats]) -> list[float]:
+    """Updates over weights; no rate moves a layer that no gradient reaches."""
+    return [
+        s.update_ratio
+        for s in layers
+        if s.update_ratio is not None and reading.is_matrix(s) and not (s.update_ratio == 0.0 and s.gradient_rms is None)
+    ]
 
 
 def _travelled(evidence: Evidence) -> float:

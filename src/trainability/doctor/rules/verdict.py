@@ -51,7 +51,7 @@ PRECEDENCE: tuple[Verdict, ...] = (
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # Warnings of these say that what the loss falls towards is not what is wanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
-_ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences")
+_ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "class_imbalance.one_class")
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
