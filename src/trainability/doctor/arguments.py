@@ -66,6 +66,13 @@ def check_clip(clip: Any) -> None:
         raise ValueError(f"clip is {told(clip)}; expected a gradient norm above 0, or None for no clipping")
 
 
+def check_numbers(*, every: Any, accumulation: Any, first_step: Any, num_classes: Any, clip: Any) -> None:
+    """Raise for a number that `Monitor` does not take."""
+    check_counts(every=every, accumulation=accumulation)
+    check_known_counts(first_step=first_step, num_classes=num_classes)
+    check_clip(clip)
+
+
 def check_seconds(**seconds: Any) -> None:
     """Raise for what is no time, 0 included."""
     for name, value in seconds.items():

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.arguments import check_clip, check_counts, check_known_counts, check_model, check_optimizer
+from trainability.doctor.arguments import check_model, check_numbers, check_optimizer
 from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
@@ -78,9 +78,7 @@ class Monitor:
     ) -> None:
         check_model(model)
         check_optimizer(optimizer)
-        check_counts(every=every, accumulation=accumulation)
-        check_known_counts(num_classes=num_classes, first_step=first_step)
-        check_clip(clip)
+        check_numbers(every=every, accumulation=accumulation, first_step=first_step, num_classes=num_classes, clip=clip)
         self._before = known_before(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = plain_module(model)
