@@ -36,6 +36,7 @@ from trainability.doctor.rules import (
     updates,
 )
 from trainability.doctor.rules.rule import Rule
+from trainability.doctor.told import told
 
 WIDTH = 110
 
@@ -84,6 +85,8 @@ def explain(name: str) -> str:
     Raises:
         ValueError: no rule has that name; the message names the nearest one.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"name is {told(name)}; expected that of a rule, such as 'gain_budget_low'")
     rule = RULES.get(name.partition(".")[0])
     if rule is None:
         near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.5)
