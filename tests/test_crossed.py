@@ -1,6 +1,9 @@
 """Outputs against targets of another shape, told from the loss alone, as Monitor sees it."""
 
+import gc
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -80,6 +83,10 @@ SOUND: dict[str, Loss] = {
     "several targets of one output": lambda s, y: (s - torch.linspace(0, 1, 7)).abs().mean(),
     "distances from as many points": lambda s, y: (s.square().sum(1, keepdim=True) - 2 * s @ y[None]).square().mean(),
     "of a mean": lambda s, y: (s.mean() - y).square().mean(),
+    "those at risk": lambda s, y: -(s[:, 0] - ((y >= y[:, None]).float() * s[:, 0].exp()).sum(1).log()).mean(),
+    "a column beside a graph": lambda s, y: (
+        (s - (torch.exp(-((y - y[:, None]) ** 2)) * s).mean(1, keepdim=True)).square().mean()
+    ),
 }
 
 
@@ -87,3 +94,48 @@ SOUND: dict[str, Loss] = {
 def test_pairs_that_are_meant_are_left_alone(loss: str) -> None:
     x = torch.randn(N, 5)
     assert not is_said(watched(nn.Linear(5, 1), x, x[:, 0], SOUND[loss]))
+
+
+def test_a_dimension_that_the_loss_gives_its_outputs_is_meant_for_pairs() -> None:
+    def pinball(output: Tensor, target: Tensor) -> Tensor:
+        gap = target[:, :, None] - output[:, None, :]
+        return F.huber_loss(output[:, None, :].expand_as(gap), target[:, :, None].expand_as(gap))
+
+    def ranked(output: Tensor, target: Tensor) -> Tensor:
+        return (F.relu(1 - (output[:, None] - output.detach())) * (target[:, None] > target)).mean()
+
+    x = torch.randn(N, 5)
+    assert not is_said(watched(nn.Linear(5, N), x, torch.randn(N, N), pinball))
+    assert not is_said(watched(nn.Sequential(nn.Linear(5, 1), nn.Flatten(0)), x, x[:, 0], ranked))
+
+
+class Same(torch.autograd.Function):
+    """Its node is an object of Python, which tells whether it is still there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+class Net(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return Same.apply(super().forward(x))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("is_number", [False, True])
+def test_the_graph_of_a_pass_is_let_go(is_number: bool) -> None:
+    """A loss that is handed over as a number leaves nothing to read, and nothing to keep."""
+    model = Net(5, 1)
+    with Monitor(model, every=1) as monitor:
+        output = model(torch.randn(N, 5))
+        loss = output.square().mean()
+        made = weakref.ref(output.grad_fn)
+        loss.backward()
+        monitor.after_backward(loss.item() if is_number else loss)
+        del output, loss
+        gc.collect()
+        assert made() is None

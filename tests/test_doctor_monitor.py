@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -118,6 +119,21 @@ def test_a_norm_that_the_loop_has_computed_takes_the_place_of_ours():
         assert a.gradient_norm == pytest.approx(b.gradient_norm, rel=1e-6)
         assert a.clip_ratio == b.clip_ratio
         assert a.clip_ratio < 1.0
+
+
+@pytest.mark.parametrize(("norm", "works"), [(2.5, True), (torch.tensor(2.5), True), (torch.ones(2), False), (None, False)])
+@pytest.mark.filterwarnings("ignore:the monitor stopped watching")
+def test_a_norm_never_ends_the_loop(norm: Any, works: bool):
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Monitor(model, optimizer) as monitor:
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        monitor.after_backward(loss)
+        monitor.take_gradient_norm(norm)
+        optimizer.step()
+    assert (monitor.evidence().steps[0].gradient_norm == 2.5) == works
+    assert bool(monitor.evidence().problems) != works
 
 
 def test_gradient_norm_and_clip_ratio():

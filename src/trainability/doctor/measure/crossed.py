@@ -19,7 +19,8 @@ def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
     """Shapes of outputs and targets of which the loss takes all pairs.
 
     An operation of two on outputs (n, 1, ...) or (n, ...) and something without a gradient that makes (n, n, ...) of them:
-    nodes remember the shape of what they made. The other side then is (n, ...) or (n, 1, ...).
+    nodes remember the shape of what they made. The other side then is (n, ...) or (n, 1, ...). Pairs are meant where the loss
+    gives its outputs a dimension more, and where it sums over one of the two before the rest, as over a risk set.
 
     Args:
         loss: one number, with its graph, before or after `backward`.
@@ -28,7 +29,7 @@ def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
     Returns:
         The fields `output_shape`, `target_shape` and `broadcast_shape` of `Facts`; nothing where no such operation is found.
     """
-    made = [behind_views(node) for node in answers]
+    made = [(behind_views(node), len(_shape(node, 0))) for node in answers]
     for node in () if loss.grad_fn is None else nodes_of_loss(loss.grad_fn, through_bounds=True):
         pair = _single_edge(node) if name_of(node) in _PAIRED else None
         if pair is None:
@@ -38,6 +39,8 @@ def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
             terms, pair = _shape(*pair), _single_edge(pair[0]) or pair
         own = _shape(*pair)
         if not own or not _is_of_all_pairs(own, terms) or not _comes_from(*pair, made):
+            continue
+        if not _is_averaged_at_once(loss.grad_fn, node, _num_elements(terms)):
             continue
         other = (own[0], *own[2:]) if own[1:2] == (1,) else (own[0], 1, *own[1:])
         return {"output_shape": own, "target_shape": other, "broadcast_shape": terms}
@@ -60,10 +63,25 @@ def _is_of_all_pairs(own: tuple[int, ...], terms: tuple[int, ...]) -> bool:
     return own in ((terms[0], 1, *terms[2:]), (terms[0], *terms[2:]))
 
 
-def _comes_from(node: Any, place: int, made: list[Any]) -> bool:
-    """Whether elementwise functions of one argument alone lie between the model's output and here."""
-    size = _num_elements(_shape(node, place))
-    while not any(behind_views(node) is one for one in made):
+def _is_averaged_at_once(root: Any, node: Any, size: int) -> bool:
+    """Whether a way leads from the loss to a node along which everything has one number, or as many as the node's terms."""
+    seen, todo = {root}, [root]
+    while todo:
+        current = todo.pop()
+        if current is node:
+            return True
+        for above, place in current.next_functions:
+            if above is not None and above not in seen and _num_elements(_shape(above, place)) in (1, size):
+                seen.add(above)
+                todo.append(above)
+    return False
+
+
+def _comes_from(node: Any, place: int, made: list[tuple[Any, int]]) -> bool:
+    """Whether elementwise functions of one argument alone lie between the model's output, of no fewer dimensions, and here."""
+    shape = _shape(node, place)
+    size = _num_elements(shape)
+    while not any(behind_views(node) is one and num_dims >= len(shape) for one, num_dims in made):
         edge = _single_edge(node)
         if edge is None or _num_elements(_shape(*edge)) != size:
             return False

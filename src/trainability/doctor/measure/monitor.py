@@ -138,8 +138,7 @@ class Monitor:
         self._processes.end(has_failed=kind is not None)
         for handle in self._handles:
             handle.remove()
-        self._handles = []
-        self._is_entered, self._has_ended = False, True
+        self._handles, self._is_entered, self._has_ended = [], False, True
         self._guarded(self._flush)
 
     def after_backward(
@@ -168,7 +167,7 @@ class Monitor:
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
 
-    def take_gradient_norm(self, norm: Tensor) -> None:
+    def take_gradient_norm(self, norm: Tensor | float) -> None:
         """Use the norm of the step's gradients that the loop has computed; later steps that are not sampled compute none.
 
         Call it at every step, between `after_backward` and the optimizer's step.
@@ -176,7 +175,7 @@ class Monitor:
         Args:
             norm: of all gradients, before clipping and not scaled; one number.
         """
-        self._has_own_norm, self._norm = True, norm.detach().reshape(1)
+        self._guarded(lambda: self._take_gradient_norm(norm))
 
     def forget_other_step(self) -> None:
         """Forgets a backward pass through this model that belonged to another optimizer's step."""
@@ -277,7 +276,6 @@ class Monitor:
         if self._facts is None and isinstance(loss, Tensor):
             graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
             crossed = crossed_shapes(loss, self._sampler.answer_nodes)
-            self._sampler.answer_nodes = ()
             self._facts = Facts(graph=graph, **dropout_facts(self._plain), **running_facts(self._plain), **crossed)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
@@ -320,6 +318,9 @@ class Monitor:
             ends = self._gauges_before, self._gauges_after
             before, after = (None if end is None else torch.linalg.vector_norm(end) for end in ends)
             self._processes.before_step(None if before is None or after is None else after / before)
+
+    def _take_gradient_norm(self, norm: Tensor | float) -> None:
+        self._has_own_norm, self._norm = True, torch.as_tensor(norm).detach().reshape(1)
 
     def _end_step(self, skipped: bool = False, arm: bool = True) -> None:
         if not self._micro:  # a step without after_backward is not counted

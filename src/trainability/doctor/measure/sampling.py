@@ -71,7 +71,7 @@ class LayerSampler:
         gauges: parameters whose gradient is looked at before backward writes to it.
         answer_leaves: ids of what the tensors with rows depend on that the first pass with a gradient returned; None where part
             of their graph is hidden.
-        answer_nodes: what made the tensors that the first pass with a gradient returned; whoever reads them drops them.
+        answer_nodes: what made the tensors that the first pass with a gradient returned, until that pass has been seen.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
@@ -132,6 +132,7 @@ class LayerSampler:
         for handle in self._gauge_handles:
             handle.remove()
         self._gauge_handles = []
+        self.answer_nodes = ()  # they keep the graph alive
 
     def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
