@@ -21,6 +21,7 @@ from trainability.doctor.measure.audits import audit_data
 from trainability.doctor.measure.graph import loss_graph
 from trainability.doctor.measure.ignored import drowned_by_padding
 from trainability.doctor.measure.told_targets import LOSSES, told_constants
+from trainability.doctor.measure.twins import near_constant
 from trainability.doctor.rehearsed import Rehearsal, Task
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
@@ -58,7 +59,7 @@ def test_an_overlap_of_raw_outputs_has_a_pole(loss: Any, has_pole: bool) -> None
 
 
 class Made(nn.Module):
-    """A last layer that is made in forward, or before; another network beside it, or a change of each input."""
+    """A last layer that is made in forward, or before; another network beside it, or a change of the inputs."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -68,13 +69,15 @@ class Made(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "adversarial":
             x = x + nn.Parameter(1e-3 * torch.randn_like(x))
+        if self.kind == "augmented" and self.training:
+            x = nn.Linear(6, 6)(x)
         h = self.body(x).relu()
         if self.kind == "teacher":
             h = h + self.teacher[0](x)
         return nn.Linear(8, 3)(h) if self.kind == "in forward" else self.head(h)
 
 
-@pytest.mark.parametrize("kind", ["in forward", "before", "teacher", "adversarial"])
+@pytest.mark.parametrize("kind", ["in forward", "before", "teacher", "adversarial", "augmented"])
 def test_a_layer_that_forward_makes_is_another_in_each_pass(kind: str) -> None:
     torch.manual_seed(0)
     facts = facts_of(Made(kind), (torch.randn(16, 6), torch.arange(16) % 3), loss_fn=F.cross_entropy)
@@ -209,6 +212,14 @@ def test_weights_around_one() -> None:
     assert facts[1.0].near_constant == ("0", "2", "4")
     assert facts[0.0].near_constant == ()
     assert codes(Evidence(facts=facts[1.0]))["identical_units.nearly"] == "warning"
+
+
+@pytest.mark.parametrize(("units", "found"), [(1, ()), (2, ("0", "1"))])
+def test_a_single_unit_may_start_at_one_constant(units: int, found: tuple[str, ...]) -> None:
+    heads = nn.ModuleList(nn.Linear(16, units) for _ in range(2))
+    for head in heads:
+        nn.init.constant_(head.get_parameter("weight"), 1 / 16)
+    assert near_constant(heads) == found
 
 
 @pytest.mark.parametrize(("scale", "found"), [(5.0, "error"), (1.0, None)])

@@ -61,8 +61,11 @@ def _alike(first: str, one: nn.Module, second: str, other: nn.Module, gradients:
 
 
 def near_constant(model: nn.Module) -> tuple[str, ...]:
-    """Layers whose trainable weight is one number everywhere, give or take a tenth of it; none where these are the fewer."""
-    found, num_others = [], 0
+    """Layers whose trainable weight is one number everywhere, give or take a tenth of it.
+
+    None where these are the fewer, and where each has a single unit, which no other is like.
+    """
+    found, num_others, are_several = [], 0, False
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False)).get("weight") if isinstance(module, _WEIGHTED) else None
         if own is None or not own.requires_grad or own.numel() < _FEWEST_WEIGHTS or nn.parameter.is_lazy(own):
@@ -70,6 +73,7 @@ def near_constant(model: nn.Module) -> tuple[str, ...]:
         mean, std = float(own.detach().float().mean()), float(own.detach().float().std(correction=0))
         if std <= _NEAR_CONSTANT * abs(mean) and mean:
             found.append(name)
+            are_several |= own.numel() > own[0].numel()
         else:
             num_others += 1
-    return tuple(found) if len(found) >= num_others else ()
+    return tuple(found) if are_several and len(found) >= num_others else ()
