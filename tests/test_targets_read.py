@@ -68,6 +68,51 @@ def test_a_mask_that_is_inverted_reads_the_filler(inverted: bool, channels: tupl
     assert facts.unread_targets == channels
 
 
+@pytest.mark.parametrize(("asks", "channels"), [("nothing", (0,)), ("smoothness", ())])
+def test_the_loss_may_want_something_else_where_it_reads_no_targets(asks: str, channels: tuple[int, ...]) -> None:
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        edges = (output - target)[..., [0, -1]].square().mean()
+        return edges + output.diff(dim=2).square().mean() if asks == "smoothness" else edges
+
+    torch.manual_seed(0)
+    x = torch.randn(16, 2, 8, generator=RNG)
+    y = x.sum(dim=1, keepdim=True)
+    y[..., [0, -1]] = 0.0
+    assert facts_of(nn.Conv1d(2, 1, 3, padding=1), (x, y), loss_fn=loss).unread_targets == channels
+
+
+@pytest.mark.parametrize(("asks", "channels"), [("nothing", (0,)), ("slope", ())])
+def test_a_loss_may_want_slopes_of_examples_without_targets(asks: str, channels: tuple[int, ...]) -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        x, y = batch[0].requires_grad_(), batch[1]
+        output = model(x)
+        edge = ((x == 0) | (x == 1)).float()
+        (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+        inside = ((slope - torch.cos(x)) ** 2 * (1 - edge)).mean() if asks == "slope" else 0.0
+        return ((output - y) ** 2 * edge).mean() + inside
+
+    torch.manual_seed(0)
+    x = torch.rand(64, 1, generator=RNG)
+    x[::4] = torch.arange(16)[:, None] % 2.0
+    y = torch.sin(torch.pi * x) * (x > 0) * (x < 1)
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    assert facts_of(model, (x, y), training_step=step).unread_targets == channels
+
+
+@pytest.mark.parametrize("how", ["into", "out"])
+def test_a_loss_may_write_into_its_targets_or_take_them_out_of_torch(how: str) -> None:
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        if how == "into":
+            target[target < -1] = -1
+        weight = torch.from_numpy(abs(target.numpy())) if how == "out" else 1.0
+        return (weight * (output - target) ** 2).mean()
+
+    x = torch.randn(32, 6, generator=RNG)
+    facts = facts_of(nn.Linear(6, 6), (x, x.clone()), loss_fn=loss)
+    assert facts.unread_targets == ()
+    assert not [note for note in facts.notes if "does not read" in note]
+
+
 @pytest.mark.parametrize(
     ("last", "sign", "fires"), [(nn.ReLU(), 1.0, True), (nn.ReLU(), -1.0, False), (nn.Softplus(), 1.0, False)]
 )
@@ -84,6 +129,24 @@ def test_a_loss_that_wants_less_than_zero_of_a_relu_is_told(last: nn.Module, sig
 
     found = codes(facts_of(model, (x, days), training_step=likelihood))
     assert ("unreachable_target.relu" in found) == fires
+
+
+@pytest.mark.parametrize(
+    ("loss", "fires"),
+    [
+        (lambda o, y: F.relu(1 - y * o).mean(), True),
+        (lambda o, y: (-y * o).mean(), True),
+        (lambda o, y: torch.where(y > 0, o, F.relu(1 - o)).mean(), False),
+        (lambda o, y: (o + 1e-3 - (y + 1) * (o + 1e-3).log()).mean(), False),
+    ],
+    ids=["hinge", "critic", "distance", "rate"],
+)
+def test_numbers_that_are_never_negative_may_come_out_of_a_relu(loss: Any, fires: bool) -> None:
+    x = torch.randn(64, 6, generator=RNG)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 1), nn.ReLU(), nn.Flatten(0))
+    facts = facts_of(model, (x, x[:, 0].sign()), training_step=lambda model, batch: loss(model(batch[0]), batch[1]))
+    assert ((facts.wanted_below or 0.0) >= 0.25) == fires
 
 
 class Moves(nn.Module):

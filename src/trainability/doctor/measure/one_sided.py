@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import behind_views, name_of
 from trainability.doctor.measure.instead import pull, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 
@@ -17,6 +18,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 _AFFINE = ("Add", "Sub", "Rsub", "Mul", "Div", "Neg", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
 _AFFINE += ("Permute", "T", "Stack", "Cat", "Select", "Slice", "Clone", "Expand", "Alias", "Split", "Unbind", "ToCopy")
 _MOST_NODES, _SLIGHT = 10_000, 1e-6
+_FAR, _UNDIMINISHED = 6.0, 0.5  # answers; of the gradient at zero
 Forward = Callable[[Any, Any], Tensor]
 
 
@@ -63,16 +65,31 @@ def wanted_below(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPa
         seen: the same pass.
 
     Returns:
-        None where answers are several numbers an example, or no ReLU's.
+        None where answers are several numbers an example, or no ReLU's; and where the loss is of numbers that are never
+        negative, as distances and rates are: below zero it is not finite, or falls on without end, and above zero it does not.
     """
     output = seen.output
     if output is None or output.dim() == 0 or output.numel() != len(output) or output.grad_fn is None:
         return None
-    own = returned_once(model, batch, forward) if type(output.grad_fn).__name__.startswith("ReluBackward") else None
+    own = returned_once(model, batch, forward) if name_of(behind_views(output.grad_fn)) == "ReluBackward" else None
     if own is None or not own.tensors or own.tensors[0].shape != output.shape:
         return None
-    pulled = pull(model, batch, forward, own, answers=[torch.zeros_like(own.tensors[0]), *own.tensors[1:]])
-    return float((pulled > 0).float().mean()) if pulled is not None else None
+
+    def asked(value: float) -> Tensor | None:
+        return pull(model, batch, forward, own, answers=[torch.full_like(own.tensors[0], value), *own.tensors[1:]])
+
+    pulled, below, above = asked(0.0), asked(-_FAR), asked(_FAR)
+    if pulled is None or below is None:
+        return None
+    if _goes_on(pulled, below) and not (above is not None and _goes_on(-pulled, -above)):
+        return None
+    return float((pulled > 0).float().mean())
+
+
+def _goes_on(pulled: Tensor, far: Tensor) -> bool:
+    """Whether all that is pulled one way is pulled that way far from there, too; False where nothing is."""
+    one_way = pulled > 0
+    return bool(one_way.any()) and bool((far[one_way] >= _UNDIMINISHED * pulled[one_way]).all())
 
 
 def _compared(model: nn.Module, batch: Any, forward: Forward, rectified: _Rectified) -> tuple[Tensor | None, Tensor | None]:

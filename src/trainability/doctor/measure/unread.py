@@ -20,7 +20,8 @@ def unread_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forward
     """Channels of the targets of which the loss reads one constant, and not the values that differ.
 
     The gradient of the loss by its targets tells what it reads. That the others do not count is asked by exchanging them among
-    themselves.
+    themselves; and that nothing else is asked of the answers there by the gradient of the outputs, and by giving the examples
+    of which nothing is read one input: a derivative or smoothness may be what the loss wants of them.
 
     Args:
         model: runs as it is.
@@ -29,22 +30,33 @@ def unread_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forward
         seen: the same pass.
 
     Returns:
-        Numbers of these channels.
+        Numbers of these channels; none where the program takes its targets out of PyTorch, so that they have no gradient.
     """
     shown = {x.data_ptr() for x in seen.inputs if isinstance(x, Tensor)}
     found = [t for _, t in seen.batch if t.is_floating_point() and t.dim() > 1 and t.data_ptr() not in shown]
     if len(found) != 1 or not 0 < found[0].shape[1] <= _MOST_CHANNELS:
         return ()
     target = found[0].detach()
-    given = target.clone().requires_grad_()
+    outputs: list[Any] = []
 
-    def cost(tensor: Tensor) -> Tensor:
+    def cost(*changes: tuple[Tensor, Tensor]) -> Tensor:
+        changed = batch
+        for old, new in changes:
+            changed = exchanged(changed, old, new)
         with torch.enable_grad(), randomness_restored():
             torch.manual_seed(0)
-            return forward(model, exchanged(batch, found[0], tensor)).sum()
+            return forward(model, changed).sum()
 
-    loss = cost(given)
-    (slope,) = torch.autograd.grad(loss, given, allow_unused=True) if loss.requires_grad else (None,)
+    given = target.clone().requires_grad_()
+    handle = model.register_forward_hook(lambda module, args, output: outputs.append(output))
+    try:
+        loss = cost((found[0], given * 1))  # no leaf, so that a loss may write into its targets
+    except RuntimeError:
+        return ()
+    finally:
+        handle.remove()
+    own = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tensor) and outputs[0].shape == target.shape else None
+    slope, pulled = _gradients(loss, given, own)
     if slope is None:
         return ()
     told: list[int] = []
@@ -55,9 +67,26 @@ def unread_targets(model: nn.Module, batch: Any, forward: Forward, seen: Forward
             continue
         moved = target.clone()
         moved[:, channel][~read] = unused.roll(len(unused) // 2).flip(0)
-        if float(cost(moved).detach()) == float(cost(target).detach()):
+        wants_more = pulled is not None and bool(pulled[:, channel][~read].any())
+        if not wants_more and float(cost((found[0], moved)).detach()) == float(cost((found[0], target)).detach()):
             told.append(channel)
+    bare = ~(slope != 0).flatten(1).any(dim=1)
+    own_input = next((t for _, t in seen.batch if t.data_ptr() in shown and t.dim() > 1 and len(t) == len(target)), None)
+    if told and own_input is not None and int(bare.sum()) > 1:
+        alike = own_input.detach().clone()
+        alike[bare] = alike[bare][:1].clone()
+        if float(cost((own_input, alike)).detach()) != float(cost((own_input, own_input.detach().clone())).detach()):
+            return ()
     return tuple(told)
+
+
+def _gradients(loss: Tensor, given: Tensor, output: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Of the targets and of the outputs; None of what the loss does not depend on."""
+    asked = [t for t in (given, output) if t is not None and t.requires_grad]
+    if not loss.requires_grad:
+        return None, None
+    slopes = torch.autograd.grad(loss, asked, allow_unused=True)
+    return slopes[0], slopes[1] if len(slopes) > 1 else None
 
 
 def _differ(values: Tensor) -> bool:

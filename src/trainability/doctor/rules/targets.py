@@ -20,7 +20,8 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
     """The loss reads targets only where they are all the same.
 
     Fires: of a channel of the targets, the gradient of the loss by them is zero where they differ, exchanging these values
-        among themselves leaves the loss as it is, and all that it reads are one number.
+        among themselves leaves the loss as it is, all that it reads are one number, and it asks nothing else of the outputs
+        there.
     Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
         falls to nothing all the same. Asked of the loss itself, so this is certain.
     What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel.
