@@ -160,6 +160,17 @@ def test_views_that_are_only_pulled_together_need_a_side_that_stands_still(detac
     assert (found.num_pulled, found.num_pushed, found.num_mutual) == (24, 0, 0 if detaches else 24)
 
 
+def test_a_view_that_is_taken_without_gradients_stands_still() -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        with torch.no_grad():
+            other = F.normalize(model(batch[0].flip(1)), dim=1)
+        return 2 - 2 * (F.normalize(model(batch[0]), dim=1) * other).sum(dim=1).mean()
+
+    found = facts_of(net(), (X, Y), training_step=step).pair_forces
+    assert found is not None
+    assert (found.num_pulled, found.num_mutual) == (24, 0)
+
+
 class Towers(nn.Module):
     """A tower for what is seen and one for what is said of it."""
 

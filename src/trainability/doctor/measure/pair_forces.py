@@ -38,7 +38,7 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     Returns:
         None where the loss changes when all outputs are turned together, takes no other width, or compares no pairs.
     """
-    own = _points(model, batch, forward)
+    own, fixed = _points(model, batch, forward)
     count = sum(map(len, own))
     if not own or len(own) > _MOST_BLOCKS or not _FEWEST <= count <= _MOST or any(z.shape != own[0].shape for z in own):
         return None
@@ -51,13 +51,13 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     points = points.to(whole).requires_grad_()
     with contextlib.suppress(RuntimeError, ValueError, IndexError):  # a loss that asks for its own width, or for probabilities
         with torch.no_grad():
-            before, turned, changed = (float(_loss(model, batch, forward, z, len(own))) for z in (whole, whole @ turn, other))
+            before, turned, changed = (float(_loss(model, batch, forward, z, fixed)) for z in (whole, whole @ turn, other))
         if not all(math.isfinite(loss) for loss in (before, turned, changed)):
             return None
         if abs(turned - before) > _SAME * max(abs(before), _SLIGHT) or abs(changed - before) <= 10 * _SAME * abs(before):
             return None
         with torch.enable_grad():
-            loss = _loss(model, batch, forward, points, len(own))
+            loss = _loss(model, batch, forward, points, fixed)
             (gradient,) = torch.autograd.grad(loss, points, allow_unused=True)
         if gradient is not None:
             return _read(gradient.double() @ torch.linalg.pinv(points.detach().double()), seen, len(own))
@@ -120,26 +120,29 @@ def _is_points(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 2 and value.shape[1] > 1 and value.is_floating_point()
 
 
-def _points(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> list[Tensor]:
-    """What the model returns, a tensor of points after the other, call by call."""
+def _points(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> tuple[list[Tensor], list[bool]]:
+    """What the model returns, a tensor of points after the other, call by call; and which of them no gradient comes through."""
     found: list[Tensor] = []
+    fixed: list[bool] = []
 
     def keep(module: nn.Module, args: Any, output: Any) -> None:
-        found.extend(t.detach() for _, t in tensors(output) if _is_points(t))
+        points = [t for _, t in tensors(output) if _is_points(t)]
+        found.extend(t.detach() for t in points)
+        fixed.extend(not t.requires_grad for t in points)
 
     handle = model.register_forward_hook(keep)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             forward(model, batch)
     finally:
         handle.remove()
-    return found
+    return found, fixed
 
 
-def _loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], points: Tensor, blocks: int) -> Tensor:
-    """The loss with rows of `points` in the place of what the model returns, call by call."""
-    rows = iter(points.chunk(blocks))
+def _loss(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], points: Tensor, fixed: list[bool]) -> Tensor:
+    """The loss with rows of `points` in the place of what the model returns, call by call; without a gradient for `fixed`."""
+    rows = iter(z.detach() if is_fixed else z for z, is_fixed in zip(points.chunk(len(fixed)), fixed, strict=True))
 
     def swap(value: Any) -> Any:
         return next(rows) if _is_points(value) else value if isinstance(value, Tensor) else map_parts(value, swap)
