@@ -25,7 +25,7 @@ from trainability.doctor.experiments.optimizer_changes import _scale_rate, measu
 from trainability.doctor.experiments.outcomes import Witness, judged, ordered
 from trainability.doctor.experiments.sources import Source
 from trainability.doctor.experiments.variant import run
-from trainability.doctor.facts import Facts, Stacked
+from trainability.doctor.facts import Facts, Stacked, Unreached
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.verdict import diagnose
 
@@ -58,6 +58,7 @@ def arm_of(found: Experiments, name: str) -> Arm:
 SEEN: dict[str, Evidence] = {
     "exclusive_or_linear": Evidence(facts=Facts(stacked=(Stacked(first="0", second="1", widths=(2, 16, 1)),))),
     "broadcast_targets": Evidence(facts=Facts(broadcast_shape=(32, 32))),
+    "positions_dropped": Evidence(facts=Facts(unreached=(Unreached(name="place.weight", reason="dropped"),))),
 }
 CHECKED = ("evaluation_mode",)
 LONGER = {"default_in_depth": 120, "deep_sigmoid": 240, "layers_in_a_list": 120, "momentum_0999": 120}
@@ -81,8 +82,9 @@ COVERED = {name for fault in planted.FAULTS.values() for name in fault.undone_by
 
 
 def test_every_change_has_a_fault_that_it_undoes_or_a_test_of_its_own() -> None:
-    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "labels_permuted", "left_out", "last_token"}
-    assert {*COVERED, *own} - {"recommended_weights"} >= set(INTERVENTIONS)
+    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on"}
+    controls = {"labels_permuted", "left_out", "future_exchanged"}
+    assert {*COVERED, *own, *controls} - {"recommended_weights"} >= set(INTERVENTIONS)
 
 
 @pytest.mark.filterwarnings("ignore:Seems like:UserWarning")  # a copied scheduler counts the steps of its copied optimizer
@@ -291,7 +293,7 @@ class Babbler(nn.Module):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_loss_that_comes_from_the_future_is_told_by_the_last_token(causal: bool) -> None:
+def test_a_loss_that_comes_from_the_future_is_told_by_another_future(causal: bool) -> None:
     signs = torch.randint(12, (480, 13))  # nothing to predict without the future
 
     def program() -> Setup:
@@ -304,8 +306,8 @@ def test_a_loss_that_comes_from_the_future_is_told_by_the_last_token(causal: boo
             rehearse_seconds=2,
         )
 
-    found = alone("last_token", made(program), steps=150, suspected_by="sees_future")
-    arm = arm_of(found, "last_token")
+    found = alone("future_exchanged", made(program), steps=150, suspected_by="sees_future")
+    arm = arm_of(found, "future_exchanged")
     assert arm.outcome == "control"
     assert arm.bears_out is (not causal)
     assert found.confirmed == ()
