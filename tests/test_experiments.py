@@ -602,6 +602,8 @@ def test_what_mends_and_what_is_only_faster() -> None:
     assert not fixes(0.8, 0.9)
     assert fixes(0.05, 0.3)
     assert not fixes(0.1, 0.3)  # three times as good is a faster program
+    assert fixes(0.1, 0.3, is_certain=True)  # but where a counted fact calls for the change
+    assert not fixes(0.2, 0.3, is_certain=True)
     assert not fixes(0.001, 0.1)  # nothing is left to fix
     assert not fixes(0.6, 1.0, blind=True)
     assert fixes(0.2, math.inf)

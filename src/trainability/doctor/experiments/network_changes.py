@@ -16,6 +16,7 @@ from trainability.doctor.measure.randomness import random_state
 _TINY = 1e-30
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Softplus)
 _SATURATING = (nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)
+_PROBABLE = (nn.Sigmoid, nn.Softmax)
 _LOW = (torch.float16, torch.bfloat16)
 
 
@@ -48,16 +49,17 @@ def _takes_probabilities_for_logits(variant: Variant) -> bool:
 
 
 def _last(variant: Variant) -> tuple[nn.Module, str, nn.Module] | None:
-    """The activation that the model ends in, with its owner and name there."""
+    """The activation that the model ends in, with its owner and name there; what makes probabilities, of a regression only."""
     if len(modules(variant.model)) != 1:
         return None
     owner: nn.Module = modules(variant.model)[0]
-    while isinstance(owner, nn.Sequential) or not isinstance(owner, (*_RECTIFIERS, nn.Tanh)):
+    kinds = (*_RECTIFIERS, nn.Tanh, *(_PROBABLE if variant.task.kind == "regression" else ()))
+    while isinstance(owner, nn.Sequential) or not isinstance(owner, kinds):
         children = list(owner.named_children())
         if not children:
             return None
         name, last = children[-1]
-        if isinstance(last, (*_RECTIFIERS, nn.Tanh)):
+        if isinstance(last, kinds):
             return owner, name, last
         owner = last
     return None

@@ -216,9 +216,11 @@ def _can_hold_all(variant: Variant) -> bool:
 
 
 def _hold_all(variant: Variant) -> None:
-    optimizer = variant.optimizers[0]
-    optimizer.add_param_group({"params": _left_out(variant)})
-    variant.closing.callback(optimizer.param_groups.pop)
+    """In the group of the largest rate: a scheduler knows how many groups there are."""
+    group = max(variant.groups, key=lambda group: float(group.get("lr", 0.0)))
+    held = group["params"]
+    group["params"] = [*held, *_left_out(variant)]
+    variant.closing.callback(group.__setitem__, "params", held)
 
 
 OPTIMIZER_CHANGES = named(

@@ -92,7 +92,7 @@ class Witness:
         changed = self.scale.left(loss)
         ahead = min(unchanged, 1.0) - changed
         is_ahead = arm.is_certain or ahead > self.apart(arm.steps)
-        return fixes(changed, unchanged, blind=self.scale.blind) and is_ahead
+        return fixes(changed, unchanged, blind=self.scale.blind, is_certain=arm.is_certain) and is_ahead
 
     def apart(self, steps: int) -> float:
         """The null: how far luck alone moves what the program as it is leaves; worse than chance counts as chance."""

@@ -101,9 +101,10 @@ class Standing:
         stepped = {code for arm in self.tested() for code in arm.suspects}
         return next((f.code for f in self.findings if keeps_from_learning(f) and f.code not in stepped), None)
 
-    def is_asked(self, name: str) -> bool:
-        """Whether it is a control that a finding asks for, which is of use where the program learns, too."""
-        return self.interventions[name].is_control and bool(self.interventions[name].suspected_by(self.findings))
+    def is_asked(self, name: str, *, is_solved: bool) -> bool:
+        """Whether it is a control, of use where the program learns, too; of a solved one, a control that a finding asks for."""
+        change = self.interventions[name]
+        return change.is_control and (not is_solved or bool(change.suspected_by(self.findings)))
 
     def priority(self, name: str) -> tuple[int, int]:
         """What is certain, then what findings suggest, then what measurements do; small changes first. Of a pair, its first."""
