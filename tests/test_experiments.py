@@ -563,10 +563,17 @@ def test_facts_come_first_then_suspicions_then_small_changes() -> None:
     assert ranked == ["all_parameters", "he", "decay_off", "dropout_off"]
 
 
-def test_a_rate_is_not_the_cause_beside_a_fact_that_nothing_undoes() -> None:
-    (arm,) = judged(standing(rate_ten=0.3), witness(), "at chance", ["rate_ten"], "unreached_parameter.detached")
-    assert arm.outcome == "also helps"
-    assert "unreached_parameter.detached" in arm.reason
+def test_a_rate_that_is_doubted_also_helps() -> None:
+    (arm,) = judged(standing(rate_ten=0.3), witness(), "at chance", ["rate_ten"], "a doubt")
+    assert (arm.outcome, arm.reason) == ("also helps", "a doubt")
+    (arm,) = judged(standing(he=0.3), witness(), "at chance", ["rate_ten"], "a doubt")
+    assert arm.outcome == "trains"
+
+
+@pytest.mark.parametrize(("left", "further"), [(0.7, True), (0.85, False), (0.95, False)])
+def test_a_setting_that_gets_further_is_ahead_of_both_seeds(left: float, further: bool) -> None:
+    (arm,) = standing(float32=left)
+    assert witness(0.9, 1.0).gets_further(arm) is further
 
 
 def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:

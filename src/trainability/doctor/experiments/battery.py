@@ -302,7 +302,7 @@ class _Battery(Standing):
         witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
         compensating = [arm.name for arm in found if self.makes_up(arm.name)]
-        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.untried_fact()):
+        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.doubt()):
             self.arms[arm.name] = arm
         self.read_controls(is_longer=not found)
         return self.result(state)

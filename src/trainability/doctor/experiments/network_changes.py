@@ -265,6 +265,7 @@ NETWORK_CHANGES = named(
         change="batch norm with fresh statistics, momentum 0.1 and eps 1e-5",
         applies=lambda variant: any(map(_is_unusual, _norms(variant))),
         make=_usual_norms,
+        is_setting=True,
         answers=("evaluation_mode", "wrong_mode"),
     ),
     Intervention(
@@ -293,6 +294,7 @@ NETWORK_CHANGES = named(
         change="parameters in float32",
         applies=_low_precision,
         make=_in_float32,
+        is_setting=True,
         answers=("eps_underflow", "underflow"),
     ),
     Intervention(
