@@ -31,8 +31,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     """The loss sets every output against every target, because their shapes are broadcast.
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
-        elements each, and makes more of them: (64, 64). Code `unpaired`: exchanging the targets between the examples of the
-        batch leaves the gradient of the outputs as it is to 1e-4, and one target for all does not, to 0.01.
+        elements each, and makes more of them: (64, 64); Monitor, which is given no targets, reads the shapes off the graph of
+        the loss. Code `unpaired`: exchanging the targets between the examples of the batch leaves the gradient of the outputs
+        as it is to 1e-4, and one target for all does not, to 0.01.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
