@@ -124,6 +124,66 @@ def test_the_critical_step_gives_the_rate_that_no_fixed_factor_reaches() -> None
     assert measured_rate(sound) is None
 
 
+@pytest.mark.filterwarnings("ignore:Seems like:UserWarning")  # a copied scheduler counts the steps of its copied optimizer
+def test_what_an_optimizer_lacks_is_trained_under_its_schedule() -> None:
+    def program() -> Setup:
+        optimizer = planted.sgd(planted.mlp(64, 24, 10))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=1000)
+        return planted.on_digits(planted.mlp(64, 24, 10), optimizer, scheduler=schedule)
+
+    setup = made(program)
+    assert setup.optimizer is not None
+    held = setup.optimizer.param_groups[0]["params"]
+    arm = arm_of(alone("all_parameters", setup, suspected_by="foreign_optimizer"), "all_parameters")
+    assert arm.outcome == "trains", arm.reason
+    assert setup.optimizer.param_groups[0]["params"] is held
+
+
+def test_gradients_are_cleared_in_each_call_of_a_closure() -> None:
+    def program(clears: bool) -> Setup:
+        def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+            def closure() -> Tensor:
+                if clears:
+                    optimizer.zero_grad()
+                loss = F.cross_entropy(model(batch[0]), batch[1])
+                loss.backward()
+                return loss
+
+            return optimizer.step(closure)
+
+        model = planted.mlp(64, 10)
+        return planted.on_digits(model, torch.optim.LBFGS(model.parameters(), 0.1, max_iter=3), step=step)
+
+    def curve(clears: bool, change: str | None) -> tuple[tuple[int, float], ...]:
+        setup = made(functools.partial(program, clears))
+        with Source(setup, Evidence(), list(setup.train_loader)[:5]).variant() as variant:
+            if change is not None:
+                INTERVENTIONS[change].make(variant)
+            return run(variant, 5, every=1).curve
+
+    assert curve(False, "zero_grad") == curve(True, None)
+    assert curve(False, None) != curve(True, None)
+
+
+@pytest.mark.parametrize("last", [nn.Sigmoid(), nn.Softmax(dim=1)])
+def test_what_makes_probabilities_of_numbers_is_removed(last: nn.Module) -> None:
+    def program() -> Setup:
+        x = torch.randn(640, 8)
+        model = planted.mlp(8, 24, 2, last=(last,))
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        return Setup(model=model, train_loader=planted.loader(x, 3 * x[:, :2]), loss_fn=F.mse_loss, optimizer=optimizer)
+
+    assert arm_of(alone("last_activation_off", made(program)), "last_activation_off").outcome == "trains"
+
+
+def test_no_change_is_tried_where_little_is_left() -> None:
+    found = experiment(made(planted.sound_cnn), Evidence(), seconds=600, max_steps=STEPS)
+    assert found.unchanged is not None
+    stepped = {arm.name for arm in found.changes if arm.curve}
+    assert stepped <= {"labels_permuted", "left_out"}
+    assert all(arm.reason for arm in found.changes if not arm.curve)
+
+
 def test_a_pair_is_of_two_kinds_of_change() -> None:
     def program() -> Setup:
         return planted.on_digits(planted.mlp(64, *[48] * 9, 10, act=nn.Sigmoid))
