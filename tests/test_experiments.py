@@ -176,6 +176,21 @@ def test_what_makes_probabilities_of_numbers_is_removed(last: nn.Module) -> None
     assert arm_of(alone("last_activation_off", made(program)), "last_activation_off").outcome == "trains"
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_another_seed_shuffles_only_what_the_loader_shuffles(shuffle: bool) -> None:
+    x, y = planted.digits()
+
+    def program() -> Setup:
+        return planted.on_digits(planted.mlp(64, 10), train_loader=planted.loader(x, y, shuffle=shuffle))
+
+    setup = made(program)
+    batches = list(setup.train_loader)
+    with Source(setup, Evidence(), batches, make=program).variant(seed=1) as variant:
+        assert all(a is b for a, b in zip(variant.batches, batches, strict=True)) is not shuffle
+    with Source(setup, Evidence(), batches).variant(seed=1) as variant:  # a copy has no other weights
+        assert any(a is not b for a, b in zip(variant.batches, batches, strict=True))
+
+
 def test_no_change_is_tried_where_little_is_left() -> None:
     found = experiment(made(planted.sound_cnn), Evidence(), seconds=600, max_steps=STEPS)
     assert found.unchanged is not None
