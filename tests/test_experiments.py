@@ -23,7 +23,7 @@ from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.judging import Scale, fixes
 from trainability.doctor.experiments.optimizer_changes import _scale_rate, measured_rate
 from trainability.doctor.experiments.outcomes import Witness, judged, ordered
-from trainability.doctor.experiments.sources import Source
+from trainability.doctor.experiments.sources import Source, reference_of
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.facts import Facts, Stacked, Unreached
 from trainability.doctor.finding import Finding, Measurement, Severity
@@ -189,6 +189,15 @@ def test_another_seed_shuffles_only_what_the_loader_shuffles(shuffle: bool) -> N
         assert all(a is b for a, b in zip(variant.batches, batches, strict=True)) is not shuffle
     with Source(setup, Evidence(), batches).variant(seed=1) as variant:  # a copy has no other weights
         assert any(a is not b for a, b in zip(variant.batches, batches, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 31, 47, 120])
+def test_the_reference_is_spread_over_all_batches(count: int) -> None:
+    reference = reference_of([torch.full((32, 1), float(place)) for place in range(count)])
+    places = reference.flatten().unique()
+    assert places[0] == 0
+    assert places[-1] >= count - 1 - count / 16
+    assert len(places) == min(count, 16)
 
 
 def test_no_change_is_tried_where_little_is_left() -> None:

@@ -58,7 +58,8 @@ def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], lis
 
 def reference_of(batches: Sequence[Any]) -> Any:
     """A fixed batch: some examples of batches spread over all of them; the first batch where they cannot be joined."""
-    spread = batches[:: max(1, len(batches) // _REFERENCE_BATCHES)][:_REFERENCE_BATCHES]
+    count = min(len(batches), _REFERENCE_BATCHES)
+    spread = [batches[place * len(batches) // count] for place in range(count)]
     each = max(2, math.ceil(_REFERENCE_EXAMPLES / len(spread)))
     whole = joined([first_examples(batch, each) for batch in spread]) if batch_size(batches[0]) is not None else None
     return cloned(batches[0] if whole is None else whole)
