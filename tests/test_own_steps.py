@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from trainability.checking.certain import facts_of, facts_of_step
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import Sample, StepRecord
-from trainability.doctor.facts import Facts, Misaligned, PairForces
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.pair_facts import Misaligned, PairForces
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rewritten
 
 RNG = torch.Generator().manual_seed(0)
@@ -45,6 +46,8 @@ PROBABILITIES = LOGITS.softmax(dim=1)
         ("kl_div", (LOGITS.log_softmax(1), LOGITS.log_softmax(1)), {"log_target": True}, None),
         ("ctc_loss", (LOGITS, ZEROS), {}, "raw"),
         ("ctc_loss", (LOGITS.log_softmax(1), ZEROS), {}, None),
+        ("ctc_loss", (LOGITS.log_softmax(0), ZEROS), {}, "elsewhere"),
+        ("ctc_loss", (torch.cat([LOGITS.log_softmax(1), torch.zeros(9, 3)]), ZEROS), {}, None),
         ("cross_entropy", (LOGITS, LOGITS), {}, "negative"),
         ("cross_entropy", (LOGITS, PROBABILITIES), {}, None),
         ("soft_margin_loss", (LOGITS[:, 0], ZEROS), {}, "zeros"),

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainability.doctor.arguments import check_batches, check_counts, check_known_counts
 from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAudit
 from trainability.doctor.measure import class_signal
 from trainability.doctor.measure.draws import redrawn
@@ -38,6 +39,7 @@ class _Split:
         self.labels: list[Tensor] = []
         self.targets: list[Tensor] = []
         self.integer_labels = True
+        self.lowest_target, self.highest_target = math.inf, -math.inf
         self.order = OrderCounter()
 
     def add(self, images: Tensor, labels: Any) -> None:
@@ -72,6 +74,9 @@ class _Split:
         if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
             return
         given = labels.detach().cpu()
+        if given.numel() and not given.is_complex():
+            low, high = (float(x) for x in given.double().aminmax())
+            self.lowest_target, self.highest_target = min(low, self.lowest_target), max(high, self.highest_target)
         if given.is_floating_point() and given[0].numel() <= _MOST_TARGETS:
             self.targets.append(given.flatten(1).double() if given.dim() > 1 else given.double()[:, None])
         yes_or_no = given.is_floating_point() and bool(((given == 0) | (given == 1)).all())
@@ -142,6 +147,7 @@ class _Split:
             order=self.order.result(),
             target_mean=targets[0] if targets else None,
             target_variance=targets[1] if targets else None,
+            lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
 
     def _mirror_asymmetry(self) -> float | None:
@@ -222,6 +228,9 @@ def audit_data(
     Raises:
         ValueError: an empty loader, or one that does not yield (images, labels).
     """
+    check_batches(train=train, **({} if validation is None else {"validation": validation}))
+    check_known_counts(num_classes=num_classes)
+    check_counts(max_images=max_images)
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         seen = _read(train, "train", max_images)

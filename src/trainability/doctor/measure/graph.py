@@ -44,6 +44,7 @@ _POSITIVE = {
     "SmoothL1LossBackward": "smooth_l1_loss",
     "HuberLossBackward": "huber_loss",
 }
+_SUM = 2  # a node's word for reduction="sum"
 _MULTIPLES = ("NegBackward", "MulBackward", "DivBackward")
 # Nodes that hand values on as they are.
 _SAME_VALUES = (
@@ -114,9 +115,13 @@ def loss_graph(
         over_batch=any(_runs_over_batch(node) for node in nodes_of_loss(loss.grad_fn, through_products=False)),
         swapped=_is_swapped(loss.grad_fn),
         multiple_of=_multiple_of(loss.grad_fn),
+        sums=_summed_terms(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
-        cost_of_zeros=_cost_of_zeros(loss.grad_fn, width),
+        # Where the answer goes through what is not the model's own (another player), its zeros are not the loss's.
+        cost_of_zeros=_cost_of_zeros(loss.grad_fn, width)
+        if _is_sharded(model) or set(strangers) <= set(unregistered)
+        else None,
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
     )
 
@@ -150,6 +155,11 @@ def leaves_of(loss: Tensor) -> tuple[set[int], bool]:
     """Ids of the leaves that a loss depends on, and whether part of the graph is hidden."""
     leaves, opaque = _leaves(loss.grad_fn)
     return {id(leaf) for leaf in leaves}, opaque
+
+
+def parameters_behind(loss: Tensor) -> list[nn.Parameter]:
+    """The parameters that a loss depends on, whoever owns them."""
+    return [leaf for leaf in _leaves(loss.grad_fn)[0] if isinstance(leaf, nn.Parameter)] if loss.grad_fn is not None else []
 
 
 def managed_parameters(optimizer: torch.optim.Optimizer | None) -> set[int]:
@@ -238,6 +248,19 @@ def _multiple_of(root: Any) -> str | None:
     ):
         return None
     return _POSITIVE.get(name_of(node))
+
+
+def _summed_terms(root: Any) -> int | None:
+    """Terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else."""
+    while _is_same_values(root) or (name_of(root) == "SumBackward" and getattr(root, "_saved_self_sym_sizes", None) == ()):
+        (root,) = _above(root)  # a number that is reshaped, or summed by itself
+    if name_of(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
+        return None
+    metadata = getattr(_above(root)[0], "_input_metadata", None) if _above(root) else None
+    shape = tuple(metadata[0].shape) if metadata else ()
+    if not shape:
+        return None
+    return math.prod(shape) // (shape[1] if name_of(root).startswith("NllLoss") and len(shape) > 1 else 1)
 
 
 def positive_losses(loss: Tensor) -> list[tuple[Any, str]]:

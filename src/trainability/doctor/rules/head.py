@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import other_places
+from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.rule import rule
 
 NOTHING_LEARNED = (
@@ -21,7 +21,7 @@ NOTHING_LEARNED = (
 )
 
 
-def _where(graph: LossGraph | None, made: str | None) -> str:
+def shown_place(graph: LossGraph | None, made: str | None) -> str:
     """The call to change, where it was seen."""
     return graph.made_at if graph is not None and graph.made_at else f"the {made} behind the last layer"
 
@@ -83,7 +83,9 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
         length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
         softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`:
         images have images for targets, of whose variance each place of the image explains a tenth and more, and the answers
-        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns.
+        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns. Code
+        `sequences`: under `ctc_loss`, which takes (steps, batch, classes), an example that is exchanged changes the sequences
+        of others, though the model keeps examples apart.
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -94,7 +96,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     if facts.graph is not None and facts.graph.over_batch:
         return [_over_batch(facts)]
     if not facts.misread_logits:
-        return other_places(facts, evidence.relation)
+        return mixed_in_sequences(facts) or other_places(facts, evidence.relation)
     pixels = len(facts.output_shape) > 3 or facts.target_shape != facts.output_shape[:2]
     return [
         Finding(
@@ -191,7 +193,7 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
                 *((Measurement(name="loss", value=loss, unit="nats"),) if loss is not None else ()),
             ),
             cause=f"{made} is applied in the model and {loss_of} again in the loss",
-            remedy=f"remove {_where(graph, made)}: this loss takes logits",
+            remedy=f"remove {shown_place(graph, made)}: this loss takes logits",
             source="ln(e + C - 1) - 1: docs/theory.md, section 5; UMLAUT, CHI 2021",
         )
     ]
@@ -248,85 +250,10 @@ def clamped_logits(evidence: Evidence) -> list[Finding]:
                 ),
             ),
             cause="the last layer has an activation, as the hidden ones do",
-            remedy=f"remove {_where(graph, graph.made_by)}: the last layer's outputs are the logits",
+            remedy=f"remove {shown_place(graph, graph.made_by)}: the last layer's outputs are the logits",
             source="PyTorch, torch.nn.CrossEntropyLoss",
         )
     ]
-
-
-@rule(
-    severities=("error", "warning"),
-    verdict="capped",
-    explains=(*NOTHING_LEARNED, "capped_loss", "loss_below_floor", "exploding_gradient", "loss_cliff", "oscillation"),
-)
-def unreachable_target(evidence: Evidence) -> list[Finding]:
-    """Targets lie where the model's last function cannot go.
-
-    Fires: the loss is of the difference of output and target, its outputs come out of a ReLU, softplus, exponential, sigmoid or
-        softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
-        `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
-        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several.
-    Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
-        of their values below 0.
-    What fools it: targets with noise around the range, of which a few lie outside.
-    Fix: remove the last activation, or bring the targets into its range.
-    Source: own; the ranges of the functions.
-    """
-    facts = reading.facts(evidence)
-    if facts.graph is not None and facts.graph.takes == "sigmoid" and facts.target_outside_unit:
-        return [_no_probabilities(facts, facts.target_outside_unit)]
-    if facts.rows_off_one is not None and facts.rows_off_one >= 0.05:
-        return [_not_exclusive(facts.rows_off_one)]
-    if facts.graph is None or facts.graph.takes != "distance":
-        return []
-    made = facts.graph.made_by
-    below, outside = facts.target_below_zero, facts.target_outside_unit
-    share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
-    if share is None or share < 0.05:
-        return []
-    return [
-        Finding(
-            rule="unreachable_target",
-            code=f"unreachable_target.{made}",
-            severity="error" if share >= 0.25 else "warning",
-            seen=f"{share:.0%} of the targets are outside the range of the {made} that makes the outputs",
-            measurements=(Measurement(name="share of the targets outside", value=share, threshold=0.05),),
-            cause=f"the model ends in {made}, and the targets are not scaled to its range",
-            remedy=f"remove {_where(facts.graph, made)}; or scale the targets into its range",
-            source="own",
-        )
-    ]
-
-
-def _not_exclusive(share: float) -> Finding:
-    """Softmax over answers of which several may be right, or none."""
-    return Finding(
-        rule="unreachable_target",
-        code="unreachable_target.exclusive",
-        severity="error",
-        seen=f"the outputs of an example sum to 1, and {share:.0%} of the examples have no mark or several",
-        measurements=(Measurement(name="share of the examples with other than one mark", value=share, threshold=0.05),),
-        cause="softmax makes the answers exclude each other, and the targets do not",
-        remedy="sigmoid in place of softmax; or no activation, and binary_cross_entropy_with_logits",
-        source="PyTorch, torch.nn.BCELoss",
-    )
-
-
-def _no_probabilities(facts: Facts, share: float) -> Finding:
-    """Targets that are no probabilities: the loss then has no floor, and falls as the logits grow without end."""
-    return Finding(
-        rule="unreachable_target",
-        code="unreachable_target.binary",
-        severity="error",
-        seen=f"{share:.0%} of the targets are outside [0, 1]: binary cross-entropy then falls without end",
-        measurements=(
-            Measurement(name="share of the targets outside", value=share, threshold=0.0),
-            Measurement(name="mean of the targets", value=facts.target_mean or 0.0),
-        ),
-        cause="binary cross-entropy takes probabilities as targets: masks of 0 and 255, or labels of -1 and 1, are none",
-        remedy="bring the targets to 0 and 1: target / 255 for masks, (target + 1) / 2 for labels of -1 and 1",
-        source="PyTorch, torch.nn.BCEWithLogitsLoss",
-    )
 
 
 @rule(severities=("warning", "hint"), explains=NOTHING_LEARNED)
