@@ -8,9 +8,9 @@
 Each program is checked and experimented on by `trainability.confirm` with a time per program, on one thread; the time is the
 processor's, so that the result does not depend on what else runs on the machine. The record has,
 per program, the state that was seen, the first confirmed change, all that were confirmed, every finding with what experiments
-say of it, and the losses. A fault counts as found where the first confirmed change is one that undoes it, or, where none is, the
-first control that bears something out is about it; "remedy trains" where a fresh copy with that change, stepped for twice as
-long with a third seed, leaves at most the share that `LEARNED` asks for.
+say of it, and the losses. A fault counts as found where the first confirmed change is one that undoes it, or, where none is,
+the first control that bears something out is about it; "remedy trains" where a fresh copy with that change, stepped for twice
+as long with a third seed, leaves at most the share that `LEARNED` asks for.
 """
 
 import argparse
