@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from prediction_growth import growths
 from prediction_runs import PROBED, RUNS, STEPS, VGG, other, rows
 from verdict_table import wilson
 
@@ -79,6 +80,7 @@ def rehearsal_of(row: Row) -> Rehearsal:
             OtherRate(scale=rate["scale"], ended_by=rate["ended_by"], reference=_looks(rate["looks"]))
             for rate in check["other_rates"]
         ),
+        growth=growths().get(spec["name"]),
         task=Task(**check["task"]),
         planned_steps=STEPS,
         ended_by=check["ended_by"],
@@ -91,18 +93,16 @@ def units_of(spec: Row) -> int:
     return sum(module.get_parameter("weight").shape[0] for _, module in weight_layers(model))
 
 
+def settings_of(spec: Row) -> OptimizerSettings:
+    """Settings of the optimizer of a run."""
+    names = ("lr", "momentum", "weight_decay", "clip")
+    return OptimizerSettings(name="SGD", planned_steps=STEPS, **{name: spec[name] for name in names})
+
+
 def probe_of(row: Row) -> ProbeResult:
     """The probe that a row keeps, with what its specification says of the optimizer and dropout (VGG has two of it)."""
     check, spec = row["check"], row["spec"]
     square = _finite(check["input_mean_square"])
-    settings = OptimizerSettings(
-        name="SGD",
-        lr=spec["lr"],
-        momentum=spec["momentum"],
-        weight_decay=spec["weight_decay"],
-        clip=spec["clip"],
-        planned_steps=STEPS,
-    )
     return ProbeResult(
         layers=(LayerStats(name="all", kind="linear", num_units=units_of(spec)),),
         batch_size=PROBED,
@@ -119,7 +119,7 @@ def probe_of(row: Row) -> ProbeResult:
         gradient_norm=_finite(check["gradient_norm"]),
         plateau_steps=None if check["plateau_steps"] is None else _finite(check["plateau_steps"]),
         dropout_noise=2 * spec["dropout"] / (1 - spec["dropout"]),
-        optimizer=settings,
+        optimizer=settings_of(spec),
     )
 
 
@@ -151,7 +151,7 @@ def factors(half: list[Row]) -> dict[str, float]:
     ratios: dict[str, list[float]] = {}
     for row in half:
         left = row["run"]["left_chance_step"]
-        raw, source = read_off(rehearsal_of(row), probe_of(row).plateau_steps, row["spec"]["momentum"])
+        raw, source = read_off(rehearsal_of(row), probe_of(row).plateau_steps, settings_of(row["spec"]))
         if left is not None and math.isfinite(raw) and raw > 0:
             ratios.setdefault(source, []).append(max(left - LAG, 1.0) / raw)
     return {source: round(statistics.median(found), 3) for source, found in ratios.items() if len(found) >= 5}

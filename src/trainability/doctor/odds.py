@@ -122,7 +122,7 @@ def odds_of(probe: ProbeResult | None, rehearsal: Rehearsal | None) -> Odds | No
     """
     if probe is None or rehearsal is None or not probe.at_start or probe.optimizer is None or probe.optimizer.name != "SGD":
         return None
-    stay = predicted_stay(rehearsal, probe.plateau_steps, probe.optimizer.momentum or 0.0)
+    stay = predicted_stay(rehearsal, probe.plateau_steps, probe.optimizer)
     margins = None if stay is None else margins_of(probe, rehearsal, stay)
     if stay is None or margins is None:
         return None
