@@ -77,16 +77,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", choices=NETS, default="plain")
     parser.add_argument("--dir", type=Path, help="of the runs; where they are committed if it is not given")
+    parser.add_argument("--cells", action="store_true", help="also what was said of each run, and what it did")
     options = parser.parse_args()
     program, steps, folder = NETS[options.net]
     found = phase_map(program(), steps=steps, seconds=300.0)
-    ends = outcomes(read_runs(options.dir or folder))
+    runs = read_runs(options.dir or folder)
+    ends = outcomes(runs)
     counts = Counter((found.predicted(cell.budget, cell.lr), end) for cell, end in ends.items())
     print(f"{len(ends)} runs; rows: predicted, columns: what happened")
     print(f"{'':14}" + "".join(f"{end:>10}" for end in OUTCOMES))
     for said in (*OUTCOMES, None):
         row = "".join(f"{counts[said, end]:>10}" for end in OUTCOMES)
         print(f"{said or 'cannot tell':14}{row}")
+    for cell, end in sorted(ends.items(), key=lambda pair: (pair[0].budget, pair[0].lr)):
+        if options.cells:
+            print(f"{cell.name}: predicted {found.told(cell.budget, cell.lr)}; {end}, left {runs[cell].left_chance_step}")
     told = sum(count for (said, _), count in counts.items() if said is not None)
     right = sum(count for (said, end), count in counts.items() if said == end)
     trains = sum(count for (said, end), count in counts.items() if said and (said == "trained") == (end == "trained"))

@@ -1,5 +1,4 @@
-"""Growth of the weights at the end of the rehearsals that `prediction_runs.py` and `real_sets.py` kept, which were made before it
-was measured.
+"""Growth of the weights at the end of the rehearsals of `prediction_runs.py` and `real_sets.py`, made before it was measured.
 
     OMP_NUM_THREADS=1 python benchmarks/prediction_growth.py --data-root ../shared/data   # restartable; a second a run
 

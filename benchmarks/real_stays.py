@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from prediction import rehearsal_of
+from prediction import rehearsal_of, settings_of
 from real_sets import RUNS, Place, config_of, draw, holds, rows
 
 from trainability.doctor.stay import Stay, predicted_stay
@@ -30,7 +30,7 @@ def stay_of(row: Row) -> Stay:
     optim = config_of(draw(spec["seed"]), place).optim
     planned = math.ceil(TRAINING_IMAGES[spec["data"]] / optim.batch_size) * optim.epochs
     rehearsal = dataclasses.replace(rehearsal_of({"check": check["rehearsal"], "spec": spec}), planned_steps=planned)
-    found = predicted_stay(rehearsal, float(check["predicted"]), spec["momentum"])
+    found = predicted_stay(rehearsal, float(check["predicted"]), settings_of(spec))
     assert found is not None
     return found
 

@@ -108,7 +108,7 @@ def first_examples(batch: Any, count: int) -> Any:
 
 
 def halves(batch: Any) -> tuple[Any, Any] | None:
-    """The first and the second half of a batch's examples, one left out where they are odd; None for a batch that is not cut."""
+    """Two halves of a batch's examples, without the last where they are odd; None for a batch that is not cut."""
     size = batch_size(batch)
     if size is None or size < 2:
         return None
