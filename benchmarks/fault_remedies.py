@@ -57,8 +57,9 @@ def _with_option(program: Program, name: str, value: float) -> Program:
 
 def _rate_in_place_of(program: Program, rate: str, own: str, others: str | None) -> Program:
     """The rate that is named; of several groups the largest is meant, and the others change by the same factor."""
-    if others is None:
-        return _with_option(program, "lr", float(rate))
+    if others is None:  # of several models each has an option of its own: the one in place of which it is
+        named = next((name for name, value in program.options.items() if name.endswith("lr") and value == float(own)), "lr")
+        return _with_option(program, named, float(rate))
     factor = float(rate) / float(own)
 
     def trained(model: Any) -> Any:
@@ -118,10 +119,11 @@ def _each_drawn(program: Program, named: str) -> Program:
     """He's weights in the layers that are named as code: "model.who, model[2]"."""
     names = [re.sub(r"\[(\d+)\]", r".\1", name).removeprefix("model").strip(".") for name in named.split(", ")]
 
-    def model() -> nn.Module:
+    def model() -> Any:
         made = program.model()
+        whole = nn.ModuleDict(made) if isinstance(made, dict) else made
         for name in names:
-            nn.init.kaiming_normal_(made.get_submodule(name).get_parameter("weight"))
+            nn.init.kaiming_normal_(whole.get_submodule(name).get_parameter("weight"))
         return made
 
     return dataclasses.replace(program, model=model)

@@ -9,9 +9,9 @@ python benchmarks/faults.py rates --half scored      # how often each rule was r
 
 All of it can be stopped and started again. The programs are in `programs/`, one file per kind of task, each mistake an entry:
 what it changes in the sound program, and which rules name the true cause. Those in `programs/held_out/`, `programs/unseen/` and
-`programs/forum/` are of three further authors with nets, data and loops of their own; each was scored whole once, before any rule
-was set on it. Those in `programs/workshop/` are of a fifth, who had not read the rules either: half of them, by a hash of the
-name, may be looked at when rules are mended, and the other half is the scored one. `--half workshop` asks for both.
+`programs/forum/` are of three further authors with nets, data and loops of their own; each was scored whole once, before any
+rule was set on it. Those in `programs/workshop/` are of two more, who had not read the rules either: half of them, by a hash of
+the name, may be looked at when rules are mended, and the other half is the scored one. `--half workshop` asks for both.
 """
 
 import argparse

@@ -142,6 +142,12 @@ def cliff(after: float, end: float) -> Evidence:
     return Evidence(steps=steps([CHANCE] * 40 + [0.5] * 100 + [after] * 40 + [end] * 20), num_classes=10)
 
 
+def fading(large: int, losses: list[float] = FLAT[:200]) -> Evidence:
+    """Two hundred steps, of which so many have the full learning rate, and the others a hundredth of it."""
+    rows = (*steps(losses[:large], lr=0.1), *steps(losses, lr=0.001)[large:])
+    return Evidence(steps=rows, num_classes=10)
+
+
 def swinging(middle: float, swing: float) -> Evidence:
     return Evidence(steps=steps([middle + swing * (-1) ** i for i in range(100)]), num_classes=10)
 
@@ -271,6 +277,12 @@ def low_loss(error: float) -> Evidence:
     return Evidence(steps=steps([0.05] * 200), evaluations=seen, facts=facts, num_classes=10)
 
 
+def slow_norm(step: int) -> Evidence:
+    """Batch norm with a momentum of 0.001, and an evaluation at that step; half of the start is left after 693."""
+    seen = Evaluation(step=step, split="validation", top1_error=0.5, model_training=False)
+    return Evidence(facts=Facts(slow_statistics=("norm", 0.001)), evaluations=(seen,))
+
+
 def beside_the_mean(loss: float, num: int) -> Evidence:
     """A regression whose targets have variance 2, and whose loss stands still."""
     task = Task(kind="regression", loss="mse_loss", target="[1]", chance=2.1)
@@ -350,8 +362,12 @@ EXAMPLES: dict[str, Example] = {
         near=rehearsed(training=False),
     ),
     "rate_dies": Example(
-        {"error": rehearsed(rates=(0.9e-4,), planned_steps=60), "warning": rehearsed(rates=(0.9e-4,))},
-        near=rehearsed(rates=(0.9e-4,), planned_steps=59),
+        {
+            "error": rehearsed(rates=(0.9e-4,), planned_steps=60),
+            "warning": fading(5),
+            "hint": fading(5, losses=FALLING),
+        },
+        near=fading(11),
     ),
     "loss_below_floor": Example(
         {"error": rehearsed(task=NLL, reference=AT_CHANCE)},
@@ -437,6 +453,7 @@ EXAMPLES: dict[str, Example] = {
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
     "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact()),
+    "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
     "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
     # head
     "target_broadcast": Example(
@@ -479,7 +496,10 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(),
     ),
-    "identical_units": Example({"error": fact(identical_units=("0",))}, near=fact()),
+    "identical_units": Example(
+        {"error": fact(identical_units=("0",)), "warning": fact(identical_modules=("heads.0", "heads.1"))},
+        near=fact(near_constant=("0",)),
+    ),
     "flat_loss": Example(
         {
             "error": fact(no_weight_moves=True, loss=0.7),
@@ -554,7 +574,10 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(probe=probed(cross_entropy=4.6, loss=4.6)),
     ),
     # outputs
-    "batch_leakage": Example({"warning": Evidence(probe=probed(leakage=1.1e-3))}, near=Evidence(probe=probed(leakage=0.9e-3))),
+    "batch_leakage": Example(
+        {"warning": Evidence(probe=probed(leakage=1.1e-3)), "hint": fact(along_batch="gru", maybe_steps_first=True)},
+        near=Evidence(probe=probed(leakage=0.9e-3)),
+    ),
     "collapsed_output": Example(
         {"warning": rehearsed(60, reference=spread(0.009))},
         near=rehearsed(60, reference=spread(0.011)),
@@ -706,7 +729,13 @@ EXAMPLES: dict[str, Example] = {
         },
         near=seen((layer(dead_fraction=0.68),)),
     ),
-    "heavy_dropout": Example({"warning": fact(heavy_dropout=("drop",), dropout=0.95)}, near=fact()),
+    "heavy_dropout": Example(
+        {
+            "warning": fact(heavy_dropout=("drop",), dropout=0.95),
+            "hint": dataclasses.replace(fact(heavy_dropout=("drop",), dropout=0.9), steps=steps(FALLING), num_classes=10),
+        },
+        near=fact(),
+    ),
     "weights_decayed": Example({"warning": shrunk(0.049)}, near=shrunk(0.051)),
     "activation_scale": Example(
         {"hint": Evidence(probe=probed((layer(activation_rms=4.5),)))},
@@ -735,7 +764,10 @@ EXAMPLES: dict[str, Example] = {
     "evaluation_told": Example(
         {"error": told(0.9925, 0.9), "warning": told(12.5, 0.125), "hint": told(0.13, 0.125)}, near=told(0.1253, 0.125)
     ),
-    "evaluation_path": Example({"warning": low_loss(0.26)}, near=low_loss(0.24)),
+    "evaluation_path": Example(
+        {"warning": low_loss(0.26), "hint": slow_norm(400)},
+        near=slow_norm(900),
+    ),
     "constant_as_good": Example(
         {"warning": beside_the_mean(1.91, 300), "hint": beside_the_mean(1.91, 299)}, near=beside_the_mean(1.89, 300)
     ),

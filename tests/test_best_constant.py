@@ -156,6 +156,22 @@ def test_a_row_that_is_fitted_to_few_examples_is_held_against_others() -> None:
         assert constant_loss(linear(100), batches[:1], loss) == pytest.approx(2 * math.log(100), rel=0.01)
 
 
+@pytest.mark.parametrize(("tail", "is_known"), [(0.0, True), (2.0, False)])
+def test_what_a_few_examples_make_up_is_not_known_from_few_batches(tail: float, is_known: bool) -> None:
+    """A weighted square, of targets with and without a long tail; the mean over the batches, where it is known."""
+    weight = torch.linspace(0.5, 1.5, ROWS)
+    batches = [(drawn(ROWS, 6), torch.exp(tail * drawn(ROWS, seed=k)) + drawn(ROWS, seed=20 + k)) for k in range(8)]
+
+    def loss(model: Any, batch: Any) -> Tensor:
+        return (weight * (model(batch[0])[:, 0] - batch[1]).square()).mean()
+
+    found = constant_loss(linear(1), batches, loss)
+    assert (found is not None) == is_known
+    if found is not None:
+        fitted = float((weight * batches[0][1]).sum() / weight.sum())
+        assert found == pytest.approx(sum(float((weight * (y - fitted) ** 2).mean()) for _, y in batches) / 8, rel=1e-3)
+
+
 NO_COST: dict[str, Callable[[Any, Any], Tensor]] = {
     "a loss that one answer meets": lambda model, batch: (model(batch[0]) - model(batch[0].flip(0))).square().mean(),
     "a policy's, without a floor": lambda model, batch: (model(batch[0])[:, 0] * batch[1]).mean(),

@@ -4,7 +4,22 @@ import dataclasses
 import math
 
 import pytest
-from rule_examples import ADAM, CHANCE, FALLING, data, fact, graph, layer, ordered, probed, rehearsed, split, steps
+from rule_examples import (
+    ADAM,
+    CHANCE,
+    FALLING,
+    SGD,
+    beside_the_mean,
+    data,
+    fact,
+    graph,
+    layer,
+    ordered,
+    probed,
+    rehearsed,
+    split,
+    steps,
+)
 
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evaluation, Evidence
@@ -38,6 +53,11 @@ def above_constant(first: float, last: float) -> Evidence:
     """A regression whose best constant answer costs 1."""
     task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0)
     return rehearsed(reference=(Observation(step=0, loss=first), Observation(step=30, loss=last)), task=task)
+
+
+def planned(steps: int) -> Evidence:
+    """250 steps of a run of that length, at the cost of the mean."""
+    return dataclasses.replace(beside_the_mean(1.91, 250), optimizer=dataclasses.replace(SGD, planned_steps=steps))
 
 
 def marked(*, binary: bool, **fields) -> Evidence:
@@ -98,8 +118,14 @@ CODES = {
     "loss_at_start.falls": (far_off(1.1e5), far_off(0.9e5)),
     "shuffled_labels.unrelated": (made(0.95), made(0.85)),
     "shuffled_labels.unrelated of related ones": (made(0.95), made(0.95, z=4.0)),
-    "update_ratio.eps": (crawling(10.0), crawling(0.9)),
+    "update_ratio.eps": (crawling(10.0), crawling(0.09)),
+    "update_ratio.eps of short steps": (crawling(0.11, multiple=101.0), crawling(0.09, multiple=101.0)),
     "update_ratio.eps as steps are long": (crawling(10.0), crawling(10.0, multiple=100.0)),
+    "constant_as_good.regression at the end of a plan": (planned(250), planned(251)),
+    "misread_logits.sequences": (fact(mixed_sequences=(3, 3)), fact(mixed_sequences=(2, 3))),
+    "unreachable_target.relu": (fact(wanted_below=0.26, graph=LossGraph()), fact(wanted_below=0.24, graph=LossGraph())),
+    "unreachable_target.one_sided": (graph("distance", out_of_reach=0.26), graph("distance", out_of_reach=0.24)),
+    "wrong_sign.ctc": (fact(wrong_argument=("ctc_loss", "elsewhere")), fact(wrong_argument=None)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
     "loss_at_start.constant from near": (above_constant(10.1, 2.1), above_constant(9.9, 2.1)),
     "class_order.one_class": (marked(binary=True), marked(binary=False)),

@@ -93,6 +93,33 @@ def test_steps_and_samples():
     assert Evidence.from_dict(evidence.to_dict()) == evidence
 
 
+def test_a_norm_that_the_loop_has_computed_takes_the_place_of_ours():
+    def watched(hands_over: bool) -> Evidence:
+        model, calls = net(), []
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        with Monitor(model, optimizer, every=4) as monitor:
+            take = monitor._norms.take
+            monitor._norms.take = lambda **words: calls.append(words["gauges_only"]) or take(**words)
+            for step in range(8):
+                torch.manual_seed(step)
+                loss = F.cross_entropy(model(torch.randn(16, 3, 8, 8)), torch.randint(5, (16,)))
+                loss.backward()
+                monitor.after_backward(loss)
+                norm = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+                if hands_over:
+                    monitor.take_gradient_norm(norm)
+                optimizer.step()
+                optimizer.zero_grad()
+        assert calls == [hands_over and step not in (0, 4) for step in range(8)]
+        return monitor.evidence()
+
+    told, own = watched(True), watched(False)
+    for a, b in zip(told.steps, own.steps, strict=True):
+        assert a.gradient_norm == pytest.approx(b.gradient_norm, rel=1e-6)
+        assert a.clip_ratio == b.clip_ratio
+        assert a.clip_ratio < 1.0
+
+
 def test_gradient_norm_and_clip_ratio():
     *_, monitor = run(clip=0.5)
     for step in monitor.evidence().steps:

@@ -157,6 +157,7 @@ def test_a_rule_that_tells_causes_apart_names_them(code):
     ("rule", "evidence"),
     [
         ("rate_dies", rehearsed(9, rates=(0.0,) * 9)),  # zero_rate says so
+        ("rate_dies", rehearsed(rates=(0.9e-4,), planned_steps=59)),  # half of the run is over
         ("flat_loss", fact(graph=LossGraph(takes="log_softmax", num_outputs=2))),
         ("unreachable_target", graph("sigmoid", target_outside_unit=0.0)),
         ("unreachable_target", fact(rows_off_one=0.04)),

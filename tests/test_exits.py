@@ -29,10 +29,10 @@ def guarded(output: Tensor, target: Tensor) -> Tensor:
     return value
 
 
-def checked(how: str, loss: Callable[[Tensor, Tensor], Tensor], seconds: float | None) -> Diagnosis:
+def checked(how: str, loss: Callable[[Tensor, Tensor], Tensor], seconds: float | None, lr: float = 1e-6) -> Diagnosis:
     torch.manual_seed(0)
     model = nn.Linear(4, 2)
-    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    optimizer = torch.optim.SGD(model.parameters(), lr)
 
     def body(model: Any, optimizer: Any, batch: Any) -> Tensor:
         optimizer.zero_grad()
@@ -59,3 +59,24 @@ def test_a_guard_that_ends_the_program_ends_no_check(how: str, seconds: float | 
         assert own.evidence.rehearsal is not None
         multiples = [[step.multiple for _, step in d.evidence.rehearsal.critical] for d in (plain, own)]  # type: ignore[union-attr]
         assert multiples[0] == multiples[1] != []
+
+
+@pytest.mark.parametrize("how", ["loss", "step", "body"])
+def test_a_guard_at_a_step_that_diverges_is_told_as_divergence(how: str) -> None:
+    plain, own = checked(how, loss, 20.0, lr=10.0), checked(how, guarded, 20.0, lr=10.0)
+    assert own.verdict == plain.verdict == "unstable"
+
+
+def test_a_program_that_ends_for_another_reason_has_not_diverged() -> None:
+    """`best` begins at infinity, as in early stopping."""
+    calls = 0
+
+    def stopped(output: Tensor, target: Tensor) -> Tensor:
+        nonlocal calls
+        calls, best = calls + 1, math.inf
+        if calls > 12:
+            sys.exit(int(best < 0))
+        return loss(output, target)
+
+    with pytest.raises(ValueError, match="ends the program, with exit code 0"):
+        checked("step", stopped, 20.0)

@@ -215,11 +215,22 @@ def test_a_loss_that_falls_towards_something_else_is_no_promise(pushed: float, v
     assert diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=facts)).verdict == verdict
 
 
-def test_a_loss_that_ends_finite_is_not_called_not_finite() -> None:
+@pytest.mark.parametrize(("channels", "verdict"), [((), "will train"), ((1,), "cannot tell")])
+def test_a_loss_that_falls_towards_the_filler_is_no_promise(channels: tuple[int, ...], verdict: str) -> None:
+    facts = Facts(unread_targets=channels)
+    assert diagnose(Evidence(rehearsal=rehearsal([2.4, 2.1, 1.9]), facts=facts)).verdict == verdict
+
+
+def test_a_verdict_that_it_fails_says_what_was_measured() -> None:
     ended = rehearsal([1.389, 5.0, 13.29], ended_by="not finite")
-    assert "to 13.29 (chance 2.3); after that it is not finite" in sentence(ended, judge_rehearsal(ended))
+    assert "to 13.29 (the best constant answer costs 2.3); after that it is not finite" in sentence(
+        ended, judge_rehearsal(ended)
+    )
     within = rehearsal([1.389, 13.29, math.nan])
-    assert "to 13.29 (chance 2.3); after that" in sentence(within, judge_rehearsal(within))
+    assert "to 13.29 (the best constant answer costs 2.3); after that" in sentence(within, judge_rehearsal(within))
+    lost = rehearsal([2.3, 0.4, 0.5, 2.4])
+    assert judge_rehearsal(lost).cause == "lost"
+    assert "it was down to 0.4 after" in sentence(lost, judge_rehearsal(lost))
     at_once = rehearsal([math.nan, 2.0, 1.0])
     assert "after that" not in sentence(at_once, judge_rehearsal(at_once))
 

@@ -45,6 +45,8 @@ PROBABILITIES = LOGITS.softmax(dim=1)
         ("kl_div", (LOGITS.log_softmax(1), LOGITS.log_softmax(1)), {"log_target": True}, None),
         ("ctc_loss", (LOGITS, ZEROS), {}, "raw"),
         ("ctc_loss", (LOGITS.log_softmax(1), ZEROS), {}, None),
+        ("ctc_loss", (LOGITS.log_softmax(0), ZEROS), {}, "elsewhere"),
+        ("ctc_loss", (torch.cat([LOGITS.log_softmax(1), torch.zeros(9, 3)]), ZEROS), {}, None),
         ("cross_entropy", (LOGITS, LOGITS), {}, "negative"),
         ("cross_entropy", (LOGITS, PROBABILITIES), {}, None),
         ("soft_margin_loss", (LOGITS[:, 0], ZEROS), {}, "zeros"),

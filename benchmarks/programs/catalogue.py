@@ -35,6 +35,24 @@ from programs.unseen import (
     strokes,
     voices,
 )
+from programs.workshop import (
+    cameras,
+    curves,
+    errands,
+    estimates,
+    forgers,
+    ledgers,
+    outlines,
+    readers,
+    rollouts,
+    schedules,
+    spelling,
+    squeezes,
+    swells,
+    tuning,
+    twins,
+    writers,
+)
 
 HELD_OUT_KINDS: tuple[ModuleType, ...] = (
     *(pictures, scenes, counts, sounds, texts, letters, translation, columns),
@@ -45,7 +63,10 @@ UNSEEN_KINDS: tuple[ModuleType, ...] = (
     *(lifetimes, households, baskets, experts, orbits),
 )
 FORUM_KINDS: tuple[ModuleType, ...] = (recurrent, gpt, gans, regression, optimizers, vision, masks)
-WORKSHOP_KINDS: tuple[ModuleType, ...] = ()
+WORKSHOP_KINDS: tuple[ModuleType, ...] = (
+    *(swells, rollouts, spelling, readers, writers, schedules, tuning),
+    *(forgers, squeezes, curves, estimates, cameras, outlines, twins, errands, ledgers),
+)
 KINDS: tuple[ModuleType, ...] = (
     *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
     *HELD_OUT_KINDS,

@@ -313,7 +313,7 @@ FAULTS = {
     "letters shifted twice": fault(
         STORY,
         "the data set shifts the targets, and the collate function shifts them again",
-        UNRELATED,
+        f"sees_future.twice {UNRELATED}",
         train=lambda: _shifted_twice(True),
         validation=lambda: _shifted_twice(False),
     ),

@@ -200,7 +200,7 @@ SOUND = {
 
 FAULTS = {
     "adam with eps of ten": fault(
-        ADAM, "eps=10", f"eps_underflow confirmed_change.eps_usual {SMALL}", options={"lr": 1e-3, "eps": 10.0}
+        ADAM, "eps=10", f"update_ratio.eps eps_underflow confirmed_change.eps_usual {SMALL}", options={"lr": 1e-3, "eps": 10.0}
     ),
     "momentum of 0.999": fault(
         SGD, "momentum=0.999", f"long_momentum confirmed_change.momentum_usual {LARGE}", options={"lr": 0.1, "momentum": 0.999}

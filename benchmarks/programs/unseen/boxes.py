@@ -156,7 +156,7 @@ FAULTS = {
     "boxes where nothing is": fault(
         BOX,
         "the mask of cells with things is inverted",
-        "wrong_sign metric_wrong constant_as_good",
+        "masked_targets wrong_sign metric_wrong constant_as_good",
         loss=lambda output, target: box_loss(output, target, wrong_cells=True),
     ),
     "rows for columns": fault(BOX, "rows and columns of the targets are exchanged", MISALIGNED, train=lambda: _turned(True)),

@@ -186,7 +186,10 @@ FAULTS = {
         dtype=torch.bfloat16,
     ),
     "eps of one": fault(
-        ORBIT, "Adam's eps is 1, not 1e-8", f"{SMALL} confirmed_change.eps_usual", options={"lr": 0.01, "eps": 1.0}
+        ORBIT,
+        "Adam's eps is 1, not 1e-8",
+        f"{SMALL} update_ratio.eps confirmed_change.eps_usual",
+        options={"lr": 0.01, "eps": 1.0},
     ),
     "swings clipped": fault(PLAIN, "the norm is clipped at 0.005", CLIPPED, clip=0.005),
 }

@@ -51,7 +51,7 @@ def experiment_table(experiments: Experiments) -> ExperimentTable:
     top = max([loss for arm in shown[:2] for _, loss in arm.curve if math.isfinite(loss)] or [1.0])
     top = max(top, chance or 0.0)
     bottom = min(losses, default=0.0)
-    said = _SAYS[experiments.state] + ("" if chance is None else f" (chance {chance:.4g})")
+    said = _SAYS[experiments.state] + ("" if chance is None else f" (the best constant answer costs {chance:.4g})")
     return ExperimentTable(
         title=f"Experiments, {experiments.steps:,} steps each: {said}",
         rows=tuple((_cells(arm, bottom, top, experiments.steps), arm.outcome) for arm in shown),

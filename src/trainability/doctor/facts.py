@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
+LARGE_DROPOUT = 0.8  # the usual share to drop is 0.5 at most; to keep, 0.8 and more
 LOUD_COLUMN = 1000.0  # rms of a column of inputs, beside others of 10 and less
 
 
@@ -47,8 +48,10 @@ class LossGraph:
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
+        sums: terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else; None elsewhere.
         cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or
-            softmax; the best answer that is the same for every example costs that at most. None of other losses.
+            softmax; the best answer that is the same for every example costs that at most. None of other losses, and where
+            the loss depends on trainable parameters that are not the model's.
         beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
             model returns do not, by their graphs.
         has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
@@ -65,6 +68,7 @@ class LossGraph:
     over_batch: bool = False
     swapped: bool = False
     multiple_of: str | None = None
+    sums: int | None = None
     has_opaque_parts: bool = False
     cost_of_zeros: float | None = None
     beside_answer: tuple[str, ...] = ()
@@ -141,14 +145,19 @@ class Company:
 
     Attributes:
         num_pairs: that were compared, of either kind.
+        num_names: different names among those that pairs are of.
         pulled: of the pairs that are pulled together: standard deviations by which pairs of two names with the same two others
             are more frequent than by chance.
         pushed: the same of the pairs that are pushed apart.
+        repeated: of the pairs that are pulled together: standard deviations by which pairs that occur again are more frequent
+            than by chance.
     """
 
     num_pairs: int
     pulled: float
     pushed: float
+    num_names: int | None = None
+    repeated: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +207,7 @@ class Facts:
         target_shape: of the tensor that the loss sets against it.
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
         graph: of the backward pass.
+        made_anew: shapes of weights that the forward pass makes by itself, others each time.
         unreached: trainable parameters that no gradient reaches, each with its reason.
         cut_paths: trainable weights that the answer depends on and hands no gradient back to, while a term of the loss that
             targets have no part in reaches them.
@@ -205,6 +215,9 @@ class Facts:
         num_gradients: trainable parameters that have a gradient.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
         identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
+        near_constant: linear layers and convolutions whose weight is one number other than 0
+            everywhere, give or take a tenth of it; () where these are the fewer.
+        identical_modules: children of one module with the same weights and the same gradients, which stay copies.
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
@@ -220,7 +233,7 @@ class Facts:
         target_below_zero: share of the target's values below 0.
         target_outside_unit: share of the target's values outside [0, 1].
         rows_off_one: share of the examples whose targets do not sum to 1, where the outputs are probabilities that do, and the
-            loss is binary cross-entropy of them; None elsewhere.
+            loss is binary cross-entropy of them, or of the difference (within 0.1 then); None elsewhere.
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
         place_leakage: largest change of an example's output in eval mode when it is at another place in the batch, over the
@@ -232,14 +245,25 @@ class Facts:
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
+        drowned: of a recurrent model whose sequences end in padding, how much less its answer changes with their words than
+            where the padding is in front; None if not asked.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
             depend on later ones: what comes next is asked of nothing.
         shifted_by: of a causal model, by how many tokens the targets are ahead of the input, where that is -1 or 2.
+        mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
+            without it.
+        unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
+        wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
+            zero; None of others.
+        out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
+            all that is added to it; None elsewhere.
         rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.
-        heavy_dropout: names of dropout modules with a probability of `HEAVY_DROPOUT` or more.
+        heavy_dropout: names of dropout modules with a probability of `LARGE_DROPOUT` or more.
         dropout: the largest probability among them.
+        slow_statistics: a batch norm whose running statistics are those of its start, and its momentum, where that is below
+            0.01; the slowest. None if there is none.
         stacked: weight layers with nothing between them.
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
@@ -247,6 +271,8 @@ class Facts:
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
         floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
+        pole: a number between -6 and 6; as the outputs pass it together, the loss goes to one infinity and comes back from the
+            other. None if there is none.
         boundless: a parameter, or columns of an output, in words, that the loss makes grow without end, and behind which it
             forgets all else; None if there is none.
         boundless_rest: gradient of all else there, far away, over that at the start.
@@ -254,6 +280,7 @@ class Facts:
             ends sooner; None where it does not, or is no such loss.
         company: pairs of names that the loss pulls together and pushes apart; None where it does not do both.
         along_batch: a recurrent or attention layer whose sequences run along the batch; None if there is none.
+        maybe_steps_first: whether that may be meant, as nothing tells which of two dimensions is that of the examples.
         ignored_class: a class that the loss ignores, and the share of the batch's examples that are of it; None for no class.
         loud_column: a linear layer, a column of what it is given from outside, and that column's rms, where it is
             `LOUD_COLUMN` or more and half of the columns are at most 10; None if there is none.
@@ -278,8 +305,8 @@ class Facts:
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
-            "raw" outputs for their logarithms, probabilities as "log_target", a "negative" soft target, labels "zeros" and ones
-            for -1 and 1; None if there is none.
+            "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
+            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1; None if there is none.
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
@@ -296,12 +323,15 @@ class Facts:
     target_shape: tuple[int, ...] = ()
     broadcast_shape: tuple[int, ...] | None = None
     graph: LossGraph | None = None
+    made_anew: tuple[tuple[int, ...], ...] = ()
     unreached: tuple[Unreached, ...] = ()
     cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
     no_weight_moves: bool = False
     identical_units: tuple[str, ...] = ()
+    near_constant: tuple[str, ...] = ()
+    identical_modules: tuple[str, ...] = ()
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
@@ -323,12 +353,18 @@ class Facts:
     noise_source: str | None = None
     future: float | None = None
     ignores_end: bool = False
+    drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False
     shifted_by: int | None = None
+    mixed_sequences: tuple[int, int] | None = None
+    unread_targets: tuple[int, ...] = ()
+    wanted_below: float | None = None
+    out_of_reach: float | None = None
     rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None
+    slow_statistics: tuple[str, float] | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None
     loss: float | None = None
@@ -336,11 +372,13 @@ class Facts:
     prefers_wrong: tuple[float, float] | None = None
     one_output: int | None = None
     floorless: int | None = None
+    pole: float | None = None
     boundless: str | None = None
     boundless_rest: float | None = None
     censored: tuple[int, int] | None = None
     company: Company | None = None
     along_batch: str | None = None
+    maybe_steps_first: bool = False
     ignored_class: tuple[int, float] | None = None
     loud_column: tuple[str, int, float] | None = None
     pulls: Pulls | None = None

@@ -19,8 +19,10 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
     elif rehearsal.reference:
         parts.append("began with a loss on a fixed batch that is not finite")
     if rehearsal.task.chance is not None:
-        parts.append(f"(chance {rehearsal.task.chance:.4g})")
+        parts.append(f"(the best constant answer costs {rehearsal.task.chance:.4g})")
+    said_of_losses = {"lost": _lost, "rising": _risen}.get(outlook.cause, lambda _: "")
     because = "; after that it is not finite" if outlook.cause == "not_finite" and losses else _BECAUSE.get(outlook.cause, "")
+    because = because or said_of_losses(rehearsal)
     said = " ".join(parts) + (_of_other_rates(rehearsal, outlook.cause) or because)
     planned = f", {rehearsal.planned_steps:,} are planned" if rehearsal.planned_steps else ""
     if outlook.verdict == TOO_SLOW and outlook.steps_needed is not None:
@@ -32,6 +34,18 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
     elif outlook.multiple is not None and outlook.verdict in (UNSTABLE, CANNOT_TELL):
         said += f"; a step {outlook.multiple:.2g} times as long would raise the loss"
     return said + (f"; {_WOULD_TELL.get(outlook.cause, _LONGER_RUN)} would tell" if outlook.verdict == CANNOT_TELL else "")
+
+
+def _lost(rehearsal: Rehearsal) -> str:
+    """How low the loss was before what had been learned was lost."""
+    best = min(rehearsal.reference, key=lambda seen: seen.loss)
+    return f"; it was down to {best.loss:.4g} after {best.step} steps, and what was learned then is lost"
+
+
+def _risen(rehearsal: Rehearsal) -> str:
+    """Where the loss went, and how long the last step was."""
+    multiple = rehearsal.critical[-1][1].multiple if rehearsal.critical else None
+    return "; it has risen" + (f", and {multiple:.2g} of the last step would have raised it" if multiple is not None else "")
 
 
 def _at_this_pace(rehearsal: Rehearsal, outlook: Outlook) -> float | None:

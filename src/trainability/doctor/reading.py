@@ -28,6 +28,8 @@ def facts(evidence: Evidence) -> Facts:
     first = evidence.samples[0] if evidence.samples and evidence.samples[0].step == 1 else None
     if first is None or first.target_rms is None or first.target_rms < _TOLD or known.target_rms is not None:
         return known
+    if known.graph is not None and known.graph.takes not in ("distance", None):
+        return known  # these are the targets of a squared error, and the graph shows another loss
     return replace(
         known,
         task_loss=known.task_loss or first.task_loss,
@@ -237,6 +239,13 @@ def emptied_norms(evidence: Evidence) -> list[LayerStats]:
         for s in layers
         if s.kind == "norm" and s.weight_rms and s.activation_rms is not None and s.activation_rms < EMPTIED * s.weight_rms
     ]
+
+
+def planned_steps(evidence: Evidence) -> int | None:
+    """Length of the run in optimizer steps, from whoever was told."""
+    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
+    known = evidence.rehearsal.planned_steps if evidence.rehearsal is not None else None
+    return known if known is not None else settings.planned_steps if settings is not None else None
 
 
 def optimizer_name(evidence: Evidence) -> str | None:

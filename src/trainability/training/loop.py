@@ -70,7 +70,7 @@ def fit(
                     tally.add(losses, logits, micro.labels, micro.weights)
                     monitor.after_backward(tally, micro, position)
                 position = next_step(position)
-                norm = step_once(lr, tally.loss_sum)
+                norm = step_once(lr, tally.loss_sum, on_norm=monitor.on_norm)
                 tally.close_step(norm, step_once.bad)
                 logbook.issued(position, num_examples, lr)
 

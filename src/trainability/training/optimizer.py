@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -47,13 +49,14 @@ class GuardedStep:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.bad = torch.zeros((), device=device)
 
-    def __call__(self, lr: float, loss_sum: Tensor) -> Tensor:
+    def __call__(self, lr: float, loss_sum: Tensor, *, on_norm: Callable[[Tensor], None] | None = None) -> Tensor:
         """Make one update and clear the gradients.
 
         Args:
             lr: learning rate of this step.
             loss_sum: () float, this process's loss; only whether it is finite matters. A non-finite loss in another process
                 shows in the gradients, which are summed over all.
+            on_norm: called with what is returned, before the update.
 
         Returns:
             () float32: the norm of the gradient before clipping, on the device.
@@ -62,6 +65,8 @@ class GuardedStep:
             group["lr"] = lr
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = full_tensor(nn.utils.get_total_norm(gradients, foreach=True))
+        if on_norm is not None:
+            on_norm(norm)
         # The sum is finite where both are, and a finite number times 0 is 0: half the operations of asking each, and a small
         # network's step takes as long as its operations are many.
         self.bad = torch.maximum(self.bad, ((norm + loss_sum) * 0 != 0).float())

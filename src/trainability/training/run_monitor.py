@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from trainability.config import RunConfig
 from trainability.doctor import Diagnosis, Evidence, Monitor, diagnose
@@ -108,6 +109,11 @@ class RunMonitor:
             per_epoch = self.parts.loader.steps_per_epoch
             expected = learning_rate(self.config.optim, step=position.step, steps_per_epoch=per_epoch, plateau=self.plateau)
         self.monitor.after_backward(loss, expected_lr=expected, is_last=micro.is_last)
+
+    @property
+    def on_norm(self) -> Callable[[Tensor], None] | None:
+        """What takes a step's gradient norm, which the loop computes anyway; None where nobody watches."""
+        return None if self.monitor is None else self.monitor.take_gradient_norm
 
     def evaluated(self, position: Position, row: dict[str, Any] | None) -> None:
         """Note the end of an epoch, with its row of `evaluations.jsonl`."""

@@ -38,6 +38,7 @@ class _Split:
         self.labels: list[Tensor] = []
         self.targets: list[Tensor] = []
         self.integer_labels = True
+        self.lowest_target, self.highest_target = math.inf, -math.inf
         self.order = OrderCounter()
 
     def add(self, images: Tensor, labels: Any) -> None:
@@ -72,6 +73,9 @@ class _Split:
         if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
             return
         given = labels.detach().cpu()
+        if given.numel() and not given.is_complex():
+            low, high = (float(x) for x in given.double().aminmax())
+            self.lowest_target, self.highest_target = min(low, self.lowest_target), max(high, self.highest_target)
         if given.is_floating_point() and given[0].numel() <= _MOST_TARGETS:
             self.targets.append(given.flatten(1).double() if given.dim() > 1 else given.double()[:, None])
         yes_or_no = given.is_floating_point() and bool(((given == 0) | (given == 1)).all())
@@ -142,6 +146,7 @@ class _Split:
             order=self.order.result(),
             target_mean=targets[0] if targets else None,
             target_variance=targets[1] if targets else None,
+            lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
 
     def _mirror_asymmetry(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,8 +19,9 @@ from trainability.doctor.tasks import lowest, output_form, shaped
 
 _MOST_NUMBERS = 1 << 19  # of outputs; a hundred losses of more take seconds
 _NEEDS_INPUTS = 0.7  # of the constant's cost: answers of their own for each example must come below it
-_ROUNDS, _BATCHES = 30, 4
-_FORWARDS, _COSTS = 7, 100  # that a search takes about
+_ROUNDS, _BATCHES = 30, 8
+_FORWARDS, _COSTS = 11, 100  # that a search takes about
+_UNSURE = 0.15  # standard error over the mean of the batches' costs, from which the cost is not known
 _NEAR = 1.2
 _EXAMPLES_A_NUMBER = 10.0  # of a single batch, that a row of several numbers is fitted to
 
@@ -37,8 +39,8 @@ def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward, *,
 
     The model runs once on each batch. Then the first tensor that each of its calls returned is replaced by one row for all
     examples, which is moved to where the loss of the first batch is lowest; what else it returned stays as it was. The row has
-    one number for all, one a unit, or one a place and unit. The last two are held against the other batches, since a row that
-    is fitted to a few examples knows their luck; of a single batch only rows of a few numbers count.
+    one number for all, one a unit, or one a place and unit. It is held against the other batches, since a row that is fitted to
+    a few examples knows their luck; of a single batch only rows of a few numbers count.
 
     Args:
         model: is handed to `forward`, and called as a whole; the caller puts modes, buffers and random state back.
@@ -48,8 +50,8 @@ def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward, *,
 
     Returns:
         The loss. None where the model is not called, returns no rows or too many numbers; where the search does not fit the
-        time; where the loss has no lowest value; and where answers of their own for each example cost no less, so that a
-        constant is no worse than any.
+        time; where the loss has no lowest value; where batches differ so much that the mean of theirs is not known; and where
+        answers of their own for each example cost no less, so that a constant is no worse than any.
     """
     began = time.monotonic()
     with torch.enable_grad(), _Replayed(model, batches[0], forward) as replayed:
@@ -119,17 +121,20 @@ def _held_against(
 ) -> float:
     """What a row costs on batches that it was not fitted to; infinite where that cannot be known."""
     numbers = max(row.numel() for row in constant)
-    if numbers == 1:
-        return fitted
-    costs = []
+    costs: list[float] = []
     for batch in batches[1:]:
         with torch.enable_grad(), _Replayed(model, batch, forward) as replayed:
             if len(replayed.outputs) == len(constant) and all(map(_fits, constant, replayed.outputs)):
                 costs.append(float(replayed.cost(constant).detach()))
-    if costs:  # as far above what is true as the fit is below it, where the two are near
-        held = sum(costs) / len(costs)
-        return (held + fitted) / 2 if held < _NEAR * fitted else held
-    return fitted if numbers <= examples / _EXAMPLES_A_NUMBER else math.inf
+    if not costs:
+        return fitted if numbers == 1 or numbers <= examples / _EXAMPLES_A_NUMBER else math.inf
+    each = [fitted, *costs]
+    if statistics.stdev(each) > _UNSURE * statistics.fmean(each) * math.sqrt(len(each)):
+        return math.inf  # a few examples make most of the loss, as of long tails
+    if numbers == 1:
+        return statistics.fmean(each)
+    held = statistics.fmean(costs)  # as far above what is true as the fit is below it, where the two are near
+    return (held + fitted) / 2 if held < _NEAR * fitted else held
 
 
 def _fits(row: Tensor, output: Tensor) -> bool:

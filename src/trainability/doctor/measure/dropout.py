@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from trainability.doctor.facts import HEAVY_DROPOUT
+from trainability.doctor.facts import LARGE_DROPOUT
 
 
 def dropout_facts(model: nn.Module) -> dict[str, Any]:
@@ -12,7 +12,7 @@ def dropout_facts(model: nn.Module) -> dict[str, Any]:
     found = {
         name: float(module.p)
         for name, module in model.named_modules()
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p >= HEAVY_DROPOUT
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p >= LARGE_DROPOUT
     }
     return {"heavy_dropout": tuple(found), "dropout": max(found.values())} if found else {}
 

@@ -25,26 +25,37 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass, callable_model
 from trainability.doctor.measure.graph import loss_graph, managed_parameters, positive_losses
-from trainability.doctor.measure.ignored import ignores_end
+from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
+from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.negatives import company
+from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
+from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.running import running_facts
+from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.task_facts import task_facts
-from trainability.doctor.measure.tokens import asked_of_tokens, steps_first
+from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
+from trainability.doctor.measure.transposed import transposed
+from trainability.doctor.measure.twins import identical_modules, rows_alike
 from trainability.doctor.measure.unreached import unreached
+from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.workspace import set_training, workspace
-from trainability.doctor.theory.trace import RECTIFIERS, Trace, plain_module, trace
+from trainability.doctor.theory.trace import RECTIFIERS, Op, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
 Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-_SAME = 1e-4
+_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+_NEAR_CONSTANT, _FEWEST_WEIGHTS = 0.1, 8
+# Rearranging and adding up is linear; of several tensors only what puts them side by side.
+_LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
 
 def look(
@@ -79,14 +90,15 @@ def look(
         seen, chances, derivatives, pairing = ForwardPass(plain, batch), Chances(), Derivatives(), Pairing()
         with torch.enable_grad(), seen, chances, derivatives, pairing:
             loss = forward(plain, batch).sum()
-        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer), **dropout_facts(plain))
+        facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
+        facts = replace(facts, **dropout_facts(plain), **running_facts(plain))
         facts = replace(facts, flat_derivative=derivatives.flat)
-        questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start)
+        questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
         questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
-        if pairs_itself:
-            questions["answers beside their targets"] = lambda known: {
-                "misaligned": _misaligned(plain, batch, forward, seen, known)
-            }
+        questions["answers beside their targets"] = lambda known: {
+            "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)
+            or transposed(plain, batch, forward)
+        }
         notes = list(place.notes)
         for name, question in questions.items():
             try:
@@ -105,6 +117,7 @@ def _questions(
     seen: ForwardPass,
     optimizer: torch.optim.Optimizer | None,
     at_start: bool,
+    batches: Iterable[Any],
 ) -> dict[str, Question]:
     """What is asked of the graph, of each example's answer and of the loss, by the words that a note says it in."""
     return {
@@ -118,6 +131,7 @@ def _questions(
                 compared=seen.against[0] if seen.against is not None else None,
             )
         },
+        "weights that the forward pass makes": lambda known: {"made_anew": made_anew(plain, batch, forward, loss)},
         "the kind of task": lambda known: task_facts(seen, float(loss.detach())),
         "gradients that are zero": lambda known: gradient_facts(plain, loss, seen, at_start),
         "parameters that no gradient reaches": lambda known: unreached(
@@ -126,8 +140,11 @@ def _questions(
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "layers with nothing between": lambda known: _stacked(plain, seen),
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
-        "examples that influence each other": lambda known: _of_the_batch(seen, loss),
-        "sequences whose end is not read": lambda known: {"ignores_end": ignores_end(plain, seen.inputs)},
+        "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
+        "sequences whose end is not read": lambda known: {
+            "ignores_end": ignores_end(plain, seen.inputs),
+            "drowned": drowned_by_padding(plain, seen.inputs),
+        },
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "what the loss prefers": lambda known: {
             "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
@@ -136,20 +153,23 @@ def _questions(
         "losses without a floor": lambda known: {
             "floorless": floorless(plain, batch, forward),
             **boundless(plain, batch, forward, is_one=known.task_loss is None),
+            "pole": pole(plain, batch, forward, seen) if known.task_loss is None else None,
         },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {"negated_task": known.negated_task or _maximised(plain, loss, seen)},
     }
 
 
-def _of_the_batch(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> dict[str, Any]:
     """What an example's output has from its neighbours and its place; nothing where examples lie along another dimension."""
     if steps_first(seen, loss):
         return {}
     model, inputs = callable_model(seen), seen.inputs
     mixed = leakage(model, inputs)
     placed = place_leakage(model, inputs) if mixed is not None else None
-    return {"leakage": mixed, "place_leakage": placed, "along_batch": along_batch(model, inputs, seen.lengths)}
+    layer = along_batch(model, inputs, seen.lengths)
+    unsure = layer is not None and not examples_first(seen, batches)
+    return {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
 
 
 def _questions_of_pairs(
@@ -164,6 +184,12 @@ def _questions_of_pairs(
 ) -> dict[str, Question]:
     """What is asked of what stands beside what: outputs, targets, places, other examples."""
     return {
+        "targets out of reach": lambda known: {
+            "out_of_reach": out_of_reach(plain, batch, forward, seen),
+            "wanted_below": wanted_below(plain, batch, forward, seen),
+        },
+        "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
+        "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
         "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),
         "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},
@@ -256,7 +282,7 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         if p.dim() > 1:
             weights_with += 1
             moving |= not is_zero
-            if len(p) > 1 and _rows_alike(p.detach()) and _rows_alike(gradient):
+            if len(p) > 1 and rows_alike(p.detach()) and rows_alike(gradient):
                 twins.append((name, is_zero and not bool(p.detach().any())))
     no_move = weights_with > 0 and not moving
     output, first = seen.output, first_tensor(seen.inputs)
@@ -271,6 +297,8 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         "no_weight_moves": no_move,
         # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
         "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
+        "near_constant": _near_constant(model),
+        "identical_modules": identical_modules(model, {n: g for (n, _), g in zip(named, gradients, strict=True)}),
         "constant_output": spread == 0.0 and differ,
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
         and output is not None
@@ -294,9 +322,19 @@ def _recurrence(model: nn.Module) -> tuple[str, float] | None:
     return max(gains.items(), key=lambda item: item[1]) if gains else None
 
 
-def _rows_alike(tensor: Tensor) -> bool:
-    rows = tensor.flatten(1).float()
-    return bool(((rows - rows[:1]).abs() <= _SAME * rows.abs().amax()).all())
+def _near_constant(model: nn.Module) -> tuple[str, ...]:
+    """Layers whose trainable weight is one number everywhere, give or take a tenth of it; none where these are the fewer."""
+    found, num_others = [], 0
+    for name, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False)).get("weight") if isinstance(module, _WEIGHTED) else None
+        if own is None or not own.requires_grad or own.numel() < _FEWEST_WEIGHTS or nn.parameter.is_lazy(own):
+            continue
+        mean, std = float(own.detach().float().mean()), float(own.detach().float().std(correction=0))
+        if std <= _NEAR_CONSTANT * abs(mean) and mean:
+            found.append(name)
+        else:
+            num_others += 1
+    return tuple(found) if len(found) >= num_others else ()
 
 
 def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
@@ -338,7 +376,7 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
         return {}
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
     found = []
-    bent = any(op.kind not in _AFFINE for op in structure.ops)
+    bent = not all(map(_is_affine, structure.ops))
     kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
     for first, second in itertools.product(structure.ops, structure.ops):
         if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
@@ -353,6 +391,10 @@ def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
                 Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
             )
     return {"stacked": tuple(found), "has_nonlinearity": bent}
+
+
+def _is_affine(op: Op) -> bool:
+    return op.kind in _AFFINE or op.function == "stack" or (op.function in _LINEAR and len(op.inputs) == 1)
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

@@ -86,8 +86,14 @@ class GradientNorms:
         # Gauges first: their norms are then a slice of all.
         self._stepped = list({id(p): p for p in (*self.gauges, *stepped)}.values())
 
-    def take(self) -> StepNorms:
-        """Norms of the gradients as they are now. Nothing waits for the device."""
+    def take(self, *, gauges_only: bool = False) -> StepNorms:
+        """Norms of the gradients as they are now. Nothing waits for the device.
+
+        Args:
+            gauges_only: leave out the others; whether some are missing is not looked at either.
+        """
+        if gauges_only and not self._is_old:
+            return StepNorms(each=None, gauges=self.take_gauges(), is_partial=False)
         found = [] if self._is_old else _gradients(self._stepped)
         if len(found) != self._num_found or not found:
             self.refresh(self._managed)

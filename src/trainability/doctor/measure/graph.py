@@ -44,6 +44,7 @@ _POSITIVE = {
     "SmoothL1LossBackward": "smooth_l1_loss",
     "HuberLossBackward": "huber_loss",
 }
+_SUM = 2  # a node's word for reduction="sum"
 _MULTIPLES = ("NegBackward", "MulBackward", "DivBackward")
 # Nodes that hand values on as they are.
 _SAME_VALUES = (
@@ -95,7 +96,7 @@ def loss_graph(
         return None
     takes, maker, width = _head(loss.grad_fn)
     if takes is None and compared is not None and compared.grad_fn is not None:
-        takes, maker = "distance", _behind_views(compared.grad_fn)
+        takes, maker = "distance", behind_views(compared.grad_fn)
     own = {id(p): name for name, p in model.named_parameters()}
     leaves, opaque = _leaves(loss.grad_fn)
     strangers = {id(leaf): leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in own}
@@ -106,17 +107,21 @@ def loss_graph(
     reached = {id(leaf) for leaf in leaves}
     return LossGraph(
         takes=takes,
-        made_by=(_BOUNDS if takes == "distance" else _MAKES).get(_name(maker)),
+        made_by=(_BOUNDS if takes == "distance" else _MAKES).get(name_of(maker)),
         made_at=(makers or {}).get(id(maker), (None, None))[1],
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
-        over_batch=any(_runs_over_batch(node) for node in _nodes_of_loss(loss.grad_fn, through_products=False)),
+        over_batch=any(_runs_over_batch(node) for node in nodes_of_loss(loss.grad_fn, through_products=False)),
         swapped=_is_swapped(loss.grad_fn),
         multiple_of=_multiple_of(loss.grad_fn),
+        sums=_summed_terms(loss.grad_fn),
         outside=() if opaque else tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached),
         has_opaque_parts=opaque,
-        cost_of_zeros=_cost_of_zeros(loss.grad_fn, width),
+        # Where the answer goes through what is not the model's own (another player), its zeros are not the loss's.
+        cost_of_zeros=_cost_of_zeros(loss.grad_fn, width)
+        if _is_sharded(model) or set(strangers) <= set(unregistered)
+        else None,
         beside_answer=_beside(model, reached, answer) if answer and not opaque else (),
     )
 
@@ -134,15 +139,15 @@ def _beside(model: nn.Module, reached: set[int], answer: set[int]) -> tuple[str,
 
 def _cost_of_zeros(root: Any, width: int | None) -> float | None:
     """What outputs of zero cost, where the loss is the mean of one function of PyTorch, and nothing else."""
-    name, above = _name(root), [node for node, _ in root.next_functions if node is not None]
-    if name == "NllLossBackward" and root._saved_reduction == 1 and width and _name(above[0]) == "LogSoftmaxBackward":
+    name, above = name_of(root), [node for node, _ in root.next_functions if node is not None]
+    if name == "NllLossBackward" and root._saved_reduction == 1 and width and name_of(above[0]) == "LogSoftmaxBackward":
         return math.log(width)
     if name == "BinaryCrossEntropyWithLogitsBackward" and root._saved_reduction == 1:
         with contextlib.suppress(RuntimeError):  # weights are gone after backward
             return math.log(2) if root._saved_weight is None and root._saved_pos_weight is None else None
         return None
-    if name == "NegBackward" and _name(above[0]) == "MeanBackward":
-        return math.log(2) if _name(above[0].next_functions[0][0]) == "LogSigmoidBackward" else None
+    if name == "NegBackward" and name_of(above[0]) == "MeanBackward":
+        return math.log(2) if name_of(above[0].next_functions[0][0]) == "LogSigmoidBackward" else None
     return None
 
 
@@ -150,6 +155,11 @@ def leaves_of(loss: Tensor) -> tuple[set[int], bool]:
     """Ids of the leaves that a loss depends on, and whether part of the graph is hidden."""
     leaves, opaque = _leaves(loss.grad_fn)
     return {id(leaf) for leaf in leaves}, opaque
+
+
+def parameters_behind(loss: Tensor) -> list[nn.Parameter]:
+    """The parameters that a loss depends on, whoever owns them."""
+    return [leaf for leaf in _leaves(loss.grad_fn)[0] if isinstance(leaf, nn.Parameter)] if loss.grad_fn is not None else []
 
 
 def managed_parameters(optimizer: torch.optim.Optimizer | None) -> set[int]:
@@ -170,7 +180,8 @@ def _is_sharded(model: nn.Module) -> bool:
     return any(hasattr(p, "to_local") for p in model.parameters())
 
 
-def _name(node: Any) -> str:
+def name_of(node: Any) -> str:
+    """The class of a node, without its number."""
     return type(node).__name__.rstrip("0123456789")
 
 
@@ -179,29 +190,29 @@ def _above(node: Any) -> list[Any]:
 
 
 def _is_same_values(node: Any) -> bool:
-    return _name(node).removesuffix("Backward") in _SAME_VALUES
+    return name_of(node).removesuffix("Backward") in _SAME_VALUES
 
 
 def _head(root: Any) -> tuple[str | None, Any, int | None]:
     """The first function of the loss on the outputs that something bounded made, else the first that is known at all."""
     found: list[tuple[str, Any, int | None]] = []
-    for node in _nodes_of_loss(root):
-        takes = _TAKES.get(_name(node))
+    for node in nodes_of_loss(root):
+        takes = _TAKES.get(name_of(node))
         if takes is None:
             continue
         for above in _above(node):
-            found.append((takes, made := _behind_views(above), _width(node) or _width(made)))
+            found.append((takes, made := behind_views(above), _width(node) or _width(made)))
     if not found:
         return None, None, None
 
     def place(row: tuple[str, Any, int | None]) -> tuple[bool, bool]:
-        made_by = _MAKES.get(_name(row[1]))
+        made_by = _MAKES.get(name_of(row[1]))
         return made_by is None, row[0] == "nll" and made_by == "log_softmax"
 
     return min(found, key=place)
 
 
-def _behind_views(node: Any) -> Any:
+def behind_views(node: Any) -> Any:
     """The node that made the values which this one hands on."""
     while _is_same_values(node) and _above(node):
         node = _above(node)[0]
@@ -211,7 +222,7 @@ def _behind_views(node: Any) -> Any:
 def _runs_over_batch(node: Any) -> bool:
     """Whether a softmax over the first of two dimensions makes what goes into the loss; a square of all pairs may mean it."""
     metadata, dim = getattr(node, "_input_metadata", None), getattr(node, "_saved_dim", None)
-    if "oftmax" not in _name(node) or not metadata or dim is None:
+    if "oftmax" not in name_of(node) or not metadata or dim is None:
         return False
     shape = tuple(metadata[0].shape)
     return len(shape) == 2 and shape[0] != shape[1] and min(shape) > 1 and dim in (0, 2**64 - 2)
@@ -219,7 +230,7 @@ def _runs_over_batch(node: Any) -> bool:
 
 def _is_swapped(root: Any) -> bool:
     """Binary cross-entropy is no symmetric function: its first argument is the output."""
-    binary = (node for node in _nodes_of_loss(root) if _name(node).startswith("BinaryCrossEntropy"))
+    binary = (node for node in nodes_of_loss(root) if name_of(node).startswith("BinaryCrossEntropy"))
     return any(
         len(node.next_functions) > 1 and node.next_functions[0][0] is None and node.next_functions[1][0] is not None
         for node in binary
@@ -229,31 +240,53 @@ def _is_swapped(root: Any) -> bool:
 def _multiple_of(root: Any) -> str | None:
     """The loss of which the root is a multiple by numbers; a weight by example has a mean or a sum above it and is none."""
     node, was_multiplied = root, False
-    while (_name(node) in _MULTIPLES or _is_same_values(node)) and len(_above(node)) == 1:
-        was_multiplied |= _name(node) in _MULTIPLES
+    while (name_of(node) in _MULTIPLES or _is_same_values(node)) and len(_above(node)) == 1:
+        was_multiplied |= name_of(node) in _MULTIPLES
         (node,) = _above(node)
-    if not was_multiplied or (_name(node).startswith("NllLoss") and [_name(n) for n in _above(node)] != ["LogSoftmaxBackward"]):
+    if not was_multiplied or (
+        name_of(node).startswith("NllLoss") and [name_of(n) for n in _above(node)] != ["LogSoftmaxBackward"]
+    ):
         return None
-    return _POSITIVE.get(_name(node))
+    return _POSITIVE.get(name_of(node))
+
+
+def _summed_terms(root: Any) -> int | None:
+    """Terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else."""
+    while _is_same_values(root) or (name_of(root) == "SumBackward" and getattr(root, "_saved_self_sym_sizes", None) == ()):
+        (root,) = _above(root)  # a number that is reshaped, or summed by itself
+    if name_of(root) not in _POSITIVE or getattr(root, "_saved_reduction", None) != _SUM:
+        return None
+    metadata = getattr(_above(root)[0], "_input_metadata", None) if _above(root) else None
+    shape = tuple(metadata[0].shape) if metadata else ()
+    if not shape:
+        return None
+    return math.prod(shape) // (shape[1] if name_of(root).startswith("NllLoss") and len(shape) > 1 else 1)
 
 
 def positive_losses(loss: Tensor) -> list[tuple[Any, str]]:
     """Nodes of the loss that are losses without values below zero, each with its name in PyTorch's words."""
-    named = [(node, _POSITIVE[_name(node)]) for node in _nodes_of_loss(loss.grad_fn) if _name(node) in _POSITIVE]
+    named = [(node, _POSITIVE[name_of(node)]) for node in nodes_of_loss(loss.grad_fn) if name_of(node) in _POSITIVE]
     entropies = ("LogSoftmaxBackward",)
-    return [(n, word) for n, word in named if word != "cross_entropy" or tuple(map(_name, _above(n))) == entropies]
+    return [(n, word) for n, word in named if word != "cross_entropy" or tuple(map(name_of, _above(n))) == entropies]
 
 
-def _nodes_of_loss(root: Any, *, through_products: bool = True) -> Iterator[Any]:
-    """Nodes from the loss up to the layers; products of two factors with gradients may be a gate's or an attention's."""
+def nodes_of_loss(root: Any, *, through_products: bool = True, through_bounds: bool = False) -> Iterator[Any]:
+    """Nodes from the loss up to the layers.
+
+    Args:
+        root: of the graph.
+        through_products: also behind products of two factors with gradients, which may be a gate's or an attention's.
+        through_bounds: also behind softmax, sigmoid, tanh and ReLU, which may be the model's last function, or the loss's.
+    """
     seen, todo = {id(root)}, [root]
     keep = [root]  # a node's Python object lives only while something refers to it, and so does its id
     while todo and len(seen) < _MAX_NODES_OF_LOSS:
         node = todo.pop(0)
         yield node
-        if _name(node).removesuffix("Backward") in _LAYERS or (_name(node) in _MAKES and _name(node) not in _TAKES):
+        is_bound = name_of(node) in _MAKES and name_of(node) not in _TAKES
+        if name_of(node).removesuffix("Backward") in _LAYERS or (is_bound and not through_bounds):
             continue
-        if not through_products and _name(node).startswith("Mul") and len(_above(node)) > 1:
+        if not through_products and name_of(node).startswith("Mul") and len(_above(node)) > 1:
             continue
         for above in _above(node):
             if id(above) not in seen:
@@ -266,7 +299,7 @@ def _width(node: Any) -> int | None:
     """Size of the dimension that a softmax runs over, as its node remembers it."""
     metadata = getattr(node, "_input_metadata", None)
     dim = getattr(node, "_saved_dim", None)
-    if not metadata or dim is None or "oftmax" not in _name(node):
+    if not metadata or dim is None or "oftmax" not in name_of(node):
         return None
     shape = tuple(metadata[0].shape)
     dim = dim - 2**64 if dim >= 2**63 else dim  # nodes keep it unsigned

@@ -1,4 +1,4 @@
-"""Whether an output uses the end of its sequences: the second half is exchanged, and the answer must change."""
+"""Whether an output uses the end of its sequences, or what is in front of their padding: it is exchanged, to see a change."""
 
 from typing import Any
 
@@ -47,3 +47,51 @@ def ignores_end(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
         return False
     first, again, end, start = (answer for answer in answers if answer is not None)
     return torch.equal(first, again) and torch.equal(first, end) and not torch.equal(first, start)
+
+
+def drowned_by_padding(model: nn.Module, inputs: tuple[Any, ...]) -> float | None:
+    """How much less an answer changes with the words of a sequence where padding follows them than where it precedes them.
+
+    Args:
+        model: with a recurrent layer; runs in eval mode and without gradients; the caller puts modes and buffers back.
+        inputs: what it takes: one tensor (batch, time) of whole numbers.
+
+    Returns:
+        The change over that with the padding in front; None where it cannot be asked: other inputs, fewer than four sequences
+        that end in a third and more of one number, answers that do not repeat, or do not change with the words.
+    """
+    given = inputs[0] if len(inputs) == 1 else None
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    if (
+        not recurrent
+        or not isinstance(given, Tensor)
+        or given.dim() != 2
+        or given.is_floating_point()
+        or given.shape[1] < MIN_STEPS
+    ):
+        return None
+    padding = given[:, -1].mode().values
+    length = given.shape[1] - (given != padding).flip(1).int().argmax(dim=1)
+    rows = given[(given != padding).any(dim=1) & (length <= given.shape[1] * 2 // 3)][:_ROWS]
+    if len(rows) < MIN_STEPS:
+        return None
+    behind = (rows == padding) & ((rows != padding).flip(1).cumsum(dim=1).flip(1) == 0)
+    words = rows.masked_fill(behind, int(rows[0, 0]))
+    others = torch.where(behind, rows, words.roll(1, dims=0))
+    asked = [rows, rows, others, _ended(rows, behind), _ended(others, behind)]
+    set_training(model, False)
+    with torch.no_grad():
+        answers = [first_tensor(model(x)) for x in asked]
+    if any(answer is None or answer.dim() != 2 or len(answer) != len(rows) for answer in answers):
+        return None
+    first, again, changed, ended, ended_changed = (answer for answer in answers if answer is not None)
+    control = float((ended - ended_changed).square().mean().sqrt())
+    if not torch.equal(first, again) or not control > 0:
+        return None
+    return float((first - changed).square().mean().sqrt()) / control
+
+
+def _ended(rows: Tensor, behind: Tensor) -> Tensor:
+    """The same sequences with their padding in front of the words."""
+    order = (~behind).int().argsort(dim=1, stable=True)
+    return rows.gather(1, order)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _ZERO = 1e-3
+_SUMS_TO_ONE = 0.1  # the logarithm of a sum of probabilities, at most; bfloat16 and label smoothing stay far below
 
 
 def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str, str] | None:
@@ -21,8 +22,9 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
 
     Returns:
         Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
-        their place as target), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1); None where
-        all is as it should be, or the loss is none that is known here.
+        their place as target), "elsewhere" (log-probabilities that sum to 1 along another dimension than the classes, or along
+        none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1); None where all is as it should be,
+        or the loss is none that is known here.
     """
     check = _CHECKS.get(name)
     if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):
@@ -45,6 +47,17 @@ def _no_logarithm(given: Tensor) -> str | None:
     return "probabilities" if bool(((given >= 0) & (given <= 1 + _ZERO)).all()) else "raw"
 
 
+def _by_column(args: tuple, kwargs: dict[str, Any]) -> str | None:
+    """CTC multiplies the probabilities of a path: they sum to 1 over the last dimension, at each step of each example."""
+    given = args[0].detach().float()
+    if (word := _no_logarithm(given)) is not None:
+        return word
+    told = given[(given != given[..., :1]).any(dim=-1)]  # steps that are padded with one number count for nothing
+    if not len(told):
+        return None
+    return "elsewhere" if float(told.logsumexp(dim=-1).abs().median()) > _SUMS_TO_ONE else None
+
+
 def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:
     """Cross-entropy weighs each class's logarithm by the target: a weight below zero has no best answer."""
     target = args[1]
@@ -64,7 +77,7 @@ def _signs(place: int, word: str) -> Callable[[tuple, dict[str, Any]], str | Non
 
 _CHECKS: dict[str, Callable[[tuple, dict[str, Any]], str | None]] = {
     "kl_div": _divergence,
-    "ctc_loss": lambda args, kwargs: _no_logarithm(args[0].detach().float()),
+    "ctc_loss": _by_column,
     "cross_entropy": _soft_target,
     "soft_margin_loss": _signs(1, "target"),
     "hinge_embedding_loss": _signs(1, "target"),

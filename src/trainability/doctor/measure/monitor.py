@@ -18,6 +18,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
+from trainability.doctor.measure.crossed import crossed_shapes
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.gradient_norms import GradientNorms
@@ -26,6 +27,7 @@ from trainability.doctor.measure.monitor_arguments import check_counts, check_mo
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
+from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
@@ -100,7 +102,7 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
-        self._is_entered = self._was_called = self._has_failed = self._has_unseen = False
+        self._is_entered = self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -167,6 +169,16 @@ class Monitor:
             )
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
+
+    def take_gradient_norm(self, norm: Tensor) -> None:
+        """Use the norm of the step's gradients that the loop has computed; later steps that are not sampled compute none.
+
+        Call it at every step, between `after_backward` and the optimizer's step.
+
+        Args:
+            norm: of all gradients, before clipping and not scaled; one number.
+        """
+        self._has_own_norm, self._norm = True, norm.detach().reshape(1)
 
     def forget_other_step(self) -> None:
         """Forgets a backward pass through this model that belonged to another optimizer's step."""
@@ -266,7 +278,9 @@ class Monitor:
             self._end_step(skipped=True, arm=False)
         if self._facts is None and isinstance(loss, Tensor):
             graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
-            self._facts = Facts(graph=graph, **dropout_facts(self._plain))
+            crossed = crossed_shapes(loss, self._sampler.answer_nodes)
+            self._sampler.answer_nodes = ()
+            self._facts = Facts(graph=graph, **dropout_facts(self._plain), **running_facts(self._plain), **crossed)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else float(loss))
@@ -281,7 +295,7 @@ class Monitor:
             return
         self._num_complete += 1
         self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
-        norms = self._norms.take()
+        norms = self._norms.take(gauges_only=self._has_own_norm and not self._sampler.is_armed)
         self._norm, self._gauges_before = norms.each, norms.gauges
         if grad_scale is not None:
             self._norm = None if norms.each is None else norms.each / grad_scale

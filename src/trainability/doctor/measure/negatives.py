@@ -54,7 +54,9 @@ def company(model: nn.Module, batch: Any, forward: Forward, batches: Iterable[An
     if count < _FEWEST:
         return None
     together, apart = (torch.cat(kind)[:_MOST] for kind in kinds)
-    return Company(num_pairs=len(together), pulled=_shared(together), pushed=_shared(apart))
+    names = len(together[:, 0].unique())
+    pulled, repeated = _shared(together)
+    return Company(num_pairs=len(together), num_names=names, pulled=pulled, pushed=_shared(apart)[0], repeated=repeated)
 
 
 def _kinds_of_pairs(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, str, str] | None:
@@ -113,22 +115,26 @@ def _beside(names: Tensor, others: Tensor) -> Tensor:
     return torch.stack([names.repeat_interleave(others.shape[1]), others.flatten()], dim=1)
 
 
-def _shared(pairs: Tensor) -> float:
+def _shared(pairs: Tensor) -> tuple[float, float]:
     """How many standard deviations above pairs made at random there are of two names that go with the same two others.
 
     The others are exchanged between the pairs, so that how frequent each is does not count.
+
+    Returns:
+        The number, and the same of pairs that occur again.
     """
     rows, columns = (_frequent(pairs[:, k]) for k in (0, 1))
     kept = (rows >= 0) & (columns >= 0)
     rows, columns = rows[kept], columns[kept]
     rng = torch.Generator().manual_seed(0)
 
-    def squares(columns: Tensor) -> float:
+    def squares(columns: Tensor) -> Tensor:
         met = torch.zeros(_NAMES, _NAMES).index_put_((rows, columns), torch.ones(len(rows)), accumulate=True)
-        return float((met @ met.T).fill_diagonal_(0.0).square().sum())
+        return torch.stack([(met @ met.T).fill_diagonal_(0.0).square().sum(), met.square().sum()])
 
-    shuffled = torch.tensor([squares(columns[torch.randperm(len(columns), generator=rng)]) for _ in range(_SHUFFLES)])
-    return (squares(columns) - float(shuffled.mean())) / max(float(shuffled.std()), 1.0)
+    shuffled = torch.stack([squares(columns[torch.randperm(len(columns), generator=rng)]) for _ in range(_SHUFFLES)])
+    company, repeated = ((squares(columns) - shuffled.mean(dim=0)) / shuffled.std(dim=0).clamp(min=1.0)).tolist()
+    return company, repeated
 
 
 def _frequent(names: Tensor) -> Tensor:

@@ -163,15 +163,15 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
         return None
     seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
     tried = 0
-    for row in _rows(count):
+    for row in rows_asked(count):
         moved, asked = {}, {}
         for name in (n for n, t in found.items() if t.dim()):
-            changed = _exchanged(batch, name, row)
+            changed = exchanged_row(batch, name, row)
             if changed is None:
                 continue
             now = returned_once(whole, changed, forward, head)
-            moved[name] = _changed_rows(own.tensors[place], now.tensors[place]) if now is not None else set()
-            asked[name] = _changed_rows(pulled, pull(whole, changed, forward, own, answers=calm, place=place))
+            moved[name] = changed_rows(own.tensors[place], now.tensors[place]) if now is not None else set()
+            asked[name] = changed_rows(pulled, pull(whole, changed, forward, own, answers=calm, place=place))
         for given, rows in moved.items():
             for target, held in asked.items():
                 if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
@@ -180,7 +180,7 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
         sound = all(_is_own(*look) for looks in seen.values() for look in looks)
         if sound and (tried == _TRIED or any(len(looks) > 1 for looks in seen.values())):
             return None
-    return next((told for names, looks in seen.items() if (told := _judged(names, looks, count)) is not None), None)
+    return next((told for names, looks in seen.items() if (told := judged(names, looks, count)) is not None), None)
 
 
 def mispaired(whole: nn.Module, batch: Any, forward: Forward) -> Misaligned | None:
@@ -215,12 +215,12 @@ def mispaired(whole: nn.Module, batch: Any, forward: Forward) -> Misaligned | No
         if len(own) != 2 or not all(torch.equal(a, b) for a, b in zip(own, answers(batch), strict=True)):
             return None
         seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
-        for row in _rows(count):
+        for row in rows_asked(count):
             made: list[tuple[str, set[int]]] = [("", set()), ("", set())]
-            for name in (n for n, t in found.items() if t.dim() and _exchanged(batch, n, row) is not None):
-                now = answers(_exchanged(batch, name, row))
+            for name in (n for n, t in found.items() if t.dim() and exchanged_row(batch, n, row) is not None):
+                now = answers(exchanged_row(batch, name, row))
                 for place, (before, after) in enumerate(zip(own, now, strict=True)):
-                    if rows := _changed_rows(before, after):
+                    if rows := changed_rows(before, after):
                         made[place] = (name, rows | made[place][1])
             (one, first), (other, second) = made
             if one != other and 0 < len(first) <= _FEW and 0 < len(second) <= _FEW:
@@ -229,7 +229,7 @@ def mispaired(whole: nn.Module, batch: Any, forward: Forward) -> Misaligned | No
                 return None
     finally:
         handle.remove()
-    return next((told for names, looks in seen.items() if (told := _judged(names, looks, count)) is not None), None)
+    return next((told for names, looks in seen.items() if (told := judged(names, looks, count)) is not None), None)
 
 
 def _is_own(row: int, rows: set[int], held: set[int]) -> bool:
@@ -237,7 +237,14 @@ def _is_own(row: int, rows: set[int], held: set[int]) -> bool:
     return bool(rows & held) and (row in held or row not in rows)
 
 
-def _judged(names: tuple[str, str], looks: list[tuple[int, set[int], set[int]]], count: int) -> Misaligned | None:
+def judged(names: tuple[str, str], looks: list[tuple[int, set[int], set[int]]], count: int) -> Misaligned | None:
+    """What rows that were asked about show: None of fewer than four, and where a quarter and more are held as they should be.
+
+    Args:
+        names: of the tensor that answers are made of, and of the one that they are held against.
+        looks: the row that was exchanged, the answers that changed, and the answers of which something else was asked.
+        count: rows of the batch.
+    """
     wrong = [(row, rows, held) for row, rows, held in looks if not _is_own(row, rows, held)]
     if len(looks) < 4 or len(wrong) < _MOST * len(looks):
         return None
@@ -251,13 +258,13 @@ def _judged(names: tuple[str, str], looks: list[tuple[int, set[int], set[int]]],
     )
 
 
-def _rows(count: int) -> list[int]:
+def rows_asked(count: int) -> list[int]:
     """The first, the last, and some between."""
     between = [1 + k * (count - 2) // (_ROWS - 2) for k in range(_ROWS - 2)]
     return list(dict.fromkeys([count // 2, count // 4, count - 1, 0, *between]))
 
 
-def _exchanged(batch: Any, name: str, row: int) -> Any:
+def exchanged_row(batch: Any, name: str, row: int) -> Any:
     """The batch with another example's value in one row of one tensor; None where all examples have the same."""
     tensor = dict(tensors(batch))[name]
     others = (tensor != tensor[row : row + 1]).flatten(1).any(dim=1) if tensor.dim() > 1 else tensor != tensor[row]
@@ -280,7 +287,8 @@ def _place_of_rows(returned: Returned, count: int) -> int | None:
     return next(found, None)
 
 
-def _changed_rows(before: Tensor | None, now: Tensor | None) -> set[int]:
+def changed_rows(before: Tensor | None, now: Tensor | None) -> set[int]:
+    """Rows in which two tensors differ; none where one of them is missing."""
     if before is None or now is None or before.shape != now.shape:
         return set()
     apart = (before - now).abs().reshape(len(before), -1).amax(dim=1)

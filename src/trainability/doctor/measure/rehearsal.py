@@ -21,7 +21,7 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
-from trainability.doctor.measure.exits import ProgramExits
+from trainability.doctor.measure.exits import ProgramExits, loss_or_exit
 from trainability.doctor.measure.growth import growth_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
@@ -276,8 +276,9 @@ def _steps(
         began = time.monotonic()
         try:
             loss = loop.run(batch)
-        except Exception:
-            if seen.steps and not _finite(loop):  # what raises is what NaN does to the loop's own checks
+        except Exception as error:
+            # What raises is what NaN does to the loop's own checks, of the weights or of the loss before it steps.
+            if seen.steps and (not _finite(loop) or (isinstance(error, ProgramExits) and error.nonfinite)):
                 seen.steps.append(RehearsedStep(step=number, loss=math.nan, lr=loop.rate))
                 return "not finite"
             raise
@@ -287,7 +288,12 @@ def _steps(
         seen.steps.append(RehearsedStep(step=number, loss=loss, gradient_norm=norm, lr=loop.rate, optimizer_steps=calls))
         if before is not None and not loop.opposed:
             try:
-                seen.critical.append((number, along_update(loop.parameters, before, partial(_loss_or_exit, loop, batch))))
+                seen.critical.append(
+                    (
+                        number,
+                        along_update(loop.parameters, before, partial(loss_or_exit, partial(loop.loss, batch), anyhow=True)),
+                    )
+                )
             except Exception:
                 if _finite(loop):
                     raise
@@ -355,14 +361,6 @@ def _with_rate(loop: Loop) -> set[int]:
     return {id(p) for group in groups if float(group.get("lr", 1.0)) != 0 for p in group["params"]}
 
 
-def _loss_or_exit(loop: Loop, batch: Any) -> torch.Tensor:
-    """The loss; infinite where the program ends itself: weights that no step of its own leads to may be out of its range."""
-    try:
-        return loop.loss(batch)
-    except ProgramExits:
-        return torch.tensor(math.inf)
-
-
 def _finite(loop: Loop) -> bool:
     return all(bool(torch.isfinite(p.detach()).all()) for p in loop.parameters.values())
 
@@ -375,7 +373,7 @@ def _observe(loop: Loop, reference: Any, state: dict[str, Any], step: int) -> Ob
     loop.output = None
     with randomness_restored():
         set_random_state(state)
-        loss = float(loop.loss(reference, afresh=True))
+        loss = float(loss_or_exit(partial(loop.loss, reference, afresh=True)))
     output = loop.output
     if output is None or not output.is_floating_point() or output.dim() == 0 or len(output) < 2:
         return Observation(step=step, loss=loss)

@@ -71,6 +71,7 @@ class LayerSampler:
         gauges: parameters whose gradient is looked at before backward writes to it.
         answer_leaves: ids of what the tensors with rows depend on that the first pass with a gradient returned; None where part
             of their graph is hidden.
+        answer_nodes: what made the tensors that the first pass with a gradient returned; whoever reads them drops them.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
@@ -80,6 +81,7 @@ class LayerSampler:
         self.is_armed = False
         self.first_input: Tensor | None = None
         self.answer_leaves: set[int] | None = None
+        self.answer_nodes: tuple[Any, ...] = ()
         self.gauges: Sequence[Tensor] = ()
         self._gauge_handles: list[Any] = []
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
@@ -291,6 +293,7 @@ class LayerSampler:
             output.register_hook(lambda gradient: self._guard(lambda: self._look_at_targets(gradient)))
         answers = batches.first_tensor(output)
         if self._activations is None:
+            self.answer_nodes = tuple(tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None)
             self.answer_leaves = _leaves_of([tensor for tensor in outputs if tensor.dim() > 0 and tensor.numel() > 1])
         has_rows = answers is not None and answers.dim() > 0 and len(answers) > 1 and answers.numel() <= MOST_NUMBERS
         if answers is not None and has_rows and answers.requires_grad and statistics.is_readable(answers):

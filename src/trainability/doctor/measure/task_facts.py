@@ -12,6 +12,9 @@ from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.tasks import recognise
 
+# How far from 1 the sum of a row's targets is off: marks are exact, what is measured carries noise.
+_OFF_ONE = {"binary_cross_entropy": 1e-3} | dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"), 0.1)
+
 
 def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
     targets = seen.batch[::-1]
@@ -30,7 +33,7 @@ def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
         told = {}
     return told | {
         "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
-        "rows_off_one": _rows_off_one(seen, task.loss),
+        "rows_off_one": _rows_off_one(seen, task.loss or (seen.distance[0] if seen.distance is not None else None)),
         "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
         "task_form": form,
         "negated_task": negated.loss if negated.loss != "nll_loss" else None,
@@ -58,10 +61,10 @@ def _is_misread(seen: ForwardPass, loss: float) -> bool:
 
 
 def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
-    """Share of rows whose targets are not one mark in all, though the outputs of a row sum to 1."""
+    """Share of rows whose targets are not one mark in all, or do not sum to about 1, though the outputs of a row do."""
     output, target = seen.output, seen.target()
-    if loss != "binary_cross_entropy" or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
+    if loss not in _OFF_ONE or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
         return None
     if output.shape != target.shape or bool(((output.detach().float().sum(dim=1) - 1).abs() > 1e-3).any()):
         return None
-    return float(((target.float().sum(dim=1) - 1).abs() > 1e-3).float().mean())
+    return float(((target.float().sum(dim=1) - 1).abs() > _OFF_ONE[loss]).float().mean())

@@ -1,10 +1,13 @@
 """What a loss asks of tokens: the one behind each, which the model is not to see, or the token itself."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 
+from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.calls import Call
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import sees_later
@@ -69,6 +72,26 @@ def steps_first(seen: ForwardPass, loss: Tensor) -> bool:
         if any(_is_later(t, given, 0) and not _is_later(t, given, 1) for t in following):
             return True
     return False
+
+
+def examples_first(seen: ForwardPass, batches: Iterable[Any]) -> bool:
+    """Whether examples lie along dimension 0 for certain, where a model is given sequences and asked at each of their steps.
+
+    Args:
+        seen: the pass; not of a batch that `steps_first` knows.
+        batches: the training loader.
+
+    Returns:
+        True, too, where there is one target for an example, as its number tells then; False for targets (a, b) of inputs
+        (a, b, ...) that no loader has stacked, and that are not the input shifted along the second dimension.
+    """
+    given, target = first_tensor(seen.inputs), seen.target()
+    if given is None or target is None or given.dim() < 2 or target.dim() < 2 or target.shape[:2] != given.shape[:2]:
+        return True
+    if isinstance(batches, DataLoader) and batches.collate_fn is default_collate:
+        return True
+    others = [t.reshape(given.shape) for _, t in seen.batch if t is not given and t.numel() == given.numel()]
+    return any(_is_later(t, given, 1) and not _is_later(t, given, 0) for t in others)
 
 
 def _is_later(target: Tensor, given: Tensor, time: int) -> bool:

@@ -43,8 +43,10 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float, given
     count, examples = output.numel(), len(output)
     told = output - gradient * (count / 2)
     squared = _if_same((output - told).square().mean(), loss, told.var(dim=0, correction=1).mean())
-    # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets.
-    squared = torch.where(statistics.rms(told) > _VISIBLE * statistics.rms(output), squared, torch.nan)
+    # What is next to nothing beside the outputs is their rounding: a penalty on outputs has no targets. Nor does a gradient of
+    # zero tell any: under every loss whose floor is zero outputs may be where it is.
+    is_told = (statistics.rms(told) > _VISIBLE * statistics.rms(output)) & gradient.any()
+    squared = torch.where(is_told, squared, torch.nan)
     costs = [squared, _classes(output, gradient, loss), _marks(output, gradient * count, loss, examples)]
     costs.append(_rebuilt(output, gradient, loss, given))
     rounding = _VISIBLE * statistics.rms(told)

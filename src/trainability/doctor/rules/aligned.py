@@ -5,6 +5,7 @@ from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 
 LOCAL, PLACED = 0.1, 0.5  # share of the targets' variance that their own place explains; correlation of places
+NO_COMPANY, PAIRS_A_NAME = 3.5, 10  # standard deviations; fewer pairs a name have few others in common
 MIXED = 1e-3  # change of an output over the outputs' rms when another example is exchanged
 
 
@@ -24,9 +25,43 @@ def other_targets(facts: Facts) -> list[Finding]:
                 Measurement(name="rows held against another's target", value=float(found.num_wrong), threshold=0.0),
                 Measurement(name="rows that were asked about", value=float(found.num_asked)),
             ),
-            cause="one of the two is rolled, sorted, masked or cut without the other between batch and loss",
-            remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask, in the training step",
+            cause="one of the two is rolled, sorted, transposed, masked or cut without the other between batch and loss",
+            remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask",
             source="own; rows exchanged one by one",
+        )
+    ]
+
+
+def strangers(facts: Facts) -> list[Finding]:
+    """Pairs of names as they are by chance: in what they share, and in how often one occurs again."""
+    company = facts.company
+    if company is None or company.num_names is None or company.num_pairs < PAIRS_A_NAME * company.num_names:
+        return []
+    # Fewer than by chance are a relation, too: one name for each. What is pushed apart may be what was observed.
+    seen = (company.pulled, company.repeated, company.pushed)
+    if not all(z is not None and abs(z) < NO_COMPANY for z in seen):
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.strangers",
+            severity="warning",
+            seen="of the pairs of names that the loss pulls together, two go with the same two others as often as by chance, "
+            f"and as many occur again ({company.num_pairs} pairs of {company.num_names} names)",
+            measurements=(
+                Measurement(
+                    name="pairs that occur again, above chance",
+                    value=company.repeated or 0.0,
+                    unit="standard deviations",
+                    threshold=NO_COMPANY,
+                ),
+                Measurement(
+                    name="company above chance", value=company.pulled, unit="standard deviations", threshold=NO_COMPANY
+                ),
+            ),
+            cause="one of the two columns of names is shuffled, sorted or shifted without the other",
+            remedy="index both columns by one and the same order, and look at ten pairs as the loader yields them",
+            source="own count of rectangles",
         )
     ]
 
@@ -51,6 +86,26 @@ def turned_images(relation: Relation | None) -> list[Finding]:
             cause=f"images are {found.turn}, all or some, and their targets are not",
             remedy="do to the target what is done to the image, with the same random numbers (its coordinates, too)",
             source="own; a linear map, the same at every place, fitted on half of the examples",
+        )
+    ]
+
+
+def mixed_in_sequences(facts: Facts) -> list[Finding]:
+    """(batch, steps, classes) viewed as (steps, batch, classes): each sequence is made of pieces of several examples."""
+    mixed, asked = facts.mixed_sequences or (0, 0)
+    if not mixed or mixed < asked or (facts.leakage or 0.0) > MIXED:
+        return []
+    return [
+        Finding(
+            rule="misread_logits",
+            code="misread_logits.sequences",
+            severity="error",
+            seen=f"ctc_loss takes (steps, batch, classes): each of {asked} examples that were exchanged changes "
+            "the sequences of others",
+            measurements=(Measurement(name="examples with a part in others' sequences", value=float(mixed), threshold=0.0),),
+            cause="view or reshape in place of transpose",
+            remedy="log_probabilities.transpose(0, 1) in place of a view or reshape, before ctc_loss",
+            source="PyTorch, torch.nn.CTCLoss (shape); examples exchanged one by one",
         )
     ]
 

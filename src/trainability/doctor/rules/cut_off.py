@@ -10,6 +10,7 @@ from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 
 FIRST_STEPS = 20  # whose losses are looked at
+FEW_FIXED = 10  # parameters, of which one may stay as it was drawn
 
 
 @rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
@@ -160,3 +161,12 @@ def frozen_is_needed(evidence: Evidence, frozen: tuple[str, ...]) -> bool:
         return at is not None and at.is_no_better and not still_falls(evidence)
     rehearsal = evidence.rehearsal
     return rehearsal is not None and len(rehearsal.other_rates) > 1 and judge_rehearsal(rehearsal).verdict in (STALLED, DEAD)
+
+
+def stays_as_drawn(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
+    """Whether what is in no optimizer are a few parameters of no layer, and the run, if there was one, learns beside them."""
+    settings, at = settings_of(evidence), standing(evidence)
+    managed = (settings.managed or 0) if settings is not None else 0
+    own = {s.name for s in reading.latest_layers(evidence) if s.kind == "parameter"}
+    stuck = at is not None and at.is_no_better and not still_falls(evidence)
+    return set(unmanaged) <= own and FEW_FIXED * len(unmanaged) <= managed + len(unmanaged) and not stuck

@@ -6,11 +6,12 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
-from trainability.doctor.rules.aligned import other_targets, turned_images
+from trainability.doctor.rules.aligned import other_targets, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.rules.targets import moved_targets
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
@@ -187,7 +188,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         place and what is asked in another. Code `turned`: of images whose targets are images, too, a linear map of each place's
         surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
         given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
-        three times what it gains where it is given another example's image in place of the turned one.
+        three times what it gains where it is given another example's image in place of the turned one. Code `strangers`: of ten
+        pairs a name and more that the loss pulls together, two go with the same two others as often as by chance, and as many
+        occur again, within 3.5 standard deviations.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -211,12 +214,13 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
                 source="own; the experiment itself",
             )
         ]
-    if found := other_targets(reading.facts(evidence)) or moved_targets(evidence) or turned_images(evidence.relation):
+    facts = reading.facts(evidence)
+    if found := other_targets(facts) or moved_targets(evidence) or turned_images(evidence.relation) or strangers(facts):
         return found
     data, relation = evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
     remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
-    if relation is None and (made := reading.facts(evidence).made_relation) is not None and reading.stands_still(evidence):
+    if relation is None and (made := facts.made_relation) is not None and reading.stands_still(evidence):
         relation = Relation(num_examples=made[0], z=made[1])
         cause = "the step makes a target that nothing of what it hands the model tells"
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"
@@ -304,6 +308,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         normalisation follows, where the gain budget with this input is inside the band that trains, where mean and standard
         deviation are below 10, where the mean is within a fifth of the standard deviation and that is not above 100, and where
         a table is looked up beside other inputs;
+        a warning in place of a hint by the band where a rehearsal is unstable, and the run has not learned since;
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
         enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
@@ -360,6 +365,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     if centred and absorbed and not harmed:
         return []
     slight = size < _SLIGHT and thin >= 0.05
+    # What a band predicts of gains does not overrule a rehearsal whose steps are too long, nor a run that has come to nothing.
+    absorbed &= probe is None or probe.structure == "normalised" or not was_unstable(evidence)
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"

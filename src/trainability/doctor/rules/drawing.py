@@ -6,7 +6,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
 
-_SIGMOIDS = {"sigmoid": "Sigmoid", "hardsigmoid": "Hardsigmoid"}
+SIGMOIDS = {"sigmoid": "Sigmoid", "hardsigmoid": "Hardsigmoid"}
 
 
 def drawn_for_signal(evidence: Evidence, layers: tuple[LayerStats, ...]) -> str:
@@ -21,9 +21,9 @@ def drawn_for_signal(evidence: Evidence, layers: tuple[LayerStats, ...]) -> str:
     known = layers if any(s.activation for s in layers) else evidence.probe.layers if evidence.probe is not None else layers
     hidden = Counter(s.activation for s in known if s.activation)
     usual = hidden.most_common(1)[0][0] if hidden else "relu"
-    if usual in _SIGMOIDS:
+    if usual in SIGMOIDS:
         last = [s.name for s in known if s.activation == usual]
-        swap = f"torch.nn.ReLU() in place of torch.nn.{_SIGMOIDS[usual]}() behind {_listed(last)}"
+        swap = f"torch.nn.ReLU() in place of torch.nn.{SIGMOIDS[usual]}() behind {_listed(last)}"
         return f"{swap}, and torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer"
     if usual == "tanh":
         return "torch.nn.init.xavier_normal_(layer.weight, gain=5 / 3) and zero biases in every layer"

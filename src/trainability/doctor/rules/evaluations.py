@@ -9,6 +9,7 @@ from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.running_statistics import slow_statistics
 
 _FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
@@ -96,14 +97,16 @@ def _one_label(evidence: Evidence) -> bool:
     )
 
 
-@rule(severities=("warning",), explains=("overfit", "constant_as_good", "prediction_collapse"))
+@rule(severities=("warning", "hint"), explains=("overfit", "constant_as_good", "prediction_collapse"))
 def evaluation_path(evidence: Evidence) -> list[Finding]:
     """The training loss is low, and the evaluation does not show it.
 
     Fires: the watched loss is below a quarter of what class frequencies cost, and the last two evaluations say otherwise: the
         error on training examples is twice what that loss allows, plus 0.1 (code `train_error`), or their loss three times the
         watched one and more (code `train_loss`); or the error on validation examples is within three standard errors of always
-        naming the most frequent class (code `validation`).
+        naming the most frequent class (code `validation`). Code `statistics`: of the running statistics of a batch norm more
+        than half is what they started from, after all planned steps or, where these are not known, at the last evaluation (a
+        hint then, unless its error is twice what the loss allows, plus 0.1, or a run that has learned names few classes).
     Why: a loss of 0.1 allows an error of 0.1 / ln 2 at most. On training examples nothing but the evaluation's own path can
         bring it back: other preprocessing, other weights, batch norm's statistics, a metric. On validation examples alone,
         labels or preprocessing of that split, or a net that has memorised what has nothing to do with the labels.
@@ -112,6 +115,11 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
     Fix: evaluate ten training examples by hand: the same weights, the same transform, model.eval(), and count.
     Source: own; the log's metric said 0.9925 whatever the net had learned.
     """
+    last = evidence.evaluations[-1] if evidence.evaluations else None
+    contradicts = last is not None and _against_watched(evidence, last, "train_error") is not None
+    contradicts |= reading.has_learned(evidence) and reading.predictions_collapsed(evidence) is not None
+    if slow := slow_statistics(evidence, contradicts=contradicts):
+        return slow
     for word, split in (("train_error", "train"), ("train_loss", "train"), ("validation", "validation")):
         seen = [e for e in evidence.evaluations if e.split == split][-2:]
         told = [_against_watched(evidence, e, word) for e in seen]
@@ -249,8 +257,8 @@ def _sure_and_wrong(evidence: Evidence) -> list[Finding]:
             rule="overfit",
             code="overfit.loss",
             severity="warning" if error is not None and error >= 0.9 * at_chance else "hint",
-            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance ({chance:.3g}){said}, "
-            f"while the training loss fell to {recent:.3g}",
+            seen=f"the validation loss rose from {min(losses):.3g} to {losses[-1]:.3g}, above chance (ln C, {chance:.3g}){said}"
+            f", while the training loss fell to {recent:.3g}",
             measurements=(
                 Measurement(name="validation loss over chance", value=losses[-1] / chance, threshold=1.0),
                 Measurement(name="training loss over chance", value=recent / chance, threshold=0.25),
@@ -267,11 +275,11 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
     """The answers cost as much as one constant answer for every example.
 
     Fires: the loss stands still at 0.95 of the cost of the best constant answer or above. Of a run, after 100 steps: a warning
-        from 300, where the gradient does not grow. That cost is known by the kind of the loss; of any other loss it is searched
-        for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In a rehearsal of 20 steps
-        and more whose loss came down to within 2 % of that cost and stays there: a hint. Code `evaluation`: the last two
-        evaluations after step 300 are no better than that, in error or squared error, and the loss, where it is watched, is not
-        below 0.9 of it either.
+        from 300 or at the end of its plan, where the gradient does not grow. That cost is known by the kind of the loss; of any
+        other loss it is searched for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In
+        a rehearsal of 20 steps and more whose loss came down to within 2 % of that cost and stays there: a hint. Code
+        `evaluation`: the last two evaluations after step 300 are no better than that, in error or squared error, and the loss,
+        where it is watched, is not below 0.9 of it either.
     Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has found
         them and nothing else, however far it fell.
     What fools it: targets that nothing in the input predicts; few examples, whose variance is not that of all; a slow start.
@@ -314,7 +322,9 @@ def _run_at_constant(evidence: Evidence) -> _Found | None:
     growing = len(norms) >= 2 * WINDOW_STEPS and statistics.median(norms[-WINDOW_STEPS:]) > 1.5 * statistics.median(
         norms[:WINDOW_STEPS]
     )
-    severity = "hint" if growing or reading.num_steps(evidence) < _FEWEST_STEPS else "warning"
+    done, planned = reading.num_steps(evidence), reading.planned_steps(evidence)
+    is_over = planned is not None and done >= planned
+    severity = "hint" if growing or (done < _FEWEST_STEPS and not is_over) else "warning"
     return seen.code, severity, seen.name, seen.loss, seen.cost
 
 

@@ -69,6 +69,24 @@ def boundless(facts: Facts) -> list[Finding]:
     ]
 
 
+def pole(facts: Facts) -> list[Finding]:
+    """An overlap of raw outputs: below zero they make nothing of what it is divided by."""
+    if facts.pole is None:
+        return []
+    return [
+        Finding(
+            rule="loss_below_floor",
+            code="loss_below_floor.pole",
+            severity="error",
+            seen=f"outputs that pass {facts.pole:.3g} together take the loss to one infinity, and bring it back from the other",
+            measurements=(Measurement(name="where the loss is divided by zero", value=facts.pole),),
+            cause="the loss is divided by a sum of outputs that may be below zero: it takes probabilities, not raw outputs",
+            remedy="torch.sigmoid (or softmax) of the outputs before the loss",
+            source="Milletari, Navab and Ahmadi, V-Net, 3DV 2016, for an overlap of probabilities; own search",
+        )
+    ]
+
+
 def endless(evidence: Evidence) -> list[Finding]:
     """A loss that goes far below zero, faster and faster: some part of it has no floor."""
     rehearsal = evidence.rehearsal

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import replace
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import standing
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
@@ -25,6 +25,7 @@ from trainability.doctor.rules.smaller_steps import (
 _TINY = 1e-5  # gradient over weight
 _THROWN = 1.2  # of the first losses after the first, over it
 _DRAWN_TO_KEEP = 0.3  # rms of a weight times the root of its fan-in: 0.58 as PyTorch draws it, 1.4 after He
+_DROWNED, _FEWEST_STEPS = 0.01, 100  # change of an answer over that without padding; steps of a run that has not learned
 _DEAF = 1e-3  # fall of the loss over the loss
 
 
@@ -170,7 +171,10 @@ def _finite_or_infinite(ratio: float | None) -> float:
 
 @rule(
     severities=("warning", "hint"),
-    explains=("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output", "prediction_collapse"),
+    explains=(
+        *("plateau", "underflow", "update_ratio", "cannot_overfit", "constant_output", "prediction_collapse"),
+        "constant_as_good",
+    ),
     predicts=True,
 )
 def vanishing_gradient(evidence: Evidence) -> list[Finding]:
@@ -180,22 +184,27 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         below 1e-3 of the last layer's. A hint under an optimizer that divides by the gradient's own size, as Adam does, unless
         a run of 100 steps is at chance; then its first step counts, too. Code `loss`: along three rehearsed updates and more
         the loss falls by less than a thousandth of itself at any length, though such steps replace the weights, and 50 steps
-        do not change it by as much.
+        do not change it by as much. Code `padding`: a recurrent model's answer changes with the words of sequences that end in
+        padding by less than a hundredth of what it does where the padding is in front, and 50 rehearsed steps or 100 of the run
+        have not learned.
     Why: at a ratio of 1e-5 even a learning rate of 1 needs 1e5 steps. In a plain ReLU net all layers vanish together, so that
         the ratio of first to last, which is the usual check, is blind to it; under tanh and sigmoid the first layers fade.
     What fools it: loss scaling that the doctor was not told of, and a loss that is divided by a large number. Silent once the
-        loss is below chance, where small gradients are success, unless the last evaluation names few classes, and where a
-        normalisation leaves nothing.
+        loss is below chance, where small gradients are success, unless the last evaluation names few classes or the loss stands
+        where the best constant answer does, and where a normalisation leaves nothing.
     Fix: kaiming_normal_ for ReLU, xavier_normal_ with gain 5/3 for tanh, zero biases; ReLU in place of sigmoid; or
         normalisation.
     Source: Zhang et al., AutoTrainer, ICSE 2021 (first layers); Glorot and Bengio, AISTATS 2010; own absolute threshold.
     """
+    if padded := _behind_padding(evidence):
+        return padded
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     solved = probe is not None and chance is not None and not evidence.steps and probe.loss < 0.5 * chance
     collapsed = reading.predictions_collapsed(evidence)
     at = standing(evidence)
     known = chance is not None or at is not None
-    if (reading.has_learned(evidence) and not collapsed) or solved or (evidence.steps and not known):
+    constant = at is not None and at.is_no_better and not still_falls(evidence)  # far as the loss may have come down to it
+    if (reading.has_learned(evidence) and not (collapsed or constant)) or solved or (evidence.steps and not known):
         return _deaf_loss(evidence)
     layers = _with_gradient(reading.latest_layers(evidence))
     stuck = collapsed or _at_chance(evidence, chance) or (at is not None and at.is_no_better)
@@ -253,6 +262,32 @@ def _at_chance(evidence: Evidence, chance: float | None) -> bool:
     """Whether a run of a hundred steps or more is where knowing nothing is."""
     recent = reading.recent_loss(evidence)
     return chance is not None and recent is not None and reading.num_steps(evidence) >= 100 and recent >= 0.95 * chance
+
+
+def _behind_padding(evidence: Evidence) -> list[Finding]:
+    """A recurrent layer that has read padding for so long that it has forgotten the words before it."""
+    share = reading.facts(evidence).drowned
+    if share is None or not share < _DROWNED:
+        return []
+    if evidence.steps:
+        stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+    else:
+        stays = reading.stands_still(evidence)
+    if not stays:
+        return []
+    return [
+        Finding(
+            rule="vanishing_gradient",
+            code="vanishing_gradient.padding",
+            severity="warning",
+            seen=f"behind its padding a sequence's words change the answer by {share:.1g} of what they do at its end",
+            measurements=(Measurement(name="change behind padding over that at the end", value=share, threshold=_DROWNED),),
+            cause="the last step's output is read, and the recurrent layer has read padding for many steps before it",
+            remedy="torch.nn.utils.rnn.pack_padded_sequence(..., lengths, batch_first=True, enforce_sorted=False) and the last "
+            "hidden state; or the output at each sequence's own last word",
+            source="PyTorch, torch.nn.utils.rnn.pack_padded_sequence; words exchanged",
+        )
+    ]
 
 
 def _deaf_loss(evidence: Evidence) -> list[Finding]:

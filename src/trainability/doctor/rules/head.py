@@ -6,9 +6,10 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import other_places
+from trainability.doctor.rules.aligned import mixed_in_sequences, other_places
 from trainability.doctor.rules.rule import rule
 
+WANTED_BELOW = 0.25  # share of the outputs
 NOTHING_LEARNED = (
     "plateau",
     "constant_output",
@@ -31,8 +32,9 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
     """The loss sets every output against every target, because their shapes are broadcast.
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
-        elements each, and makes more of them: (64, 64). Code `unpaired`: exchanging the targets between the examples of the
-        batch leaves the gradient of the outputs as it is to 1e-4, and one target for all does not, to 0.01.
+        elements each, and makes more of them: (64, 64); Monitor, which is given no targets, reads the shapes off the graph of
+        the loss. Code `unpaired`: exchanging the targets between the examples of the batch leaves the gradient of the outputs
+        as it is to 1e-4, and one target for all does not, to 0.01.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
@@ -82,7 +84,9 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
         length), which is no transpose; or pixels (batch, classes, ...) are viewed as (-1, classes). Code `over_batch`: the
         softmax of the loss runs over the examples (dim=0) of outputs of shape (batch, classes). A warning with code `places`:
         images have images for targets, of whose variance each place of the image explains a tenth and more, and the answers
-        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns.
+        that are held against the targets look at other places: a correlation of 0.5 and less, of rows or columns. Code
+        `sequences`: under `ctc_loss`, which takes (steps, batch, classes), an example that is exchanged changes the sequences
+        of others, though the model keeps examples apart.
     Why: `cross_entropy` takes classes as the second dimension. A view keeps the order in memory, so that what is taken for the
         logits of one position are numbers of several. Computed anew and compared to 0.01 %, so this is certain.
     What fools it: nothing that is known.
@@ -93,7 +97,7 @@ def misread_logits(evidence: Evidence) -> list[Finding]:
     if facts.graph is not None and facts.graph.over_batch:
         return [_over_batch(facts)]
     if not facts.misread_logits:
-        return other_places(facts, evidence.relation)
+        return mixed_in_sequences(facts) or other_places(facts, evidence.relation)
     pixels = len(facts.output_shape) > 3 or facts.target_shape != facts.output_shape[:2]
     return [
         Finding(
@@ -264,7 +268,11 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     Fires: the loss is of the difference of output and target, its outputs come out of a ReLU, softplus, exponential, sigmoid or
         softmax, and 5 % or more of the targets are below 0, or outside [0, 1]. An error from a quarter. Under
         `binary_cross_entropy_with_logits` one target outside [0, 1] is an error (code `binary`). Code `exclusive`: outputs that
-        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several.
+        sum to 1 under the binary loss, where 5 % or more of the examples have no mark or several. Of a softmax under a
+        difference, too, where as many have targets that sum to something else than 0.9 to 1.1. Under a loss of another kind
+        a warning, where the model ends in a ReLU and one number an example, and of outputs that are all zero the loss wants
+        a quarter and more lower. Code `one_sided`: a ReLU makes all that is added to an input, or taken from
+        it, and a quarter and more of the targets are on the other side: a warning.
     Why: the share is counted, and what lies outside cannot be met whatever the weights. Targets normalised to mean 0 have half
         of their values below 0.
     What fools it: targets with noise around the range, of which a few lie outside.
@@ -274,11 +282,18 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     facts = reading.facts(evidence)
     if facts.graph is not None and facts.graph.takes == "sigmoid" and facts.target_outside_unit:
         return [_no_probabilities(facts, facts.target_outside_unit)]
-    if facts.rows_off_one is not None and facts.rows_off_one >= 0.05:
+    is_difference = facts.graph is not None and facts.graph.takes == "distance"
+    if facts.rows_off_one is not None and facts.rows_off_one >= 0.05 and not is_difference:
         return [_not_exclusive(facts.rows_off_one)]
-    if facts.graph is None or facts.graph.takes != "distance":
+    if facts.graph is not None and facts.graph.takes is None and (facts.wanted_below or 0.0) >= WANTED_BELOW:
+        return [_held_at_zero(facts.wanted_below or 0.0)]
+    if facts.graph is None or not is_difference:
         return []
     made = facts.graph.made_by
+    if made == "softmax" and (facts.rows_off_one or 0.0) >= 0.05:
+        return [_not_one_in_all(facts.graph, facts.rows_off_one or 0.0)]
+    if made is None and (facts.out_of_reach or 0.0) >= WANTED_BELOW:
+        return [_on_one_side(facts.out_of_reach or 0.0)]
     below, outside = facts.target_below_zero, facts.target_outside_unit
     share = below if made in ("relu", "softplus", "exp") else outside if made in ("sigmoid", "softmax") else None
     if share is None or share < 0.05:
@@ -297,6 +312,32 @@ def unreachable_target(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _on_one_side(share: float) -> Finding:
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.one_sided",
+        severity="warning",
+        seen=f"a ReLU makes all that the model adds to what it is given: {share:.0%} of the targets are on the other side",
+        measurements=(Measurement(name="share of the targets out of reach", value=share, threshold=WANTED_BELOW),),
+        cause="what is added or taken away has one sign, whatever the weights",
+        remedy="remove the ReLU behind the last layer of what is added",
+        source="own; the answer without what the ReLU adds, beside the targets",
+    )
+
+
+def _held_at_zero(share: float) -> Finding:
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.relu",
+        severity="warning",
+        seen=f"the model ends in a ReLU, and of outputs of zero the loss wants {share:.0%} lower",
+        measurements=(Measurement(name="share of the outputs", value=share, threshold=WANTED_BELOW),),
+        cause="an output that cannot be negative, under a loss whose best answers are",
+        remedy="remove the ReLU behind the last layer; or torch.nn.functional.softplus where a number above zero is meant",
+        source="own; the gradient of the loss at the outputs",
+    )
+
+
 def _not_exclusive(share: float) -> Finding:
     """Softmax over answers of which several may be right, or none."""
     return Finding(
@@ -308,6 +349,20 @@ def _not_exclusive(share: float) -> Finding:
         cause="softmax makes the answers exclude each other, and the targets do not",
         remedy="sigmoid in place of softmax; or no activation, and binary_cross_entropy_with_logits",
         source="PyTorch, torch.nn.BCELoss",
+    )
+
+
+def _not_one_in_all(graph: LossGraph, share: float) -> Finding:
+    """Values of which each may be met, and all of an example together may not."""
+    return Finding(
+        rule="unreachable_target",
+        code="unreachable_target.softmax",
+        severity="error" if share >= 0.25 else "warning",
+        seen=f"the outputs of an example sum to 1, and the targets of {share:.0%} of the examples do not",
+        measurements=(Measurement(name="share of examples whose targets sum to something else", value=share, threshold=0.05),),
+        cause="the model ends in softmax, and the targets are no shares of a whole",
+        remedy=f"remove {_where(graph, 'softmax')}; or divide the targets of each example by their sum",
+        source="own",
     )
 
 

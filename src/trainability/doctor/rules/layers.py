@@ -5,13 +5,16 @@ import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, OptimizerSettings
-from trainability.doctor.facts import HEAVY_DROPOUT
+from trainability.doctor.facts import HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
 STRONG_DECAY, OUTPULLED = 0.05, 3.0
+_FEWEST_STEPS = 100  # of a run that shows that it does not learn
+MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gradient
 
 
 @rule(severities=("warning", "hint"), explains=("vanishing_gradient", "plateau", "activation_scale"), predicts=True)
@@ -23,7 +26,8 @@ def saturation(evidence: Evidence) -> list[Finding]:
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
-    Fix: initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`), and normalise the input.
+    Fix: initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`), and normalise the input. Of three layers with a
+        sigmoid and more, whose slope is 1/4 at most: ReLU.
     Source: Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks, AISTATS 2010;
         threshold: TheDeepChecker, TOSEM 2022.
     """
@@ -41,11 +45,19 @@ def saturation(evidence: Evidence) -> list[Finding]:
             "saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),
             cause="weights or inputs too large for the activation",
-            remedy="initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`) and normalise the input",
+            remedy=_unsaturated(evidence, worst, layers),
             source="Glorot and Bengio, AISTATS 2010; threshold: TheDeepChecker, TOSEM 2022",
             layers=reading.names(full),
         )
     ]
+
+
+def _unsaturated(evidence: Evidence, worst: LayerStats, layers: tuple[LayerStats, ...]) -> str:
+    """Weights that keep the signal where the slope is; no scale of theirs helps where many sigmoids follow each other."""
+    same = [s for s in layers if s.activation == worst.activation]
+    if worst.activation in SIGMOIDS and len(same) >= MANY_SIGMOIDS:
+        return drawn_for_signal(evidence, tuple(same))
+    return "initialise with std sqrt(1 / fan_in) (`torch.nn.init.xavier_normal_`) and normalise the input"
 
 
 @rule(
@@ -127,7 +139,7 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
 
 
 @rule(
-    severities=("warning",),
+    severities=("warning", "hint"),
     explains=(
         "plateau",
         "prediction_collapse",
@@ -143,7 +155,8 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
 def heavy_dropout(evidence: Evidence) -> list[Finding]:
     """Dropout leaves almost no unit.
 
-    Fires: a dropout module has a probability of 0.95 or more.
+    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, and a warning where a run of 100 steps and more
+        has not learned, or a rehearsal of 50 leaves nine tenths of the loss.
     Why: `torch.nn.Dropout(p)` takes the share to drop, and other libraries and papers name the share to keep: a p of 0.99 that
         was meant as the share to keep leaves one unit in a hundred, and ten times the spread in what it hands on.
     What fools it: input masks of masked training that are drawn by a dropout module.
@@ -153,12 +166,18 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     facts = evidence.facts
     if facts is None or facts.dropout is None:
         return []
+    heavy = facts.dropout >= HEAVY_DROPOUT
+    if evidence.steps:
+        stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+    else:
+        stays = reading.stands_still(evidence)
+    threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT
     return [
         Finding(
             rule="heavy_dropout",
-            severity="warning",
+            severity="warning" if heavy or stays else "hint",
             seen=f"{facts.heavy_dropout[0] or 'the model'} drops {facts.dropout:.1%} of what it gets",
-            measurements=(Measurement(name="share that is dropped", value=facts.dropout, threshold=HEAVY_DROPOUT),),
+            measurements=(Measurement(name="share that is dropped", value=facts.dropout, threshold=threshold),),
             cause="the share to keep was given where torch takes the share to drop",
             remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
             source="Dropout, JMLR 2014; torch.nn.Dropout",

@@ -5,9 +5,11 @@ import math
 from trainability.doctor import reading
 from trainability.doctor.audit_results import MetricAudit
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.far_start import WIDE_GAIN, above_constant, drawn_wide, falls_at_once
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.summed_terms import summed_terms
 
 FAR_ABOVE = 20.0  # times ln C; a healthy VGG-D at twice its width starts at 4
 _FEW_OUTPUTS = 8  # unused ones that cost little and are soon unlearned
@@ -144,7 +146,9 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
     """The loss is the sum over the batch, not the mean.
 
     Fires: the loss is the batch size times the mean cross-entropy of the same logits, within 1 %. A hint once the run, or its
-        rehearsal, learns: then the rate is right for the sum.
+        rehearsal, learns: then the rate is right for the sum. Code `terms`: the loss is one of PyTorch's with reduction="sum",
+        of 16 terms and more; a warning under SGD where a rehearsal is unstable, or a run is not finite or has not learned in
+        100 steps; else a hint.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss that is scaled by the batch size on purpose, with a learning rate to match.
@@ -153,7 +157,7 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
     """
     probe = evidence.probe
     if probe is None or not probe.cross_entropy or not reading.is_summed(probe):
-        return []
+        return summed_terms(evidence)
     ratio = probe.loss / probe.cross_entropy
     return [
         Finding(
@@ -188,12 +192,16 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
     Why: dividing by the accumulation steps for backward is right, and logging the divided value makes curves of different
         settings incomparable. No untrained net starts below ln C. The wider limits allow for another batch and for dropout.
     What fools it: a loss that is weighted by 1 / k on purpose, a net that was not untrained at the first logged step, and a
-        loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4. Hence the hint where ln C is all
-        that is known, and for two classes and a power of two.
+        loss of another kind: a focal loss with gamma 2 on two classes starts at ln 2 / 4, and one that asks of each class
+        whether it is so at ln 2. Hence the hint where ln C is all that is known, for two classes and a power of two, and for a
+        loss of ln 2; silent where the graph shows a binary loss or a difference.
     Fix: log the loss before dividing it; divide for backward only.
     Source: own; the log's trials caltech-1 to -4 start at ln(1000) / 2.
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
+    takes = (reading.facts(evidence).graph or LossGraph()).takes
+    if takes in ("sigmoid", "distance"):
+        return []  # another loss, and not a part of the cross-entropy
     seen: tuple[float, float, int] | None = None
     guessed = False
     if probe is not None and probe.cross_entropy and (factor := _factor_of(probe.cross_entropy, probe.loss, 0.005)):
@@ -205,6 +213,8 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
             and factor & (factor - 1) == 0
             and probe.cross_entropy > 0.9 * chance
         )
+        # Yes or no for each class costs ln 2 at first, which is a whole fraction of ln C for 4, 8 and 16 classes.
+        guessed |= takes != "log_softmax" and math.isclose(probe.loss, math.log(2), rel_tol=0.05)
     # A focal loss is no cross-entropy, and its first value says nothing about one.
     plain = probe is None or not probe.cross_entropy or math.isclose(probe.loss, probe.cross_entropy, rel_tol=0.01)
     # A first batch of one class costs what the net happens to think of that class, not ln C.

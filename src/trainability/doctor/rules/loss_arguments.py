@@ -7,8 +7,11 @@ _TOLD = {
     "probabilities": "probabilities; it takes their logarithms",
     "raw": "numbers above zero; it takes logarithms of probabilities",
     "log_target": "probabilities as target though log_target=True says that they are logarithms",
+    "elsewhere": "numbers that are no logarithms of the classes' probabilities: these sum to 1 over the last dimension",
     "negative": "a soft target below zero: its weights are to be probabilities",
 }
+_CAUSES = dict.fromkeys(("probabilities", "raw"), "the logarithm is missing")
+_CAUSES |= {"elsewhere": "log_softmax runs along another dimension than the classes, or is missing"}
 
 
 def wrong_arguments(facts: Facts) -> list[Finding]:
@@ -28,7 +31,7 @@ def wrong_arguments(facts: Facts) -> list[Finding]:
             severity="error",
             seen=f"{function} is given {_TOLD[word]}",
             measurements=(Measurement(name="losses with a wrong argument", value=1.0, threshold=0.0),),
-            cause="the logarithm is missing" if word in ("probabilities", "raw") else "the target is given in another form",
+            cause=_CAUSES.get(word, "the target is given in another form"),
             remedy=remedy,
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )

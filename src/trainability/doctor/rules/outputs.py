@@ -1,6 +1,7 @@
 """The model's outputs on one batch: whether they depend on the input, and on nothing else."""
 
 import math
+from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -16,7 +17,7 @@ COLLAPSED = 0.1
 
 
 @rule(
-    severities=("warning",),
+    severities=("warning", "hint"),
     explains=(
         "plateau",
         "cannot_overfit",
@@ -26,6 +27,7 @@ COLLAPSED = 0.1
         "untrained_parameter",
         "constant_output",
         "dead_units",
+        "sees_future",  # is asked by exchanging the later tokens of all examples
     ),
 )
 def batch_leakage(evidence: Evidence) -> list[Finding]:
@@ -40,8 +42,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
         time leaks in one direction only.
     What fools it: models that compare examples on purpose (retrieval in the batch); outputs with an entry per pair of examples
         are left out, and so is batch norm without running statistics; and, of places, models that draw numbers. Batches of
-        (steps, batch): silent where targets are the next steps, or one for each sequence; else the layers look as if they took
-        the batch for time, as of a tagger.
+        (steps, batch): silent where targets are the next steps, or one for each sequence; a hint where there is a target for
+        each step, and no loader of PyTorch's stacked the examples, as of a tagger.
     Fix: check batch_first= of recurrent and attention layers, and every view, reshape, permute and dim= in the model's forward.
     Source: the test of mixed batch dimensions by Karpathy, A Recipe for Training Neural Networks, 2019; own threshold.
     """
@@ -50,7 +52,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
     leakage = (look.leakage if look is not None else None) or 0.0
     layer = evidence.facts.along_batch if evidence.facts is not None else None
     if layer is not None:
-        return [_along_batch(layer, leakage)]
+        unsure = evidence.facts is not None and evidence.facts.maybe_steps_first
+        return [replace(_along_batch(layer, leakage), severity="hint" if unsure else "warning")]
     placed = (evidence.facts.place_leakage if evidence.facts is not None else None) or 0.0
     if not leakage > 1e-3:
         return [_by_place(placed)] if placed > 1e-3 else []

@@ -5,10 +5,18 @@ from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LossGraph
+from trainability.doctor.facts import LossGraph, as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
-from trainability.doctor.rules.cut_off import behind_a_choice, drawn_without_gradient, frozen_is_needed, nothing_to_learn
+from trainability.doctor.rules.alike import alike_modules, zeros_that_stay
+from trainability.doctor.rules.cut_off import (
+    behind_a_choice,
+    drawn_without_gradient,
+    frozen_is_needed,
+    nothing_to_learn,
+    stays_as_drawn,
+)
 from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
@@ -23,6 +31,7 @@ _SYMPTOMS = (
     "constant_output",
 )
 
+_FEWEST_STEPS = 100  # of a run that has not learned
 _ROUNDS_OF_TURNS = 20  # rehearsed steps without its turn, after which a model of several is said to have none
 _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
 
@@ -75,12 +84,13 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low"))
+@rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low", "random_evaluation"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
     """Layers are in a plain list or dict, and the model does not know their weights.
 
     Fires: the loss depends on a trainable parameter that is in none of the model's modules, is found in a plain list, dict or
         tuple that is an attribute of one, and that no optimizer of the process holds. A hint where an optimizer does hold it.
+        Code `made_in_forward`: the loss depends on weights that are in no module and are others in the next forward pass.
     Why: `parameters()`, `to()`, `state_dict()` and `train()` see only what is registered. Such layers keep their random weights
         while the rest is trained. Read from the graph of the loss, so this is certain.
     What fools it: a network that is wrapped in a list to keep it out of the model, and meant to stay as it is without
@@ -88,7 +98,10 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     Fix: torch.nn.ModuleList(layers) in place of the list (ModuleDict, ParameterList), before the optimizer is made.
     Source: PyTorch, `torch.nn.ModuleList`.
     """
-    graph = reading.facts(evidence).graph or LossGraph()
+    facts = reading.facts(evidence)
+    graph = facts.graph or LossGraph()
+    if facts.made_anew:
+        return [_made_in_forward(facts.made_anew)]
     if not graph.unregistered:
         return []
     trained = not graph.unregistered_untrained
@@ -110,6 +123,20 @@ def unregistered_layers(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _made_in_forward(shapes: tuple[tuple[int, ...], ...]) -> Finding:
+    """Layers that are drawn at random in each forward pass."""
+    return Finding(
+        rule="unregistered_layers",
+        code="unregistered_layers.made_in_forward",
+        severity="error",
+        seen=f"each forward pass makes weights of its own, of shape {shapes[0]}, and drops them",
+        measurements=(Measurement(name="weights made in forward", value=float(len(shapes)), threshold=0.0),),
+        cause="a layer is made in forward: its weights are drawn anew each time, and no optimizer has them",
+        remedy="make the layer in __init__, and call it in forward (torch.nn.LazyLinear takes its width from the first batch)",
+        source="PyTorch, torch.nn.Module; two passes compared",
+    )
+
+
 @rule(
     severities=("error", "warning", "hint"),
     verdict="dead",
@@ -121,8 +148,11 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
         three sampled steps. An error where no layer moves; a hint where requires_grad is False or a part in no optimizer runs
         under no_grad, which is usually meant (a warning where half of the weights are frozen and the loss gets no lower than
-        one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare, and where a
-        run that has learned comes to rest.
+        one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
+        where it is half of the weights, and 100 steps have not learned), where a run that has learned comes to rest, and where
+        what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its parameters at most:
+        the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
+        than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
         three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
@@ -144,7 +174,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 cause="built before or after what the optimizer was given",
                 remedy="pass model.parameters() to the optimizer, after the model is complete",
                 # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
-                severity="hint" if set(unmanaged) <= set(graph.outside) else "warning",
+                severity="hint" if set(unmanaged) <= set(graph.outside) or stays_as_drawn(evidence, unmanaged) else "warning",
             )
         )
     elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
@@ -154,7 +184,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
-        if cut_off := word == "no_gradient" and not moving and not evidence.samples[-1].blind:
+        if cut_off := word == "no_gradient" and not evidence.samples[-1].blind and (not moving or _most(evidence, still)):
             remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
         spare = word == "no_gradient" and not looked_up and not cut_off
         # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
@@ -178,6 +208,13 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
             )
         )
     return found
+
+
+def _most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
+    """Whether a run that has not learned leaves half of its weights without a gradient: no head that another phase uses."""
+    weights = [s for s in evidence.samples[-1].layers if reading.is_matrix(s) and s.update_ratio is not None]
+    enough = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+    return enough and 2 * len([s for s in still if s.gradient_rms is None]) >= len(weights)
 
 
 def _untrained(
@@ -270,32 +307,49 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "warning"),
     verdict="dead",
-    explains=(*_SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
+    explains=(
+        *(*_SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
+        *("exploding_gradient", "loss_at_start", "gain_budget_high", "constant_as_good"),
+    ),
 )
 def identical_units(evidence: Evidence) -> list[Finding]:
     """All units of a layer have the same weights and gradients, so they stay the same.
 
     Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
-        weight of the model has a gradient.
+        weight of the model has a gradient. Three warnings: code `nearly`: of half of the linear layers and convolutions, two at
+        least, every weight is one number other than 0, give or take a tenth of it; code `modules`, where modules beside each
+        other, of a model without dropout, have the same weights and the same gradient; code `zeros`, where weights are zero,
+        their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them so.
     Why: equal units get equal updates for ever: a layer of 100 is a layer of one. The gradient is compared too, because a zero
-        or constant last layer is told apart by its labels, and is healthy.
+        or constant last layer is told apart by its labels, and is healthy. Units that are nearly equal take long to differ, and
+        all add up: a layer multiplies the mean of what it is given by as many as it is given. What is multiplied by zero has no
+        gradient: of two tables of zeros whose product is taken, neither ever moves.
     What fools it: nothing that is known at the start; a layer of which a regulariser wants equal units.
     Fix: draw the weights at random: torch.nn.init.kaiming_normal_(layer.weight).
     Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (initial parameters must break symmetry).
     """
-    names = reading.facts(evidence).identical_units
-    if not names:
-        return []
+    facts = reading.facts(evidence)
+    equal, near = facts.identical_units, facts.near_constant
+    if not equal and len(near) < 2:
+        return alike_modules(evidence) or zeros_that_stay(evidence)
+    names = tuple(dict.fromkeys((*equal, *near)))
     return [
         Finding(
             rule="identical_units",
-            severity="error",
-            seen=f"all units of {names[0]} have the same weights and the same gradient",
+            code="identical_units" if equal else "identical_units.nearly",
+            severity="error" if equal else "warning",
+            seen=f"all units of {names[0]} have the same weights and the same gradient"
+            if equal
+            else f"every weight of {', '.join(names[:3])}{' and more' if len(names) > 3 else ''} is nearly the same number",
             measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
-            cause="weights start at one constant",
-            remedy=f"draw them at random: {drawn_each(names)}",
+            cause="weights start at one constant"
+            if equal
+            else "weights are drawn around a number other than 0, as the scales of a normalisation are",
+            remedy=f"draw them at random: {drawn_each(names)}"
+            if equal
+            else f"reset_parameters() of {', '.join(map(as_code, names))}: what draws normalisations' scales must leave them",
             source="Goodfellow et al., Deep Learning, section 8.4",
             layers=names,
         )

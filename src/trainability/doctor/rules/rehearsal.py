@@ -6,10 +6,12 @@ from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rehearsed import Rehearsal
+from trainability.doctor.rules.floors import pole
 from trainability.doctor.rules.loop import OF_NO_NORM
 from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
+from trainability.doctor.rules.spent_rate import died, spent_in_the_run
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
 LONGEST_ACCUMULATION = 16
@@ -254,40 +256,32 @@ def _normalises(evidence: Evidence, names: tuple[str, ...]) -> bool:
 
 
 @rule(
-    severities=("error", "warning"),
+    severities=("error", "warning", "hint"),
     verdict="stalled",
-    explains=("plateau", "slow_start", "update_ratio", "untrained_parameter"),
+    explains=("plateau", "slow_start", "update_ratio", "untrained_parameter", "constant_as_good"),
 )
 def rate_dies(evidence: Evidence) -> list[Finding]:
     """The scheduler takes the learning rate to almost nothing within the first steps.
 
-    Fires: at the end of the rehearsal the rate is below 1e-3 of its largest, and less than half of the planned steps are done.
-        A warning where the length of the run is not known.
+    Fires: at the end of the rehearsal the rate is a thousandth of its largest or less, and less than half of the planned steps
+        are done. A warning where the length of the run is not known. Of a run of 100 steps and more: the rate is a hundredth of
+        its largest or less, and all steps together come to a twentieth of as many at the largest rate, or less; a warning, and
+        a hint where the run has learned, unless the rate is 0 in all of its second half.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
     What fools it: a cyclic schedule at its lowest point.
     Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.
     Source: PyTorch, `torch.optim.lr_scheduler`; own threshold.
     """
+    if (spent := spent_in_the_run(evidence)) is not None:
+        return spent
     rehearsal = _stepped(evidence)
     rates = [step.lr for step in rehearsal.steps if step.lr is not None] if rehearsal is not None else []
-    if rehearsal is None or not rates or not rates[-1] < DEAD_RATE * max(rates):
+    if rehearsal is None or not any(rates) or rates[-1] > DEAD_RATE * (1 + 1e-6) * max(rates):
         return []
-    if rehearsal.planned_steps is not None and len(rehearsal.steps) > rehearsal.planned_steps / 2:
+    planned = rehearsal.planned_steps
+    if planned is not None and len(rehearsal.steps) > planned / 2:
         return []
-    return [
-        Finding(
-            rule="rate_dies",
-            severity="error" if rehearsal.planned_steps is not None else "warning",
-            seen=f"after {len(rehearsal.steps)} steps the learning rate is {rates[-1]:.2g}, from {max(rates):.2g}",
-            measurements=(
-                Measurement(name="learning rate over its largest", value=rates[-1] / max(rates), threshold=DEAD_RATE),
-                Measurement(name="steps", value=float(len(rehearsal.steps)), unit="steps", threshold=rehearsal.planned_steps),
-            ),
-            cause="the scheduler decays per step what was meant per epoch",
-            remedy="step the scheduler once per epoch, or give it the run's number of steps",
-            source="own; read in the rehearsal",
-        )
-    ]
+    return [died(rates, len(rehearsal.steps), DEAD_RATE, planned, "error" if planned is not None else "warning")]
 
 
 @rule(severities=("error",), verdict="broken loss", explains=("loss_at_start", "cannot_overfit"))
@@ -295,12 +289,15 @@ def loss_below_floor(evidence: Evidence) -> list[Finding]:
     """The loss has no lowest value, or fell below the lowest that it can have.
 
     Fires: `nll_loss` is computed from outputs that are no log-probabilities (code `unbounded`); or the reference loss is below
-        the least that the recognised loss can reach on these targets (code `impossible`).
+        the least that the recognised loss can reach on these targets (code `impossible`). Code `pole`: of a loss of another
+        kind and outputs that nothing limits, one number for all outputs next to which it has the two infinities.
     Why: minus an output that nothing limits falls without end, and what falls is its scale, not the error.
     What fools it: nothing that is known; the loss is recognised by computing it anew from outputs and targets.
     Fix: end the model in log_softmax, or use cross_entropy on the outputs.
     Source: PyTorch, `torch.nn.NLLLoss`; own computation.
     """
+    if found := pole(reading.facts(evidence)):
+        return found
     rehearsal = evidence.rehearsal
     floor = rehearsal.task.floor if rehearsal is not None else None
     if rehearsal is None or floor is None or not rehearsal.reference:

@@ -132,7 +132,7 @@ def oscillation(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="oscillation",
             severity="error",
-            seen=f"the loss swings by {spread:.2g} around {mean:.2g}, above chance ({chance:.2f}), and does not fall",
+            seen=f"the loss swings by {spread:.2g} around {mean:.2g}, above chance (ln C, {chance:.2f}), and does not fall",
             measurements=(
                 Measurement(name="mean loss of the later half", value=mean, unit="nats", threshold=1.2 * chance),
                 Measurement(name="standard deviation over mean", value=spread / mean, threshold=0.1),
@@ -241,9 +241,9 @@ def plateau(evidence: Evidence) -> list[Finding]:
             rule="plateau",
             code=f"plateau.{word}",
             severity="warning" if growing or num_steps < 300 else "error",
-            seen=f"after {num_steps} steps the loss is {recent:.3f}, chance is {chance:.3f}; {state}"
+            seen=f"after {num_steps} steps the loss is {recent:.3f}, chance (ln C) is {chance:.3f}; {state}"
             if at_chance
-            else f"after {num_steps} steps the loss is stuck at {recent:.3f}, above chance ({chance:.3f})",
+            else f"after {num_steps} steps the loss is stuck at {recent:.3f}, above chance (ln C, {chance:.3f})",
             measurements=tuple(measurements),
             cause=cause,
             remedy=remedy,

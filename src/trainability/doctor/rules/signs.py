@@ -41,7 +41,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         different labels, and pushes pairs apart of which as many have the same. A warning with code `no_positives`: it pushes
         pairs of one label, or of what the model returns in several tensors or calls, apart, and pulls none together. Code
         `views`: of several tensors it pushes like rows apart and pulls unlike ones. Codes `divergence`, `ctc` and
-        `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of probabilities, or cross-entropy a
+        `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of probabilities, `ctc_loss` numbers
+        whose exponentials do not sum to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a
         target below zero.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:

@@ -8,6 +8,8 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import written
 from trainability.doctor.facts import as_code
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.outlook import judge_rehearsal
+from trainability.doctor.outlook_limits import UNSTABLE
 from trainability.doctor.rate_choice import AGREES, BELOW_CRITICAL, chosen, guess, own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 
@@ -39,6 +41,8 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None) -> str:
     if (clip := _clip_alone(evidence)) is not None:
         return clip
     needed, how = _divisor(evidence) if divisor is None else (divisor, "")
+    if (past := _past_the_slope(evidence)) > needed:
+        needed, how = past, ": the first step's slope leads below zero, or momentum adds up more than that allows"
     said = _rate(evidence, 1 / needed) + how
     if needed > FEW or reading.is_adaptive(evidence):
         return said
@@ -155,6 +159,21 @@ def _divisor(evidence: Evidence) -> tuple[float, str]:
     return worst / WORST_RATIO, f": the first step changed a layer by {worst:.2g} times its size"
 
 
+def _past_the_slope(evidence: Evidence) -> float:
+    """How much smaller SGD's rate must be by the run's first loss and gradient; 0 where they are not known.
+
+    Along the first gradient a loss that cannot be below zero is there after loss / norm ** 2 at the latest, and begins to rise
+    before. Momentum adds up to 1 / (1 - momentum) such steps. A third of that is asked for, as a loss that bends allows half.
+    """
+    settings, first = settings_of(evidence), evidence.steps[0] if reading.started_at_zero(evidence) else None
+    if settings is None or settings.name != "SGD" or first is None or not first.lr or not first.gradient_norm:
+        return 0.0
+    if not 0 < first.loss < math.inf or not math.isfinite(first.gradient_norm) or settings.clip is not None:
+        return 0.0
+    gathered = 1 / (1 - min(settings.momentum or 0.0, 0.999))
+    return 3 * first.lr * gathered * first.gradient_norm**2 / first.loss
+
+
 def _worst_at_first(evidence: Evidence) -> float:
     """Largest finite update over weight of the first step; 0 if none was seen.
 
@@ -170,6 +189,14 @@ def _worst_at_first(evidence: Evidence) -> float:
 def replaced_at_first(evidence: Evidence) -> bool:
     """Whether the first step changed a layer by a third of its size or more, which no net that learns does."""
     return _worst_at_first(evidence) >= 10 * WORST_RATIO
+
+
+def was_unstable(evidence: Evidence) -> bool:
+    """Whether rehearsed steps were too long, and a run, if there was one, has not learned since."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or not rehearsal.steps or judge_rehearsal(rehearsal).verdict != UNSTABLE:
+        return False
+    return not evidence.steps or not reading.has_learned(evidence)
 
 
 def steps_round_to_nothing(evidence: Evidence) -> bool:

@@ -11,7 +11,37 @@ from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
 
 TINY_TARGETS = 1e-4
+_FEWEST_EXAMPLES = 64
 STAYS = 0.8  # of what the mean of the targets costs
+
+
+@rule(severities=("warning",), explains=("constant_as_good", "overfit"))
+def masked_targets(evidence: Evidence) -> list[Finding]:
+    """The loss reads targets only where they are all the same.
+
+    Fires: of a channel of the targets, the gradient of the loss by them is zero where they differ, exchanging these values
+        among themselves leaves the loss as it is, and all that it reads are one number.
+    Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
+        falls to nothing all the same. Asked of the loss itself, so this is certain.
+    What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel.
+    Fix: turn the mask round: the loss is to be taken where there is something.
+    Source: own; the gradient of the loss by its targets.
+    """
+    channels = reading.facts(evidence).unread_targets
+    if not channels:
+        return []
+    shown = ", ".join(map(str, channels[:4])) + (" and more" if len(channels) > 4 else "")
+    return [
+        Finding(
+            rule="masked_targets",
+            severity="warning",
+            seen=f"of channel {shown} of the targets the loss reads one constant, and none of the values that differ",
+            measurements=(Measurement(name="such channels", value=float(len(channels)), threshold=0.0),),
+            cause="the mask of what counts is inverted",
+            remedy="turn the mask round: take the loss where targets are given, and not where the filler is",
+            source="own; the gradient of the loss by its targets",
+        )
+    ]
 
 
 @rule(
@@ -177,7 +207,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
 
     Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85. Code `ignored`:
         each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
-        has an output for.
+        has an output for. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
+        and all places of 64 examples and more hold one and the same value.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
@@ -186,6 +217,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     ignored = reading.facts(evidence).ignored_class
     if ignored is not None:
         return [_ignored_class(*ignored)]
+    if lone := _one_class_everywhere(evidence):
+        return lone
     data = evidence.data
     counts = data.train.label_counts if data is not None else ()
     total = sum(counts)
@@ -206,6 +239,32 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
             cause="imbalanced data: naming one class is already a good answer",
             remedy="sample classes evenly (torch.utils.data.WeightedRandomSampler) and read per-class errors",
             source="UMLAUT, CHI 2021",
+        )
+    ]
+
+
+def _one_class_everywhere(evidence: Evidence) -> list[Finding]:
+    """Masks or marks of which nothing but one value is left; of one label an example class_order tells."""
+    train = evidence.data.train if evidence.data is not None else None
+    task = evidence.rehearsal.task if evidence.rehearsal is not None else None
+    places = math.prod(reading.facts(evidence).target_shape[1:])
+    if train is None or train.lone_target is None or train.num_images < _FEWEST_EXAMPLES or places < 2:
+        return []
+    if task is None or not task.target or "cross_entropy" not in (task.loss or ""):
+        return []
+    return [
+        Finding(
+            rule="class_imbalance",
+            code="class_imbalance.one_class",
+            severity="warning",
+            seen=f"all {places} places of the targets of all {train.num_images} examples read are {train.lone_target:g}",
+            measurements=(
+                Measurement(name="examples read", value=float(train.num_images), threshold=float(_FEWEST_EXAMPLES)),
+                Measurement(name="their only value", value=train.lone_target),
+            ),
+            cause="classes are lost before the loss: a mask was divided by 255 (ToTensor does), cast or thresholded too early",
+            remedy="read masks as whole numbers: torch.as_tensor(numpy.array(mask)).long() in place of ToTensor",
+            source="own; torchvision.transforms.ToTensor divides images of bytes by 255",
         )
     ]
 

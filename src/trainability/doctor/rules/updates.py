@@ -2,18 +2,20 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence, Sample
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import outdone, settings_of
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
+    TINY_STEPS,
     first_layers,
     larger_steps,
     smaller_steps,
-    steps_round_to_nothing,
     toward_usual,
 )
 
@@ -24,7 +26,8 @@ MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
 NOWHERE, _FEWEST_STEPS = 0.05, 300  # of a weight, that all steps of a run come to at most; steps of such a run
 # Critical step over the update: healthy nets have 1 to 64. Loss over the constant's, above which a plan ended on its way.
 SHORT, VERY_SHORT, FEWEST_MULTIPLES, HALF_WAY = 30.0, 100.0, 4, 0.5
-SMALLEST_SWAMPING, SWAMPED = 1e-5, 100.0  # eps of an optimizer, and over the typical gradient
+# eps of an optimizer, and over the typical gradient: far above it; and where steps, measured, are shorter than they may be.
+SMALLEST_SWAMPING, SWAMPED, OUTWEIGHED = 1e-5, 100.0, 10.0
 
 
 @rule(severities=("warning",), predicts=True, explains=("plateau", "constant_as_good", "update_ratio"))
@@ -108,7 +111,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         its plan, its loss still falls and is above half of the best constant answer's cost, and the loss fell along every
         rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
         such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
-        along a thousand times each rehearsed update.
+        along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
+        typical one.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -119,7 +123,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     if (found := _swamped_by_eps(evidence) or _outdone_by_another_rate(evidence) or _ends_on_its_way(evidence)) is not None:
         return [found]
     layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
-    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and reading.is_matrix(s)]
+    ratios = _ratios(layers)
     if not ratios or not all(math.isfinite(r) for r in ratios):
         return []
     middle = statistics.median(ratios)
@@ -149,21 +153,29 @@ def _swamped_by_eps(evidence: Evidence) -> Finding | None:
     """Adam divides by the root of the squares plus eps: an eps far above the gradients makes it SGD with a rate of lr / eps."""
     eps, settings, probe = reading.facts(evidence).eps, settings_of(evidence), evidence.probe
     sizes = [s.gradient_rms for s in (probe.layers if probe is not None else ()) if s.gradient_rms and reading.is_matrix(s)]
-    if eps is None or eps < SMALLEST_SWAMPING or not sizes or settings is None or not steps_round_to_nothing(evidence):
+    if eps is None or eps < SMALLEST_SWAMPING or not sizes or settings is None:
         return None
-    size = statistics.median(sizes)
-    if not size * SWAMPED < eps:
+    size, shortest, typical = statistics.median(sizes), *_multiples(evidence)
+    far, short = size * SWAMPED < eps and shortest > TINY_STEPS, size * OUTWEIGHED < eps and shortest > SHORT
+    if not (far or (short and typical > VERY_SHORT)):
         return None
     return Finding(
         rule="update_ratio",
         code="update_ratio.eps",
         severity="warning",
         seen=f"eps={eps:g} is {eps / size:.2g} times a gradient of the typical layer, so steps are as much shorter than lr",
-        measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED),),
+        measurements=(Measurement(name="eps over gradient", value=eps / size, threshold=SWAMPED if far else OUTWEIGHED),),
         cause="eps is far larger than what it is added to, the root of the gradients' squares",
         remedy=f"{settings.name}(..., eps=1e-8) in place of {eps:g}",
         source="Kingma and Ba, Adam, ICLR 2015, algorithm 1",
     )
+
+
+def _multiples(evidence: Evidence) -> tuple[float, float]:
+    """The smallest and the median of the critical steps over the updates; 0 without any."""
+    critical = evidence.rehearsal.critical if evidence.rehearsal is not None else ()
+    multiples = [step.multiple for _, step in critical if step.multiple is not None]
+    return (min(multiples), statistics.median(multiples)) if multiples else (0.0, 0.0)
 
 
 def _outdone_by_another_rate(evidence: Evidence) -> Finding | None:
@@ -249,8 +261,17 @@ def _sets_off(evidence: Evidence) -> bool:
 
 
 def _typical(sample: Sample) -> float | None:
-    ratios = [s.update_ratio for s in sample.layers if s.update_ratio is not None and reading.is_matrix(s)]
+    ratios = _ratios(sample.layers)
     return statistics.median(ratios) if ratios else None
+
+
+def _ratios(layers: Sequence[LayerStats]) -> list[float]:
+    """Updates over weights; no rate moves a layer that no gradient reaches."""
+    return [
+        s.update_ratio
+        for s in layers
+        if s.update_ratio is not None and reading.is_matrix(s) and not (s.update_ratio == 0.0 and s.gradient_rms is None)
+    ]
 
 
 def _travelled(evidence: Evidence) -> float:

@@ -50,7 +50,9 @@ PRECEDENCE: tuple[Verdict, ...] = (
 _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # Warnings of these say that what the loss falls towards is not what is wanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
-_ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences")
+_ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
+_ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
+_ASTRAY += ("class_imbalance.one_class",)
 # What these predict is not so while the loss falls.
 _PREDICTED = ("unstable", "dead", "stalled")
 # A predicted plateau is within this of the one that is measured (docs/theory.md).
@@ -267,7 +269,7 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict
         )
     if recent <= (1 - reading.LEARNED_SHARE) * chance:
         return "has learned", f"{seen} and stays there", None
-    return "stalled", f"{seen} and stays there; chance is {chance:.3f}", None
+    return "stalled", f"{seen} and stays there; chance, the logarithm of the number of classes, is {chance:.3f}", None
 
 
 def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
@@ -286,7 +288,7 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
     is_early = outlook is not None and outlook.cause == "no_fall" and plateau is not None and steps < plateau
     if tried is not None and not is_early:
         return "cannot tell", tried, None
-    planned = _planned_steps(evidence)
+    planned = reading.planned_steps(evidence)
     if plateau is not None and planned is not None and PLATEAU_FACTOR * plateau > planned:
         seen = f"the loss is predicted to leave chance within {plateau:,.0f} steps, give or take a factor 2"
         return "cannot tell", f"{seen}, and {planned:,} are planned; a longer plan would tell", None
@@ -306,13 +308,6 @@ def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str 
             None,
         )
     return "cannot tell", tried or "nothing speaks against it, and no step of the loop was tried; a rehearsal would tell", None
-
-
-def _planned_steps(evidence: Evidence) -> int | None:
-    """Length of the run, from whoever was told."""
-    settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    known = evidence.rehearsal.planned_steps if evidence.rehearsal is not None else None
-    return known if known is not None else settings.planned_steps if settings is not None else None
 
 
 def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plateau: float | None) -> str:

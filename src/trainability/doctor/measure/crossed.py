@@ -1,0 +1,78 @@
+"""Outputs and targets that a loss broadcasts against each other, told by the graph alone: Monitor is not given targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from trainability.doctor.measure.graph import behind_views, name_of, nodes_of_loss
+
+_PAIRED = (
+    *("SubBackward", "RsubBackward", "MulBackward", "DivBackward"),
+    *("MseLossBackward", "L1LossBackward", "SmoothL1LossBackward", "HuberLossBackward"),
+)
+
+
+def crossed_shapes(loss: Tensor, answers: Iterable[Any]) -> dict[str, Any]:
+    """Shapes of outputs and targets of which the loss takes all pairs.
+
+    An operation of two on outputs (n, 1, ...) or (n, ...) and something without a gradient that makes (n, n, ...) of them:
+    nodes remember the shape of what they made. The other side then is (n, ...) or (n, 1, ...).
+
+    Args:
+        loss: one number, with its graph, before or after `backward`.
+        answers: nodes that made the model's outputs.
+
+    Returns:
+        The fields `output_shape`, `target_shape` and `broadcast_shape` of `Facts`; nothing where no such operation is found.
+    """
+    made = [behind_views(node) for node in answers]
+    for node in () if loss.grad_fn is None else nodes_of_loss(loss.grad_fn, through_bounds=True):
+        pair = _single_edge(node) if name_of(node) in _PAIRED else None
+        if pair is None:
+            continue
+        terms = _shape(node, 0) or _shape(*pair)  # a loss that takes the mean remembers one number
+        if name_of(pair[0]) == "ExpandBackward":
+            terms, pair = _shape(*pair), _single_edge(pair[0]) or pair
+        own = _shape(*pair)
+        if not own or not _is_of_all_pairs(own, terms) or not _comes_from(*pair, made):
+            continue
+        other = (own[0], *own[2:]) if own[1:2] == (1,) else (own[0], 1, *own[1:])
+        return {"output_shape": own, "target_shape": other, "broadcast_shape": terms}
+    return {}
+
+
+def _single_edge(node: Any) -> tuple[Any, int] | None:
+    edges = [edge for edge in node.next_functions if edge[0] is not None]
+    return edges[0] if len(edges) == 1 else None
+
+
+def _shape(node: Any, place: int) -> tuple[int, ...]:
+    metadata = getattr(node, "_input_metadata", None)
+    return tuple(metadata[place].shape) if metadata and place < len(metadata) else ()
+
+
+def _is_of_all_pairs(own: tuple[int, ...], terms: tuple[int, ...]) -> bool:
+    if len(terms) < 2 or terms[0] != terms[1] or terms[0] < 2:
+        return False
+    return own in ((terms[0], 1, *terms[2:]), (terms[0], *terms[2:]))
+
+
+def _comes_from(node: Any, place: int, made: list[Any]) -> bool:
+    """Whether elementwise functions of one argument alone lie between the model's output and here."""
+    size = _num_elements(_shape(node, place))
+    while not any(behind_views(node) is one for one in made):
+        edge = _single_edge(node)
+        if edge is None or _num_elements(_shape(*edge)) != size:
+            return False
+        node = edge[0]
+    return True
+
+
+def _num_elements(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total

@@ -1,0 +1,58 @@
+"""Units and modules that start alike and get the same gradient, so that they stay alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+_SAME = 1e-4  # of the largest
+
+
+def rows_alike(tensor: Tensor) -> bool:
+    """Whether all rows are the same, to a ten-thousandth of the largest number."""
+    rows = tensor.flatten(1).float()
+    return bool(((rows - rows[:1]).abs() <= _SAME * rows.abs().amax()).all())
+
+
+def identical_modules(model: nn.Module, gradients: Mapping[str, Tensor | None]) -> tuple[str, ...]:
+    """Children of one module, of one kind, with the same weights and the same gradient: copies that remain copies.
+
+    Args:
+        model: whose modules are compared; where it drops units at random, copies do not stay the same.
+        gradients: of the loss, by the names of `named_parameters()`.
+
+    Returns:
+        Names of the copies, the first of each kind among them. Tied modules are one, and those without a gradient or with
+        nothing but zeros are left out.
+    """
+    if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules()):
+        return ()
+    found: list[str] = []
+    for path, parent in model.named_modules():
+        if any(path == name or path.startswith(f"{name}.") for name in found):
+            continue
+        kinds: dict[tuple, list[tuple[str, nn.Module]]] = {}
+        for name, child in parent.named_children():
+            shapes = tuple((n, p.shape) for n, p in child.named_parameters())
+            kinds.setdefault((type(child), shapes), []).append((f"{path}.{name}".lstrip("."), child))
+        for (_, shapes), group in kinds.items():
+            if len(group) > 1 and any(len(shape) > 1 for _, shape in shapes):
+                (first, one), *others = group
+                alike = [name for name, other in others if _alike(first, one, name, other, gradients)]
+                found += [first, *alike] if alike else []
+    return tuple(found)
+
+
+def _alike(first: str, one: nn.Module, second: str, other: nn.Module, gradients: Mapping[str, Tensor | None]) -> bool:
+    drawn = moves = False
+    for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
+        mine, its = gradients.get(f"{first}.{name}"), gradients.get(f"{second}.{name}")
+        if a is b or mine is None or its is None or mine.is_sparse or its.is_sparse or not torch.equal(a, b):
+            return False
+        if float((mine - its).abs().max()) > _SAME * float(mine.abs().max()):
+            return False
+        drawn |= a.dim() > 1 and bool(a.any())
+        moves |= a.dim() > 1 and bool(mine.any())
+    return drawn and moves

@@ -1,0 +1,46 @@
+"""Batch norm in evaluations that still has the statistics of its start. No rule."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import as_code
+from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rate_choice import settings_of
+
+MOSTLY_THE_START = 0.5  # share of the mean 0 and the variance 1 of the start
+
+
+def slow_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
+    """Ask what is left of the start in running statistics after all planned steps, or at the last evaluation.
+
+    Args:
+        evidence: with the momentum of the slowest layer.
+        contradicts: whether the last evaluation is worse than the watched loss allows.
+    """
+    slow = reading.facts(evidence).slow_statistics
+    if slow is None:
+        return []
+    name, momentum = slow
+    seen = [e.step for e in evidence.evaluations if e.model_training is False]
+    settings, rehearsal = settings_of(evidence), evidence.rehearsal
+    planned = rehearsal.planned_steps if rehearsal is not None else None
+    planned = planned or (settings.planned_steps if settings is not None else None)
+    number = planned or (seen[-1] if seen else None)
+    if number is None or not (left := (1 - momentum) ** number) > MOSTLY_THE_START:
+        return []
+    severity: Severity = "warning" if planned or contradicts else "hint"
+    return [
+        Finding(
+            rule="evaluation_path",
+            code="evaluation_path.statistics",
+            severity=severity,
+            seen=f"after {number:,} steps {left:.0%} of the running statistics of {name or 'the model'} are those of its start",
+            measurements=(
+                Measurement(name="momentum", value=momentum),
+                Measurement(name="share of the start after these steps", value=left, threshold=MOSTLY_THE_START),
+            ),
+            cause="torch's momentum is the share of the new batch, not of the past; eval mode normalises with the start's",
+            remedy=f"{as_code(name)}.momentum = 0.1, as is usual, in every batch norm that has {momentum:g}",
+            source="PyTorch, torch.nn.BatchNorm2d (momentum)",
+            layers=(name,),
+        )
+    ]

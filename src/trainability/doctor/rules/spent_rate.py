@@ -1,0 +1,47 @@
+"""A schedule that is over after a few steps of the run, as it was watched. No rule."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement, Severity
+
+_FEWEST_STEPS = 100
+SPENT_RATE = 1e-2  # of the largest rate
+# Of as many steps at the largest rate: one that falls by a factor e in a twentieth of the run. A rate that falls to 1e-4
+# of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
+SPENT_SHARE = 0.05
+
+
+def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
+    """Ask whether the rate was large at a few steps only, which are then all that the run will have moved by.
+
+    Args:
+        evidence: of a loop that was watched from its first step.
+
+    Returns:
+        None before step 100, where nothing can be said.
+    """
+    rates = [step.lr for step in evidence.steps if step.lr is not None]
+    if len(rates) < _FEWEST_STEPS or not reading.started_at_zero(evidence):
+        return None
+    most = max(rates)
+    if not any(rates) or rates[-1] > SPENT_RATE * most or sum(rates) > SPENT_SHARE * len(rates) * most:
+        return []
+    # A scheduler that waits for a plateau lowers the rate of what has learned; no such one stands at 0 for half of the run.
+    fine = reading.has_learned(evidence) and any(rates[len(rates) // 2 :])
+    return [died(rates, reading.num_steps(evidence), SPENT_RATE, None, "hint" if fine else "warning")]
+
+
+def died(rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity) -> Finding:
+    """The finding: a rate that is hardly anything any more."""
+    return Finding(
+        rule="rate_dies",
+        severity=severity,
+        seen=f"after {steps} steps the learning rate is {rates[-1]:.2g}, from {max(rates):.2g}",
+        measurements=(
+            Measurement(name="learning rate over its largest", value=rates[-1] / max(rates), threshold=limit),
+            Measurement(name="steps", value=float(steps), unit="steps", threshold=planned),
+        ),
+        cause="the scheduler decays per step what was meant per epoch",
+        remedy="step the scheduler once per epoch, or give it the run's number of steps",
+        source="own; read at each step",
+    )

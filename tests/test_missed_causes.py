@@ -1,0 +1,267 @@
+"""Certain facts of mistakes that symptoms hide: each seen by its fact, and not on the sound program beside it."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from rule_examples import CHANCE, FALLING, FLAT, probed, steps
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from trainability.checking.certain import facts_of
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.audit_results import DataAudit
+from trainability.doctor.evidence import OptimizerSettings
+from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.measure.audits import audit_data
+from trainability.doctor.measure.graph import loss_graph
+from trainability.doctor.measure.ignored import drowned_by_padding
+from trainability.doctor.measure.told_targets import LOSSES, told_constants
+from trainability.doctor.rehearsed import Rehearsal, Task
+from trainability.doctor.rules.smaller_steps import smaller_steps
+
+
+def codes(evidence: Evidence) -> dict[str, str]:
+    return {f.code: f.severity for f in diagnose(evidence).findings}
+
+
+def overlap(act: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        p = act(output)
+        return 1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "has_pole"),
+    [
+        (overlap(lambda x: x), True),
+        (overlap(torch.sigmoid), False),
+        (lambda o, y: ((o - y) ** 2 + 0.1 * o.abs()).mean(), False),
+        (lambda o, y: 1 - torch.cosine_similarity(o.flatten(), y.flatten(), dim=0), False),
+        (lambda o, y: ((o > 0.3).float() * o * 50 + (o - y) ** 2).mean(), False),
+    ],
+    ids=["raw", "sigmoid", "distance", "cosine", "step"],
+)
+def test_an_overlap_of_raw_outputs_has_a_pole(loss: Any, has_pole: bool) -> None:
+    torch.manual_seed(0)
+    target = (torch.rand(8, 1, 6, 6) < 0.2).float()
+    facts = facts_of(nn.Conv2d(1, 1, 3, padding=1), (torch.randn(8, 1, 6, 6), target), loss_fn=loss)
+    assert ("loss_below_floor.pole" in codes(Evidence(facts=facts))) == has_pole
+    if has_pole:  # the sum below the line is zero there
+        assert facts.pole == pytest.approx(-float(target.sum() + 1) / target.numel(), rel=1e-3)
+
+
+class Made(nn.Module):
+    """A last layer that is made in forward, or before; another network beside it, or a change of each input."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.body, self.head, self.kind = nn.Linear(6, 8), nn.Linear(8, 3), kind
+        self.teacher = [nn.Linear(6, 8)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "adversarial":
+            x = x + nn.Parameter(1e-3 * torch.randn_like(x))
+        h = self.body(x).relu()
+        if self.kind == "teacher":
+            h = h + self.teacher[0](x)
+        return nn.Linear(8, 3)(h) if self.kind == "in forward" else self.head(h)
+
+
+@pytest.mark.parametrize("kind", ["in forward", "before", "teacher", "adversarial"])
+def test_a_layer_that_forward_makes_is_another_in_each_pass(kind: str) -> None:
+    torch.manual_seed(0)
+    facts = facts_of(Made(kind), (torch.randn(16, 6), torch.arange(16) % 3), loss_fn=F.cross_entropy)
+    found = codes(Evidence(facts=facts))
+    assert ("unregistered_layers.made_in_forward" in found) == (kind == "in forward")
+    assert facts.made_anew == (((3, 8),) if kind == "in forward" else ())
+
+
+def rows(output: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(output.flatten(0, 1), target.flatten())
+
+
+def columns(output: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(output.flatten(0, 1), target.t().flatten())
+
+
+class Tagger(nn.Module):
+    """A class for each step; the output may have the steps first."""
+
+    def __init__(self, turned: bool = False) -> None:
+        super().__init__()
+        self.words, self.head, self.turned = nn.Embedding(20, 8), nn.Linear(8, 5), turned
+
+    def forward(self, x: Tensor) -> Tensor:
+        output = self.head(self.words(x))
+        return output.transpose(0, 1) if self.turned else output
+
+
+@pytest.mark.parametrize("length", [9, 12])
+@pytest.mark.parametrize(
+    ("turned", "loss", "is_wrong"),
+    [(False, columns, True), (False, rows, False), (True, columns, False)],
+    ids=["targets", "neither", "both"],
+)
+def test_targets_that_are_transposed_alone(length: int, turned: bool, loss: Any, is_wrong: bool) -> None:
+    torch.manual_seed(0)
+    batch = (torch.randint(20, (12, length)), torch.randint(5, (12, length)))
+    facts = facts_of(Tagger(turned), batch, loss_fn=loss)
+    assert (facts.misaligned is not None) == is_wrong
+    assert ("shuffled_labels.misaligned" in codes(Evidence(facts=facts))) == is_wrong
+
+
+def test_a_norm_that_keeps_the_statistics_of_its_start() -> None:
+    found = {}
+    for momentum in (1e-4, 0.1, None):
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=momentum), nn.Linear(8, 3))
+        facts = facts_of(model, (torch.randn(16, 4), torch.arange(16) % 3), loss_fn=F.cross_entropy)
+        found[momentum] = facts.slow_statistics
+    assert found == {1e-4: ("1", 1e-4), 0.1: None, None: None}
+    planned = {
+        n: Evidence(facts=Facts(slow_statistics=("1", 1e-3)), rehearsal=Rehearsal(steps=(), planned_steps=n))
+        for n in (600, 800)
+    }
+    assert "evaluation_path.statistics" in codes(planned[600])  # 0.999 ** 693 is a half
+    assert "evaluation_path.statistics" not in codes(planned[800])
+
+
+@pytest.mark.parametrize(
+    ("loss", "warns"), [(nn.MSELoss(reduction="sum"), True), (nn.MSELoss(), False), (lambda o, y: F.mse_loss(o, y) * 24, False)]
+)
+def test_a_sum_is_read_off_the_graph(loss: Any, warns: bool) -> None:
+    torch.manual_seed(0)
+    facts = facts_of(nn.Linear(4, 3), (torch.randn(8, 4), torch.randn(8, 3)), loss_fn=loss)
+    assert facts.graph is not None
+    assert facts.graph.sums == (24 if warns else None)
+    sgd = OptimizerSettings(name="SGD", lr=0.1)
+    found = codes(Evidence(facts=facts, optimizer=sgd, steps=steps([30.0, 900.0, math.nan])))
+    assert found.get("sum_for_mean.terms") == ("warning" if warns else None)
+    learned = codes(Evidence(facts=facts, optimizer=sgd, steps=steps([30 * math.exp(-i / 40) for i in range(200)])))
+    assert learned.get("sum_for_mean.terms") == ("hint" if warns else None)
+
+
+def test_a_binary_loss_is_no_part_of_the_cross_entropy() -> None:
+    one = {"loss": math.log(2), "cross_entropy": math.log(4), "num_logits": 4}
+    for takes, severity in (("sigmoid", None), ("log_softmax", "warning"), (None, "hint")):
+        evidence = Evidence(probe=probed(**one), facts=Facts(graph=LossGraph(takes=takes)), num_classes=4)
+        assert codes(evidence).get("loss_divided") == severity
+
+
+def test_what_goes_through_another_players_weights_costs_no_known_constant() -> None:
+    torch.manual_seed(0)
+    maker, judge = nn.Linear(3, 2), nn.Linear(2, 1)
+    alone = F.binary_cross_entropy_with_logits(judge(torch.randn(8, 2)), torch.ones(8, 1))
+    fooled = F.binary_cross_entropy_with_logits(judge(maker(torch.randn(8, 3))), torch.ones(8, 1))
+    graphs = [loss_graph(alone, judge), loss_graph(fooled, maker), loss_graph(fooled, nn.Sequential(maker, judge))]
+    costs = [graph.cost_of_zeros for graph in graphs if graph is not None]
+    assert costs == [math.log(2), None, math.log(2)]
+
+
+def test_a_gradient_of_zero_tells_no_targets() -> None:
+    output = torch.randn(16, 2, generator=torch.Generator().manual_seed(0))
+    told = dict(zip(LOSSES, told_constants(output, torch.zeros_like(output), 0.0).tolist(), strict=False))
+    assert math.isnan(told["mse_loss"])
+    told = dict(zip(LOSSES, told_constants(output, output / 32, (output**2 / 4).mean()).tolist(), strict=False))
+    assert told["mse_loss"] >= 0  # targets of half the output
+
+
+@pytest.mark.parametrize(("packed", "drowns"), [(False, True), (True, False)])
+def test_padding_drowns_the_words(packed: bool, drowns: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.lstm, self.head = nn.Embedding(30, 8), nn.LSTM(8, 8, batch_first=True), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h: Any = self.words(x)
+            if not packed:
+                return self.head(self.lstm(h)[0][:, -1])
+            last = (x > 0).int().cumsum(dim=1).argmax(dim=1)
+            return self.head(self.lstm(h)[0][torch.arange(len(x)), last])
+
+    torch.manual_seed(0)
+    x = torch.randint(1, 30, (8, 40)) * (torch.arange(40) < torch.randint(4, 9, (8, 1)))
+    share = drowned_by_padding(Net(), (x,))
+    assert share is not None
+    assert (share < 0.01) == drowns
+    assert drowned_by_padding(Net(), (torch.randint(1, 30, (8, 40)),)) is None
+    facts = Facts(drowned=share)
+    stuck = codes(Evidence(facts=facts, steps=steps(FLAT[:200]), num_classes=10))
+    assert ("vanishing_gradient.padding" in stuck) == drowns
+    assert "vanishing_gradient.padding" not in codes(Evidence(facts=facts, steps=steps(FALLING), num_classes=10))
+
+
+def test_weights_around_one() -> None:
+    torch.manual_seed(0)
+    facts = {}
+    for mean in (1.0, 0.0):
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+        for layer in (model[0], model[2], model[4]):
+            nn.init.normal_(layer.weight, mean, 0.02)  # type: ignore[arg-type]
+        facts[mean] = facts_of(model, (torch.randn(16, 4), torch.randn(16, 1)), loss_fn=F.mse_loss)
+    assert facts[1.0].near_constant == ("0", "2", "4")
+    assert facts[0.0].near_constant == ()
+    assert codes(Evidence(facts=facts[1.0]))["identical_units.nearly"] == "warning"
+
+
+@pytest.mark.parametrize(("scale", "found"), [(5.0, "error"), (1.0, None)])
+def test_softmax_under_a_difference(scale: float, found: str | None) -> None:
+    torch.manual_seed(0)
+    target = scale * torch.rand(16, 6).softmax(dim=1)
+    facts = facts_of(nn.Sequential(nn.Linear(4, 6), nn.Softmax(dim=1)), (torch.randn(16, 4), target), loss_fn=F.mse_loss)
+    assert codes(Evidence(facts=facts)).get("unreachable_target.softmax") == found
+
+
+@pytest.mark.parametrize(("classes", "found"), [(1, True), (2, False)])
+def test_masks_of_one_class(classes: int, found: bool) -> None:
+    masks = torch.randint(classes, (128, 4, 4), generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(TensorDataset(torch.randn(128, 1, 4, 4), masks), 16)
+    audit: DataAudit = audit_data(loader)
+    task = Task(kind="pixel_classification", loss="cross_entropy", target="[1]")
+    evidence = Evidence(data=audit, rehearsal=Rehearsal(steps=(), task=task), facts=Facts(target_shape=(16, 4, 4)))
+    assert ("class_imbalance.one_class" in codes(evidence)) == found
+    other = dataclasses.replace(
+        evidence, rehearsal=Rehearsal(steps=(), task=Task(kind="regression", loss="mse_loss", target="[1]"))
+    )
+    assert "class_imbalance.one_class" not in codes(other)
+
+
+def test_batches_of_steps_by_examples_are_in_doubt_unless_a_loader_stacked_them() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.gru, self.head = nn.Embedding(30, 8), nn.GRU(8, 8), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.gru(self.words(x))[0])
+
+    torch.manual_seed(0)
+    x, y = torch.randint(30, (12, 20)), torch.randint(4, (12, 20))
+    severities = []
+    for loader in ([(x, y)], DataLoader(TensorDataset(x, y), 12)):
+        facts = facts_of(Mixed(), (x, y), loss_fn=rows, batches=loader)
+        severities.append(codes(Evidence(facts=facts)).get("batch_leakage.sequences"))
+    assert severities == ["hint", "warning"]
+
+
+def test_what_mixes_the_batch_explains_tokens_that_see_later_ones() -> None:
+    facts = Facts(leakage=0.1, future=0.1, output_shape=(8, 9, 10))
+    (first,) = diagnose(Evidence(facts=facts)).findings
+    assert first.rule == "batch_leakage"
+    assert "sees_future" in first.explains
+    assert set(codes(Evidence(facts=dataclasses.replace(facts, leakage=0.0)))) == {"sees_future"}
+
+
+@pytest.mark.parametrize(("momentum", "rate"), [(0.0, 0.2), (0.9, 0.02)])
+def test_a_rate_is_proposed_by_the_first_slope(momentum: float, rate: float) -> None:
+    # A loss of 2.4 and a gradient of norm 2: the slope is at zero after a rate of 0.6, and a third of that is proposed.
+    sgd = OptimizerSettings(name="SGD", lr=20.0, momentum=momentum)
+    run = steps([2.4, *[CHANCE] * 150], gradient_norm=2.0, lr=20.0)
+    assert f"lr={rate:g})" in smaller_steps(Evidence(optimizer=sgd, steps=run))
