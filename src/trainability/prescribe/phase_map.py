@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,8 +99,7 @@ class PhaseMap:
 
         A net below 0 grows: the rates that its first update stands are not those that it stands once it has left chance.
         """
-        way = [m.critical_lr for m in self.measured if budget < m.budget <= 0]
-        return min((lr for lr in (self.first_critical_lr(budget), *way) if lr is not None), default=None)
+        return self._lowest_on_the_way(budget, self.first_critical_lr(budget), {m.budget: m.critical_lr for m in self.measured})
 
     def slowest_lr(self, budget: float) -> float | None:
         """Rate at which the predicted stay at chance is as long as the run; infinite if no rate ends it; `None` if unknown."""
@@ -121,14 +120,20 @@ class PhaseMap:
         return f"{said}, at chance for about {stay:,.0f} steps"
 
     def noise_lr(self, budget: float) -> float | None:
-        """Rate above which noise outruns the gradient at chance; `None` if unknown."""
-        return _between([(m.budget, m.noise_lr) for m in self.measured], budget)
+        """Rate above which noise outruns the gradient at chance, the lowest on the way to 0; `None` if unknown."""
+        at = {m.budget: m.noise_lr for m in self.measured}
+        return self._lowest_on_the_way(budget, _between(list(at.items()), budget), at)
+
+    def _lowest_on_the_way(self, budget: float, here: float | None, at: Mapping[float, float | None]) -> float | None:
+        way = [lr for place, lr in at.items() if budget < place <= 0]
+        return min((lr for lr in (here, *way) if lr is not None), default=None)
 
     def predicted(self, budget: float, lr: float) -> Outcome | None:
         """What theory and critical step say of a point; `None` where they say nothing.
 
         As in the doctor, the band's lower edge gives way to a predicted stay at chance that ends within the run. Above its
-        upper edge, found at usual rates, the critical rate decides: below it, nothing is said.
+        upper edge, found at usual rates, the critical rate decides: below it, nothing is said. Nor is it where noise moves the
+        weights further than the gradient before the net has left chance.
         """
         low, high = self.band or (-math.inf, math.inf)
         first, critical, slowest = self.first_critical_lr(budget), self.critical_lr(budget), self.slowest_lr(budget)
@@ -238,6 +243,10 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
                 break
             measured[at] = measured_at(setup, at - budget, at, first, steps=steps, chance=chance)
     band, notes = _band(setup, seen)
+    if seen.dropout_noise:
+        notes.append(
+            "dropout lengthens the stay at chance beyond what is predicted, more so the narrower the net (docs/map.md)"
+        )
     if len(measured) <= len(BUDGETS):
         notes.append(f"borders measured at {len(measured)} of {len(BUDGETS) + 1} budgets within {seconds:g} s (--seconds)")
     return PhaseMap(
