@@ -245,7 +245,7 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
     band, notes = _band(setup, seen)
     if seen.dropout_noise:
         notes.append(
-            "dropout lengthens the stay at chance beyond what is predicted, more so the narrower the net (docs/map.md)"
+            "dropout lengthens the stay at chance beyond what is predicted (docs/map.md)"
         )
     if len(measured) <= len(BUDGETS):
         notes.append(f"borders measured at {len(measured)} of {len(BUDGETS) + 1} budgets within {seconds:g} s (--seconds)")
