@@ -15,7 +15,6 @@ FACTORS = {
     "rehearsal": 1.36,
     "forecast": 0.74,
     "closed form": 0.73,
-    "growth": 0.73,
     "pace": 0.87,
     "descent": 0.92,
     "beyond": 1.0,
@@ -45,8 +44,7 @@ class Stay:
     Attributes:
         steps: at which the mean of the last 20 losses is below 0.9 of chance; infinite for never.
         source: "rehearsal" (it left chance), "forecast" (one at a larger rate did), "closed form", "pace" (of the loss),
-            "descent" (the same, from far above chance), "growth" (of the weights, where the loss stands still), or "beyond":
-            nothing says that it leaves within the plan.
+            "descent" (the same, from far above chance), or "beyond": nothing says that it leaves within the plan.
     """
 
     steps: float
@@ -99,8 +97,6 @@ def read_off(rehearsal: Rehearsal, plateau_steps: float | None, settings: Optimi
         return closed, "closed form"
     end = _at_this_pace(rehearsal.reference, chance)
     if end is None or end > FURTHEST * planned:
-        if growing is not None:
-            return PLATEAU_START + PLATEAU_SHARE * growing, "growth"
         return max(2 * furthest, 1.5 * planned), "beyond"
     if rehearsal.reference[-1].loss > FAR_ABOVE * chance:
         return max(end + SETTLING_STEPS, furthest), "descent"
