@@ -33,12 +33,13 @@ from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.odds import Margins, Odds, odds_of
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
-from trainability.doctor.stay import LAG, read_off
+from trainability.doctor.stay import LAG, NOISY, growing_steps, noise_over_signal, read_off
 from trainability.initialization import weight_layers
 from trainability.models.vgg import build_vgg
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
 FOLDS = 5
+EARLY = 130  # steps; a stay that is predicted to end so soon has time to
 Row = dict[str, Any]
 
 
@@ -253,20 +254,59 @@ def steps_scored(pairs: list[tuple[float, int | None, Row]]) -> dict[str, Any]:
     return result
 
 
+def noise_of(row: Row) -> float | None:
+    """Noise over signal in the steps that the weights take to grow by their size, after the rehearsal; None where unknown."""
+    rehearsal = rehearsal_of(row)
+    steps = growing_steps(rehearsal, settings_of(row["spec"]))
+    return None if steps is None or rehearsal.growth is None else noise_over_signal(rehearsal.growth, steps)
+
+
+def folds_auc(x: torch.Tensor, y: torch.Tensor) -> float:
+    """How the weights rank a fifth of the runs when they are set on the rest."""
+    held_out = torch.zeros(len(y), dtype=torch.float64)
+    for fold in range(FOLDS):
+        out = torch.arange(len(y)) % FOLDS == fold
+        held_out[out] = x[out] @ regression(x[~out], y[~out])
+    return round(auc(held_out.tolist(), [bool(value) for value in y]), 4)
+
+
+def with_noise(half: list[Row], x: torch.Tensor, y: torch.Tensor) -> dict[str, Any]:
+    """What the noise of batches says: as a margin, in place of dropout's and beside it, and of runs said to leave soon."""
+    noises = [noise_of(row) for row in half]
+    margin = torch.tensor([[1.0 if n is None else max(-1.0, min(1.0, math.log10(max(n, 1e-4))))] for n in noises])
+    place = 1 + [field.name for field in dataclasses.fields(Margins)].index("dropout")
+    without = torch.cat([x[:, :place], x[:, place + 1 :]], 1)
+    early = [
+        (noise < NOISY, row["run"]["trained"])
+        for noise, row in zip(noises, half, strict=True)
+        if noise is not None
+        and row["check"]["plateau_steps"] is not None
+        and not row["spec"]["dropout"]
+        and (stay := odds(row).stay).source == "closed form"
+        and stay.steps <= EARLY
+    ]
+    return {
+        "auc_of_folds_without_dropout": folds_auc(without, y),
+        "auc_of_folds_noise_in_its_place": folds_auc(torch.cat([without, margin], 1), y),
+        "auc_of_folds_noise_beside_it": folds_auc(torch.cat([x, margin], 1), y),
+        "trained_below_and_above_noise": [
+            [sum(trained for is_below, trained in early if is_below == side), sum(is_below == side for is_below, _ in early)]
+            for side in (True, False)
+        ],
+    }
+
+
 def fitted(found: list[Row]) -> dict[str, Any]:
     """What the half that is not scored sets, and how the weights do in it where they are set on four fifths of it."""
     half = [row for row in found if not is_scored(row)]
     x, y = table_of(half)
     names = ["CONSTANT", *(field.name for field in dataclasses.fields(Margins))]
-    held_out = torch.zeros(len(half), dtype=torch.float64)
-    for fold in range(FOLDS):
-        out = torch.arange(len(half)) % FOLDS == fold
-        held_out[out] = x[out] @ regression(x[~out], y[~out])
     pairs = [(odds(row).stay.steps, row["run"]["left_chance_step"], row) for row in half]
     return {
         "factors": factors(half),
         "weights": {name: round(float(w), 2) for name, w in zip(names, regression(x, y), strict=True)},
-        "auc_of_folds": round(auc(held_out.tolist(), [row["run"]["trained"] for row in half]), 4),
+        "auc_of_folds": folds_auc(x, y),
+        **with_noise(half, x, y),
         **said_to_train(half),
         **steps_scored(pairs),
     }

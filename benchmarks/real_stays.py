@@ -11,6 +11,7 @@ right if it is no shorter.
 import argparse
 import dataclasses
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def main() -> None:
         closed = [(row, Stay(steps=float(row["check"]["predicted"]), source="closed form")) for row, _ in part]
         now, before = (sum(is_right(stay, row["run"]) for row, stay in pairs) for pairs in (part, closed))
         print(f"{what}: {now} of {len(part)}; the closed form alone {before}")
+    for dropout in sorted({row["spec"]["dropout"] for row, _ in run}):
+        part = [row for row, _ in run if row["spec"]["dropout"] == dropout]
+        left = [row["run"]["left"] / float(row["check"]["predicted"]) for row in part if row["run"]["left"] is not None]
+        print(
+            f"dropout {dropout}: {len(left)} of {len(part)} left, at {statistics.median(left):.2f} of the closed form (median)"
+        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.setup import Setup
 from trainability.doctor.stay import NOISY, growing_steps, mean_growth, noise_over_signal
-from trainability.doctor.theory.signal import PLATEAU_SHARE, PLATEAU_START
+from trainability.doctor.theory.band import PLATEAU_SHARE, PLATEAU_START
 from trainability.prescribe.short_run import loss_of, scale_budget
 
 _CRITICAL_EXAMPLES = 32

@@ -24,8 +24,8 @@ from trainability.doctor.measure.randomness import generators_restored, randomne
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.reading import total_budget
 from trainability.doctor.setup import Setup
-from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
-from trainability.doctor.theory.signal import PLATEAU_SHARE, PLATEAU_START, layer_kind
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, PLATEAU_SHARE, PLATEAU_START
+from trainability.doctor.theory.signal import layer_kind
 from trainability.prescribe.at_budget import AtBudget, measured_at, probed
 from trainability.prescribe.short_run import ShortRun
 
@@ -244,9 +244,7 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
             measured[at] = measured_at(setup, at - budget, at, first, steps=steps, chance=chance)
     band, notes = _band(setup, seen)
     if seen.dropout_noise:
-        notes.append(
-            "dropout lengthens the stay at chance beyond what is predicted (docs/map.md)"
-        )
+        notes.append("dropout lengthens the stay at chance beyond what is predicted (docs/map.md)")
     if len(measured) <= len(BUDGETS):
         notes.append(f"borders measured at {len(measured)} of {len(BUDGETS) + 1} budgets within {seconds:g} s (--seconds)")
     return PhaseMap(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.theory.band import PLATEAU_SHARE, PLATEAU_START
 from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.moments import WeightMoments
 
 _SAMPLE_SIZE = 1 << 18  # elements that a large weight's variance is estimated from: standard error 0.3 %
-PLATEAU_START, PLATEAU_SHARE = 50.0, 0.8  # steps, and share of T, of equation (9)
 _FITTED_BATCH = 512  # images behind every gradient of the plateau fit
 # A gradient's noise equals its signal at this many images per class: 8 nets (VGG-A and B, quarter width, 10 digits,
 # budgets -1 to -6.5) measured at 8, 32, 128 and 512 images; docs/theory.md, section 7.
