@@ -26,8 +26,8 @@ def examples(count: int) -> tuple[Tensor, Tensor]:
     return 2 * F.one_hot(labels, FEATURES) + torch.randn(count, FEATURES), labels
 
 
-def growth_of(model: nn.Module, batches: list[tuple[Tensor, Tensor]], **changes: float) -> Growth | None:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, **changes)
+def growth_of(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Growth | None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     return rehearse(model, optimizer, batches, loss_fn=F.cross_entropy, max_steps=1).growth
 
 

@@ -92,13 +92,13 @@ def measured_at(
     critical = None
     if seen.multiple is not None and not seen.at_limit:
         critical = float(optimizer.param_groups[0]["lr"]) * seen.multiple
-    is_far = loss.item() > _FAR * chance and critical is not None
-    growing, noisy = _grown(setup, decades, critical / _GENTLE if is_far else None) if plateau is not None else (None, None)
+    gentle = critical / _GENTLE if critical is not None and loss.item() > _FAR * chance else None
+    growing, noisy = _grown(setup, decades, gentle) if plateau is not None else (None, None)
     return AtBudget(
         budget=budget,
         plateau_steps=plateau,
         critical_lr=critical,
-        growing_steps=growing if is_far else None,
+        growing_steps=growing if gentle is not None else None,
         noise_lr=noisy,
     )
 

@@ -218,9 +218,11 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
     """
     began = time.monotonic()
     lr = _checked(setup)
+    model = setup.whole_model
+    assert model is not None
     with randomness_restored(), generators_restored(setup.train_loader):
         first = _examples(setup, _PROBED_EXAMPLES)
-        seen = probed(setup, setup.whole_model, first, steps)
+        seen = probed(setup, model, first, steps)
         budget = total_budget(seen)
         if budget is None:
             why = {"normalised": "normalisation resets the signal's scale", "residual": "residual sums add to it"}

@@ -41,11 +41,12 @@ def growth_of(loop: Loop, reference: Any, size: int | None, looks_left: float) -
     if looks_left < _COST:
         return None
     with contextlib.suppress(Exception), randomness_restored():  # a loss that takes no half, or a program's own check
-        found = _growth(loop, *(_gradients(loop, part, dropout=False) for part in parts), count / size)
+        first, second = (_gradients(loop, part, dropout=False) for part in parts)
+        found = _growth(loop, first, second, count / size)
         if any(module.training and module.p > 0 for module in _dropouts(loop)):
             # What dropout adds is noise: it would only hide the signal.
-            noisy = _growth(loop, *(_gradients(loop, part, dropout=True) for part in parts), count / size)
-            found = replace(noisy, signal=found.signal)
+            first, second = (_gradients(loop, part, dropout=True) for part in parts)
+            found = replace(_growth(loop, first, second, count / size), signal=found.signal)
         return found if all(map(math.isfinite, (found.signal, found.noise, found.norm))) else None
     return None
 
