@@ -16,9 +16,10 @@ from trainability.doctor.audit_results import (
 )
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.experimented import UNCHANGED, Arm, Experiments, Outcome
-from trainability.doctor.facts import Facts, LossGraph, Misplaced, Pulls, Stacked, Unreached
+from trainability.doctor.facts import Facts, LossGraph, Stacked, Unreached
 from trainability.doctor.finding import Severity
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.pair_facts import Misplaced, Pulls
 from trainability.doctor.processes import Comparison, Processes
 from trainability.doctor.rehearsed import Observation, Rehearsal, RehearsedStep, Task
 

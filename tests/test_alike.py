@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings
-from trainability.doctor.facts import Company, Facts
+from trainability.doctor.facts import Facts
+from trainability.doctor.pair_facts import Company
 
 RNG = torch.Generator().manual_seed(0)
 X, Y = torch.randn(24, 6, generator=RNG), torch.randn(24, 1, generator=RNG)

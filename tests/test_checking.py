@@ -167,15 +167,15 @@ def test_a_stranger_s_setup(mine: None, capsys: pytest.CaptureFixture[str]) -> N
         ("my_training:narrow", "(32, 3, 4, 4)"),
         ("my_training:fails", "(KeyError: 'no such file')"),
         ("my_training:leaves", "(SystemExit: 5)"),
-        ("my_training:no_model", "model is a NoneType"),
+        ("my_training:no_model", "model is None"),
         ("my_training:on_meta", "meta device"),
-        ("my_training:no_loader", "train_loader is a int"),
+        ("my_training:no_loader", "train_loader is 7"),
         ("my_training:no_clip", "clip is 0.0"),
-        ("my_training:no_loss", "loss_fn is a float"),
+        ("my_training:no_loss", "loss_fn is 2.3"),
         ("my_training:arrays", "yields (ndarray, Tensor)"),
         ("my_training:lists", "loss_fn(model(images), labels) failed"),
         ("my_training:breaks", "OSError: disk gone"),
-        ("my_training:three", "returned int"),
+        ("my_training:three", "returned 3"),
         ("my_training:nothing", "function nothing"),
         ("nowhere_at_all:setup", "(ModuleNotFoundError: "),
         ("my_training", "is not MODULE:FUNCTION"),
@@ -265,7 +265,7 @@ def test_what_is_recommended_mends_what_was_checked_and_the_loop_is_read_togethe
     again = trainability.check(model, data, optimizer=optimizer, **known)
     assert again.evidence.probe is not None
     assert again.evidence.probe.log10_gain == pytest.approx(0, abs=1)
-    assert train(again).verdict == "is training"
+    assert train(again).verdict == "has learned"
 
 
 def test_check_and_a_setup_say_the_same() -> None:
@@ -330,7 +330,7 @@ def test_where_no_plan_can_be_recommended_it_is_said(model: nn.Module, images: t
         (nn.ReLU(), "he", "convolution or linear"),
         (nn.Linear(4, 4), "hee", "unknown scheme"),
         (nn.Linear(4, 4), "he:2", "for 2 weight layers"),
-        (nn.Linear(4, 4), 3, "plan is a int"),
+        (nn.Linear(4, 4), 3, "plan is 3"),
     ],
 )
 def test_weights_that_cannot_be_drawn_are_refused(model: nn.Module, plan: str, words: str) -> None:

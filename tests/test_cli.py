@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import config_of, flags_of, hear_ctrl_c
 
+from trainability.cli import parsing
 from trainability.cli import program as cli
 from trainability.training.record import read_run
 
@@ -131,6 +132,14 @@ def test_help_reads_like_documentation_and_needs_no_torch(command, arguments: li
     script += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
     script += "assert not [name for name in sys.modules if name.startswith(('trainability.doctor', 'trainability.training'))]"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("commands", [cli.COMMANDS, cli.TRIALS_COMMANDS])
+def test_the_list_of_commands_has_a_line_for_each(commands: dict) -> None:
+    lines = parsing.overview(commands, program="trainability", description="").splitlines()
+    listed = lines[lines.index("commands:") + 1 : -2]
+    assert [line.split()[0] for line in listed] == list(commands)
+    assert max(map(len, lines)) <= 80
 
 
 def test_two_commands_from_nothing_to_a_report(command, refused, tmp_path: Path) -> None:

@@ -69,8 +69,11 @@ def test_before_and_during_lose_nothing() -> None:
         evaluations=evaluations(),
         optimizer=OptimizerSettings(name="SGD", lr=0.01),
         problems=("both", "two"),
+        has_ended=True,
     )
     joined = before.merge(during)
+    assert joined.has_ended
+    assert not joined.merge(Evidence(steps=steps(401, 402))).has_ended  # the loop went on
     assert (joined.probe, joined.data, joined.metric) == (before.probe, before.data, before.metric)
     assert (joined.rehearsal, joined.relation) == (before.rehearsal, before.relation)
     assert Evidence.from_dict(json.loads(json.dumps(before.to_dict()))).rehearsal == before.rehearsal
@@ -81,7 +84,7 @@ def test_before_and_during_lose_nothing() -> None:
     # Every field is one of those above: a field that is added needs a place in merge.
     assert {field.name for field in dataclasses.fields(Evidence)} == {
         *("probe", "steps", "samples", "evaluations", "data", "metric", "num_classes", "optimizer", "problems"),
-        *("rehearsal", "facts", "processes", "experiments", "relation"),
+        *("rehearsal", "facts", "processes", "experiments", "relation", "has_ended"),
     }
     assert before.merge(Evidence()) == before
     assert Evidence().merge(during) == during

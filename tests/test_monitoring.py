@@ -38,7 +38,7 @@ def test_the_default_run_has_nothing_above_a_hint(command, tmp_path: Path) -> No
     assert "check: will train" in answer.stdout
     run = read_run(tmp_path / "r")
     assert run.findings is not None
-    assert run.findings["verdict"] == "is training"
+    assert run.findings["verdict"] == "has learned"
     assert [finding for finding in run.findings["findings"] if finding["severity"] != "hint"] == []
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 import trainability
 from trainability import extras
+from trainability.disk import lock
 from trainability.doctor import markup
 from trainability.doctor.experimented import Arm, Experiments
 from trainability.extras import MissingExtra
@@ -125,7 +126,7 @@ def test_a_run_that_has_not_begun_is_shown(tmp_path: Path) -> None:
     for path in run.folder.iterdir():
         if path.is_file() and path.name != "config.toml":
             path.unlink()
-    assert "no end recorded" in check_is_legible(read_run(run.folder)._repr_html_()).said
+    assert "killed" in check_is_legible(read_run(run.folder)._repr_html_()).said
 
 
 @pytest.mark.parametrize(("loss", "ended", "words"), [(0.3, True, "has learned"), (2.0, True, "was still training")])
@@ -137,7 +138,9 @@ def test_the_verdict_of_an_ended_run(tmp_path: Path, loss: float, ended: bool, w
     assert words in read_run(run.folder)._repr_html_()
     assert words in trainability.write_report(str(run.folder)).read_text()
     (run.folder / "result.json").unlink()
-    assert "is training" in read_run(run.folder)._repr_html_()
+    assert words in read_run(run.folder)._repr_html_()  # killed
+    with lock.held(run.folder):
+        assert "is training" in read_run(run.folder)._repr_html_()
 
 
 def test_rows_as_csv_and_as_a_data_frame(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from torch.nn import functional as F
 
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evidence, StepRecord
-from trainability.doctor.facts import Company, Facts
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.outlook import is_enough, judge_rehearsal
 from trainability.doctor.outlook_limits import VERDICTS
 from trainability.doctor.outlook_text import sentence
+from trainability.doctor.pair_facts import Company
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 
 CLASSES = Task(kind="classification", loss="cross_entropy", num_classes=10, chance=2.3, floor=0.0)

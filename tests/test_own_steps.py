@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from trainability.checking.certain import facts_of, facts_of_step
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import Sample, StepRecord
-from trainability.doctor.facts import Facts, Misaligned, PairForces
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.rehearsal import rehearse
+from trainability.doctor.pair_facts import Misaligned, PairForces
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rewritten
 
 RNG = torch.Generator().manual_seed(0)

@@ -76,7 +76,10 @@ def test_loops_of_other_kinds_have_their_curves_and_no_empty_boxes(tmp_path: Pat
     for name in ("loss", "norm"):
         means = [trace for trace in plot_of(figures[name])["data"] if trace["name"] == "train"]
         assert [len(trace["x"]) for trace in means] == [40, 40]
-    assert "Linear" in visible(compared.write(tmp_path / "page.html"))
+    page = visible(compared.write(tmp_path / "page.html"))
+    assert "Linear" in page
+    assert start_rows(compared.runs) == []
+    assert "Starting weights" not in page
     assert "No layer is followed by a ReLU." in visible(write_report(tmp_path / "one"))
 
 

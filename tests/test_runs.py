@@ -61,7 +61,10 @@ def test_every_state_is_listed_with_its_numbers(root: Path, capsys: pytest.Captu
 def test_a_run_that_has_ended_has_the_same_verdict_everywhere(root: Path, loss: float, verdict: str) -> None:
     folder = root / "digits-B-001"
     assert summarise(folder, root=root).verdict == folder_verdict(folder, "is training")
-    assert folder_verdict(root / "deep" / "er" / "digits-B-001", "is training") == "is training"  # no result was written
+    killed = root / "deep" / "er" / "digits-B-001"
+    assert folder_verdict(killed, "is training") == "was still training when it ended"
+    with lock.held(killed):
+        assert folder_verdict(killed, "is training") == "is training"
     steps = [{"step": step, "loss": loss} for step in range(9, 2000)]  # longer than what is read of it
     RunWriter(folder).append("steps.jsonl", steps)
     write_json(folder / "data.json", {"class_names": [str(digit) for digit in range(10)]})

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
-from trainability.doctor.facts import Company, Facts
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure import negatives
+from trainability.doctor.pair_facts import Company
 
 RNG = torch.Generator().manual_seed(0)
 X = torch.randn(64, 6, generator=RNG)

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from runs_on_disk import FINDING, begin, diagnosed, end, epoch, layers, steps
 
+from trainability.disk import lock
 from trainability.terminal.styles import SEVERITY_STYLES
 from trainability.watch.layer_lines import layer_lines
 from trainability.watch.state import MAX_SPANS, LiveRun, Means
@@ -44,7 +45,9 @@ def usual(folder: Path) -> Path:
 
 
 def test_a_run_in_progress(tmp_path: Path) -> None:
-    text = screen(usual(tmp_path / "run"))
+    folder = usual(tmp_path / "run")
+    with lock.held(folder):
+        text = screen(folder)
     for words in (
         "VGG-B on digits",
         "last record 0.",

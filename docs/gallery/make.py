@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.text import Text
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -110,6 +112,7 @@ def pictures_of(folder: Path, book_folder: Path) -> dict[str, Callable[[], None]
         "notebook": of_runs(notebook, HERE / "notebook.png"),
         "check": lambda: check(HERE / "check.svg"),
         "watch": of_runs(watch, HERE / "watch.svg"),
+        "run": lambda: unmodified(folder.resolve() / "gan", HERE / "run.svg"),
         "trials-list": lambda: trials_list(HERE / "trials-list.svg"),
         "map": lambda: phase_map("plain", "A plain net of twelve layers on the digits", HERE / "map.png"),
         "map-dark": lambda: phase_map("plain", "A plain net of twelve layers on the digits", HERE / "map-dark.png", dark=True),
@@ -165,6 +168,31 @@ def trials_list(to: Path) -> None:
     console = Console(record=True, width=110, file=io.StringIO())
     print_book(console)
     console.save_svg(str(to), title="trainability trials list")
+
+
+def terminal(to: Path, *arguments: str, folder: Path | None = None) -> None:
+    """Draw what a command prints, both of its streams, in a terminal of 100 columns."""
+    done = subprocess.run(
+        ["trainability", *arguments],
+        check=True,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    console = Console(record=True, width=100, file=io.StringIO())
+    console.print(Text(done.stdout.rstrip()))
+    console.save_svg(str(to), title=" ".join(("trainability", *arguments)))
+
+
+def unmodified(folder: Path, to: Path) -> None:
+    """Draw what `trainability run` says of the example of a GAN without the doctor's lines, with its fault."""
+    lines = (HERE.parents[1] / "examples" / "loops" / "gan_loop.py").read_text(encoding="utf-8").splitlines(keepends=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "gan.py").write_text("".join(line for line in lines if "# doctor" not in line), encoding="utf-8")
+    terminal(to, "run", "--every", "10", "gan.py", "--fault", folder=folder)
 
 
 def trainability(*arguments: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainability.checking.check import check_setup, is_pair
 from trainability.checking.confirm_elsewhere import side_by_side
 from trainability.doctor import Diagnosis, diagnose
+from trainability.doctor.arguments import check_counts, check_seconds
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
@@ -20,6 +21,7 @@ from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.sources import kept_batches
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.setup import Setup
+from trainability.doctor.told import told
 from trainability.prescribe.interventions import with_prescribed
 
 
@@ -54,12 +56,14 @@ def confirm(
         ValueError: as `check`; or `seconds` or `max_steps` is too small.
     """
     if isinstance(setup, nn.Module) or not (isinstance(setup, Setup) or callable(setup)):
-        raise ValueError(f"confirm takes a Setup or a function that returns one, not a {type(setup).__name__}")
+        raise ValueError(f"confirm takes a Setup or a function that returns one, not {told(setup)}")
+    check_seconds(seconds=seconds)
+    check_counts(max_steps=max_steps)
     make = None if isinstance(setup, Setup) else setup
     with randomness_restored():
         made = setup if isinstance(setup, Setup) else setup()
     if not isinstance(made, Setup):
-        raise ValueError(f"confirm takes a Setup or a function that returns one, not a {type(made).__name__}")
+        raise ValueError(f"confirm takes a Setup or a function that returns one, not {told(made)}")
     if isinstance(made.train_loader, Iterator):  # can be read once only, and is read by the check and the experiments
         made = dataclasses.replace(made, train_loader=kept_batches(made.train_loader, max_steps, 0.1 * seconds)[0])
     before = check_setup(made)

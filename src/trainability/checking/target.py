@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainability.doctor.error_line import error_line
 from trainability.doctor.setup import Setup
+from trainability.doctor.told import told
 
 
 @contextlib.contextmanager
@@ -56,5 +57,5 @@ def load_setup(target: str) -> Setup:
         except (Exception, SystemExit) as error:
             raise ValueError(f"{target}: {function}() failed ({error_line(error)})") from error
     if not isinstance(setup, Setup):
-        raise ValueError(f"{target}: {function}() returned {type(setup).__name__}; expected a trainability.Setup")
+        raise ValueError(f"{target}: {function}() returned {told(setup)}; expected a trainability.Setup")
     return setup

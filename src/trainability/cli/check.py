@@ -22,7 +22,7 @@ def check(
     confirm: bool = False,
     json: bool = False,
 ) -> int:
-    """Predict in seconds whether training will work, before it starts, and what to change.
+    """Predict in seconds whether training will work, and what to change.
 
     Examines one forward and backward pass, the training and validation images, and the metric, and rehearses: takes the first
     steps on a copy. Writes nothing.
@@ -62,7 +62,7 @@ def check(
 
 
 def diagnose(run: Positional[Path], *, json: bool = False) -> int:
-    """Diagnose a run from its directory: what is wrong and what to change. The run may be in progress or killed.
+    """Diagnose a run: what is wrong and what to change. Reads its directory. The run may be in progress or killed.
 
     Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 no readable run.
 
@@ -70,11 +70,7 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
         run: run directory, or its name below runs.
         json: print JSON with all measurements instead.
     """
-    from trainability.training.folder_verdict import folder_verdict
     from trainability.training.run_list import find_run
     from trainability.training.run_monitor import diagnose_run
 
-    folder = find_run(run)
-    diagnosis = diagnose_run(folder)
-    title = folder_verdict(folder, diagnosis.verdict)
-    return show(diagnosis, as_json=json, title=title if title != diagnosis.verdict else None)
+    return show(diagnose_run(find_run(run)), as_json=json)

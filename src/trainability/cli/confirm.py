@@ -31,10 +31,10 @@ def confirm(
     cluster: str | None = None,
     json: bool = False,
 ) -> int:
-    """Check, then change one thing at a time in copies of the program, and see which change makes it learn.
+    """Change one thing at a time in copies, and see what makes it learn.
 
-    Prints each change with its loss before and after beside the program as it is; a cause is confirmed, refuted, open or not
-    tested. Writes nothing.
+    Checks first. Prints each change with its loss before and after beside the program as it is; a cause is confirmed, refuted,
+    open or not tested. Writes nothing.
 
     Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 an unusable value.
 

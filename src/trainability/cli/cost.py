@@ -25,7 +25,7 @@ def cost(
     seconds: float = 5.0,
     json: bool = False,
 ) -> int:
-    """Calculate what a run costs on many GPUs: arithmetic and communication per step, and the whole run.
+    """Calculate what a run costs on many GPUs. Arithmetic and communication per step, and the whole run.
 
     Counts the operations of the network, measures how many images per second this device trains (or takes the rate of
     another one), and computes the communication from the speeds of the links. Reads no data and writes nothing.

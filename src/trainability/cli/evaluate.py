@@ -36,7 +36,7 @@ def evaluate(
     precision: Literal["fp32", "tf32", "bf16"] = "fp32",
     json: bool = False,
 ) -> int:
-    """Evaluate a trained network, or several as an ensemble, on the whole validation set, with the paper's protocols.
+    """Evaluate trained networks by the paper's protocols. One, or several as an ensemble, on the whole validation set.
 
     centre: one crop. ten-crop: four corners and the centre, and their flips. dense: the network over the whole image and
     its flip, its class map averaged. multi-crop: 50 crops per scale. Several are joined with "+", as in dense+multi-crop.
@@ -134,7 +134,7 @@ def _evaluation_table(result: Evaluation, against: Against | None) -> Table:
 def errors(
     run: Positional[Path], *, num_classes: int = 10, num_pairs: int = 10, num_images: int = 5, json: bool = False
 ) -> int:
-    """Analyse the errors of a run: per class, the most confused classes, collapsed predictions, the worst images.
+    """Analyse the errors of a run: per class, and the worst images. Also the most confused classes, and collapsed predictions.
 
     It reads the newest predictions: those of the run's end, or of the last `trainability evaluate` of this run alone.
 

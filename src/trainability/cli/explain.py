@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 
 def explain(rule: Annotated[Positional[str | None], arg(metavar="[RULE]")] = None) -> int:
-    """Explain a rule: when it fires, why, what fools it, how to fix the cause, and its source.
+    """Explain a rule: when it fires, what fools it, how to fix the cause. Also why, and its source.
 
     Without a name: list all rules, with one line for each.
 

@@ -36,10 +36,11 @@ def map_command(
     cluster: str | None = None,
     json: bool = False,
 ) -> int:
-    """Draw what trains and what does not, gain budget against learning rate, with the borders that theory puts there.
+    """Draw what trains and what does not: gain budget, learning rate.
 
-    At once from the closed form and the critical step; with --runs, filled with short runs. Runs that exist are not made again:
-    the same command continues after Ctrl-C, and a larger --runs fills the gaps. Writes nothing without --runs or --out.
+    With the borders that theory puts there: at once from the closed form and the critical step; with --runs, filled with short
+    runs. Runs that exist are not made again: the same command continues after Ctrl-C, and a larger --runs fills the gaps.
+    Writes nothing without --runs or --out.
 
     Exit code: 0, or 2 for an unusable value.
 

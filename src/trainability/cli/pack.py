@@ -10,7 +10,7 @@ from trainability.config import DataConfig, RunConfig, in_range
 
 
 def pack(data: Annotated[DataConfig, arg(name="data")], *, processes: int | None = None) -> int:
-    """Rescale every image of a data set to data.size (its smaller side), once, and store them for fast reading.
+    """Rescale the images of a data set once, for fast reading. The smaller side becomes data.size.
 
     The same command continues an interrupted pack, and verifies the checksums of a finished one. Broken images are listed
     and left out; more than 1 % of them is an error.

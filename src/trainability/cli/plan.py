@@ -35,7 +35,7 @@ def plan(
     cluster: str | None = None,
     json: bool = False,
 ) -> int:
-    """Propose an initialisation that will train, and the learning rate that goes with it, for a run or for your own model.
+    """Propose an initialisation and a learning rate that will train. For a run, or for your own model.
 
     Ranks plans by the closed form, without drawing a weight; measures the first updates of the best; with --seconds, trains
     the first few for some steps on copies and puts first what learned most. --run.period 2014-09 proposes only what was

@@ -37,7 +37,7 @@ from trainability.extras import MissingExtra
 
 
 def trials() -> int:
-    """Re-run the book of trials: more than thirty trainings of VGG that a public log reports, most of them failures.
+    """Re-run the book of trials: VGG as a public log trained it. More than thirty runs, most of them failures.
 
     trials list shows them, trials run makes their runs, trials report writes the book from these runs.
     """

@@ -16,7 +16,7 @@ def report(
     serve: bool = False,
     port: int | None = None,
 ) -> int:
-    """Write report.html into run directories, each one file that works offline. Runs may be finished, in progress or killed.
+    """Write report.html into run directories. Each is one file that works offline. Runs may be finished, in progress or killed.
 
     For two or more runs, also write one page that compares them.
 

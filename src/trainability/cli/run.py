@@ -21,7 +21,9 @@ def run(
     check: bool = False,
     dir: Path | None = None,
 ) -> int:
-    """Run a training script unmodified and watch what it trains: findings as they arise, and a run directory.
+    """Run a training script unmodified and watch what it trains.
+
+    Says findings as they arise, and writes a run directory.
 
     Everything after SCRIPT is the script's own. Its output, exit code and weights are as without; what the doctor says goes to
     the standard error stream. Works on plain loops, GANs, and Trainers of Lightning and Transformers.

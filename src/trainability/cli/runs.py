@@ -41,7 +41,7 @@ def runs(
     only: tuple[str, ...] = (),
     json: bool = False,
 ) -> int:
-    """List runs: name, net, data, state, best error, the doctor's verdict, cost; of scripts their arguments. Only reads them.
+    """List runs: net, data, state, best error, verdict, cost. Of scripts also their arguments. Only reads them.
 
     The other commands take these names in place of a path, if the folder is runs: trainability report digits-B-001
 
@@ -67,8 +67,11 @@ def runs(
     return 0
 
 
-def _epochs(found: RunSummary) -> str:
-    return f"{found.epoch}/{found.epochs}" if found.epochs is not None else str(found.epoch)
+def _state(found: RunSummary) -> str:
+    """The state, and of a run that did not come to its end how many epochs are done, where it counts them."""
+    if found.state in ("finished", "damaged") or (found.epochs is None and not found.epoch):
+        return found.state
+    return f"{found.state} {found.epoch}/{found.epochs}" if found.epochs is not None else f"{found.state} epoch {found.epoch}"
 
 
 def _filters(only: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -121,9 +124,7 @@ def _print(listed: list[RunSummary], root: Path, *, any_filter: bool) -> None:
         "arguments": [found.arguments or NONE for found in listed],
         "net": [found.net or NONE for found in listed],
         "data": [found.data or NONE for found in listed],
-        "state": [
-            found.state if found.state in ("finished", "damaged") else f"{found.state} {_epochs(found)}" for found in listed
-        ],
+        "state": [_state(found) for found in listed],
         "error": [percent(found.best_top1_error) for found in listed],
         "verdict": [found.verdict or NONE for found in listed],
         "cost": [NONE if found.train_seconds is None else duration(found.train_seconds) for found in listed],

@@ -27,7 +27,7 @@ def train(
     recipe: Path | None = None,
     resume: Path | None = None,
 ) -> int:
-    """Train a VGG from random weights, evaluate it after every epoch, and write its report.
+    """Train a VGG from random weights, and write its report. Evaluates after every epoch.
 
     Without flags, it trains VGG-B at a quarter of its width on the built-in handwritten digits, in half a minute on two
     cores.

@@ -12,7 +12,7 @@ BOOK_FOLDER = Path("runs/trials")
 
 
 def list_trials() -> int:
-    """List every trial with its chapter, its data, what its runs cost, and what the log reports."""
+    """List every trial: its data, what its runs cost, what the log reports."""
     from trainability.cli.book import print_book
     from trainability.terminal.console import plain_console
 
@@ -34,7 +34,7 @@ def run_trials(
     cluster: str | None = None,
     keep_weights: bool = False,
 ) -> int:
-    """Make the runs of trials and compare them with the log: is its result reproduced, and does its explanation hold?
+    """Make the runs of trials and compare them with the log. Is its result reproduced, and does its explanation hold?
 
     Runs that exist are not made again; an interrupted run continues.
 
@@ -82,7 +82,7 @@ def report_trials(
     out: Path | None = None,
     markdown: Path | None = None,
 ) -> int:
-    """Write the book's page: every trial in the log's order, what the log says and what was measured, with figures.
+    """Write the book's page: what the log says and what was measured. Every trial in the log's order, with figures.
 
     One file that works offline, made from the existing runs; trials without runs are listed with the command that makes
     them.

@@ -66,6 +66,8 @@ def in_range(
     at_most: float | None = None,
 ) -> None:
     """Raise a one-line `ValueError` for a number that is outside its range, not finite, or an integer of more than 64 bits."""
+    if not hasattr(value, "__float__"):
+        raise ValueError(f"{name} is {shown(repr(value))}; expected a number")
     bounds = [
         (above, lambda bound: value > bound, "above"),
         (at_least, lambda bound: value >= bound, "at least"),

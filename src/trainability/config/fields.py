@@ -361,6 +361,11 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunSettings = field(default_factory=RunSettings)
 
+    def __post_init__(self) -> None:
+        for name, section in get_type_hints(RunConfig).items():
+            if not isinstance(value := getattr(self, name), section):
+                raise ValueError(f"{name} is {shown(repr(value))}; expected a {section.__name__}")
+
     @property
     def overfit_images(self) -> int | None:
         """Most images of an overfit test; None for a run on the whole set."""

@@ -54,16 +54,24 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_held(folder: Path) -> bool:
+def is_held(folder: Path, *, unknown: bool = False) -> bool:
     """Whether a process holds the lock of a directory. Writes nothing, so that other people's directories can be asked too.
 
     It takes a shared lock for an instant; `held` tries again after an instant, so that this refuses nobody.
+
+    Args:
+        folder: the directory.
+        unknown: the answer where it cannot be told: the lock file cannot be read, or the file system has no locks.
     """
-    with contextlib.suppress(OSError), (folder / FILE).open("rb") as file:
-        try:
+    try:
+        with (folder / FILE).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return unknown
     return False
 
 

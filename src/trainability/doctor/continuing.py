@@ -6,6 +6,7 @@ from typing import Any
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evidence, ProbeResult
 from trainability.doctor.rules.verdict import diagnose
+from trainability.doctor.told import told
 
 
 def keep_prescriptions(diagnosis: Diagnosis, before: Diagnosis) -> Diagnosis:
@@ -38,4 +39,4 @@ def known_before(before: Any) -> Evidence:
         return before.evidence
     if isinstance(before, (Evidence, ProbeResult)):
         return Evidence.of(before)
-    raise ValueError(f"before is a {type(before).__name__}; expected a Diagnosis, an Evidence or a ProbeResult")
+    raise ValueError(f"before is {told(before)}; expected a Diagnosis, an Evidence or a ProbeResult")

@@ -15,6 +15,7 @@ Verdict = Literal[
     "will train",
     "is training",
     "has learned",
+    "was still training when it ended",
     "slow start",
     "too slow",
     "stalled",

@@ -13,6 +13,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.processes import Processes
 from trainability.doctor.rehearsed import Rehearsal
 from trainability.doctor.serial import from_plain, to_plain
+from trainability.doctor.told import told
 
 # What `Evidence.to_dict` writes. 1, without the field: steps and samples counted from 0.
 VERSION = 2
@@ -253,6 +254,7 @@ class Evidence:
         rehearsal: some steps of the loop's own body on a copy.
         experiments: what one change at a time did to copies of the program.
         processes: sampled steps side by side, where several processes train one model.
+        has_ended: whether the watched loop is over, in whatever way.
     """
 
     probe: ProbeResult | None = None
@@ -269,6 +271,7 @@ class Evidence:
     rehearsal: Rehearsal | None = None
     experiments: Experiments | None = None
     processes: Processes | None = None
+    has_ended: bool = False
 
     @classmethod
     def of(cls, *parts: Part) -> Evidence:
@@ -298,7 +301,7 @@ class Evidence:
             ValueError: both have the same step with different numbers, so that these are two trainings.
         """
         if not isinstance(other, Evidence):
-            raise ValueError(f"merge takes an Evidence, got {_named(other)}")
+            raise ValueError(f"merge takes an Evidence, got {told(other)}")
         return Evidence(
             probe=other.probe or self.probe,
             steps=joining.joined_steps(self.steps, other.steps),
@@ -314,6 +317,7 @@ class Evidence:
             rehearsal=other.rehearsal or self.rehearsal,
             experiments=other.experiments or self.experiments,
             processes=joining.joined_processes(self.processes, other.processes),
+            has_ended=other.has_ended if other.steps else self.has_ended or other.has_ended,
         )
 
     @property
@@ -351,13 +355,9 @@ _FIELDS = {ProbeResult: "probe", DataAudit: "data", MetricAudit: "metric", Rehea
 _PARTS = f"{', '.join(kind.__name__ for kind in _FIELDS)}, Evidence (monitor.evidence(), diagnosis.evidence)"
 
 
-def _named(value: Any) -> str:
-    return value.__name__ if isinstance(value, type) else f"a {type(value).__name__}"
-
-
 def _as_evidence(part: Any) -> Evidence:
     if isinstance(part, Evidence):
         return part
     if type(part) not in _FIELDS:
-        raise ValueError(f"cannot diagnose {_named(part)}; expected {_PARTS}")
+        raise ValueError(f"cannot diagnose {told(part)}; expected {_PARTS}")
     return Evidence(**{_FIELDS[type(part)]: part})

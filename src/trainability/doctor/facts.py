@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls
+
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 LARGE_DROPOUT = 0.8  # the usual share to drop is 0.5 at most; to keep, 0.8 and more
 LOUD_COLUMN = 1000.0  # rms of a column of inputs, beside others of 10 and less
@@ -87,115 +89,6 @@ class Stacked:
     first: str
     second: str
     widths: tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pulls:
-    """What a loss of pairs does to them before the first step, and how far apart their inputs are.
-
-    Attributes:
-        num_pulled: pairs whose embeddings the loss pulls together.
-        num_pushed: pairs that it pushes apart.
-        apart_pulled: mean distance of the inputs of the former, in standard deviations of a feature; of any two examples, where
-            the loss pulls nothing together.
-        apart_pushed: the same of the latter.
-        z: how far the former are further apart than the latter, in standard errors of the difference.
-    """
-
-    num_pulled: int
-    num_pushed: int
-    apart_pulled: float
-    apart_pushed: float
-    z: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairForces:
-    """What a loss that compares examples in pairs wants of them, read exactly.
-
-    Attributes:
-        num_examples: that the model returned a row for.
-        num_pulled: pairs that it wants nearer.
-        num_pushed: pairs that it wants further apart.
-        alike_pulled: share of the former that have one label; None without labels in the batch, or without such pairs.
-        alike_pushed: the same of the latter.
-        num_alike: pairs with one label; None without labels.
-        num_mutual: pairs pulled together of which both sides move: no side is detached.
-        num_blocks: tensors that the model returns in all calls, each with a row per example.
-        strangers: of several of these, pairs of unlike rows that it wants nearer while it wants all like rows, which are two
-            views of one example, further apart.
-        views_pulled: of two tensors, whether it wants all like rows nearer.
-    """
-
-    num_examples: int
-    num_pulled: int
-    num_pushed: int
-    alike_pulled: float | None = None
-    alike_pushed: float | None = None
-    num_alike: int | None = None
-    num_mutual: int = 0
-    num_blocks: int = 1
-    strangers: int = 0
-    views_pulled: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Company:
-    """Pairs of names that a loss pulls together and pushes apart, and how much they keep company in the data.
-
-    Attributes:
-        num_pairs: that were compared, of either kind.
-        num_names: different names among those that pairs are of.
-        pulled: of the pairs that are pulled together: standard deviations by which pairs of two names with the same two others
-            are more frequent than by chance.
-        pushed: the same of the pairs that are pushed apart.
-        repeated: of the pairs that are pulled together: standard deviations by which pairs that occur again are more frequent
-            than by chance.
-    """
-
-    num_pairs: int
-    pulled: float
-    pushed: float
-    num_names: int | None = None
-    repeated: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Misplaced:
-    """Where in the image answers look, beside the places of the targets that they are held against.
-
-    Attributes:
-        num_asked: answers that were asked about.
-        down: correlation of the two places' rows.
-        across: the same of their columns.
-    """
-
-    num_asked: int
-    down: float
-    across: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Misaligned:
-    """Answers that are held against other examples' targets.
-
-    Attributes:
-        given: the tensor of the batch that an answer is made of, by its place.
-        target: the one that it is held against.
-        num_wrong: examples whose answer is held against another's target.
-        num_asked: examples that were asked about.
-        row: one of the former; its place in the batch.
-        made: the row of the output that this example's input makes.
-        held: the row of the output that its target is set against.
-    """
-
-    given: str
-    target: str
-    num_wrong: int
-    num_asked: int
-    row: int
-    made: int
-    held: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Step
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
+from trainability.doctor.tense import in_tense
 
 LEARNED = 0.9  # share of ln C under which a loss is no longer at chance; the level that the plateau formula was fitted to
-LEARNED_SHARE = 0.25  # of the way from chance to zero: a loss that stays below it has learned
 WINDOW_STEPS = 20
 _TOLD = 1e-3  # rms of targets, below which what a gradient tells of them may be rounding
 BLOWN_UP = 2.0  # mean of the first five losses over the first: more than batches differ by themselves
@@ -119,11 +119,27 @@ def recent_loss(evidence: Evidence) -> float | None:
     return loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[-WINDOW_STEPS:])
 
 
+def chance_as_summed(evidence: Evidence) -> float | None:
+    """Chance in the size of the loop's loss: of a sum over the batch it is as many times that of one example."""
+    chance, probe = chance_loss(evidence), evidence.probe
+    return chance * probe.batch_size if chance is not None and probe is not None and is_summed(probe) else chance
+
+
+def chance_as_logged(evidence: Evidence) -> float | None:
+    """Chance in the size of the losses as the loop logs them: summed over the batch, or divided by the micro-batches."""
+    chance = chance_as_summed(evidence)
+    return None if chance is None else chance / loss_divisor(evidence)
+
+
+def in_tense_of(evidence: Evidence, verdict: str) -> str:
+    """Put a verdict into the tense of the loop that was watched; see `tense`."""
+    return in_tense(verdict, has_ended=evidence.has_ended, recent=recent_loss(evidence), chance=chance_as_summed(evidence))
+
+
 def has_learned(evidence: Evidence) -> bool:
     """Whether the loss is now below chance, or, without classes, clearly below its first steps.
 
-    A run that was watched from its first step must be below that, too: a loss that is logged divided starts below chance. The
-    chance of a sum over the batch is as many times that of one example.
+    A run that was watched from its first step must be below that, too: a loss that is logged divided starts below chance.
     """
     recent = recent_loss(evidence)
     steps = finite_steps(evidence)
@@ -132,11 +148,9 @@ def has_learned(evidence: Evidence) -> bool:
     first = loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:5])
     if started_at_zero(evidence) and first > BLOWN_UP * abs(steps[0].loss):
         first = loss_divisor(evidence) * steps[0].loss  # coming back from where the first steps threw it is no learning
-    chance = chance_loss(evidence)
+    chance = chance_as_summed(evidence)
     if chance is None:
         return recent < LEARNED * first
-    if evidence.probe is not None and is_summed(evidence.probe):
-        chance *= evidence.probe.batch_size
     # A run watched from its middle starts below chance; one that starts far above it has learned only below chance.
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 

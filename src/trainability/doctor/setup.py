@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainability.doctor.arguments import (
+    check_batches,
+    check_clip,
+    check_function,
+    check_known_counts,
+    check_seconds,
+)
 from trainability.doctor.measure.copies import modules, optimizers
+from trainability.doctor.told import told
+
+_FUNCTIONS = {"loss_fn": "output, labels", "training_step": "model, batch", "step": "model, optimizer, batch"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,29 +69,20 @@ class Setup:
     def __post_init__(self) -> None:
         found = modules(self.model)
         if not found:
-            raise ValueError(f"model is a {type(self.model).__name__}; expected a torch.nn.Module, or a dict or tuple of them")
+            raise ValueError(f"model is {told(self.model)}; expected a torch.nn.Module, or a dict or tuple of them")
         if any(parameter.is_meta for model in found for parameter in model.parameters()):
             raise ValueError("model is on the meta device, where weights have no values; build it on cpu or cuda")
-        for name in ("train_loader", "val_loader"):
-            if (value := getattr(self, name)) is not None and not isinstance(value, Iterable):
-                raise ValueError(f"{name} is a {type(value).__name__}; expected an iterable of batches")
-        for name, takes in (
-            ("loss_fn", "output, labels"),
-            ("training_step", "model, batch"),
-            ("step", "model, optimizer, batch"),
-        ):
-            if (value := getattr(self, name)) is not None and not callable(value):
-                raise ValueError(f"{name} is a {type(value).__name__}; expected a function of ({takes})")
+        check_batches(train_loader=self.train_loader, val_loader=() if self.val_loader is None else self.val_loader)
+        for name, takes in _FUNCTIONS.items():
+            if (value := getattr(self, name)) is not None:
+                check_function(name, value, takes)
         if self.optimizer is not None and not optimizers(self.optimizer):
-            kind = type(self.optimizer).__name__
-            raise ValueError(f"optimizer is a {kind}; expected a torch.optim.Optimizer, or a dict or tuple of them")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip is {self.clip}; expected a gradient norm above 0, or None for no clipping")
-        if self.rehearse_seconds is not None and not self.rehearse_seconds >= 0:
-            raise ValueError(f"rehearse_seconds is {self.rehearse_seconds}; expected 0 or more, 0 or None for no rehearsal")
-        for name in ("num_classes", "planned_steps"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1, or None if it is not known")
+            raise ValueError(
+                f"optimizer is {told(self.optimizer)}; expected a torch.optim.Optimizer, or a dict or tuple of them"
+            )
+        check_clip(self.clip)
+        check_seconds(rehearse_seconds=0 if self.rehearse_seconds is None else self.rehearse_seconds)
+        check_known_counts(num_classes=self.num_classes, planned_steps=self.planned_steps)
 
     @property
     def whole_model(self) -> nn.Module | None:

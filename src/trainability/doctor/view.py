@@ -30,6 +30,7 @@ _TONES: dict[str, Tone] = {
     "will train": "good",
     "is training": "good",
     "has learned": "good",
+    "was still training when it ended": "good",
     "slow start": "open",
     "cannot tell": "open",
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainability.config import nearest
+from trainability.doctor.told import told
 from trainability.initialization.schemes import SCHEMES
 
 
@@ -42,6 +43,8 @@ class InitPlan:
         Raises:
             ValueError: an unknown scheme, a missing or invalid value or count, or two segments without a count.
         """
+        if not isinstance(text, str):
+            raise ValueError(f"plan is {told(text)}; expected an InitPlan or its text, as in xavier:4,he")
         segments = tuple(_parse_segment(part.strip(), text) for part in text.split(","))
         open_ended = [str(segment) for segment in segments if segment.count is None]
         if len(open_ended) > 1:

@@ -6,13 +6,16 @@ on the schemes of other layers.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from trainability import keyed
+from trainability.doctor.arguments import check_model
 from trainability.doctor.theory.fans import fan_in_and_out
+from trainability.doctor.told import told
 from trainability.initialization.plan import InitPlan, Segment
 from trainability.initialization.schemes import SCHEMES
 
@@ -97,23 +100,26 @@ def apply(plan: InitPlan, model: nn.Module, *, seed: int) -> list[LayerInit]:
     return table
 
 
-def init_(model: nn.Module, plan: InitPlan | str, *, seed: int) -> nn.Module:
+def init_(model: nn.Module, plan: InitPlan | str, *, seed: int | None = None) -> nn.Module:
     """Draw the weights of any model's convolutions and linear layers by a plan, in place, and set their biases to zero.
 
     Args:
         model: changed in place; parameters of other types of layers stay unchanged.
         plan: from `recommend_init`, or its text: `xavier:4,normal=0.01,xavier:3`.
-        seed: decides the weights, together with the layer's number; they do not depend on the device.
+        seed: decides the weights, together with the layer's number; they do not depend on the device. It has to be given.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: the plan does not fit the model, or a weight cannot be drawn: it has no values yet (lazy module, meta
-            device), or a parametrization computes it (weight norm).
+        ValueError: no seed, an unknown scheme, the plan does not fit the model, or a weight cannot be drawn: it has no values
+            yet (lazy module, meta device), or a parametrization computes it (weight norm).
     """
-    if not isinstance(plan, (InitPlan, str)):
-        raise ValueError(f"plan is a {type(plan).__name__}; expected an InitPlan or its text, as in xavier:4,he")
+    check_model(model)
+    if not isinstance(plan, InitPlan):
+        plan = InitPlan.parse(plan)
+    if not hasattr(seed, "__index__"):
+        raise ValueError(f"seed is {told(seed)}; expected a whole number, as in init_(model, '{plan}', seed=0)")
     layers = weight_layers(model)
     if not layers:
         raise ValueError(f"{type(model).__name__} has no convolution or linear layer to initialise")
@@ -125,7 +131,7 @@ def init_(model: nn.Module, plan: InitPlan | str, *, seed: int) -> nn.Module:
             )
         if weight.is_meta or isinstance(weight, nn.parameter.UninitializedParameter):
             raise ValueError(f"the weight of {name or 'the model'} has no values yet; build the model and run one batch first")
-    apply(InitPlan.parse(plan) if isinstance(plan, str) else plan, model, seed=seed)
+    apply(plan, model, seed=operator.index(seed))  # type: ignore[arg-type]
     return model
 
 

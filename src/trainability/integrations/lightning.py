@@ -148,11 +148,11 @@ class LightningMonitor(_lightning.Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Attach."""
-        facts: dict[str, Any] = {"clip": trainer.gradient_clip_val}
+        facts: dict[str, Any] = {"clip": trainer.gradient_clip_val or None}  # 0 is off, too
         if not self._has_config:
             facts["config"] = dict(pl_module.hparams)
         planned = trainer.estimated_stepping_batches
-        if isinstance(planned, int) or math.isfinite(planned):
+        if planned > 0 and math.isfinite(planned):
             facts["planned_steps"] = int(planned)
         if len(trainer.optimizers) == 1:
             facts["first_step"] = trainer.global_step + 1

@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainability.doctor.arguments import check_function, check_known_counts
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
 from trainability.doctor.finding import Finding, take_news
 from trainability.doctor.measure.monitor import Monitor as Watcher
+from trainability.doctor.told import told
 from trainability.extras import EXTRAS, require
 from trainability.loops.recorder import LoopRecorder, is_main_process
+from trainability.training.free_folder import check_is_path
 from trainability.training.precheck import DOOMED
 from trainability.training.sinks import SINKS
 
@@ -65,9 +68,9 @@ class Monitor(Watcher):
         doomed: one line that says why the loop cannot succeed, once the verdict is "dead" or "unstable"; else None.
 
     Raises:
-        ValueError: `model` is no module, `optimizer` no optimizer, `every`, `accumulation` or `first_step` no whole number
-            from 1, `before` is something else, an unknown sink, or sinks or config without run; on entering, the directory
-            already holds a run or cannot be written.
+        ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is something else,
+            `run` is no path, an unknown sink, or sinks or config without run; on entering, the directory already holds a run or
+            cannot be written.
     """
 
     def __init__(
@@ -97,7 +100,12 @@ class Monitor(Watcher):
             first_step=first_step,
             before=before,
         )
+        if run is not None:
+            check_is_path("run", run)
         _check(run, config, sinks)
+        check_known_counts(planned_steps=planned_steps)
+        if on_finding is not None:
+            check_function("on_finding", on_finding, "step, finding")
         self.doomed: str | None = None
         self._run = None if run is None else Path(run)
         self._config, self._sinks = config or {}, tuple(sinks)
@@ -195,9 +203,10 @@ def _check(run: str | Path | None, config: Mapping[str, Any] | None, sinks: Sequ
     if run is None and (config or sinks):
         raise ValueError(f"{'config' if config else 'sinks'} is for a run directory; give run= too, such as run='runs/mine'")
     if config is not None and not isinstance(config, Mapping):
-        raise ValueError(f"config is a {type(config).__name__}; expected a dict of names and values")
-    for name in [sinks] if isinstance(sinks, str) else sinks:
-        if name not in SINKS or isinstance(sinks, str):
+        raise ValueError(f"config is {told(config)}; expected a dict of names and values")
+    is_many = isinstance(sinks, Sequence) and not isinstance(sinks, str)
+    for name in sinks if is_many else [None]:
+        if name not in SINKS:
             raise ValueError(f"sinks is {sinks!r}; expected names out of {', '.join(SINKS)} in a tuple")
         if name in EXTRAS:
             require(name)

@@ -8,10 +8,8 @@ import textwrap
 
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
-from trainability.doctor.reading import chance_loss, recent_loss
 from trainability.doctor.view import finding_view, verdict_title
 from trainability.loops.recorder import is_main_process
-from trainability.training.run_verdict import TRAINS, ended_word
 
 _SAID = ("seen", "change", "more")
 _WIDEST = 100  # columns; a wider terminal is not filled
@@ -51,6 +49,4 @@ def say_finding(part: str, step: int, finding: Finding) -> None:
 def say_verdict(part: str, diagnosis: Diagnosis) -> None:
     """Say how it ended."""
     title = verdict_title(diagnosis.verdict, diagnosis.remaining_steps)
-    if diagnosis.verdict == TRAINS:
-        title = ended_word(recent_loss(diagnosis.evidence), chance_loss(diagnosis.evidence))
     say(f"{part + ': ' if part else ''}{title}: {diagnosis.reason}")

@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from trainability.doctor.arguments import check_counts
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
+from trainability.loops.naming import variable_name
 from trainability.loops.saying import say
+from trainability.training.free_folder import check_is_path
 from trainability.training.record import LOOP
 
 _FOREIGN_STEPS = 3  # steps after which an optimizer is taken to hold nothing that the script trains
@@ -104,7 +107,10 @@ class ScriptWatch:
 
     @property
     def diagnoses(self) -> dict[str, Diagnosis]:
-        """What is known so far, by the class of the model; a number follows where several are of one class."""
+        """What is known so far, by the class of the model, or of several models by the script's variables.
+
+        A number follows where a name is taken.
+        """
         found = {name: monitor.diagnose() for name, monitor in self._monitors.items()}
         for number, callback in enumerate(self._callbacks, start=1):
             for part, monitor in callback.watching.monitors.items():
@@ -186,7 +192,7 @@ class ScriptWatch:
         try:
             config = {"script": str(self._script), "optimizer": _settings(optimizer)} if self._folder is not None else None
             name, run = self._attached.attach(
-                type(model).__name__,
+                self._name_of(model),
                 model,
                 optimizer,
                 self._every,
@@ -203,7 +209,18 @@ class ScriptWatch:
             return
         count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
         where = f", {_shown(run)}" if run is not None else ""
-        say(f"watching {name} ({type(optimizer).__name__}, {count:,} parameters){where}")
+        kind = type(model).__name__
+        what = type(optimizer).__name__ if name.startswith(kind) else f"{kind}, {type(optimizer).__name__}"
+        say(f"watching {name} ({what}, {count:,} parameters){where}")
+
+    def _name_of(self, model: nn.Module) -> str:
+        """The class, and of one among several what the script calls it, where that can be told."""
+        kind = type(model).__name__
+        if len(self._optimizers) < 2:
+            return kind
+        parts = [model] if kind != "ModuleList" else list(model.children())  # several that share an optimizer
+        names = [variable_name(part) for part in parts]
+        return "+".join(name for name in names if name is not None) if None not in names else kind
 
     def _attach_shared(self, optimizer: torch.optim.Optimizer) -> None:
         """After an optimizer's first step: the modules that ran and hold some of its parameters, outer ones only."""
@@ -290,7 +307,13 @@ def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
 
     Returns:
         The watch: `diagnoses`, and `end(None)` to stop earlier.
+
+    Raises:
+        ValueError: `every` is no whole number from 1, or `run` no path.
     """
+    check_counts(every=every)
+    if run is not None:
+        check_is_path("run", run)
     place = None if run is None else Path(run).resolve
     watch = ScriptWatch(Path(sys.argv[0] or "python"), every=every, most_steps=None, place=place)
     watch.begin()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from trainability import keyed
-from trainability.config import MIN_SIDE, NUM_POOLINGS, one_of
+from trainability.config import MIN_SIDE, NUM_POOLINGS, in_range, one_of
 from trainability.models import conv_relu
 
 CHANNELS = (64, 128, 256, 512, 512)
@@ -212,12 +212,18 @@ def build_vgg(
         classifier: "conv" for any image size of at least the crop; "linear" for images of the crop only.
 
     Raises:
-        ValueError: an unknown configuration or classifier, or a crop too small for five poolings.
+        ValueError: an unknown configuration or classifier, a number out of range, or a crop too small for five poolings.
 
     Source: Simonyan & Zisserman, arXiv 1409.1556v6, Table 1 and section 2.
     """
     one_of("model.config", config, tuple(CONFIGS))
     one_of("model.classifier", classifier, ("conv", "linear"))
+    in_range("num_classes", num_classes, at_least=1)
+    in_range("width", width, above=0)
+    in_range("dropout", dropout, at_least=0, below=1)
+    if hidden is not None:
+        in_range("hidden", hidden, at_least=1)
+    in_range("crop", crop)
     if crop < MIN_SIDE:
         raise ValueError(f"crop is {crop} pixels: too small for {NUM_POOLINGS} poolings, which need at least {MIN_SIDE}")
     if hidden is None:

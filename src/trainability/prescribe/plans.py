@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from trainability import initialization
 from trainability.doctor import input_moments, predict, trace, weight_moments
+from trainability.doctor.arguments import check_model
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW
 from trainability.doctor.theory.propagation import Prediction
+from trainability.doctor.told import told
 from trainability.initialization import InitPlan
 from trainability.prescribe.candidates import gains_on_the_way, plan_by_fan_in, plans, plans_with_solved_std, promised_moments
 
@@ -61,6 +63,7 @@ def recommend_init(model: nn.Module, images: Tensor) -> InitPlan:
         ValueError: the model cannot be traced, its gains do not multiply (normalisation, residual sums), or the images are
             too large or too small for any plan.
     """
+    check_model(model)
     return best_plan(model, images).plan
 
 
@@ -76,7 +79,7 @@ def best_plan(model: nn.Module, images: Tensor, *, like: InitPlan | None = None)
         ValueError: as in `recommend_init`.
     """
     if not isinstance(images, Tensor) or not images.is_floating_point() or images.dim() < 2 or len(images) == 0:
-        kind = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        kind = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else told(images)
         raise ValueError(f"images is {kind}; expected a batch of float images, (batch, ...)")
     if not initialization.weight_layers(model):
         raise ValueError("the model has no convolution or linear layer to initialise")

@@ -22,7 +22,7 @@ _OF_THE_RATE = (
     "update_ratio",
     "unmoved_parameter",
 )
-_TRAINS = ("will train", "has learned", "is training", "slow start")
+_TRAINS = ("will train", "has learned", "is training", "was still training when it ended", "slow start")
 
 
 def asks_for_a_rate(diagnosis: Diagnosis) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainability.doctor import markup
 from trainability.doctor.layer_table import power
+from trainability.doctor.told import told
 from trainability.evaluation.reference import Against
 from trainability.extras import require
 from trainability.formats import NONE, duration, finite, number, percent
@@ -132,6 +133,8 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
     Raises:
         ValueError: one is not a run directory or is damaged, two are the same, or there are fewer than two.
     """
+    if not isinstance(runs, Sequence) or isinstance(runs, str):
+        raise ValueError(f"runs is {told(runs)}; expected two or more runs or their directories, as in ['runs/a', 'runs/b']")
     found = [run if isinstance(run, Run) else read_run(run) for run in runs]
     places = [run.folder.resolve() for run in found]
     if len(found) < 2:
@@ -291,16 +294,17 @@ def _last(run: Run, key: str, write: Callable[[Any], str]) -> str:
 
 
 def start_rows(runs: Sequence[Run]) -> Table:
-    """List the initialisations and their predictions."""
+    """List the initialisations and their predictions; empty where no run recorded any."""
     predicted = [plateau_steps(run) for run in runs]
     totals = [signal_figures.total_budget(run) for run in runs]
-    return [
+    rows = [
         ("Plan", [run.config.init.plan if run.config else NONE for run in runs]),
         ("Gain budget of the weights", [summary.init_table(run)[1] if run.init else NONE for run in runs]),
         ("Gain budget with the input", [NONE if total is None else power(total) for total in totals]),
         ("With this budget a net is", [NONE if total is None else signal_figures.zone(total) for total in totals]),
         ("Predicted steps at chance", [_steps(value) for value in predicted]),
     ]
+    return rows if any(value != NONE for _, values in rows for value in values) else []
 
 
 def _steps(value: float | None) -> str:

@@ -32,7 +32,8 @@ def write_report(folder: Path | str, *, against: Against | None = None) -> Path:
         ValueError: it is not a run directory, or a file in it is damaged.
         OSError: the page cannot be written.
     """
-    return page.write(Path(folder) / REPORT, render(read_run(folder), against=against))
+    run = read_run(folder)
+    return page.write(Path(folder) / REPORT, render(run, against=against))
 
 
 def render(run: Run, *, against: Against | None = None, state: str | None = None) -> str:

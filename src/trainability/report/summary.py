@@ -13,6 +13,7 @@ from trainability.formats import NONE, duration, finite, number, percent
 from trainability.report.figures import METRICS
 from trainability.report.series import chance_levels, steps_per_epoch
 from trainability.training.record import Run
+from trainability.training.run_state import run_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,8 @@ def status(run: Run) -> Status:
     """Return how the run ended, or that no end is recorded."""
     step = run.steps[-1]["step"] if run.steps else 0
     if run.result is None:
-        return Status(kind="open", label="No end recorded", text=f"Still running, or killed. Last recorded step: {step:,}.")
+        state = run_state(run.folder, None).capitalize()
+        return Status(kind="open", label=state, text=f"No end was recorded. Last recorded step: {step:,}.")
     message = run.result.get("message") or ""
     labels = {
         "finished": ("good", "Finished", message),

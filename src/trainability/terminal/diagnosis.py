@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -21,16 +19,9 @@ _GAP = 1  # characters between two columns
 _ROW_STYLES = {"change": "bold", "tested": "bold", "source": "dim", "more": "dim"}
 
 
-def print_diagnosis(console: Console, diagnosis: Diagnosis, *, title: str | None = None) -> None:
-    """Print a diagnosis: verdict, findings, layers, and what was not checked.
-
-    Args:
-        console: where.
-        diagnosis: what.
-        title: the verdict in other words, of a run that has ended.
-    """
+def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """Print a diagnosis: verdict, findings, layers, and what was not checked."""
     shown = diagnosis_view(diagnosis)
-    shown = shown if title is None else dataclasses.replace(shown, title=title)
     console.print(_verdict(shown))
     for finding in shown.findings:
         console.print(finding_block(finding))

@@ -9,7 +9,7 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.reading import chance_loss
+from trainability.doctor.reading import chance_as_logged
 from trainability.doctor.serial import to_plain
 from trainability.training.record import FINDING_EVENTS, LAYERS, RunWriter
 from trainability.training.rows import read_rows
@@ -39,7 +39,7 @@ class DoctorLog:
 
     def diagnosed(self, step: int, diagnosis: Diagnosis, new: Sequence[Finding]) -> None:
         """Record a diagnosis and its new findings."""
-        chance = chance_loss(diagnosis.evidence)
+        chance = chance_as_logged(diagnosis.evidence)
         self.record.write_findings(
             step=step, chance_loss=chance, **to_plain(dataclasses.replace(diagnosis, evidence=Evidence()))
         )

@@ -8,6 +8,9 @@ import itertools
 import os
 import re
 from pathlib import Path
+from typing import Any
+
+from trainability.doctor.told import told
 
 _OF_RUNS = ("config.toml", "loop.json", "*/loop.json")  # the last: of several optimizers, each has a run below the folder
 
@@ -27,6 +30,12 @@ def next_free(name: str, root: Path = Path("runs")) -> Path:
             folder.mkdir()
             return folder
     raise AssertionError
+
+
+def check_is_path(name: str, value: Any) -> None:
+    """Raise a one-line `ValueError` for what cannot be the path of a run directory."""
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{name} is {told(value)}; expected the path of a run directory, such as 'runs/mine'")
 
 
 def check_is_free(folder: Path) -> None:

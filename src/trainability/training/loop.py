@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trainability.config import RunConfig
+from trainability.doctor.told import told
 from trainability.evaluation.metrics import Errors
 from trainability.training import checkpoint
 from trainability.training.checkpoint import Position
@@ -42,8 +43,11 @@ def fit(
         How the run ended.
 
     Raises:
-        ValueError: a file of the run directory is damaged, or none of its checkpoints can be read; nothing is changed.
+        ValueError: `config` is something else, a file of the run directory is damaged, or none of its checkpoints can be
+            read; nothing is changed.
     """
+    if not isinstance(config, RunConfig):
+        raise ValueError(f"config is {told(config)}; expected a complete RunConfig")
     optim, settings = config.optim, config.run
     model, network, loader = parts.model, parts.network, parts.loader
     position, notes = restore_or_begin(config, record, parts, engine)

@@ -24,7 +24,7 @@ from trainability import config as configuration
 from trainability.config import RunConfig
 from trainability.disk import lock, whole
 from trainability.disk.strict_json import as_json
-from trainability.training.free_folder import next_free
+from trainability.training.free_folder import check_is_path, next_free
 from trainability.training.rows import read_json, read_rows
 from trainability.training.run_html import run_html
 from trainability.training.run_tables import to_csv, to_pandas
@@ -342,6 +342,7 @@ class Run:
 
 def check_is_run(folder: Path | str) -> None:
     """Raise a one-line `ValueError` if a folder is not a run directory."""
+    check_is_path("run", folder)
     if not any((Path(folder) / name).is_file() for name in (CONFIG, LOOP)):
         inside = [str(path.parent) for path in sorted(Path(folder).glob(f"*/{LOOP}"))]  # one for each of several optimizers
         if inside:

@@ -8,6 +8,7 @@ from trainability.doctor import markup
 from trainability.doctor.notebook import findings_html
 from trainability.doctor.view import finding_views, layer_tables, tone
 from trainability.formats import NONE, finite, number, percent
+from trainability.training.run_state import run_state
 from trainability.training.run_verdict import run_verdict
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     last = run.evaluations[-1] if run.evaluations else {}
     errors = [error for row in run.evaluations if (error := finite(row.get("val_top1_error"))) is not None]
     losses = [loss for row in run.steps if (loss := finite(row.get("loss"))) is not None]
-    ended = "no end recorded: running, or killed" if run.result is None else str(run.result.get("status", NONE))
+    ended = run_state(run.folder, None) if run.result is None else str(run.result.get("status", NONE))
     epochs = f", {last['epoch']} of {run.config.optim.epochs} epochs" if run.config is not None and "epoch" in last else ""
     facts = [("state", ended), ("steps", f"{run.steps[-1]['step'] if run.steps else 0:,}{epochs}")]
     if losses:

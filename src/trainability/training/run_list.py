@@ -13,18 +13,14 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from trainability.config import nearest
-from trainability.disk import lock
 from trainability.formats import finite
 from trainability.training.folder_verdict import folder_verdict
 from trainability.training.record import CONFIG, ENVIRONMENT, EVALUATIONS, FINDINGS, LOOP, check_is_run
 from trainability.training.rows import read_json, read_rows
-
-State = Literal["finished", "stopped", "non-finite", "interrupted", "failed", "running", "killed", "damaged"]
-# What a result.json may say; the other states are read off the directory.
-_ENDED = ("finished", "stopped", "non-finite", "interrupted", "failed")
+from trainability.training.run_state import State, run_state
 
 ROOT = Path("runs")
 """Where `train` makes run directories, unless told otherwise."""
@@ -39,9 +35,7 @@ class RunSummary:
         net: the configuration of VGG, or how a program of the user's own names its model.
         data: name of the data set.
         arguments: of the user's own script; `None` for a run of `train`, whose configuration says more.
-        state: finished, stopped (by `run.stop-on`), non-finite, interrupted (by Ctrl-C), failed (an error ended the
-            user's own loop), running (a process holds the directory), killed (none does, and no result was written),
-            damaged.
+        state: as `run_state` has it, or damaged.
         epoch: epochs done.
         epochs: epochs planned; `None` if the run's configuration does not say.
         best_top1_error: smallest validation top-1 error, in [0, 1]; `None` before the first evaluation.
@@ -109,7 +103,7 @@ def _summary(folder: Path, name: str) -> RunSummary:
         net=loop["model"] if loop else _setting(settings, "model", "config"),
         data=_setting(settings, "data", "name"),
         arguments=shlex.join(environment.get("command", [])[1:]) if loop else None,
-        state=_state(folder, result),
+        state=run_state(folder, result),
         epoch=last.get("epoch", 0),
         epochs=_setting(settings, "optim", "epochs"),
         best_top1_error=min(best, default=None),
@@ -122,17 +116,6 @@ def _summary(folder: Path, name: str) -> RunSummary:
 def _setting(settings: dict[str, Any], section: str, name: str) -> Any:
     values = settings.get(section)
     return values.get(name) if isinstance(values, dict) else None
-
-
-def _state(folder: Path, result: dict[str, Any] | None) -> State:
-    if lock.is_held(folder):
-        return "running"
-    if result is None:
-        return "killed"
-    status = result["status"]
-    if status not in _ENDED:
-        raise ValueError(f"{folder / 'result.json'}: status is {status!r}; known are {', '.join(_ENDED)}")
-    return status
 
 
 def find_run(given: Path | str) -> Path:

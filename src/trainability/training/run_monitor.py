@@ -19,10 +19,13 @@ from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, OptimizerSettings, StepRecord
 from trainability.doctor.finding import take_news
+from trainability.doctor.reading import in_tense_of
+from trainability.doctor.tense import IS_TRAINING
 from trainability.prescribe.remedies import prescribed
 from trainability.training.checkpoint import Position
 from trainability.training.precheck import DOOMED, evidence_before, first_images
 from trainability.training.record import EVALUATIONS, Run, RunWriter, read_rows, read_run
+from trainability.training.run_state import has_ended
 from trainability.training.schedule import Plateau, after_evaluation, learning_rate
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class RunMonitor:
         self.last_sample = position.step
         self.loss_before = torch.zeros((), dtype=torch.float64, device=engine.device)
         self.plateau = Plateau()
+        self._last: tuple[int, Diagnosis] | None = None  # step of the last diagnosis, and what it said
         if engine.is_main:
             self._begin(position)
         if config.run.monitor_every_steps is not None:
@@ -89,7 +93,11 @@ class RunMonitor:
         if self.monitor is not None:
             self.monitor.__exit__(kind, error, trace)
         if self.is_on:
-            self.record.write_evidence(without_histograms(self.evidence()).to_dict())
+            evidence = self.evidence()
+            self.record.write_evidence(without_histograms(evidence).to_dict())
+            if self._last is not None and (said := self._last[1]).verdict == IS_TRAINING:
+                ended: Any = in_tense_of(evidence, said.verdict)
+                self.logbook.diagnosed(self._last[0], dataclasses.replace(said, verdict=ended), [])
 
     @property
     def is_on(self) -> bool:
@@ -163,6 +171,7 @@ class RunMonitor:
             diagnosis = self.first_diagnosis = prescribed(diagnosis, self.parts.model, images, plan=self.config.init.plan)
         elif self.first_diagnosis is not None:
             diagnosis = keep_prescriptions(diagnosis, self.first_diagnosis)
+        self._last = position.step, diagnosis
         self.logbook.diagnosed(position.step, diagnosis, take_news(diagnosis.findings, self.reported))
         if self.config.run.stop_on == "doomed" and diagnosis.verdict in DOOMED:
             self.doomed = f"{diagnosis.verdict}: {diagnosis.reason}"
@@ -193,12 +202,13 @@ def without_histograms(evidence: Evidence) -> Evidence:
 
 
 def until(evidence: Evidence, step: int) -> Evidence:
-    """Drop the evidence after a step."""
+    """Drop the evidence after a step, from which the loop goes on."""
     return dataclasses.replace(
         evidence,
         steps=tuple(record for record in evidence.steps if record.step <= step),
         samples=tuple(sample for sample in evidence.samples if sample.step <= step),
         evaluations=tuple(row for row in evidence.evaluations if row.step <= step),
+        has_ended=False,
     )
 
 
@@ -213,7 +223,7 @@ def read_evidence(run: Run) -> Evidence:
         # Evidence is written at the end of every epoch; for a killed run, the steps since then are added.
         last = kept.steps[-1].step if kept.steps else 0
         later = (_step(row, run) for row in run.steps if row["step"] > last)
-        return dataclasses.replace(kept, steps=(*kept.steps, *later))
+        return dataclasses.replace(kept, steps=(*kept.steps, *later), has_ended=has_ended(run.folder, run.result))
     return Evidence(
         steps=tuple(_step(row, run) for row in run.steps),
         evaluations=tuple(
@@ -224,6 +234,7 @@ def read_evidence(run: Run) -> Evidence:
         ),
         num_classes=len(run.data["class_names"]) if run.data else run.loop.get("num_classes"),
         optimizer=_settings(run.config),
+        has_ended=has_ended(run.folder, run.result),
     )
 
 

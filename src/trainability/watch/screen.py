@@ -17,6 +17,7 @@ from trainability.formats import duration
 from trainability.terminal.console import plain_console
 from trainability.terminal.display import epoch_line, evaluation_line
 from trainability.training.folder_verdict import folder_verdict
+from trainability.training.run_state import run_state
 from trainability.watch.state import LiveRun
 from trainability.watch.view import ending, findings, is_silent, title, view
 
@@ -139,4 +140,4 @@ class EventLines:
             self.silence = 0.0
         elif self.run.silent_seconds >= 2 * self.silence:
             self.silence = self.run.silent_seconds
-            yield f"no record for {duration(self.silence)}: still running, or killed"
+            yield f"no record for {duration(self.silence)}: {run_state(self.run.folder, None)}"

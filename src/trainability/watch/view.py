@@ -13,6 +13,7 @@ from trainability.doctor.view import FindingView, finding_views, tone, verdict_t
 from trainability.formats import duration, finite, percent
 from trainability.terminal.styles import SEVERITY_STYLES, TONE_STYLES
 from trainability.training.folder_verdict import folder_verdict
+from trainability.training.run_state import run_state
 from trainability.watch.canvas import Curve, plot
 from trainability.watch.layer_lines import layer_lines
 from trainability.watch.state import LiveRun, Means
@@ -152,7 +153,7 @@ def _notes(run: LiveRun, width: int) -> list[Text]:
     if run.result is not None:
         notes += [Text(line, style=_state(run)[1]) for line in textwrap.wrap(ending(run), max(width, 20))[:3]]
     elif is_silent(run):
-        notes.append(Text("still running, or killed: what the run wrote does not say which", style="yellow"))
+        notes.append(Text(f"{run_state(run.folder, None)}: nothing was written for a while", style="yellow"))
     if run.first_nonfinite is not None and run.result is None:  # the end of a run says so too
         notes.append(Text(f"loss or gradient is NaN or infinite at step {run.first_nonfinite:,}", style="red"))
     notes += [Text(problem, style="yellow") for problem in run.problems]

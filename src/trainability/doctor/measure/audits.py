@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainability.doctor.arguments import check_batches, check_counts, check_known_counts
 from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAudit
 from trainability.doctor.measure import class_signal
 from trainability.doctor.measure.draws import redrawn
@@ -227,6 +228,9 @@ def audit_data(
     Raises:
         ValueError: an empty loader, or one that does not yield (images, labels).
     """
+    check_batches(train=train, **({} if validation is None else {"validation": validation}))
+    check_known_counts(num_classes=num_classes)
+    check_counts(max_images=max_images)
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         seen = _read(train, "train", max_images)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts, Misaligned, Pulls, Stacked
+from trainability.doctor.facts import Facts, Stacked
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
@@ -43,17 +43,16 @@ from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
-from trainability.doctor.measure.twins import identical_modules, rows_alike
+from trainability.doctor.measure.twins import identical_modules, near_constant, rows_alike
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.workspace import set_training, workspace
+from trainability.doctor.pair_facts import Misaligned, Pulls
 from trainability.doctor.theory.trace import RECTIFIERS, Op, Trace, plain_module, trace
 
 Forward = Callable[[Any, Any], Tensor]
 Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
 _AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
-_NEAR_CONSTANT, _FEWEST_WEIGHTS = 0.1, 8
 # Rearranging and adding up is linear; of several tensors only what puts them side by side.
 _LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
@@ -297,7 +296,7 @@ def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: 
         "no_weight_moves": no_move,
         # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
         "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
-        "near_constant": _near_constant(model),
+        "near_constant": near_constant(model),
         "identical_modules": identical_modules(model, {n: g for (n, _), g in zip(named, gradients, strict=True)}),
         "constant_output": spread == 0.0 and differ,
         "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
@@ -320,21 +319,6 @@ def _recurrence(model: nn.Module) -> tuple[str, float] | None:
         and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
     }
     return max(gains.items(), key=lambda item: item[1]) if gains else None
-
-
-def _near_constant(model: nn.Module) -> tuple[str, ...]:
-    """Layers whose trainable weight is one number everywhere, give or take a tenth of it; none where these are the fewer."""
-    found, num_others = [], 0
-    for name, module in model.named_modules():
-        own = dict(module.named_parameters(recurse=False)).get("weight") if isinstance(module, _WEIGHTED) else None
-        if own is None or not own.requires_grad or own.numel() < _FEWEST_WEIGHTS or nn.parameter.is_lazy(own):
-            continue
-        mean, std = float(own.detach().float().mean()), float(own.detach().float().std(correction=0))
-        if std <= _NEAR_CONSTANT * abs(mean) and mean:
-            found.append(name)
-        else:
-            num_others += 1
-    return tuple(found) if len(found) >= num_others else ()
 
 
 def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:

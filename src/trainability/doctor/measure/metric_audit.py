@@ -21,6 +21,7 @@ from trainability.doctor.measure.known_answers import (
     measures_of,
     other_ways,
 )
+from trainability.doctor.told import told
 
 _SAME = 1e-4
 _TEN_CLASSES = AnswerForm()
@@ -170,7 +171,7 @@ def _asker(metric: Any) -> tuple[Ask, bool]:
     """A function from batches to (value, error text), and whether the metric joins batches by itself."""
     stateful = callable(getattr(metric, "update", None)) and callable(getattr(metric, "compute", None))
     if not stateful and not callable(metric):
-        raise ValueError(f"the metric is a {type(metric).__name__}; expected a function, or update() and compute()")
+        raise ValueError(f"the metric is {told(metric)}; expected a function, or update() and compute()")
     joins = stateful or _num_required(metric) < 2
 
     def value(batches: list[tuple[Tensor, Tensor]]) -> Any:

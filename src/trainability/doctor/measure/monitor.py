@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.arguments import check_model, check_numbers, check_optimizer
 from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
@@ -23,7 +24,6 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
-from trainability.doctor.measure.monitor_arguments import check_counts, check_model, check_optimizer
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
@@ -61,8 +61,7 @@ class Monitor:
         before: what is known of this training from before the loop: the answer of `check` or `diagnose`, evidence, or a probe.
 
     Raises:
-        ValueError: `model` is no module, `optimizer` no optimizer, `every`, `accumulation` or `first_step` no whole number
-            from 1, or `before` is something else.
+        ValueError: `model` is no module, `optimizer` no optimizer, a number is none or too small, `before` is another thing.
     """
 
     def __init__(
@@ -79,14 +78,13 @@ class Monitor:
     ) -> None:
         check_model(model)
         check_optimizer(optimizer)
-        check_counts(every=every, accumulation=accumulation, first_step=1 if first_step is None else first_step)
+        check_numbers(every=every, accumulation=accumulation, first_step=first_step, num_classes=num_classes, clip=clip)
         self._before = known_before(before)
         self._diagnosis_before = before if isinstance(before, Diagnosis) else None
         self._plain = plain_module(model)
         self._optimizer = next(iter(optimizers(optimizer)), None)
         self._has_optimizer = optimizer is not None
-        self._every, self._accumulation = every, accumulation
-        self._num_classes, self._clip = num_classes, clip
+        self._every, self._accumulation, self._num_classes, self._clip = every, accumulation, num_classes, clip
         seen = self._before.steps[-1].step if self._before.steps else 0
         self._num_steps = seen if first_step is None else first_step - 1
         self._sampler = LayerSampler(self._plain, self._guarded)
@@ -102,7 +100,7 @@ class Monitor:
         self._facts: Facts | None = None
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
-        self._is_entered = self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
+        self._is_entered = self._has_ended = self._was_called = self._has_failed = self._has_unseen = self._has_own_norm = False
         self._reset_step()
 
     def _reset_step(self) -> None:
@@ -115,7 +113,7 @@ class Monitor:
         self._num_complete, self._clips_later = 0, False
 
     def __enter__(self) -> Monitor:
-        self._is_entered, self._was_called = True, False
+        self._is_entered, self._has_ended, self._was_called = True, False, False
         if self._has_optimizer:
             self._hook_optimizer()
         self._norms.begin()
@@ -141,7 +139,7 @@ class Monitor:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._is_entered = False
+        self._is_entered, self._has_ended = False, True
         self._guarded(self._flush)
 
     def after_backward(
@@ -228,7 +226,7 @@ class Monitor:
             problems=tuple(self._problems),
             processes=self._processes.processes(),
         )
-        return self._before.merge(seen)
+        return replace(self._before.merge(seen), has_ended=self._has_ended)
 
     def diagnose(self) -> Diagnosis:
         """What is known before and what was seen so far, read together; what `before` prescribes is kept."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.facts import Company
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+from trainability.doctor.pair_facts import Company
 
 _FEWEST, _MOST = 300, 20_000  # pairs
 _MOST_BATCHES, _MOST_SECONDS = 400, 2.0  # that are read

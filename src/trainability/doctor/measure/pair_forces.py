@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
-from trainability.doctor.facts import PairForces
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.pair_facts import PairForces
 
 _FEWEST, _MOST = 8, 512  # examples, in all calls together
 _MOST_BLOCKS = 4  # calls, times what each returns

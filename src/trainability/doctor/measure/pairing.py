@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.facts import Misaligned
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
 from trainability.doctor.measure.workspace import set_training
+from trainability.doctor.pair_facts import Misaligned
 
 _LOSSES = frozenset(
     {"cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"}

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability.doctor.batches import first_tensor
-from trainability.doctor.facts import Misplaced
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.instead import exchanged, pull, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.workspace import set_training
+from trainability.doctor.pair_facts import Misplaced
 
 _FEWEST, _ASKED = 48, 96  # answers
 _LEAST_SIDE = 4

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.arguments import check_clip, check_function, check_known_counts, check_model, check_optimizer
 from trainability.doctor.batches import batch_size, call_model, first_tensor, map_parts, tensors
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
@@ -23,6 +24,7 @@ from trainability.doctor.measure.workspace import Workspace, set_training, works
 from trainability.doctor.theory import signal
 from trainability.doctor.theory.propagation import Prediction, input_moments, predict
 from trainability.doctor.theory.trace import Trace, trace
+from trainability.doctor.told import told
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -69,6 +71,12 @@ def probe(
             no parameter, a loss function that cannot take what the model returns, or lazy layers in a model that cannot be
             copied.
     """
+    check_model(model)
+    check_function("loss_fn", loss_fn, "output, labels")
+    if not isinstance(optimizer, OptimizerSettings):
+        check_optimizer(optimizer)
+    check_clip(clip)
+    check_known_counts(planned_steps=planned_steps, overfit_steps=overfit_steps or None)
     _check_batch(model, images, labels)
     with workspace(model, loss_fn, (images, labels)) as place:
         settings = _settings(model, optimizer, clip, planned_steps)
@@ -214,7 +222,7 @@ def _measured(
 def _check_batch(model: nn.Module, images: Any, labels: Any) -> None:
     first = first_tensor(images)
     if first is None:
-        raise ValueError(f"images is a {type(images).__name__} without a tensor; expected what the model takes")
+        raise ValueError(f"images is {told(images)} without a tensor; expected what the model takes")
     if first.dim() == 0 or len(first) == 0:
         raise ValueError(f"images are empty: shape {tuple(first.shape)}; expected (batch, ...) with at least one example")
     parameter = next(model.parameters(), None)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.facts import Pulls
 from trainability.doctor.measure.graph import leaves_of
+from trainability.doctor.pair_facts import Pulls
 
 _FEWEST = 12  # pairs of either kind
 _MOST_CALLS = 4

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
-from trainability.doctor.facts import Misaligned
 from trainability.doctor.measure.instead import exchanged, pull, returned_once
 from trainability.doctor.measure.pairing import changed_rows, exchanged_row, judged, rows_asked
 from trainability.doctor.measure.workspace import set_training
+from trainability.doctor.pair_facts import Misaligned
 
 _FEWEST = 4  # examples
 _MOST_ASKED = 6

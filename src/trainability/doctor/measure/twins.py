@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 _SAME = 1e-4  # of the largest
+_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+_NEAR_CONSTANT, _FEWEST_WEIGHTS = 0.1, 8
 
 
 def rows_alike(tensor: Tensor) -> bool:
@@ -56,3 +58,18 @@ def _alike(first: str, one: nn.Module, second: str, other: nn.Module, gradients:
         drawn |= a.dim() > 1 and bool(a.any())
         moves |= a.dim() > 1 and bool(mine.any())
     return drawn and moves
+
+
+def near_constant(model: nn.Module) -> tuple[str, ...]:
+    """Layers whose trainable weight is one number everywhere, give or take a tenth of it; none where these are the fewer."""
+    found, num_others = [], 0
+    for name, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False)).get("weight") if isinstance(module, _WEIGHTED) else None
+        if own is None or not own.requires_grad or own.numel() < _FEWEST_WEIGHTS or nn.parameter.is_lazy(own):
+            continue
+        mean, std = float(own.detach().float().mean()), float(own.detach().float().std(correction=0))
+        if std <= _NEAR_CONSTANT * abs(mean) and mean:
+            found.append(name)
+        else:
+            num_others += 1
+    return tuple(found) if len(found) >= num_others else ()

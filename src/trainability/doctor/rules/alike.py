@@ -1,14 +1,67 @@
-"""Modules that are copies of each other, and weights of zero that nothing moves. No rule."""
+"""Units of a layer and modules that are copies of each other, and weights of zero that nothing moves."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.drawing import drawn_each
+from trainability.doctor.rules.parameters import SYMPTOMS
+from trainability.doctor.rules.rule import rule
 
 _FEWEST_STEPS, _FEWEST_SAMPLES = 20, 3
 
 
-def alike_modules(evidence: Evidence) -> list[Finding]:
+@rule(
+    severities=("error", "warning"),
+    verdict="dead",
+    explains=(
+        *(*SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
+        *("exploding_gradient", "loss_at_start", "gain_budget_high", "constant_as_good"),
+    ),
+)
+def identical_units(evidence: Evidence) -> list[Finding]:
+    """All units of a layer have the same weights and gradients, so they stay the same.
+
+    Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
+        weight of the model has a gradient. Three warnings: code `nearly`: of half of the linear layers and convolutions, two at
+        least, every weight is one number other than 0, give or take a tenth of it; code `modules`, where modules beside each
+        other, of a model without dropout, have the same weights and the same gradient; code `zeros`, where weights are zero,
+        their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them so.
+    Why: equal units get equal updates for ever: a layer of 100 is a layer of one. The gradient is compared too, because a zero
+        or constant last layer is told apart by its labels, and is healthy. Units that are nearly equal take long to differ, and
+        all add up: a layer multiplies the mean of what it is given by as many as it is given. What is multiplied by zero has no
+        gradient: of two tables of zeros whose product is taken, neither ever moves.
+    What fools it: nothing that is known at the start; a layer of which a regulariser wants equal units.
+    Fix: draw the weights at random: torch.nn.init.kaiming_normal_(layer.weight).
+    Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (initial parameters must break symmetry).
+    """
+    facts = reading.facts(evidence)
+    equal, near = facts.identical_units, facts.near_constant
+    if not equal and len(near) < 2:
+        return _alike_modules(evidence) or _zeros_that_stay(evidence)
+    names = tuple(dict.fromkeys((*equal, *near)))
+    return [
+        Finding(
+            rule="identical_units",
+            code="identical_units" if equal else "identical_units.nearly",
+            severity="error" if equal else "warning",
+            seen=f"all units of {names[0]} have the same weights and the same gradient"
+            if equal
+            else f"every weight of {', '.join(names[:3])}{' and more' if len(names) > 3 else ''} is nearly the same number",
+            measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
+            cause="weights start at one constant"
+            if equal
+            else "weights are drawn around a number other than 0, as the scales of a normalisation are",
+            remedy=f"draw them at random: {drawn_each(names)}"
+            if equal
+            else f"reset_parameters() of {', '.join(map(as_code, names))}: what draws normalisations' scales must leave them",
+            source="Goodfellow et al., Deep Learning, section 8.4",
+            layers=names,
+        )
+    ]
+
+
+def _alike_modules(evidence: Evidence) -> list[Finding]:
     """Several modules in place of one, which stay what they are: copies."""
     names = reading.facts(evidence).identical_modules
     if not names:
@@ -28,7 +81,7 @@ def alike_modules(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def zeros_that_stay(evidence: Evidence) -> list[Finding]:
+def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
     """Weights of zero whose gradient is zero because what they are multiplied by is zero, too."""
     names = _sampled(evidence) or _rehearsed(evidence)
     if not names:

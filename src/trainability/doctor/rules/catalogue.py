@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from trainability.doctor.rules import (
+    alike,
     clip,
     cut_off,
     data,
@@ -17,6 +18,7 @@ from trainability.doctor.rules import (
     experiments,
     gradients,
     head,
+    input_scale,
     inputs,
     layers,
     loop,
@@ -24,6 +26,7 @@ from trainability.doctor.rules import (
     outputs,
     parameters,
     processes,
+    reach,
     rehearsal,
     run,
     signs,
@@ -33,19 +36,23 @@ from trainability.doctor.rules import (
     updates,
 )
 from trainability.doctor.rules.rule import Rule
+from trainability.doctor.told import told
 
 WIDTH = 110
 
 # By what their rules look at, in the order in which findings of equal severity are told: what lies upstream first.
 FILES: tuple[ModuleType, ...] = (
     data,
+    input_scale,
     inputs,
     targets,
     splits,
     head,
+    reach,
     signs,
     loss,
     parameters,
+    alike,
     cut_off,
     rehearsal,
     outputs,
@@ -78,6 +85,8 @@ def explain(name: str) -> str:
     Raises:
         ValueError: no rule has that name; the message names the nearest one.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"name is {told(name)}; expected that of a rule, such as 'gain_budget_low'")
     rule = RULES.get(name.partition(".")[0])
     if rule is None:
         near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.5)

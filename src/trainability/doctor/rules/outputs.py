@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import PairForces, as_code
+from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.pair_facts import PairForces
 from trainability.doctor.rules.drawing import drawn_for_signal
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.start import constant_for_good, outputs_stay_alike

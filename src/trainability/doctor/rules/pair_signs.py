@@ -1,7 +1,8 @@
 """Losses that compare examples, or names, and take the like for the unlike, or the later for the sooner. No rule."""
 
-from trainability.doctor.facts import Facts, PairForces, Pulls
+from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.pair_facts import PairForces, Pulls
 
 FURTHER_APART = 4.0  # standard errors
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together

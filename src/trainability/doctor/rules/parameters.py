@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LossGraph, as_code
+from trainability.doctor.facts import LossGraph
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
-from trainability.doctor.rules.alike import alike_modules, zeros_that_stay
 from trainability.doctor.rules.cut_off import (
     behind_a_choice,
     drawn_without_gradient,
@@ -17,11 +16,10 @@ from trainability.doctor.rules.cut_off import (
     nothing_to_learn,
     stays_as_drawn,
 )
-from trainability.doctor.rules.drawing import drawn_each
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
 
-_SYMPTOMS = (
+SYMPTOMS = (
     "plateau",
     "cannot_overfit",
     "slow_start",
@@ -40,7 +38,7 @@ _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"} 
     severities=("error",),
     verdict="dead",
     explains=(
-        *_SYMPTOMS,
+        *SYMPTOMS,
         "missing_zero_grad",
         "stale_gradients",
         "never_steps",
@@ -84,7 +82,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     ]
 
 
-@rule(severities=("error", "hint"), verdict="dead", explains=(*_SYMPTOMS, "gain_budget_low", "random_evaluation"))
+@rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
 def unregistered_layers(evidence: Evidence) -> list[Finding]:
     """Layers are in a plain list or dict, and the model does not know their weights.
 
@@ -309,57 +307,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
 @rule(
     severities=("error", "warning"),
     verdict="dead",
-    explains=(
-        *(*_SYMPTOMS, "untrained_parameter", "dead_units", "unmoved_parameter", "zero_gradient", "flat_loss"),
-        *("exploding_gradient", "loss_at_start", "gain_budget_high", "constant_as_good"),
-    ),
-)
-def identical_units(evidence: Evidence) -> list[Finding]:
-    """All units of a layer have the same weights and gradients, so they stay the same.
-
-    Fires: the rows of a weight are alike to 1e-4 of the largest, and so are the rows of its gradient. Zeros count only where no
-        weight of the model has a gradient. Three warnings: code `nearly`: of half of the linear layers and convolutions, two at
-        least, every weight is one number other than 0, give or take a tenth of it; code `modules`, where modules beside each
-        other, of a model without dropout, have the same weights and the same gradient; code `zeros`, where weights are zero,
-        their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them so.
-    Why: equal units get equal updates for ever: a layer of 100 is a layer of one. The gradient is compared too, because a zero
-        or constant last layer is told apart by its labels, and is healthy. Units that are nearly equal take long to differ, and
-        all add up: a layer multiplies the mean of what it is given by as many as it is given. What is multiplied by zero has no
-        gradient: of two tables of zeros whose product is taken, neither ever moves.
-    What fools it: nothing that is known at the start; a layer of which a regulariser wants equal units.
-    Fix: draw the weights at random: torch.nn.init.kaiming_normal_(layer.weight).
-    Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (initial parameters must break symmetry).
-    """
-    facts = reading.facts(evidence)
-    equal, near = facts.identical_units, facts.near_constant
-    if not equal and len(near) < 2:
-        return alike_modules(evidence) or zeros_that_stay(evidence)
-    names = tuple(dict.fromkeys((*equal, *near)))
-    return [
-        Finding(
-            rule="identical_units",
-            code="identical_units" if equal else "identical_units.nearly",
-            severity="error" if equal else "warning",
-            seen=f"all units of {names[0]} have the same weights and the same gradient"
-            if equal
-            else f"every weight of {', '.join(names[:3])}{' and more' if len(names) > 3 else ''} is nearly the same number",
-            measurements=(Measurement(name="layers of equal units", value=float(len(names)), threshold=0.0),),
-            cause="weights start at one constant"
-            if equal
-            else "weights are drawn around a number other than 0, as the scales of a normalisation are",
-            remedy=f"draw them at random: {drawn_each(names)}"
-            if equal
-            else f"reset_parameters() of {', '.join(map(as_code, names))}: what draws normalisations' scales must leave them",
-            source="Goodfellow et al., Deep Learning, section 8.4",
-            layers=names,
-        )
-    ]
-
-
-@rule(
-    severities=("error", "warning"),
-    verdict="dead",
-    explains=(*_SYMPTOMS, "untrained_parameter", "loss_at_start", "saturation", "unmoved_parameter", "zero_gradient"),
+    explains=(*SYMPTOMS, "untrained_parameter", "loss_at_start", "saturation", "unmoved_parameter", "zero_gradient"),
 )
 def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.

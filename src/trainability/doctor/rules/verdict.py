@@ -25,6 +25,7 @@ from trainability.doctor.outlook_limits import (
 from trainability.doctor.outlook_text import sentence
 from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
+from trainability.doctor.tense import is_far_below
 from trainability.doctor.tested import tried_verdict, with_confirmations, with_outcomes
 from trainability.doctor.theory.band import (
     BUDGET_HIGH,
@@ -101,7 +102,7 @@ def diagnose(*parts: Part) -> Diagnosis:
     if experiments is not None and (tried := tried_verdict(verdict, experiments)) is not None:
         verdict, reason, remaining = *tried, None
     return Diagnosis(
-        verdict=verdict,
+        verdict=reading.in_tense_of(evidence, verdict),  # type: ignore[arg-type]
         reason=reason,
         findings=tuple(causes),
         evidence=evidence,
@@ -257,7 +258,7 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
 
 
 def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
-    chance = reading.chance_loss(evidence)
+    chance = reading.chance_as_summed(evidence)
     if chance is None:
         graph = evidence.facts.graph if evidence.facts is not None else None
         has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
@@ -267,7 +268,7 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict
             f"{seen} and stays there; what a model that has learned nothing costs is not known: {tells}",
             None,
         )
-    if recent <= (1 - reading.LEARNED_SHARE) * chance:
+    if is_far_below(recent, chance):
         return "has learned", f"{seen} and stays there", None
     return "stalled", f"{seen} and stays there; chance, the logarithm of the number of classes, is {chance:.3f}", None
 

@@ -1,0 +1,133 @@
+"""How large the inputs are, channel by channel, and what their scale does."""
+
+import math
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rules.inputs import loud_column
+from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.smaller_steps import was_unstable
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
+
+_SLIGHT = 10.0  # an input off by less slows the first steps down and stops none
+
+
+@rule(
+    severities=("error", "warning", "hint"),
+    verdict="broken data",
+    explains=(
+        "exploding_gradient",
+        "not_finite",
+        "oscillation",
+        "loss_cliff",
+        "clipping",
+        "update_ratio",
+        "loss_at_start",
+        "plateau",
+        "dead_units",
+        "saturation",
+        "activation_scale",
+        "prediction_collapse",
+    ),
+)
+def input_scale(evidence: Evidence) -> list[Finding]:
+    """Inputs are far from mean 0 and standard deviation 1.
+
+    Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
+        normalisation follows, where the gain budget with this input is inside the band that trains, where mean and standard
+        deviation are below 10, where the mean is within a fifth of the standard deviation and that is not above 100, and where
+        a table is looked up beside other inputs;
+        a warning in place of a hint by the band where a rehearsal is unstable, and the run has not learned since;
+        silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
+        step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
+        enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
+        right without it. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and
+        half of them 10 at most.
+    Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
+        standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
+    What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
+        looked up in an embedding, because indices have no scale.
+    Fix: subtract each channel's mean and divide by its standard deviation, both measured on the training set.
+    Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
+        subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
+    """
+    found, loud = _of_all_channels(evidence), loud_column(evidence)
+    return loud if loud and all(finding.severity == "hint" for finding in found) else found
+
+
+def _of_all_channels(evidence: Evidence) -> list[Finding]:
+    data, probe = evidence.data, evidence.probe
+    if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
+        return []
+    layers = reading.latest_layers(evidence)  # in the order in which they run
+    if probe is None and layers and layers[0].kind == "norm":
+        return []
+    looks_up = any(s.kind == "embedding" for s in layers)
+    if data is not None:
+        means, stds = data.train.channel_means, data.train.channel_stds
+    elif probe is not None:
+        mean = probe.input_mean
+        means, stds = (mean,), (math.sqrt(max(probe.input_mean_square - mean * mean, 0.0)),)
+    elif evidence.facts is not None and evidence.facts.input_mean is not None and evidence.facts.input_std is not None:
+        means, stds = (evidence.facts.input_mean,), (evidence.facts.input_std,)
+    else:
+        return []
+    if not means or not stds or not all(map(math.isfinite, (*means, *stds))):
+        return []
+    far, thin, wide = max(means, key=abs), min(stds), max(stds)
+    if abs(far) <= 3 and thin >= 0.05 and wide <= 10:
+        return []
+    if data is None and probe is None and wide == 0.0:
+        return []  # one number everywhere: constant_input tells
+    total = reading.total_budget(probe) if probe is not None else None
+    centred = abs(far) <= max(3.0, 0.2 * wide) and thin >= 0.05 and wide <= 100  # one batch's mean is off by as much
+    size = max(abs(far), wide)
+    largest = _largest_update(evidence)
+    blown = largest > 1 or any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps)
+    # Gradients grow with the square of the input's size; what is left of a step without it is the rate's own.
+    harmed = blown and (size >= 100 or (size >= 10 and largest < size * size))
+    if total is not None and probe is not None and sum(s.gain is not None for s in probe.layers) >= PILOT_DEPTH:
+        # Weights of a wrong scale are not the input's fault.
+        harmed &= not BUDGET_LOW <= total <= BUDGET_HIGH and BUDGET_LOW <= (probe.log10_gain or 0.0) <= BUDGET_HIGH
+    in_band = total is not None and BUDGET_LOW <= total <= BUDGET_HIGH
+    absorbed = probe is not None and (probe.structure == "normalised" or in_band)
+    if centred and absorbed and not harmed:
+        return []
+    slight = size < _SLIGHT and thin >= 0.05
+    # What a band predicts of gains does not overrule a rehearsal whose steps are too long, nor a run that has come to nothing.
+    absorbed &= probe is None or probe.structure == "normalised" or not was_unstable(evidence)
+    severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
+    if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
+        severity = "error"
+    return [
+        Finding(
+            rule="input_scale",
+            severity=severity,
+            seen=f"channel means reach {far:.3g}, standard deviations {thin:.3g} to {wide:.3g}",
+            measurements=(
+                Measurement(name="largest channel mean", value=far, threshold=3.0),
+                Measurement(name="smallest channel std", value=thin, threshold=0.05),
+                Measurement(name="largest channel std", value=wide, threshold=10.0),
+            ),
+            cause="inputs are not normalised, or with another data set's statistics",
+            remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set"
+            + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
+            source="preflight-ml",
+        )
+    ]
+
+
+def _is_grey(evidence: Evidence) -> bool:
+    """Whether inputs are images of one channel: mean and deviation of all values are not those of a table's columns."""
+    shapes = evidence.data.train.shapes if evidence.data is not None else ()
+    return bool(shapes) and all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
+
+
+def _largest_update(evidence: Evidence) -> float:
+    """Largest update over weight that was seen: a net that its first step has killed no longer moves."""
+    first = evidence.samples[0].layers if evidence.samples else ()
+    probed = evidence.probe.layers if evidence.probe is not None else ()
+    layers = (*probed, *first, *reading.latest_layers(evidence))
+    ratios = [s.update_ratio for s in layers if s.update_ratio is not None and s.kind != "norm"]
+    return max((ratio if math.isfinite(ratio) else math.inf for ratio in ratios), default=0.0)
