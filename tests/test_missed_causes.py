@@ -222,10 +222,13 @@ def test_a_single_unit_may_start_at_one_constant(units: int, found: tuple[str, .
     assert near_constant(heads) == found
 
 
-@pytest.mark.parametrize(("scale", "found"), [(5.0, "error"), (1.0, None)])
-def test_softmax_under_a_difference(scale: float, found: str | None) -> None:
+@pytest.mark.parametrize(
+    ("scale", "noise", "found"), [(5.0, 0.0, "error"), (1.0, 0.0, None), (1.0, 0.03, None), (1.0, 0.2, "error")]
+)
+def test_softmax_under_a_difference(scale: float, noise: float, found: str | None) -> None:
     torch.manual_seed(0)
-    target = scale * torch.rand(16, 6).softmax(dim=1)
+    target = (scale * (2 * torch.randn(16, 6)).softmax(dim=1) + noise * torch.randn(16, 6)).clamp(min=0)
+    assert bool(((target.sum(dim=1) - 1).abs() > 0.1).any()) == (scale > 1 or noise > 0)
     facts = facts_of(nn.Sequential(nn.Linear(4, 6), nn.Softmax(dim=1)), (torch.randn(16, 4), target), loss_fn=F.mse_loss)
     assert codes(Evidence(facts=facts)).get("unreachable_target.softmax") == found
 

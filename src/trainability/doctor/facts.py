@@ -126,7 +126,8 @@ class Facts:
         target_below_zero: share of the target's values below 0.
         target_outside_unit: share of the target's values outside [0, 1].
         rows_off_one: share of the examples whose targets do not sum to 1, where the outputs are probabilities that do, and the
-            loss is binary cross-entropy of them, or of the difference (within 0.1 then); None elsewhere.
+            loss is binary cross-entropy of them, or of the difference (within 0.1 then, and 0 where that costs less than a
+            tenth of their variance); None elsewhere.
         leakage: largest change of an example's output in eval mode when another example of the batch is exchanged, over the
             rms of the output; None if not looked at, or where the model draws numbers that cannot be repeated.
         place_leakage: largest change of an example's output in eval mode when it is at another place in the batch, over the
