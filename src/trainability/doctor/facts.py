@@ -142,11 +142,14 @@ class Facts:
             where the padding is in front; None if not asked.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
-        unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
-            depend on later ones: what comes next is asked of nothing.
-        shifted_by: of a causal model, by how many tokens the targets are ahead of the input, where that is -1 or 2.
+        unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
+            it and on no later ones: what comes next is asked of nothing.
+        shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads, where that is -1
+            or 2.
         mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
             without it.
+        masked_answers: whether the next token is asked for at the beginning of each sequence and never behind it, though what
+            follows there is no padding.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
         wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
             zero; None of others.
@@ -251,6 +254,7 @@ class Facts:
     unshifted: bool = False
     shifted_by: int | None = None
     mixed_sequences: tuple[int, int] | None = None
+    masked_answers: bool = False
     unread_targets: tuple[int, ...] = ()
     wanted_below: float | None = None
     out_of_reach: float | None = None

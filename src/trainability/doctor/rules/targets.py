@@ -15,19 +15,36 @@ _FEWEST_EXAMPLES = 64
 STAYS = 0.8  # of what the mean of the targets costs
 
 
+_MASKED_ANSWERS = Finding(
+    rule="masked_targets",
+    code="masked_targets.answers",
+    severity="warning",
+    seen="the next token is asked for at the beginning of every sequence and never at its end, and what stands there varies",
+    measurements=(Measurement(name="ends that are asked for", value=0.0, threshold=1.0),),
+    cause="the mask of what counts is inverted: prompts are learned, and answers left out",
+    remedy="turn the mask round: ignore_index at the places of the prompt, and the tokens themselves at those of the answer",
+    source="own; the gradient of the loss by the logits",
+)
+
+
 @rule(severities=("warning",), explains=("constant_as_good", "overfit"))
 def masked_targets(evidence: Evidence) -> list[Finding]:
     """The loss reads targets only where they are all the same.
 
     Fires: of a channel of the targets, the gradient of the loss by them is zero where they differ, exchanging these values
-        among themselves leaves the loss as it is, and all that it reads are one number.
+        among themselves leaves the loss as it is, and all that it reads are one number. Code `answers`: the loss asks for the
+        next token at the beginning of every sequence and never at its end, and of the tokens that it leaves out there less
+        than 0.9 are one and the same, as padding is.
     Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
         falls to nothing all the same. Asked of the loss itself, so this is certain.
-    What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel.
+    What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel;
+        sequences that end in random tokens in place of padding.
     Fix: turn the mask round: the loss is to be taken where there is something.
     Source: own; the gradient of the loss by its targets.
     """
     channels = reading.facts(evidence).unread_targets
+    if reading.facts(evidence).masked_answers:
+        return [_MASKED_ANSWERS]
     if not channels:
         return []
     shown = ", ".join(map(str, channels[:4])) + (" and more" if len(channels) > 4 else "")
@@ -159,7 +176,9 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
         their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
         they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Codes
-        `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one.
+        `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one of
+        those that the model reads. The output for a token must depend on it: a decoder that shifts its input by itself, as
+        T5's does, reads up to the token before, and is rightly asked for the token itself.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
