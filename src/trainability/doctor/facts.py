@@ -183,6 +183,8 @@ class Facts:
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
+        separated: of a `collate_fn`, tensors of its batch whose rows are parts of other examples: `made` and `held` are places
+            among those that it was given; None where it keeps them together.
         misplaced: how well places in an image go with places of its targets; None where answers look at no place.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
@@ -281,6 +283,7 @@ class Facts:
     pulls: Pulls | None = None
     pair_forces: PairForces | None = None
     misaligned: Misaligned | None = None
+    separated: Misaligned | None = None
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
     drawn: str | None = None

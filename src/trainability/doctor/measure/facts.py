@@ -19,6 +19,7 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives
 from trainability.doctor.measure.dropout import dropout_facts
@@ -194,6 +195,7 @@ def _questions_of_pairs(
         "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},
         "outcomes that the loss makes likelier": lambda known: _chances_facts(plain, batch, forward, chances),
         "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward)},
+        "rows that the loader joins": lambda known: {"separated": separated(batches)},
         "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
         "what the loss wants of pairs": lambda known: {"pair_forces": pair_forces(plain, batch, forward, seen)},
     }
