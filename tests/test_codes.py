@@ -24,6 +24,7 @@ from rule_examples import (
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.pair_facts import Misaligned
 from trainability.doctor.rehearsed import CriticalStep, Observation, Task
 
 
@@ -110,6 +111,7 @@ def sure_and_wrong(error: float, *, train: float = 0.1, last: float = 3.5) -> Ev
     return Evidence(steps=steps(losses), evaluations=tuple(told), num_classes=10)
 
 
+PARTED = Misaligned(given="['words']", target="['label']", num_wrong=24, num_asked=32, row=0, made=5, held=3)
 CODES = {
     "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
     "overfit.loss of a loss that fell": (sure_and_wrong(0.9), sure_and_wrong(0.9, train=0.6)),
@@ -141,6 +143,8 @@ CODES = {
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
     "wrong_sign.floorless": (fact(floorless=1), fact()),
     "shuffled_labels.moved": (fact(moved_targets=True), fact()),
+    "shuffled_labels.collated": (fact(separated=PARTED), fact()),
+    "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),

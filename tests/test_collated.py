@@ -84,7 +84,9 @@ def test_rows_of_other_examples_are_found_by_their_values(data: str, collate: Ca
 def test_names_of_one_set_beside_each_other_are_not_taken_for_each_other() -> None:
     names = torch.arange(64)
     edges = TensorDataset(names, names.roll(9))
-    assert separated(DataLoader(edges, 64, collate_fn=lambda e: tuple(torch.stack(part) for part in zip(*e, strict=True)))) is None
+    assert (
+        separated(DataLoader(edges, 64, collate_fn=lambda e: tuple(torch.stack(part) for part in zip(*e, strict=True)))) is None
+    )
 
 
 def test_no_other_loader_is_asked() -> None:

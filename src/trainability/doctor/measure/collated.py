@@ -1,4 +1,4 @@
-"""Whether a loader's `collate_fn` leaves each example's parts side by side: its batch is compared with the examples it is of."""
+"""Whether `collate_fn` leaves each example's parts side by side: its batch is compared with the examples that it was given."""
 
 from __future__ import annotations
 

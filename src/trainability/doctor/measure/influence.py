@@ -127,9 +127,7 @@ def _of_rows(model: nn.Module, inputs: tuple[Any, ...], rows: list[int], *, seed
     return _answer(model, chosen, len(rows), seed)
 
 
-def sees_later(
-    model: nn.Module, inputs: tuple[Any, ...], position: int, *, time: int = 1, reach: int = 0
-) -> float | None:
+def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time: int = 1, reach: int = 0) -> float | None:
     """Change of the output for earlier tokens when the last ones are exchanged, in eval mode.
 
     Args:

@@ -181,9 +181,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
         Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
-        place and what is asked in another. Code `collated`: `collate_fn`, given 16 examples and more, returns one part of them in
-        an order that has nothing to do with that of another part, by their values. Code `turned`: of images whose targets are images, too, a linear map of each place's
-        surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
+        place and what is asked in another. Code `collated`: `collate_fn`, given 16 examples and more, returns one part of them
+        in an order that has nothing to do with that of another part, by their values. Code `turned`: of images whose targets
+        are images, too, a linear map of each place's surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
         given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
         three times what it gains where it is given another example's image in place of the turned one. Code `strangers`: of ten
         pairs a name and more that the loss pulls together, two go with the same two others as often as by chance, and as many
@@ -212,7 +212,13 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
             )
         ]
     facts = reading.facts(evidence)
-    if found := parted(facts) or other_targets(facts) or moved_targets(evidence) or turned_images(evidence.relation) or strangers(facts):
+    if (
+        found := parted(facts)
+        or other_targets(facts)
+        or moved_targets(evidence)
+        or turned_images(evidence.relation)
+        or strangers(facts)
+    ):
         return found
     data, relation = evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"

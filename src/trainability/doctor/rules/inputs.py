@@ -336,8 +336,8 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen="the outputs stay the same when the second halves of the sequences are exchanged",
             measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
-            cause="the output of an early step is read, which has not seen the later ones; of packed sequences, lengths that end "
-            "them early",
+            cause="the output of an early step is read, which has not seen the later ones; of packed sequences, lengths that "
+            "end them early",
             remedy="read the last step: output[:, -1]; of packed sequences, give the number of steps of each as its length",
             source="own; exchanged and compared",
         )
