@@ -183,11 +183,11 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
         place and what is asked in another. Code `collated`: `collate_fn`, given 16 examples and more, returns one part of them
         in an order that has nothing to do with that of another part, by their values. Code `turned`: of images whose targets
-        are images, too, a linear map of each place's surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
-        given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
-        three times what it gains where it is given another example's image in place of the turned one. Code `strangers`: of ten
-        pairs a name and more that the loss pulls together, two go with the same two others as often as by chance, and as many
-        occur again, within 3.5 standard deviations.
+        are images, too, a linear map of each place's surroundings explains a tenth of the targets' variance and more, and more
+        by a twentieth of what is left, where it is given each image as it is or turned (mirrored, upside down, by 180 degrees,
+        transposed), whichever is better; and by three times what it gains where it is given another example's image in place of
+        the turned one. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go with the same two
+        others as often as by chance, and as many occur again, within 3.5 standard deviations.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
