@@ -23,13 +23,16 @@ from trainability.doctor.measure.relation import read_relation
 class Own(torch.optim.Optimizer):
     """Gradient descent that writes in place, or binds a name."""
 
-    def __init__(self, params: Any, lr: float, in_place: bool = True) -> None:
+    def __init__(self, params: Any, lr: float, in_place: bool = True, every: int = 1) -> None:
         super().__init__(params, {"lr": lr})
-        self.in_place = in_place
+        self.in_place, self.every, self.calls = in_place, every, 0
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One update."""
+        """One update, at every so many calls."""
+        self.calls += 1
+        if self.calls % self.every:
+            return
         for group in self.param_groups:
             for p in group["params"]:
                 if self.in_place:
@@ -50,7 +53,7 @@ def looked_at(options: dict[str, Any], kind: type[torch.optim.Optimizer] = Own) 
     x = drawn(256, 6)
     loader = DataLoader(TensorDataset(x, x[:, :1]), 32)
     before = check(model, loader, optimizer=optimizer, loss_fn=nn.functional.mse_loss)
-    with Monitor(model, optimizer, sample_every=10) as monitor:
+    with Monitor(model, optimizer, 10) as monitor:
         for inputs, targets in itertools.islice(itertools.cycle(loader), 60):
             loss = nn.functional.mse_loss(model(inputs), targets)
             optimizer.zero_grad()
@@ -72,10 +75,11 @@ def test_an_optimizer_that_writes_to_copies_is_told_from_one_whose_steps_round_a
     assert codes(before) == ["unmoved_parameter.rounding"]
     assert codes(during) == ["untrained_parameter.gradient_lost"]
     assert [codes(seen) for seen in looked_at({"lr": 0.05})] == [[], []]
+    assert codes(looked_at({"lr": 0.005, "every": 4})[1]) == []  # at none of the sampled steps, and between them
 
 
 def test_dampening_that_keeps_gradients_out_explains_weights_at_rest() -> None:
-    before, during = looked_at({"lr": 0.02, "momentum": 0.5, "dampening": 1.0}, torch.optim.SGD)
+    before, during = looked_at({"lr": 0.002, "momentum": 0.5, "dampening": 1.0}, torch.optim.SGD)
     assert codes(before) == codes(during) == ["long_momentum.dampening"]
     for momentum, dampening, damped in ((0.9, 0.9, False), (0.99, 0.99, False), (0.5, 0.94, False), (0.5, 0.96, True)):
         settings = dataclasses.replace(SGD, momentum=momentum, dampening=dampening)

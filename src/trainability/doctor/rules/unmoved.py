@@ -17,17 +17,24 @@ _HELD_BACK = (
     "look at what dampening, eps, or a count or a state that the optimizer keeps leave of the update",
 )
 _RESOLUTION = 2.0**-25  # of float32: half a unit in the last place of a number, over the number
+_OF_SUMS = 1e-5  # what the order of a sum in float32 may change in its result
 _CLEARLY = 10.0
 _RECENT_STEPS = 20
 
 
 def unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
-    """Layers whose weight is the same at each of the last three sampled steps."""
+    """Layers that none of the last three sampled steps moved, nor any step between them as far as their size tells."""
     if len(evidence.samples) < 3:
         return []
     last, moved = evidence.samples[-1].layers, [{s.name: s.update_ratio for s in each.layers} for each in evidence.samples[-3:]]
     still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
-    return [s for s in still if not _is_below_resolution(evidence, s)]
+    return [s for s in still if not _is_below_resolution(evidence, s) and not _moves_in_between(evidence, s)]
+
+
+def _moves_in_between(evidence: Evidence, layer: LayerStats) -> bool:
+    """Whether the weight has another size at one of the samples: an optimizer that writes at every tenth call, say."""
+    sizes = [s.weight_rms for each in evidence.samples[-3:] for s in each.layers if s.name == layer.name and s.weight_rms]
+    return bool(sizes) and max(sizes) - min(sizes) > _OF_SUMS * max(sizes)
 
 
 def _is_below_resolution(evidence: Evidence, layer: LayerStats) -> bool:
