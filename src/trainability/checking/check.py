@@ -128,10 +128,10 @@ def _checked(setup: Setup) -> Diagnosis:
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
-    relation = _relation(train, problems)
     plateau = plateau_ends(looked) if looked is not None else None
     is_explained = data is not None and diagnose(data).verdict == "broken data"
     rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained)
+    relation = _relation(train, rehearsal, problems)
     facts = _facts(setup, first, train)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
@@ -319,9 +319,9 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
 
 
-def _relation(train: Iterable[Any], problems: list[str]) -> Relation | None:
+def _relation(train: Iterable[Any], rehearsal: Rehearsal | None, problems: list[str]) -> Relation | None:
     try:
-        return read_relation(train)
+        return read_relation(train, rehearsal.task.target if rehearsal is not None else "")
     except Exception as error:
         problems.append(f"targets against inputs: {error_line(error)}")
         return None

@@ -152,8 +152,10 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
-        rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
-        three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
+        rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`; `not_written` where the
+        optimizer is given it, and it is large enough for float32 to move the weight by itself. One unchanged step could be a
+        skipped one; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
+        gradient.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
@@ -178,7 +180,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
         word, cause, remedy = why_unmoved(evidence, still[0])
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
-        severe = word in ("lr_zero", "gradient_lost", "no_gradient") and not moving
+        severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
@@ -187,7 +189,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         spare = word == "no_gradient" and not looked_up and not cut_off
         # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
         spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
-        arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
+        arrived = word in ("gradient_lost", "not_written") and reading.has_learned(
+            evidence
+        )  # an optimizer that stops where nothing is left
         # Where those that move hardly move either, the steps are too small: update_ratio says so.
         rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
         severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"

@@ -72,7 +72,8 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
         difference; of a loop that Monitor alone saw, of its first step. A warning from 1,000 times, and where a run of 100
         steps and more, or a rehearsal of 50, is not below 0.8 of what the mean of the targets costs; an error from 10,000
-        times. Code `small`: their rms is 1e-4 or less, a warning.
+        times. Code `small`: their rms is 1e-4 or less, a warning; under a loss of another kind where they have both
+        signs, and the first loss is as large as that of the outputs alone, which are 100 times as large.
     Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
         error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
     What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
@@ -80,10 +81,13 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     Source: LeCun et al., Efficient BackProp, 1998, section 4.5; own limits.
     """
     facts = reading.facts(evidence)
-    if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
+    if facts.target_rms is None or facts.output_rms is None:
         return []
-    if 0 < facts.target_rms <= TINY_TARGETS:
+    is_distance = facts.task_loss in ("mse_loss", "l1_loss", "smooth_l1_loss")
+    if 0 < facts.target_rms <= TINY_TARGETS and (is_distance or _is_of_outputs(facts)):
         return [_tiny_targets(facts)]
+    if not is_distance:
+        return []
     ratio = facts.target_rms / max(facts.output_rms, 1.0)
     if not ratio >= 100 or math.isinf(ratio):
         return []
@@ -101,6 +105,17 @@ def target_scale(evidence: Evidence) -> list[Finding]:
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _is_of_outputs(facts: Facts) -> bool:
+    """Whether a loss that is not recognised is that of the outputs alone, beside which its targets, of both signs, are nothing.
+
+    A link (a logarithm) has targets of one sign, and a scale that the loss brings in makes the loss as small as the targets.
+    """
+    output, loss = facts.output_rms or 0.0, facts.loss or 0.0
+    both_signs = facts.target_below_zero is not None and 0.1 <= facts.target_below_zero <= 0.9
+    as_large = output > 100 * (facts.target_rms or 0.0) and loss >= 0.1 * min(output, output**2)
+    return both_signs and as_large and facts.output_shape == facts.target_shape and facts.task_form == "values"
 
 
 def _stays(evidence: Evidence) -> bool:
