@@ -199,7 +199,8 @@ class Facts:
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
-            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1; None if there is none.
+            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, weights by which what is rare counts
+            less ("rare_lighter"); None if there is none.
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).

@@ -271,13 +271,17 @@ class ForwardPass(TorchFunctionMode):
         assert self.output is not None
         targets = [tensor.shape for _, tensor in self.batch]
         returned = {id(tensor) for tensor in self.returned}
+        labels = {tensor.data_ptr() for _, tensor in self.batch if tensor.numel() == a.numel()}
+        column_and_row = {a.shape, b.shape} == {(a.numel(),), (a.numel(), 1)}
         for output, target in ((a, b), (b, a)):
             # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself, and
             # does not hand it to a loss of PyTorch, which warns of it.
             column = id(output) in returned and output.shape == (len(output), 1) and target.dim() == 1
             held = output.requires_grad and not target.requires_grad
-            crossed = held and name in _DISTANCES and {output.shape, target.shape} == {(a.numel(),), (a.numel(), 1)}
-            if column or crossed or (held and output.shape == self.output.shape and target.shape in targets):
+            crossed = held and name in _DISTANCES and column_and_row
+            # Distances of pairs, which the model did not return, and labels of the batch as a column, or the other way round.
+            paired = held and column_and_row and target.data_ptr() in labels
+            if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
     def target(self) -> Tensor | None:

@@ -251,9 +251,9 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         cut off, also where only a term without targets reaches it (a codebook's own cost); or a draw by `sample()` is used, and
         its log-probability is not. Code `dropped`: its module runs, or should,
         and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
-        Code `unused`: nothing calls its module. A warning; of the last two a hint, unless a rehearsal found that no step gave
-        them a gradient. So is one of several models that no loss of the first batch reaches, unless 20 steps did not either.
-        A single vector that nothing uses, beside others of its module that are used, is a hint.
+        A warning; of the last a hint, unless a rehearsal found that no step gave them a gradient. So is one of several models
+        that no loss of the first batch reaches, unless 20 steps did not either. Code `unused`: nothing calls its module, or
+        uses a single vector beside others of its module that are used: a hint, because what nothing calls harms nothing.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
@@ -291,7 +291,9 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="unreached_parameter",
             code=f"unreached_parameter.{_CODES.get(reason, reason)}",
-            severity="warning" if (never and reason != "spare") or reason in ("detached", "dropped") else "hint",
+            severity="warning"
+            if (never and reason not in ("unused", "spare")) or reason in ("detached", "dropped")
+            else "hint",
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
