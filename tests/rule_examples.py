@@ -486,7 +486,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     # parameters
     "foreign_optimizer": Example(
-        {"error": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=0))},
+        {
+            "error": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=0)),
+            "warning": fact(moved_by_judge=("critic", "maker")),
+        },
         near=Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=1)),
     ),
     "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),

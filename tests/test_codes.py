@@ -145,6 +145,7 @@ CODES = {
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
+    "flat_derivative.without_graph": (fact(constant_term=True), fact()),
     "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter")), fact()),
     "plateau.at_chance": (returning(CHANCE * 0.95), returning(CHANCE * 0.92)),
 }

@@ -186,6 +186,7 @@ class Facts:
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
+        constant_term: whether the loss changes with a derivative that it takes without a graph, and no gradient does.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
         made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
@@ -195,6 +196,8 @@ class Facts:
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
+        moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
+            maker as well, for the judge's loss; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
@@ -282,11 +285,13 @@ class Facts:
     lowered: tuple[str, float] | None = None
     drawn: str | None = None
     flat_derivative: bool = False
+    constant_term: bool = False
     recurrence: tuple[str, float] | None = None
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
+    moved_by_judge: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
     flat_function: str | None = None

@@ -68,8 +68,8 @@ def weights_against_rare(facts: Facts) -> list[Finding]:
             rule="class_imbalance",
             code="class_imbalance.weights",
             severity="warning",
-            seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare in the batch than for what is "
-            "frequent",
+            seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare in the batch than for what "
+            "is frequent",
             measurements=(Measurement(name="losses with such weights", value=1.0, threshold=0.0),),
             cause="the weights are turned round: shares of the classes in place of their inverse",
             remedy="pos_weight = number of negatives / number of positives"

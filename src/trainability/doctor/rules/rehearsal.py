@@ -184,9 +184,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     if not any(step.lr for step in rehearsal.steps):
         return []
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    spare = {
-        p.name for p in reading.facts(evidence).unreached if p.reason in ("spare", "unused")
-    }  # unreached_parameter says it
+    uncalled = ("spare", "unused")  # unreached_parameter says it
+    spare = {p.name for p in reading.facts(evidence).unreached if p.reason in uncalled}
     named = {*(settings.unmanaged if settings is not None else ()), *spare}
     nothing = len(rehearsal.unmoved) == rehearsal.num_parameters
     still = [name for name in rehearsal.unmoved if not name.endswith("bias") and (nothing or name not in named)]
