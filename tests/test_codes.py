@@ -146,6 +146,7 @@ CODES = {
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
+    "constant_input.row": (fact(one_row=("maker",)), fact()),
     "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter")), fact()),
     "plateau.at_chance": (returning(CHANCE * 0.95), returning(CHANCE * 0.92)),
 }

@@ -114,6 +114,8 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
+        one_row: models ("" for a single one) whose input, in every call, is one row for all of 8 examples and more, which is
+            none of the batch's, and so is their output.
         nonfinite_inputs: tensors of the batch that hold NaN or infinity, by their place; a mask may.
         zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
@@ -232,6 +234,7 @@ class Facts:
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
+    one_row: tuple[str, ...] = ()
     nonfinite_inputs: tuple[str, ...] = ()
     zeros_beside_state: tuple[str, ...] = ()
     numbers_for_words: float | None = None

@@ -15,6 +15,7 @@ from trainability.doctor.facts import LOUD_COLUMN, as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.loss_arguments import wrong_argument
+from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.whole_step import Parts
 
 # Functions that look something up: integers that they get are names, not numbers.
@@ -96,6 +97,7 @@ class ForwardPass(TorchFunctionMode):
         self.terms: list[tuple[str, Tensor]] = []
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self._one_row: dict[nn.Module, bool] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
         self._running: list[tuple[str, nn.Module]] = []
@@ -115,6 +117,7 @@ class ForwardPass(TorchFunctionMode):
             handle.remove()
 
     def _on_output(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        self._one_row[module] = self._one_row.get(module, True) and are_one_row(args, output, self.batch)
         if any(call.model is module for call in self.calls):
             return
         call = self._call(module, args, kwargs, output)
@@ -317,6 +320,7 @@ class ForwardPass(TorchFunctionMode):
             "wrong_argument": self.wrong_argument,
             "flat_function": self.flat,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
+            "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,
         }
