@@ -24,6 +24,7 @@ from trainability import Setup, init_
 from trainability.checking.phase_map import read_runs
 from trainability.models.vgg import build_vgg
 from trainability.prescribe.phase_map import OUTCOMES, outcomes, phase_map
+from trainability.prescribe.short_run import ShortRun, short_run
 
 RESULTS = Path(__file__).parent / "results"
 DEPTH, WIDTH, STEPS = 12, 32, 120
@@ -72,21 +73,41 @@ def vgg() -> Setup:
 NETS = {"plain": (setup, STEPS, RESULTS / "phase-map"), "vgg": (vgg, VGG_STEPS, RESULTS / "phase-map-vgg")}
 
 
+def without_dropout(budget: float, lr: float) -> ShortRun:
+    """A cell of VGG-B's map, with dropout 0."""
+    setup = vgg()
+    assert setup.whole_model is not None
+    for module in setup.whole_model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    borders = phase_map(setup, steps=VGG_STEPS, seconds=0.001)
+    return short_run(setup, decades=budget - borders.budget, lr=lr, steps=VGG_STEPS, chance=borders.chance)
+
+
 def main() -> None:
     """Print how many cells each prediction names, and what their runs did."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", choices=NETS, default="plain")
     parser.add_argument("--dir", type=Path, help="of the runs; where they are committed if it is not given")
+    parser.add_argument("--cells", action="store_true", help="also what was said of each run, and what it did")
+    parser.add_argument("--without-dropout", nargs=2, type=float, metavar=("BUDGET", "LR"), help="one run of vgg, instead")
     options = parser.parse_args()
+    if options.without_dropout:
+        print(without_dropout(*options.without_dropout))
+        return
     program, steps, folder = NETS[options.net]
     found = phase_map(program(), steps=steps, seconds=300.0)
-    ends = outcomes(read_runs(options.dir or folder))
+    runs = read_runs(options.dir or folder)
+    ends = outcomes(runs)
     counts = Counter((found.predicted(cell.budget, cell.lr), end) for cell, end in ends.items())
     print(f"{len(ends)} runs; rows: predicted, columns: what happened")
     print(f"{'':14}" + "".join(f"{end:>10}" for end in OUTCOMES))
     for said in (*OUTCOMES, None):
         row = "".join(f"{counts[said, end]:>10}" for end in OUTCOMES)
         print(f"{said or 'cannot tell':14}{row}")
+    for cell, end in sorted(ends.items(), key=lambda pair: (pair[0].budget, pair[0].lr)):
+        if options.cells:
+            print(f"{cell.name}: predicted {found.told(cell.budget, cell.lr)}; {end}, left {runs[cell].left_chance_step}")
     told = sum(count for (said, _), count in counts.items() if said is not None)
     right = sum(count for (said, end), count in counts.items() if said == end)
     trains = sum(count for (said, end), count in counts.items() if said and (said == "trained") == (end == "trained"))

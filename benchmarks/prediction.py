@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from prediction_growth import growths
 from prediction_runs import PROBED, RUNS, STEPS, VGG, other, rows
 from verdict_table import wilson
 
@@ -32,12 +33,13 @@ from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.odds import Margins, Odds, odds_of
 from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
-from trainability.doctor.stay import LAG, read_off
+from trainability.doctor.stay import LAG, NOISY, growing_steps, noise_over_signal, read_off
 from trainability.initialization import weight_layers
 from trainability.models.vgg import build_vgg
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
 FOLDS = 5
+EARLY = 130  # steps; a stay that is predicted to end so soon has time to
 Row = dict[str, Any]
 
 
@@ -79,6 +81,7 @@ def rehearsal_of(row: Row) -> Rehearsal:
             OtherRate(scale=rate["scale"], ended_by=rate["ended_by"], reference=_looks(rate["looks"]))
             for rate in check["other_rates"]
         ),
+        growth=growths().get(spec["name"]),
         task=Task(**check["task"]),
         planned_steps=STEPS,
         ended_by=check["ended_by"],
@@ -91,18 +94,16 @@ def units_of(spec: Row) -> int:
     return sum(module.get_parameter("weight").shape[0] for _, module in weight_layers(model))
 
 
+def settings_of(spec: Row) -> OptimizerSettings:
+    """Settings of the optimizer of a run."""
+    names = ("lr", "momentum", "weight_decay", "clip")
+    return OptimizerSettings(name="SGD", planned_steps=STEPS, **{name: spec[name] for name in names})
+
+
 def probe_of(row: Row) -> ProbeResult:
     """The probe that a row keeps, with what its specification says of the optimizer and dropout (VGG has two of it)."""
     check, spec = row["check"], row["spec"]
     square = _finite(check["input_mean_square"])
-    settings = OptimizerSettings(
-        name="SGD",
-        lr=spec["lr"],
-        momentum=spec["momentum"],
-        weight_decay=spec["weight_decay"],
-        clip=spec["clip"],
-        planned_steps=STEPS,
-    )
     return ProbeResult(
         layers=(LayerStats(name="all", kind="linear", num_units=units_of(spec)),),
         batch_size=PROBED,
@@ -119,7 +120,7 @@ def probe_of(row: Row) -> ProbeResult:
         gradient_norm=_finite(check["gradient_norm"]),
         plateau_steps=None if check["plateau_steps"] is None else _finite(check["plateau_steps"]),
         dropout_noise=2 * spec["dropout"] / (1 - spec["dropout"]),
-        optimizer=settings,
+        optimizer=settings_of(spec),
     )
 
 
@@ -151,7 +152,7 @@ def factors(half: list[Row]) -> dict[str, float]:
     ratios: dict[str, list[float]] = {}
     for row in half:
         left = row["run"]["left_chance_step"]
-        raw, source = read_off(rehearsal_of(row), probe_of(row).plateau_steps, row["spec"]["momentum"])
+        raw, source = read_off(rehearsal_of(row), probe_of(row).plateau_steps, settings_of(row["spec"]))
         if left is not None and math.isfinite(raw) and raw > 0:
             ratios.setdefault(source, []).append(max(left - LAG, 1.0) / raw)
     return {source: round(statistics.median(found), 3) for source, found in ratios.items() if len(found) >= 5}
@@ -253,20 +254,59 @@ def steps_scored(pairs: list[tuple[float, int | None, Row]]) -> dict[str, Any]:
     return result
 
 
+def noise_of(row: Row) -> float | None:
+    """Noise over signal in the steps that the weights take to grow by their size, after the rehearsal; None where unknown."""
+    rehearsal = rehearsal_of(row)
+    steps = growing_steps(rehearsal, settings_of(row["spec"]))
+    return None if steps is None or rehearsal.growth is None else noise_over_signal(rehearsal.growth, steps)
+
+
+def folds_auc(x: torch.Tensor, y: torch.Tensor) -> float:
+    """How the weights rank a fifth of the runs when they are set on the rest."""
+    held_out = torch.zeros(len(y), dtype=torch.float64)
+    for fold in range(FOLDS):
+        out = torch.arange(len(y)) % FOLDS == fold
+        held_out[out] = x[out] @ regression(x[~out], y[~out])
+    return round(auc(held_out.tolist(), [bool(value) for value in y]), 4)
+
+
+def with_noise(half: list[Row], x: torch.Tensor, y: torch.Tensor) -> dict[str, Any]:
+    """What the noise of batches says: as a margin, in place of dropout's and beside it, and of runs said to leave soon."""
+    noises = [noise_of(row) for row in half]
+    margin = torch.tensor([[1.0 if n is None else max(-1.0, min(1.0, math.log10(max(n, 1e-4))))] for n in noises])
+    place = 1 + [field.name for field in dataclasses.fields(Margins)].index("dropout")
+    without = torch.cat([x[:, :place], x[:, place + 1 :]], 1)
+    early = [
+        (noise < NOISY, row["run"]["trained"])
+        for noise, row in zip(noises, half, strict=True)
+        if noise is not None
+        and row["check"]["plateau_steps"] is not None
+        and not row["spec"]["dropout"]
+        and (stay := odds(row).stay).source == "closed form"
+        and stay.steps <= EARLY
+    ]
+    return {
+        "auc_of_folds_without_dropout": folds_auc(without, y),
+        "auc_of_folds_noise_in_its_place": folds_auc(torch.cat([without, margin], 1), y),
+        "auc_of_folds_noise_beside_it": folds_auc(torch.cat([x, margin], 1), y),
+        "trained_below_and_above_noise": [
+            [sum(trained for is_below, trained in early if is_below == side), sum(is_below == side for is_below, _ in early)]
+            for side in (True, False)
+        ],
+    }
+
+
 def fitted(found: list[Row]) -> dict[str, Any]:
     """What the half that is not scored sets, and how the weights do in it where they are set on four fifths of it."""
     half = [row for row in found if not is_scored(row)]
     x, y = table_of(half)
     names = ["CONSTANT", *(field.name for field in dataclasses.fields(Margins))]
-    held_out = torch.zeros(len(half), dtype=torch.float64)
-    for fold in range(FOLDS):
-        out = torch.arange(len(half)) % FOLDS == fold
-        held_out[out] = x[out] @ regression(x[~out], y[~out])
     pairs = [(odds(row).stay.steps, row["run"]["left_chance_step"], row) for row in half]
     return {
         "factors": factors(half),
         "weights": {name: round(float(w), 2) for name, w in zip(names, regression(x, y), strict=True)},
-        "auc_of_folds": round(auc(held_out.tolist(), [row["run"]["trained"] for row in half]), 4),
+        "auc_of_folds": folds_auc(x, y),
+        **with_noise(half, x, y),
         **said_to_train(half),
         **steps_scored(pairs),
     }

@@ -8,22 +8,27 @@ dropout. Runs whose budget is spread over the layers at random are left out: the
 
 import argparse
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
 
-from prediction import is_scored
+from prediction import auc, is_scored
 from prediction_runs import DATA, build, rows, trained
 
 RESULTS = Path(__file__).parent / "results" / "prediction-seeds.jsonl"
 OTHER = 5000  # added to the seed
 
 
-def agreed(found: list[dict[str, Any]]) -> dict[str, list[int]]:
+def agreed(found: list[dict[str, Any]]) -> dict[str, Any]:
     """How many pairs have both the same outcome, and how many of those that both left did so within a factor."""
     left = [row["left"] for row in found if None not in row["left"]]
     same = sum(row["first"] == row["second"] for row in found)
-    return {"same_outcome": [same, len(found)]} | {
+    # Those that came back to chance stand behind all that stayed below it, and before those that never left.
+    when = [(row["second"], -(row["left"][1] or math.inf)) for row in found]
+    places = {key: place for place, key in enumerate(sorted(set(when)))}
+    ranked = round(auc([places[key] for key in when], [row["first"] for row in found]), 4)
+    return {"same_outcome": [same, len(found)], "auc_of_when_the_second_left": ranked} | {
         f"within_{factor:g}": [sum(1 / factor <= a / b <= factor for a, b in left), len(left)] for factor in (2.0, 1.5)
     }
 

@@ -11,10 +11,11 @@ right if it is no shorter.
 import argparse
 import dataclasses
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
-from prediction import rehearsal_of
+from prediction import rehearsal_of, settings_of
 from real_sets import RUNS, Place, config_of, draw, holds, rows
 
 from trainability.doctor.stay import Stay, predicted_stay
@@ -30,7 +31,7 @@ def stay_of(row: Row) -> Stay:
     optim = config_of(draw(spec["seed"]), place).optim
     planned = math.ceil(TRAINING_IMAGES[spec["data"]] / optim.batch_size) * optim.epochs
     rehearsal = dataclasses.replace(rehearsal_of({"check": check["rehearsal"], "spec": spec}), planned_steps=planned)
-    found = predicted_stay(rehearsal, float(check["predicted"]), spec["momentum"])
+    found = predicted_stay(rehearsal, float(check["predicted"]), settings_of(spec))
     assert found is not None
     return found
 
@@ -57,6 +58,12 @@ def main() -> None:
         closed = [(row, Stay(steps=float(row["check"]["predicted"]), source="closed form")) for row, _ in part]
         now, before = (sum(is_right(stay, row["run"]) for row, stay in pairs) for pairs in (part, closed))
         print(f"{what}: {now} of {len(part)}; the closed form alone {before}")
+    for dropout in sorted({row["spec"]["dropout"] for row, _ in run}):
+        part = [row for row, _ in run if row["spec"]["dropout"] == dropout]
+        left = [row["run"]["left"] / float(row["check"]["predicted"]) for row in part if row["run"]["left"] is not None]
+        print(
+            f"dropout {dropout}: {len(left)} of {len(part)} left, at {statistics.median(left):.2f} of the closed form (median)"
+        )
 
 
 if __name__ == "__main__":

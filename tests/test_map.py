@@ -281,6 +281,35 @@ def test_borders_are_interpolated_where_both_sides_are_known() -> None:
     assert made.predicted(3.0, 0.05) == "exploded"
 
 
+def test_a_stay_longer_than_the_run_is_slow_and_noise_is_asked_for_on_the_way() -> None:
+    measured = (
+        AtBudget(budget=-4.0, plateau_steps=250.0, critical_lr=10.0, noise_lr=8.0),
+        AtBudget(budget=-2.0, plateau_steps=90.0, critical_lr=10.0, noise_lr=0.5),
+        AtBudget(budget=0.0, plateau_steps=58.0, critical_lr=10.0, growing_steps=1000.0, noise_lr=2.0),
+    )
+    made = PhaseMap(
+        budget=-2.0,
+        lr=0.1,
+        steps=150,
+        chance=1.0,
+        budgets=maps.BUDGETS,
+        rates=(0.01, 0.1, 1.0),
+        band=(-5.0, 2.7),
+        measured=measured,
+    )
+    assert made.told(-2.0, 0.1) == "trained, at chance for about 90 steps"
+    assert made.predicted(-4.0, 0.1) == "slow"
+    assert made.told(-4.0, 0.1) == "slow, at chance for about 250 steps"
+    assert made.predicted(-4.0, 0.4) == "trained"
+    assert made.predicted(-4.0, 0.6) is None  # it passes -2, where noise outruns the gradient from 0.5 on
+    assert made.predicted(-4.0, 11.0) == "exploded"
+    settled = made.stay(0.0, 0.1)  # 10 steps before it came down to chance, 1000 after
+    assert settled == pytest.approx(50 + 0.8 * math.sqrt(15.0 * 1005.0))
+    border = made.slowest_lr(0.0)
+    assert border is not None
+    assert made.stay(0.0, border) == pytest.approx(150, rel=1e-3)
+
+
 @pytest.mark.browser
 def test_the_page_draws_its_map(found: PhaseMap, tmp_path: Path) -> None:
     if browser.CHROMIUM is None:

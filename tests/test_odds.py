@@ -75,9 +75,10 @@ def rate(scale: float, losses: list[float], spread: float = 0.5, ended_by: str =
     ],
 )
 def test_where_the_steps_at_chance_are_read(seen, plateau, expected):
-    steps, source = read_off(seen, plateau, 0.0)
+    settings = dataclasses.replace(SGD, momentum=0.0)
+    steps, source = read_off(seen, plateau, settings)
     assert (steps, source) == (pytest.approx(expected[0]), expected[1])
-    stay = predicted_stay(seen, plateau, 0.0)
+    stay = predicted_stay(seen, plateau, settings)
     assert stay is not None
     assert stay.steps == pytest.approx(max(20.0, FACTORS[source] * steps + LAG))
 
@@ -91,8 +92,8 @@ def test_a_forecast_counts_how_momentum_fills():
         way += velocity
         ways.append(way)
     expected = next(n for n, gone in enumerate(ways) if gone >= 10 * ways[10])
-    assert read_off(seen, None, 0.9)[0] == pytest.approx(expected, abs=1)
-    assert read_off(seen, None, 0.0)[0] == pytest.approx(100.0)
+    assert read_off(seen, None, dataclasses.replace(SGD, momentum=0.9))[0] == pytest.approx(expected, abs=1)
+    assert read_off(seen, None, dataclasses.replace(SGD, momentum=0.0))[0] == pytest.approx(100.0)
 
 
 def test_clipped_steps_go_a_way_that_is_known_before() -> None:

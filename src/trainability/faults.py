@@ -173,10 +173,10 @@ class _DroppedClip(GuardedStep):
         super().__init__(*arguments)
         self.level, self.num_examples, self.losses = level, num_examples, losses
 
-    def __call__(self, lr: float, loss_sum: Tensor) -> Tensor:
+    def __call__(self, lr: float, loss_sum: Tensor, *, on_norm: Callable[[Tensor], None] | None = None) -> Tensor:
         if self.losses.has_dropped:
             self.clip = None
-        norm = super().__call__(lr, loss_sum)
+        norm = super().__call__(lr, loss_sum, on_norm=on_norm)
         loss = loss_sum.item() / self.num_examples(len(self.losses.train))
         self.losses.train.append(loss)
         self.losses.has_dropped |= loss < self.level

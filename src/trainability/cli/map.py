@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,6 +139,8 @@ def _plain(phase_map: PhaseMap, made: dict[Cell, ShortRun]) -> dict[str, Any]:
             cell = Cell(budget=budget, lr=lr)
             run = made.get(cell)
             row = {"budget": budget, "lr": lr, "predicted": phase_map.predicted(budget, lr), "outcome": ends.get(cell)}
+            stay = phase_map.stay(budget, lr)
+            row["predicted_stay"] = "inf" if stay == math.inf else stay
             if run is not None:
                 row |= {"steps": run.steps, "left_chance_step": run.left_chance_step}
             rows.append(row)

@@ -104,14 +104,22 @@ def first_examples(batch: Any, count: int) -> Any:
     Flattened labels are longer than the batch, and the tensors of a graph differ in length: such a batch is not cut.
     """
     size = batch_size(batch)
-    return batch if size is None or size <= count else _cut(batch, size, count)
+    return batch if size is None or size <= count else _cut(batch, size, slice(count))
 
 
-def _cut(batch: Any, size: int, count: int) -> Any:
+def halves(batch: Any) -> tuple[Any, Any] | None:
+    """Two halves of a batch's examples, without the last where they are odd; None for a batch that is not cut."""
+    size = batch_size(batch)
+    if size is None or size < 2:
+        return None
+    return _cut(batch, size, slice(size // 2)), _cut(batch, size, slice(size // 2, 2 * (size // 2)))
+
+
+def _cut(batch: Any, size: int, which: slice) -> Any:
     names = isinstance(batch, tuple | list) and len(batch) == size and first_tensor(batch) is None
     if isinstance(batch, Tensor) or names:
-        return batch[:count]
-    return map_parts(batch, lambda part: _cut(part, size, count))
+        return batch[which]
+    return map_parts(batch, lambda part: _cut(part, size, which))
 
 
 def fit_together(batches: Sequence[Any]) -> bool:

@@ -22,20 +22,20 @@ FAR_ENOUGH = 0.3  # of the size that He's weights have together: a way below it 
 LATE_STEPS = 8  # gradient norms at the end of the rehearsal
 # Of a logistic regression on 615 runs of 200 steps, 20 of them rehearsed: `python benchmarks/prediction.py --fit`.
 # Scored on 585 others: benchmarks/results/prediction.json.
-CONSTANT = 1.65
+CONSTANT = 1.57
 WEIGHTS = {
-    "stay": -0.55,
-    "late": -1.31,
-    "learned": 2.07,
-    "above": -1.13,
-    "smaller": -1.17,
-    "fading": 1.01,
-    "answer": 0.77,
-    "long_step": -1.4,
-    "short_step": -0.95,
-    "jump": -1.76,
-    "clipped": -1.56,
-    "dropout": -2.56,
+    "stay": -0.67,
+    "late": -1.47,
+    "learned": 2.03,
+    "above": -1.09,
+    "smaller": -1.22,
+    "fading": 0.96,
+    "answer": 0.73,
+    "long_step": -1.47,
+    "short_step": -0.89,
+    "jump": -1.73,
+    "clipped": -1.43,
+    "dropout": -2.55,
 }
 _SPOKEN = {
     "stay": "it would leave chance late",
@@ -122,7 +122,7 @@ def odds_of(probe: ProbeResult | None, rehearsal: Rehearsal | None) -> Odds | No
     """
     if probe is None or rehearsal is None or not probe.at_start or probe.optimizer is None or probe.optimizer.name != "SGD":
         return None
-    stay = predicted_stay(rehearsal, probe.plateau_steps, probe.optimizer.momentum or 0.0)
+    stay = predicted_stay(rehearsal, probe.plateau_steps, probe.optimizer)
     margins = None if stay is None else margins_of(probe, rehearsal, stay)
     if stay is None or margins is None:
         return None

@@ -153,6 +153,25 @@ class Rewritten:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Growth:
+    """Speed of the weights along the gradient and against its noise, per unit of learning rate; docs/theory.md, section 7.
+
+    Sums over the weights of s(.) / s(weight), s() the largest singular value; dropout is on as in the loop.
+
+    Attributes:
+        signal: of what the examples of the reference agree on.
+        noise: of what a batch of the loop has besides.
+        norm: expected gradient norm of a batch of the loop.
+        batches: of the loop that make up the reference; its own noise is less by their root.
+    """
+
+    signal: float
+    noise: float
+    norm: float
+    batches: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rehearsal:
     """Some steps of the loop's own body on a copy.
 
@@ -163,6 +182,7 @@ class Rehearsal:
         other_rates: the same at other learning rates, in the order in which they were tried.
         remedy_rates: the same at rates that a remedy may propose; the verdict does not read them.
         nonfinite: where a loss or gradient that is not finite came from; None where all are, or it was not found.
+        growth: of the weights after the last step; None where it was not measured.
         task: recognised on the reference batch before the first step.
         constant_loss: of a task of an unknown kind, what the best answer costs that is the same for every example, on the
             batches of the reference, each by itself; None where the kind is known (`task.chance`), or it could not be found.
@@ -195,6 +215,7 @@ class Rehearsal:
     other_rates: tuple[OtherRate, ...] = ()
     remedy_rates: tuple[OtherRate, ...] = ()
     nonfinite: NonFinite | None = None
+    growth: Growth | None = None
     task: Task = Task()
     constant_loss: float | None = None
     planned_steps: int | None = None

@@ -11,25 +11,23 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainability.doctor.batches import to_device
 from trainability.doctor.evidence import ProbeResult
-from trainability.doctor.measure.copies import copied
-from trainability.doctor.measure.critical import along_update
-from trainability.doctor.measure.probe import probe
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.reading import total_budget
 from trainability.doctor.setup import Setup
-from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
+from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, PLATEAU_SHARE, PLATEAU_START
 from trainability.doctor.theory.signal import layer_kind
-from trainability.prescribe.short_run import ShortRun, loss_of, scale_budget
+from trainability.prescribe.at_budget import AtBudget, measured_at, probed
+from trainability.prescribe.short_run import ShortRun
 
 Outcome = Literal["trained", "slow", "dead", "exploded"]
 OUTCOMES: dict[Outcome, str] = {
@@ -40,26 +38,10 @@ OUTCOMES: dict[Outcome, str] = {
 }
 BUDGETS = tuple(float(budget) for budget in range(-12, 13))
 _ROWS, _DECADES = 17, 5
-_PROBED_EXAMPLES, _CRITICAL_EXAMPLES = 128, 32
+_PROBED_EXAMPLES = 128
 # Where there is time for a few budgets only, those that the lines need most.
 _MEASURED_FIRST = (0, -5, 3, -8, 8, -2, -12, 12, -3, 2, -1, 1, -4, -6, 4, -7, -10, 6)
 _FEWEST = 8  # of them, however long it takes
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtBudget:
-    """What was measured at one budget, without training.
-
-    Attributes:
-        budget: log10, with the input.
-        plateau_steps: predicted steps at chance at the program's own rate; infinite if weight decay is faster than growth;
-            `None` where the formula does not apply.
-        critical_lr: rate at which the first update raises the loss on its batch; `None` if none was found.
-    """
-
-    budget: float
-    plateau_steps: float | None
-    critical_lr: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,23 +99,41 @@ class PhaseMap:
 
         A net below 0 grows: the rates that its first update stands are not those that it stands once it has left chance.
         """
-        way = [m.critical_lr for m in self.measured if budget < m.budget <= 0]
-        return min((lr for lr in (self.first_critical_lr(budget), *way) if lr is not None), default=None)
+        return self._lowest_on_the_way(budget, self.first_critical_lr(budget), {m.budget: m.critical_lr for m in self.measured})
 
     def slowest_lr(self, budget: float) -> float | None:
         """Rate at which the predicted stay at chance is as long as the run; infinite if no rate ends it; `None` if unknown."""
-        found = []
-        for m in self.measured:
-            # Growth is proportional to the rate, and so is what decay takes away: T - 50 is inversely proportional to it.
-            rate = None if m.plateau_steps is None else self.lr * (m.plateau_steps - 50) / max(self.steps - 50, 1)
-            found.append((m.budget, rate))
-        return _between(found, budget)
+        # Growth is proportional to the rate, and so is what decay takes away: T is inversely proportional to it.
+        longest = max(self.steps - PLATEAU_START, 1) / PLATEAU_SHARE
+        return _between([(m.budget, _over(self.lr, m.slower(longest))) for m in self.measured], budget)
+
+    def stay(self, budget: float, lr: float) -> float | None:
+        """Predicted steps at chance; infinite for never; `None` if unknown."""
+        found = _between([(m.budget, m.growing(self.lr / lr)) for m in self.measured], budget)
+        return None if found is None else PLATEAU_START + PLATEAU_SHARE * found
+
+    def told(self, budget: float, lr: float) -> str | None:
+        """The predicted outcome in words, "trained, at chance for about 80 steps"; `None` where nothing is said."""
+        said, stay = self.predicted(budget, lr), self.stay(budget, lr)
+        if said not in ("trained", "slow") or stay is None or math.isinf(stay):
+            return said
+        return f"{said}, at chance for about {stay:,.0f} steps"
+
+    def noise_lr(self, budget: float) -> float | None:
+        """Rate above which noise outruns the gradient at chance, the lowest on the way to 0; `None` if unknown."""
+        at = {m.budget: m.noise_lr for m in self.measured}
+        return self._lowest_on_the_way(budget, _between(list(at.items()), budget), at)
+
+    def _lowest_on_the_way(self, budget: float, here: float | None, at: Mapping[float, float | None]) -> float | None:
+        way = [lr for place, lr in at.items() if budget < place <= 0]
+        return min((lr for lr in (here, *way) if lr is not None), default=None)
 
     def predicted(self, budget: float, lr: float) -> Outcome | None:
         """What theory and critical step say of a point; `None` where they say nothing.
 
         As in the doctor, the band's lower edge gives way to a predicted stay at chance that ends within the run. Above its
-        upper edge, found at usual rates, the critical rate decides: below it, nothing is said.
+        upper edge, found at usual rates, the critical rate decides: below it, nothing is said. Nor is it where noise moves the
+        weights further than the gradient before the net has left chance.
         """
         low, high = self.band or (-math.inf, math.inf)
         first, critical, slowest = self.first_critical_lr(budget), self.critical_lr(budget), self.slowest_lr(budget)
@@ -145,7 +145,14 @@ class PhaseMap:
             return "dead" if budget < low or slowest == math.inf else "slow"
         if critical is None or (self.band is None and slowest is None):
             return None
-        return "exploded" if lr > critical else "trained"
+        if lr > critical:
+            return "exploded"
+        noisy = self.noise_lr(budget)
+        return None if noisy is not None and lr > noisy else "trained"
+
+
+def _over(lr: float, times: float | None) -> float | None:
+    return None if times is None else lr / times if times > 0 else math.inf
 
 
 def _between(points: Sequence[tuple[float, float | None]], place: float) -> float | None:
@@ -211,9 +218,11 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
     """
     began = time.monotonic()
     lr = _checked(setup)
+    model = setup.whole_model
+    assert model is not None
     with randomness_restored(), generators_restored(setup.train_loader):
         first = _examples(setup, _PROBED_EXAMPLES)
-        seen = _probed(setup, setup.whole_model, first, steps)
+        seen = probed(setup, model, first, steps)
         budget = total_budget(seen)
         if budget is None:
             why = {"normalised": "normalisation resets the signal's scale", "residual": "residual sums add to it"}
@@ -230,12 +239,14 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
         ).task.chance
         if chance is None:
             raise ValueError("map needs to know what chance costs, which is known for classification and regression losses")
-        measured = {budget: _measured(setup, 0.0, budget, first, steps)}
+        measured = {budget: measured_at(setup, 0.0, budget, first, steps=steps, chance=chance)}
         for at in sorted(BUDGETS, key=_place):
             if time.monotonic() - began > seconds and len(measured) >= _FEWEST:
                 break
-            measured[at] = _measured(setup, at - budget, at, first, steps)
+            measured[at] = measured_at(setup, at - budget, at, first, steps=steps, chance=chance)
     band, notes = _band(setup, seen)
+    if seen.dropout_noise:
+        notes.append("dropout lengthens the stay at chance beyond what is predicted (docs/map.md)")
     if len(measured) <= len(BUDGETS):
         notes.append(f"borders measured at {len(measured)} of {len(BUDGETS) + 1} budgets within {seconds:g} s (--seconds)")
     return PhaseMap(
@@ -305,36 +316,6 @@ def _examples(setup: Setup, count: int) -> tuple[Tensor, Tensor]:
         raise ValueError("the train loader is empty; expected at least one batch")
     device = next(setup.whole_model.parameters()).device
     return to_device((torch.cat(images)[:count], torch.cat(labels)[:count]), device)
-
-
-def _probed(setup: Setup, model: nn.Module | None, first: tuple[Tensor, Tensor], steps: int) -> ProbeResult:
-    assert model is not None
-    loss = setup.loss or nn.functional.cross_entropy
-    return probe(model, loss, *first, optimizer=setup.single_optimizer, clip=setup.clip, planned_steps=steps)
-
-
-def _measured(setup: Setup, decades: float, budget: float, first: tuple[Tensor, Tensor], steps: int) -> AtBudget:
-    """Predicted stay at chance and critical step of a copy whose weights are scaled."""
-    model, optimizer = copied(setup.model, setup.single_optimizer)
-    scale_budget(model, decades)
-    plateau = _probed(setup, model, first, steps).plateau_steps
-    model.train()
-    batch = (first[0][:_CRITICAL_EXAMPLES], first[1][:_CRITICAL_EXAMPLES])
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    before = [p.detach().clone() for p in parameters.values()]
-    with randomness_restored():
-        loss = loss_of(setup, model, batch)
-    if not math.isfinite(loss.item()):
-        return AtBudget(budget=budget, plateau_steps=plateau, critical_lr=None)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), math.inf if setup.clip is None else setup.clip)
-    optimizer.step()
-    seen = along_update(parameters, before, lambda: loss_of(setup, model, batch))
-    critical = None
-    if seen.multiple is not None and not seen.at_limit:
-        critical = float(optimizer.param_groups[0]["lr"]) * seen.multiple
-    return AtBudget(budget=budget, plateau_steps=plateau, critical_lr=critical)
 
 
 def to_plain(phase_map: PhaseMap) -> dict[str, Any]:

@@ -109,7 +109,8 @@ def _tint(phase_map: PhaseMap) -> dict[str, Any]:
         "colorscale": [list(pair) for pair in zip(edges, colours, strict=True)],
         "showscale": False,
         "opacity": 0.16,
-        "hoverinfo": "skip",
+        "text": [[phase_map.told(budget, lr) or "" for budget in phase_map.budgets] for lr in phase_map.rates],
+        "hovertemplate": "predicted: %{text}<br>budget %{x:.1f}, rate %{y:.2~g}<extra></extra>",
     }
 
 

@@ -50,13 +50,16 @@ def print_map(console: Console, phase_map: PhaseMap, ends: dict[Cell, Outcome]) 
 
 def words(phase_map: PhaseMap, ends: dict[Cell, Outcome]) -> list[str]:
     """What a map says in words: where the program is, its borders, its marks, and what is missing."""
-    said = phase_map.predicted(phase_map.budget, phase_map.lr)
+    said = phase_map.told(phase_map.budget, phase_map.lr)
     lines = [f" >  you are here: budget {signed(phase_map.budget)}, rate {phase_map.lr:g}: {said or 'theory cannot tell'}"]
     critical, slowest = phase_map.critical_lr(phase_map.budget), phase_map.slowest_lr(phase_map.budget)
     bounds = []
     if slowest is not None:
         rate = "no rate" if math.isinf(slowest) else f"{slowest:.2g}"
         bounds.append(f"leaves chance within {phase_map.steps:,} steps from rate {rate} on")
+    noisy = phase_map.noise_lr(phase_map.budget)
+    if noisy is not None and (critical is None or noisy < critical):
+        bounds.append(f"is moved by the noise of its batches more than by its gradient above rate {noisy:.2g}")
     if critical is not None:
         bounds.append(f"overshoots above rate {critical:.2g}")
     if bounds:

@@ -22,6 +22,7 @@ from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.exits import ProgramExits, loss_or_exit
+from trainability.doctor.measure.growth import growth_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
@@ -244,6 +245,7 @@ def _run(
         "steps": tuple(seen.steps),
         "reference": tuple(look for look in observations if not math.isnan(look.loss) or loop.forward_only is not None),
         "critical": () if loop.opposed else tuple(seen.critical),
+        "growth": growth_of(loop, reference, batch_size(first), budget.left() / max(budget.reference_seconds, 1e-9)),
         "task": task,
         "constant_loss": constant,
         "ended_by": ended_by,

@@ -10,8 +10,11 @@ _TOLD = {
     "elsewhere": "numbers that are no logarithms of the classes' probabilities: these sum to 1 over the last dimension",
     "negative": "a soft target below zero: its weights are to be probabilities",
 }
-_CAUSES = dict.fromkeys(("probabilities", "raw"), "the logarithm is missing")
-_CAUSES |= {"elsewhere": "log_softmax runs along another dimension than the classes, or is missing"}
+_CAUSES = {
+    "probabilities": "the logarithm is missing",
+    "raw": "the logarithm is missing",
+    "elsewhere": "log_softmax runs along another dimension than the classes, or is missing",
+}
 
 
 def wrong_arguments(facts: Facts) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""The band of gain budgets that trains, and the nets that it was found on. No torch."""
+"""The band of gain budgets that trains, and the nets that it was found on; what was fitted of the stay at chance. No torch."""
 
 # Own 175 short runs of VGG-A to E under SGD: below -5 none of 83 trained, above 2.7 none of 12 (docs/theory.md, section 4).
 BUDGET_LOW, BUDGET_HIGH = -5.0, 2.7
@@ -9,3 +9,4 @@ PILOT_DEPTH = 8  # weight layers of the shallowest nets that the band speaks of
 # (benchmarks/default_init.py).
 DEFAULT_SGD_TRAINED, DEFAULT_SGD_STUCK, DEFAULT_ADAM_TRAINED = -7.0, -8.6, -16.3
 BIASED_BUDGET_LOW = -8.0  # between the two of SGD: below it, biases do not save a net
+PLATEAU_START, PLATEAU_SHARE = 50.0, 0.8  # steps, and share of T, of equation (9) in docs/theory.md, section 7

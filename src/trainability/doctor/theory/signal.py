@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.theory.band import PLATEAU_SHARE, PLATEAU_START
 from trainability.doctor.theory.fans import fan_in_and_out
 from trainability.doctor.theory.moments import WeightMoments
 
@@ -218,4 +219,4 @@ def plateau_steps(
         rate *= clip / gradient_norm
     if not rate > speed * weight_decay or not math.isfinite(rate):
         return math.inf
-    return 50 + 0.8 / rate
+    return PLATEAU_START + PLATEAU_SHARE / rate
