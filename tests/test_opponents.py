@@ -97,10 +97,7 @@ def test_two_optimizers_of_one_encoder_are_no_game() -> None:
 
 
 def test_check_says_whose_optimizer_it_is() -> None:
-    nets = models()
-    (finding,) = [
-        f
-        for f in check(nets, batches(digits()[0].flatten(1)), step=game(), optimizer=both_in_one(nets), rehearse_seconds=None).findings
-        if f.code == "foreign_optimizer.opponent"
-    ]
+    nets, loader = models(), batches(digits()[0].flatten(1))
+    found = check(nets, loader, step=game(), optimizer=both_in_one(nets), rehearse_seconds=None).findings
+    (finding,) = [f for f in found if f.code == "foreign_optimizer.opponent"]
     assert "optimizer of judge holds the parameters of maker" in finding.seen

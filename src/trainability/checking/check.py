@@ -188,7 +188,8 @@ def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | No
             moved = moved_by_judge(setup.model, setup.optimizer, setup.step, train)
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")
-    if facts is None and aim is None and moved is None and not notes and not any(value is not None for value in of_body.values()):
+    nothing = facts is None and aim is None and moved is None and not notes
+    if nothing and not any(value is not None for value in of_body.values()):
         return None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
     facts = facts or Facts()

@@ -52,7 +52,7 @@ class Derivatives:
 def is_constant_term(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> bool:
     """Whether the loss changes with a derivative that it takes without a graph, and no parameter's gradient does.
 
-    A penalty on a slope is then a number beside the loss. What a derivative moves (samples, weights of terms) changes gradients.
+    A penalty on a slope is then a number beside the loss. A derivative that moves samples, or weighs terms, changes gradients.
 
     Args:
         model: as in the loop, in train mode.

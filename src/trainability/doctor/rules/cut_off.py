@@ -15,7 +15,7 @@ FEW_FIXED = 10  # parameters, of which one may stay as it was drawn
 
 @rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
 def flat_derivative(evidence: Evidence) -> list[Finding]:
-    """A derivative that the loss is made of is exactly zero, whatever the weights, or a number to them.
+    """A derivative in the loss is exactly zero whatever the weights, or a number to them.
 
     Fires: the loss differentiates by itself (`torch.autograd.grad(..., create_graph=True)`), what is differentiated is not
         zero, and its derivative is zero for every example. Code `without_graph`: it differentiates without create_graph=True,
@@ -24,7 +24,8 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
         penalty on curvature, then asks for something that no weights can give. Without a graph of its own a derivative is a
         number: a penalty on the slope, as of WGAN-GP, is added to the loss and bounds nothing.
     What fools it: a penalty that is zero at the start by the weights alone; a slope that is logged with the loss on purpose.
-    Fix: create_graph=True in the call of torch.autograd.grad; smooth activations: torch.nn.Tanh(), torch.nn.SiLU(), torch.nn.Softplus(), or sines.
+    Fix: create_graph=True in the call of torch.autograd.grad; smooth activations: torch.nn.Tanh(), torch.nn.SiLU(),
+        torch.nn.Softplus(), or sines.
     Source: Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019, section 3 (tanh); read off the pass.
     """
     facts = reading.facts(evidence)

@@ -95,7 +95,7 @@ def _of_two(judge: str, maker: str) -> Finding:
         seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
         f"optimizer of {maker} steps them for a loss that wants other answers",
         measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
-        cause=f"the parameters of both models are given to one optimizer, so that each of its steps undoes what {maker} learned",
+        cause=f"the parameters of both models are given to one optimizer: each of its steps undoes what {maker} learned",
         remedy=f"give the optimizer of {judge} the parameters of {judge} alone, and detach what {maker} makes in its loss",
         source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
     )
