@@ -72,7 +72,8 @@ def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:
 
 def _positive_weight(args: tuple, kwargs: dict[str, Any]) -> str | None:
     """`pos_weight` is negatives over positives: above one where positives are rare, and below where they are frequent."""
-    target, weight = args[1].detach().float(), kwargs.get("pos_weight", args[6] if len(args) > 6 else None)
+    target = args[1].detach().float()
+    weight = kwargs.get("pos_weight", args[6] if len(args) > 6 else None)
     if not isinstance(weight, Tensor) or target.numel() < _FEWEST_TARGETS:
         return None
     positives = float(target.sum())
@@ -85,7 +86,8 @@ def _positive_weight(args: tuple, kwargs: dict[str, Any]) -> str | None:
 
 def _class_weights(args: tuple, kwargs: dict[str, Any]) -> str | None:
     """Weights of the classes that are large where the class is frequent: it then counts more than twice over."""
-    weight, target = kwargs.get("weight", args[2] if len(args) > 2 else None), args[1].detach()
+    target = args[1].detach()
+    weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
     if not isinstance(weight, Tensor) or weight.dim() != 1 or target.is_floating_point():
         return None
     told = target[(target >= 0) & (target < len(weight))]

@@ -87,7 +87,9 @@ def same_aim(
         None where they differ at some, or nothing can be compared.
     """
     watch = _watched(model, optimizer, step, batches)
-    for (judge, maker), slopes in watch.judged.items() if watch is not None else ():
+    if watch is None:
+        return None
+    for (judge, maker), slopes in watch.judged.items():
         pairs = _paired(slopes, watch.asked.get((judge, maker), ()))
         if len(pairs) < _FEWEST:
             continue
@@ -121,7 +123,9 @@ def moved_by_judge(
     if not any(len(one) > 1 and one & other for one, other in permutations(held, 2)):
         return None
     watch = _watched(model, optimizer, step, batches)
-    for (judge, maker), slopes in watch.moved.items() if watch is not None else ():
+    if watch is None:
+        return None
+    for (judge, maker), slopes in watch.moved.items():
         pairs = _paired(slopes, watch.asked.get((judge, maker), ()))
         if len(pairs) >= _FEWEST and not all(bool((a.sign() == b.sign()).all()) for a, b in pairs):
             return judge, maker
