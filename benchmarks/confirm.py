@@ -8,8 +8,9 @@
 Each program is checked and experimented on by `trainability.confirm` with a time per program, on one thread; the time is the
 processor's, so that the result does not depend on what else runs on the machine. The record has,
 per program, the state that was seen, the first confirmed change, all that were confirmed, every finding with what experiments
-say of it, and the losses. A fault counts as found where the first confirmed change is one that undoes it; "remedy trains" where
-a fresh copy with that change, stepped for twice as long with a third seed, leaves at most the share that `LEARNED` asks for.
+say of it, and the losses. A fault counts as found where the first confirmed change is one that undoes it, or, where none is,
+the first control that bears something out is about it; "remedy trains" where a fresh copy with that change, stepped for twice
+as long with a third seed, leaves at most the share that `LEARNED` asks for.
 """
 
 import argparse
@@ -56,13 +57,15 @@ _STEPPED = {
 }
 
 
-# What undoes the fault of a case; of the others, nothing that can be changed from outside does.
+# What undoes the fault of a case, or asks about it; of the others, nothing that can be changed from outside does.
 UNDONE_BY = {
     "batch_first": ("batch_first",),
     "dying_relu": ("rate_tenth", "rate_hundredth"),
     "input_scale_nan": ("inputs_standard", "inputs_standard + targets_standard"),
     "mse_broadcast": ("target_shape",),
     "never_steps": ("step_in_order",),
+    "no_causal_mask": ("future_exchanged",),  # a control: it asks whether the future is seen
+    "no_positions": ("positions_added",),
     "no_zero_grad_heatmap": ("zero_grad", "step_in_order"),
     "not_shuffled": ("shuffled",),
     "old_optimizer": ("all_parameters",),
@@ -152,11 +155,12 @@ def measured(name: str, make: Callable[[], Setup], undone_by: tuple[str, ...], s
     found = diagnosis.evidence.experiments
     assert found is not None
     first = found.confirmed[0] if found.confirmed else None
+    said = [arm.name for arm in (*found.confirmed, *(arm for arm in found.arms if arm.bears_out))]
     row: dict[str, Any] = {
         "program": name,
         "undone_by": undone_by,
         "state": found.state,
-        "first": first.name if first is not None else None,
+        "first": said[0] if said else None,
         "confirmed": [arm.name for arm in found.confirmed],
         "helps": [arm.name for arm in found.arms if arm.outcome == "also helps"],
         "faster": [arm.name for arm in found.arms if arm.outcome == "faster"],

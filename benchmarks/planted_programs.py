@@ -406,6 +406,30 @@ def batch_for_time() -> Setup:
     )
 
 
+class _Unplaced(nn.Module):
+    """A sum over signs, so that without the positions, which are looked up and dropped, their order is not seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sign, self.place = nn.Embedding(6, 24), nn.Embedding(16, 24)
+        self.wide, self.head = nn.Linear(24, 48), nn.Linear(48, 6)
+
+    def forward(self, signs: Tensor) -> Tensor:
+        embedded = self.sign(signs)
+        self.place(torch.arange(signs.shape[1]))
+        return self.head(torch.relu(self.wide(embedded)).sum(dim=1))
+
+
+@fault("positions_added")
+def positions_dropped() -> Setup:
+    signs = torch.randint(6, (1200, 8))
+    model = _Unplaced()
+    return Setup(
+        model=model, train_loader=loader(signs, signs[:, 2]), optimizer=torch.optim.Adam(model.parameters(), 1e-2),
+        rehearse_seconds=1,
+    )  # fmt: skip
+
+
 @fault("train_mode", *_WEIGHTS)
 def evaluation_mode() -> Setup:
     def step(model: Any, optimizer: Any, batch: Any) -> Tensor:

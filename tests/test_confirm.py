@@ -218,11 +218,11 @@ def test_nothing_is_refuted_where_nothing_mends_or_the_program_learns() -> None:
 
 
 def test_a_control_confirms_what_it_was_asked() -> None:
-    asked = change("last_token", "control", "sees_future", bears_out=True, reason="it sees the future")
+    asked = change("future_exchanged", "control", "sees_future", bears_out=True, reason="it sees the future")
     (judged,) = with_outcomes([finding("sees_future")], experiments(asked, state="learns"), predictions=[])
     assert judged.tested is not None
     assert judged.tested.outcome == "confirmed"
-    answered = change("last_token", "control", "sees_future", bears_out=False, reason="no future is used")
+    answered = change("future_exchanged", "control", "sees_future", bears_out=False, reason="no future is used")
     (judged,) = with_outcomes([finding("sees_future")], experiments(answered, state="learns"), predictions=[])
     assert judged.tested is not None
     assert (judged.tested.outcome, judged.tested.said) == ("open", "no future is used")

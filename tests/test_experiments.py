@@ -23,9 +23,9 @@ from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.judging import Scale, fixes
 from trainability.doctor.experiments.optimizer_changes import _scale_rate, measured_rate
 from trainability.doctor.experiments.outcomes import Witness, judged, ordered
-from trainability.doctor.experiments.sources import Source
+from trainability.doctor.experiments.sources import Source, reference_of
 from trainability.doctor.experiments.variant import run
-from trainability.doctor.facts import Facts, Stacked
+from trainability.doctor.facts import Facts, Stacked, Unreached
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.verdict import diagnose
 
@@ -58,6 +58,7 @@ def arm_of(found: Experiments, name: str) -> Arm:
 SEEN: dict[str, Evidence] = {
     "exclusive_or_linear": Evidence(facts=Facts(stacked=(Stacked(first="0", second="1", widths=(2, 16, 1)),))),
     "broadcast_targets": Evidence(facts=Facts(broadcast_shape=(32, 32))),
+    "positions_dropped": Evidence(facts=Facts(unreached=(Unreached(name="place.weight", reason="dropped"),))),
 }
 CHECKED = ("evaluation_mode",)
 LONGER = {"default_in_depth": 120, "deep_sigmoid": 240, "layers_in_a_list": 120, "momentum_0999": 120}
@@ -81,8 +82,9 @@ COVERED = {name for fault in planted.FAULTS.values() for name in fault.undone_by
 
 
 def test_every_change_has_a_fault_that_it_undoes_or_a_test_of_its_own() -> None:
-    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "labels_permuted", "left_out", "last_token"}
-    assert {*COVERED, *own} - {"recommended_weights"} >= set(INTERVENTIONS)
+    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on"}
+    controls = {"labels_permuted", "left_out", "future_exchanged"}
+    assert {*COVERED, *own, *controls} - {"recommended_weights"} >= set(INTERVENTIONS)
 
 
 @pytest.mark.filterwarnings("ignore:Seems like:UserWarning")  # a copied scheduler counts the steps of its copied optimizer
@@ -120,6 +122,90 @@ def test_the_critical_step_gives_the_rate_that_no_fixed_factor_reaches() -> None
     assert [arm.name for arm in found.confirmed] == ["rate_measured"]
     sound = check_setup(made(planted.sound_mlp_adam)).evidence
     assert measured_rate(sound) is None
+
+
+@pytest.mark.filterwarnings("ignore:Seems like:UserWarning")  # a copied scheduler counts the steps of its copied optimizer
+def test_what_an_optimizer_lacks_is_trained_under_its_schedule() -> None:
+    def program() -> Setup:
+        optimizer = planted.sgd(planted.mlp(64, 24, 10))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=1000)
+        return planted.on_digits(planted.mlp(64, 24, 10), optimizer, scheduler=schedule)
+
+    setup = made(program)
+    assert setup.optimizer is not None
+    held = setup.optimizer.param_groups[0]["params"]
+    arm = arm_of(alone("all_parameters", setup, suspected_by="foreign_optimizer"), "all_parameters")
+    assert arm.outcome == "trains", arm.reason
+    assert setup.optimizer.param_groups[0]["params"] is held
+
+
+def test_gradients_are_cleared_in_each_call_of_a_closure() -> None:
+    def program(clears: bool) -> Setup:
+        def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+            def closure() -> Tensor:
+                if clears:
+                    optimizer.zero_grad()
+                loss = F.cross_entropy(model(batch[0]), batch[1])
+                loss.backward()
+                return loss
+
+            return optimizer.step(closure)
+
+        model = planted.mlp(64, 10)
+        return planted.on_digits(model, torch.optim.LBFGS(model.parameters(), 0.1, max_iter=3), step=step)
+
+    def curve(clears: bool, change: str | None) -> tuple[tuple[int, float], ...]:
+        setup = made(functools.partial(program, clears))
+        with Source(setup, Evidence(), list(setup.train_loader)[:5]).variant() as variant:
+            if change is not None:
+                INTERVENTIONS[change].make(variant)
+            return run(variant, 5, every=1).curve
+
+    assert curve(False, "zero_grad") == curve(True, None)
+    assert curve(False, None) != curve(True, None)
+
+
+@pytest.mark.parametrize("last", [nn.Sigmoid(), nn.Softmax(dim=1)])
+def test_what_makes_probabilities_of_numbers_is_removed(last: nn.Module) -> None:
+    def program() -> Setup:
+        x = torch.randn(640, 8)
+        model = planted.mlp(8, 24, 2, last=(last,))
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        return Setup(model=model, train_loader=planted.loader(x, 3 * x[:, :2]), loss_fn=F.mse_loss, optimizer=optimizer)
+
+    assert arm_of(alone("last_activation_off", made(program)), "last_activation_off").outcome == "trains"
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_another_seed_shuffles_only_what_the_loader_shuffles(shuffle: bool) -> None:
+    x, y = planted.digits()
+
+    def program() -> Setup:
+        return planted.on_digits(planted.mlp(64, 10), train_loader=planted.loader(x, y, shuffle=shuffle))
+
+    setup = made(program)
+    batches = list(setup.train_loader)
+    with Source(setup, Evidence(), batches, make=program).variant(seed=1) as variant:
+        assert all(a is b for a, b in zip(variant.batches, batches, strict=True)) is not shuffle
+    with Source(setup, Evidence(), batches).variant(seed=1) as variant:  # a copy has no other weights
+        assert any(a is not b for a, b in zip(variant.batches, batches, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 31, 47, 120])
+def test_the_reference_is_spread_over_all_batches(count: int) -> None:
+    reference = reference_of([torch.full((32, 1), float(place)) for place in range(count)])
+    places = reference.flatten().unique()
+    assert places[0] == 0
+    assert places[-1] >= count - 1 - count / 16
+    assert len(places) == min(count, 16)
+
+
+def test_no_change_is_tried_where_little_is_left() -> None:
+    found = experiment(made(planted.sound_cnn), Evidence(), seconds=600, max_steps=STEPS)
+    assert found.unchanged is not None
+    stepped = {arm.name for arm in found.changes if arm.curve}
+    assert stepped <= {"labels_permuted", "left_out"}
+    assert all(arm.reason for arm in found.changes if not arm.curve)
 
 
 def test_a_pair_is_of_two_kinds_of_change() -> None:
@@ -291,7 +377,7 @@ class Babbler(nn.Module):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_loss_that_comes_from_the_future_is_told_by_the_last_token(causal: bool) -> None:
+def test_a_loss_that_comes_from_the_future_is_told_by_another_future(causal: bool) -> None:
     signs = torch.randint(12, (480, 13))  # nothing to predict without the future
 
     def program() -> Setup:
@@ -304,8 +390,8 @@ def test_a_loss_that_comes_from_the_future_is_told_by_the_last_token(causal: boo
             rehearse_seconds=2,
         )
 
-    found = alone("last_token", made(program), steps=150, suspected_by="sees_future")
-    arm = arm_of(found, "last_token")
+    found = alone("future_exchanged", made(program), steps=150, suspected_by="sees_future")
+    arm = arm_of(found, "future_exchanged")
     assert arm.outcome == "control"
     assert arm.bears_out is (not causal)
     assert found.confirmed == ()
@@ -561,10 +647,17 @@ def test_facts_come_first_then_suspicions_then_small_changes() -> None:
     assert ranked == ["all_parameters", "he", "decay_off", "dropout_off"]
 
 
-def test_a_rate_is_not_the_cause_beside_a_fact_that_nothing_undoes() -> None:
-    (arm,) = judged(standing(rate_ten=0.3), witness(), "at chance", ["rate_ten"], "unreached_parameter.detached")
-    assert arm.outcome == "also helps"
-    assert "unreached_parameter.detached" in arm.reason
+def test_a_rate_that_is_doubted_also_helps() -> None:
+    (arm,) = judged(standing(rate_ten=0.3), witness(), "at chance", ["rate_ten"], "a doubt")
+    assert (arm.outcome, arm.reason) == ("also helps", "a doubt")
+    (arm,) = judged(standing(he=0.3), witness(), "at chance", ["rate_ten"], "a doubt")
+    assert arm.outcome == "trains"
+
+
+@pytest.mark.parametrize(("left", "further"), [(0.7, True), (0.85, False), (0.95, False)])
+def test_a_setting_that_gets_further_is_ahead_of_both_seeds(left: float, further: bool) -> None:
+    (arm,) = standing(float32=left)
+    assert witness(0.9, 1.0).gets_further(arm) is further
 
 
 def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:
@@ -600,6 +693,8 @@ def test_what_mends_and_what_is_only_faster() -> None:
     assert not fixes(0.8, 0.9)
     assert fixes(0.05, 0.3)
     assert not fixes(0.1, 0.3)  # three times as good is a faster program
+    assert fixes(0.1, 0.3, is_certain=True)  # but where a counted fact calls for the change
+    assert not fixes(0.2, 0.3, is_certain=True)
     assert not fixes(0.001, 0.1)  # nothing is left to fix
     assert not fixes(0.6, 1.0, blind=True)
     assert fixes(0.2, math.inf)

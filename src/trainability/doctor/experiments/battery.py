@@ -157,13 +157,15 @@ class _Battery(Standing):
         if self.scale is None:  # not finite from the first step on; changes are measured by what they reach
             self.notes.append("experiments: what chance costs could not be seen; the loss is not finite")
             return self.result("not finite")
-        if self.witness().left(self.steps) <= judging.SOLVED:
-            self.one_by_one([name for name in self.interventions if self.is_asked(name)])
-            return self.concluded([])
         beside = {change.beside for change in self.interventions.values()}
-        self.one_by_one([name for name in self.interventions if name not in beside])
+        names = [name for name in self.interventions if name not in beside]
+        left = self.witness().left(self.steps)
+        if left < judging.FAR_LEFT:  # whatever a change reaches, it does not fix a program that learns so much
+            self.one_by_one([name for name in names if self.is_asked(name, is_solved=left <= judging.SOLVED)])
+            return self.concluded([])
+        self.one_by_one(names)
         found = self.fixing()
-        if not found and self.witness().left(self.steps) > judging.FAR_LEFT:
+        if not found:
             found = self.longer()
         if not found and self.witness().left(self.steps) >= judging.LEARNED:
             found = self.in_pairs(self.promising())
@@ -300,7 +302,7 @@ class _Battery(Standing):
         witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
         compensating = [arm.name for arm in found if self.makes_up(arm.name)]
-        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.untried_fact()):
+        for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.doubt()):
             self.arms[arm.name] = arm
         self.read_controls(is_longer=not found)
         return self.result(state)

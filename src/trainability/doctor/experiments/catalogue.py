@@ -31,6 +31,7 @@ _ORDER = (
     "shuffled",
     "batch_first",
     "relu_between",
+    "positions_added",
     "biases_zero",
     "rate_held",
     "rate_tenth",
@@ -47,7 +48,7 @@ _ORDER = (
     "clip_on",
     "labels_permuted",
     "left_out",
-    "last_token",
+    "future_exchanged",
 )
 
 INTERVENTIONS: dict[str, Intervention] = {name: _FOUND[name] for name in _ORDER}

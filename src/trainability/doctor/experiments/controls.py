@@ -18,6 +18,7 @@ _LEARNED = 0.85  # of what is left, with both seeds: else exchanged labels tell 
 _TELLS = 0.1  # of what is left, at any look: so far ahead of exchanged labels no program is whose labels carry nothing
 _PREDICTED = 0.95  # of what is left, at any look: so far below chance nothing comes that labels do not carry
 _MOST_LEFT_OUT, _FEWEST_LEFT_OUT = 192, 12
+_FEWEST_TOKENS, _PLACES = 4, 8
 
 
 def _permuted(variant: Variant) -> None:
@@ -105,31 +106,55 @@ def _read_left_out(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float |
     return "of examples that it was not trained on it answers none better than a constant does", True
 
 
-def _token_by_token(variant: Variant) -> bool:
-    output = variant.output
-    return variant.is_plain and variant.task.kind == "token_classification" and output is not None and output.dim() == 3
+def _next_tokens(variant: Variant) -> str | None:
+    """Path of the tokens of which each target is the next; None where there are none."""
+    output, parts = variant.output, dict(tensors(variant.reference))
+    target = parts.get(variant.task.target or "")
+    is_last = isinstance(variant.reference, tuple | list) and variant.task.target == f"[{len(variant.reference) - 1}]"
+    if not (variant.is_plain and is_last) or target is None or target.dim() != 2 or target.shape[1] < _FEWEST_TOKENS:
+        return None
+    if output is None or output.dim() != 3 or output.shape[:2] != target.shape or len(target) < 2:
+        return None
+    asked = target[:, :-1] >= 0  # others are ignored by the loss
+    for path, tokens in parts.items():
+        is_apart = path != variant.task.target and tokens.shape == target.shape and not tokens.is_floating_point()
+        if is_apart and bool(asked.any()) and bool((tokens[:, 1:] == target[:, :-1])[asked].all()):
+            return path
+    return None
 
 
-def _last_token(variant: Variant) -> None:
-    loss_fn = variant.loss_fn
+def _future_exchanged(variant: Variant) -> None:
+    """Judges by the loss, and by how much a token's loss rises when the tokens that follow it are another example's."""
+    loss_fn, path = variant.loss_fn, _next_tokens(variant)
     assert loss_fn is not None
+    assert path is not None
 
     def judge(model: Any, batch: Any) -> Tensor:
         *inputs, target = batch
-        return loss_fn(model(*inputs)[:, -1:].contiguous(), target[:, -1:].contiguous())
+        output, last = model(*inputs), target.shape[1] - 1
+        rises = []
+        for place in range(0, last, max(1, last // _PLACES)):
+            later = exchanged(
+                batch,
+                lambda own, tensor, place=place: (
+                    torch.cat((tensor[:, : place + 1], tensor.roll(1, 0)[:, place + 1 :]), dim=1) if own == path else tensor
+                ),
+            )
+            there = slice(place, place + 1)
+            own = target[:, there].contiguous()
+            rises.append(loss_fn(model(*later[:-1])[:, there].contiguous(), own) - loss_fn(output[:, there].contiguous(), own))
+        return loss_fn(output, target) + torch.stack(rises).nanmean()  # at some places every target may be ignored
 
     variant.judge = judge
 
 
-def _read_last_token(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
-    alone, all_tokens = left(arm.loss), left(unchanged.loss_at(arm.steps))
-    if alone >= 2 * all_tokens and alone >= all_tokens + 0.2:
-        return "the last token has no future to see and is predicted far worse than all: the loss comes from the future", True
-    return (
-        "the last token has no future to see and is predicted as well as the others, so these steps do not show that the future"
-        " is used",
-        False,
-    )
+def _read_future(arm: Arm, unchanged: Arm, other: Arm, left: Callable[[float | None], float]) -> tuple[str, bool]:
+    apart, own = left(arm.loss), left(unchanged.loss_at(arm.steps))
+    if apart >= own + _TELLS:
+        return "with the tokens that follow exchanged a token is predicted worse: the loss comes from the future", True
+    if apart == own:
+        return "with the tokens that follow exchanged a token is predicted as well: the future is not used", False
+    return "with the tokens that follow exchanged a token is predicted hardly worse after these steps", False
 
 
 CONTROLS = named(
@@ -150,11 +175,11 @@ CONTROLS = named(
         reading=_read_left_out,
     ),
     Intervention(
-        name="last_token",
-        change="judged by the last token",
-        applies=_token_by_token,
-        make=_last_token,
+        name="future_exchanged",
+        change="judged with the tokens that follow exchanged between examples",
+        applies=lambda variant: _next_tokens(variant) is not None,
+        make=_future_exchanged,
         answers=("sees_future",),
-        reading=_read_last_token,
+        reading=_read_future,
     ),
 )

@@ -28,6 +28,7 @@ class Intervention:
         answers: codes or names of findings that call for it.
         compensates: whether it makes up for many faults without undoing them, as another learning rate does; no counted fact is
             about it, and where another change that a finding suggests fixes the program too, that one is the cause.
+        is_setting: whether it makes a setting of the program usual, or takes it away.
         hinted: whether measurements call for it, where no finding does.
         family: changes of one family are not made together.
         reading: of a control, which asks a question and fixes nothing: (it, the program as it is, its other seed, what a loss
@@ -41,6 +42,7 @@ class Intervention:
     make: Callable[[Variant], None]
     answers: tuple[str, ...] = ()
     compensates: bool = False
+    is_setting: bool = False
     hinted: Callable[[Evidence], bool] = lambda evidence: False
     family: str = ""
     reading: Callable[[Arm, Arm, Arm, Callable[[float | None], float]], tuple[str, bool]] | None = None

@@ -15,6 +15,7 @@ LEARNED = 0.85  # a change that leaves more has not shown that the program learn
 BESIDE_CHANCE = 0.85  # of what the program at chance leaves, so much or less
 LEARNED_BLIND = 0.5  # the same where chance is unknown and the first loss is the measure
 FAR = 4.0  # a program that learns fails only if it stays this many times above what the change reaches ...
+FAR_OF_A_FACT = 2.0  # ... or this many, above what a counted fact's change reaches, which was not chosen for doing best ...
 FAR_LEFT = 0.25  # ... and leaves this much
 SOLVED = 0.1  # below, nothing is left to fix
 CLEARLY = 1.5  # of two changes that fix a program, the one that leaves this many times more only helps
@@ -52,16 +53,17 @@ class Scale:
         return self.left(min(seen[-3:])) if seen and math.isfinite(seen[-1]) else math.inf
 
 
-def fixes(changed: float, unchanged: float, *, blind: bool = False) -> bool:
+def fixes(changed: float, unchanged: float, *, blind: bool = False, is_certain: bool = False) -> bool:
     """Whether a change makes a program learn that otherwise does not, or stays far above.
 
     Args:
         changed: what is left with the change.
         unchanged: what is left without it, at best.
         blind: chance is not known.
+        is_certain: a counted fact calls for the change.
     """
     if not changed <= (LEARNED_BLIND if blind else LEARNED):
         return False
     if unchanged >= AT_CHANCE:
         return changed <= BESIDE_CHANCE * unchanged
-    return unchanged >= FAR_LEFT and unchanged >= FAR * max(changed, LEAST)
+    return unchanged >= FAR_LEFT and unchanged >= (FAR_OF_A_FACT if is_certain else FAR) * max(changed, LEAST)

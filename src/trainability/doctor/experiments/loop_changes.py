@@ -21,12 +21,28 @@ def _clear(model: Any, optimizer: Any) -> None:
 
 
 def _cleared(variant: Variant) -> None:
+    """Clears before the body, and before each call of a closure that the body hands to an optimizer's step."""
     body = variant.step
     assert body is not None
 
     def step(model: Any, optimizer: Any, batch: Any) -> Any:
         _clear(model, optimizer)
-        return body(model, optimizer, batch)
+
+        def clearing(own: Callable[..., Any]) -> Callable[..., Any]:
+            def stepped(closure: Callable[[], Any] | None = None, **words: Any) -> Any:
+                if closure is None:
+                    return own(**words)
+
+                def afresh() -> Any:
+                    _clear(model, optimizer)
+                    return closure()
+
+                return own(afresh, **words)
+
+            return stepped
+
+        with _Exchanged(*((item, "step", clearing(item.step)) for item in optimizers(optimizer))):
+            return body(model, optimizer, batch)
 
     variant.step = step
 
@@ -35,19 +51,19 @@ def _nothing(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
     return closure() if closure is not None else None
 
 
-class _Still:
-    """Makes methods do nothing for a while, on these objects only."""
+class _Exchanged:
+    """Exchanges methods for a while, on these objects only."""
 
-    def __init__(self, *methods: tuple[Any, str]) -> None:
+    def __init__(self, *methods: tuple[Any, str, Callable[..., Any]]) -> None:
         self.methods = methods
 
     def __enter__(self) -> None:
-        self.own = [vars(item).get(name) for item, name in self.methods]
-        for item, name in self.methods:
-            object.__setattr__(item, name, _nothing)
+        self.own = [vars(item).get(name) for item, name, _ in self.methods]
+        for item, name, method in self.methods:
+            object.__setattr__(item, name, method)
 
     def __exit__(self, *error: object) -> None:
-        for (item, name), own in zip(self.methods, self.own, strict=True):
+        for (item, name, _), own in zip(self.methods, self.own, strict=True):
             object.__delattr__(item, name)
             if own is not None:
                 object.__setattr__(item, name, own)
@@ -61,8 +77,8 @@ def _in_order(variant: Variant) -> None:
     def step(model: Any, optimizer: Any, batch: Any) -> Any:
         _clear(model, optimizer)
         own, models = optimizers(optimizer), modules(model)
-        methods = [(item, name) for item in own for name in ("step", "zero_grad")]
-        with _Still(*methods, *((item, "zero_grad") for item in models)):
+        methods = [(item, name, _nothing) for item in own for name in ("step", "zero_grad")]
+        with _Exchanged(*methods, *((item, "zero_grad", _nothing) for item in models)):
             loss = body(model, optimizer, batch)
         for item in own:
             item.step()

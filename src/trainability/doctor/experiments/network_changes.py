@@ -1,19 +1,22 @@
 """Changes of the network: its end, activations, dropout, batch norm, precision, order of dimensions."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import map_parts
+from trainability.doctor.batches import first_examples, map_parts
 from trainability.doctor.experiments.intervention import Intervention, named
-from trainability.doctor.experiments.variant import Variant
+from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.randomness import random_state
 
 _TINY = 1e-30
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Softplus)
 _SATURATING = (nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)
+_PROBABLE = (nn.Sigmoid, nn.Softmax)
 _LOW = (torch.float16, torch.bfloat16)
 
 
@@ -46,16 +49,17 @@ def _takes_probabilities_for_logits(variant: Variant) -> bool:
 
 
 def _last(variant: Variant) -> tuple[nn.Module, str, nn.Module] | None:
-    """The activation that the model ends in, with its owner and name there."""
+    """The activation that the model ends in, with its owner and name there; what makes probabilities, of a regression only."""
     if len(modules(variant.model)) != 1:
         return None
     owner: nn.Module = modules(variant.model)[0]
-    while isinstance(owner, nn.Sequential) or not isinstance(owner, (*_RECTIFIERS, nn.Tanh)):
+    kinds = (*_RECTIFIERS, nn.Tanh, *(_PROBABLE if variant.task.kind == "regression" else ()))
+    while isinstance(owner, nn.Sequential) or not isinstance(owner, kinds):
         children = list(owner.named_children())
         if not children:
             return None
         name, last = children[-1]
-        if isinstance(last, (*_RECTIFIERS, nn.Tanh)):
+        if isinstance(last, kinds):
             return owner, name, last
         owner = last
     return None
@@ -95,6 +99,65 @@ def _stacked(variant: Variant) -> list[nn.Module]:
 def _with_relu_between(variant: Variant) -> None:
     for layer in _stacked(variant):
         _change_output(variant, layer, torch.relu)
+
+
+def _positions(variant: Variant) -> tuple[str, nn.Module] | None:
+    """The name of a table of positions that is not used, and the first module that returns (batch, tokens, its width).
+
+    It is one where its module is asked for the places 0, 1, ... of all tokens, or it has as many rows as there are tokens, or
+    one more.
+    """
+    facts = variant.evidence.facts
+    lost = [p.name for p in facts.unreached if p.reason in ("dropped", "unused")] if facts is not None else []
+    if len(modules(variant.model)) != 1 or not lost:
+        return None
+    model = modules(variant.model)[0]
+    tables = {name: table for name in lost if (table := _table(model, name)) is not None}
+    calls: list[tuple[nn.Module, Any, Tensor]] = []
+
+    def called(part: nn.Module, args: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            calls.append((part, args[0] if args else None, output))
+
+    with contextlib.ExitStack() as stack:
+        for part in model.modules():
+            stack.callback(part.register_forward_hook(called).remove)
+        with torch.no_grad():
+            look(variant, variant.loop(), first_examples(variant.reference, 2), random_state())
+    for name, table in tables.items():
+        own = model.get_submodule(name.rpartition(".")[0])
+        asked = [given for part, given, _ in calls if part is own and isinstance(own, nn.Embedding)]
+        for part, _, output in calls:
+            fits = part not in (own, model) and output.dim() == 3 and output.shape[2] == table.shape[1]
+            if fits and _are_places(asked, output.shape[1], len(table)):
+                return name, part
+    return None
+
+
+def _are_places(asked: list[Any], tokens: int, rows: int) -> bool:
+    places = torch.arange(tokens)
+    if asked:
+        return isinstance(asked[0], Tensor) and asked[0].shape[-1:] == places.shape and bool((asked[0].cpu() == places).all())
+    return rows in (tokens, tokens + 1)
+
+
+def _table(model: nn.Module, name: str) -> Tensor | None:
+    """(rows, width) of an embedding, or of a parameter that is no layer's weight or bias; None of others."""
+    owner, _, own = name.rpartition(".")
+    parameters = dict(model.named_parameters())
+    if name not in parameters or (own in ("weight", "bias") and not isinstance(model.get_submodule(owner), nn.Embedding)):
+        return None
+    table = parameters[name].squeeze(0) if parameters[name].dim() == 3 else parameters[name]
+    return table if table.dim() == 2 else None
+
+
+def _with_positions(variant: Variant) -> None:
+    found = _positions(variant)
+    assert found is not None
+    name, part = found
+    table = _table(modules(variant.model)[0], name)
+    assert table is not None
+    _change_output(variant, part, lambda output: output + table[: output.shape[1]])
 
 
 def _dropping(variant: Variant) -> list[tuple[nn.Module, str]]:
@@ -202,6 +265,7 @@ NETWORK_CHANGES = named(
         change="batch norm with fresh statistics, momentum 0.1 and eps 1e-5",
         applies=lambda variant: any(map(_is_unusual, _norms(variant))),
         make=_usual_norms,
+        is_setting=True,
         answers=("evaluation_mode", "wrong_mode"),
     ),
     Intervention(
@@ -219,10 +283,18 @@ NETWORK_CHANGES = named(
         answers=("linear_stack",),
     ),
     Intervention(
+        name="positions_added",
+        change="the unused table of positions added to the tokens",
+        applies=lambda variant: _positions(variant) is not None,
+        make=_with_positions,
+        answers=("unreached_parameter.dropped", "unreached_parameter.unused"),
+    ),
+    Intervention(
         name="float32",
         change="parameters in float32",
         applies=_low_precision,
         make=_in_float32,
+        is_setting=True,
         answers=("eps_underflow", "underflow"),
     ),
     Intervention(

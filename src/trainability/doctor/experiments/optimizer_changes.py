@@ -216,9 +216,11 @@ def _can_hold_all(variant: Variant) -> bool:
 
 
 def _hold_all(variant: Variant) -> None:
-    optimizer = variant.optimizers[0]
-    optimizer.add_param_group({"params": _left_out(variant)})
-    variant.closing.callback(optimizer.param_groups.pop)
+    """In the group of the largest rate: a scheduler knows how many groups there are."""
+    group = max(variant.groups, key=lambda group: float(group.get("lr", 0.0)))
+    held = group["params"]
+    group["params"] = [*held, *_left_out(variant)]
+    variant.closing.callback(group.__setitem__, "params", held)
 
 
 OPTIMIZER_CHANGES = named(
@@ -234,6 +236,7 @@ OPTIMIZER_CHANGES = named(
         change="gradients not clipped",
         applies=_can_unclip,
         make=_unclipped,
+        is_setting=True,
         answers=("clipping", "clip_dropped"),
     ),
     Intervention(
@@ -241,6 +244,7 @@ OPTIMIZER_CHANGES = named(
         change="no weight decay",
         applies=lambda variant: any(group.get("weight_decay", 0.0) > 0 for group in variant.groups),
         make=_no_decay,
+        is_setting=True,
         answers=("weights_decayed",),
     ),
     Intervention(
@@ -248,6 +252,7 @@ OPTIMIZER_CHANGES = named(
         change=f"momentum {_USUAL_MOMENTUM:g} (Adam's betas {_USUAL_BETAS[0]:g} and {_USUAL_BETAS[1]:g})",
         applies=lambda variant: any(map(_unusual_momentum, variant.groups)),
         make=_usual_momentum,
+        is_setting=True,
         answers=("long_momentum", "oscillation", "exploding_gradient", "loss_cliff"),
     ),
     Intervention(
@@ -255,6 +260,7 @@ OPTIMIZER_CHANGES = named(
         change="the optimizer's default eps",
         applies=_has_unusual_eps,
         make=_usual_eps,
+        is_setting=True,
         answers=("eps_underflow", "update_ratio.eps"),
     ),
     Intervention(
@@ -262,6 +268,7 @@ OPTIMIZER_CHANGES = named(
         change="the learning rate without its schedule",
         applies=_falls,
         make=_hold_rate,
+        is_setting=True,
         answers=("rate_dies", "lr_schedule", "zero_rate"),
         family="rate",
     ),

@@ -10,6 +10,7 @@ from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, S
 from trainability.doctor.outlook import judge_rehearsal
 
 _LOST = 1.2  # more is left than at chance: not waiting there
+_FURTHER = 0.1
 _RANK = {"as it is": 0, "trains": 1, "also helps": 2, "faster": 3, "no better": 4, "control": 5, "not tested": 6}
 
 
@@ -92,7 +93,12 @@ class Witness:
         changed = self.scale.left(loss)
         ahead = min(unchanged, 1.0) - changed
         is_ahead = arm.is_certain or ahead > self.apart(arm.steps)
-        return fixes(changed, unchanged, blind=self.scale.blind) and is_ahead
+        return fixes(changed, unchanged, blind=self.scale.blind, is_certain=arm.is_certain) and is_ahead
+
+    def gets_further(self, arm: Arm) -> bool:
+        """Whether a change is ahead of the better seed by more than both are apart, and by a tenth of what that leaves."""
+        unchanged = min(self.left(arm.steps), 1.0)
+        return unchanged - self.scale.left(arm.loss) > max(self.apart(arm.steps), _FURTHER * unchanged)
 
     def apart(self, steps: int) -> float:
         """The null: how far luck alone moves what the program as it is leaves; worse than chance counts as chance."""
@@ -101,7 +107,7 @@ class Witness:
 
 
 def judged(
-    found: Sequence[Arm], witness: Witness, state: State, compensating: Collection[str], untried: str | None = None
+    found: Sequence[Arm], witness: Witness, state: State, compensating: Collection[str], doubt: str | None = None
 ) -> list[Arm]:
     """Outcomes of changes that fix the program at first, once it had more time as it is and they another seed.
 
@@ -110,7 +116,7 @@ def judged(
         witness: the program as it is.
         state: how that did.
         compensating: names of those that make up for a fault without undoing it.
-        untried: code of a counted fact that may be the cause, and that no change is about.
+        doubt: why a change that makes up for a fault without undoing it is not the cause; None if nothing speaks against it.
     """
     worst = {
         arm.name: max(witness.scale.left(arm.loss), witness.scale.left(arm.again), LEAST)
@@ -128,10 +134,8 @@ def judged(
             judged.append(replace(arm, outcome="no better", reason="it learns with one seed and not with the other"))
         elif arm.name not in worst or state not in FAILING:
             judged.append(replace(arm, outcome="faster", reason="the program as it is gets there too, or may"))
-        elif untried is not None and arm.name in compensating:
-            judged.append(
-                replace(arm, outcome="also helps", reason=f"{untried} was counted, and no change that was tried undoes it")
-            )
+        elif doubt is not None and arm.name in compensating:
+            judged.append(replace(arm, outcome="also helps", reason=doubt))
         elif arm.name in makes_up:
             judged.append(replace(arm, outcome="also helps", reason="it makes up for the cause, which another change undoes"))
         elif worst[arm.name] > CLEARLY * least and not arm.is_certain:

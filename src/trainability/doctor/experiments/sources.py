@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 
 from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
@@ -57,7 +58,8 @@ def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], lis
 
 def reference_of(batches: Sequence[Any]) -> Any:
     """A fixed batch: some examples of batches spread over all of them; the first batch where they cannot be joined."""
-    spread = batches[:: max(1, len(batches) // _REFERENCE_BATCHES)][:_REFERENCE_BATCHES]
+    count = min(len(batches), _REFERENCE_BATCHES)
+    spread = [batches[place * len(batches) // count] for place in range(count)]
     each = max(2, math.ceil(_REFERENCE_EXAMPLES / len(spread)))
     whole = joined([first_examples(batch, each) for batch in spread]) if batch_size(batches[0]) is not None else None
     return cloned(batches[0] if whole is None else whole)
@@ -120,7 +122,7 @@ class Source:
 
         Args:
             seed: 0 is the program's own weights, order of batches and random numbers; others differ in the last two, and in
-                the first where the program can be made anew.
+                the first where the program can be made anew. Then the order of a loader that does not shuffle stays.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(randomness_restored())
@@ -158,7 +160,7 @@ class Source:
                 training_step=setup.training_step,
                 step=setup.step,
                 clip=setup.clip,
-                batches=_reordered(self.batches, seed),
+                batches=self.batches if setup is not self.setup and _is_in_order(setup) else _reordered(self.batches, seed),
                 reference=to_device(self.reference, _device(objects[0])),
                 task=self.task,
                 output=self.output,
@@ -248,6 +250,11 @@ def _reordered(batches: list[Any], seed: int) -> list[Any]:
         return batches
     order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed)).tolist()
     return [batches[place] for place in order]
+
+
+def _is_in_order(setup: Setup) -> bool:
+    """Whether the order of the batches is part of the program: no seed changes it."""
+    return isinstance(getattr(setup.train_loader, "sampler", None), SequentialSampler)
 
 
 def _seed_everything(seed: int) -> None:

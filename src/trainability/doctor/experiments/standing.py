@@ -96,14 +96,24 @@ class Standing:
 
         return sorted(found, key=place)
 
-    def untried_fact(self) -> str | None:
-        """Code of a counted fact that keeps a program from learning, and that no change which was stepped is about."""
-        stepped = {code for arm in self.tested() for code in arm.suspects}
-        return next((f.code for f in self.findings if keeps_from_learning(f) and f.code not in stepped), None)
+    def doubt(self) -> str | None:
+        """Why a rate or a clip that fixes the program is not its cause.
 
-    def is_asked(self, name: str) -> bool:
-        """Whether it is a control that a finding asks for, which is of use where the program learns, too."""
-        return self.interventions[name].is_control and bool(self.interventions[name].suspected_by(self.findings))
+        A counted fact keeps it from learning, and no change that was stepped is about that; or the change of an unusual setting
+        gets further by itself, so that a rate may make up for that.
+        """
+        stepped = {code for arm in self.tested() for code in arm.suspects}
+        fact = next((f.code for f in self.findings if keeps_from_learning(f) and f.code not in stepped), None)
+        if fact is not None:
+            return f"{fact} was counted, and no change that was tried undoes it"
+        settings = [arm for arm in self.tested() if self.interventions[arm.name].is_setting]
+        ahead = next((arm for arm in settings if self.witness().gets_further(arm)), None)
+        return f"{ahead.change}: the program gets further with that, too, and a rate may only make up for it" if ahead else None
+
+    def is_asked(self, name: str, *, is_solved: bool) -> bool:
+        """Whether it is a control, of use where the program learns, too; of a solved one, a control that a finding asks for."""
+        change = self.interventions[name]
+        return change.is_control and (not is_solved or bool(change.suspected_by(self.findings)))
 
     def priority(self, name: str) -> tuple[int, int]:
         """What is certain, then what findings suggest, then what measurements do; small changes first. Of a pair, its first."""
