@@ -17,6 +17,7 @@ from rule_examples import (
     ordered,
     probed,
     rehearsed,
+    sample,
     split,
     steps,
 )
@@ -99,6 +100,17 @@ def exchanged(second: float) -> Evidence:
     return Evidence(optimizer=settings, steps=steps(FALLING), num_classes=10)
 
 
+def died(first: float) -> Evidence:
+    """Units that die in training, behind a first layer whose gradient was this before the first step; the last's was 1."""
+
+    def layers(dead: float) -> tuple:
+        return layer("0", gradient_rms=first), layer("2", dead_fraction=dead), layer("4", gradient_rms=1.0)
+
+    return Evidence(
+        samples=tuple(sample(step, layers(0.5 if step == 1 else 0.9)) for step in (1, 21, 41)), steps=steps([1.0] * 41)
+    )
+
+
 def far_off(first: float) -> Evidence:
     """A loss of no known kind that is near 1 from the fifth rehearsed step on."""
     return rehearsed(reference=tuple(Observation(step=5 * i, loss=1.0 if i else first) for i in range(9)))
@@ -149,6 +161,10 @@ CODES = {
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
+    "flat_derivative.without_graph": (fact(constant_term=True), fact()),
+    "constant_input.row": (fact(one_row=("maker",)), fact()),
+    "dead_units.large_step": (died(1.1e-4), died(0.9e-4)),
+    "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter")), fact()),
     "plateau.at_chance": (returning(CHANCE * 0.95), returning(CHANCE * 0.92)),
 }
 

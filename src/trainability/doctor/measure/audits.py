@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainability.doctor.arguments import check_batches, check_counts, check_known_counts
 from trainability.doctor.audit_results import DataAudit, LabelsCompared, SplitAudit
-from trainability.doctor.measure import class_signal
+from trainability.doctor.measure import class_signal, torn
 from trainability.doctor.measure.draws import redrawn
 from trainability.doctor.measure.order import OrderCounter
 from trainability.doctor.measure.statistics import extremes
@@ -44,11 +44,14 @@ class _Split:
         self.lowest_target, self.highest_target = math.inf, -math.inf
         self.order = OrderCounter()
         self.places: list[Tensor] = []
+        self.regrouped: list[Tensor] = []
 
     def add(self, images: Tensor, labels: Any) -> None:
         x = images.detach().float().cpu()
         is_image = images.dim() >= 4 and images.shape[-1] > 1 and images.shape[-2] > 1  # a table's row may hold one value
         x = x if x.dim() >= 3 else x.reshape(len(x), 1, -1)
+        if self.count < torn.MOST and (ratios := torn.regrouped_over_own(images.cpu())) is not None:
+            self.regrouped.append(ratios)
         self.count += len(x)
         self.shapes[tuple(images.shape[1:])] = None
         flat = x.flatten(2)
@@ -158,6 +161,7 @@ class _Split:
             order=self.order.result(),
             target_mean=targets[0] if targets else None,
             target_variance=targets[1] if targets else None,
+            regrouped_roughness=torn.nine_in_ten(self.regrouped),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
 

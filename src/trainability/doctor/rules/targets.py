@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.inputs import SYMPTOMS
+from trainability.doctor.rules.loss_arguments import weights_against_rare
 from trainability.doctor.rules.rule import rule
 
 TINY_TARGETS = 1e-4
@@ -242,7 +243,9 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85. Code `ignored`:
         each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
         has an output for. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
-        and all places of 64 examples and more hold one and the same value.
+        and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or less though a
+        quarter of the batch's targets are positive at most (2 or more where three quarters are), or the class weights of
+        cross-entropy are larger for the more frequent of any two classes of which one is three times as frequent.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
@@ -251,6 +254,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     ignored = reading.facts(evidence).ignored_class
     if ignored is not None:
         return [_ignored_class(*ignored)]
+    if turned := weights_against_rare(reading.facts(evidence)):
+        return turned
     if lone := _one_class_everywhere(evidence):
         return lone
     data = evidence.data
