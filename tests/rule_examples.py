@@ -382,7 +382,11 @@ EXAMPLES: dict[str, Example] = {
         {"error": Evidence(data=data(split(label_max=10)))}, near=Evidence(data=data(split(label_min=0, label_max=9)))
     ),
     "channels_last": Example(
-        {"error": Evidence(data=data(split(shapes=((5, 5, 3),))))}, near=Evidence(data=data(split(shapes=((4, 5, 3),))))
+        {
+            "error": Evidence(data=data(split(shapes=((5, 5, 3),)))),
+            "warning": Evidence(data=data(split(shapes=((3, 5, 5),), regrouped_roughness=0.99))),
+        },
+        near=Evidence(data=data(split(shapes=((4, 5, 3),), regrouped_roughness=1.01))),
     ),
     "not_finite_data": Example(
         {"error": Evidence(data=data(split(nonfinite_fraction=1e-3)))}, near=Evidence(data=data(split(nonfinite_fraction=0.0)))
@@ -482,7 +486,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     # parameters
     "foreign_optimizer": Example(
-        {"error": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=0))},
+        {
+            "error": Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=0)),
+            "warning": fact(moved_by_judge=("critic", "maker")),
+        },
         near=Evidence(optimizer=dataclasses.replace(SGD, unmanaged=("head.weight",), managed=1)),
     ),
     "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),

@@ -17,6 +17,7 @@ from rule_examples import (
     ordered,
     probed,
     rehearsed,
+    sample,
     split,
     steps,
 )
@@ -24,6 +25,7 @@ from rule_examples import (
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
+from trainability.doctor.pair_facts import Misaligned
 from trainability.doctor.rehearsed import CriticalStep, Observation, Task
 
 
@@ -98,6 +100,17 @@ def exchanged(second: float) -> Evidence:
     return Evidence(optimizer=settings, steps=steps(FALLING), num_classes=10)
 
 
+def died(first: float) -> Evidence:
+    """Units that die in training, behind a first layer whose gradient was this before the first step; the last's was 1."""
+
+    def layers(dead: float) -> tuple:
+        return layer("0", gradient_rms=first), layer("2", dead_fraction=dead), layer("4", gradient_rms=1.0)
+
+    return Evidence(
+        samples=tuple(sample(step, layers(0.5 if step == 1 else 0.9)) for step in (1, 21, 41)), steps=steps([1.0] * 41)
+    )
+
+
 def far_off(first: float) -> Evidence:
     """A loss of no known kind that is near 1 from the fifth rehearsed step on."""
     return rehearsed(reference=tuple(Observation(step=5 * i, loss=1.0 if i else first) for i in range(9)))
@@ -110,6 +123,7 @@ def sure_and_wrong(error: float, *, train: float = 0.1, last: float = 3.5) -> Ev
     return Evidence(steps=steps(losses), evaluations=tuple(told), num_classes=10)
 
 
+PARTED = Misaligned(given="['words']", target="['label']", num_wrong=24, num_asked=32, row=0, made=5, held=3)
 CODES = {
     "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
     "overfit.loss of a loss that fell": (sure_and_wrong(0.9), sure_and_wrong(0.9, train=0.6)),
@@ -141,10 +155,16 @@ CODES = {
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
     "wrong_sign.floorless": (fact(floorless=1), fact()),
     "shuffled_labels.moved": (fact(moved_targets=True), fact()),
+    "shuffled_labels.collated": (fact(separated=PARTED), fact()),
+    "masked_targets.answers": (fact(masked_answers=True), fact()),
     "target_broadcast.unpaired": (fact(unpaired=True), fact()),
     "wrong_sign.policy": (fact(lowered=("reward", 1.0)), fact()),
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
+    "flat_derivative.without_graph": (fact(constant_term=True), fact()),
+    "constant_input.row": (fact(one_row=("maker",)), fact()),
+    "dead_units.large_step": (died(1.1e-4), died(0.9e-4)),
+    "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter")), fact()),
     "plateau.at_chance": (returning(CHANCE * 0.95), returning(CHANCE * 0.92)),
 }
 

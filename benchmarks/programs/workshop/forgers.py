@@ -357,7 +357,7 @@ FAULTS = {
     "penalty without create_graph": fault(
         PENALIZED,
         "the slope is not differentiated again, so that nothing bounds the critic",
-        "loss_below_floor exploding_gradient activation_scale oscillation",
+        "loss_below_floor exploding_gradient activation_scale oscillation flat_derivative.without_graph",
         body=duel(EARTH, rounds=2, penalty=10.0, penalty_graph=False),
     ),
     "heaps called by any name": fault(

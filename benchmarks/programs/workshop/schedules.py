@@ -290,7 +290,7 @@ FAULTS = {
     "lion on copies": fault(
         LION,
         "p = p - lr * update binds a name and changes no parameter",
-        "unmoved_parameter never_steps plateau.small_steps update_ratio.small zero_rate",
+        "unmoved_parameter untrained_parameter.not_written never_steps plateau.small_steps update_ratio.small zero_rate",
         options={"lr": 2e-3, "decay": 0.01, "moves": "copy"},
     ),
     "flats from tenths": fault(

@@ -339,7 +339,7 @@ FAULTS = {
     "exp of exp": fault(
         COUNTER,
         "the net ends in exp and the loss takes it for a logarithm",
-        f"{LOUD} {LARGE} not_finite",
+        f"{LOUD} {LARGE} not_finite softmax_twice",
         model=lambda: Counter(Exp()),
         score=lambda model, data: explained(model, data),
     ),

@@ -197,7 +197,7 @@ FAULTS = {
     "mates in reverse": fault(
         ALL,
         "the numbers of the mates are in reverse",
-        f"{UNRELATED} misread_logits",
+        f"{UNRELATED} misread_logits wrong_sign.views",
         training_step=lambda model, batch: against_all(model, batch, turned=True),
     ),
 }

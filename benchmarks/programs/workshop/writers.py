@@ -237,7 +237,10 @@ FAULTS = {
         clip=None,
     ),
     "prompts in place of answers": fault(
-        SUMS, "-100 stands at the answers, the prompts are told", f"{MISALIGNED} {SAME}", train=lambda: _prompts(True)
+        SUMS,
+        "-100 stands at the answers, the prompts are told",
+        f"{MISALIGNED} {SAME} masked_targets",
+        train=lambda: _prompts(True),
     ),
     "writer attends to itself": fault(
         PHRASES,

@@ -26,7 +26,7 @@ from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.nonfinite import first_nonfinite
-from trainability.doctor.measure.opponents import same_aim
+from trainability.doctor.measure.opponents import moved_by_judge, same_aim
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.other_rates import rehearse_with_other_rates, try_for_remedy
 from trainability.doctor.measure.probe import probe, probe_step
@@ -128,10 +128,10 @@ def _checked(setup: Setup) -> Diagnosis:
     problems: list[str] = []
     looked, images = _probed(setup, first, problems)
     data = _audited(setup, first, train, problems)
-    relation = _relation(train, problems)
     plateau = plateau_ends(looked) if looked is not None else None
     is_explained = data is not None and diagnose(data).verdict == "broken data"
     rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained)
+    relation = _relation(train, rehearsal, problems)
     facts = _facts(setup, first, train)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
@@ -173,7 +173,7 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
 def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts where the body of the loop is known as a whole only, and what models against each other want."""
     assert setup.step is not None
-    facts, notes, aim, of_body = None, [], None, {}
+    facts, notes, aim, moved, of_body = None, [], None, None, {}
     try:
         facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer)
     except Exception as error:
@@ -183,16 +183,19 @@ def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | No
     except Exception as error:
         notes.append(f"one step of the body: {error_line(error)}")
     try:
-        aim = same_aim(setup.model, setup.optimizer, setup.step, train) if len(modules(setup.model)) > 1 else None
+        if len(modules(setup.model)) > 1:
+            aim = same_aim(setup.model, setup.optimizer, setup.step, train)
+            moved = moved_by_judge(setup.model, setup.optimizer, setup.step, train)
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")
-    if facts is None and aim is None and not notes and not any(value is not None for value in of_body.values()):
+    nothing = facts is None and aim is None and moved is None and not notes
+    if nothing and not any(value is not None for value in of_body.values()):
         return None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
     facts = facts or Facts()
-    same = (names[aim[0]], names[aim[1]]) if aim is not None else ()
+    same, both = (tuple(names[k] for k in found or ()) for found in (aim, moved))
     of_body = {name: value for name, value in of_body.items() if value is not None}
-    return dataclasses.replace(facts, **of_body, same_aim=same, notes=(*facts.notes, *notes))
+    return dataclasses.replace(facts, **of_body, same_aim=same, moved_by_judge=both, notes=(*facts.notes, *notes))
 
 
 def _metric(
@@ -319,9 +322,9 @@ def _audited(setup: Setup, first: Any, train: Iterable[Any], problems: list[str]
         return None
 
 
-def _relation(train: Iterable[Any], problems: list[str]) -> Relation | None:
+def _relation(train: Iterable[Any], rehearsal: Rehearsal | None, problems: list[str]) -> Relation | None:
     try:
-        return read_relation(train)
+        return read_relation(train, rehearsal.task.target if rehearsal is not None else "")
     except Exception as error:
         problems.append(f"targets against inputs: {error_line(error)}")
         return None

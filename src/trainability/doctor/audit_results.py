@@ -53,6 +53,8 @@ class SplitAudit:
         order: of the labels, as they come; None where they are no class indices, one per example.
         target_mean: mean of floating-point targets; None where there are none of up to 256 values an example.
         target_variance: their variance, averaged over the values of an example: the squared error of their mean.
+        regrouped_roughness: squared differences between neighbouring pixels where the same numbers are read as (height, width,
+            channels), over those as they are: what nine images in ten are below; None where that was not asked.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -75,6 +77,7 @@ class SplitAudit:
     order: BatchOrder | None = None
     target_mean: float | None = None
     target_variance: float | None = None
+    regrouped_roughness: float | None = None
     lone_target: float | None = None
 
 

@@ -29,6 +29,7 @@ class OptimizerSettings:
         base_lr: rate that a scheduler starts from in that group (`initial_lr`); None without a scheduler.
         num_rates: different learning rates among its groups.
         momentum: of the group with that rate; None if the optimizer has none.
+        dampening: of the same, share of each gradient that does not enter the momentum; None if it has none.
         betas: of the same, of Adam and its kin; None of others.
         weight_decay: largest of its groups; None if it has none.
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
@@ -43,6 +44,7 @@ class OptimizerSettings:
     base_lr: float | None = None
     num_rates: int = 1
     momentum: float | None = None
+    dampening: float | None = None
     betas: tuple[float, float] | None = None
     weight_decay: float | None = None
     clip: float | None = None

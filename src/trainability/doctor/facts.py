@@ -114,6 +114,8 @@ class Facts:
         constant_output: whether the outputs for all examples are the same, though the inputs differ.
         single_output_softmax: whether the outputs are a softmax over a dimension of size 1, which is 1 whatever goes in.
         constant_inputs: layers that get one constant from outside as input, and tables in which one word alone is looked up.
+        one_row: models ("" for a single one) whose input, in every call, is one row for all of 8 examples and more, which is
+            none of the batch's, and so is their output.
         nonfinite_inputs: tensors of the batch that hold NaN or infinity, by their place; a mask may.
         zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
@@ -143,11 +145,14 @@ class Facts:
             where the padding is in front; None if not asked.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
-        unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token does not
-            depend on later ones: what comes next is asked of nothing.
-        shifted_by: of a causal model, by how many tokens the targets are ahead of the input, where that is -1 or 2.
+        unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
+            it and on no later ones: what comes next is asked of nothing.
+        shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads, where that is -1
+            or 2.
         mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
             without it.
+        masked_answers: whether the next token is asked for at the beginning of each sequence and never behind it, though what
+            follows there is no padding.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
         wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
             zero; None of others.
@@ -181,12 +186,15 @@ class Facts:
         pulls: which examples the loss pulls together; None where it compares none.
         pair_forces: what the loss wants of each pair; None where it is no function of the products of all pairs.
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
+        separated: of a `collate_fn`, tensors of its batch whose rows are parts of other examples: `made` and `held` are places
+            among those that it was given; None where it keeps them together.
         misplaced: how well places in an image go with places of its targets; None where answers look at no place.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
+        constant_term: whether the loss changes with a derivative that it takes without a graph, and no gradient does.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
         made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
@@ -196,11 +204,14 @@ class Facts:
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
+        moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
+            maker as well, for the judge's loss; () if there are none.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
-            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1; None if there is none.
+            "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, weights by which what is rare counts
+            less ("rare_lighter"); None if there is none.
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
@@ -229,6 +240,7 @@ class Facts:
     constant_output: bool = False
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
+    one_row: tuple[str, ...] = ()
     nonfinite_inputs: tuple[str, ...] = ()
     zeros_beside_state: tuple[str, ...] = ()
     numbers_for_words: float | None = None
@@ -252,6 +264,7 @@ class Facts:
     unshifted: bool = False
     shifted_by: int | None = None
     mixed_sequences: tuple[int, int] | None = None
+    masked_answers: bool = False
     unread_targets: tuple[int, ...] = ()
     wanted_below: float | None = None
     out_of_reach: float | None = None
@@ -278,15 +291,18 @@ class Facts:
     pulls: Pulls | None = None
     pair_forces: PairForces | None = None
     misaligned: Misaligned | None = None
+    separated: Misaligned | None = None
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
     drawn: str | None = None
     flat_derivative: bool = False
+    constant_term: bool = False
     recurrence: tuple[str, float] | None = None
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
+    moved_by_judge: tuple[str, ...] = ()
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
     flat_function: str | None = None

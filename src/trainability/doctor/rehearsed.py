@@ -190,6 +190,8 @@ class Rehearsal:
         ended_by: "steps" (as many as were asked for), "enough" (more would tell no more), "time", "not finite" (loss) or
             "data" (no more batches).
         unmoved: trainable parameters that hold, bit for bit, what they held before the first step.
+        not_written: of these, those that the gradient alone, times the learning rate, would have changed at one of the first
+            steps: they do not round to nothing.
         without_gradient: trainable parameters that had no gradient at any step of an optimizer.
         zero_rate: trainable parameters in an optimizer's group whose learning rate was 0 at every step.
         num_parameters: trainable parameters, as tensors.
@@ -221,6 +223,7 @@ class Rehearsal:
     planned_steps: int | None = None
     ended_by: str = "steps"
     unmoved: tuple[str, ...] = ()
+    not_written: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
     zero_rate: tuple[str, ...] = ()
     num_parameters: int = 0

@@ -19,8 +19,9 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
+from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.cut_paths import cut_paths
-from trainability.doctor.measure.derivatives import Derivatives
+from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass, callable_model
@@ -93,6 +94,8 @@ def look(
         facts = replace(facts, **dropout_facts(plain), **running_facts(plain))
         facts = replace(facts, flat_derivative=derivatives.flat)
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
+        if derivatives.without_graph:
+            questions["derivatives without a graph"] = lambda known: {"constant_term": is_constant_term(plain, batch, forward)}
         questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
         questions["answers beside their targets"] = lambda known: {
             "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)
@@ -194,6 +197,7 @@ def _questions_of_pairs(
         "targets that the step makes": lambda known: {"made_relation": made_relation(plain, wide, forward)},
         "outcomes that the loss makes likelier": lambda known: _chances_facts(plain, batch, forward, chances),
         "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward)},
+        "rows that the loader joins": lambda known: {"separated": separated(batches)},
         "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
         "what the loss wants of pairs": lambda known: {"pair_forces": pair_forces(plain, batch, forward, seen)},
     }

@@ -15,6 +15,7 @@ from trainability.doctor.facts import LOUD_COLUMN, as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.loss_arguments import wrong_argument
+from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.whole_step import Parts
 
 # Functions that look something up: integers that they get are names, not numbers.
@@ -96,6 +97,7 @@ class ForwardPass(TorchFunctionMode):
         self.terms: list[tuple[str, Tensor]] = []
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self._one_row: dict[nn.Module, bool] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
         self._running: list[tuple[str, nn.Module]] = []
@@ -115,6 +117,7 @@ class ForwardPass(TorchFunctionMode):
             handle.remove()
 
     def _on_output(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        self._one_row[module] = self._one_row.get(module, True) and are_one_row(args, output, self.batch)
         if any(call.model is module for call in self.calls):
             return
         call = self._call(module, args, kwargs, output)
@@ -271,13 +274,17 @@ class ForwardPass(TorchFunctionMode):
         assert self.output is not None
         targets = [tensor.shape for _, tensor in self.batch]
         returned = {id(tensor) for tensor in self.returned}
+        labels = {tensor.data_ptr() for _, tensor in self.batch if tensor.numel() == a.numel()}
+        column_and_row = {a.shape, b.shape} == {(a.numel(),), (a.numel(), 1)}
         for output, target in ((a, b), (b, a)):
             # A column as the model returned it, against a row: a loss that compares all pairs makes its column itself, and
             # does not hand it to a loss of PyTorch, which warns of it.
             column = id(output) in returned and output.shape == (len(output), 1) and target.dim() == 1
             held = output.requires_grad and not target.requires_grad
-            crossed = held and name in _DISTANCES and {output.shape, target.shape} == {(a.numel(),), (a.numel(), 1)}
-            if column or crossed or (held and output.shape == self.output.shape and target.shape in targets):
+            crossed = held and name in _DISTANCES and column_and_row
+            # Distances of pairs, which the model did not return, and labels of the batch as a column, or the other way round.
+            paired = held and column_and_row and target.data_ptr() in labels
+            if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
     def target(self) -> Tensor | None:
@@ -313,6 +320,7 @@ class ForwardPass(TorchFunctionMode):
             "wrong_argument": self.wrong_argument,
             "flat_function": self.flat,
             "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
+            "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,
         }

@@ -17,16 +17,20 @@ def ignores_end(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
 
     Args:
         model: with a recurrent layer; runs in eval mode and without gradients; the caller puts modes and buffers back.
-        inputs: what it takes: one tensor (batch, time, ...), as `batch_first=True` has it.
+        inputs: what it takes: a tensor (batch, time, ...), as `batch_first=True` has it, and beside it whole numbers (batch,)
+            at most, as lengths are.
 
     Returns:
         False, too, where it cannot be asked: other inputs, an answer per step, answers that do not repeat. Padding that all
         examples have at their ends is left out.
     """
-    given = inputs[0] if len(inputs) == 1 else None
+    given, *beside = inputs or (None,)
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     if not recurrent or not isinstance(given, Tensor) or given.dim() < 2 or len(given) < 2 or given.shape[1] < MIN_STEPS:
         return False
+    if not all(isinstance(x, Tensor) and x.shape == given.shape[:1] and not x.is_floating_point() for x in beside):
+        return False
+    lengths = [x[:_ROWS] for x in beside]
     rows = given[:_ROWS]
     others = rows.roll(1, dims=0)
     # Behind the last place at which examples differ is padding: exchanged with its like, it is the same.
@@ -42,7 +46,7 @@ def ignores_end(model: nn.Module, inputs: tuple[Any, ...]) -> bool:
     ]
     set_training(model, False)
     with torch.no_grad():
-        answers = [first_tensor(model(x)) for x in asked]
+        answers = [first_tensor(model(x, *lengths)) for x in asked]
     if any(answer is None or answer.dim() != 2 or len(answer) != len(rows) for answer in answers):
         return False
     first, again, end, start = (answer for answer in answers if answer is not None)

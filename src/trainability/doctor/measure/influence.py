@@ -127,7 +127,7 @@ def _of_rows(model: nn.Module, inputs: tuple[Any, ...], rows: list[int], *, seed
     return _answer(model, chosen, len(rows), seed)
 
 
-def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time: int = 1) -> float | None:
+def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time: int = 1, reach: int = 0) -> float | None:
     """Change of the output for earlier tokens when the last ones are exchanged, in eval mode.
 
     Args:
@@ -135,6 +135,7 @@ def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time
         inputs: what it takes.
         position: of the input whose tokens are exchanged, between those of other examples.
         time: its dimension of tokens: 1 for (batch, tokens, ...), 0 for (tokens, batch, ...).
+        reach: of the places that are exchanged, how many count among the outputs, too: 1 for the first of them.
 
     Returns:
         The largest change over the rms of the output; None where it cannot be asked: fewer than two examples or four tokens,
@@ -162,7 +163,7 @@ def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time
     views = _by_token(whole - other, rows, length, time)
     if not views:
         return None
-    return min(float(view[:kept].abs().max()) for view in views) / max(float(statistics.rms(whole)), 1e-30)
+    return min(float(view[: kept + reach].abs().max()) for view in views) / max(float(statistics.rms(whole)), 1e-30)
 
 
 def along_batch(model: nn.Module, inputs: tuple[Any, ...], lengths: dict[str, tuple[int, int]]) -> str | None:

@@ -45,6 +45,7 @@ class Loop:
         rate: largest learning rate of the optimizer that stepped last.
         watching: whether what runs now is the loop's own.
         reached: ids of parameters that had a gradient when an optimizer stepped.
+        resolved: ids of parameters that the gradient alone, times the learning rate, would have changed at a first step.
         redrawn: weights by name that were drawn anew between two steps of their optimizer, and how often, over the first steps.
         scale: learning rates are multiplied by it while an optimizer steps; schedulers see their own.
         schedule_steps: steps of the scheduler for each that the body makes.
@@ -91,6 +92,8 @@ class Loop:
         self.evaluating: dict[str, None] = {}
         self.output: Tensor | None = None
         self.reached: set[int] = set()
+        self.resolved: set[int] = set()
+        self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
         self._cleared: set[int] = set()  # ids of parameters whose gradient was seen empty since their optimizer stepped
         self._old: dict[int, float] = {}  # norms of gradients that were not, when the first backward pass came
         self._began: set[int] = set()  # optimizers that have stepped
@@ -296,6 +299,10 @@ class Loop:
         self.norm = norm if self.norm is None else math.hypot(self.norm, norm)
         self.rate = max(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
         self.calls += 1
+        if self._asked[id(optimizer)] < _STEPS_COMPARED:
+            self._asked[id(optimizer)] += 1
+            held = [(p, float(group.get("lr") or 0.0)) for group in optimizer.param_groups for p in group["params"]]
+            self.resolved |= {id(p) for p, rate in held if id(p) not in self.resolved and _would_move(p, rate)}
         self._waiting = (self._waiting | self._through) - {id(optimizer)}
         self._through.clear()
         self._compare_weights({id(p) for group in optimizer.param_groups for p in group["params"]})
@@ -337,6 +344,14 @@ class Loop:
         self._began.add(optimizer)
         self._cleared -= parameters
         self._old = {key: norm for key, norm in self._old.items() if key not in parameters}
+
+
+def _would_move(parameter: Tensor, rate: float) -> bool:
+    """Whether a step along the gradient alone changes a parameter in its number format."""
+    if parameter.grad is None or parameter.grad.layout != torch.strided:
+        return False
+    old, gradient = local(parameter), local(parameter.grad)
+    return bool(gradient.isfinite().all()) and not torch.equal(torch.add(old, gradient.to(old.dtype), alpha=-rate), old)
 
 
 def _norm(gradient: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,10 @@ import torch
 from torch import Tensor
 
 _ZERO = 1e-3
+_FEWEST_TARGETS = 16  # for each class
+_LIGHTER = 2.0  # times: a weight for what is rare, or against it
+_RARE = 0.25  # from one half
+_UNEVEN = 3.0  # times as frequent: above what chance makes of 16 of each
 _SUMS_TO_ONE = 0.1  # the logarithm of a sum of probabilities, at most; bfloat16 and label smoothing stay far below
 
 
@@ -23,8 +28,9 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
     Returns:
         Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
         their place as target), "elsewhere" (log-probabilities that sum to 1 along another dimension than the classes, or along
-        none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1); None where all is as it should be,
-        or the loss is none that is known here.
+        none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1), "rare_lighter" (weights that make
+        what is rare in the batch count for less than what is frequent); None where all is as it should be, or the loss is none
+        that is known here.
     """
     check = _CHECKS.get(name)
     if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):
@@ -61,7 +67,43 @@ def _by_column(args: tuple, kwargs: dict[str, Any]) -> str | None:
 def _soft_target(args: tuple, kwargs: dict[str, Any]) -> str | None:
     """Cross-entropy weighs each class's logarithm by the target: a weight below zero has no best answer."""
     target = args[1]
-    return "negative" if target.is_floating_point() and float(target.min()) < -_ZERO else None
+    return "negative" if target.is_floating_point() and float(target.min()) < -_ZERO else _class_weights(args, kwargs)
+
+
+def _positive_weight(args: tuple, kwargs: dict[str, Any]) -> str | None:
+    """`pos_weight` is negatives over positives: above one where positives are rare, and below where they are frequent."""
+    target = args[1].detach().float()
+    weight = kwargs.get("pos_weight", args[6] if len(args) > 6 else None)
+    if not isinstance(weight, Tensor) or target.numel() < _FEWEST_TARGETS:
+        return None
+    positives = float(target.sum())
+    each = weight.detach().float().expand_as(target)
+    mean = float((each * target).sum()) / positives if positives > 0 else float(each.mean())
+    share, margin = float(target.mean()), max(_RARE, 1 / math.sqrt(target.numel()))
+    rare, frequent = share <= 0.5 - margin, share >= 0.5 + margin
+    return "rare_lighter" if (rare and 0 < mean <= 1 / _LIGHTER) or (frequent and mean >= _LIGHTER) else None
+
+
+def _class_weights(args: tuple, kwargs: dict[str, Any]) -> str | None:
+    """Weights of the classes that are large where the class is frequent: it then counts more than twice over."""
+    target = args[1].detach()
+    weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+    if not isinstance(weight, Tensor) or weight.dim() != 1 or target.is_floating_point():
+        return None
+    told = target[(target >= 0) & (target < len(weight))]
+    if len(told) < _FEWEST_TARGETS * len(weight):
+        return None
+    counts, weights = torch.bincount(told.long(), minlength=len(weight)).float(), weight.detach().float().cpu()
+    most, least = int(counts.argmax()), int(counts.argmin())
+    uneven = float(counts[most]) >= _UNEVEN * max(float(counts[least]), 1.0)
+    heavier = float(weights[most]) >= _LIGHTER * float(weights[least]) > 0.0
+    return "rare_lighter" if uneven and heavier and _go_together(counts.cpu(), weights) else None
+
+
+def _go_together(counts: Tensor, weights: Tensor) -> bool:
+    """Whether of any two classes the one that is clearly more frequent is never the lighter one."""
+    more = counts[:, None] >= _UNEVEN * counts[None].clamp(min=1.0)
+    return bool((weights[:, None] >= weights[None])[more].all())
 
 
 def _signs(place: int, word: str) -> Callable[[tuple, dict[str, Any]], str | None]:
@@ -79,6 +121,8 @@ _CHECKS: dict[str, Callable[[tuple, dict[str, Any]], str | None]] = {
     "kl_div": _divergence,
     "ctc_loss": _by_column,
     "cross_entropy": _soft_target,
+    "nll_loss": _class_weights,
+    "binary_cross_entropy_with_logits": _positive_weight,
     "soft_margin_loss": _signs(1, "target"),
     "hinge_embedding_loss": _signs(1, "target"),
     "cosine_embedding_loss": _signs(2, "target"),

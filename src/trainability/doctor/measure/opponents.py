@@ -1,9 +1,9 @@
-"""Models that are to play against each other: whether the losses of both want the same of the one's answers."""
+"""Models that are to play against each other: what the losses of both want of the one's answers, and whom they move."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import islice, permutations
 from typing import Any
 
 import torch
@@ -27,6 +27,8 @@ class _Watch:
         self.pending: list[tuple[int, int, Tensor]] = []
         self.judged: dict[tuple[int, int], list[Tensor]] = {}
         self.asked: dict[tuple[int, int], list[Tensor]] = {}
+        self.moved: dict[tuple[int, int], list[Tensor]] = {}  # as `judged`, by an optimizer that holds the maker as well
+        self.models = models
         self.handles: list[Any] = []
         owner = {id(p): k for k, model in enumerate(models) for p in model.parameters()}
         for k, model in enumerate(models):
@@ -59,9 +61,14 @@ class _Watch:
                     self.judged.setdefault((judge, maker), []).append(slope)
                 elif maker in held and judge not in held:
                     self.asked.setdefault((judge, maker), []).append(slope)
+                elif judge in held and self._has_gradient(maker):
+                    self.moved.setdefault((judge, maker), []).append(slope)
             self.pending.clear()
 
         return stepped
+
+    def _has_gradient(self, k: int) -> bool:
+        return any(p.grad is not None and bool(p.grad.any()) for p in self.models[k].parameters())
 
 
 def same_aim(
@@ -79,6 +86,58 @@ def same_aim(
         The judge and the maker (places among the models), where the gradients of both losses have the same sign at all answers;
         None where they differ at some, or nothing can be compared.
     """
+    watch = _watched(model, optimizer, step, batches)
+    if watch is None:
+        return None
+    for (judge, maker), slopes in watch.judged.items():
+        pairs = _paired(slopes, watch.asked.get((judge, maker), ()))
+        if len(pairs) < _FEWEST:
+            continue
+        of_judge, of_maker = (torch.cat(each) for each in zip(*pairs, strict=True))
+        signs = set(torch.cat([of_judge, of_maker]).sign().unique().tolist()) - {0.0}
+        if len(signs) == 1 and all(bool(a.any()) and bool(b.any()) for a, b in pairs):
+            return judge, maker
+        if len(signs) == 2 and bool((of_judge.sign() == of_maker.sign()).all()):  # both pull to one target
+            return judge, maker
+    return None
+
+
+def moved_by_judge(
+    model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]
+) -> tuple[int, int] | None:
+    """Ask whether a model is moved for its opponent's loss, and against that by an optimizer of its own.
+
+    Args:
+        model: a dict, tuple or list of several.
+        optimizer: likewise.
+        step: of (model, optimizer, batch): the loop's whole body.
+        batches: of the training loader.
+
+    Returns:
+        The judge and the maker (places among the models), where an optimizer that holds weights of both steps for the judge's
+        loss, with a gradient for the maker, and another that holds the maker's alone steps for a loss that wants other answers
+        of the judge. None elsewhere; without a run, where no two optimizers hold weights of one model.
+    """
+    owner = {id(p): k for k, part in enumerate(modules(model)) for p in part.parameters()}
+    held = [{owner.get(id(p)) for group in o.param_groups for p in group["params"]} for o in optimizers(optimizer)]
+    if not any(len(one) > 1 and one & other for one, other in permutations(held, 2)):
+        return None
+    watch = _watched(model, optimizer, step, batches)
+    if watch is None:
+        return None
+    for (judge, maker), slopes in watch.moved.items():
+        pairs = _paired(slopes, watch.asked.get((judge, maker), ()))
+        if len(pairs) >= _FEWEST and not all(bool((a.sign() == b.sign()).all()) for a, b in pairs):
+            return judge, maker
+    return None
+
+
+def _paired(one: Iterable[Tensor], other: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    return [(a, b) for a, b in zip(one, other, strict=False) if a.shape == b.shape]
+
+
+def _watched(model: Any, optimizer: Any, step: Callable[[Any, Any, Any], Any], batches: Iterable[Any]) -> _Watch | None:
+    """Take some steps on copies; None where there is one model, or the body reaches the models by itself."""
     if len(modules(model)) < 2 or reaches(step, model, optimizer):
         return None
     twins, steppers = copied(model, optimizer)
@@ -92,14 +151,4 @@ def same_aim(
             step(twins, steppers, to_device(batch, device))
     for handle in watch.handles:
         handle.remove()
-    for (judge, maker), slopes in watch.judged.items():
-        pairs = [(a, b) for a, b in zip(slopes, watch.asked.get((judge, maker), ()), strict=False) if a.shape == b.shape]
-        if len(pairs) < _FEWEST:
-            continue
-        of_judge, of_maker = (torch.cat(each) for each in zip(*pairs, strict=True))
-        signs = set(torch.cat([of_judge, of_maker]).sign().unique().tolist()) - {0.0}
-        if len(signs) == 1 and all(bool(a.any()) and bool(b.any()) for a, b in pairs):
-            return judge, maker
-        if len(signs) == 2 and bool((of_judge.sign() == of_maker.sign()).all()):  # both pull to one target
-            return judge, maker
-    return None
+    return watch

@@ -17,7 +17,7 @@ def optimizer_settings(
     """Read an optimizer's groups; with the model, also which trainable parameters no optimizer holds."""
     groups = optimizer.param_groups
     fastest = max(groups, key=lambda group: float(group["lr"]))
-    momentum = fastest.get("momentum")
+    momentum, dampening = fastest.get("momentum"), fastest.get("dampening")
     managed = managed_parameters(optimizer)
     named = list(model.named_parameters()) if model is not None else []
     missing = [(name, p) for name, p in named if p.requires_grad and id(p) not in managed]
@@ -29,6 +29,7 @@ def optimizer_settings(
         base_lr=float(fastest["initial_lr"]) if "initial_lr" in fastest else None,
         num_rates=len({float(group["lr"]) for group in groups}),
         momentum=float(momentum) if momentum is not None else None,
+        dampening=float(dampening) if dampening is not None else None,
         betas=(float(betas[0]), float(betas[1])) if betas is not None and len(betas) == 2 and betas[1] > 0 else None,
         weight_decay=max(float(group.get("weight_decay") or 0.0) for group in groups) or None,
         clip=clip,

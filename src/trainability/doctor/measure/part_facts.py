@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Unreached
 from trainability.doctor.measure.boundless import boundless
+from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, gradient_facts, start
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
@@ -26,6 +27,7 @@ from trainability.doctor.measure.workspace import workspace
 # What is known of a body that calls backward several times, as on losses against each other.
 _OF_ANY_LOSS = (
     "constant_inputs",
+    "one_row",
     "zeros_beside_state",
     "nonfinite_inputs",
     "wrong_argument",
@@ -50,8 +52,8 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
     with workspace(model, forward, batch) as place:
         plain, forward, batch = place.model, place.loss_fn, place.batch
         start(plain)
-        seen = ForwardPass(plain, batch)
-        with torch.enable_grad(), seen:
+        seen, derivatives = ForwardPass(plain, batch), Derivatives()
+        with torch.enable_grad(), seen, derivatives:
             loss = forward(plain, batch)
         alone = len(losses) == 1
         found = seen.facts()
@@ -64,6 +66,8 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
             "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start=False),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen),
         }
+        if derivatives.without_graph:
+            looks["derivatives without a graph"] = lambda: {"constant_term": is_constant_term(plain, batch, forward)}
         if alone:
             looks |= {
                 "the kind of task": lambda: task_facts(seen, float(loss.detach())),

@@ -311,9 +311,11 @@ def _steps(
 def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[int]) -> dict[str, Any]:
     """What the steps did to the parameters."""
     managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
+    unmoved = tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name]))
     return {
         "distances": _distances(loop, start) if loop.opposed else (),
-        "unmoved": tuple(name for name, p in loop.parameters.items() if torch.equal(p.detach(), start[name])),
+        "unmoved": unmoved,
+        "not_written": tuple(name for name in unmoved if id(loop.parameters[name]) in loop.resolved),
         "without_gradient": tuple(n for n, p in loop.parameters.items() if id(p) in managed and id(p) not in loop.reached),
         "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),

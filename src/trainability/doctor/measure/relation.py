@@ -1,6 +1,6 @@
 """Whether targets have to do with their inputs at all: inputs beside their own targets, against inputs beside shuffled ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,27 +19,34 @@ _SURE = 8.0  # standard deviations
 _MOST_VALUES = 40_000_000
 _SHUFFLES = 99
 _FEW_COLUMNS, _NEIGHBOURS = 16, 3
+_FEWEST_INTEGERS = 16  # of a column that comes as integers beside numbers: who made the table told one from the other
 _MOST_COLUMNS = 256
 _MOST_CLASSES = 64
 _MOST_PLACES = 4096  # of one-hot words: places times words
 
 
-def read_relation(batches: Iterable[Any]) -> Relation | None:
+def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     """Compare inputs and targets of a loader's first examples.
 
     Args:
         batches: of the training loader. What is compared is in its first batch: two tensors, input and target, or several, of
             which one is floating-point and has two dimensions or more, and one holds an integer per example.
+        target: what the loss takes, as `tensors` names it; "" if unknown. With it, tables of integers and of numbers beside
+            each other are one table. What a user and a film mean only together is not seen there: no relation says nothing.
 
     Returns:
-        The comparison; None where batches hold something else, or too few examples.
+        The comparison; None where batches hold something else, or too few examples, or such a table shows no relation.
     """
     pairs: list[tuple[Tensor, Tensor]] = []
+    integers: tuple[int, ...] = ()
     with randomness_restored(), generators_restored(batches):
         for batch in batches:
             found = _pair(batch)
             if found is None:
-                return None
+                if (joined := _joined(batch, target)) is None:
+                    return None
+                x, y, integers = joined
+                found = x, y
             pairs.append(found)
             wanted = min(_MOST_EXAMPLES, _MOST_VALUES // max(found[0][0].numel(), 1))
             if wanted < FEWEST_EXAMPLES:  # images so large that as many do not fit
@@ -48,7 +55,9 @@ def read_relation(batches: Iterable[Any]) -> Relation | None:
                 break
     if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
         return None
-    return relation(torch.cat([x for x, _ in pairs])[:_MOST_EXAMPLES], torch.cat([y for _, y in pairs])[:_MOST_EXAMPLES])
+    inputs, targets = (torch.cat(part)[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
+    found = relation(inputs, targets, integers)
+    return None if found is None or (integers and found.z < _SURE) else found
 
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor] | None:
@@ -64,7 +73,22 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor] | None:
     return (wide[0], classes[0]) if len(wide) == len(classes) == 1 else None
 
 
-def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
+def _joined(batch: Any, target: str) -> tuple[Tensor, Tensor, tuple[int, ...]] | None:
+    """Tables of integers and of numbers, side by side; the targets; and the columns of integers."""
+    found = {name: tensor.detach().cpu() for name, tensor in tensors(batch)}
+    wanted = found.pop(target, None)
+    tables = list(found.values())
+    whole = [not t.is_floating_point() for t in tables]
+    if wanted is None or not wanted.is_floating_point() or not any(whole) or all(whole):
+        return None
+    if any(t.dim() != 2 or len(t) != len(wanted) or t.is_complex() or t.dtype == torch.bool for t in tables):
+        return None
+    columns = [is_whole for t, is_whole in zip(tables, whole, strict=True) for _ in range(t.shape[1])]
+    integers = tuple(place for place, is_whole in enumerate(columns) if is_whole)
+    return torch.cat([t.float() for t in tables], dim=1), wanted, integers
+
+
+def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> Relation | None:
     """Compare inputs with their targets, by distance correlation and by the largest correlation of two columns.
 
     Each is computed on several views of the inputs (values, word counts, words by place, spectra) and compared with the same
@@ -73,6 +97,7 @@ def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
     Args:
         inputs: (examples, ...).
         targets: (examples, ...).
+        integers: columns that came as integers.
 
     Returns:
         How many standard deviations of the shuffled ones the strongest lies above their mean; None with fewer than 100
@@ -102,17 +127,20 @@ def relation(inputs: Tensor, targets: Tensor) -> Relation | None:
     if (alike := _alike_by_name(inputs)) is not None:
         scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
     local, turn = turned(inputs, targets)
-    categories = _categories(inputs, answers, apart, orders)
+    categories = _categories(inputs, answers, apart, orders, integers)
     return Relation(num_examples=len(inputs), z=max(scores), categories=categories, local=local, turned=turn)
 
 
-def _categories(inputs: Tensor, answers: Tensor, apart: Tensor, orders: list[Tensor]) -> tuple[int, ...]:
+def _categories(
+    inputs: Tensor, answers: Tensor, apart: Tensor, orders: list[Tensor], integers: Sequence[int]
+) -> tuple[int, ...]:
     if inputs.dim() != 2 or not inputs.is_floating_point():
         return ()
     found, agree = [], answers @ answers.T
     for place, column in enumerate(inputs.double().T[:_MOST_CLASSES]):
         kinds = len(column.unique())
-        if not bool((column == column.round()).all()) or not _MANY_NAMES <= kinds < len(column):
+        fewest = _FEWEST_INTEGERS if place in integers else _MANY_NAMES
+        if not bool((column == column.round()).all()) or not fewest <= kinds < len(column):
             continue
         equal = (column[:, None] == column[None]).float().fill_diagonal_(0.0)
         by_name = _score([float((equal * agree[o][:, o]).sum()) for o in (slice(None), *orders)])

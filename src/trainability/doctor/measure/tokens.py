@@ -14,6 +14,7 @@ from trainability.doctor.measure.influence import sees_later
 
 _NEARLY_ALL = 0.95
 _MANY = 0.8
+_NO_PADDING = 0.9  # share of the commonest token among those that are never asked for
 _FEWEST_WORDS = 8
 
 
@@ -27,8 +28,8 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
 
     Returns:
         Fields of `Facts`: `future` where a tensor of the batch is an input shifted by one, or the loss asks for the next token;
-        `unshifted` where it asks for the same one, and the model is causal; `shifted_by` where it asks for the one before, or
-        for the next but one.
+        `unshifted` where it asks for the same one, and the model reads up to that one; `shifted_by` where it asks for the one
+        before, or for the next but one, or for the next of a model that reads up to the one before; `masked_answers`.
     """
     for position, given in enumerate(call.inputs):
         if not isinstance(given, Tensor) or given.dim() < 2:
@@ -108,22 +109,42 @@ def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> 
     if known is None:
         return {}
     asked, is_asked = known
-    itself, following = asked == given, asked[:, :-1] == given[:, 1:]
-    if float(itself[is_asked].float().mean()) > _NEARLY_ALL:
-        blind = sees_later(callable_model(call), call.inputs, position) == 0.0
-        return {"unshifted": True} if blind else {}
-    inner = is_asked[:, :-1]
-    if bool(inner.any()) and float(following[inner].float().mean()) > _NEARLY_ALL:
-        return {"future": sees_later(callable_model(call), call.inputs, position)}
-    if int(given.max()) < _FEWEST_WORDS:  # a delayed echo of bits is a task of its own
+    # Where nearly all tokens are one and the same, as padding is, it stands at every distance from itself.
+    telling = is_asked & (asked != asked[is_asked].mode().values)
+    if _matches(asked == given, telling):
+        return {"unshifted": True} if _read_up_to(call, position) == 0 else {}
+    if _matches(asked[:, :-1] == given[:, 1:], telling[:, :-1]):
+        if _read_up_to(call, position) == -1:
+            return {"shifted_by": 2}
+        masked = {"masked_answers": True} if _asks_beginnings(given, is_asked) else {}
+        return masked | {"future": sees_later(callable_model(call), call.inputs, position)}
+    backward = _matches(asked[:, 1:] == given[:, :-1], telling[:, 1:])
+    twice = _matches(asked[:, :-2] == given[:, 2:], telling[:, :-2])
+    if backward == twice or (backward and int(given.max()) < _FEWEST_WORDS):  # a delayed echo of bits is a task of its own
         return {}
-    for shift in (-1, 2):  # of the one before, which is known; or of the next but one, shifted by data and loss
-        matched = asked[:, 1:] == given[:, :-1] if shift < 0 else asked[:, :-2] == given[:, 2:]
-        counted = matched[is_asked[:, 1:] if shift < 0 else is_asked[:, :-2]]
-        if counted.numel() and float(counted.float().mean()) > _NEARLY_ALL:
-            blind = sees_later(callable_model(call), call.inputs, position) == 0.0
-            return {"shifted_by": shift} if blind else {}
-    return {}
+    return {"shifted_by": -1 if backward else 2} if _read_up_to(call, position) == 0 else {}
+
+
+def _matches(same: Tensor, counted: Tensor) -> bool:
+    return bool(counted.any()) and float(same[counted].float().mean()) > _NEARLY_ALL
+
+
+def _read_up_to(call: Call, position: int) -> int | None:
+    """The last token that the output for a token depends on: 0 for itself, -1 for the one before; None for any other."""
+    for reach in range(3):
+        seen = sees_later(callable_model(call), call.inputs, position, reach=reach)
+        if seen is None or seen > 0:
+            return 1 - reach if seen is not None and reach > 0 else None
+    return None
+
+
+def _asks_beginnings(given: Tensor, is_asked: Tensor) -> bool:
+    """Whether sequences are asked at their beginning and never behind it, though what follows there is no padding."""
+    behind = ~is_asked & (is_asked.flip(1).cumsum(dim=1).flip(1) == 0)
+    left = given[:, 1:][behind[:, :-1]]
+    if not bool(is_asked[:, 0].all()) or not bool(behind[:, -2].all()):
+        return False
+    return float((left == left.mode().values).float().mean()) < _NO_PADDING
 
 
 def _asked_tokens(call: Call | ForwardPass, loss: Tensor, given: Tensor) -> tuple[Tensor, Tensor] | None:

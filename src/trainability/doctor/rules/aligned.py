@@ -32,6 +32,29 @@ def other_targets(facts: Facts) -> list[Finding]:
     ]
 
 
+def parted(facts: Facts) -> list[Finding]:
+    """What `collate_fn` puts beside each other."""
+    found = facts.separated
+    if found is None:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.collated",
+            severity="warning",
+            seen=f"row {found.row} of batch{found.given} is of one example, and row {found.row} of batch{found.target} of "
+            f"another; so it is with {found.num_wrong} of {found.num_asked} rows, which is as many as by chance",
+            measurements=(
+                Measurement(name="rows of two examples", value=float(found.num_wrong), threshold=0.0),
+                Measurement(name="rows that were compared", value=float(found.num_asked)),
+            ),
+            cause="collate_fn sorts, shuffles or filters one part of the examples without the other",
+            remedy=f"in collate_fn, index batch{found.given} and batch{found.target} by one and the same order",
+            source="own; compared value for value with the examples of the data set",
+        )
+    ]
+
+
 def strangers(facts: Facts) -> list[Finding]:
     """Pairs of names as they are by chance: in what they share, and in how often one occurs again."""
     company = facts.company

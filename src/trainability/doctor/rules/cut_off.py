@@ -15,17 +15,22 @@ FEW_FIXED = 10  # parameters, of which one may stay as it was drawn
 
 @rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
 def flat_derivative(evidence: Evidence) -> list[Finding]:
-    """A derivative that the loss is made of is exactly zero, whatever the weights.
+    """A derivative in the loss is exactly zero whatever the weights, or a number to them.
 
     Fires: the loss differentiates by itself (`torch.autograd.grad(..., create_graph=True)`), what is differentiated is not
-        zero, and its derivative is zero for every example.
+        zero, and its derivative is zero for every example. Code `without_graph`: it differentiates without create_graph=True,
+        and with other numbers in the derivative's place the loss is another and every gradient bit for bit the same.
     Why: a net of ReLU is piecewise linear: its second derivative is zero wherever there is one. A differential equation, or a
-        penalty on curvature, then asks for something that no weights can give.
-    What fools it: a penalty that is zero at the start by the weights alone.
-    Fix: smooth activations: torch.nn.Tanh(), torch.nn.SiLU(), torch.nn.Softplus(), or sines.
+        penalty on curvature, then asks for something that no weights can give. Without a graph of its own a derivative is a
+        number: a penalty on the slope, as of WGAN-GP, is added to the loss and bounds nothing.
+    What fools it: a penalty that is zero at the start by the weights alone; a slope that is logged with the loss on purpose.
+    Fix: create_graph=True in the call of torch.autograd.grad; smooth activations: torch.nn.Tanh(), torch.nn.SiLU(),
+        torch.nn.Softplus(), or sines.
     Source: Raissi, Perdikaris and Karniadakis, Physics-informed neural networks, 2019, section 3 (tanh); read off the pass.
     """
     facts = reading.facts(evidence)
+    if facts.constant_term:
+        return [_without_graph()]
     if not facts.flat_derivative:
         return []
     return [
@@ -39,6 +44,20 @@ def flat_derivative(evidence: Evidence) -> list[Finding]:
             source="Physics-informed neural networks, 2019; own check",
         )
     ]
+
+
+def _without_graph() -> Finding:
+    """A penalty on a slope that no weight feels."""
+    return Finding(
+        rule="flat_derivative",
+        code="flat_derivative.without_graph",
+        severity="warning",
+        seen="the loss takes a derivative without create_graph=True: the loss changes with it, and no gradient does",
+        measurements=(Measurement(name="change of the gradients with the derivative", value=0.0, threshold=0.0),),
+        cause="a penalty on a slope that is not differentiated again is a number beside the loss",
+        remedy="torch.autograd.grad(..., create_graph=True)",
+        source="Gulrajani et al., Improved Training of Wasserstein GANs, 2017, section 4; other numbers in its place",
+    )
 
 
 @rule(

@@ -6,12 +6,13 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import other_targets, strangers, turned_images
+from trainability.doctor.rules.aligned import other_targets, parted, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
 
+_AS_ROUGH = 1.0  # squared differences between neighbours, over the same: half of the images of noise are below
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
 
 
@@ -57,21 +58,25 @@ def label_range(evidence: Evidence) -> list[Finding]:
     return zeros_for_signs(reading.facts(evidence))
 
 
-@rule(severities=("error",), verdict="broken data", explains=("split_shift", "shuffled_labels"))
+@rule(severities=("error", "warning"), verdict="broken data", explains=("split_shift", "shuffled_labels"))
 def channels_last(evidence: Evidence) -> list[Finding]:
     """Images have the shape (height, width, channels) instead of (channels, height, width).
 
-    Fires: the last dimension of an image is 1, 3 or 4, and the first two are both larger than 4.
+    Fires: the last dimension of an image is 1, 3 or 4, and the first two are both larger than 4. A warning with code `view`:
+        read as (height, width, channels), the same numbers in the same order differ less between neighbouring pixels, in nine
+        of ten images of 2 to 4 channels, of 64 and more.
     Why: a convolution takes the first dimension for channels. Where the number happens to fit it mixes rows as if they were
-        colours, and nothing raises.
-    What fools it: data with more than 4 true channels that is 1, 3 or 4 columns wide, such as stacked sensor windows.
-    Fix: images.permute(0, 3, 1, 2) before the model.
+        colours, and nothing raises. A view or reshape to the right shape keeps the order in memory, so that each row holds
+        the colours of a few pixels side by side; noise is as rough either way, and an image that is read rightly is smoother.
+    What fools it: data with more than 4 true channels that is 1, 3 or 4 columns wide, such as stacked sensor windows; of
+        `view`, textures that repeat every as many pixels as there are channels.
+    Fix: images.permute(0, 3, 1, 2) before the model, in place of a view.
     Source: Schoop et al., UMLAUT, CHI 2021.
     """
     shapes = [shape for split in _splits(evidence) for shape in split.shapes]
     wrong = [s for s in shapes if len(s) == 3 and s[-1] in (1, 3, 4) and s[0] > 4 and s[1] > 4]
     if not wrong:
-        return []
+        return _torn(evidence)
     return [
         Finding(
             rule="channels_last",
@@ -81,6 +86,27 @@ def channels_last(evidence: Evidence) -> list[Finding]:
             cause="images are stored with channels last",
             remedy="images.permute(0, 3, 1, 2) before the model",
             source="UMLAUT, CHI 2021",
+        )
+    ]
+
+
+def _torn(evidence: Evidence) -> list[Finding]:
+    """A view in the place of a permute."""
+    data = evidence.data
+    ratio = data.train.regrouped_roughness if data is not None else None
+    if data is None or ratio is None or not ratio < _AS_ROUGH:
+        return []
+    return [
+        Finding(
+            rule="channels_last",
+            code="channels_last.view",
+            severity="warning",
+            seen=f"images of shape {data.train.shapes[0]} are smoother where the same numbers are read with channels last: "
+            f"nine in ten have less than {ratio:.2f} of the squared differences between neighbours",
+            measurements=(Measurement(name="squared differences, channels last over first", value=ratio, threshold=_AS_ROUGH),),
+            cause="view or reshape was used where the dimensions had to be exchanged",
+            remedy="images.permute(0, 3, 1, 2) in place of images.view(batch, channels, height, width)",
+            source="own; neighbouring pixels of both readings",
         )
     ]
 
@@ -181,12 +207,13 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
         Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
-        place and what is asked in another. Code `turned`: of images whose targets are images, too, a linear map of each place's
-        surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
-        given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
-        three times what it gains where it is given another example's image in place of the turned one. Code `strangers`: of ten
-        pairs a name and more that the loss pulls together, two go with the same two others as often as by chance, and as many
-        occur again, within 3.5 standard deviations.
+        place and what is asked in another. Code `collated`: `collate_fn`, given 16 examples and more, returns one part of them
+        in an order that has nothing to do with that of another part, by their values. Code `turned`: of images whose targets
+        are images, too, a linear map of each place's surroundings explains a tenth of the targets' variance and more, and more
+        by a twentieth of what is left, where it is given each image as it is or turned (mirrored, upside down, by 180 degrees,
+        transposed), whichever is better; and by three times what it gains where it is given another example's image in place of
+        the turned one. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go with the same two
+        others as often as by chance, and as many occur again, within 3.5 standard deviations.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -211,7 +238,13 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
             )
         ]
     facts = reading.facts(evidence)
-    if found := other_targets(facts) or moved_targets(evidence) or turned_images(evidence.relation) or strangers(facts):
+    if (
+        found := parted(facts)
+        or other_targets(facts)
+        or moved_targets(evidence)
+        or turned_images(evidence.relation)
+        or strangers(facts)
+    ):
         return found
     data, relation = evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"

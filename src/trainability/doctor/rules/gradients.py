@@ -258,6 +258,11 @@ def _fades(layers: list[LayerStats]) -> bool:
     )
 
 
+def faded_at_start(evidence: Evidence) -> bool:
+    """Whether next to nothing came back to the first layer before the first step."""
+    return _fades(_with_gradient(_start_layers(evidence)))
+
+
 def _at_chance(evidence: Evidence, chance: float | None) -> bool:
     """Whether a run of a hundred steps or more is where knowing nothing is."""
     recent = reading.recent_loss(evidence)

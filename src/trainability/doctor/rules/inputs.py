@@ -240,7 +240,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         over all examples and features; or one word alone is looked up in a table, beside padding at one end; or, of a loop that
         is watched, the model's first input is a single value at its first step. An error where the value leaves the layer's
         weight without gradient, as zeros do. Code `zeros`: a recurrent layer that is given a state gets nothing but zeros
-        beside it; a hint where the loss has come down to half of chance.
+        beside it; a hint where the loss has come down to half of chance. A warning with code `row`: in every call a model gets
+        one row for all of 8 examples and more, which is none of the batch's, and answers all of them alike.
     Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
         from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch. Tables of
@@ -250,7 +251,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
-        return _one_number(evidence) or _fed_zeros(evidence)
+        return _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
@@ -267,6 +268,26 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             "shifted by one, torch.cat([start, target[:, :-1]], dim=1); of words, look at their numbers and at the table",
             source="own",
             layers=facts.constant_inputs,
+        )
+    ]
+
+
+def _one_row(names: tuple[str, ...]) -> list[Finding]:
+    """Noise that is drawn once for a batch."""
+    if not names:
+        return []
+    called = names[0] or "the model"
+    return [
+        Finding(
+            rule="constant_input",
+            code="constant_input.row",
+            severity="warning",
+            seen=f"all rows of what {called} is given are equal, and so are all its answers",
+            measurements=(Measurement(name="different rows", value=1.0, threshold=1.0),),
+            cause="one row is drawn or made, and repeated or expanded over the batch",
+            remedy="draw a row for each example: torch.randn(batch_size, width) in place of torch.randn(1, width).expand(...)",
+            source="own; rows compared",
+            layers=names,
         )
     ]
 
@@ -321,7 +342,8 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
 
     Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
         second halves are exchanged between sequences, and change when the first halves are.
-    Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone.
+    Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone,
+        and so has the last state of a packed sequence whose length is said to be 1.
         Exchanged and compared, so this is certain.
     What fools it: nothing that is known; padding that all examples have at their ends is left out.
     Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
@@ -335,8 +357,9 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
             severity="warning",
             seen="the outputs stay the same when the second halves of the sequences are exchanged",
             measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
-            cause="the output of an early step is read, which has not seen the later ones",
-            remedy="read the last step: output[:, -1]",
+            cause="the output of an early step is read, which has not seen the later ones; of packed sequences, lengths that "
+            "end them early",
+            remedy="read the last step: output[:, -1]; of packed sequences, give the number of steps of each as its length",
             source="own; exchanged and compared",
         )
     ]

@@ -9,6 +9,7 @@ from trainability.doctor.facts import HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
+from trainability.doctor.rules.gradients import faded_at_start
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
@@ -80,7 +81,9 @@ def dead_units(evidence: Evidence) -> list[Finding]:
     """ReLU units are zero on every example of the batch.
 
     Fires: the share of such units in a layer is above 0.5 + 1.5 / sqrt(units), at most 0.95; with 16 or more examples. An
-        error where all units of a layer are dead, because nothing passes; a hint once the loss is below chance.
+        error where all units of a layer are dead, because nothing passes; a hint once the loss is below chance. Silent on
+        units that died in training where the first layer's gradient was below 1e-4 and 1e-3 of the last's before the first
+        step: what no signal went through was not killed by a step.
     Why: without biases a unit is as likely to be dead as not when all examples look alike, so one half is normal at the start;
         the rest are three binomial standard errors for the layer's width. A published limit of 50 % alarms on small healthy
         layers.
@@ -102,6 +105,8 @@ def dead_units(evidence: Evidence) -> list[Finding]:
         return []
     share, limit, worst = max(dead, key=lambda row: row[0])
     word, cause, remedy = _why_dead(evidence, worst, limit)
+    if word == "large_step" and faded_at_start(evidence):
+        return []
     return [
         Finding(
             rule="dead_units",

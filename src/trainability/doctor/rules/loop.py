@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
@@ -23,6 +23,7 @@ OF_NO_NORM = (
     "constant_as_good",
     "loss_at_start",
 )
+DAMPED = 0.1  # of lr times gradient: what a steady gradient moves; a mean of gradients, dampening=momentum, has 1
 LONG_MEMORY_STEPS = 200.0  # of momentum: 0.995; usual values remember 10 (0.9) or 100 (0.99) steps
 
 
@@ -47,8 +48,11 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
     Fires: momentum is 0.995 or more (200 steps and more are remembered). A hint once the loss is below chance and
         does not rise. Code `betas`: of Adam and its kin beta1 ** 2 is not below the root of beta2; always a warning where beta1
         is the larger of the two.
+        Code `dampening`: 1 - dampening is less than a tenth of 1 - momentum.
     Why: the step is the sum of all gradients, each weighed by momentum to the power of its age, so with 0.999 it grows to a
         thousand times the gradient, and goes on for as long after the gradient has turned: the loss swings or runs away.
+        Dampening takes its share off each gradient but the first, so that the sum of all comes to (1 - dampening) /
+        (1 - momentum) of the gradient; at 1 only the first enters.
     What fools it: dampening, and huge batches over very long runs.
     Fix: momentum=0.9.
     Source: Goh, Why Momentum Really Works, Distill 2017: 1 / (1 - momentum) steps are remembered.
@@ -57,6 +61,8 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
     if settings is not None and settings.betas is not None and settings.betas[0] ** 2 >= math.sqrt(settings.betas[1]):
         return [_betas(evidence, settings.name, *settings.betas)]
     momentum = settings.momentum if settings is not None else None
+    if settings is not None and momentum and 1 - (settings.dampening or 0.0) < DAMPED * (1 - momentum):
+        return [_dampened(evidence, settings, momentum)]
     if settings is None or momentum is None or not momentum >= 1 - 1 / LONG_MEMORY_STEPS:
         return []
     memory = 1 / (1 - momentum) if momentum < 1 else math.inf
@@ -72,6 +78,24 @@ def long_momentum(evidence: Evidence) -> list[Finding]:
             source="Why Momentum Really Works, Distill 2017",
         )
     ]
+
+
+def _dampened(evidence: Evidence, settings: OptimizerSettings, momentum: float) -> Finding:
+    """Hardly anything of a gradient enters the momentum."""
+    entering = 1 - (settings.dampening or 0.0)
+    return Finding(
+        rule="long_momentum",
+        code="long_momentum.dampening",
+        severity="hint" if reading.has_learned(evidence) else "warning",
+        seen=f"dampening {settings.dampening:g} lets {entering:.2g} of each gradient but the first into the momentum",
+        measurements=(
+            Measurement(name="steps over learning rate times gradient", value=entering / (1 - momentum), threshold=DAMPED),
+        ),
+        cause="steps are those of a far smaller learning rate" if entering > 0 else "no gradient but the first moves anything",
+        remedy=f"{settings.name}(..., dampening=0)",
+        source="PyTorch, torch.optim.SGD",
+        explains=("untrained_parameter", "unmoved_parameter", "slow_start"),
+    )
 
 
 def _betas(evidence: Evidence, name: str, first: float, second: float) -> Finding:

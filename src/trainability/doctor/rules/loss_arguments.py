@@ -58,3 +58,26 @@ def zeros_for_signs(facts: Facts) -> list[Finding]:
             source=f"PyTorch, torch.nn.functional.{function}; read off the call",
         )
     ]
+
+
+def weights_against_rare(facts: Facts) -> list[Finding]:
+    """Weights of a loss that make the imbalance worse which they are meant to undo."""
+    function, word = facts.wrong_argument or ("", "")
+    if word != "rare_lighter":
+        return []
+    binary = function == "binary_cross_entropy_with_logits"
+    return [
+        Finding(
+            rule="class_imbalance",
+            code="class_imbalance.weights",
+            severity="warning",
+            seen=f"{'pos_weight' if binary else 'weight'} of {function} is smaller for what is rare in the batch than for what "
+            "is frequent",
+            measurements=(Measurement(name="losses with such weights", value=1.0, threshold=0.0),),
+            cause="the weights are turned round: shares of the classes in place of their inverse",
+            remedy="pos_weight = number of negatives / number of positives"
+            if binary
+            else "weight = 1 / counts of the classes, over its mean",
+            source=f"PyTorch, torch.nn.functional.{function}; read off the call",
+        )
+    ]

@@ -91,7 +91,7 @@ def against_pairs(facts: Facts) -> list[Finding]:
 def against_labels(facts: Facts) -> list[Finding]:
     """A loss of pairs that pulls together what has different labels, or nothing at all."""
     forces = facts.pair_forces
-    if forces is None:
+    if forces is None or facts.broadcast_shape is not None:  # every pair then has every label
         return []
     few = forces.num_examples / 4
     if forces.strangers >= few:

@@ -35,7 +35,7 @@ _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"} 
 
 
 @rule(
-    severities=("error",),
+    severities=("error", "warning"),
     verdict="dead",
     explains=(
         *SYMPTOMS,
@@ -54,7 +54,9 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     """The optimizer holds none of the model's parameters.
 
     Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the
-        process holds them.
+        process holds them. A warning with code `opponent`: of models that play against each other, the one's optimizer holds
+        the other's weights as well and steps them for its own loss, while the other's optimizer steps for a loss that wants
+        other answers.
     Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
         of the parameters that the optimizer holds. Counted, so this is certain.
     What fools it: parameters that are updated by hand, without an optimizer. Silent where Monitor saw no layer run, because
@@ -63,6 +65,8 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
     settings = settings_of(evidence)
+    if reading.facts(evidence).moved_by_judge:
+        return [_of_two(*reading.facts(evidence).moved_by_judge)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
     return [
@@ -80,6 +84,21 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
             layers=settings.unmanaged,
         )
     ]
+
+
+def _of_two(judge: str, maker: str) -> Finding:
+    """A generator that its discriminator's steps make worse."""
+    return Finding(
+        rule="foreign_optimizer",
+        code="foreign_optimizer.opponent",
+        severity="warning",
+        seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
+        f"optimizer of {maker} steps them for a loss that wants other answers",
+        measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
+        cause=f"the parameters of both models are given to one optimizer: each of its steps undoes what {maker} learned",
+        remedy=f"give the optimizer of {judge} the parameters of {judge} alone, and detach what {maker} makes in its loss",
+        source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
+    )
 
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
@@ -152,8 +171,10 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
-        rate of 0, or a gradient that is there after backward and moves nothing. One unchanged step could be a skipped one;
-        three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the gradient.
+        rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`; `not_written` where the
+        optimizer is given it, and it is large enough for float32 to move the weight by itself. One unchanged step could be a
+        skipped one; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
+        gradient.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
@@ -178,7 +199,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
         word, cause, remedy = why_unmoved(evidence, still[0])
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
-        severe = word in ("lr_zero", "gradient_lost", "no_gradient") and not moving
+        severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving
         names = tuple(layer.name for layer in still)
         # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
         looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
@@ -187,7 +208,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         spare = word == "no_gradient" and not looked_up and not cut_off
         # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
         spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
-        arrived = word == "gradient_lost" and reading.has_learned(evidence)  # an optimizer that stops where nothing is left
+        arrived = word in ("gradient_lost", "not_written") and reading.has_learned(
+            evidence
+        )  # an optimizer that stops where nothing is left
         # Where those that move hardly move either, the steps are too small: update_ratio says so.
         rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
         severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
@@ -251,9 +274,9 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         cut off, also where only a term without targets reaches it (a codebook's own cost); or a draw by `sample()` is used, and
         its log-probability is not. Code `dropped`: its module runs, or should,
         and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
-        Code `unused`: nothing calls its module. A warning; of the last two a hint, unless a rehearsal found that no step gave
-        them a gradient. So is one of several models that no loss of the first batch reaches, unless 20 steps did not either.
-        A single vector that nothing uses, beside others of its module that are used, is a hint.
+        A warning; of the last a hint, unless a rehearsal found that no step gave them a gradient. So is one of several models
+        that no loss of the first batch reaches, unless 20 steps did not either. Code `unused`: nothing calls its module, or
+        uses a single vector beside others of its module that are used: a hint, because what nothing calls harms nothing.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
@@ -285,13 +308,16 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     tried = evidence.rehearsal
     enough = _ROUNDS_OF_TURNS if reason == "turn" else 2
     never = (
-        tried is not None and len(tried.steps) > enough and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
+        reason not in ("unused", "spare")
+        and tried is not None
+        and len(tried.steps) > enough
+        and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
     )
     return [
         Finding(
             rule="unreached_parameter",
             code=f"unreached_parameter.{_CODES.get(reason, reason)}",
-            severity="warning" if (never and reason != "spare") or reason in ("detached", "dropped") else "hint",
+            severity="warning" if never or reason in ("detached", "dropped") else "hint",
             seen=f"{shown}: {told[0]}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],

@@ -12,6 +12,7 @@ from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
 from trainability.doctor.rules.spent_rate import died, spent_in_the_run
+from trainability.doctor.rules.unmoved import NOT_WRITTEN
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
 LONGEST_ACCUMULATION = 16
@@ -147,6 +148,7 @@ _UNMOVED = {
         "their steps are smaller than their number format resolves",
         "",
     ),
+    "not_written": NOT_WRITTEN,
     "with_gradient": (
         "the optimizers that step do not hold them, or the steps are too small for their number format",
         "give model.parameters() to the optimizer, after the model is complete",
@@ -167,11 +169,12 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         that play against each other a warning, where all that one optimizer holds went less than 1e-5 of its size.
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
         pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
-        smaller than its number format resolves; a gradient that vanishes does that. Code `with_gradient`: it had one, and
+        smaller than its number format resolves; a gradient that vanishes does that. Code `not_written`: no parameter changed,
+        and the gradient alone, times the learning rate, would have changed them. Code `with_gradient`: it had one, and
         whether the optimizer holds it is not known; or of most parameters less than a hundredth of each update is left when
         the next begins, at some steps in a row.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
-        is left out; so is what untrained_parameter names.
+        is left out; so is what untrained_parameter names, and what forward does not call.
     Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete; where
         steps round to nothing, a larger learning rate, or a start whose gradients do not vanish.
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
@@ -184,7 +187,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     if not any(step.lr for step in rehearsal.steps):
         return []
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    spare = {p.name for p in reading.facts(evidence).unreached if p.reason == "spare"}  # unreached_parameter says it
+    uncalled = ("spare", "unused")  # unreached_parameter says it
+    spare = {p.name for p in reading.facts(evidence).unreached if p.reason in uncalled}
     named = {*(settings.unmanaged if settings is not None else ()), *spare}
     nothing = len(rehearsal.unmoved) == rehearsal.num_parameters
     still = [name for name in rehearsal.unmoved if not name.endswith("bias") and (nothing or name not in named)]
@@ -197,6 +201,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     crawls = any(0 < distance < CRAWLS for distance in rehearsal.distances)
     is_held |= crawls
     reason = "without_gradient" if lost else "rounding" if is_held else "with_gradient"
+    if reason == "rounding" and nothing and set(concerned) <= set(rehearsal.not_written):
+        reason = "not_written"
     cause, remedy = _UNMOVED[reason]
     return [
         Finding(
@@ -266,7 +272,8 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
     Fires: at the end of the rehearsal the rate is a thousandth of its largest or less, and less than half of the planned steps
         are done. A warning where the length of the run is not known. Of a run of 100 steps and more: the rate is a hundredth of
         its largest or less, and all steps together come to a twentieth of as many at the largest rate, or less; a warning, and
-        a hint where the run has learned, unless the rate is 0 in all of its second half.
+        a hint where the run has learned, unless the rate is 0 in all of its second half, or the loss is no better than that of
+        one answer for every example.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
     What fools it: a cyclic schedule at its lowest point.
     Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.

@@ -1,6 +1,7 @@
 """A schedule that is over after a few steps of the run, as it was watched. No rule."""
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 
@@ -26,8 +27,10 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
     most = max(rates)
     if not any(rates) or rates[-1] > SPENT_RATE * most or sum(rates) > SPENT_SHARE * len(rates) * most:
         return []
-    # A scheduler that waits for a plateau lowers the rate of what has learned; no such one stands at 0 for half of the run.
-    fine = reading.has_learned(evidence) and any(rates[len(rates) // 2 :])
+    # A scheduler that waits for a plateau lowers the rate of what has learned; no such one stands at 0 for half of the run,
+    # and what one answer for every example does as well has learned nothing, however far its loss has come down.
+    at = standing(evidence)
+    fine = reading.has_learned(evidence) and any(rates[len(rates) // 2 :]) and (at is None or not at.is_no_better)
     return [died(rates, reading.num_steps(evidence), SPENT_RATE, None, "hint" if fine else "warning")]
 
 

@@ -13,6 +13,8 @@ def split_overlap(evidence: Evidence) -> list[Finding]:
 
     Fires: 1 % or more of the validation images read occur, value for value, among the training images read; or both loaders
         draw from one and the same data set object.
+        Silent where examples are three numbers at most on an evenly spaced grid, unless all of validation occurs in training:
+        such grids have places in common.
     Why: an image seen in training says nothing about new ones. With a shared object, a transform set for validation holds for
         training too, and augmentation is silently off.
     What fools it: augmented training images: they equal no validation image, so an overlap is seen only without augmentation.

@@ -158,6 +158,7 @@ def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
             remedy="torch.nn.init.kaiming_normal_(layer.weight) and zero biases in every layer",
             source=BUDGET_SOURCE,
             layers=reading.names(hidden),
+            explains=("untrained_parameter",),  # of a gradient that underflows
         )
     ]
 

@@ -8,11 +8,24 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.inputs import SYMPTOMS
+from trainability.doctor.rules.loss_arguments import weights_against_rare
 from trainability.doctor.rules.rule import rule
 
 TINY_TARGETS = 1e-4
 _FEWEST_EXAMPLES = 64
 STAYS = 0.8  # of what the mean of the targets costs
+
+
+_MASKED_ANSWERS = Finding(
+    rule="masked_targets",
+    code="masked_targets.answers",
+    severity="warning",
+    seen="the next token is asked for at the beginning of every sequence and never at its end, and what stands there varies",
+    measurements=(Measurement(name="ends that are asked for", value=0.0, threshold=1.0),),
+    cause="the mask of what counts is inverted: prompts are learned, and answers left out",
+    remedy="turn the mask round: ignore_index at the places of the prompt, and the tokens themselves at those of the answer",
+    source="own; the gradient of the loss by the logits",
+)
 
 
 @rule(severities=("warning",), explains=("constant_as_good", "overfit"))
@@ -21,14 +34,18 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
 
     Fires: of a channel of the targets, the gradient of the loss by them is zero where they differ, exchanging these values
         among themselves leaves the loss as it is, all that it reads are one number, and it asks nothing else of the outputs
-        there.
+        there. Code `answers`: the loss asks for the next token at the beginning of every sequence and never at its end, and of
+        the tokens that it leaves out there less than 0.9 are one and the same, as padding is.
     Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
         falls to nothing all the same. Asked of the loss itself, so this is certain.
-    What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel.
+    What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel;
+        sequences that end in random tokens in place of padding.
     Fix: turn the mask round: the loss is to be taken where there is something.
     Source: own; the gradient of the loss by its targets.
     """
     channels = reading.facts(evidence).unread_targets
+    if reading.facts(evidence).masked_answers:
+        return [_MASKED_ANSWERS]
     if not channels:
         return []
     shown = ", ".join(map(str, channels[:4])) + (" and more" if len(channels) > 4 else "")
@@ -56,7 +73,8 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
         difference; of a loop that Monitor alone saw, of its first step. A warning from 1,000 times, and where a run of 100
         steps and more, or a rehearsal of 50, is not below 0.8 of what the mean of the targets costs; an error from 10,000
-        times. Code `small`: their rms is 1e-4 or less, a warning.
+        times. Code `small`: their rms is 1e-4 or less, a warning; under a loss of another kind where they have both
+        signs, and the first loss is as large as that of the outputs alone, which are 100 times as large.
     Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
         error's gradient grows with the targets, so that SGD overshoots and Adam crawls.
     What fools it: a last layer or loss that brings the scale in by itself after the output that is seen here.
@@ -64,10 +82,13 @@ def target_scale(evidence: Evidence) -> list[Finding]:
     Source: LeCun et al., Efficient BackProp, 1998, section 4.5; own limits.
     """
     facts = reading.facts(evidence)
-    if facts.target_rms is None or facts.output_rms is None or facts.task_loss not in ("mse_loss", "l1_loss", "smooth_l1_loss"):
+    if facts.target_rms is None or facts.output_rms is None:
         return []
-    if 0 < facts.target_rms <= TINY_TARGETS:
+    is_distance = facts.task_loss in ("mse_loss", "l1_loss", "smooth_l1_loss")
+    if 0 < facts.target_rms <= TINY_TARGETS and (is_distance or _is_of_outputs(facts)):
         return [_tiny_targets(facts)]
+    if not is_distance:
+        return []
     ratio = facts.target_rms / max(facts.output_rms, 1.0)
     if not ratio >= 100 or math.isinf(ratio):
         return []
@@ -85,6 +106,17 @@ def target_scale(evidence: Evidence) -> list[Finding]:
             source="Efficient BackProp, 1998; own limits",
         )
     ]
+
+
+def _is_of_outputs(facts: Facts) -> bool:
+    """Whether a loss that is not recognised is that of the outputs alone, beside which its targets, of both signs, are nothing.
+
+    A link (a logarithm) has targets of one sign, and a scale that the loss brings in makes the loss as small as the targets.
+    """
+    output, loss = facts.output_rms or 0.0, facts.loss or 0.0
+    both_signs = facts.target_below_zero is not None and 0.1 <= facts.target_below_zero <= 0.9
+    as_large = output > 100 * (facts.target_rms or 0.0) and loss >= 0.1 * min(output, output**2)
+    return both_signs and as_large and facts.output_shape == facts.target_shape and facts.task_form == "values"
 
 
 def _stays(evidence: Evidence) -> bool:
@@ -160,7 +192,9 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
         their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
         they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Codes
-        `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one.
+        `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one of
+        those that the model reads. The output for a token must depend on it: a decoder that shifts its input by itself, as
+        T5's does, reads up to the token before, and is rightly asked for the token itself.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
@@ -209,7 +243,9 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85. Code `ignored`:
         each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
         has an output for. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
-        and all places of 64 examples and more hold one and the same value.
+        and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or less though a
+        quarter of the batch's targets are positive at most (2 or more where three quarters are), or the class weights of
+        cross-entropy are larger for the more frequent of any two classes of which one is three times as frequent.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
@@ -218,6 +254,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     ignored = reading.facts(evidence).ignored_class
     if ignored is not None:
         return [_ignored_class(*ignored)]
+    if turned := weights_against_rare(reading.facts(evidence)):
+        return turned
     if lone := _one_class_everywhere(evidence):
         return lone
     data = evidence.data

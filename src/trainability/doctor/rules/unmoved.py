@@ -1,19 +1,40 @@
 """Layers that do not move in a run, and why, by what arrives at them. No rule."""
 
+import statistics
+
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
 
+NOT_WRITTEN = (
+    "the optimizer gets a gradient that moves them by itself, and leaves them as they are: its step() writes to copies, or its "
+    "settings make nothing of the gradient",
+    "in step() write in place (p.add_(update, alpha=-lr)): p = p - lr * update binds a name and changes no parameter; and look "
+    "at what eps, dampening or a mask leave of the update",
+)
+_HELD_BACK = (
+    "the optimizer gets the gradient and makes no step of it any more: what it remembers or its settings hold it back",
+    "look at what dampening, eps, or a count or a state that the optimizer keeps leave of the update",
+)
 _RESOLUTION = 2.0**-25  # of float32: half a unit in the last place of a number, over the number
+_OF_SUMS = 1e-5  # what the order of a sum in float32 may change in its result
+_CLEARLY = 10.0
+_RECENT_STEPS = 20
 
 
 def unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
-    """Layers whose weight is the same at each of the last three sampled steps."""
+    """Layers that none of the last three sampled steps moved, nor any step between them as far as their size tells."""
     if len(evidence.samples) < 3:
         return []
     last, moved = evidence.samples[-1].layers, [{s.name: s.update_ratio for s in each.layers} for each in evidence.samples[-3:]]
     still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
-    return [s for s in still if not _is_below_resolution(evidence, s)]
+    return [s for s in still if not _is_below_resolution(evidence, s) and not _moves_in_between(evidence, s)]
+
+
+def _moves_in_between(evidence: Evidence, layer: LayerStats) -> bool:
+    """Whether the weight has another size at one of the samples: an optimizer that writes at every tenth call, say."""
+    sizes = [s.weight_rms for each in evidence.samples[-3:] for s in each.layers if s.name == layer.name and s.weight_rms]
+    return bool(sizes) and max(sizes) - min(sizes) > _OF_SUMS * max(sizes)
 
 
 def _is_below_resolution(evidence: Evidence, layer: LayerStats) -> bool:
@@ -36,6 +57,10 @@ def why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
         return "zero_gradient", "nothing comes back through what follows", _after(evidence, layer)
     if evidence.steps and evidence.steps[-1].lr == 0.0:
         return "lr_zero", "the learning rate is 0", "a schedule that does not end at 0 before the run does"
+    if _is_enough(evidence, layer):
+        moved = any(s.update_ratio for sample in evidence.samples for s in sample.layers if s.name == layer.name)
+        cause, remedy = _HELD_BACK if moved else NOT_WRITTEN
+        return "not_written", cause, remedy
     return (
         "gradient_lost",
         "the gradient is there after backward and gone, or too small for the number format, at the step",
@@ -43,6 +68,19 @@ def why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
         if steps_round_to_nothing(evidence)
         else "no zero_grad and no clipping to nothing between backward and step; weights in float32",
     )
+
+
+def _is_enough(evidence: Evidence, layer: LayerStats) -> bool:
+    """Whether the gradient that the optimizer is given, after clipping, moves a weight of float32 by itself, at this rate.
+
+    Where nothing compares the gradient with that after backward (a clip ratio), it may be gone by then.
+    """
+    recent = evidence.steps[-_RECENT_STEPS:]
+    ratios, rates = [s.clip_ratio for s in recent if s.clip_ratio is not None], [s.lr for s in recent if s.lr is not None]
+    if not ratios or not rates or layer.unmoved_fraction is not None or not layer.weight_rms:
+        return False
+    given = statistics.median(ratios) * (layer.gradient_rms or 0.0)
+    return statistics.median(rates) * given > _CLEARLY * _RESOLUTION * layer.weight_rms
 
 
 def _with_input(layer: LayerStats) -> str:

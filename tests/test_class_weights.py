@@ -1,0 +1,61 @@
+"""Weights that are to undo an imbalance of classes, and make it worse."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainability.doctor.measure.loss_arguments import wrong_argument
+
+
+def marks(positives: int, count: int = 32) -> Tensor:
+    return (torch.arange(count) < positives).float()
+
+
+def classes(*counts: int) -> Tensor:
+    return torch.cat([torch.full((count,), c) for c, count in enumerate(counts)])
+
+
+@pytest.mark.parametrize(
+    ("positives", "weight", "found"),
+    [
+        (4, 0.1, True),
+        (4, 0.5, True),
+        (4, 0.6, False),
+        (4, 9.0, False),
+        (9, 0.1, False),
+        (0, 0.1, True),
+        (28, 9.0, True),
+        (28, 0.1, False),
+    ],
+)
+def test_positives_that_are_rare_weigh_more(positives: int, weight: float, found: bool) -> None:
+    given = (torch.zeros(32), marks(positives))
+    word = wrong_argument("binary_cross_entropy_with_logits", given, {"pos_weight": torch.tensor(weight)})
+    assert (word == ("binary_cross_entropy_with_logits", "rare_lighter")) is found
+
+
+def test_each_mark_has_a_weight_of_its_own() -> None:
+    target = torch.stack([marks(3), marks(5)], dim=1)
+    for weight, found in (([0.1, 0.2], True), ([9.0, 5.0], False)):
+        word = wrong_argument("binary_cross_entropy_with_logits", (target, target), {"pos_weight": torch.tensor(weight)})
+        assert (word is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("counts", "weights", "found"),
+    [
+        ((60, 12, 8), (0.75, 0.15, 0.1), True),
+        ((60, 12, 8), (1.0, 5.0, 7.5), False),
+        ((60, 12, 8), (3.0, 5.0, 1.0), False),  # of one pair the rarer weighs more
+        ((30, 28, 22), (3.0, 2.0, 1.0), False),  # as chance has it
+        ((12, 3, 1), (0.75, 0.2, 0.05), False),  # too few to say
+        ((60, 12, 8), (1.0, 1.0, 0.0), False),  # a class is left out
+    ],
+)
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_rare_classes_weigh_more(name: str, counts: Any, weights: Any, found: bool) -> None:
+    labels = classes(*counts)
+    word = wrong_argument(name, (torch.zeros(len(labels), 3), labels, torch.tensor(weights)), {})
+    assert (word == (name, "rare_lighter")) is found

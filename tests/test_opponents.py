@@ -1,0 +1,103 @@
+"""Models that play against each other, of which one optimizer moves both."""
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from small_programs import batches, digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import check
+from trainability.doctor.measure.opponents import moved_by_judge
+
+Loss = Callable[[Tensor], Tensor]
+
+
+def against(value: float) -> Loss:
+    return lambda a: (a - value).square().mean()
+
+
+def both_in_one(models: dict[str, nn.Module]) -> dict[str, Any]:
+    judge = chain(models["maker"].parameters(), models["judge"].parameters())
+    return {
+        "maker": torch.optim.Adam(models["maker"].parameters(), 1e-3),
+        "judge": torch.optim.Adam(judge, 1e-3),
+    }
+
+
+def each_by_itself(models: dict[str, nn.Module]) -> dict[str, Any]:
+    return {name: torch.optim.Adam(model.parameters(), 1e-3) for name, model in models.items()}
+
+
+def game(*, detach: bool = False, asks: Loss | None = None) -> Callable[..., Tensor]:
+    asks = asks or against(1.0)
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        made = model["maker"](torch.randn(len(batch[0]), 4))
+        optimizer["judge"].zero_grad()
+        fake = model["judge"](made.detach() if detach else made)
+        loss = against(0.0)(fake) + against(1.0)(model["judge"](batch[0]))
+        loss.backward()
+        optimizer["judge"].step()
+        optimizer["maker"].zero_grad()
+        asks(model["judge"](model["maker"](torch.randn(len(batch[0]), 4)))).backward()
+        optimizer["maker"].step()
+        return loss
+
+    return step
+
+
+def models() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    return {"maker": nn.Linear(4, 64), "judge": nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))}
+
+
+@pytest.mark.parametrize(
+    ("holds", "step", "found"),
+    [
+        (both_in_one, game(), (1, 0)),
+        (both_in_one, game(detach=True), None),  # what the judge's optimizer holds besides has no gradient
+        (both_in_one, game(asks=against(0.0)), None),  # both want the same, which is another fault
+        (each_by_itself, game(), None),
+    ],
+)
+def test_an_optimizer_that_moves_the_opponent_is_seen(holds: Any, step: Any, found: Any) -> None:
+    nets = models()
+    assert moved_by_judge(nets, holds(nets), step, batches(digits()[0].flatten(1))) == found
+
+
+def test_two_optimizers_of_one_encoder_are_no_game() -> None:
+    """An adversarial autoencoder: the encoder learns to reconstruct, and to deceive the judge."""
+    nets = {"encoder": nn.Linear(64, 8), "decoder": nn.Linear(8, 64), "judge": nn.Linear(8, 1)}
+    taken = {
+        "whole": torch.optim.Adam(chain(nets["encoder"].parameters(), nets["decoder"].parameters()), 1e-3),
+        "judge": torch.optim.Adam(nets["judge"].parameters(), 1e-3),
+        "encoder": torch.optim.Adam(nets["encoder"].parameters(), 1e-3),
+    }
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        def go(name: str, loss: Tensor) -> Tensor:
+            for each in optimizer.values():
+                each.zero_grad()
+            loss.backward()
+            optimizer[name].step()
+            return loss
+
+        code = model["encoder"](batch[0])
+        loss = go("whole", F.mse_loss(model["decoder"](code), batch[0]))
+        code = model["encoder"](batch[0]).detach()
+        go("judge", against(0.0)(model["judge"](code)) + against(1.0)(model["judge"](torch.randn_like(code))))
+        go("encoder", against(1.0)(model["judge"](model["encoder"](batch[0]))))
+        return loss
+
+    assert moved_by_judge(nets, taken, step, batches(digits()[0].flatten(1))) is None
+
+
+def test_check_says_whose_optimizer_it_is() -> None:
+    nets, loader = models(), batches(digits()[0].flatten(1))
+    found = check(nets, loader, step=game(), optimizer=both_in_one(nets), rehearse_seconds=None).findings
+    (finding,) = [f for f in found if f.code == "foreign_optimizer.opponent"]
+    assert "optimizer of judge holds the parameters of maker" in finding.seen
