@@ -174,7 +174,7 @@ def test_what_a_constant_predictor_scores():
 
 
 def test_no_metric_at_all():
-    with pytest.raises(ValueError, match="metric is 0.5"):
+    with pytest.raises(ValueError, match=r"metric is 0\.5"):
         audit_metric(0.5)
 
 
