@@ -336,5 +336,5 @@ def test_a_program_that_is_made_otherwise_elsewhere_is_refused(program: str) -> 
 
 @pytest.mark.parametrize("given", [nn.Linear(2, 2), "setup"])
 def test_what_is_no_setup_is_refused_at_once(given: object) -> None:
-    with pytest.raises(ValueError, match=f"not a {type(given).__name__}"):
+    with pytest.raises(ValueError, match="takes a Setup or a function that returns one, not"):
         confirm(given)  # type: ignore[arg-type]

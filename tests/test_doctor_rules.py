@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rule_examples import (
     ADAM,
+    CHANCE,
     EXAMPLES,
     FALLING,
     FLAT,
@@ -21,6 +22,7 @@ from rule_examples import (
     metric,
     probed,
     rehearsed,
+    sample,
     split,
     steps,
 )
@@ -300,3 +302,11 @@ def test_a_prediction_is_an_error_where_the_rehearsal_bears_it_out_and_a_hint_wh
     monkeypatch.setattr(verdicts, "judge_rehearsal", lambda _: Outlook(verdict=verdict, cause="constant"))
     (finding,) = [f for f in diagnose(evidence).findings if f.rule == "gain_budget_low"]
     assert finding.severity == {"dead": "error", "will train": "hint", "unstable": "warning"}[verdict]
+
+
+@pytest.mark.parametrize(("end", "said"), [(0.01, False), (0.5, True)])
+def test_small_steps_of_a_loss_that_has_little_left_are_not_told(end: float, said: bool) -> None:
+    falling = [CHANCE * (end / CHANCE) ** min(i / 60, 1.0) for i in range(120)]
+    samples = (sample(step=1, layers=(layer(update_ratio=1e-3),)), sample(step=101, layers=(layer(update_ratio=1e-6),)))
+    found = diagnose(Evidence(samples=samples, steps=steps(falling), num_classes=10)).findings
+    assert any(finding.code == "update_ratio.small" for finding in found) == said

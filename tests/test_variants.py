@@ -30,7 +30,7 @@ NAMED: dict[str, tuple[str | None, str | None]] = {
     "softmax": ("softmax_twice", "softmax_twice"),
     "ReLU on logits": ("clamped_logits.relu", "clamped_logits.relu"),
     "deep sigmoid": ("vanishing_gradient.first_layers", "vanishing_gradient.first_layers"),
-    "zero init": ("dead_units.start", "identical_units"),
+    "zero init": ("identical_units.zeros", "identical_units"),
     "frozen": ("untrained_parameter.frozen", "untrained_parameter.frozen"),
     "head-only optimizer": ("untrained_parameter.unmanaged", "untrained_parameter.unmanaged"),
     "rate 5": ("exploding_gradient", "exploding_gradient"),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, halves
+from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.loop import Loop, scalar
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.statistics import spectral_norm
@@ -40,7 +41,11 @@ def growth_of(loop: Loop, reference: Any, size: int | None, looks_left: float) -
         return None
     if looks_left < _COST:
         return None
-    with contextlib.suppress(Exception), randomness_restored():  # a loss that takes no half, or a program's own check
+    with (
+        contextlib.suppress(Exception),
+        randomness_restored(),
+        exit_as_error(),
+    ):  # a loss that takes no half, or a program's own check
         first, second = (_gradients(loop, part, dropout=False) for part in parts)
         found = _growth(loop, first, second, count / size)
         if any(module.training and module.p > 0 for module in _dropouts(loop)):

@@ -26,7 +26,8 @@ def identical_units(evidence: Evidence) -> list[Finding]:
         weight of the model has a gradient. Three warnings: code `nearly`: of half of the linear layers and convolutions, two at
         least, every weight is one number other than 0, give or take a tenth of it; code `modules`, where modules beside each
         other, of a model without dropout, have the same weights and the same gradient; code `zeros`, where weights are zero,
-        their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them so.
+        their gradient is exactly zero, and 20 rehearsed steps or three sampled ones leave them so: an error where no weight
+        matrix of the model has a gradient.
     Why: equal units get equal updates for ever: a layer of 100 is a layer of one. The gradient is compared too, because a zero
         or constant last layer is told apart by its labels, and is healthy. Units that are nearly equal take long to differ, and
         all add up: a layer multiplies the mean of what it is given by as many as it is given. What is multiplied by zero has no
@@ -90,7 +91,7 @@ def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="identical_units",
             code="identical_units.zeros",
-            severity="warning",
+            severity="error" if _nothing_moves(evidence) else "warning",
             seen=f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: weights and gradient are zero, and stay so",
             measurements=(Measurement(name="layers of zeros", value=float(len(names)), threshold=0.0),),
             cause="weights start at zero, and what they are multiplied by is zero as well",
@@ -99,6 +100,13 @@ def _zeros_that_stay(evidence: Evidence) -> list[Finding]:
             layers=names,
         )
     ]
+
+
+def _nothing_moves(evidence: Evidence) -> bool:
+    """Whether no weight matrix of the model has a gradient."""
+    if not evidence.samples:
+        return reading.facts(evidence).no_weight_moves
+    return all(s.gradient_rms == 0.0 for s in evidence.samples[-1].layers if reading.is_matrix(s))
 
 
 def _rehearsed(evidence: Evidence) -> tuple[str, ...]:

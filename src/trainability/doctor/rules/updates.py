@@ -23,6 +23,7 @@ from trainability.doctor.rules.smaller_steps import (
 # to 40 % above float32's, at 0.6 and less by 10 % at most); steps that were looked at; loss over the first, below which steps
 # are small because little is left to learn.
 MOST_ROUNDED, _FEWEST_LOOKS, LITTLE_LEFT = 0.65, 3, 0.3
+ALMOST_NONE_LEFT = 0.05  # of the loss of the first steps
 NOWHERE, _FEWEST_STEPS = 0.05, 300  # of a weight, that all steps of a run come to at most; steps of such a run
 # Critical step over the update: healthy nets have 1 to 64. Loss over the constant's, above which a plan ended on its way.
 SHORT, VERY_SHORT, FEWEST_MULTIPLES, HALF_WAY = 30.0, 100.0, 4, 0.5
@@ -92,11 +93,11 @@ def _rounded_steps(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _has_come_down(evidence: Evidence) -> bool:
+def _has_come_down(evidence: Evidence, left: float = LITTLE_LEFT) -> bool:
     recent, steps = reading.recent_loss(evidence), reading.finite_steps(evidence)
     if recent is None or not reading.started_at_zero(evidence):
         return False
-    return recent < LITTLE_LEFT * statistics.fmean(step.loss for step in steps[:5])
+    return recent < left * statistics.fmean(step.loss for step in steps[:5])
 
 
 @rule(severities=("warning", "hint"), explains=("prediction_collapse", "constant_as_good", "plateau"))
@@ -112,7 +113,7 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
         such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
         along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
-        typical one.
+        typical one. Silent on small steps where a twentieth of the loss of the first steps is left.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
@@ -129,7 +130,8 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
     middle = statistics.median(ratios)
     # Clipped to nothing is the cause of such steps, and not the rate: the rule clipping tells.
     stands = middle <= 1e-1 and _never_moved(evidence) and not reading.clipped_to_nothing(evidence)
-    if 1e-5 <= middle <= 1e-1 and not stands:
+    is_done = middle < 1e-5 and _has_come_down(evidence, ALMOST_NONE_LEFT)  # small steps are all that is left to take
+    if (1e-5 <= middle <= 1e-1 or is_done) and not stands:
         return []
     return [
         Finding(
