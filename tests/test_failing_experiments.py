@@ -158,7 +158,7 @@ def test_a_loader_that_fails_on_the_way_gives_the_batches_before() -> None:
 def test_confirm_looks_where_a_loss_exists_in_training_only() -> None:
     experiments = confirm(dead(in_training_only), seconds=600, max_steps=2 * STEPS).evidence.experiments
     assert experiments is not None
-    assert "biases_zero" in {arm.name for arm in experiments.confirmed}
+    assert experiments.confirmed[0].name in ("biases_zero", "default_weights")  # both take the biases away
 
 
 def test_programs_of_the_fault_benchmark_are_chosen_by_name() -> None:
