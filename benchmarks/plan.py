@@ -8,7 +8,7 @@ of 3x3 and a linear layer, at 16 to 64 channels) on them at 16 pixels, standardi
 (0.01 and none to begin with), momentum 0.9, 32 images a step. Beside the proposal: Xavier everywhere, and N(0, 0.01)
 everywhere, with 0.01 and no clip, and with the proposal's rate and clip. A net has trained at the step at which the mean of its
 last 20 losses falls below half of ln 10, and has not where that is not within 600. Numbers below 1e-38 count as 0
-(`torch.set_flush_denormal`): a net whose signal fades has many, and the processor takes some ten times as long for each.
+(`torch.set_flush_denormal`): a net whose signal fades has many, and the processor takes far longer for each.
 """
 
 import argparse
