@@ -246,7 +246,12 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         or strangers(facts)
     ):
         return found
-    data, relation = evidence.data, evidence.relation
+    return _unrelated(evidence)
+
+
+def _unrelated(evidence: Evidence) -> list[Finding]:
+    """Inputs that go with their own targets no better than with shuffled ones, or of which a probe tells no class."""
+    facts, data, relation = reading.facts(evidence), evidence.data, evidence.relation
     cause = "targets belong to other inputs: one of the two was shuffled, sorted or shifted without the other"
     remedy = "index inputs and targets by one and the same order, and look at ten of both as the loader yields them"
     if relation is None and (made := facts.made_relation) is not None and reading.stands_still(evidence):

@@ -230,12 +230,7 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
             seen = (probe.cross_entropy, first, factor) if factor else None
         elif chance is not None and first < chance and not of_one_class and (factor := _factor_of(chance, first, 0.02)):
             seen, guessed = (chance, first, factor), True
-    if seen is None and (factor := reading.loss_divisor(evidence)) > 1:
-        # The probe's loss, if the first one gives the division away; chance level, if the last ones do.
-        first, logged = evidence.steps[0].loss, (reading.recent_loss(evidence) or 0.0) / factor
-        known = probe.cross_entropy if probe is not None and probe.at_start else None
-        is_first = known is not None and math.isfinite(first) and abs(known / (factor * first) - 1) < 0.1
-        seen = (known, first, factor) if known is not None and is_first else (chance or 0.0, logged, factor)
+    seen = seen or _over_micro_batches(evidence)
     if seen is None:
         return []
     expected, logged, factor = seen
@@ -256,6 +251,19 @@ def loss_divided(evidence: Evidence) -> list[Finding]:
             source="own; the log's trials caltech-1 to -4 start at ln(1000) / 2",
         )
     ]
+
+
+def _over_micro_batches(evidence: Evidence) -> tuple[float, float, int] | None:
+    """Cross-entropy, loss and how often the one is the other, where a step's micro-batches are as many; None otherwise."""
+    factor = reading.loss_divisor(evidence)
+    if factor <= 1:
+        return None
+    probe, first = evidence.probe, evidence.steps[0].loss
+    # The probe's loss, if the first one gives the division away; chance level, if the last ones do.
+    known = probe.cross_entropy if probe is not None and probe.at_start else None
+    if known is not None and math.isfinite(first) and abs(known / (factor * first) - 1) < 0.1:
+        return known, first, factor
+    return reading.chance_loss(evidence) or 0.0, (reading.recent_loss(evidence) or 0.0) / factor, factor
 
 
 @rule(
