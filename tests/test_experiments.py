@@ -577,10 +577,49 @@ def test_inputs_that_a_step_may_compare_its_outputs_with_are_not_standardised() 
         return F.cross_entropy(model(batch[0]), batch[1])
 
     batches = [(part, part.argmax(dim=1)) for part in images.split(32)]
-    for step, fits in ((rebuilt, False), (classified, True)):
-        setup = Setup(model=model, train_loader=batches, optimizer=optimizer, training_step=step)
+
+    def timed(model: nn.Module, batch: Any) -> Tensor:  # a loss that no kind of task is recognised by
+        return (model(batch[0])[:, 0] - batch[1]).abs().exp().mean()
+
+    def own_cost(model: nn.Module, batch: Any) -> Tensor:  # the model compares by itself, and returns what it costs
+        return model(batch[0])
+
+    class Rebuilds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = planted.mlp(64, 8, 64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.mse_loss(self.net(x), x)
+
+    one = planted.mlp(64, 8, 1)
+    for step, net, fits in (
+        (rebuilt, model, False),
+        (classified, model, True),
+        (timed, one, True),
+        (own_cost, Rebuilds(), False),
+    ):
+        setup = Setup(model=net, train_loader=batches, optimizer=optimizer, training_step=step)
         with Source(setup, Evidence(), batches).variant() as variant:
             assert INTERVENTIONS["inputs_standard"].applies(variant) == fits
+
+
+def test_chance_of_a_loss_of_one_s_own_is_that_of_the_best_constant() -> None:
+    x = torch.randn(640, 8)
+    y = x[:, :1] + 3
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:  # no kind of task has it
+        return (model(batch[0]) - batch[1]).square().add(1e-6).pow(0.75).mean()
+
+    model = planted.mlp(8, 24, 1)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    setup = Setup(model=model, train_loader=planted.loader(x, y), optimizer=optimizer, training_step=loss, rehearse_seconds=1)
+    evidence = check_setup(setup).evidence
+    source = Source(setup, evidence, list(setup.train_loader))
+    places = torch.linspace(2.5, 3.5, 101)
+    best = min(float((source.reference[1] - place).square().add(1e-6).pow(0.75).mean()) for place in places)
+    assert source.task.chance == pytest.approx(best, rel=0.15)  # held against other batches, too
+    assert Source(setup, Evidence(), list(setup.train_loader)).task.chance is None  # no rehearsal found one
 
 
 def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() -> None:

@@ -18,14 +18,19 @@ from trainability.doctor.batches import batch_size, cloned, first_examples, firs
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experiments.variant import Variant, look
+from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
+from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.randomness import random_state, randomness_restored
+from trainability.doctor.measure.uninterrupted import uninterrupted
+from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.setup import Setup
 from trainability.doctor.tasks import chance_by_search, recognise
 
 _REFERENCE_EXAMPLES, _REFERENCE_BATCHES = 192, 16
 _MOST_BYTES = 256 * 2**20
+_CONSTANT_BATCHES, _CONSTANT_SECONDS = 7, 3.0
 
 
 def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], list[str]]:
@@ -152,25 +157,29 @@ class Source:
             stack.enter_context(put_back(*guarded))
             stack.enter_context(variables_put_back(setup.step, setup.training_step, setup.loss_fn))
             closing = stack.enter_context(contextlib.ExitStack())
-            yield Variant(
-                model=objects[0],
-                optimizer=objects[1],
-                scheduler=objects[2],
-                loss_fn=setup.loss,
-                training_step=setup.training_step,
-                step=setup.step,
-                clip=setup.clip,
-                batches=self.batches if setup is not self.setup and _is_in_order(setup) else _reordered(self.batches, seed),
-                reference=to_device(self.reference, _device(objects[0])),
-                task=self.task,
-                output=self.output,
-                evidence=self.evidence,
-                seed=seed,
-                evaluates=self.evaluates,
-                others=tuple(item for item in reached if id(item) not in own),
-                in_place=in_place and not foreign,
-                closing=closing,
-            )
+            try:
+                yield Variant(
+                    model=objects[0],
+                    optimizer=objects[1],
+                    scheduler=objects[2],
+                    loss_fn=setup.loss,
+                    training_step=setup.training_step,
+                    step=setup.step,
+                    clip=setup.clip,
+                    batches=self.batches if setup is not self.setup and _is_in_order(setup) else _reordered(self.batches, seed),
+                    reference=to_device(self.reference, _device(objects[0])),
+                    task=self.task,
+                    output=self.output,
+                    evidence=self.evidence,
+                    seed=seed,
+                    evaluates=self.evaluates,
+                    others=tuple(item for item in reached if id(item) not in own),
+                    in_place=in_place and not foreign,
+                    closing=closing,
+                )
+            finally:
+                with uninterrupted():
+                    stack.close()
 
     def _made_anew(self) -> Setup | None:
         """The program made again; None where that is not possible, or gives the same objects again."""
@@ -211,6 +220,20 @@ class Source:
             with contextlib.suppress(Exception):
                 chance = chance_by_search(lambda values: loss_fn(values, target), output, "values")
                 self.task = Task(target=f"[{len(self.reference) - 1}]", chance=chance)
+        if self.task.chance is None:
+            self.task = replace(self.task, chance=self._constant_loss(variant))
+
+    def _constant_loss(self, variant: Variant) -> float | None:
+        """What the best answer costs that is the same for every example, where a rehearsal found one, too."""
+        rehearsal, forward = self.evidence.rehearsal, variant.loop().forward_only
+        if rehearsal is None or rehearsal.constant_loss is None or forward is None or len(modules(variant.model)) != 1:
+            return None
+        (model,) = modules(variant.model)
+        set_training(model, not self.evaluates)
+        asked = [to_device(batch, _device(model)) for batch in (self.reference, *self.batches[:_CONSTANT_BATCHES])]
+        with contextlib.suppress(Exception):  # a loss may look at more than outputs
+            return constant_loss(model, asked, lambda own, batch: scalar(forward(own, batch)), seconds=_CONSTANT_SECONDS)
+        return None
 
 
 def _times(task: Task, factor: int) -> Task:

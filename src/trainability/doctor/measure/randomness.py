@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from trainability.doctor.measure.uninterrupted import uninterrupted
+
 
 def random_state() -> dict[str, Any]:
     """Read every global generator: Python's, NumPy's where it is loaded, torch's on the CPU and on each CUDA device."""
@@ -39,7 +41,8 @@ def randomness_restored() -> Iterator[dict[str, Any]]:
     try:
         yield state
     finally:
-        set_random_state(state)
+        with uninterrupted():
+            set_random_state(state)
 
 
 @contextlib.contextmanager
@@ -52,5 +55,6 @@ def generators_restored(loader: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for generator, state in zip(found, states, strict=True):
-            generator.set_state(state)
+        with uninterrupted():
+            for generator, state in zip(found, states, strict=True):
+                generator.set_state(state)
