@@ -30,7 +30,7 @@ from trainability.doctor.tasks import chance_by_search, recognise
 
 _REFERENCE_EXAMPLES, _REFERENCE_BATCHES = 192, 16
 _MOST_BYTES = 256 * 2**20
-_CONSTANT_BATCHES, _CONSTANT_SECONDS = 7, 3.0
+_CONSTANT_BATCHES, _CONSTANT_SECONDS, _NARROW = 7, 3.0, 19
 
 
 def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], list[str]]:
@@ -230,7 +230,9 @@ class Source:
             return None
         (model,) = modules(variant.model)
         set_training(model, not self.evaluates)
-        asked = [to_device(batch, _device(model)) for batch in (self.reference, *self.batches[:_CONSTANT_BATCHES])]
+        is_wide = self.output is None or self.output[:1].numel() > _NARROW
+        others = self.batches[:_CONSTANT_BATCHES] if is_wide else ()  # that a row of many numbers is held against
+        asked = [to_device(batch, _device(model)) for batch in (self.reference, *others)]
         with contextlib.suppress(Exception):  # a loss may look at more than outputs
             return constant_loss(model, asked, lambda own, batch: scalar(forward(own, batch)), seconds=_CONSTANT_SECONDS)
         return None
