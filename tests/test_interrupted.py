@@ -100,6 +100,14 @@ def test_ctrl_c_in_an_arm(form: str, place: str, arm: int, monkeypatch: pytest.M
     assert same(before, state_of(setup))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_check_leaves_nothing_behind(form: str) -> None:
+    setup = started(form)
+    before = state_of(setup)
+    check_setup(setup)
+    assert same(before, state_of(setup))
+
+
 @pytest.mark.parametrize(("place", "at"), [("backward", 2), ("backward", 30), ("step", 2), ("step", 100), ("copy", 2)])
 @pytest.mark.parametrize("ask", [check_setup, lambda setup: plans_for_setup(setup, seconds=60, top=2)])
 def test_ctrl_c_in_check_and_plan(place: str, at: int, ask: Callable[[Setup], Any], monkeypatch: pytest.MonkeyPatch) -> None:
