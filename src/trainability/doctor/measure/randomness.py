@@ -36,13 +36,17 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def randomness_restored() -> Iterator[dict[str, Any]]:
-    """Put the random state back at the end, also after an exception; yield it."""
-    state = random_state()
+    """Put the random state back at the end, also after an exception; yield it.
+
+    So is whether gradients are recorded: Ctrl-C within the exit of `torch.no_grad` leaves them off.
+    """
+    state, records = random_state(), torch.is_grad_enabled()
     try:
         yield state
     finally:
         with uninterrupted():
             set_random_state(state)
+            torch.set_grad_enabled(records)
 
 
 @contextlib.contextmanager
