@@ -707,6 +707,7 @@ def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:
     assert witness(0.45, 0.5).is_fixed_by(arm)
     assert not witness(0.45, 0.9).is_fixed_by(arm)
     assert witness(50.0, 2.0).is_fixed_by(arm)  # how far above chance is no matter
+    assert witness(0.45, 0.9).is_fixed_by(standing(he=0.03)[0])  # nor how far apart, where both are out of reach
     fact = dataclasses.replace(arm, is_certain=True)  # not chosen for doing best
     assert witness(0.45, 0.9).is_fixed_by(fact)
     assert not witness(0.15, 0.9).is_fixed_by(fact)

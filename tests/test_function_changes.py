@@ -148,6 +148,48 @@ def test_a_derivative_of_which_the_loss_is_made_is_differentiated() -> None:
     assert curve(False, None) != curve(True, None)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_column_that_meets_a_row_is_held_against_its_own_example(whole: bool) -> None:
+    x = torch.randn(128, 8, generator=torch.Generator().manual_seed(0))
+
+    def curve(fits: bool, change: str | None) -> tuple[bool, Any]:
+        def loss(model: Any, batch: Any) -> Tensor:
+            made, true = model(batch[0]), batch[1][:, None] if fits else batch[1]
+            return (0.5 * (true - made) ** 2).mean()
+
+        def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+            optimizer.zero_grad()
+            value = loss(model, batch)
+            value.backward()
+            optimizer.step()
+            return value
+
+        def program() -> Setup:
+            model = planted.mlp(8, 16, 1)
+            words: dict[str, Any] = {"step": step} if whole else {"training_step": loss}
+            return Setup(
+                model=model,
+                train_loader=planted.loader(x, x[:, 0]),
+                optimizer=torch.optim.SGD(model.parameters(), 0.1),
+                **words,
+            )
+
+        setup = made(program)
+        source = Source(setup, Evidence(), list(setup.train_loader))
+        with source.variant() as variant:
+            applies = INTERVENTIONS["target_shape"].applies(variant)
+        with source.variant() as variant:
+            if change is not None:
+                INTERVENTIONS[change].make(variant)
+            return applies, [loss for _, loss in run(variant, 4, every=1).curve]
+
+    applies, changed = curve(False, "target_shape")
+    fits, meant = curve(True, None)
+    assert (applies, fits) == (True, False)
+    assert changed == pytest.approx(meant, rel=1e-6)
+    assert changed != pytest.approx(curve(False, None)[1], rel=1e-2)
+
+
 def test_batches_are_joined_in_turn() -> None:
     x, y = planted.digits()
     few = planted.loader(x[:40], y[:40], batch=2, shuffle=False)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.batches import batch_size, fit_together, joined, map_parts, tensors
+from trainability.doctor.experiments.function_changes import spreads, without_spreading
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
 
@@ -125,6 +126,9 @@ def _is_broadcast(variant: Variant) -> bool:
 
 
 def _shaped_targets(variant: Variant) -> None:
+    if not _is_broadcast(variant):
+        without_spreading(variant)
+        return
     loss_fn = variant.loss_fn
     assert loss_fn is not None
     variant.loss_fn = lambda output, target: loss_fn(output, target.reshape(output.shape))
@@ -166,7 +170,7 @@ DATA_CHANGES = named(
     Intervention(
         name="target_shape",
         change="targets in the shape of the outputs",
-        applies=_is_broadcast,
+        applies=lambda variant: _is_broadcast(variant) or spreads(variant),
         make=_shaped_targets,
         answers=("target_broadcast",),
     ),

@@ -28,6 +28,12 @@ _STEPPED = (
 )
 _ABOVE, _BELOW = (torch.gt, torch.ge, Tensor.gt, Tensor.ge), (torch.lt, torch.le, Tensor.lt, Tensor.le)
 _AS_NUMBERS = (Tensor.float, Tensor.double, Tensor.to, Tensor.type, Tensor.type_as)
+_TWO_SIDED = ("add", "sub", "mul", "div", "true_divide", "eq", "ne", "lt", "le", "gt", "ge", "maximum", "minimum")
+_TWO_SIDED_NAMES = {
+    *_TWO_SIDED,
+    *(f"__{prefix}{name}__" for name in (*_TWO_SIDED, "truediv") for prefix in ("", "r")),
+    *("rsub", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits", "poisson_nll_loss"),
+}
 _EXAMPLES = 16
 _DROPPING = (F.dropout, F.alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.feature_alpha_dropout)
 
@@ -161,6 +167,38 @@ def without_dropout_calls(variant: Variant) -> None:
         return func(*args, **words)
 
     _exchange(variant, kept)
+
+
+def _meets(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether one number an example meets as many in a column, (n,) and (n, 1), so that each is held against all."""
+    if len(args) < 2 or getattr(func, "__name__", "") not in _TWO_SIDED_NAMES:
+        return False
+    shapes = [tuple(part.shape) for part in args[:2] if isinstance(part, Tensor)]
+    flat = next((shape for shape in shapes if len(shape) == 1 and shape[0] > 1), None)
+    return flat is not None and (*flat, 1) in shapes
+
+
+def spreads(variant: Variant) -> bool:
+    """Whether (n,) meets (n, 1) in the forward pass or the loss."""
+    met = [False]
+
+    def seen(func: Callable[..., Any], args: tuple[Any, ...], words: dict[str, Any]) -> Any:
+        met[0] |= _meets(func, args)
+        return func(*args, **words)
+
+    _watched(variant, seen)
+    return met[0]
+
+
+def without_spreading(variant: Variant) -> None:
+    """What is (n, 1) is taken as (n,) where it meets that."""
+
+    def call(func: Callable[..., Any], args: tuple[Any, ...], words: dict[str, Any]) -> Any:
+        if not _meets(func, args):
+            return func(*args, **words)
+        return func(*(part.flatten() for part in args[:2]), *args[2:], **words)
+
+    _exchange(variant, call)
 
 
 class _Numbered:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import FAILING, JOINT, OTHER_SEED, UNCHANGED, Arm, State
-from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, Scale, fixes
+from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, OUT_OF_REACH, Scale, fixes
 from trainability.doctor.outlook import judge_rehearsal
 
 _LOST = 1.2  # more is left than at chance: not waiting there
@@ -88,11 +88,12 @@ class Witness:
         """Whether the change fixes the program, and is ahead of its better seed by more than the two are apart.
 
         How far the seeds are apart is no matter where a counted fact calls for the change: it was not chosen for doing best,
-        and a fault such as a ReLU at the end stops one seed and caps another.
+        and a fault such as a ReLU at the end stops one seed and caps another. Nor is it where the better seed is out of reach:
+        of two seeds that fail, one may have learned a part.
         """
         changed = self.scale.left(loss)
         ahead = min(unchanged, 1.0) - changed
-        is_ahead = arm.is_certain or ahead > self.apart(arm.steps)
+        is_ahead = arm.is_certain or ahead > self.apart(arm.steps) or unchanged >= OUT_OF_REACH * max(changed, LEAST)
         return fixes(changed, unchanged, blind=self.scale.blind, is_certain=arm.is_certain) and is_ahead
 
     def gets_further(self, arm: Arm) -> bool:
