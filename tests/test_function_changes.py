@@ -17,23 +17,37 @@ from trainability.doctor.experiments.variant import run
 
 
 class Sign(torch.autograd.Function):
-    """The sign, with the derivative of the identity."""
+    """The sign, with the derivative of a line from -1 to 1."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
         return torch.sign(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return gradients[0]
+        return gradients[0] * (ctx.saved_tensors[0].abs() <= 1)
 
 
 class Above(torch.autograd.Function):
-    """1 above zero, with the derivative of the identity."""
+    """1 above a tenth, with the derivative of a line from 1 below it to 1 above."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return (x > 0).float()
+        ctx.save_for_backward(x)
+        return (x > 0.1).float()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return gradients[0] * ((ctx.saved_tensors[0] - 0.1).abs() <= 1)
+
+
+class Whole(torch.autograd.Function):
+    """Rounding, with the derivative of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -99,7 +113,8 @@ def applies_and_curve(model: Callable[[], nn.Module], change: str | None, *, who
         ("detach_off", lambda: Between(lambda x: x.data), lambda: Between(lambda x: x)),
         ("detach_off", lambda: Between(without_gradient), lambda: Between(lambda x: x * 1.0)),
         ("straight_through", lambda: Between(torch.sign), lambda: Between(Sign.apply)),
-        ("straight_through", lambda: Between(lambda x: (x > 0).float()), lambda: Between(Above.apply)),
+        ("straight_through", lambda: Between(torch.round), lambda: Between(Whole.apply)),
+        ("straight_through", lambda: Between(lambda x: (x > 0.1).float()), lambda: Between(Above.apply)),
         ("dropout_off", lambda: Thrown(0.9), lambda: Thrown(0.0)),
         ("leaky_relu", lambda: Between(F.relu), lambda: Between(lambda x: F.leaky_relu(x, 0.1))),
         ("relu", lambda: Between(torch.sigmoid), lambda: Between(lambda x: F.relu(x))),

@@ -22,10 +22,8 @@ Call = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 _DETACHING = (Tensor.detach, torch.detach, Tensor.data.__get__, torch.tensor)  # type: ignore[attr-defined]
 _READ = (Tensor.__float__, Tensor.__int__, Tensor.__array__, Tensor.__format__, Tensor.item, Tensor.numpy, Tensor.tolist)
-_STEPPED = (
-    *(torch.round, torch.floor, torch.ceil, torch.trunc, torch.sign, torch.sgn, torch.heaviside),
-    *(Tensor.round, Tensor.floor, Tensor.ceil, Tensor.trunc, Tensor.sign, Tensor.sgn, Tensor.heaviside),
-)
+_ROUNDING = (torch.round, torch.floor, torch.ceil, torch.trunc, Tensor.round, Tensor.floor, Tensor.ceil, Tensor.trunc)
+_SIGNS = (torch.sign, torch.sgn, torch.heaviside, Tensor.sign, Tensor.sgn, Tensor.heaviside)
 _ABOVE, _BELOW = (torch.gt, torch.ge, Tensor.gt, Tensor.ge), (torch.lt, torch.le, Tensor.lt, Tensor.le)
 _AS_NUMBERS = (Tensor.float, Tensor.double, Tensor.to, Tensor.type, Tensor.type_as)
 _TWO_SIDED = ("add", "sub", "mul", "div", "true_divide", "eq", "ne", "lt", "le", "gt", "ge", "maximum", "minimum")
@@ -78,15 +76,23 @@ def _undetached(func: Callable[..., Any], args: tuple[Any, ...], words: dict[str
 
 
 def _straight(func: Callable[..., Any], args: tuple[Any, ...], words: dict[str, Any]) -> Any:
-    """The same values; the derivative of what is flat between its steps is 1, of a comparison once it is made a number."""
+    """The same values, and a derivative of what is flat between its steps.
+
+    Of rounding it is 1; of a sign, and of a comparison once it is made a number, that of a line from -1 to 1 (Hubara et al.,
+    Binarized neural networks, 2016, section 1.3).
+    """
     value = func(*args, **words)
     given = args[0] if args and isinstance(args[0], Tensor) else None
     if given is None or not isinstance(value, Tensor):
         return value
     if func in (*_ABOVE, *_BELOW) and given.requires_grad:
-        value.behind = given if func in _ABOVE else -given  # type: ignore[attr-defined]
-    elif func in _STEPPED and given.requires_grad:
+        line = (given - args[1]).clamp(-1, 1)
+        value.behind = line if func in _ABOVE else -line  # type: ignore[attr-defined]
+    elif func in _ROUNDING and given.requires_grad:
         return value + (given - given.detach())
+    elif func in _SIGNS and given.requires_grad:
+        line = given.clamp(-1, 1)
+        return value + (line - line.detach())
     elif func in _AS_NUMBERS and value.is_floating_point() and hasattr(given, "behind"):
         behind = given.behind
         return value + (behind - behind.detach())
@@ -276,7 +282,7 @@ FUNCTION_CHANGES = named(
     ),
     _through(
         "straight_through",
-        "gradients through rounding, signs and comparisons, as if they were the identity",
+        "gradients through rounding, signs and comparisons",
         _straight,
         (*_CUT_OFF, "vanishing_gradient"),
     ),
