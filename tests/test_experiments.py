@@ -818,3 +818,16 @@ def test_what_no_rule_suspects_becomes_a_finding_of_its_own(name: str, code: str
     assert first.tested is not None
     assert first.tested.outcome == "confirmed"
     assert [finding.code for finding in diagnosis.findings if finding.rule == "confirmed_change"] in ([], [code])
+
+
+def test_a_program_that_stands_still_is_not_waited_for() -> None:
+    def standing_at(*losses: float) -> Witness:
+        curve = tuple((120 * place, loss) for place, loss in enumerate(losses))
+        arms = [Arm(name=name, change=name, curve=curve) for name in (UNCHANGED, OTHER_SEED)]
+        scale = Scale(chance=1.0, ideal=0.0)
+        known = {"scale": scale, "vary": None, "planned_steps": 10_000, "evidence": Evidence(), "fixed_in": 120}
+        return Witness(unchanged=arms[0], other=arms[1], **known)
+
+    (arm,) = standing(detach_off=0.05)
+    assert standing_at(1.0, 1.0, 1.0, 1.0, 1.0, 1.0).state([arm]) == "at chance"
+    assert standing_at(1.0, 1.0, 1.0, 0.99, 0.98, 0.97).state([arm]) == "open"

@@ -73,9 +73,8 @@ def experiment(
     began = time.monotonic()
     if setup.optimizer is None and setup.step is None:
         return Experiments(notes=("experiments: no optimizer was given (optimizer=)",))
-    if len(modules(setup.model)) > 1 and (evidence.rehearsal is None or evidence.rehearsal.opposed):
-        reason = "were not rehearsed" if evidence.rehearsal is None else "have losses of their own"
-        return Experiments(notes=(f"experiments: several models {reason}, and no one loss says whether they learn",))
+    if len(modules(setup.model)) > 1 and evidence.rehearsal is None:
+        return Experiments(notes=("experiments: several models were not rehearsed, and whether they share a loss is unknown",))
     with randomness_restored(), generators_restored(setup.train_loader), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said many times
         batches, notes = kept_batches(setup.train_loader, max_steps, 0.1 * seconds)
@@ -83,6 +82,8 @@ def experiment(
             source = Source(setup, evidence, batches, make=make)
         except ProgramFailed as error:
             return Experiments(notes=(*notes, f"experiments: nothing was tested, because {error}"))
+        if source.plays and source.judge is None:
+            return Experiments(notes=(*notes, "experiments: of models with losses of their own none makes what batches hold"))
         table = INTERVENTIONS if interventions is None else interventions
         found = _Battery(source, tuple(findings), table, max_steps, began + seconds, progress, elsewhere).run()
     notes = (*notes, *source.notes, *found.notes)

@@ -103,7 +103,9 @@ def _passed(variant: Variant) -> None:
     """One forward pass, and backward where the loop's body does not do it, on a few examples."""
     loop, batch = variant.loop(), first_examples(variant.reference, _EXAMPLES)
     if loop.forward_only is None:
+        judge, variant.judge = variant.judge, None
         look(variant, loop, batch, random_state())
+        variant.judge = judge
     else:
         with torch.enable_grad():
             scalar(loop.forward_only(variant.model, cloned(batch))).backward()
@@ -139,6 +141,7 @@ def _through(name: str, change: str, call: Call, answers: tuple[str, ...]) -> In
         applies=lambda variant: _reaches_more(variant, call),
         make=lambda variant: _exchange(variant, call),
         answers=answers,
+        is_counted=True,
     )
 
 

@@ -9,6 +9,7 @@ from trainability.doctor.experimented import FAILING, JOINT, OTHER_SEED, UNCHANG
 from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, OUT_OF_REACH, Scale, fixes
 from trainability.doctor.outlook import judge_rehearsal
 
+_FEWEST_LOOKS = 4
 _LOST = 1.2  # more is left than at chance: not waiting there
 _FURTHER = 0.1
 _RANK = {"as it is": 0, "trains": 1, "also helps": 2, "faster": 3, "no better": 4, "control": 5, "not tested": 6}
@@ -55,12 +56,17 @@ class Witness:
         """Whether it was stepped for at least twice as long as a change that fixes it needed."""
         return self.fixed_in is None or self.unchanged.steps >= 2 * self.fixed_in
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether its loss on the reference was the same at every look, bit for bit."""
+        return len(self.unchanged.curve) > _FEWEST_LOOKS and len({loss for _, loss in self.unchanged.curve}) == 1
+
     def may_get_going(self) -> bool:
         """Whether a program at chance may learn yet: its outputs live, and it was stepped little longer than the change, or
         more steps are planned.
         """
         tried, first = self.unchanged.steps, self.scale.left(self.unchanged.first_loss)
-        if self.vary is False or self.was_seen_to_fail():
+        if self.vary is False or self.was_seen_to_fail() or (self.waited and self.stands_still):
             return False
         if self.left() > _LOST and self.left() > 0.5 * first:
             return False

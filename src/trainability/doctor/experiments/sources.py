@@ -17,6 +17,7 @@ from torch.utils.data import SequentialSampler
 from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.experiments.players import judge_of
 from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
@@ -85,6 +86,8 @@ class Source:
         task: recognised; its `chance` is that of the reference.
         ideal: the lowest loss that unbounded outputs can reach.
         output: of the program on the reference, before the first step; None of several models.
+        plays: whether several models have losses of their own, as in a GAN.
+        judge: then, how far what one of them makes is from the reference; None where none makes such.
         notes: what the variants differ in from the program.
     """
 
@@ -104,6 +107,8 @@ class Source:
         """
         self.setup, self.evidence, self.batches, self.make = setup, evidence, batches, make
         self.task, self.ideal, self.output = Task(), 0.0, None
+        self.plays = len(modules(setup.model)) > 1 and evidence.rehearsal is not None and evidence.rehearsal.opposed
+        self.judge: Callable[[Any, Any], Tensor] | None = None
         self.notes: list[str] = []
         errors: list[Exception] = []
         spread, first = reference_of(batches), cloned(batches[0])
@@ -168,6 +173,7 @@ class Source:
                     clip=setup.clip,
                     batches=self.batches if setup is not self.setup and _is_in_order(setup) else _reordered(self.batches, seed),
                     reference=to_device(self.reference, _device(objects[0])),
+                    judge=self.judge,
                     task=self.task,
                     output=self.output,
                     evidence=self.evidence,
@@ -198,6 +204,9 @@ class Source:
             self.notes.append(text)
 
     def _recognise(self, variant: Variant) -> None:
+        if self.plays:
+            self.judge = judge_of(variant)
+            return
         loss, output = _looked_at(variant)
         self.output = output if len(modules(variant.model)) == 1 else None
         if output is not None and not math.isfinite(loss):  # the kind of the task does not depend on the weights
