@@ -28,8 +28,8 @@ class Intervention:
         answers: codes or names of findings that call for it.
         compensates: whether it makes up for many faults without undoing them, as another learning rate does; no counted fact is
             about it, and where another change that a finding suggests fixes the program too, that one is the cause.
-        is_counted: whether it applies only where what it undoes was counted in this copy, as weights that no gradient reaches: a
-            fact, whether or not a finding says so.
+        is_counted: whether it applies only where what it undoes was counted in this copy, as weights that no gradient reaches,
+            a fact whether or not a finding says so.
         is_setting: whether it makes a setting of the program usual, or takes it away.
         hinted: whether measurements call for it, where no finding does.
         family: changes of one family are not made together.
