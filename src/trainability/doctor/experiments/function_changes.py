@@ -94,7 +94,7 @@ def _straight(func: Callable[..., Any], args: tuple[Any, ...], words: dict[str, 
         line = given.clamp(-1, 1)
         return value + (line - line.detach())
     elif func in _AS_NUMBERS and value.is_floating_point() and hasattr(given, "behind"):
-        behind = given.behind
+        behind = given.behind  # type: ignore[attr-defined]
         return value + (behind - behind.detach())
     return value
 

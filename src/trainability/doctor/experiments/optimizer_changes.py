@@ -253,6 +253,12 @@ def _even_rates(variant: Variant) -> None:
     _scale_rates(variant, lambda group: factors.get(id(group), 1.0))
 
 
+def _minimise(variant: Variant) -> None:
+    for group in variant.groups:
+        if group.get("maximize"):
+            group["maximize"] = False
+
+
 def _reversed(variant: Variant) -> None:
     def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         held = [p for group in optimizer.param_groups for p in group["params"]]
@@ -288,7 +294,7 @@ OPTIMIZER_CHANGES = named(
         name="maximize_off",
         change="the loss minimised, without maximize=True",
         applies=lambda variant: any(group.get("maximize") for group in variant.groups),
-        make=lambda variant: [group.update(maximize=False) for group in variant.groups if group.get("maximize")],
+        make=_minimise,
         is_setting=True,
         answers=("wrong_sign",),
     ),
