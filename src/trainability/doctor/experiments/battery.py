@@ -337,11 +337,11 @@ class _Battery(Standing):
         return said, bears_out
 
     def given_as_long(self, arm: Arm) -> Arm:
-        """A change that fixed it at first, and of which the program as it is came within reach, is given as many steps."""
+        """A change that fixed it at first is given as many steps as it is, where that came within reach, or a seed lags behind."""
         witness = self.witness()
         steps = witness.unchanged.steps
         is_close = witness.left() > judging.FAR_LEFT and not witness.is_fixed_by(arm) and steps > arm.steps
-        if not is_close or not witness.is_fixed_early_by(arm, arm.again) or not self.affords(2 * steps):
+        if not is_close or not self.affords(2 * steps):
             return arm
         names = tuple(arm.name.split(JOINT))
         other = self.arm(names, steps, seed=1)

@@ -287,6 +287,6 @@ FUNCTION_CHANGES = named(
         "straight_through",
         "gradients through rounding, signs and comparisons",
         _straight,
-        (*_CUT_OFF, "vanishing_gradient"),
+        _CUT_OFF,
     ),
 )
