@@ -337,7 +337,7 @@ class _Battery(Standing):
         return said, bears_out
 
     def given_as_long(self, arm: Arm) -> Arm:
-        """A change that fixed it at first is given as many steps as it is, where that came within reach, or a seed lags behind."""
+        """A change that fixed it at first is given as many steps as it had, where that came near, or one seed lags behind."""
         witness = self.witness()
         steps = witness.unchanged.steps
         is_close = witness.left() > judging.FAR_LEFT and not witness.is_fixed_by(arm) and steps > arm.steps
