@@ -22,7 +22,7 @@ from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.judging import Scale, fixes
 from trainability.doctor.experiments.optimizer_changes import _scale_rate, measured_rate
-from trainability.doctor.experiments.outcomes import Witness, judged, ordered
+from trainability.doctor.experiments.outcomes import Witness, judged, ordered, unfixed
 from trainability.doctor.experiments.sources import Source, reference_of
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.facts import Facts, Stacked, Unreached
@@ -831,3 +831,13 @@ def test_a_program_that_stands_still_is_not_waited_for() -> None:
     (arm,) = standing(detach_off=0.05)
     assert standing_at(1.0, 1.0, 1.0, 1.0, 1.0, 1.0).state([arm]) == "at chance"
     assert standing_at(1.0, 1.0, 1.0, 0.99, 0.98, 0.97).state([arm]) == "open"
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "notes"), [("at chance", "no better", 1), ("learns", "no better", 0), ("at chance", "trains", 0)]
+)
+def test_what_no_change_touches_is_said_where_none_fixes(state: Any, outcome: Any, notes: int) -> None:
+    arms = [dataclasses.replace(arm, outcome=outcome) for arm in standing(he=0.9, decay_off=0.95)]
+    found = unfixed([*standing(unchanged=1.0, other_seed=1.0), *arms], state)
+    assert len(found) == notes
+    assert all("none of the 2 changes" in note for note in found)

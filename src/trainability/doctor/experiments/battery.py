@@ -12,8 +12,7 @@ from trainability.doctor.experimented import INAPPLICABLE, JOINT, OTHER_SEED, UN
 from trainability.doctor.experiments import judging
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.intervention import Intervention
-from trainability.doctor.experiments.judging import Scale
-from trainability.doctor.experiments.outcomes import judged, ordered
+from trainability.doctor.experiments.outcomes import judged, ordered, unfixed
 from trainability.doctor.experiments.sources import ProgramFailed, Source, kept_batches
 from trainability.doctor.experiments.standing import FEWEST_STEPS, Standing
 from trainability.doctor.experiments.variant import run
@@ -272,14 +271,6 @@ class _Battery(Standing):
                     self.arms[pair.name] = pair
         return self.fixing()
 
-    def scaled(self) -> Scale | None:
-        """By chance and the ideal loss; where chance is unknown, by the first loss."""
-        task, ideal = self.source.task, self.source.ideal
-        if task.chance is not None and task.chance > ideal + 1e-9:
-            return Scale(chance=task.chance, ideal=ideal)
-        first = self.arms[UNCHANGED].curve[0][1]
-        return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
-
     def with_other_seed(self, arm: Arm) -> float | None:
         """The last loss of a change with the other seed; infinite where it fails, None where there is no time."""
         if (arm.name, arm.steps) not in self.again and self.affords(arm.steps):
@@ -306,6 +297,7 @@ class _Battery(Standing):
         for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.doubt()):
             self.arms[arm.name] = arm
         self.read_controls(is_longer=not found)
+        self.notes += unfixed(self.arms.values(), state)
         return self.result(state)
 
     def read_controls(self, *, is_longer: bool) -> None:

@@ -1,7 +1,7 @@
 """What the arms of a battery say: the state of the program as it is, and which change fixes it. Numbers only; no torch."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainability.doctor.evidence import Evidence
@@ -156,6 +156,17 @@ def _is_undone(arm: Arm, fixing: Sequence[Arm], worst: Mapping[str, float], comp
     """Whether a change that does more than to make up for a fault fixes the program, and is as likely the cause."""
     others = [other for other in fixing if other.name not in compensating and other.rank <= arm.rank]
     return any(other.is_certain or worst[other.name] <= CLEARLY * worst[arm.name] for other in others)
+
+
+def unfixed(arms: Iterable[Arm], state: State) -> list[str]:
+    """What to look at where the program fails and no change fixes it: what none of them changes; empty elsewhere."""
+    changes = [arm for arm in arms if arm.name not in (UNCHANGED, OTHER_SEED)]
+    told = any(arm.outcome in ("trains", "also helps") or arm.bears_out for arm in changes)
+    tried = sum(bool(arm.curve) and arm.outcome in ("no better", "faster") for arm in changes)
+    if told or state not in FAILING or not tried:
+        return []
+    left = "which targets go with which inputs, what the loss compares, and what the model leaves out"
+    return [f"experiments: none of the {tried} changes that were tried makes it learn; what they do not change: {left}"]
 
 
 def ordered(arms: Mapping[str, Arm], order: Mapping[str, int], scale: Scale | None) -> tuple[Arm, ...]:
