@@ -89,7 +89,7 @@ def test_a_gan_is_experimented_on(setup: Callable[[], Setup], cause: list[str]) 
     assert evidence.rehearsal is not None
     assert evidence.rehearsal.opposed
     table = {name: INTERVENTIONS[name] for name in ("detach_off", "biases_zero", "rate_tenth", "rate_ten")}
-    found = experiment(program, evidence, seconds=600, max_steps=200, interventions=table)
+    found = experiment(program, evidence, seconds=600, max_steps=100, interventions=table)
     assert [arm.name for arm in found.confirmed] == cause
     assert found.unchanged is not None
     assert found.unchanged.loss is not None
