@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import LARGE, OUTSIDE
 from programs.program import Data, Loop, Program, but, ending, fault
+from programs.unseen.causes import SUMMED, TWICE
 
 LETTERS, LINE = 12, 24
 
@@ -187,24 +189,30 @@ SOUND = {
 
 FAULTS = {
     "verses summed under sgd": fault(
-        SGD, "the loss is summed over 736 letters, at the rate for a mean", "", training_step=spelled_in_all
+        SGD, "the loss is summed over 736 letters, at the rate for a mean", f"{SUMMED} {LARGE}", training_step=spelled_in_all
     ),
     "clip behind the step": fault(
-        CLIPPED, "gradients are clipped after the step that used them", "", body=clips_behind_the_step, clip=None
+        CLIPPED,
+        "gradients are clipped after the step that used them",
+        f"clip_dropped confirmed_change.step_in_order {LARGE}",
+        body=clips_behind_the_step,
+        clip=None,
     ),
-    "verses behind a softmax": fault(SGD, "softmax in front of cross-entropy", "", model=ending(Verse, nn.Softmax(dim=2))),
-    "rate of sgd under adam": fault(SGD, "Adam at SGD's rate of 8", "", optimizer=torch.optim.Adam),
+    "verses behind a softmax": fault(SGD, "softmax in front of cross-entropy", TWICE, model=ending(Verse, nn.Softmax(dim=2))),
+    "rate of sgd under adam": fault(SGD, "Adam at SGD's rate of 8", LARGE, optimizer=torch.optim.Adam),
     "silent head forgotten by the optimizer": fault(
-        SILENT, "a head of zeros, whose parameters the optimizer does not get", "", trained=_but_the_head
+        SILENT, "a head of zeros, whose parameters the optimizer does not get", OUTSIDE, trained=_but_the_head
     ),
     "recurrence without a bend": fault(
-        BY_HAND, "the state goes from step to step with no tanh", "", model=lambda: ByHand(bend=nn.Identity())
+        BY_HAND, "the state goes from step to step with no tanh", "linear_stack", model=lambda: ByHand(bend=nn.Identity())
     ),
     "probabilities under nll_loss": fault(
         BY_HAND,
         "Softmax in the place of LogSoftmax before nll_loss",
-        "",
+        "loss_below_floor misread_logits wrong_sign capped_loss",
         model=lambda: ByHand(bend=nn.Tanh(), last=nn.Softmax(dim=2)),
     ),
-    "book shuffled under a kept state": fault(BOOK, "the state is kept and the stretches are shuffled", "", shuffle=True),
+    "book shuffled under a kept state": fault(
+        BOOK, "the state is kept and the stretches are shuffled", "batch_leakage random_evaluation", shuffle=True
+    ),
 }

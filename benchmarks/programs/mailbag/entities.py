@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.forum.causes import UNPAIRED
 from programs.program import Data, Loop, Program, but, fault
 
 LONGEST, TAGS = 30, 4
@@ -165,14 +166,19 @@ SOUND = {
 }
 
 FAULTS = {
-    "padding counts as no name": fault(NOTES, "padding is tag 0 in the loss", "", loss=padded),
+    "padding counts as no name": fault(
+        NOTES, "padding is tag 0 in the loss", "class_imbalance masked_targets constant_as_good", loss=padded
+    ),
     "rare names, unweighted": fault(
-        RARE, "one word in fifty is a name, and the classes are not weighted", "", loss=F.cross_entropy
+        RARE,
+        "one word in fifty is a name, and the classes are not weighted",
+        "class_imbalance constant_as_good",
+        loss=F.cross_entropy,
     ),
     "words padded in front, tags behind": fault(
         NOTES,
         "pad_sequences pads words in front and tags behind",
-        "",
+        UNPAIRED,
         train=lambda: _padding_by_the_end(True),
     ),
 }

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from programs.held_out.causes import CLIPPED, CUT, LARGE
 from programs.program import Data, Loop, Program, but, explained, fault, in_closure
+from programs.unseen.causes import DIES, SAME, SATURATED
 
 HOURS = 20
 
@@ -157,22 +159,27 @@ SOUND = {
 }
 
 FAULTS = {
-    "three lstms behind sigmoids": fault(THREE, "a sigmoid behind each LSTM", "", model=lambda: Squashed(nn.Sigmoid)),
+    "three lstms behind sigmoids": fault(
+        THREE, "a sigmoid behind each LSTM", f"gain_budget_low {SATURATED}", model=lambda: Squashed(nn.Sigmoid)
+    ),
     "transformer of width one": fault(
-        ATTENDS, "d_model=1: a layer norm of one number is always its bias", "", model=lambda: Attends(width=1, heads=1)
+        ATTENDS,
+        "d_model=1: a layer norm of one number is always its bias",
+        f"blind flat_derivative {SAME} {CUT}",
+        model=lambda: Attends(width=1, heads=1),
     ),
     "rate that waits for a larger loss": fault(
-        WAITS, "ReduceLROnPlateau in mode max is told the loss", "", options={"lr": 1e-2, "mode": "max"}
+        WAITS, "ReduceLROnPlateau in mode max is told the loss", DIES, options={"lr": 1e-2, "mode": "max"}
     ),
     "each window scaled by itself": fault(
         RIVER,
         "each window is brought to 0 to 1 by its own extremes, the target is not",
-        "",
+        "label_conflict input_scale",
         train=lambda: _each_by_itself(True),
         held_out=lambda: _each_by_itself(False),
     ),
-    "river clipped at 0.001": fault(SGD, "gradient_clip_val=0.001 for 1", "", clip=1e-3),
+    "river clipped at 0.001": fault(SGD, "gradient_clip_val=0.001 for 1", CLIPPED, clip=1e-3),
     "lbfgs in whole steps": fault(
-        LBFGS, "LBFGS without a line search at lr=1, on batches", "", options={"lr": 1.0, "max_iter": 10}
+        LBFGS, "LBFGS without a line search at lr=1, on batches", LARGE, options={"lr": 1.0, "max_iter": 10}
     ),
 }

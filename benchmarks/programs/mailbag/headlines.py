@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from programs.forum.causes import UNPAIRED
+from programs.held_out.causes import LARGE, SMALL
 from programs.program import Data, Loop, Program, accuracy, but, class_score, fault
+from programs.unseen.causes import DIES, SAME, SORTED
 
 WORDS, LONGEST = 400, 20
 
@@ -166,29 +169,34 @@ SOUND = {
 
 FAULTS = {
     "last column of what was packed": fault(
-        PACKED, "out[:, -1] of a padded output: zeros but for the longest", "", model=lambda: Packed("column")
+        PACKED,
+        "out[:, -1] of a padded output: zeros but for the longest",
+        f"blind ignored_end {SAME}",
+        model=lambda: Packed("column"),
     ),
     "headlines left sorted by length": fault(
-        PACKED, "forward sorts by length and does not undo it", "", model=lambda: Packed("sorted")
+        PACKED, "forward sorts by length and does not undo it", f"batch_leakage {UNPAIRED}", model=lambda: Packed("sorted")
     ),
     "headlines cut to five words": fault(
         PACKED,
         "max_length is five words, what tells comes later",
-        "",
+        f"constant_input {UNPAIRED}",
         train=lambda: _cut(True),
         held_out=lambda: _cut(False),
     ),
-    "words numbered anew for the test": fault(PACKED, "the test set has a vocabulary of its own", "", held_out=_numbered_anew),
-    "one topic after the other": fault(
-        BAG, "rows are sorted by topic and the loader does not shuffle", "", train=_one_topic_after_the_other, shuffle=False
+    "words numbered anew for the test": fault(
+        PACKED, "the test set has a vocabulary of its own", "split_shift evaluation_path", held_out=_numbered_anew
     ),
-    "rate of adam for an average of words": fault(BAG, "SGD at 1e-3", "", options={"lr": 1e-3}),
-    "encoder under sgd": fault(ENCODER, "SGD at 1e-3", "", optimizer=torch.optim.SGD, options={"lr": 1e-3}),
-    "schedule of eight steps": fault(ENCODER, "num_training_steps is the number of epochs", "", scheduler=up_and_down(8, 1)),
+    "one topic after the other": fault(
+        BAG, "rows are sorted by topic and the loader does not shuffle", SORTED, train=_one_topic_after_the_other, shuffle=False
+    ),
+    "rate of adam for an average of words": fault(BAG, "SGD at 1e-3", SMALL, options={"lr": 1e-3}),
+    "encoder under sgd": fault(ENCODER, "SGD at 1e-3", SMALL, optimizer=torch.optim.SGD, options={"lr": 1e-3}),
+    "schedule of eight steps": fault(ENCODER, "num_training_steps is the number of epochs", DIES, scheduler=up_and_down(8, 1)),
     "scheduler in the place of the optimizer": fault(
-        ENCODER, "scheduler.step() stands where optimizer.step() did", "", body=schedules_only
+        ENCODER, "scheduler.step() stands where optimizer.step() did", "never_steps", body=schedules_only
     ),
     "six layers at 0.01 at once": fault(
-        DEEP, "six post-norm layers, lr=0.01 and no warm-up", "", options={"lr": 1e-2}, scheduler=None
+        DEEP, "six post-norm layers, lr=0.01 and no warm-up", LARGE, options={"lr": 1e-2}, scheduler=None
     ),
 }

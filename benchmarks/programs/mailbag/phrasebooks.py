@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import CUT, LARGE
 from programs.program import Data, Program, but, class_score, fault
+from programs.unseen.causes import MISALIGNED
 
 NAMES, ENTRIES = 24, 6
 SYMBOLS, LENGTH = 16, 6
@@ -172,26 +174,26 @@ FAULTS = {
     "softmax over one question": fault(
         FULL,
         "softmax over the dimension of the question, which is one: each weight is 1",
-        "",
+        f"blind flat_derivative {CUT}",
         model=lambda: LooksUp(of="nothing", dim=1),
     ),
     "questions hidden for empty entries": fault(
         DIRECTORY,
         "the mask hides all keys of a question whose directory has an empty entry",
-        "",
+        "not_finite",
         model=lambda: LooksUp(of="questions"),
     ),
     "directory without an entry": fault(
-        DIRECTORY, "in one directory of a hundred all entries are empty and all are hidden", "", train=_one_is_empty
+        DIRECTORY, "in one directory of a hundred all entries are empty and all are hidden", "not_finite", train=_one_is_empty
     ),
     "ten thousand million in half precision": fault(
-        DIRECTORY, "-1e10 times a mask of zeros and ones, in half precision", "", model=lambda: LooksUp(half=True)
+        DIRECTORY, "-1e10 times a mask of zeros and ones, in half precision", "not_finite", model=lambda: LooksUp(half=True)
     ),
-    "noam's rate without its schedule": fault(NOAM, "the rate of a Noam recipe, 1, and no schedule", "", scheduler=None),
+    "noam's rate without its schedule": fault(NOAM, "the rate of a Noam recipe, 1, and no schedule", LARGE, scheduler=None),
     "phrasebook shifted twice": fault(
         PHRASES,
         "the decoder's input is shifted, and the loss shifts logits and labels again",
-        "",
+        f"sees_future.twice {MISALIGNED}",
         training_step=lambda model, batch: translated(model, batch, shift=1),
     ),
 }

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import DECAYED, QUIET
 from programs.program import Data, Program, but, drawn, fault
+from programs.unseen.causes import UNRELATED
 
 DIGITS, COUNT = 5, 5
 TONES, BARS, GAP = 13, 14, 13
@@ -174,30 +176,40 @@ SOUND = {
 
 FAULTS = {
     "l2 for decoupled decay": fault(
-        HEAPS, "weight_decay=0.1 in Adam, where it is a part of the gradient", "", optimizer=torch.optim.Adam
+        HEAPS, "weight_decay=0.1 in Adam, where it is a part of the gradient", DECAYED, optimizer=torch.optim.Adam
     ),
-    "one heap scraped again and again": fault(HEAPS, "most rows are copies of one", "", train=_mostly_one),
+    "one heap scraped again and again": fault(
+        HEAPS,
+        "most rows are copies of one",
+        "class_imbalance repeated_batch repeated_draws split_size overfit",
+        train=_mostly_one,
+    ),
     "labels hidden with their inputs": fault(
         MELODIES,
         "labels = inputs without clone, then gaps are written into both",
-        "",
+        f"masked_targets class_imbalance constant_as_good {UNRELATED}",
         training_step=lambda model, batch: filled_in(model, batch, cloned=False),
     ),
     "one criterion that ignores zero": fault(
         MELODIES,
         "ignore_index=0 is meant for padding and ignores one class of the second head",
-        "",
+        "class_imbalance masked_targets",
         training_step=lambda model, batch: filled_in(model, batch, ignored=0),
     ),
     "batches without a gap": fault(
         MELODIES,
         "gaps are so rare that a batch has none: the mean over nothing",
-        "",
+        "not_finite masked_targets",
         training_step=lambda model, batch: filled_in(model, batch, share=0.01),
         batch=16,
     ),
     "norms drawn as weights": fault(
-        TOLD, "all parameters from N(0, 0.02), the norms' among them", "", model=drawn(Gaps, small_throughout)
+        TOLD,
+        "all parameters from N(0, 0.02), the norms' among them",
+        f"vanishing_gradient {QUIET}",
+        model=drawn(Gaps, small_throughout),
     ),
-    "every place is the first": fault(MELODIES, "position_ids are zeros", "", model=lambda: Gaps(placed=False)),
+    "every place is the first": fault(
+        MELODIES, "position_ids are zeros", "blind constant_input unreached_parameter", model=lambda: Gaps(placed=False)
+    ),
 }
