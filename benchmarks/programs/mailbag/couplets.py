@@ -1,6 +1,7 @@
 """Character models: verses letter by letter, and a book in cipher, read stretch after stretch with its state kept."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def book(train: bool) -> Data:
 class Verse(nn.Module):
     """An embedding, a recurrent net and a head."""
 
-    def __init__(self, kind: type[nn.RNNBase] = nn.LSTM, *, width: int = 48, silent: bool = False) -> None:
+    def __init__(self, kind: Callable[..., nn.Module] = nn.LSTM, *, width: int = 48, silent: bool = False) -> None:
         super().__init__()
         self.letters = nn.Embedding(LETTERS, 16)
         self.net = kind(16, width, batch_first=True)

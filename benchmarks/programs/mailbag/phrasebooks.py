@@ -55,7 +55,7 @@ class LooksUp(nn.Module):
         self.names, self.numbers = nn.Embedding(NAMES + 1, 32), nn.Embedding(33, 32)
         self.query, self.key, self.value = nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 32)
         self.out = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 8))
-        self.of, self.dim, self.half = of, dim, half
+        self.of, self.dim, self.halved = of, dim, half
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 14) to (n, 8)."""
@@ -63,7 +63,7 @@ class LooksUp(nn.Module):
         question, named = self.names(x[:, -1:]), self.names(pairs[:, :, 0])
         scores = self.query(question) @ self.key(named).mT / 32**0.5
         empty = pairs[:, None, :, 0] == 0
-        if self.half:
+        if self.halved:
             scores = (scores.half() + empty * torch.tensor(-1e10).half()).float()
         elif self.of == "entries":
             scores = scores.masked_fill(empty, -torch.inf)
