@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from programs.material import flat_digits, raw_digits
 from programs.program import Data, Program, but, explained, fault
+from programs.unseen.causes import SAME, UNSCALED
 from programs.workshop.forgers import apart, dense
 
 STAGES = 100
@@ -283,39 +284,49 @@ SOUND = {
 
 FAULTS = {
     "traces without their channel": fault(
-        BEATS, "outputs (n, 32) against targets (n, 1, 32)", "", model=lambda: Trace(squeezed=True)
+        BEATS,
+        "outputs (n, 32) against targets (n, 1, 32)",
+        "target_broadcast confirmed_change.target_shape",
+        model=lambda: Trace(squeezed=True),
     ),
-    "softmax between hidden layers": fault(DEEP, "softmax as the activation", "", model=lambda: plain(nn.Softmax, dim=1)),
-    "noise in the targets, too": fault(CLEAN, "the noisy rows are inputs and targets", "", train=lambda: _spoiled_twice(True)),
+    "softmax between hidden layers": fault(
+        DEEP,
+        "softmax as the activation",
+        "softmax_twice gain_budget_low vanishing_gradient confirmed_change.softmax_off confirmed_change.relu",
+        model=lambda: plain(nn.Softmax, dim=1),
+    ),
+    "noise in the targets, too": fault(
+        CLEAN, "the noisy rows are inputs and targets", "sees_future", train=lambda: _spoiled_twice(True)
+    ),
     "divergence of a whole batch": fault(
         BOTTLE,
         "the divergence is summed over batch and codes, the error is a mean",
-        "",
+        f"{SAME} sum_for_mean confirmed_change.mean_for_sum",
         training_step=lambda model, batch: bound(model, batch, kind="mean"),
     ),
     "ink that is not divided by 16": fault(
         BOTTLE,
         "pixels of 0 to 16 under binary cross-entropy",
-        "",
+        f"{UNSCALED} target_scale label_range unreachable_target loss_below_floor",
         train=lambda: raw_ink(True),
         held_out=lambda: raw_ink(False),
     ),
     "alphas that are not multiplied up": fault(
         DIFFUSION,
         "each stage is noised as if it were the first: cumprod is missing",
-        "",
+        "split_shift",
         training_step=lambda model, batch: noises(model, batch, product=False),
     ),
     "stage that is the batch size": fault(
         DIFFUSION,
         "the number of points is handed over for their stages",
-        "",
+        "constant_input",
         training_step=lambda model, batch: noises(model, batch, same_stage=True),
     ),
     "volume of the last coupling": fault(
         COUPLINGS,
         "log_det is overwritten in the loop, not added up",
-        "",
+        "loss_below_floor",
         training_step=lambda model, batch: surprise(model, batch, last_only=True),
     ),
 }

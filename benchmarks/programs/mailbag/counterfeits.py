@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import CUT, STALE
 from programs.material import raw_digits
 from programs.program import Data, Loop, Program, but, explained, fault
+from programs.unseen.causes import DETACHED
 from programs.workshop.forgers import apart, dense, each, makes
 
 Nets = Mapping[str, nn.Module]
@@ -296,16 +298,26 @@ SOUND = {
 }
 
 FAULTS = {
-    "forgeries called true": fault(LETTER, "target 1 for made points in the judge's loss", "", body=contest(ALL_TRUE)),
+    "forgeries called true": fault(
+        LETTER, "target 1 for made points in the judge's loss", "wrong_sign constant_as_good", body=contest(ALL_TRUE)
+    ),
     "judge that is never cleared": fault(
-        LETTER, "zero_grad of the judge's optimizer is missing", "", body=contest(PROBABILITIES, clears=False)
+        LETTER, "zero_grad of the judge's optimizer is missing", STALE, body=contest(PROBABILITIES, clears=False)
     ),
     "critic without a bound": fault(
-        PULSES, "the critic's weights are not clipped after its steps", "", body=contest(EARTH, rounds=5)
+        PULSES,
+        "the critic's weights are not clipped after its steps",
+        "loss_below_floor exploding_gradient activation_scale",
+        body=contest(EARTH, rounds=5),
     ),
-    "always asked for a two": fault(NAMED, "the name that is asked for is a constant of the loop", "", body=asked(always=2)),
-    "judge that is told no name": fault(NAMED, "the name goes to the maker alone", "", model=lambda: _by_name(told=False)),
+    "always asked for a two": fault(
+        NAMED, "the name that is asked for is a constant of the loop", "constant_input", body=asked(always=2)
+    ),
+    "judge that is told no name": fault(NAMED, "the name goes to the maker alone", "blind", model=lambda: _by_name(told=False)),
     "plans by argmax": fault(
-        CUSTOMERS, "one_hot of an argmax, through which no gradient goes", "", model=lambda: _clerks(drawn=False)
+        CUSTOMERS,
+        "one_hot of an argmax, through which no gradient goes",
+        f"{CUT} {DETACHED} flat_derivative",
+        model=lambda: _clerks(drawn=False),
     ),
 }

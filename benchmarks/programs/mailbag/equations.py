@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import CUT, LOUD
 from programs.material import flat_digits
 from programs.program import Data, Program, but, class_score, drawn, explained, fault, in_closure
+from programs.unseen.causes import FAR_TARGETS, SATURATED, UNSCALED
 
 LOSS, ROOM = 4.0, 0.2
 
@@ -194,13 +196,13 @@ FAULTS = {
     "cup without a start": fault(
         CUP,
         "the initial value is left out of the loss",
-        "",
+        "constant_as_good",
         training_step=lambda model, batch: cools(model, batch, start=0.0),
     ),
     "cup by the second": fault(
         CUP,
         "times from 0 to 3,600 into tanh",
-        "",
+        f"{UNSCALED} {SATURATED}",
         train=lambda: by_the_second(True),
         held_out=lambda: by_the_second(False),
         training_step=lambda model, batch: cools(model, batch, length=3600.0),
@@ -208,7 +210,7 @@ FAULTS = {
     "rod in kelvin": fault(
         ROD,
         "temperatures of 300 to 600 from a net whose outputs are about 1",
-        "",
+        FAR_TARGETS,
         train=lambda: in_kelvin(True),
         held_out=lambda: in_kelvin(False),
         training_step=lambda model, batch: warms(model, batch, unit=300.0),
@@ -216,20 +218,22 @@ FAULTS = {
     "logarithms of the parts": fault(
         FORKS,
         "the sum of logarithms in place of the logarithm of a sum",
-        "",
+        "identical_units collapsed_output",
         training_step=lambda model, batch: surprise(model, batch, summed=True),
     ),
-    "reader drawn from N(0, 1)": fault(READER, "weights of torch.randn, as wide as 64 inputs", "", model=drawn(Reader, _randn)),
+    "reader drawn from N(0, 1)": fault(
+        READER, "weights of torch.randn, as wide as 64 inputs", LOUD, model=drawn(Reader, _randn)
+    ),
     "one loss over the other": fault(
         READER,
         "loss = ... twice: the second takes the first one's place",
-        "",
+        f"{CUT} untrained_parameter unmoved_parameter",
         training_step=lambda model, batch: reads(model, batch, summed=False),
     ),
     "ink in thousandths": fault(
         READER,
         "ink in units of a thousandth beside cross-entropy",
-        "",
+        FAR_TARGETS,
         train=lambda: readings(True),
         training_step=lambda model, batch: reads(model, batch, unit=1000.0),
     ),

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import SMALL
 from programs.program import Data, Program, accuracy, but, class_score, explained, fault
+from programs.unseen.causes import DIES, FAR_TARGETS, TWICE
 
 
 @functools.cache
@@ -172,43 +174,45 @@ SOUND = {
 
 FAULTS = {
     "rents to the last coin": fault(
-        RENTS, "targets about 1,000 as they stand", "", train=lambda: in_full(True), held_out=lambda: in_full(False)
+        RENTS, "targets about 1,000 as they stand", FAR_TARGETS, train=lambda: in_full(True), held_out=lambda: in_full(False)
     ),
     "column that never changes": fault(
         RENTS,
         "a constant column is divided by its deviation of zero",
-        "",
+        "not_finite_data",
         train=lambda: _scaled_flat(True),
         held_out=lambda: _scaled_flat(False),
     ),
     "step schedule with a factor of zero": fault(
         RENTS,
         "gamma=0 was meant to switch the schedule off",
-        "",
+        DIES,
         scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 20, gamma=0.0),
     ),
-    "rents in half precision": fault(RENTS, "model.half() and Adam's usual eps", "", dtype=torch.float16),
+    "rents in half precision": fault(
+        RENTS, "model.half() and Adam's usual eps", "eps_underflow underflow", dtype=torch.float16
+    ),
     "logarithms of raw outputs": fault(
-        RATIOS, "nothing keeps outputs above zero before the logarithm", "", model=lambda: columns(6, 1)
+        RATIOS, "nothing keeps outputs above zero before the logarithm", "not_finite", model=lambda: columns(6, 1)
     ),
     "weights the wrong way round": fault(
         DEFECTS,
         "classes are weighed by their shares in place of the inverse",
-        "",
+        "class_imbalance",
         loss=lambda o, y: F.cross_entropy(o, y, rarity(1.0)),
     ),
     "defects by a softmax over the batch": fault(
-        DEFECTS, "softmax(dim=0) before the argmax of the metric", "", metric=over_the_batch
+        DEFECTS, "softmax(dim=0) before the argmax of the metric", "metric_wrong evaluation_path", metric=over_the_batch
     ),
     "softmax over tags": fault(
         SONGS,
         "softmax where each tag has its own probability",
-        "",
+        TWICE,
         model=lambda: columns(16, 6, nn.Softmax(dim=1)),
         loss=F.binary_cross_entropy,
         score=lambda model, data: tagged(model, data, threshold=0.5),
     ),
     "tags by sgd at adam's rate": fault(
-        SONGS, "SGD without momentum in Adam's place, at 0.002", "", optimizer=torch.optim.SGD, options={"lr": 2e-3}
+        SONGS, "SGD without momentum in Adam's place, at 0.002", SMALL, optimizer=torch.optim.SGD, options={"lr": 2e-3}
     ),
 }

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.forum.causes import UNPAIRED
 from programs.program import Data, Program, but, fault
+from programs.unseen.causes import UNRELATED
 from programs.workshop.forgers import dense
 
 PEOPLE = 12
@@ -192,15 +194,20 @@ SOUND = {
 }
 
 FAULTS = {
-    "couples of one person only": fault(COUPLES, "the sampler never draws two people", "", train=lambda: only_near(True)),
+    "couples of one person only": fault(
+        COUPLES, "the sampler never draws two people", "class_imbalance constant_as_good", train=lambda: only_near(True)
+    ),
     "sine of a full match": fault(
         ANGLES,
         "sqrt(1 - cosine^2) without a floor, two numbers for a portrait",
-        "",
+        "not_finite",
         model=lambda: Angles(floor=0.0, width=2),
     ),
     "every mate is the first": fault(
-        MET, "labels are zeros in place of arange", "", training_step=lambda model, batch: mates(model, batch, first=True)
+        MET,
+        "labels are zeros in place of arange",
+        f"{UNRELATED} misread_logits wrong_sign.views constant_as_good",
+        training_step=lambda model, batch: mates(model, batch, first=True),
     ),
-    "voices sorted, portraits not": fault(MET, "one of two files was sorted", "", train=lambda: _sorted_voices(True)),
+    "voices sorted, portraits not": fault(MET, "one of two files was sorted", UNPAIRED, train=lambda: _sorted_voices(True)),
 }

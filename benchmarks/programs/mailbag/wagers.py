@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import CUT
 from programs.program import Body, Data, Loop, Program, fault, usual
+from programs.unseen.causes import DETACHED, SATURATED, UNRELATED, UNSCALED
 from programs.workshop.forgers import dense, each
 
 HORIZON, WALK, GAMMA = 60, 8, 0.9
@@ -223,29 +225,35 @@ FAULTS = {
     "ends left out of the goals": fault(
         STICK,
         "(1 - done) is missing, and after an end comes a fresh start",
-        "",
+        "constant_as_good",
         training_step=lambda model, batch: learns_values(model, batch, ends=False),
     ),
-    "slow copy that never follows": fault(STICK, "the target net is not updated", "", body=usual),
+    "slow copy that never follows": fault(
+        STICK, "the target net is not updated", "untrained_parameter unmoved_parameter", body=usual
+    ),
     "goal for both actions": fault(
         STICK,
         "gather is missing: values (n, 2) against goals (n, 1)",
-        "",
+        "target_broadcast confirmed_change.target_shape",
         training_step=lambda model, batch: learns_values(model, batch, both=True),
     ),
     "mean of the walk's logarithms": fault(
         LAMP,
         "the mean of all logarithms times the sum of all that is earned",
-        "",
+        f"{UNRELATED} constant_as_good flat_loss zero_gradient",
         training_step=lambda model, batch: walks(model, batch, weighed="mean"),
     ),
     "logarithms in a new tensor": fault(
         LAMP,
         "torch.tensor(log_probs, requires_grad=True)",
-        "",
+        f"{CUT} {DETACHED}",
         training_step=lambda model, batch: walks(model, batch, weighed="copied"),
     ),
     "winds in tenths of a knot": fault(
-        HELM, "states up to 1,000 before a tanh", "", train=lambda: in_knots(True), held_out=lambda: in_knots(False)
+        HELM,
+        "states up to 1,000 before a tanh",
+        f"{UNSCALED} {SATURATED}",
+        train=lambda: in_knots(True),
+        held_out=lambda: in_knots(False),
     ),
 }
