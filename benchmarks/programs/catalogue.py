@@ -22,6 +22,7 @@ from programs.held_out import (
     translation,
 )
 from programs.mailbag import couplets, entities, gauges, headlines, phrasebooks, storytellers
+from programs.mailbag import condensates, counterfeits, equations, invoices, relatives, wagers
 from programs.program import Fault, Program
 from programs.unseen import (
     baskets,
@@ -69,6 +70,7 @@ WORKSHOP_KINDS: tuple[ModuleType, ...] = (
     *(forgers, squeezes, curves, estimates, cameras, outlines, twins, errands, ledgers),
 )
 MAILBAG_KINDS: tuple[ModuleType, ...] = (*(couplets, gauges, headlines, entities, phrasebooks, storytellers),)
+MAILBAG_KINDS: tuple[ModuleType, ...] = (*(counterfeits, condensates, invoices, relatives, wagers, equations),)
 KINDS: tuple[ModuleType, ...] = (
     *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
     *HELD_OUT_KINDS,
