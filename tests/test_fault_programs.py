@@ -6,7 +6,7 @@ import pytest
 import torch
 from fault_remedies import followed
 from fault_runs import RUNS, Built, half_of, happened, rows, train
-from programs.catalogue import FAULTS, FORUM, HELD_OUT, KIND, KINDS, PROGRAMS, SOUND, UNSEEN, WORKSHOP
+from programs.catalogue import FAULTS, FORUM, HELD_OUT, KIND, KINDS, MAILBAG, PROGRAMS, SOUND, UNSEEN, WORKSHOP
 
 from trainability.checking.certain import facts_of
 from trainability.doctor import RULES, Evidence, diagnose
@@ -35,7 +35,7 @@ def test_no_name_occurs_twice():
 
 @pytest.mark.parametrize(
     ("apart", "num_kinds", "faults", "sound"),
-    [(HELD_OUT, 10, 75, 45), (UNSEEN, 10, 70, 45), (FORUM, 7, 70, 45), (WORKSHOP, 16, 130, 120)],
+    [(HELD_OUT, 10, 75, 45), (UNSEEN, 10, 70, 45), (FORUM, 7, 70, 45), (WORKSHOP, 16, 130, 120), (MAILBAG, 6, 28, 20)],
 )
 def test_what_was_written_apart_is_large_and_of_kinds_of_its_own(apart, num_kinds, faults, sound):
     assert sum(name in FAULTS for name in apart) >= faults

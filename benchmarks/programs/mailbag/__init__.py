@@ -1,0 +1,1 @@
+"""Programs as people write of them to a mailing list, one file per topic; their authors had not read the rules."""
