@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
+from programs.forum.causes import UNPAIRED
+from programs.held_out.causes import CUT
 from programs.program import Data, Loop, Program, but, fault
+from programs.unseen.causes import DETACHED
 
 GRID = 4
 
@@ -189,25 +192,25 @@ FAULTS = {
     "root of a size that may be negative": fault(
         SQUARES,
         "the root is taken of the model's output, too",
-        "",
+        "not_finite",
         training_step=lambda model, batch: by_squares(model, batch, root_of_output=True),
     ),
     "coins mirrored, boxes not": fault(
         OVERLAP,
         "pictures are mirrored at random, boxes are left as they are",
-        "",
+        f"{UNPAIRED} mirrored",
         collate=lambda examples: mirrored(examples, boxes=False),
     ),
     "overlap of pixels and parts": fault(
         OVERLAP,
         "the model's boxes are in pixels, the others in parts of the side: they never overlap",
-        "",
+        "flat_loss zero_gradient target_scale unreachable_target confirmed_change.targets_standard",
         training_step=lambda model, batch: by_overlap(model, batch, side=16.0),
     ),
     "overlap of lists": fault(
         OVERLAP,
         "boxes are turned into a list and back, so that no gradient reaches them",
-        "",
+        f"{CUT} {DETACHED}",
         training_step=lambda model, batch: by_overlap(model, batch, cut=True),
     ),
 }

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CyclicLR, PolynomialLR
 
+from programs.held_out.causes import LARGE, STALE
 from programs.material import digits, flat_digits
 from programs.program import Data, Loop, Program, accuracy, but, class_score, fault
+from programs.unseen.causes import DIES
 
 
 def normed(width: int = 64) -> nn.Sequential:
@@ -132,7 +134,7 @@ LENET = but(
     scheduler=lambda o: PolynomialLR(o, 300, power=0.9),
     steps=300,
 )
-HALF = but(PLAIN, optimizer=torch.optim.Adam, options={"lr": 2e-3, "eps": 1e-4}, dtype=torch.float16)
+HALF = but(LENET, optimizer=torch.optim.NAdam, options={"lr": 4e-3, "eps": 1e-4}, scheduler=None, dtype=torch.float16)
 SCALED = but(PLAIN, model=lambda: plain(2), body=scaled, options={"lr": 0.03, "momentum": 0.9})
 
 SOUND = {
@@ -171,21 +173,30 @@ SOUND = {
 
 FAULTS = {
     "half precision with the usual eps": fault(
-        HALF, "eps of 1e-8 is zero in half precision", "", options={"lr": 2e-3, "eps": 1e-8}
+        HALF,
+        "eps of 1e-8 is zero in half precision",
+        "eps_underflow underflow update_ratio.eps confirmed_change.eps_usual",
+        options={"lr": 4e-3, "eps": 1e-8},
     ),
     "gradients cleared once an epoch": fault(
-        PLAIN, "zero_grad is called in front of the loop over batches", "", body=clears_each_epoch
+        PLAIN, "zero_grad is called in front of the loop over batches", f"{STALE} accumulation", body=clears_each_epoch
     ),
     "polynomial over ten batches": fault(
         LENET,
         "total_iters is the number of epochs, the schedule is stepped for each batch",
-        "",
+        DIES,
         scheduler=lambda o: PolynomialLR(o, 10, power=0.9),
     ),
     "clipped before backward": fault(
-        CLIPPED, "clip_grad_norm_ is called before backward, where it does nothing", "", body=clips_too_early
+        CLIPPED,
+        "clip_grad_norm_ is called before backward, where it does nothing",
+        f"clip_dropped {LARGE}",
+        body=clips_too_early,
     ),
     "scaled loss that is never scaled back": fault(
-        SCALED, "optimizer.step() in place of the scaler's: gradients are 1,024 times too large", "", body=_never_scaled_back
+        SCALED,
+        "optimizer.step() in place of the scaler's: gradients are 1,024 times too large",
+        f"loss_divided {LARGE}",
+        body=_never_scaled_back,
     ),
 }

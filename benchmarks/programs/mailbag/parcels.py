@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
+from programs.forum.causes import UNPAIRED
+from programs.held_out.causes import OUTSIDE
 from programs.material import digits, flat_digits
 from programs.program import Data, Loop, Program, accuracy, but, class_score, fault
 
@@ -218,35 +220,40 @@ FAULTS = {
     "arrows turned, names kept": fault(
         ARROWS,
         "pictures are turned by quarters, and what tells the direction is not",
-        "",
+        f"{UNPAIRED} mirrored",
         collate=lambda examples: turned(examples, renamed=False),
     ),
     "other names at validation": fault(
         FRUIT,
         "classes are numbered by another listing of folders for validation",
-        "",
+        "validation_labels",
         validation=lambda: _other_names(False),
     ),
     "blue comes first in use": fault(
         FRUIT,
         "pictures are read as RGB for training and as BGR afterwards",
-        "",
+        "split_shift evaluation_path",
         held_out=lambda: _blue_first(False),
     ),
     "only the first folders": fault(
         DROPPED,
         "a list sorted by class is split before it is shuffled: five classes of ten",
-        "",
+        "split_shift class_imbalance class_order",
         train=lambda: _first_folders(True),
     ),
     "thawed beside the optimizer": fault(
         THAWED,
         "the optimizer was given what needed a gradient while the trunk was frozen",
-        "",
+        OUTSIDE,
         trained=lambda model: [p for p in model.parameters() if p.requires_grad],
     ),
-    "tested under dropout": fault(DROPPED, "model.eval() is not called for validation", "", evaluates_in="train"),
+    "tested under dropout": fault(
+        DROPPED, "model.eval() is not called for validation", "wrong_mode random_evaluation", evaluates_in="train"
+    ),
     "hits over full batches": fault(
-        DROPPED, "right answers are divided by batches times their size, the last one is not full", "", metric=hits_over_batches
+        DROPPED,
+        "right answers are divided by batches times their size, the last one is not full",
+        "metric_wrong evaluation_told",
+        metric=hits_over_batches,
     ),
 }

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from programs.held_out.causes import LOUD, QUIET
 from programs.program import Data, Program, accuracy, but, class_score, drawn, fault
+from programs.unseen.causes import TWICE
 
 
 @functools.cache
@@ -165,18 +167,30 @@ SOUND = {
 
 FAULTS = {
     "vgg of pennants from default weights": fault(
-        VGG, "thirteen layers of ReLU with PyTorch's default weights and no norm", "", model=vgg
+        VGG,
+        "thirteen layers of ReLU with PyTorch's default weights and no norm",
+        f"{QUIET} vanishing_gradient activation_scale confirmed_change.norm_usual",
+        model=vgg,
     ),
     "vgg of pennants from weights of 0 to 1": fault(
-        VGG, "init.uniform_ without bounds: all weights are positive", "", model=drawn(vgg, positive)
+        VGG,
+        "init.uniform_ without bounds: all weights are positive",
+        f"{LOUD} exploding_gradient confirmed_change.norm_usual",
+        model=drawn(vgg, positive),
     ),
     "softmax behind the head of vgg": fault(
-        VGG, "softmax ends the net under cross-entropy", "", model=drawn(lambda: vgg(nn.Softmax(dim=1)), he)
+        VGG, "softmax ends the net under cross-entropy", TWICE, model=drawn(lambda: vgg(nn.Softmax(dim=1)), he)
     ),
     "one batch norm for every layer": fault(
-        NORMED, "five layers share one batch norm, so its running statistics fit none", "", model=lambda: Normed(shared=True)
+        NORMED,
+        "five layers share one batch norm, so its running statistics fit none",
+        "evaluation_path evaluation_told evaluation_mode",
+        model=lambda: Normed(shared=True),
     ),
     "dropout that never sleeps": fault(
-        DROPPED, "F.dropout without training=self.training", "", model=lambda: Dropped(told=False)
+        DROPPED,
+        "F.dropout without training=self.training",
+        "random_evaluation evaluation_path",
+        model=lambda: Dropped(told=False),
     ),
 }

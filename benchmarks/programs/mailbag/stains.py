@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
+from programs.forum.causes import UNPAIRED
 from programs.program import Data, Program, but, explained, fault
+from programs.unseen.causes import CLAMPED, UPSIDE_DOWN
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -190,31 +192,36 @@ FAULTS = {
     "background ignored": fault(
         STAINS,
         "ignore_index=0 leaves out the background, which is class 0",
-        "",
+        "masked_targets",
         train=lambda: stains(True),
         loss=nn.CrossEntropyLoss(ignore_index=0),
     ),
     "pictures turned apart from their masks": fault(
         TURNED,
         "picture and mask are turned by random draws of their own",
-        "",
+        f"{UNPAIRED} mirrored",
         collate=lambda examples: turned(examples, together=False),
     ),
-    "overlap minimised": fault(TURNED, "the loss is the Dice coefficient in place of one minus it", "", loss=overlap),
+    "overlap minimised": fault(TURNED, "the loss is the Dice coefficient in place of one minus it", UPSIDE_DOWN, loss=overlap),
     "stains one at a time under batch norm": fault(
         SINGLE,
         "batch norm with batches of one picture: its running statistics fit no picture",
-        "",
+        "evaluation_path evaluation_told evaluation_mode",
         model=lambda: Unet(3, norm="batch"),
     ),
     "relu behind the scratches": fault(
-        FOCAL, "ReLU behind the logits: none can call a pixel sound", "", model=lambda: Unet(1, nn.ReLU(), prior=0.01)
+        FOCAL, "ReLU behind the logits: none can call a pixel sound", CLAMPED, model=lambda: Unet(1, nn.ReLU(), prior=0.01)
     ),
     "focal loss of the sure": fault(
         FOCAL,
         "the weight is the chance of the right answer squared, not of the wrong",
-        "",
+        UPSIDE_DOWN,
         loss=lambda o, y: focal(o, y, sure=True),
     ),
-    "bumps in whole numbers": fault(MARKS, "maps of 0 to 1 are cast to uint8 and become zero", "", train=lambda: _whole(True)),
+    "bumps in whole numbers": fault(
+        MARKS,
+        "maps of 0 to 1 are cast to uint8 and become zero",
+        "class_imbalance constant_as_good target_scale",
+        train=lambda: _whole(True),
+    ),
 }

@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, SequentialLR
 
+from programs.forum.causes import LEAKS
+from programs.held_out.causes import DECAYED
 from programs.material import digits
 from programs.program import Program, accuracy, but, class_score, fault
+from programs.unseen.causes import DIES
 
 WIDTH = 32
 
@@ -115,11 +118,16 @@ FAULTS = {
     "class tokens that attend to each other": fault(
         VIT,
         "attention without batch_first, so that a class token sees those of other digits",
-        "",
+        f"{LEAKS} blind",
         model=lambda: Vit(first=False),
     ),
     "adamw's decay given to adam": fault(
-        VIT, "AdamW's weight_decay=0.3 under Adam, where it enters the gradient", "", optimizer=torch.optim.Adam
+        VIT, "AdamW's weight_decay=0.3 under Adam, where it enters the gradient", DECAYED, optimizer=torch.optim.Adam
     ),
-    "warmup in whole numbers": fault(VIT, "the factor of warmup is step // 400", "", scheduler=whole_warmup),
+    "warmup in whole numbers": fault(
+        VIT,
+        "the factor of warmup is step // 400",
+        f"{DIES} unmoved_parameter untrained_parameter.lr_zero",
+        scheduler=whole_warmup,
+    ),
 }
