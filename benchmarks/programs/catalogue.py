@@ -21,8 +21,26 @@ from programs.held_out import (
     texts,
     translation,
 )
-from programs.mailbag import couplets, entities, gauges, headlines, phrasebooks, storytellers
-from programs.mailbag import condensates, counterfeits, equations, invoices, relatives, wagers
+from programs.mailbag import (
+    coins,
+    condensates,
+    counterfeits,
+    couplets,
+    entities,
+    equations,
+    gauges,
+    gears,
+    headlines,
+    invoices,
+    parcels,
+    pennants,
+    phrasebooks,
+    relatives,
+    stains,
+    storytellers,
+    tiles,
+    wagers,
+)
 from programs.program import Fault, Program
 from programs.unseen import (
     baskets,
@@ -69,8 +87,11 @@ WORKSHOP_KINDS: tuple[ModuleType, ...] = (
     *(swells, rollouts, spelling, readers, writers, schedules, tuning),
     *(forgers, squeezes, curves, estimates, cameras, outlines, twins, errands, ledgers),
 )
-MAILBAG_KINDS: tuple[ModuleType, ...] = (*(couplets, gauges, headlines, entities, phrasebooks, storytellers),)
-MAILBAG_KINDS: tuple[ModuleType, ...] = (*(counterfeits, condensates, invoices, relatives, wagers, equations),)
+MAILBAG_KINDS: tuple[ModuleType, ...] = (
+    *(couplets, gauges, headlines, entities, phrasebooks, storytellers),
+    *(counterfeits, condensates, invoices, relatives, wagers, equations),
+    *(pennants, tiles, stains, coins, gears, parcels),
+)
 KINDS: tuple[ModuleType, ...] = (
     *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
     *HELD_OUT_KINDS,

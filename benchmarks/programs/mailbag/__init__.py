@@ -1,1 +1,1 @@
-"""Programs as they come by mail: what people write who ask why a training fails."""
+"""Programs as people write of them when they ask why a training fails, one file per topic; their authors had not read the rules."""
