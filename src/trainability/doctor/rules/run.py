@@ -154,13 +154,13 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     Why: 20 steps average the noise of single batches. A spike in the first steps is none of it, because nothing had fallen
         yet.
     What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted. Silent on losses
-        that go below zero, such as a policy's: they have no floor to fall to.
+        that go below zero, such as a policy's: they have no floor to fall to; and on losses of networks against each other.
     Fix: the lower learning rate that is named; under SGD clipping the gradient norm at the run's median helps, too.
     Source: own; the log's trial imagenet-D-fail. The factor 2 is that of PyTorch Lightning's spike detection.
     """
     windows = _windows(evidence)
     chance = reading.chance_loss(evidence)
-    if len(windows) < 3 or min(windows) <= 0:
+    if len(windows) < 3 or min(windows) <= 0 or reading.is_opposed(evidence):
         return []
     level = chance if chance is not None else windows[0]
     best, worst, at = math.inf, 0.0, 0
