@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainability.doctor.arguments import check_function, check_known_counts
+from trainability.doctor.arguments import check_function, check_known_counts, with_near_names
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
@@ -73,6 +73,7 @@ class Monitor(Watcher):
             cannot be written.
     """
 
+    @with_near_names
     def __init__(
         self,
         model: nn.Module,
