@@ -167,7 +167,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         under no_grad, which is usually meant (a warning where half of the weights are frozen and the loss gets no lower than
         one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
         where it is half of the weights, and 100 steps have not learned), where a run that has learned comes to rest, and where
-        what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its parameters at most:
+        what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its weights at most:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
