@@ -11,6 +11,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
+from trainability.doctor.measure.steps_first import steps_first_facts
 
 
 def facts_of_loss(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer | None, sampler: LayerSampler) -> Facts:
@@ -29,6 +30,7 @@ def facts_of_loss(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimiz
         **dropout_facts(model),
         **running_facts(model),
         **crossed_shapes(loss, sampler.answer_nodes),
+        **steps_first_facts(loss, sampler.watch.lengths, sampler.batch_size),
     )
 
 

@@ -107,6 +107,11 @@ class LayerSampler:
         self._gradients: dict[str, Tensor] = {}
 
     @property
+    def batch_size(self) -> int | None:
+        """First dimension of what the model was given in the watched step; None if it was not seen."""
+        return self._batch_size
+
+    @property
     def has_backward(self) -> bool:
         """Whether a backward pass has reached a layer that was seen."""
         return bool(self.watch.backward)

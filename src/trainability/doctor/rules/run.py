@@ -275,6 +275,11 @@ def _other_rates(evidence: Evidence) -> str:
     rehearsal, own, settings = evidence.rehearsal, own_rate(evidence), settings_of(evidence)
     if rehearsal is not None and len(rehearsal.other_rates) > 1:
         return "index inputs and targets by one and the same order: other rates were tried, and do no better"
+    if reading.facts(evidence).maybe_steps_first:
+        return (
+            "look with trainability check first: it asks whether layers without batch_first take the examples of a batch for "
+            "steps, which a run cannot tell; batch_first=True where they do"
+        )
     if own is None or settings is None:
         return "a tenth and ten times the learning rate, without dropout, for a hundred steps each"
     name = settings.name
