@@ -7,24 +7,24 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import nn
 
 from trainability.doctor.measure.copies import modules, optimizers
 from trainability.doctor.told import told
 
-_P, _T = ParamSpec("_P"), TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _ONE_EACH = "; models with an optimizer each take a Monitor each, or trainability.follow() watches them all"
 
 
-def with_near_names(function: Callable[_P, _T]) -> Callable[_P, _T]:
+def with_near_names(function: _Function) -> _Function:
     """Let a function say which of its keyword arguments was meant by one that it does not have."""
     names = [name for name in inspect.signature(function).parameters if name != "self"]
     called = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
-    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def checked(*args: Any, **kwargs: Any) -> Any:
         for name in kwargs:
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
@@ -32,7 +32,7 @@ def with_near_names(function: Callable[_P, _T]) -> Callable[_P, _T]:
                 raise TypeError(f"{called}() has no argument {name}{meant}")
         return function(*args, **kwargs)
 
-    return checked
+    return cast(_Function, checked)
 
 
 def check_model(model: Any) -> None:

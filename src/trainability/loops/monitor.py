@@ -147,6 +147,10 @@ class Monitor(Watcher):
         """Samples the next step, whatever its number."""
         self._next_sample = self._num_steps
 
+    def begin_step(self) -> None:
+        """Says that the optimizer is in its step: what calls backward now is its closure. For a monitor entered meanwhile."""
+        self._is_stepping = True
+
     def begin_epoch(self, epoch: int) -> None:
         """Tells the run directory that the next step is the first of an epoch.
 

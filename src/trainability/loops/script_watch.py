@@ -196,6 +196,7 @@ class ScriptWatch:
                 self._every,
                 is_one_of_several=len(self._optimizers) > 1,
                 is_sampled_next=True,
+                is_stepping=self._in_closure is optimizer,
                 run=self._folder,
                 config=config,
                 first_step=first_step,

@@ -11,7 +11,7 @@ from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.finite import made_finite
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, raised_clip, smaller_steps
+from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
 
@@ -262,7 +262,11 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
         if ratio < 1e-5:
             return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:
-        return "large_steps", "steps are too large for the weights", smaller_steps(evidence, ratio / USUAL_RATIO)
+        return (
+            "large_steps",
+            "steps are too large for the weights",
+            smaller_steps(evidence, ratio / USUAL_RATIO, last_updates(evidence)),
+        )
     return (
         "at_chance" if at_chance else "above_chance",
         "nothing that tells the classes apart arrives, or the learning rate does not fit",
