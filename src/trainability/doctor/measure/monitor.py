@@ -277,8 +277,9 @@ class Monitor:
             self._facts = facts_of_loss(loss, self._plain, self._optimizer, self._sampler)  # the first loss tells
         if self._first_writes is None:
             self._first_writes = self._num_writes()
-        is_tensor = isinstance(loss, Tensor) and loss.numel() == 1
-        self._micro.append(loss.detach().reshape(()).clone() if is_tensor else one_number("loss", loss))
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            loss = one_number("loss", loss)
+        self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else loss)
         self._expected_lr = expected_lr
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
@@ -390,7 +391,8 @@ class Monitor:
         model_training: bool | None,
     ) -> None:
         told = {"loss": loss, "top1_error": top1_error}
-        fields = evaluated(predictions, labels) | {k: one_number(k, v) for k, v in told.items() if v is not None}
+        fields: dict[str, Any] = {name: one_number(name, value) for name, value in told.items() if value is not None}
+        fields |= evaluated(predictions, labels)
         self._evaluations.append(Evaluation(step=self._num_steps, split=split, model_training=model_training, **fields))
         self._kept(self._evaluations[-1])
 

@@ -30,18 +30,19 @@ def steps_first_facts(loss: Tensor, lengths: Mapping[str, tuple[int, int]], batc
     answers = _answers(loss)
     if not given or answers is None:
         return {}
+    count, *others = answers
     for name, (steps, examples) in given.items():
-        if answers[0] == steps != examples and len(answers) < 3 and answers[1:] != (examples,):
+        if count == steps != examples and len(others) < 2 and others != [examples]:
             return {"along_batch": name}
-    is_open = any(answers[0] in (steps * examples, steps) for steps, examples in given.values())
+    is_open = any(count in (steps * examples, steps) for steps, examples in given.values())
     return {"maybe_steps_first": True} if is_open else {}
 
 
-def _answers(loss: Tensor) -> tuple[int, ...] | None:
+def _answers(loss: Tensor) -> list[int] | None:
     """Shape of what the first known function of the loss is given."""
     for node in nodes_of_loss(loss.grad_fn) if loss.grad_fn is not None else ():
         above, place = next((edge for edge in node.next_functions if edge[0] is not None), (None, 0))
         metadata = getattr(above, "_input_metadata", None)
         if name_of(node) in _LOSSES and metadata and place < len(metadata) and len(metadata[place].shape) > 0:
-            return tuple(metadata[place].shape)
+            return list(metadata[place].shape)
     return None
