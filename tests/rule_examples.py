@@ -499,6 +499,9 @@ EXAMPLES: dict[str, Example] = {
     # parameters
     "unreached_parameter": Example(
         {
+            "error": dataclasses.replace(
+                fact(unreached=(Unreached(name="0.weight", reason="turn"),)), steps=steps([0.7] * 21, gradient_norm=None)
+            ),
             "warning": fact(unreached=(Unreached(name="pos.weight", reason="dropped"),)),
             "hint": fact(unreached=(Unreached(name="aux.weight", reason="unused"),)),
         },

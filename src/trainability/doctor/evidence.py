@@ -35,6 +35,7 @@ class OptimizerSettings:
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
         planned_steps: length of the run in optimizer steps, where known.
         unmanaged: trainable parameters in no group of this optimizer, nor of any other of the process.
+        unmanaged_share: of the trainable numbers, those in `unmanaged`; None if unknown.
         managed: how many of the model's trainable parameters are in its groups; None if the model is unknown.
         frozen: parameters that do not require a gradient.
     """
@@ -50,6 +51,7 @@ class OptimizerSettings:
     clip: float | None = None
     planned_steps: int | None = None
     unmanaged: tuple[str, ...] = ()
+    unmanaged_share: float | None = None
     managed: int | None = None
     frozen: tuple[str, ...] = ()
 

@@ -206,6 +206,8 @@ class Facts:
             answers; () if there are none.
         moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
             maker as well, for the judge's loss; () if there are none.
+        opposed: whether the loss of Monitor's optimizer and another's work against each other, as in a GAN: the one goes
+            through what the other trains, and each steps on its own.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
@@ -303,6 +305,7 @@ class Facts:
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
+    opposed: bool = False
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
     flat_function: str | None = None

@@ -53,7 +53,10 @@ def chance_loss(evidence: Evidence) -> float | None:
     """Loss of a net that knows nothing and says so, ln C. None if this is no classification.
 
     What chance costs in other kinds of task (sequences, several labels, regression) is in `doctor/tasks.py`: `Kind.chance`.
+    Of losses against each other none is told: there it is where the game rests, not where it began.
     """
+    if is_opposed(evidence):
+        return None
     if evidence.probe is not None and evidence.probe.cross_entropy is not None:
         classes = num_classes(evidence)
     else:
@@ -134,6 +137,12 @@ def chance_as_logged(evidence: Evidence) -> float | None:
 def in_tense_of(evidence: Evidence, verdict: str) -> str:
     """Put a verdict into the tense of the loop that was watched; see `tense`."""
     return in_tense(verdict, has_ended=evidence.has_ended, recent=recent_loss(evidence), chance=chance_as_summed(evidence))
+
+
+def is_opposed(evidence: Evidence) -> bool:
+    """Whether the loss and another network's work against each other: a fall is no gain then, and a rise no loss."""
+    rehearsed = evidence.rehearsal is not None and evidence.rehearsal.opposed
+    return rehearsed or (evidence.facts is not None and evidence.facts.opposed)
 
 
 def has_learned(evidence: Evidence) -> bool:

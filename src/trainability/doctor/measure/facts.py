@@ -16,6 +16,7 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Stacked
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
@@ -140,6 +141,7 @@ def _questions(
             plain, batch, forward, loss, seen, _managed(model, optimizer)
         ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
+        "what stands beside the outputs": lambda known: broadcast_shape(plain, batch, forward, known),
         "layers with nothing between": lambda known: _stacked(plain, seen),
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),

@@ -96,7 +96,7 @@ def rehearse(
     with randomness_restored(), generators_restored(batches), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said twice
         kept, rest = _kept_and_rest(batches)
-        reached = [*used_by(step), *used_by(training_step)]
+        reached = [*used_by(step), *used_by(training_step), *used_by(optimizer)]
         own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
         forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
         forms |= {"scale": scale, "schedule_steps": schedule_steps, "others": [i for i in reached if id(i) not in own]}

@@ -73,6 +73,7 @@ class LayerSampler:
             of their graph is hidden.
         answer_nodes: what made the tensors that the first pass with a gradient returned, until that pass has been seen.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
+        on_call: called with what the model was given and what it returned, at each forward pass of a watched step.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
     """
@@ -85,6 +86,7 @@ class LayerSampler:
         self.gauges: Sequence[Tensor] = ()
         self._gauge_handles: list[Any] = []
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
+        self.on_call: Callable[[Any, Any], None] = lambda inputs, output: None
         self._model, self._guard = model, guard
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
@@ -103,6 +105,11 @@ class LayerSampler:
         self._constants: Tensor | None = None
         self._weights: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
+
+    @property
+    def batch_size(self) -> int | None:
+        """First dimension of what the model was given in the watched step; None if it was not seen."""
+        return self._batch_size
 
     @property
     def has_backward(self) -> bool:
@@ -276,6 +283,7 @@ class LayerSampler:
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""
         self._guard(lambda: self._look_at_gradients_before(output))
+        self._guard(lambda: self.on_call((args, kwargs), output))
         if self._was_run:
             self._output = None  # of several calls in a step, none's gradient tells the targets alone
         else:

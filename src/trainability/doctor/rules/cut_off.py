@@ -10,7 +10,7 @@ from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 
 FIRST_STEPS = 20  # whose losses are looked at
-FEW_FIXED = 10  # parameters, of which one may stay as it was drawn
+FEW_FIXED = 10  # trainable numbers, of which one may stay as it was drawn
 
 
 @rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
@@ -188,4 +188,6 @@ def stays_as_drawn(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
     managed = (settings.managed or 0) if settings is not None else 0
     own = {s.name for s in reading.latest_layers(evidence) if s.kind == "parameter"}
     stuck = at is not None and at.is_no_better and not still_falls(evidence)
-    return set(unmanaged) <= own and FEW_FIXED * len(unmanaged) <= managed + len(unmanaged) and not stuck
+    share = settings.unmanaged_share if settings is not None else None
+    share = len(unmanaged) / (managed + len(unmanaged)) if share is None else share  # of older runs by their tensors
+    return set(unmanaged) <= own and FEW_FIXED * share <= 1 and not stuck

@@ -4,6 +4,7 @@ import math
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import still_falls
 from trainability.doctor.evidence import Evidence, OptimizerSettings
 from trainability.doctor.facts import HEAVY_DROPOUT, LARGE_DROPOUT
 from trainability.doctor.finding import Finding, Measurement
@@ -14,7 +15,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
 STRONG_DECAY, OUTPULLED = 0.05, 3.0
-_FEWEST_STEPS = 100  # of a run that shows that it does not learn
+_MANY_STEPS = 300  # of a run that shows that it does not learn
 MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gradient
 
 
@@ -160,8 +161,8 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
 def heavy_dropout(evidence: Evidence) -> list[Finding]:
     """Dropout leaves almost no unit.
 
-    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, and a warning where a run of 100 steps and more
-        has not learned, or a rehearsal of 50 leaves nine tenths of the loss.
+    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, and a warning where a run of 300 steps and more
+        has not learned and its loss does not fall any more, or a rehearsal of 50 leaves nine tenths of the loss.
     Why: `torch.nn.Dropout(p)` takes the share to drop, and other libraries and papers name the share to keep: a p of 0.99 that
         was meant as the share to keep leaves one unit in a hundred, and ten times the spread in what it hands on.
     What fools it: input masks of masked training that are drawn by a dropout module.
@@ -173,7 +174,8 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
         return []
     heavy = facts.dropout >= HEAVY_DROPOUT
     if evidence.steps:
-        stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+        long = reading.num_steps(evidence) >= _MANY_STEPS  # what drops four fifths learns, and slowly
+        stays = long and not reading.has_learned(evidence) and not still_falls(evidence)
     else:
         stays = reading.stands_still(evidence)
     threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT
