@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor, map_parts, to_device
+from trainability.doctor.measure.copies import keep_attributes
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, scalar
-from trainability.doctor.measure.randomness import randomness_restored, set_random_state
+from trainability.doctor.measure.randomness import random_state, randomness_restored, set_random_state
 from trainability.doctor.tasks import lowest, output_form, shaped
 
 _MOST_NUMBERS = 1 << 19  # of outputs; a hundred losses of more take seconds
@@ -121,10 +122,11 @@ def _seconds_of_a_cost(replayed: _Replayed) -> float:
 
 
 def _fit(replayed: _Replayed, wide: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], float] | None:
-    """The row for each call, the same for calls of one shape, and what it costs."""
+    """The row for each call, the same for calls of one part and shape, and what it costs."""
     rows = [output.detach()[:1] for output in replayed.outputs]
-    one = {row.shape[1:]: torch.zeros_like(wide(row)).requires_grad_() for row in rows}
-    constant = [one[row.shape[1:]] for row in rows]
+    keys = [(part, row.shape[1:]) for part, row in zip(replayed.parts, rows, strict=True)]
+    one = {key: torch.zeros_like(wide(row)).requires_grad_() for key, row in zip(keys, rows, strict=True)}
+    constant = [one[key] for key in keys]
     cost = lowest(lambda: replayed.cost(constant), list(one.values()), max_iter=_ROUNDS)
     return (constant, cost) if cost is not None and cost > 0 else None
 
@@ -168,19 +170,24 @@ class _Replayed:
 
     Attributes:
         outputs: the first tensor of each call; empty where one has no rows, or all have too many numbers.
+        parts: the number of the part that was called, by call.
     """
 
     def __init__(self, model: nn.Module, parts: Sequence[nn.Module], forward: Forward, batch: Any) -> None:
         self.outputs: list[Tensor] = []
         self._model, self._batch, self._loss = model, batch, forward
         self._own = [(part, part.forward, vars(part).get("forward")) for part in parts]
+        # A weight of the loss that grows with the calls, and noise, are to be the same in every question.
+        self._state, self._buffers = random_state(), [(b, b.detach().clone()) for b in model.buffers()]
         self._calls: list[Any] = []
+        self.parts: list[int] = []
         self._answers: list[Tensor] | None = None
         self._next = 0
 
     def __enter__(self) -> _Replayed:
-        for part, own, _ in self._own:
-            part.forward = partial(self._forward, own)
+        for place, (part, own, _) in enumerate(self._own):
+            part.forward = partial(self._forward, place, own)
+        self._put_back = keep_attributes(self._model)
         try:
             self._loss(self._model, self._batch)
         except BaseException:
@@ -201,13 +208,19 @@ class _Replayed:
     def cost(self, rows: Sequence[Tensor]) -> Tensor:
         """The loss with these answers, one a call, for all examples or one for each."""
         self._next = 0
+        self._put_back()
+        with torch.no_grad():
+            for buffer, old in self._buffers:
+                buffer.copy_(old)
+        set_random_state(self._state)
         self._answers = [
             shape(row.expand(output.shape)) for shape, row, output in zip(self._shapes, rows, self.outputs, strict=True)
         ]
         return self._loss(self._model, self._batch).sum()
 
-    def _forward(self, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _forward(self, place: int, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._answers is None:
+            self.parts.append(place)
             self._calls.append(own(*args, **kwargs))
             return self._calls[-1]
         returned, answer = self._calls[self._next], self._answers[self._next]

@@ -9,7 +9,7 @@ from trainability.doctor.rules.rule import rule
 
 @rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
 def ignored_end(evidence: Evidence) -> list[Finding]:
-    """A model's answer for a sequence does not depend on the second half of it, its last word, or its words at all.
+    """An answer for a sequence leaves out its second half, its last word, or its words.
 
     Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
         second halves are exchanged between sequences, and change when the first halves are. Code `last`: of padded sequences of
