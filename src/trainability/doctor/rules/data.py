@@ -191,7 +191,9 @@ def blank_images(evidence: Evidence) -> list[Finding]:
             cause="augmentation destroys them, such as a colour shift with clipping after normalisation"
             if only_train
             else "images are empty in the source, or decoding fails silently",
-            remedy="shift colours on 0 to 255 before normalising, and clip to that range" if only_train else "look at them",
+            remedy="shift colours on 0 to 255 before normalising, and clip to that range"
+            if only_train
+            else "multiply images from 0 to 1 by 255 before they are cast to whole numbers; of files, decode a blank one alone",
             source="own; a third of the log's ImageNet training images",
         )
     ]

@@ -13,6 +13,7 @@ from trainability.doctor.rules.gradients import faded_at_start
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
+USUAL_DECAY = 1e-4  # as part of the gradient
 STRONG_DECAY, OUTPULLED = 0.05, 3.0
 _FEWEST_STEPS = 100  # of a run that shows that it does not learn
 TURNS = 10.0  # radians: two deviations either way are six times round; the weights that sines need keep it at 1
@@ -271,11 +272,11 @@ def _decay(evidence: Evidence, settings: OptimizerSettings) -> float:
     """A tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
 
     Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides the decay that is part of the
-    gradient by the gradient's size, so that there only the tenth is known.
+    gradient by the gradient's size, so that there a usual value is all that is known.
     """
     decay, steps = (settings.weight_decay or 0.0) / 10, settings.planned_steps or reading.num_steps(evidence)
     if reading.is_adaptive(evidence) and settings.name != "AdamW":
-        return decay
+        return min(decay, USUAL_DECAY)
     rate = settings.lr / (1 - min(settings.momentum or 0.0, 0.999))
     return min(decay, 0.4 / (steps * rate)) if steps and rate else decay
 

@@ -55,6 +55,11 @@ def against_company(facts: Facts) -> list[Finding]:
 
 
 def _seen_of_pairs(pulls: Pulls) -> str:
+    if pulls.z < FURTHER_APART:
+        return (
+            f"in one direction of the inputs the {pulls.num_pulled} pairs that the loss pulls together are further apart than "
+            f"the {pulls.num_pushed} that it pushes apart, and in none are they nearer"
+        )
     if pulls.num_pulled < pulls.num_pushed / 10:
         return (
             f"the loss pushes {pulls.num_pushed} pairs apart and pulls {pulls.num_pulled} together; inputs of the former are "
