@@ -199,7 +199,7 @@ class _Replayed:
             self._shapes = [shaped(output_form(x), x.shape[-1] if x.dim() > 1 else 1) for x in self.outputs]
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *details: Any) -> None:
         for part, _, was_set in self._own:
             del part.forward
             if was_set is not None:

@@ -214,7 +214,9 @@ class ForwardPass(TorchFunctionMode):
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
         if name == "sin" and self._running and result.requires_grad:
             self.takes_sine = True
-            self._sines.append((float(statistics.rms(args[0].detach().float())), args[0].grad_fn))
+            angle = first_tensor((*args, *kwargs.values()))
+            if angle is not None:
+                self._sines.append((float(statistics.rms(angle.detach().float())), angle.grad_fn))
         if name in _FLAT and isinstance(result, Tensor) and result.requires_grad:
             self.flat = self._place(name)
         if name in _NEVER_NEGATIVE and isinstance(result, Tensor) and result.requires_grad and result.dim() == 0:
