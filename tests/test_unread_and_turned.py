@@ -196,10 +196,11 @@ def test_what_a_sine_of_sines_is_taken_of_is_measured(factor: float, size: float
 @pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
 @pytest.mark.parametrize("viewed", [False, True])
 def test_a_view_in_place_of_a_transpose_is_told_where_both_losses_are_near_each_other(loss: Any, viewed: bool) -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=2))
-    nn.init.zeros_(model[0].bias)
+    first = nn.Linear(4, 3)
+    nn.init.zeros_(first.bias)
     with torch.no_grad():
-        model[0].weight.mul_(1e-2)
+        first.weight.mul_(1e-2)
+    model = nn.Sequential(first, nn.LogSoftmax(dim=2))
     batch = (X.view(8, 8, 4), torch.arange(64).view(8, 8) % 3)
 
     def forward(model: nn.Module, b: Any) -> Tensor:
