@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
-from trainability.doctor.facts import LOUD_COLUMN, as_code
+from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
+from trainability.doctor.measure.layer_inputs import RECURRENT, LayerInputs
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.whole_step import Parts
@@ -40,8 +40,6 @@ _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 WORDS_SPAN = 256  # grey levels are integers, too
-SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
-RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 class ForwardPass(TorchFunctionMode):
@@ -59,7 +57,6 @@ class ForwardPass(TorchFunctionMode):
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
         against: the same two; or a tensor that the model returned and one of the batch, where one is taken from the other.
-        lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
         terms: results of losses of PyTorch that are never below zero, by name.
@@ -86,17 +83,14 @@ class ForwardPass(TorchFunctionMode):
         self.distance: tuple[str, Tensor, Tensor] | None = None
         self.against: tuple[Tensor, Tensor] | None = None
         self.marks: Tensor | None = None
-        self.lengths: dict[str, tuple[int, int]] = {}
         self._ignored: tuple[int, float] | None = None
-        self._loud: tuple[str, int, float] | None = None
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
         self.looks_up = self.takes_sine = False
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
         self.terms: list[tuple[str, Tensor]] = []
-        self._zeros: dict[str, bool] = {}
-        self._constant: dict[str, bool] = {}
+        self._given = LayerInputs(self.batch)
         self._one_row: dict[nn.Module, bool] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
@@ -152,28 +146,7 @@ class ForwardPass(TorchFunctionMode):
         def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
             self._running.append((name, module))
-            own = any(p.dim() > 1 for p in module.parameters(recurse=False))
-            # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
-            has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
-            if not args or not own:
-                return
-            given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
-            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-                alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and _is_one_word(given)
-                self._constant[name] = self._constant.get(name, True) and alone
-                return
-            sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
-            if sequential and isinstance(given, Tensor) and given.dim() == 3:
-                self.lengths[name] = (given.shape[0], given.shape[1])
-            if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
-                self._loud = _loud_column(name, given, self.batch)
-            if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
-                plain = given.detach()
-                constant = not given.requires_grad and bool(plain.amin() == plain.amax())
-                if has_state:
-                    self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
-                    return
-                self._constant[name] = self._constant.get(name, True) and constant
+            self._given.see(name, module, args, kwargs)
 
         return seen
 
@@ -287,6 +260,11 @@ class ForwardPass(TorchFunctionMode):
             if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
+    @property
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """By recurrent or attention layer without batch_first, the first two sizes of its input."""
+        return self._given.lengths
+
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
         if self._pair is not None:
@@ -308,18 +286,16 @@ class ForwardPass(TorchFunctionMode):
             "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
-            "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            **self._given.facts(),
             "nonfinite_inputs": tuple(
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
             "softened": self.softened,
             "ignored_class": self._ignored,
-            "loud_column": self._loud,
             "looks_up": self.looks_up,
             "takes_sine": self.takes_sine,
             "wrong_argument": self.wrong_argument,
             "flat_function": self.flat,
-            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,
@@ -351,33 +327,6 @@ class ForwardPass(TorchFunctionMode):
 def callable_model(seen: Call | ForwardPass) -> nn.Module:
     """The model of a call, or of a pass, to be called with its `inputs` in their order."""
     return ByName(seen.model, seen.names) if seen.names else seen.model
-
-
-def _is_one_word(words: Tensor) -> bool:
-    """Whether sequences hold one word alone, and perhaps another behind or before it, as padding."""
-    found = words.detach().unique() if words.dim() > 1 and words.shape[1] > 1 and not words.is_floating_point() else None
-    if found is None or len(found) > 2:
-        return False
-    changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
-    return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
-
-
-def _loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:
-    """A column of data that drowns the others, which may be the model's own (embeddings beside it)."""
-    if not given.is_floating_point() or given.dim() != 2 or given.shape[1] < 2 or len(given) < 2:
-        return None
-    columns = given.detach().float().square().mean(dim=0).sqrt()
-    loudest = int(columns.argmax())
-    size = float(columns[loudest])
-    if not LOUD_COLUMN <= size < float("inf") or not float(columns.median()) <= 10:
-        return None
-    of_data = not given.requires_grad or _is_column_of(given.detach()[:, loudest], batch)
-    return (name, loudest, size) if of_data else None
-
-
-def _is_column_of(column: Tensor, batch: list[tuple[str, Tensor]]) -> bool:
-    wide = [t.to(column.dtype).reshape(len(t), -1) for _, t in batch if t.dim() in (1, 2) and len(t) == len(column)]
-    return any(bool((t == column[:, None]).all(dim=0).any()) for t in wide)
 
 
 def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:

@@ -19,15 +19,13 @@ from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
-from trainability.doctor.measure.crossed import crossed_shapes
-from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
+from trainability.doctor.measure.first_look import first_facts
 from trainability.doctor.measure.gradient_norms import GradientNorms
-from trainability.doctor.measure.graph import loss_graph, managed_parameters
+from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
 from trainability.doctor.measure.processes import ProcessWatch
-from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
@@ -220,6 +218,7 @@ class Monitor:
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
             facts=facts if facts != Facts() else None,
+            relation=self._sampler.pairs.relation() if self._before.relation is None else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
@@ -274,9 +273,8 @@ class Monitor:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
         if self._facts is None and isinstance(loss, Tensor):
-            graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
-            crossed = crossed_shapes(loss, self._sampler.answer_nodes)
-            self._facts = Facts(graph=graph, **dropout_facts(self._plain), **running_facts(self._plain), **crossed)
+            at_start = self._num_steps == 0 and not self._micro
+            self._facts = first_facts(loss, self._plain, self._optimizer, self._sampler, at_start=at_start)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else float(loss))

@@ -259,7 +259,8 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         cause = "the step makes a target that nothing of what it hands the model tells"
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
-        if relation.z >= RELATED or reading.carries_over(evidence):
+        is_of_steps = evidence.data is None  # of a watched loop's sampled steps, whose targets the loop may make by itself
+        if relation.z >= RELATED or reading.carries_over(evidence) or (is_of_steps and reading.has_learned(evidence)):
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
         name = "relation above shuffled ones"

@@ -1,0 +1,56 @@
+"""What is certain of a watched loop from its first step: the facts that Monitor alone can know."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import first_tensor
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.crossed import crossed_shapes
+from trainability.doctor.measure.dropout import dropout_facts
+from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
+from trainability.doctor.measure.graph import loss_graph
+from trainability.doctor.measure.loop_loss import loss_facts
+from trainability.doctor.measure.running import running_facts
+from trainability.doctor.measure.sampling import LayerSampler
+
+_MOST_WEIGHTS = 1 << 28  # that are compared with each other, row by row
+
+
+def first_facts(
+    loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer | None, sampler: LayerSampler, *, at_start: bool
+) -> Facts:
+    """Look at the first loss, right after its backward pass.
+
+    Args:
+        loss: with its graph.
+        model: the plain module.
+        optimizer: over its parameters; None if unknown.
+        sampler: that watches the step, before the end of its first pass.
+        at_start: whether it is the first step of training.
+    """
+    return Facts(
+        graph=loss_graph(loss, model, optimizer, answer=sampler.answer_leaves),
+        **dropout_facts(model),
+        **running_facts(model),
+        **(sampler.tape.given.facts() if sampler.tape is not None else {}),
+        **(_facts_of_weights(model, sampler) if at_start else {}),
+        **loss_facts(sampler.tape, loss) | crossed_shapes(loss, sampler.answer_nodes),
+    )
+
+
+def _facts_of_weights(model: nn.Module, sampler: LayerSampler) -> dict[str, Any]:
+    """Gradients that are zero, and what is alike in outputs and weights."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and not nn.parameter.is_lazy(p)}
+    is_sharded = any(hasattr(p, "to_local") for p in trained.values())
+    if is_sharded or sum(p.numel() for p in trained.values()) > _MOST_WEIGHTS or any(p.is_complex() for p in trained.values()):
+        return {}
+    call = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
+    with contextlib.suppress(Exception), torch.no_grad():  # some facts less
+        found = gradient_facts(model, {name: p.grad for name, p in trained.items()}) | {"recurrence": recurrence(model)}
+        return found | (output_facts(first_tensor(call.returned), first_tensor(call.inputs)) if call is not None else {})
+    return {}

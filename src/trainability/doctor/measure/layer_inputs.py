@@ -1,0 +1,94 @@
+"""What goes into a model's layers: one constant, one word, a column that drowns the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from trainability.doctor.facts import LOUD_COLUMN
+from trainability.doctor.measure import statistics
+
+SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+
+
+class LayerInputs:
+    """Looks at the first argument of layers with weights, as they are called.
+
+    Args:
+        batch: tensors of the batch by their place, of which a column of a layer's input may be one.
+
+    Attributes:
+        lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
+    """
+
+    def __init__(self, batch: list[tuple[str, Tensor]]) -> None:
+        self.batch = batch
+        self.lengths: dict[str, tuple[int, int]] = {}
+        self._loud: tuple[str, int, float] | None = None
+        self._zeros: dict[str, bool] = {}
+        self._constant: dict[str, bool] = {}
+
+    def see(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Look at what a layer is about to be called with."""
+        own = any(p.dim() > 1 for p in module.parameters(recurse=False))
+        # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
+        has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
+        if not args or not own:
+            return
+        given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
+        if isinstance(given, Tensor) and not statistics.has_values(given):  # inside of torch.func
+            return
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and _is_one_word(given)
+            self._constant[name] = self._constant.get(name, True) and alone
+            return
+        sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
+        if sequential and isinstance(given, Tensor) and given.dim() == 3:
+            self.lengths[name] = (given.shape[0], given.shape[1])
+        if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
+            self._loud = _loud_column(name, given, self.batch)
+        if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
+            plain = given.detach()
+            constant = not given.requires_grad and bool(plain.amin() == plain.amax())
+            if has_state:
+                self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
+                return
+            self._constant[name] = self._constant.get(name, True) and constant
+
+    def facts(self) -> dict[str, Any]:
+        """Fields of `Facts`."""
+        return {
+            "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            "loud_column": self._loud,
+            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
+        }
+
+
+def _is_one_word(words: Tensor) -> bool:
+    """Whether sequences hold one word alone, and perhaps another behind or before it, as padding."""
+    found = words.detach().unique() if words.dim() > 1 and words.shape[1] > 1 and not words.is_floating_point() else None
+    if found is None or len(found) > 2:
+        return False
+    changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
+    return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
+
+
+def _loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:
+    """A column of data that drowns the others, which may be the model's own (embeddings beside it)."""
+    if not given.is_floating_point() or given.dim() != 2 or given.shape[1] < 2 or len(given) < 2:
+        return None
+    columns = given.detach().float().square().mean(dim=0).sqrt()
+    loudest = int(columns.argmax())
+    size = float(columns[loudest])
+    if not LOUD_COLUMN <= size < float("inf") or not float(columns.median()) <= 10:
+        return None
+    of_data = not given.requires_grad or _is_column_of(given.detach()[:, loudest], batch)
+    return (name, loudest, size) if of_data else None
+
+
+def _is_column_of(column: Tensor, batch: list[tuple[str, Tensor]]) -> bool:
+    wide = [t.to(column.dtype).reshape(len(t), -1) for _, t in batch if t.dim() in (1, 2) and len(t) == len(column)]
+    return any(bool((t == column[:, None]).all(dim=0).any()) for t in wide)
