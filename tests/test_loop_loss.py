@@ -67,7 +67,17 @@ LOSSES: dict[str, tuple[int, Loss, Tensor]] = {
 }
 OF_THE_LOSS = (
     *("output_shape", "target_shape", "broadcast_shape", "output_rms", "target_rms", "target_mean", "target_below_zero"),
-    *("task_loss", "task_form", "prefers_wrong", "floorless", "boundless", "pole", "negated_task", "wrong_argument", "unpaired"),
+    *(
+        "task_loss",
+        "task_form",
+        "prefers_wrong",
+        "floorless",
+        "boundless",
+        "pole",
+        "negated_task",
+        "wrong_argument",
+        "unpaired",
+    ),
     *("misread_logits", "one_output", "wanted_below", "unread_targets", "pair_forces", "zero_gradient", "identical_units"),
 )
 

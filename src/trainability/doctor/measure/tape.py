@@ -97,7 +97,8 @@ class Tape(TorchFunctionMode):
         self.lines: list[Line] = []
         self.lost = False
         self._model, self._is_open, self._is_over = model, False, False
-        self._numbers = {id(p): name for name, p in model.named_parameters() if p.numel() <= _FEW_NUMBERS and p.requires_grad}
+        trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad and not nn.parameter.is_lazy(p))
+        self._numbers = {id(p): name for name, p in trained if p.numel() <= _FEW_NUMBERS}
         self._own = {id(p) for p in model.parameters()}
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
