@@ -143,12 +143,17 @@ def test_modes_of_the_loop_stay_where_they_are() -> None:
             monitor.after_backward(loss)
             assert stack_size() == 1
             before = inside.calls
-            torch.ones(2) + 1
+            torch.ones(2).add(1)
             assert inside.calls > before
         assert stack_size() == 0
-    with pytest.raises(ZeroDivisionError), Monitor(model, None, 1):
-        model(x)
-        raise ZeroDivisionError
+
+    def fails() -> None:
+        with Monitor(model, None, 1):
+            model(x)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     assert stack_size() == 0
     assert not nn.modules.module._has_any_global_hook()
 
@@ -218,3 +223,30 @@ def test_an_autoencoder_and_a_repeated_batch_tell_no_relation() -> None:
     assert watched(model, lambda: F.mse_loss(model(x), x), steps=6).evidence().relation is None
     y = torch.randn(40, 6)
     assert watched(model, lambda: F.mse_loss(model(x), y), steps=6).evidence().relation is None
+
+
+class Stepping(nn.Module):
+    """A cell that is called step by step, from its last state or from zeros."""
+
+    def __init__(self, *, anew: bool) -> None:
+        super().__init__()
+        self.cell, self.anew = nn.GRUCell(2, 6), anew
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros(len(x), 6)
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], torch.zeros(len(x), 6) if self.anew else h)
+        return h[:, 0]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_state_that_is_made_anew_at_every_step_is_named_by_both_looks(anew: bool) -> None:
+    torch.manual_seed(0)
+    model, x, y = Stepping(anew=anew), torch.randn(N, 5, 2), torch.randn(N)
+    told = ("cell",) if anew else ()
+    assert look(model, (x, y), lambda m, batch: F.mse_loss(m(batch[0]), batch[1])).stateless == told
+    monitor = watched(model, lambda: F.mse_loss(model(x), y))
+    facts = monitor.evidence().facts
+    assert facts is not None
+    assert facts.stateless == told
+    assert any(found.code == "ignored_end.state" for found in monitor.diagnose().findings) == anew

@@ -141,6 +141,7 @@ class Facts:
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
+        stateless: recurrent layers of several steps whose recurrent weights have no gradient but zero: their state is zeros.
         drowned: of a recurrent model whose sequences end in padding, how much less its answer changes with their words than
             where the padding is in front; None if not asked.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
@@ -259,6 +260,7 @@ class Facts:
     noise_source: str | None = None
     future: float | None = None
     ignores_end: bool = False
+    stateless: tuple[str, ...] = ()
     drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False

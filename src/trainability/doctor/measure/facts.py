@@ -258,8 +258,9 @@ def facts_of_pass(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: b
     """Fields of `Facts` about gradients, outputs and what is alike in them."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True, retain_graph=True)
-    return {
-        **gradient_facts(model, {name: g for (name, _), g in zip(named, gradients, strict=True)}),
+    found = gradient_facts(model, {name: g for (name, _), g in zip(named, gradients, strict=True)})
+    return found | {
+        "stateless": seen.given.stateless(found["zero_gradient"]),
         **output_facts(seen.output, first_tensor(seen.inputs)),
         "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
         "recurrence": recurrence(model) if at_start else None,

@@ -52,6 +52,7 @@ class ForwardPass(TorchFunctionMode):
         output: first tensor that it returned; of several models, that of the last to be called first.
         returned: all tensors that it returned.
         calls: the first call of the model, or of each of several, in their order.
+        given: what goes into the layers.
         last: the last call with a gradient of a module that no other called: a part's, where the model is not called itself.
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
@@ -90,7 +91,7 @@ class ForwardPass(TorchFunctionMode):
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
         self.terms: list[tuple[str, Tensor]] = []
-        self._given = LayerInputs(self.batch)
+        self.given = LayerInputs(self.batch)
         self._one_row: dict[nn.Module, bool] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
@@ -146,7 +147,7 @@ class ForwardPass(TorchFunctionMode):
         def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
             self._running.append((name, module))
-            self._given.see(name, module, args, kwargs)
+            self.given.see(name, module, args, kwargs)
 
         return seen
 
@@ -263,7 +264,7 @@ class ForwardPass(TorchFunctionMode):
     @property
     def lengths(self) -> dict[str, tuple[int, int]]:
         """By recurrent or attention layer without batch_first, the first two sizes of its input."""
-        return self._given.lengths
+        return self.given.lengths
 
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
@@ -286,7 +287,7 @@ class ForwardPass(TorchFunctionMode):
             "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
-            **self._given.facts(),
+            **self.given.facts(),
             "nonfinite_inputs": tuple(
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),

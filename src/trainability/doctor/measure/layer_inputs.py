@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.measure import statistics
 
 SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
+_FEWEST_STEPS = 3
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -27,12 +29,15 @@ class LayerInputs:
     def __init__(self, batch: list[tuple[str, Tensor]]) -> None:
         self.batch = batch
         self.lengths: dict[str, tuple[int, int]] = {}
+        self._steps: dict[str, int] = {}
         self._loud: tuple[str, int, float] | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
 
     def see(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Look at what a layer is about to be called with."""
+        if isinstance(module, RECURRENT):
+            self._steps[name] = self._steps.get(name, 0) + self._num_steps(module, args)
         own = any(p.dim() > 1 for p in module.parameters(recurse=False))
         # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
         has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
@@ -57,6 +62,28 @@ class LayerInputs:
                 self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
                 return
             self._constant[name] = self._constant.get(name, True) and constant
+
+    def _num_steps(self, module: nn.Module, args: Any) -> int:
+        """Steps that a call should take: one of a cell; of packed sequences as many as the batch has, whatever their lengths."""
+        if isinstance(module, nn.RNNCellBase):
+            return 1
+        packed = args[0] if args and isinstance(args[0], PackedSequence) else None
+        examples = int(packed.batch_sizes[0]) if packed is not None else 0
+        return max((t.shape[1] for _, t in self.batch if t.dim() > 1 and len(t) == examples), default=0)
+
+    def stateless(self, zero_gradient: Iterable[str]) -> tuple[str, ...]:
+        """Recurrent layers that should take three steps and more, and whose recurrent weights have no gradient but zero.
+
+        Args:
+            zero_gradient: names of parameters whose gradient is exactly zero: what a state of zeros makes of such weights.
+        """
+        zero = set(zero_gradient)
+        several = (name for name, steps in self._steps.items() if steps >= _FEWEST_STEPS)
+        return tuple(
+            name
+            for name in several
+            if any(p.startswith(f"{name}.weight_hh") for p in zero) and not any(p.startswith(f"{name}.weight_ih") for p in zero)
+        )
 
     def facts(self) -> dict[str, Any]:
         """Fields of `Facts`."""

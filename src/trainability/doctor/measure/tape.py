@@ -395,4 +395,8 @@ def _unbound(output: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         return plain.clamp(-1 + 1e-6, 1 - 1e-6).atanh(), torch.tanh
     if name == "ReluBackward":
         return plain.clone(), torch.relu
+    if name == "ExpBackward":
+        return plain.clamp(min=torch.finfo(plain.dtype).tiny).log(), torch.exp
+    if name == "SoftplusBackward" and node._saved_beta == node._saved_threshold / 20 == 1:  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        return plain.clamp(min=1e-30).expm1().log().where(plain < 20, plain), nn.functional.softplus
     return plain.clone(), torch.clone

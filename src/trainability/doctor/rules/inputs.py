@@ -2,7 +2,6 @@
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
@@ -341,16 +340,18 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
     """A recurrent model's answer for a sequence does not depend on the second half of it.
 
     Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
-        second halves are exchanged between sequences, and change when the first halves are.
+        second halves are exchanged between sequences, and change when the first halves are. Code `state`: a recurrent layer is
+        to take three steps and more, and the gradient of its recurrent weights is exactly zero, as that of its others is not.
     Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone,
         and so has the last state of a packed sequence whose length is said to be 1.
-        Exchanged and compared, so this is certain.
+        Exchanged and compared, so this is certain. Recurrent weights have a gradient as soon as one state is not zero.
     What fools it: nothing that is known; padding that all examples have at their ends is left out.
     Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
     Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
     """
-    if not reading.facts(evidence).ignores_end:
-        return []
+    facts = reading.facts(evidence)
+    if not facts.ignores_end:
+        return _stateless(facts.stateless)
     return [
         Finding(
             rule="ignored_end",
@@ -365,23 +366,21 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def loud_column(evidence: Evidence) -> list[Finding]:
-    """A column of data, or one that the model makes of a number that it is given: a time, a step."""
-    loud = evidence.facts.loud_column if evidence.facts is not None else None
-    if loud is None:
+def _stateless(layers: tuple[str, ...]) -> list[Finding]:
+    """A state that no step hands to the next."""
+    if not layers:
         return []
-    layer, column, size = loud
     return [
         Finding(
-            rule="input_scale",
-            code="input_scale.column",
+            rule="ignored_end",
+            code="ignored_end.state",
             severity="warning",
-            seen=f"column {column} of what {layer} is given has rms {size:.3g}, and half of the columns 10 at most",
-            measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
-            cause="a number goes in as it is: a time, a step, an amount, beside others near 1",
-            remedy=f"subtract the mean of column {column} before {layer} and divide by its standard deviation, both of the "
-            "training set; or give sines and cosines of it",
-            source="LeCun et al., Efficient BackProp, 1998, section 4.3",
-            layers=(layer,),
+            seen=f"the recurrent weights of {layers[0]} have no gradient but zero: its state is zeros at every step",
+            measurements=(Measurement(name="gradient of the recurrent weights", value=0.0, threshold=0.0),),
+            cause="the state starts anew at every step, or packed sequences are said to be one step long",
+            remedy="make the first state before the loop over the steps, and hand on what each step returns; of packed "
+            "sequences, give the number of steps of each as its length",
+            source="own; the gradient of recurrent weights is the state times what comes back",
+            layers=layers,
         )
     ]
