@@ -250,3 +250,27 @@ def test_a_state_that_is_made_anew_at_every_step_is_named_by_both_looks(anew: bo
     assert facts is not None
     assert facts.stateless == told
     assert any(found.code == "ignored_end.state" for found in monitor.diagnose().findings) == anew
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_noise_that_is_drawn_once_more_for_the_loss_is_named(twice: bool) -> None:
+    model, x = net(6), torch.randn(N, 6)
+
+    def step() -> Tensor:
+        noise = torch.randn_like(x)
+        output = model(x + noise)
+        return F.mse_loss(output, torch.randn_like(x) if twice else noise)
+
+    monitor = watched(model, step)
+    assert any(found.code == "shuffled_labels.drawn" for found in monitor.diagnose().findings) == twice
+
+
+def test_a_first_loss_far_above_chance_is_told_by_the_run_alone() -> None:
+    torch.manual_seed(0)
+    loud, x, y = nn.Linear(6, 3), torch.randn(N, 6), torch.arange(N) % 3
+    with torch.no_grad():
+        loud.weight.mul_(200)
+    findings = watched(loud, lambda: F.cross_entropy(loud(x), y)).diagnose().findings
+    assert [found.severity for found in findings if found.code == "loss_at_start"] == ["warning"]
+    calm = net(3)
+    assert not any(f.code == "loss_at_start" for f in watched(calm, lambda: F.cross_entropy(calm(x), y)).diagnose().findings)

@@ -202,6 +202,8 @@ class Facts:
             the strongest relation: see `audit_results.Relation.z`.
         moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
             the batch's own.
+        drawn_target: whether a squared, absolute or Huber loss holds outputs against numbers that were drawn at random after
+            the model was called.
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
@@ -302,6 +304,7 @@ class Facts:
     recurrence: tuple[str, float] | None = None
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
+    drawn_target: bool = False
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ def first_facts(
         **dropout_facts(model),
         **running_facts(model),
         **(sampler.tape.given.facts() if sampler.tape is not None else {}),
+        drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),
         **loss_facts(sampler.tape, loss) | crossed_shapes(loss, sampler.answer_nodes),
     )

@@ -64,7 +64,7 @@ class LayerInputs:
             self._constant[name] = self._constant.get(name, True) and constant
 
     def _num_steps(self, module: nn.Module, args: Any) -> int:
-        """Steps that a call should take: one of a cell; of packed sequences as many as the batch has, whatever their lengths."""
+        """Steps that a call should take: one of a cell; of packed sequences as many as the batch has."""
         if isinstance(module, nn.RNNCellBase):
             return 1
         packed = args[0] if args and isinstance(args[0], PackedSequence) else None

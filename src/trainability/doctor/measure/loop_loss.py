@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.boundless import boundless
@@ -21,8 +22,10 @@ from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
-from trainability.doctor.measure.tape import Replay, Tape
+from trainability.doctor.measure.replay import Replay
+from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.task_facts import task_facts
+from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.unread import unread_targets
 
 # Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers.
@@ -72,6 +75,7 @@ def _asked(replay: Replay) -> dict[str, Any]:
         lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
         lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},
         lambda known: pairing_facts(model, batch, replay, seen, pairing),
+        lambda known: _of_tokens(seen, loss),
         lambda known: {"pulls": pulls(model, batch, replay)},
         lambda known: {"pair_forces": pair_forces(model, batch, replay, seen)},
     )
@@ -80,3 +84,9 @@ def _asked(replay: Replay) -> dict[str, Any]:
             told = question(known)
             known, found = replace(known, **told), found | told
     return found
+
+
+def _of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+    """Where the loss asks for the next token; what the model reads cannot be asked."""
+    found = asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {}
+    return {name: told for name, told in found.items() if name == "masked_answers"}

@@ -7,9 +7,7 @@ which a function mode sees; with it, the loss can be asked what it makes of othe
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,61 +15,18 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
-from trainability.doctor.batches import map_parts, tensors
+from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
-from trainability.doctor.measure.graph import name_of
 from trainability.doctor.measure.layer_inputs import LayerInputs
+from trainability.doctor.measure.replay import Called, Line, Replay
 
 MOST_NUMBERS = 1 << 17  # of an output: each question is a loss, and there are hundreds
 _MOST_LINES, _MOST_CALLS = 400, 8
 _FEW_NUMBERS = 64  # of a parameter that a loss uses by itself: a variance, a temperature
 _OPTIONS = frozenset({"weight", "pos_weight", "var"})  # tensors that a loss takes beside output and target
-_IN_PLACE = frozenset(
-    {"__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ifloordiv__", "__ipow__", "__imod__"}
-    | {"__iand__", "__ior__", "__ixor__"}
-)
-_DRAWS = ("rand", "bernoulli", "multinomial", "poisson", "dropout")
+_DRAWS = ("bernoulli", "multinomial", "dropout")  # of what they are given; others draw of nothing
+_DIFFERENCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One function that was called, with what it was given and what came out."""
-
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    results: tuple[Tensor, ...]
-
-    def reads(self) -> Iterator[Tensor]:
-        """Tensors that it was given."""
-        return (tensor for _, tensor in tensors((self.args, self.kwargs)))
-
-    def written(self) -> Tensor | None:
-        """A tensor that it writes into."""
-        name = getattr(self.func, "__name__", "")
-        in_place = name in _IN_PLACE or (name.endswith("_") and not name.startswith("__"))
-        first = self.args[0] if in_place and self.args and isinstance(self.args[0], Tensor) else None
-        return self.kwargs.get("out", first)
-
-    def writes(self) -> tuple[Tensor, ...]:
-        """What is another afterwards."""
-        return self.results if (written := self.written()) is None else (*self.results, written)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Called:
-    """One call of the model, or of a part of it that the loop calls by itself.
-
-    Attributes:
-        inputs: the tensors that it was given.
-        returned: what it returned.
-        is_whole: it was the model that was called.
-    """
-
-    inputs: tuple[Tensor, ...]
-    returned: Any
-    is_whole: bool
 
 
 class Tape(TorchFunctionMode):
@@ -85,6 +40,7 @@ class Tape(TorchFunctionMode):
         lines: functions that were called since, of anything but what was made of nothing.
         lost: the loss is not known as a function.
         given: what went into the layers.
+        draws_target: outputs are set against numbers that were drawn after the model was called.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -102,6 +58,8 @@ class Tape(TorchFunctionMode):
         self._own = {id(p) for p in model.parameters()}
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
+        self._drawn: set[int] = set()  # of those, at random
+        self.draws_target = False
         self._derived: dict[int, Tensor] = {}  # results that follow from something else that was given
         self._versions: dict[int, int] = {}
         self._cast: torch.dtype | None = None
@@ -196,10 +154,13 @@ class Tape(TorchFunctionMode):
         line = Line(func=func, args=args, kwargs=kwargs, results=tuple(tensor for _, tensor in tensors(result)))
         given = list(line.reads())
         follows = any(id(tensor) in self._follows for tensor in given)
-        is_drawn = not follows and any(word in getattr(func, "__name__", "") for word in _DRAWS)
+        name = getattr(func, "__name__", "")
+        is_drawn = name.startswith("rand") or (not follows and any(word in name for word in _DRAWS))
         if is_drawn or all(id(tensor) in self._made for tensor in given):
             self._made |= {id(tensor): tensor for tensor in line.results}
+            self._drawn |= {id(tensor) for tensor in line.results} if is_drawn else set()
             return
+        self.draws_target |= name in _DIFFERENCES and _are_set_against(given, self._follows, self._drawn)
         written = line.written()
         if not line.results and written is None:
             return
@@ -261,11 +222,15 @@ class Tape(TorchFunctionMode):
         return replay if abs(again - was) <= _SAME * abs(was) or (again != again and was != was) else None
 
     def given_to_both(self) -> tuple[Tensor, ...]:
-        """What the model was given, and what its loss was given beside its outputs; nothing of several calls."""
+        """What the model was given, and what its loss was given beside its outputs; nothing of several calls.
+
+        Beside the one tensor of several dimensions, an integer for each example is left out: a length, a place, a step.
+        """
         whole = [call for call in self.calls if call.is_whole]
         if self.lost or len(whole) != 1 or len(self.calls) != 1:
             return ()
-        return (*whole[0].inputs, *self._targets(self.lines))
+        wide = [tensor for tensor in whole[0].inputs if tensor.dim() > 1 or tensor.is_floating_point()]
+        return (*(wide if len(wide) == 1 else whole[0].inputs), *self._targets(self.lines))
 
     def _targets(self, lines: list[Line]) -> list[Tensor]:
         """Tensors that the loss is given and the model is not, the first of them last, where targets are looked for."""
@@ -282,91 +247,11 @@ class Tape(TorchFunctionMode):
         return list(found.values())[::-1]
 
 
-class _Answers(nn.Module):
-    """Returns what another model returned, call by call, with a graph of the function that bounds it.
-
-    Attributes:
-        leaves: free numbers behind every returned tensor that has a gradient.
-    """
-
-    def __init__(self, calls: list[Called], numbers: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.returned: Any = None
-        self.leaves = nn.ParameterList()
-        self._bound: dict[int, Callable[[], Tensor]] = {}
-        for tensor in (tensor for call in calls for _, tensor in tensors(call.returned)):
-            if tensor.requires_grad and id(tensor) not in self._bound:
-                free, bound = _unbound(tensor)
-                self.leaves.append(nn.Parameter(free))
-                self._bound[id(tensor)] = functools.partial(bound, self.leaves[-1])
-        for name, number in numbers.items():
-            self.register_parameter(name.replace(".", "_"), nn.Parameter(number.detach().clone()))
-
-    def forward(self, *inputs: Tensor) -> Any:
-        return self.again()
-
-    def again(self) -> Any:
-        """What the call returned whose turn it is."""
-
-        def answer(part: Any) -> Any:
-            if not isinstance(part, Tensor):
-                return map_parts(part, answer)
-            return self._bound[id(part)]() if part.requires_grad else part.detach().clone()
-
-        return answer(self.returned)
-
-
-class Replay:
-    """The loss of other outputs, targets and parameters of the loss's own.
-
-    Attributes:
-        model: stands for the model; returns its outputs.
-        batch: tensors that the model was given, and those that the loss was given beside its outputs.
-    """
-
-    def __init__(
-        self,
-        *,
-        calls: list[Called],
-        lines: list[Line],
-        loss: Tensor,
-        numbers: dict[str, Tensor],
-        targets: list[Tensor],
-        cast: tuple[str, torch.dtype | None],
-    ) -> None:
-        whole = [call for call in calls if call.is_whole]
-        inputs = list({id(tensor): tensor for call in whole for tensor in call.inputs}.values())
-        self.model, self._lines, self._loss = _Answers(calls, numbers), lines, loss
-        self._calls = calls
-        self._names = {id(tensor): name.replace(".", "_") for name, tensor in numbers.items()}
-        self._kept, self._autocast = [*inputs, *targets], cast
-        self.batch = tuple(tensor.detach() for tensor in self._kept)
-
-    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
-        """The loss, one number with its graph.
-
-        Args:
-            model: `self.model`, whose `forward` may be another.
-            batch: `self.batch`, or other tensors in its place.
-        """
-        values = {id(old): new for old, new in zip(self._kept, batch, strict=True)}
-        values |= {key: self.model.get_parameter(name) for key, name in self._names.items()}
-        for call in self._calls:
-            self.model.returned = call.returned
-            given = (values[id(tensor)] for tensor in call.inputs) if call.is_whole else ()
-            answer = model(*given) if call.is_whole else self.model.again()
-            old, new = ([tensor for _, tensor in tensors(part)] for part in (call.returned, answer))
-            values |= {id(a): b for a, b in zip(old, new, strict=True)}
-
-        def now(part: Any) -> Any:
-            return values.get(id(part), part.detach()) if isinstance(part, Tensor) else map_parts(part, now)
-
-        device, dtype = self._autocast
-        with torch.autocast(device, dtype=dtype, enabled=dtype is not None, cache_enabled=False):
-            for line in self._lines:
-                found = line.func(*now(line.args), **now(line.kwargs))
-                values |= {id(old): new for old, (_, new) in zip(line.results, tensors(found), strict=True)}
-        return values[id(self._loss)].sum()
+def _are_set_against(given: list[Tensor], outputs: Mapping[int, Tensor], drawn: set[int]) -> bool:
+    """Whether two tensors of one shape are what the outputs came to, with a gradient, and what was drawn."""
+    if len(given) != 2 or given[0].shape != given[1].shape or not any(id(t) in drawn for t in given):
+        return False
+    return any(id(t) in outputs and id(t) not in drawn and t.requires_grad for t in given)
 
 
 def _is_own(tensor: Tensor) -> bool:
@@ -376,27 +261,3 @@ def _is_own(tensor: Tensor) -> bool:
 
 def _stack() -> list[Any]:
     return [torch._C._get_function_stack_at(place) for place in range(torch._C._len_torch_function_stack())]
-
-
-def _unbound(output: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Free numbers, and the function that bounds them to the outputs, where the graph says that one does."""
-    node, plain = output.grad_fn, output.detach()
-    name = name_of(node) if node is not None else ""
-    if name in ("SoftmaxBackward", "LogSoftmaxBackward"):
-        dim = node._saved_dim  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-        dim = dim - 2**64 if dim >= 2**63 else dim
-        if name == "SoftmaxBackward":
-            return plain.clamp(min=torch.finfo(plain.dtype).tiny).log(), lambda free: free.softmax(dim)
-        return plain.clone(), lambda free: free.log_softmax(dim)
-    if name == "SigmoidBackward":
-        eps = torch.finfo(plain.dtype).eps
-        return plain.clamp(eps / 4, 1 - eps / 2).logit(), torch.sigmoid
-    if name == "TanhBackward":
-        return plain.clamp(-1 + 1e-6, 1 - 1e-6).atanh(), torch.tanh
-    if name == "ReluBackward":
-        return plain.clone(), torch.relu
-    if name == "ExpBackward":
-        return plain.clamp(min=torch.finfo(plain.dtype).tiny).log(), torch.exp
-    if name == "SoftplusBackward" and node._saved_beta == node._saved_threshold / 20 == 1:  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-        return plain.clamp(min=1e-30).expm1().log().where(plain < 20, plain), nn.functional.softplus
-    return plain.clone(), torch.clone

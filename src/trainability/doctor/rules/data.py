@@ -6,7 +6,7 @@ from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import other_targets, parted, strangers, turned_images
+from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
 from trainability.doctor.rules.rule import rule
@@ -213,7 +213,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         by a twentieth of what is left, where it is given each image as it is or turned (mirrored, upside down, by 180 degrees,
         transposed), whichever is better; and by three times what it gains where it is given another example's image in place of
         the turned one. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go with the same two
-        others as often as by chance, and as many occur again, within 3.5 standard deviations.
+        others as often as by chance, and as many occur again, within 3.5 standard deviations. Code `drawn`: in a watched run,
+        a squared, absolute or Huber loss holds the outputs against what is drawn at random after the model was called.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -241,6 +242,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     if (
         found := parted(facts)
         or other_targets(facts)
+        or drawn_target(facts)
         or moved_targets(evidence)
         or turned_images(evidence.relation)
         or strangers(facts)
