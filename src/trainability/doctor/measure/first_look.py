@@ -52,7 +52,8 @@ def _facts_of_weights(model: nn.Module, sampler: LayerSampler) -> dict[str, Any]
         return {}
     call = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
     with contextlib.suppress(Exception), torch.no_grad():  # some facts less
-        found = gradient_facts(model, {name: p.grad for name, p in trained.items()}) | {"recurrence": recurrence(model)}
+        found = gradient_facts(model, {name: p.grad for name, p in trained.items()})
+        found["recurrence"] = recurrence(model)
         if sampler.tape is not None:
             found["stateless"] = sampler.tape.given.stateless(found["zero_gradient"])
         return found | (output_facts(first_tensor(call.returned), first_tensor(call.inputs)) if call is not None else {})

@@ -13,6 +13,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
 
 _AS_ROUGH = 1.0  # squared differences between neighbours, over the same: half of the images of noise are below
+_FEWEST_STEPS = 100  # of a run whose sampled steps were compared
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
 
 
@@ -201,8 +202,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Targets have nothing to do with their inputs.
 
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
-        deviations, of 100 examples or more (code `unrelated`); so of a target that the training step makes, if 50 rehearsed
-        steps leave nine tenths of the loss. Code `moved`: the step gives the loss all targets of the batch in another order,
+        deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned; so
+        of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the loss. Code `moved`: the step
+        gives the loss all targets of the batch in another order,
         and the model its inputs as they are. Where that was not looked at: a linear probe of coarse pixels, scored on images
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
@@ -261,8 +263,9 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         cause = "the step makes a target that nothing of what it hands the model tells"
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
-        is_of_steps = evidence.data is None  # of a watched loop's sampled steps, whose targets the loop may make by itself
-        if relation.z >= RELATED or reading.carries_over(evidence) or (is_of_steps and reading.has_learned(evidence)):
+        # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
+        too_soon = evidence.data is None and (reading.num_steps(evidence) < _FEWEST_STEPS or reading.has_learned(evidence))
+        if relation.z >= RELATED or reading.carries_over(evidence) or too_soon:
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
         name = "relation above shuffled ones"
