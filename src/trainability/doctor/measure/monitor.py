@@ -24,7 +24,7 @@ from trainability.doctor.measure.first_look import first_facts
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
+from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.processes import ProcessWatch
 from trainability.doctor.measure.sampling import LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
@@ -277,7 +277,7 @@ class Monitor:
             self._facts = first_facts(loss, self._plain, self._optimizer, self._sampler, at_start=at_start)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
-        self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else float(loss))
+        self._micro.append(settled(loss.detach().reshape(()).clone()) if isinstance(loss, Tensor) else float(loss))
         self._expected_lr = expected_lr
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
@@ -337,6 +337,7 @@ class Monitor:
         numbers |= {"gauges_before": self._gauges_before, "gauges_after": self._gauges_after}
         self._num_steps += 1
         facts = {"step": self._num_steps, "skipped": skipped, "micro_batches": len(self._micro)}
+        numbers = {kind: settled(number) for kind, number in numbers.items()}
         self._pending.append(PendingStep(numbers=numbers, facts={**facts, "expected_lr": self._expected_lr}))
         if self._sampler.is_armed:
             self._sampler.disarm()
