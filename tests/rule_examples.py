@@ -457,7 +457,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
-    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact()),
+    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
     "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
     "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
     # head

@@ -250,7 +250,7 @@ class Evidence:
         evaluations: in order of step.
         data: the data audit.
         metric: the metric audit.
-        relation: whether training targets have to do with their inputs.
+        relation: whether training targets have to do with their inputs; of a Monitor, those of its sampled steps.
         facts: what is certain of the program, from one pass on one batch; of a Monitor, from its first step.
         num_classes: classes of the task.
         optimizer: settings of the optimizer.

@@ -144,6 +144,7 @@ class Facts:
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
         unread_words: of padded sequences, the words that answers do not go by: "last" of each, or "all" but the one that is
             asked about, though they would without the padding; None where they do.
+        stateless: recurrent layers of several steps whose recurrent weights have no gradient but zero: their state is zeros.
         drowned: of a recurrent model whose sequences end in padding, how much less its answer changes with their words than
             where the padding is in front; None if not asked.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
@@ -209,6 +210,8 @@ class Facts:
             the strongest relation: see `audit_results.Relation.z`.
         moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
             the batch's own.
+        drawn_target: whether a squared, absolute or Huber loss holds outputs against numbers that were drawn at random after
+            the model was called.
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
@@ -271,6 +274,7 @@ class Facts:
     future: float | None = None
     ignores_end: bool = False
     unread_words: str | None = None
+    stateless: tuple[str, ...] = ()
     drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False
@@ -316,6 +320,7 @@ class Facts:
     recurrence: tuple[str, float] | None = None
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
+    drawn_target: bool = False
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
 from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
-from trainability.doctor.measure.columns import RECURRENT, follows_sine, is_one_word, loud_column, may_be_words
+from trainability.doctor.measure.columns import follows_sine, may_be_words
+from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.whole_step import Parts
@@ -40,7 +40,6 @@ _NEVER_NEGATIVE = frozenset(
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
 
 
 class ForwardPass(TorchFunctionMode):
@@ -54,12 +53,12 @@ class ForwardPass(TorchFunctionMode):
             called as a whole, that of the last of its parts.
         returned: all tensors that it returned.
         calls: the first call of the model, or of each of several, in their order.
+        given: what goes into the layers.
         last: the last call with a gradient of a module that no other called: a part's, where the model is not called itself.
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
         against: the same two; or a tensor that the model returned and one of the batch, where one is taken from the other.
-        lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
         marked: its name, and the outputs that it was given.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
@@ -88,9 +87,7 @@ class ForwardPass(TorchFunctionMode):
         self.against: tuple[Tensor, Tensor] | None = None
         self.marks: Tensor | None = None
         self.marked: tuple[str, Tensor] | None = None
-        self.lengths: dict[str, tuple[int, int]] = {}
         self._ignored: tuple[int, float] | None = None
-        self._loud: tuple[str, int, float] | None = None
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
         self.looks_up = self.takes_sine = False
@@ -98,8 +95,7 @@ class ForwardPass(TorchFunctionMode):
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
         self.terms: list[tuple[str, Tensor]] = []
-        self._zeros: dict[str, bool] = {}
-        self._constant: dict[str, bool] = {}
+        self.given = LayerInputs(self.batch)
         self._one_row: dict[nn.Module, bool] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
@@ -157,28 +153,7 @@ class ForwardPass(TorchFunctionMode):
         def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
             self._running.append((name, module))
-            own = any(p.dim() > 1 for p in module.parameters(recurse=False))
-            # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
-            has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
-            if not args or not own:
-                return
-            given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
-            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-                alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and is_one_word(given)
-                self._constant[name] = self._constant.get(name, True) and alone
-                return
-            sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
-            if sequential and isinstance(given, Tensor) and given.dim() == 3:
-                self.lengths[name] = (given.shape[0], given.shape[1])
-            if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
-                self._loud = loud_column(name, given, self.batch)
-            if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
-                plain = given.detach()
-                constant = not given.requires_grad and bool(plain.amin() == plain.amax())
-                if has_state:
-                    self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
-                    return
-                self._constant[name] = self._constant.get(name, True) and constant
+            self.given.see(name, module, args, kwargs)
 
         return seen
 
@@ -297,6 +272,11 @@ class ForwardPass(TorchFunctionMode):
             if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
+    @property
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """By recurrent or attention layer without batch_first, the first two sizes of its input."""
+        return self.given.lengths
+
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
         if self._pair is not None:
@@ -318,19 +298,17 @@ class ForwardPass(TorchFunctionMode):
             "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
-            "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            **self.given.facts(),
             "nonfinite_inputs": tuple(
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
             "softened": self.softened,
             "ignored_class": self._ignored,
-            "loud_column": self._loud,
             "looks_up": self.looks_up,
             "takes_sine": self.takes_sine,
             "sine_of": max((size for size, node in self._sines if follows_sine(node)), default=None),
             "wrong_argument": self.wrong_argument,
             "flat_function": self.flat,
-            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,

@@ -20,7 +20,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.evaluated import evaluated
-from trainability.doctor.measure.first_loss import facts_of_loss
+from trainability.doctor.measure.first_look import first_facts
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -223,6 +223,7 @@ class Monitor:
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
             facts=facts if facts != Facts() else None,
+            relation=self._sampler.pairs.relation() if self._before.relation is None else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
@@ -274,7 +275,8 @@ class Monitor:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
         if self._facts is None and isinstance(loss, Tensor):
-            self._facts = facts_of_loss(loss, self._plain, self._optimizer, self._sampler)  # the first loss tells
+            at_start = self._num_steps == 0 and not self._micro
+            self._facts = first_facts(loss, self._plain, self._optimizer, self._sampler, at_start=at_start)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -336,12 +338,11 @@ class Monitor:
             return
         if self._clips_later and self._num_complete == 1:
             self._compare_gauges()
-        rate = learning_rate(self._optimizer)
-        numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "lr": rate}
+        numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "lr": learning_rate(self._optimizer)}
         numbers |= {"gauges_before": self._gauges_before, "gauges_after": self._gauges_after}
         self._num_steps += 1
         facts = {"step": self._num_steps, "skipped": skipped, "micro_batches": len(self._micro)}
-        numbers = {kind: settled(number) for kind, number in numbers.items()}
+        numbers = {kind: settled(n) if isinstance(n, Tensor) else n for kind, n in numbers.items()}
         self._pending.append(PendingStep(numbers=numbers, facts={**facts, "expected_lr": self._expected_lr}))
         if self._sampler.is_armed:
             self._sampler.disarm()

@@ -43,7 +43,7 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
     integers: tuple[int, ...] = ()
     with randomness_restored(), generators_restored(batches):
         for batch in batches:
-            found = _pair(batch)
+            found = pair_of(batch)
             if found is None:
                 if (joined := _joined(batch, target)) is None:
                     return None
@@ -57,13 +57,14 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
                 break
     if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
         return None
-    inputs, targets = (torch.cat(part)[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
+    inputs, targets = (torch.cat([t.cpu() for t in part])[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
     found = relation(inputs, targets, integers)
     return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
 
 
-def _pair(batch: Any) -> tuple[Tensor, Tensor] | None:
-    found = [tensor.detach().cpu() for _, tensor in tensors(batch)]
+def pair_of(batch: Any) -> tuple[Tensor, Tensor] | None:
+    """Input and target of a batch that holds these two, or several tensors among which they stand out."""
+    found = [tensor.detach() for _, tensor in tensors(batch)]
     if len(found) < 2 or any(t.dim() == 0 or len(t) != len(found[0]) or t.is_complex() for t in found):
         return None
     if len(found) == 2:

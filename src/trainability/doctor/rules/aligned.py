@@ -34,6 +34,24 @@ def other_targets(facts: Facts) -> list[Finding]:
     ]
 
 
+def drawn_target(facts: Facts) -> list[Finding]:
+    """What the loop draws anew where it means what it has drawn before."""
+    if not facts.drawn_target:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.drawn",
+            severity="warning",
+            seen="the loss holds the outputs against numbers that are drawn at random after the model was called",
+            measurements=(Measurement(name="draws that the model can know", value=0.0, threshold=0.0),),
+            cause="noise is drawn twice: once for what the model is given, and once more for the target",
+            remedy="draw the noise once, before the model is called, and give the loss the same tensor",
+            source="own; read off the functions that the loss is made of",
+        )
+    ]
+
+
 def parted(facts: Facts) -> list[Finding]:
     """What `collate_fn` puts beside each other."""
     found = facts.separated

@@ -2,7 +2,6 @@
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
@@ -332,27 +331,5 @@ def _fed_zeros(evidence: Evidence) -> list[Finding]:
             remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
             source="own",
             layers=facts.zeros_beside_state,
-        )
-    ]
-
-
-def loud_column(evidence: Evidence) -> list[Finding]:
-    """A column of data, or one that the model makes of a number that it is given: a time, a step."""
-    loud = evidence.facts.loud_column if evidence.facts is not None else None
-    if loud is None:
-        return []
-    layer, column, size = loud
-    return [
-        Finding(
-            rule="input_scale",
-            code="input_scale.column",
-            severity="warning",
-            seen=f"column {column} of what {layer} is given has rms {size:.3g}, and half of the columns 10 at most",
-            measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
-            cause="a number goes in as it is: a time, a step, an amount, beside others near 1",
-            remedy=f"subtract the mean of column {column} before {layer} and divide by its standard deviation, both of the "
-            "training set; or give sines and cosines of it",
-            source="LeCun et al., Efficient BackProp, 1998, section 4.3",
-            layers=(layer,),
         )
     ]

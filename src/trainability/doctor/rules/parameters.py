@@ -17,6 +17,7 @@ from trainability.doctor.rules.cut_off import (
     stays_as_drawn,
 )
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
 
 SYMPTOMS = (
@@ -198,6 +199,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         )
     elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
         word, cause, remedy = why_unmoved(evidence, still[0])
+        if word == "lr_zero" and spent_in_the_run(evidence):
+            return []  # a schedule that is over: rate_dies
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
         severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving
         names = tuple(layer.name for layer in still)

@@ -272,8 +272,8 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
     Fires: at the end of the rehearsal the rate is a thousandth of its largest or less, and less than half of the planned steps
         are done. A warning where the length of the run is not known. Of a run of 100 steps and more: the rate is a hundredth of
         its largest or less, and all steps together come to a twentieth of as many at the largest rate, or less; a warning, and
-        a hint where the run has learned, unless the rate is 0 in all of its second half, or the loss is no better than that of
-        one answer for every example.
+        a hint where the run has learned, unless the rate is nothing in all of its second half, or the loss is no better than
+        that of one answer for every example.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
     What fools it: a cyclic schedule at its lowest point.
     Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.
