@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability.doctor import Evidence, Monitor, diagnose, probe
+from trainability.doctor.measure import monitor as monitor_module
 
 
 def net() -> nn.Sequential:
@@ -332,7 +333,24 @@ def test_loss_scale_is_taken_off_and_a_skipped_step_is_no_nan():
     assert "not_finite" not in [f.rule for f in diagnose(monitor.evidence()).findings]
 
 
-def test_one_copy_to_the_host_per_sampled_step(monkeypatch):
+@pytest.fixture
+def as_on_a_device(monkeypatch):
+    """Numbers wait, as on a device; on a CPU they are read at once."""
+    monkeypatch.setattr(monitor_module, "settled", lambda number: number)
+
+
+def test_on_a_cpu_no_tensor_waits_and_the_numbers_are_those_of_a_device(monkeypatch):
+    _, _, read = run(clip=0.5)
+    waiting = []
+    monkeypatch.setattr(monitor_module, "settled", lambda number: waiting.append(number) or number)
+    _, _, waited = run(clip=0.5)
+    assert any(isinstance(number, torch.Tensor) for number in waiting)
+    for field in ("loss", "gradient_norm", "clip_ratio", "lr"):
+        values = [[getattr(step, field) for step in seen.evidence().steps] for seen in (read, waited)]
+        assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_one_copy_to_the_host_per_sampled_step(monkeypatch, as_on_a_device):
     copies = []
     original = torch.Tensor.cpu
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copies.append(1) or original(self))
@@ -353,7 +371,7 @@ class _Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_nothing_is_read_between_sampled_steps(monkeypatch):
+def test_nothing_is_read_between_sampled_steps(monkeypatch, as_on_a_device):
     reads = _Reads()
     for name in ("cpu", "tolist"):
         original = getattr(torch.Tensor, name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fault_remedies import followed
 from fault_runs import RUNS, Built, half_of, happened, rows, train
-from programs.catalogue import FAULTS, FORUM, HELD_OUT, KIND, KINDS, PROGRAMS, SOUND, UNSEEN, WORKSHOP
+from programs.catalogue import FAULTS, FORUM, HELD_OUT, KIND, KINDS, MAILBAG, PROGRAMS, SOUND, UNSEEN, WORKSHOP
 
 from trainability.checking.certain import facts_of
 from trainability.doctor import RULES, Evidence, diagnose
@@ -35,7 +35,7 @@ def test_no_name_occurs_twice():
 
 @pytest.mark.parametrize(
     ("apart", "num_kinds", "faults", "sound"),
-    [(HELD_OUT, 10, 75, 45), (UNSEEN, 10, 70, 45), (FORUM, 7, 70, 45), (WORKSHOP, 16, 130, 120)],
+    [(HELD_OUT, 10, 75, 45), (UNSEEN, 10, 70, 45), (FORUM, 7, 70, 45), (WORKSHOP, 16, 130, 120), (MAILBAG, 18, 110, 100)],
 )
 def test_what_was_written_apart_is_large_and_of_kinds_of_its_own(apart, num_kinds, faults, sound):
     assert sum(name in FAULTS for name in apart) >= faults
@@ -47,8 +47,7 @@ def test_what_was_written_apart_is_large_and_of_kinds_of_its_own(apart, num_kind
 
 def test_the_scored_half_is_what_no_rule_was_set_on():
     scored = {name for name in PROGRAMS if half_of(name) == "scored"}
-    assert scored < WORKSHOP
-    assert 0.4 < len(scored) / len(WORKSHOP) < 0.6
+    assert scored == MAILBAG
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -65,7 +64,7 @@ def test_every_program_has_been_run_and_sound_ones_train():
     assert [name for name in SOUND if happened(name, runs) != "trained"] == []
     failed = Counter(half_of(name) for name in FAULTS if happened(name, runs) != "trained")
     assert failed["set"] >= 400
-    assert failed["scored"] >= 60
+    assert failed["scored"] >= 100
 
 
 @pytest.mark.parametrize("name", ["yes or no", "couples"])

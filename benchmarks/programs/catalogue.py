@@ -21,6 +21,26 @@ from programs.held_out import (
     texts,
     translation,
 )
+from programs.mailbag import (
+    coins,
+    condensates,
+    counterfeits,
+    couplets,
+    entities,
+    equations,
+    gauges,
+    gears,
+    headlines,
+    invoices,
+    parcels,
+    pennants,
+    phrasebooks,
+    relatives,
+    stains,
+    storytellers,
+    tiles,
+    wagers,
+)
 from programs.program import Fault, Program
 from programs.unseen import (
     baskets,
@@ -67,12 +87,18 @@ WORKSHOP_KINDS: tuple[ModuleType, ...] = (
     *(swells, rollouts, spelling, readers, writers, schedules, tuning),
     *(forgers, squeezes, curves, estimates, cameras, outlines, twins, errands, ledgers),
 )
+MAILBAG_KINDS: tuple[ModuleType, ...] = (
+    *(couplets, gauges, headlines, entities, phrasebooks, storytellers),
+    *(counterfeits, condensates, invoices, relatives, wagers, equations),
+    *(pennants, tiles, stains, coins, gears, parcels),
+)
 KINDS: tuple[ModuleType, ...] = (
     *(images, marks, tables, pixels, tokens, sequences, codes, adversaries, pairs, graphs, actions),
     *HELD_OUT_KINDS,
     *UNSEEN_KINDS,
     *FORUM_KINDS,
     *WORKSHOP_KINDS,
+    *MAILBAG_KINDS,
 )
 
 
@@ -88,4 +114,5 @@ HELD_OUT: frozenset[str] = frozenset(name for kind in HELD_OUT_KINDS for name in
 UNSEEN: frozenset[str] = frozenset(name for kind in UNSEEN_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 FORUM: frozenset[str] = frozenset(name for kind in FORUM_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 WORKSHOP: frozenset[str] = frozenset(name for kind in WORKSHOP_KINDS for name in (*kind.SOUND, *kind.FAULTS))
+MAILBAG: frozenset[str] = frozenset(name for kind in MAILBAG_KINDS for name in (*kind.SOUND, *kind.FAULTS))
 PROGRAMS: dict[str, Program] = {**SOUND, **{name: fault.program for name, fault in FAULTS.items()}}

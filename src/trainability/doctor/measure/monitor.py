@@ -24,7 +24,7 @@ from trainability.doctor.measure.first_loss import facts_of_loss
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
-from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of
+from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.processes import ProcessWatch
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.sampling import LayerSampler, to_host
@@ -279,7 +279,7 @@ class Monitor:
             self._first_writes = self._num_writes()
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             loss = one_number("loss", loss)
-        self._micro.append(loss.detach().reshape(()).clone() if isinstance(loss, Tensor) else loss)
+        self._micro.append(settled(loss.detach().reshape(()).clone()) if isinstance(loss, Tensor) else loss)
         self._expected_lr = expected_lr
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
@@ -341,6 +341,7 @@ class Monitor:
         numbers |= {"gauges_before": self._gauges_before, "gauges_after": self._gauges_after}
         self._num_steps += 1
         facts = {"step": self._num_steps, "skipped": skipped, "micro_batches": len(self._micro)}
+        numbers = {kind: settled(number) for kind, number in numbers.items()}
         self._pending.append(PendingStep(numbers=numbers, facts={**facts, "expected_lr": self._expected_lr}))
         if self._sampler.is_armed:
             self._sampler.disarm()

@@ -31,6 +31,17 @@ class PendingStep:
     facts: Mapping[str, Any]
 
 
+def settled(number: Number) -> Number:
+    """A number that is on the host already, read at once; any other as it is.
+
+    Small tensors that live from step to step lie between the large ones that every step frees. On a CPU they split the heap, so
+    that a step takes fresh pages for what it could have used again, which costs more than all that is measured here.
+    """
+    if type(number) is not Tensor or number.device.type != "cpu":
+        return number
+    return (number if number.dim() == 0 else torch.linalg.vector_norm(number)).item()
+
+
 def blocks_of(steps: Sequence[PendingStep]) -> list[Block]:
     """The steps' numbers that are on the device, together."""
     waiting: dict[str, list[tuple[Hashable, Tensor]]] = {}
