@@ -392,8 +392,9 @@ class Monitor:
         model_training: bool | None,
     ) -> None:
         told = {"loss": loss, "top1_error": top1_error}
-        fields: dict[str, Any] = {name: one_number(name, value) for name, value in told.items() if value is not None}
-        fields |= evaluated(predictions, labels)
+        fields: dict[str, Any] = {k: one_number(k, v) for k, v in told.items() if v is not None} | evaluated(
+            predictions, labels
+        )
         self._evaluations.append(Evaluation(step=self._num_steps, split=split, model_training=model_training, **fields))
         self._kept(self._evaluations[-1])
 
