@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from trainability.doctor.measure.sampling import Block
 
 Number = Tensor | float | None
 """On the device, on the host, or unknown."""
+_Given = TypeVar("_Given")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class PendingStep:
     facts: Mapping[str, Any]
 
 
-def settled(number: Number) -> Number:
+def settled(number: _Given) -> _Given | float:
     """A number that is on the host already, read at once; any other as it is.
 
     Small tensors that live from step to step lie between the large ones that every step frees. On a CPU they split the heap, so
