@@ -749,7 +749,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "weights_decayed": Example({"warning": shrunk(0.049)}, near=shrunk(0.051)),
     "activation_scale": Example(
-        {"hint": Evidence(probe=probed((layer(activation_rms=4.5),)))},
+        {"hint": Evidence(probe=probed((layer(activation_rms=4.5),))), "warning": fact(sine_of=10.1)},
         near=Evidence(probe=probed((layer(activation_rms=4.3),))),
     ),
     "padded_pointwise": Example(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -14,18 +12,19 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts, Stacked
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.collated import separated
+from trainability.doctor.measure.columns import RECURRENT
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
-from trainability.doctor.measure.dropout import dropout_facts
+from trainability.doctor.measure.dropout import dropout_facts, dropped_state
 from trainability.doctor.measure.following import activations_by_layer
-from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass, callable_model
+from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.graph import loss_graph, managed_parameters, positive_losses
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
@@ -42,21 +41,22 @@ from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sequences import mixed_sequences
+from trainability.doctor.measure.slopes import turned_gradients
+from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
 from trainability.doctor.measure.twins import identical_modules, near_constant, rows_alike
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.unread import unread_targets
+from trainability.doctor.measure.unread_words import unread_words
+from trainability.doctor.measure.volumes import volume_against
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import Misaligned, Pulls
-from trainability.doctor.theory.trace import RECTIFIERS, Op, Trace, plain_module, trace
+from trainability.doctor.theory.trace import RECTIFIERS, plain_module
 
 Forward = Callable[[Any, Any], Tensor]
 Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
-_AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-# Rearranging and adding up is linear; of several tensors only what puts them side by side.
-_LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
 
 def look(
@@ -142,12 +142,14 @@ def _questions(
         ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "what stands beside the outputs": lambda known: broadcast_shape(plain, batch, forward, known),
-        "layers with nothing between": lambda known: _stacked(plain, seen),
+        "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
+        "layers with nothing between": lambda known: stacked(plain, seen),
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
         "sequences whose end is not read": lambda known: {
             "ignores_end": ignores_end(plain, seen.inputs),
             "drowned": drowned_by_padding(plain, seen.inputs),
+            "unread_words": unread_words(seen.calls[0]) if seen.calls else None,
         },
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "what the loss prefers": lambda known: {
@@ -159,6 +161,12 @@ def _questions(
             **boundless(plain, batch, forward, is_one=known.task_loss is None),
             "pole": pole(plain, batch, forward, seen) if known.task_loss is None else None,
         },
+        "gradients beside slopes": lambda known: {
+            "turned_gradients": turned_gradients(plain, batch, forward)
+            if known.graph is not None and known.graph.has_opaque_parts
+            else ()
+        },
+        "volumes of a flow": lambda known: {"volume_against": volume_against(seen, loss)},
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {"negated_task": known.negated_task or _maximised(plain, loss, seen)},
     }
@@ -329,7 +337,7 @@ def _recurrence(model: nn.Module) -> tuple[str, float] | None:
 
 def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
     """Layers whose biases alone hold every unit below zero: with zero biases the same pass would let something through."""
-    following = activations_by_layer(_traced(model, seen), model)
+    following = activations_by_layer(traced(model, seen), model)
     names = [name for name, after in following.items() if after in RECTIFIERS and name in seen.called]
     dead: list[str] = []
 
@@ -349,42 +357,6 @@ def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
         for handle in handles:
             handle.remove()
     return tuple(dead)
-
-
-def _traced(model: nn.Module, seen: ForwardPass) -> Trace | None:
-    if len(seen.inputs) != 1 or not isinstance(seen.inputs[0], Tensor):
-        return None
-    try:
-        return trace(model, tuple(seen.inputs[0].shape), seen.inputs[0].dtype)
-    except ValueError:
-        return None
-
-
-def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
-    structure = _traced(model, seen)
-    if structure is None or structure.output is None:
-        return {}
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
-    found = []
-    bent = not all(map(_is_affine, structure.ops))
-    kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
-    for first, second in itertools.product(structure.ops, structure.ops):
-        if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
-            continue
-        readers = [op for op in structure.ops if first.output in op.inputs]
-        while len(readers) == 1 and readers[0].kind == "dropout":
-            value = readers[0].output
-            readers = [op for op in structure.ops if value in op.inputs]
-        if len(readers) == 1 and readers[0] is second and first.weight in shapes and second.weight in shapes:
-            inner, outer = shapes[first.weight], shapes[second.weight]
-            found.append(
-                Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
-            )
-    return {"stacked": tuple(found), "has_nonlinearity": bent}
-
-
-def _is_affine(op: Op) -> bool:
-    return op.kind in _AFFINE or op.function == "stack" or (op.function in _LINEAR and len(op.inputs) == 1)
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

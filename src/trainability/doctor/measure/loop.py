@@ -16,9 +16,11 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.statistics import local
+from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
 
 _STEPS_COMPARED, _UNLIKE = 6, 0.5  # steps before which weights are compared; cosine of what they share
+_FEW_WEIGHTS = 1 << 20  # numbers; of a model with no more, at every step
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 Step = Callable[[Any, Any, Any], Any]
@@ -41,7 +43,7 @@ class Loop:
         judged_steps: optimizers' steps after the first of each.
         training: mode of the model when the loop ran it.
         evaluating: modules that ran in evaluation mode and act differently there.
-        output: first tensor that the model returned last.
+        output: first tensor that the model returned last, or the part that answers in its place.
         rate: largest learning rate of the optimizer that stepped last.
         watching: whether what runs now is the loop's own.
         reached: ids of parameters that had a gradient when an optimizer stepped.
@@ -91,6 +93,7 @@ class Loop:
         self.training: bool | None = None
         self.evaluating: dict[str, None] = {}
         self.output: Tensor | None = None
+        self._on_part_handles: list[Any] = []
         self.reached: set[int] = set()
         self.resolved: set[int] = set()
         self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
@@ -99,7 +102,7 @@ class Loop:
         self._began: set[int] = set()  # optimizers that have stepped
         self.redrawn: Counter[str] = Counter()
         self._left: dict[str, Tensor] = {}  # weights as the last step of their optimizer left them
-        self._compared = 0
+        self._compared, self._is_small = 0, sum(p.numel() for p in self.parameters.values()) <= _FEW_WEIGHTS
         self._left_behind = False
         self._through: set[int] = set()  # optimizers whose part was in a backward pass since one stepped
         self._waiting: set[int] = set()  # those of them that another left behind when it stepped
@@ -178,20 +181,20 @@ class Loop:
         """
         buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
         restore = [keep_variables(self.step, self.forward_only), *map(keep_attributes, self.models)]
-        if afresh:
-            modes = [(module, module.training) for part in self.models for module in part.modules()]
-            for action in self._start_variables:
-                action()
-            for module, training in modes:  # which is the caller's, who may look in evaluation mode
-                module.training = training
-        self.watching = False
         try:
+            if afresh:
+                modes = [(module, module.training) for part in self.models for module in part.modules()]
+                for action in self._start_variables:
+                    action()
+                for module, training in modes:  # which is the caller's, who may look in evaluation mode
+                    module.training = training
+            self.watching = False
             yield
         finally:
-            self.watching = True
-            for action in restore:
-                action()
-            with torch.no_grad():
+            with uninterrupted(), torch.no_grad():
+                self.watching = True
+                for action in restore:
+                    action()
                 for buffer, old in buffers:
                     buffer.copy_(old)
 
@@ -200,23 +203,24 @@ class Loop:
         gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in self.parameters.values()]
         put_groups_back = [keep_groups(optimizer) for optimizer in self.optimizers]
         own = [vars(optimizer).get("step") for optimizer in self.optimizers]  # a scheduler puts its own there
-        for optimizer in self.optimizers:
-            optimizer.step = _stand_still  # type: ignore[method-assign]
         try:
+            for optimizer in self.optimizers:
+                optimizer.step = _stand_still  # type: ignore[method-assign]
             assert self.step is not None
             with put_back(*self.others):
                 value = _number(self.step(self.model, self.optimizer, batch))
         finally:
-            for action in put_groups_back:
-                action()
-            for optimizer, patched in zip(self.optimizers, own, strict=True):
-                del optimizer.step
-                if patched is not None:
-                    optimizer.step = patched
-            for p, gradient, values in gradients:
-                if gradient is not None and values is not None:
-                    gradient.copy_(values)
-                p.grad = gradient
+            with uninterrupted():
+                for action in put_groups_back:
+                    action()
+                for optimizer, patched in zip(self.optimizers, own, strict=True):
+                    vars(optimizer).pop("step", None)
+                    if patched is not None:
+                        optimizer.step = patched
+                for p, gradient, values in gradients:
+                    if gradient is not None and values is not None:
+                        gradient.copy_(values)
+                    p.grad = gradient
         return math.nan if value is None else value
 
     # ----------------------------------------------------------------------------------------------------- watching
@@ -243,8 +247,16 @@ class Loop:
         try:
             yield
         finally:
-            for handle in handles:
-                handle.remove()
+            with uninterrupted():
+                for handle in (*handles, *self._on_part_handles):
+                    handle.remove()
+
+    def answers_by(self, part: nn.Module) -> None:
+        """Take what this part returns for the model's output, where the loop never calls the model as a whole."""
+        self._on_part_handles.append(part.register_forward_hook(self._on_answer))
+
+    def _on_answer(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.output = first_tensor(output)
 
     def _on_forward(self, module: nn.Module, args: Any, output: Any) -> None:
         self.output = first_tensor(output)
@@ -312,7 +324,7 @@ class Loop:
         """Keeps the weights, to see whether the next step of this optimizer finds them as they are now."""
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self._left = {name: tensor for name, tensor in self._left.items() if id(self.parameters[name]) not in held}
-        if self.watching and self._compared < _STEPS_COMPARED:
+        if self.watching and (self._is_small or self._compared < _STEPS_COMPARED):
             kept = {name: local(p.detach()).clone() for name, p in self.parameters.items() if id(p) in held and p.dim() > 1}
             self._left |= kept
 

@@ -1,6 +1,7 @@
 """Whether targets have to do with their inputs at all: inputs beside their own targets, against inputs beside shuffled ones."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,10 +33,11 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
         batches: of the training loader. What is compared is in its first batch: two tensors, input and target, or several, of
             which one is floating-point and has two dimensions or more, and one holds an integer per example.
         target: what the loss takes, as `tensors` names it; "" if unknown. With it, tables of integers and of numbers beside
-            each other are one table. What a user and a film mean only together is not seen there: no relation says nothing.
+            each other are one table. What a user and a film mean only together is not seen there: no relation says little, and
+            is `mixed`.
 
     Returns:
-        The comparison; None where batches hold something else, or too few examples, or such a table shows no relation.
+        The comparison; None where batches hold something else, or too few examples.
     """
     pairs: list[tuple[Tensor, Tensor]] = []
     integers: tuple[int, ...] = ()
@@ -57,7 +59,7 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
         return None
     inputs, targets = (torch.cat(part)[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
     found = relation(inputs, targets, integers)
-    return None if found is None or (integers and found.z < _SURE) else found
+    return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
 
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor] | None:

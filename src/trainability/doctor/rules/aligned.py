@@ -25,8 +25,10 @@ def other_targets(facts: Facts) -> list[Finding]:
                 Measurement(name="rows held against another's target", value=float(found.num_wrong), threshold=0.0),
                 Measurement(name="rows that were asked about", value=float(found.num_asked)),
             ),
-            cause="one of the two is rolled, sorted, transposed, masked or cut without the other between batch and loss",
-            remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask",
+            cause="one of the two is rolled, sorted, transposed, masked or cut without the other between batch and loss; or in "
+            "a mixture of examples inputs and targets have each other's shares",
+            remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask; in a mixture, weigh "
+            "the loss of each target with its own input's share",
             source="own; rows exchanged one by one",
         )
     ]

@@ -125,6 +125,7 @@ def behind_a_choice(evidence: Evidence) -> list[Finding]:
     names = reading.facts(evidence).cut_paths or _beside_answer(evidence)
     if not names:
         return []
+    shown = list(names)
     return [
         Finding(
             rule="unreached_parameter",
@@ -134,8 +135,8 @@ def behind_a_choice(evidence: Evidence) -> list[Finding]:
             "gradient back; only a term of the loss in which targets have no part reaches them",
             measurements=(Measurement(name="such weights", value=float(len(names)), threshold=0.0),),
             cause="what they make is chosen from, rounded or detached before the answer is made of it",
-            remedy="straight through: x + (chosen - x).detach() in place of what is chosen or rounded; no detach() of weights "
-            "that outputs are multiplied by",
+            remedy=f"no detach() between {shown[-1]} and the answer, nor of weights that outputs are multiplied by; of what is "
+            "chosen or rounded, straight through: x + (chosen - x).detach() in its place",
             source="Bengio, Leonard and Courville, arXiv 1308.3432; van den Oord et al., VQ-VAE, NeurIPS 2017, section 3.2",
             layers=names,
         )

@@ -255,8 +255,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
         pairs that are only pulled together, a target that the model makes itself. Of 66 sound programs the spread of none fell
         below three tenths.
     What fools it: targets that hardly differ between examples, under a loss that is not recognised.
-    Fix: something in the loss that keeps unlike examples apart (negative pairs, a margin, a variance term), or a target that
-        the model does not make itself (detach it).
+    Fix: a smaller weight for a penalty that a constant meets; or something in the loss that keeps unlike examples apart
+        (negative pairs, a margin, a variance term), or a target that the model does not make itself (detach it).
     Source: Hadsell, Chopra and LeCun, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, section 2; own
         limits.
     """
@@ -282,7 +282,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
             f"{first.loss:.3g} to {last.loss:.3g}",
             measurements=(Measurement(name="spread of the outputs now over at the start", value=share, threshold=COLLAPSED),),
             cause="the loss is lowest where all outputs are the same",
-            remedy="keep unlike examples apart in the loss (negative pairs, a margin), or detach a target that the model makes",
+            remedy="a smaller weight for the term that one answer for all meets (a penalty of codes or weights: its mean, not "
+            "its sum); of pairs, keep unlike examples apart (negative pairs, a margin), or detach a target of its own making",
             source="Hadsell, Chopra and LeCun, CVPR 2006, section 2; own limits",
         )
     ]
