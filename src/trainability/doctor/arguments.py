@@ -101,6 +101,11 @@ def one_number(name: str, value: Any) -> float:
     return float(value)
 
 
+def numbers_of(**values: Any) -> dict[str, float]:
+    """Read those that are given, each by its name."""
+    return {name: one_number(name, value) for name, value in values.items() if value is not None}
+
+
 def check_seconds(**seconds: Any) -> None:
     """Raise for what is no time, 0 included."""
     for name, value in seconds.items():

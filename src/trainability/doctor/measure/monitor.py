@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.arguments import check_model, check_numbers, check_optimizer, one_number
+from trainability.doctor.arguments import check_model, check_numbers, check_optimizer, numbers_of, one_number
 from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
@@ -164,9 +164,7 @@ class Monitor:
             RuntimeError: called outside the monitor's `with` block, where nothing is watched.
         """
         if not self._is_entered:
-            raise RuntimeError(
-                "after_backward outside of the monitor's block; put the loop into `with Monitor(...) as monitor:`"
-            )
+            raise RuntimeError("after_backward outside of the monitor's block; loop inside `with Monitor(...) as monitor:`")
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
 
@@ -279,9 +277,10 @@ class Monitor:
             self._facts = first_facts(loss, self._plain, self._optimizer, self._sampler, at_start=at_start)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            loss = one_number("loss", loss)
-        self._micro.append(settled(loss.detach().reshape(()).clone()) if isinstance(loss, Tensor) else loss)
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            self._micro.append(settled(loss.detach().reshape(()).clone()))
+        else:
+            self._micro.append(one_number("loss", loss))
         self._expected_lr = expected_lr
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
@@ -392,9 +391,7 @@ class Monitor:
         labels: Tensor | None,
         model_training: bool | None,
     ) -> None:
-        told = {"loss": loss, "top1_error": top1_error}
-        fields: dict[str, Any] = {name: one_number(name, value) for name, value in told.items() if value is not None}
-        fields |= evaluated(predictions, labels)
+        fields: dict[str, Any] = numbers_of(loss=loss, top1_error=top1_error) | evaluated(predictions, labels)
         self._evaluations.append(Evaluation(step=self._num_steps, split=split, model_training=model_training, **fields))
         self._kept(self._evaluations[-1])
 
