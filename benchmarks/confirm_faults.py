@@ -9,6 +9,7 @@ names it.
 import contextlib
 import hashlib
 import itertools
+import re
 import statistics
 import time
 import warnings
@@ -25,7 +26,7 @@ from verdict_table import wilson
 from trainability import Diagnosis, Setup
 from trainability.checking.check import check_setup
 from trainability.checking.confirm import experimented, interventions_for
-from trainability.doctor.experimented import JOINT, Experiments
+from trainability.doctor.experimented import JOINT, Arm, Experiments
 from trainability.doctor.experiments import variant as variants
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.sources import Source
@@ -37,12 +38,20 @@ RESULTS = Path(__file__).parent / "results" / "confirm-faults.jsonl"
 
 # What a change acts on: attributes of `Program`, of its options with their name; the model where nothing is said.
 _RATES = ("rate_tenth", "rate_ten", "rate_hundredth", "rate_hundred", "rate_thousand", "rate_measured")
+_FACTOR = re.compile(r"times ([\d.,e+-]+), as")  # of `rate_measured`
 _ACTS_ON: dict[str, set[str]] = {
     **{name: {"options.lr", "scheduler"} for name in _RATES},
     **{name: {"model", "loss", "training_step"} for name in ("softmax_off", "sigmoid_off", "last_activation_off")},
-    **{name: {"train", "loss", "training_step"} for name in ("inputs_standard", "targets_standard", "target_shape")},
+    **{name: {"train", "loss", "training_step"} for name in ("inputs_standard", "targets_standard")},
     **{name: {"body"} for name in ("zero_grad", "step_in_order", "train_mode")},
+    **{name: {"model", "loss", "training_step", "body"} for name in ("detach_off", "straight_through")},
+    "batch_larger": {"batch"},
+    "maximize_off": {"options.maximize"},
     "rate_held": {"scheduler"},
+    "rates_alike": {"trained", "options.lr"},
+    "target_shape": {"body", "loss", "model", "train", "training_step"},
+    "unfrozen": {"model", "trained"},
+    "update_reversed": {"body", "loss", "optimizer", "options.maximize", "options.moves", "training_step"},
     "mean_for_sum": {"loss", "training_step"},
     "momentum_usual": {"options.momentum", "options.betas", "options.dampening"},
     "decay_off": {"options.weight_decay"},
@@ -91,7 +100,16 @@ def is_true(finding: Finding, fault: Fault, experiments: Experiments | None) -> 
     if finding.rule != OWN or names_cause(finding, fault):
         return names_cause(finding, fault)
     arms = [arm for arm in experiments.confirmed if own_code(arm) == finding.code] if experiments is not None else []
-    return any(undoes(part, fault) for arm in arms for part in arm.name.split(JOINT))
+    return any(undoes(part, fault) or _is_that_rate(arm, fault) for arm in arms for part in arm.name.split(JOINT))
+
+
+def _is_that_rate(arm: Arm, fault: Fault) -> bool:
+    """Whether a rate that was measured is larger, or smaller, as a rate that names the true cause is."""
+    factor = _FACTOR.search(arm.change) if arm.name == "rate_measured" else None
+    if factor is None:
+        return False
+    alike = "rate_ten" if float(factor[1].replace(",", "")) > 1 else "rate_tenth"
+    return f"{OWN}.{alike}" in fault.causes
 
 
 def undoes(change: str, fault: Fault) -> bool:

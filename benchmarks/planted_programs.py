@@ -474,6 +474,77 @@ def rounded_away() -> Setup:
     )  # fmt: skip
 
 
+@fault("maximize_off", "update_reversed")
+def maximised() -> Setup:
+    model = he(mlp(64, 48, 48, 10))
+    return on_digits(model, sgd(model, maximize=True))
+
+
+@fault("update_reversed")
+def uphill() -> Setup:
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        (-loss).backward()
+        optimizer.step()
+        return loss
+
+    return on_digits(he(mlp(64, 48, 48, 10)), step=step)
+
+
+@fault("detach_off")
+def logits_made_anew() -> Setup:
+    def loss(model: Any, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch[0]).detach().requires_grad_(), batch[1])
+
+    return on_digits(mlp(64, 48, 48, 10), training_step=loss)
+
+
+class _Rounded(nn.Module):
+    """A net that answers in quarters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp(8, 48, 48, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.round(4 * self.net(x)) / 4
+
+
+@fault("straight_through")
+def rounded_answers() -> Setup:
+    x, y, _ = random_programs.table()
+    model = _Rounded()
+    return Setup(
+        model=model, train_loader=loader(x, y), loss_fn=F.mse_loss, optimizer=torch.optim.Adam(model.parameters(), 1e-2),
+        rehearse_seconds=1,
+    )  # fmt: skip
+
+
+@fault("unfrozen")
+def all_but_a_bias_frozen() -> Setup:
+    model = he(mlp(64, 48, 48, 10)).requires_grad_(False)
+    trained = [parameter.requires_grad_() for name, parameter in model.named_parameters() if name == "4.bias"]
+    return on_digits(model, torch.optim.SGD(trained, 0.05, momentum=0.9))
+
+
+@fault("rates_alike", *_SMALLER)
+def rates_exchanged() -> Setup:
+    model = he(mlp(64, 48, 48, 10))
+    assert isinstance(model, nn.Sequential)
+    groups = [{"params": model[:4].parameters(), "lr": 3.0}, {"params": model[4].parameters(), "lr": 5e-4}]
+    return on_digits(model, torch.optim.SGD(groups, momentum=0.9))
+
+
+@fault("batch_larger")
+def one_example_against_itself() -> Setup:
+    def loss(model: Any, batch: Any) -> Tensor:
+        outputs = model(batch[0])
+        return F.cross_entropy(outputs - outputs.mean(dim=0), batch[1])
+
+    return on_digits(mlp(64, 48, 10), training_step=loss, train_loader=loader(*digits(), batch=1))
+
+
 # ------------------------------------------------------------------------------------------------------------- healthy
 
 

@@ -22,7 +22,7 @@ from trainability.doctor.experiments.battery import experiment
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.judging import Scale, fixes
 from trainability.doctor.experiments.optimizer_changes import _scale_rate, measured_rate
-from trainability.doctor.experiments.outcomes import Witness, judged, ordered
+from trainability.doctor.experiments.outcomes import Witness, judged, ordered, unfixed
 from trainability.doctor.experiments.sources import Source, reference_of
 from trainability.doctor.experiments.variant import run
 from trainability.doctor.facts import Facts, Stacked, Unreached
@@ -410,7 +410,10 @@ def test_nothing_is_confirmed_of_a_sound_program(name: str) -> None:
     assert not found.fails
 
 
-@pytest.mark.parametrize("name", sorted(set(INTERVENTIONS) - {"rate_hundred", "rate_thousand", "rate_hundredth"}))
+WORSE = {"rate_hundred", "rate_thousand", "rate_hundredth", "update_reversed"}  # of a sound program
+
+
+@pytest.mark.parametrize("name", sorted(set(INTERVENTIONS) - WORSE))
 def test_a_sound_program_is_as_good_with_a_change(name: str) -> None:
     """With the change, twice the steps leave no more than a third of the way."""
     setup = made(planted.sound_cnn_dropout if name == "dropout_off" else planted.sound_mlp_adam)
@@ -574,10 +577,49 @@ def test_inputs_that_a_step_may_compare_its_outputs_with_are_not_standardised() 
         return F.cross_entropy(model(batch[0]), batch[1])
 
     batches = [(part, part.argmax(dim=1)) for part in images.split(32)]
-    for step, fits in ((rebuilt, False), (classified, True)):
-        setup = Setup(model=model, train_loader=batches, optimizer=optimizer, training_step=step)
+
+    def timed(model: nn.Module, batch: Any) -> Tensor:  # a loss that no kind of task is recognised by
+        return (model(batch[0])[:, 0] - batch[1]).abs().exp().mean()
+
+    def own_cost(model: nn.Module, batch: Any) -> Tensor:  # the model compares by itself, and returns what it costs
+        return model(batch[0])
+
+    class Rebuilds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = planted.mlp(64, 8, 64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.mse_loss(self.net(x), x)
+
+    one = planted.mlp(64, 8, 1)
+    for step, net, fits in (
+        (rebuilt, model, False),
+        (classified, model, True),
+        (timed, one, True),
+        (own_cost, Rebuilds(), False),
+    ):
+        setup = Setup(model=net, train_loader=batches, optimizer=optimizer, training_step=step)
         with Source(setup, Evidence(), batches).variant() as variant:
             assert INTERVENTIONS["inputs_standard"].applies(variant) == fits
+
+
+def test_chance_of_a_loss_of_one_s_own_is_that_of_the_best_constant() -> None:
+    x = torch.randn(640, 8)
+    y = x[:, :1] + 3
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:  # no kind of task has it
+        return (model(batch[0]) - batch[1]).square().add(1e-6).pow(0.75).mean()
+
+    model = planted.mlp(8, 24, 1)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    setup = Setup(model=model, train_loader=planted.loader(x, y), optimizer=optimizer, training_step=loss, rehearse_seconds=1)
+    evidence = check_setup(setup).evidence
+    source = Source(setup, evidence, list(setup.train_loader))
+    places = torch.linspace(2.5, 3.5, 101)
+    best = min(float((source.reference[1] - place).square().add(1e-6).pow(0.75).mean()) for place in places)
+    assert source.task.chance == pytest.approx(best, rel=1e-2)
+    assert Source(setup, Evidence(), list(setup.train_loader)).task.chance is None  # no rehearsal found one
 
 
 def test_a_second_seed_has_other_weights_where_the_program_can_be_made_anew() -> None:
@@ -665,6 +707,7 @@ def test_a_change_has_to_be_ahead_by_more_than_two_seeds_are_apart() -> None:
     assert witness(0.45, 0.5).is_fixed_by(arm)
     assert not witness(0.45, 0.9).is_fixed_by(arm)
     assert witness(50.0, 2.0).is_fixed_by(arm)  # how far above chance is no matter
+    assert witness(0.45, 0.9).is_fixed_by(standing(he=0.03)[0])  # nor how far apart, where both are out of reach
     fact = dataclasses.replace(arm, is_certain=True)  # not chosen for doing best
     assert witness(0.45, 0.9).is_fixed_by(fact)
     assert not witness(0.15, 0.9).is_fixed_by(fact)
@@ -775,3 +818,26 @@ def test_what_no_rule_suspects_becomes_a_finding_of_its_own(name: str, code: str
     assert first.tested is not None
     assert first.tested.outcome == "confirmed"
     assert [finding.code for finding in diagnosis.findings if finding.rule == "confirmed_change"] in ([], [code])
+
+
+def test_a_program_that_stands_still_is_not_waited_for() -> None:
+    def standing_at(*losses: float) -> Witness:
+        curve = tuple((120 * place, loss) for place, loss in enumerate(losses))
+        arms = [Arm(name=name, change=name, curve=curve) for name in (UNCHANGED, OTHER_SEED)]
+        scale = Scale(chance=1.0, ideal=0.0)
+        known = {"scale": scale, "vary": None, "planned_steps": 10_000, "evidence": Evidence(), "fixed_in": 120}
+        return Witness(unchanged=arms[0], other=arms[1], **known)
+
+    (arm,) = standing(detach_off=0.05)
+    assert standing_at(1.0, 1.0, 1.0, 1.0, 1.0, 1.0).state([arm]) == "at chance"
+    assert standing_at(1.0, 1.0, 1.0, 0.99, 0.98, 0.97).state([arm]) == "open"
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "notes"), [("at chance", "no better", 1), ("learns", "no better", 0), ("at chance", "trains", 0)]
+)
+def test_what_no_change_touches_is_said_where_none_fixes(state: Any, outcome: Any, notes: int) -> None:
+    arms = [dataclasses.replace(arm, outcome=outcome) for arm in standing(he=0.9, decay_off=0.95)]
+    found = unfixed([*standing(unchanged=1.0, other_seed=1.0), *arms], state)
+    assert len(found) == notes
+    assert all("none of the 2 changes" in note for note in found)

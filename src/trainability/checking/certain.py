@@ -58,13 +58,15 @@ def facts_of(
             return scalar(loss_fn(model(*inputs), target))
 
     words = {"optimizer": optimizer, "pairs_itself": training_step is not None, "batches": batches}
-    try:
-        return look(model, part, forward, wide=wide, **words)
-    except Exception as error:
-        failed = error
-    with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
-        whole = to_device(batch, parameter.device) if parameter is not None else batch
-        return look(model, whole, forward, **words)
+    reached = (*used_by(training_step), *used_by(loss_fn))  # of a step that takes its own model, and not the copy it is given
+    with put_back(*reached), variables_put_back(training_step, loss_fn):
+        try:
+            return look(model, part, forward, wide=wide, **words)
+        except Exception as error:
+            failed = error
+        with contextlib.suppress(Exception):  # a graph, or a state of the batch's own size: no part of it can be taken alone
+            whole = to_device(batch, parameter.device) if parameter is not None else batch
+            return look(model, whole, forward, **words)
     return Facts(notes=(f"certain facts: {error_line(failed)}",))
 
 

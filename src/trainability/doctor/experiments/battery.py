@@ -12,8 +12,7 @@ from trainability.doctor.experimented import INAPPLICABLE, JOINT, OTHER_SEED, UN
 from trainability.doctor.experiments import judging
 from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.experiments.intervention import Intervention
-from trainability.doctor.experiments.judging import Scale
-from trainability.doctor.experiments.outcomes import judged, ordered
+from trainability.doctor.experiments.outcomes import judged, ordered, unfixed
 from trainability.doctor.experiments.sources import ProgramFailed, Source, kept_batches
 from trainability.doctor.experiments.standing import FEWEST_STEPS, Standing
 from trainability.doctor.experiments.variant import run
@@ -73,9 +72,8 @@ def experiment(
     began = time.monotonic()
     if setup.optimizer is None and setup.step is None:
         return Experiments(notes=("experiments: no optimizer was given (optimizer=)",))
-    if len(modules(setup.model)) > 1 and (evidence.rehearsal is None or evidence.rehearsal.opposed):
-        reason = "were not rehearsed" if evidence.rehearsal is None else "have losses of their own"
-        return Experiments(notes=(f"experiments: several models {reason}, and no one loss says whether they learn",))
+    if len(modules(setup.model)) > 1 and evidence.rehearsal is None:
+        return Experiments(notes=("experiments: several models were not rehearsed, and whether they share a loss is unknown",))
     with randomness_restored(), generators_restored(setup.train_loader), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said many times
         batches, notes = kept_batches(setup.train_loader, max_steps, 0.1 * seconds)
@@ -83,6 +81,8 @@ def experiment(
             source = Source(setup, evidence, batches, make=make)
         except ProgramFailed as error:
             return Experiments(notes=(*notes, f"experiments: nothing was tested, because {error}"))
+        if source.plays and source.judge is None:
+            return Experiments(notes=(*notes, "experiments: of models with losses of their own none makes what batches hold"))
         table = INTERVENTIONS if interventions is None else interventions
         found = _Battery(source, tuple(findings), table, max_steps, began + seconds, progress, elsewhere).run()
     notes = (*notes, *source.notes, *found.notes)
@@ -271,14 +271,6 @@ class _Battery(Standing):
                     self.arms[pair.name] = pair
         return self.fixing()
 
-    def scaled(self) -> Scale | None:
-        """By chance and the ideal loss; where chance is unknown, by the first loss."""
-        task, ideal = self.source.task, self.source.ideal
-        if task.chance is not None and task.chance > ideal + 1e-9:
-            return Scale(chance=task.chance, ideal=ideal)
-        first = self.arms[UNCHANGED].curve[0][1]
-        return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
-
     def with_other_seed(self, arm: Arm) -> float | None:
         """The last loss of a change with the other seed; infinite where it fails, None where there is no time."""
         if (arm.name, arm.steps) not in self.again and self.affords(arm.steps):
@@ -305,6 +297,7 @@ class _Battery(Standing):
         for arm in judged([*again, *found[_MOST_AGAIN:]], witness, state, compensating, self.doubt()):
             self.arms[arm.name] = arm
         self.read_controls(is_longer=not found)
+        self.notes += unfixed(self.arms.values(), state)
         return self.result(state)
 
     def read_controls(self, *, is_longer: bool) -> None:
@@ -336,11 +329,11 @@ class _Battery(Standing):
         return said, bears_out
 
     def given_as_long(self, arm: Arm) -> Arm:
-        """A change that fixed it at first, and of which the program as it is came within reach, is given as many steps."""
+        """A change that fixed it at first is given as many steps as it had, where that came near, or one seed lags behind."""
         witness = self.witness()
         steps = witness.unchanged.steps
         is_close = witness.left() > judging.FAR_LEFT and not witness.is_fixed_by(arm) and steps > arm.steps
-        if not is_close or not witness.is_fixed_early_by(arm, arm.again) or not self.affords(2 * steps):
+        if not is_close or not self.affords(2 * steps):
             return arm
         names = tuple(arm.name.split(JOINT))
         other = self.arm(names, steps, seed=1)

@@ -2,19 +2,25 @@
 
 from trainability.doctor.experiments.controls import CONTROLS
 from trainability.doctor.experiments.data_changes import DATA_CHANGES
+from trainability.doctor.experiments.function_changes import FUNCTION_CHANGES
 from trainability.doctor.experiments.intervention import Intervention
 from trainability.doctor.experiments.loop_changes import LOOP_CHANGES
 from trainability.doctor.experiments.network_changes import NETWORK_CHANGES
 from trainability.doctor.experiments.optimizer_changes import OPTIMIZER_CHANGES
 from trainability.doctor.experiments.weight_changes import WEIGHT_CHANGES
 
-_FOUND = {**LOOP_CHANGES, **OPTIMIZER_CHANGES, **NETWORK_CHANGES, **DATA_CHANGES, **WEIGHT_CHANGES, **CONTROLS}
+_CHANGES = (LOOP_CHANGES, OPTIMIZER_CHANGES, NETWORK_CHANGES, FUNCTION_CHANGES, DATA_CHANGES, WEIGHT_CHANGES, CONTROLS)
+_FOUND = {name: change for changes in _CHANGES for name, change in changes.items()}
 
 _ORDER = (
     "zero_grad",
     "step_in_order",
     "train_mode",
     "all_parameters",
+    "maximize_off",
+    "update_reversed",
+    "detach_off",
+    "straight_through",
     "target_shape",
     "softmax_off",
     "sigmoid_off",
@@ -26,6 +32,7 @@ _ORDER = (
     "dropout_off",
     "norm_usual",
     "mean_for_sum",
+    "batch_larger",
     "inputs_standard",
     "targets_standard",
     "shuffled",
@@ -34,6 +41,7 @@ _ORDER = (
     "positions_added",
     "biases_zero",
     "rate_held",
+    "rates_alike",
     "rate_tenth",
     "rate_ten",
     "rate_hundredth",
@@ -45,6 +53,7 @@ _ORDER = (
     "relu",
     "leaky_relu",
     "float32",
+    "unfrozen",
     "clip_on",
     "labels_permuted",
     "left_out",

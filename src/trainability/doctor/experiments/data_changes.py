@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trainability.doctor.batches import batch_size, fit_together, joined, map_parts, tensors
+from trainability.doctor.experiments.function_changes import spreads, without_spreading
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
 
@@ -50,10 +51,22 @@ def _scaled(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return ((values.double() - mean) / std).to(values.dtype)
 
 
+def _is_only_read(variant: Variant, path: str) -> bool:
+    """Whether a step of the program's own cannot compare its outputs with the inputs, as an autoencoder's does.
+
+    Its loss would not be comparable with that of other inputs. What is first in a batch of several, and has another shape than
+    the outputs, is read by the model and nothing else.
+    """
+    parts, output = dict(tensors(variant.reference)), variant.output
+    if output is None or output.dim() < 1 or len(parts) < 2 or path != next(iter(parts)) or len(output) != len(parts[path]):
+        return False
+    return output.shape[1:].numel() != parts[path].shape[1:].numel()
+
+
 def _inputs_far(variant: Variant) -> bool:
     path = _input(variant)
-    if path is None or not (variant.is_plain or variant.task.target):
-        return False  # a step of the program's own may compare its outputs with the inputs, so that its loss would not compare
+    if path is None or not (variant.is_plain or variant.task.target or _is_only_read(variant, path)):
+        return False
     try:
         mean, std = _moments(variant.batches, path)
     except (KeyError, RuntimeError):
@@ -113,6 +126,9 @@ def _is_broadcast(variant: Variant) -> bool:
 
 
 def _shaped_targets(variant: Variant) -> None:
+    if not _is_broadcast(variant):
+        without_spreading(variant)
+        return
     loss_fn = variant.loss_fn
     assert loss_fn is not None
     variant.loss_fn = lambda output, target: loss_fn(output, target.reshape(output.shape))
@@ -154,7 +170,7 @@ DATA_CHANGES = named(
     Intervention(
         name="target_shape",
         change="targets in the shape of the outputs",
-        applies=_is_broadcast,
+        applies=lambda variant: _is_broadcast(variant) or spreads(variant),
         make=_shaped_targets,
         answers=("target_broadcast",),
     ),

@@ -28,6 +28,8 @@ class Intervention:
         answers: codes or names of findings that call for it.
         compensates: whether it makes up for many faults without undoing them, as another learning rate does; no counted fact is
             about it, and where another change that a finding suggests fixes the program too, that one is the cause.
+        is_counted: whether it applies only where what it undoes was counted in this copy, as weights that no gradient reaches,
+            a fact whether or not a finding says so.
         is_setting: whether it makes a setting of the program usual, or takes it away.
         hinted: whether measurements call for it, where no finding does.
         family: changes of one family are not made together.
@@ -42,6 +44,7 @@ class Intervention:
     make: Callable[[Variant], None]
     answers: tuple[str, ...] = ()
     compensates: bool = False
+    is_counted: bool = False
     is_setting: bool = False
     hinted: Callable[[Evidence], bool] = lambda evidence: False
     family: str = ""
@@ -58,7 +61,9 @@ class Intervention:
         return tuple(f.code for f in findings if f.code in self.answers or f.rule in self.answers)
 
     def is_certain(self, findings: tuple[Finding, ...]) -> bool:
-        """Whether a finding that calls for it is a counted fact: no prediction, no symptom with many causes, and no hint."""
+        """Whether it is counted, or a finding that calls for it is: no prediction, no symptom with many causes, and no hint."""
+        if self.is_counted:
+            return True
         calling = set(self.suspected_by(findings))
         return not self.compensates and any(f.code in calling and f.severity != "hint" and is_fact(f) for f in findings)
 

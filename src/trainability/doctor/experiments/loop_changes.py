@@ -1,4 +1,4 @@
-"""Changes of the loop: gradients cleared, the step in its place, training mode, the mean for the sum."""
+"""Changes of the loop: gradients cleared, the step in its place, training mode, the mean for the sum, larger batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import batch_size, joined
+from trainability.doctor.experiments.data_changes import pairs
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant
 from trainability.doctor.measure.copies import modules, optimizers
 from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.workspace import set_training
+
+_JOINED = 8
 
 
 def _clear(model: Any, optimizer: Any) -> None:
@@ -134,6 +137,13 @@ def _mean(variant: Variant) -> None:
     variant.training_step = lambda model, batch: forward(model, batch) / (batch_size(batch) or 1)
 
 
+def _larger(variant: Variant) -> None:
+    batches = variant.batches
+    count = min(_JOINED, len(batches))
+    together = [joined([batches[(start + k) % len(batches)] for k in range(count)]) for start in range(0, len(batches), count)]
+    variant.batches = [batch for batch in together if batch is not None]
+
+
 LOOP_CHANGES = named(
     Intervention(
         name="zero_grad",
@@ -162,5 +172,12 @@ LOOP_CHANGES = named(
         applies=lambda variant: variant.step is None and _is_sum(variant),
         make=_mean,
         answers=("sum_for_mean", "exploding_gradient", "not_finite"),
+    ),
+    Intervention(
+        name="batch_larger",
+        change=f"{_JOINED} batches taken as one",
+        applies=lambda variant: pairs(variant) and (batch_size(variant.batches[0]) or _JOINED) < _JOINED,
+        make=_larger,
+        answers=("zero_gradient", "flat_loss", "constant_output.norm"),
     ),
 )

@@ -1,13 +1,21 @@
 """Changes of the network: its end, activations, dropout, batch norm, precision, order of dimensions."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainability.doctor.batches import first_examples, map_parts
+from trainability.doctor.experiments.function_changes import (
+    calls_dropout,
+    exchange_calls,
+    hidden_calls,
+    without_dropout_calls,
+)
 from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.copies import modules
@@ -17,6 +25,18 @@ _TINY = 1e-30
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Softplus)
 _SATURATING = (nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)
 _PROBABLE = (nn.Sigmoid, nn.Softmax)
+_RELU_CALLS = (torch.relu, Tensor.relu, F.relu, F.relu6)
+_SATURATING_CALLS = (
+    torch.sigmoid,
+    Tensor.sigmoid,
+    F.sigmoid,
+    F.hardsigmoid,
+    torch.tanh,
+    Tensor.tanh,
+    F.tanh,
+    F.hardtanh,
+    F.softsign,
+)
 _LOW = (torch.float16, torch.bfloat16)
 
 
@@ -84,9 +104,13 @@ def _hidden(variant: Variant, kinds: tuple[type[nn.Module], ...]) -> list[tuple[
     ]
 
 
-def _exchange(variant: Variant, kinds: tuple[type[nn.Module], ...], new: Callable[[], nn.Module]) -> None:
+def _exchange(
+    variant: Variant, kinds: tuple[type[nn.Module], ...], calls: tuple[Any, ...], new: Callable[[], nn.Module]
+) -> None:
+    """Exchanges modules, and functions that the forward pass calls itself."""
     for owner, name in _hidden(variant, kinds):
         owner._modules[name] = new()
+    exchange_calls(variant, calls, new())
 
 
 def _stacked(variant: Variant) -> list[nn.Module]:
@@ -176,6 +200,7 @@ def _dropping(variant: Variant) -> list[tuple[nn.Module, str]]:
 def _without_dropout(variant: Variant) -> None:
     for module, name in _dropping(variant):
         setattr(module, name, 0.0)
+    without_dropout_calls(variant)
 
 
 def _norms(variant: Variant) -> list[nn.modules.batchnorm._BatchNorm]:
@@ -256,7 +281,7 @@ NETWORK_CHANGES = named(
     Intervention(
         name="dropout_off",
         change="no dropout",
-        applies=lambda variant: bool(_dropping(variant)),
+        applies=lambda variant: bool(_dropping(variant)) or calls_dropout(variant),
         make=_without_dropout,
         answers=("heavy_dropout",),
     ),
@@ -300,16 +325,16 @@ NETWORK_CHANGES = named(
     Intervention(
         name="relu",
         change="ReLU in place of saturating activations",
-        applies=lambda variant: bool(_hidden(variant, _SATURATING)),
-        make=lambda variant: _exchange(variant, _SATURATING, nn.ReLU),
+        applies=lambda variant: bool(_hidden(variant, _SATURATING) or hidden_calls(variant, _SATURATING_CALLS)),
+        make=lambda variant: _exchange(variant, _SATURATING, _SATURATING_CALLS, nn.ReLU),
         answers=("saturation", "vanishing_gradient"),
         family="activation",
     ),
     Intervention(
         name="leaky_relu",
         change="leaky ReLU in place of ReLU",
-        applies=lambda variant: bool(_hidden(variant, (nn.ReLU, nn.ReLU6))),
-        make=lambda variant: _exchange(variant, (nn.ReLU, nn.ReLU6), lambda: nn.LeakyReLU(0.1)),
+        applies=lambda variant: bool(_hidden(variant, (nn.ReLU, nn.ReLU6)) or hidden_calls(variant, _RELU_CALLS)),
+        make=lambda variant: _exchange(variant, (nn.ReLU, nn.ReLU6), _RELU_CALLS, functools.partial(nn.LeakyReLU, 0.1)),
         answers=("dead_units",),
         family="activation",
     ),

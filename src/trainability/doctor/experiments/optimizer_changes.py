@@ -1,8 +1,10 @@
-"""Changes of how weights are moved: rate, momentum, weight decay, clipping, epsilon, what the optimizer holds."""
+"""Changes of how weights are moved: rate, direction, momentum, weight decay, clipping, epsilon, what the optimizer holds."""
 
 import dataclasses
 import functools
 import inspect
+import statistics
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ _LEAST_MULTIPLE = 1e-6  # below, the loss rises however short the update
 _FACTORS, _ALIKE = (1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0), 2.5
 _USUAL_MOMENTUM, _USUAL_BETAS = 0.9, (0.9, 0.999)
 _USUAL_CLIP = 1.0
+_FAR_RATES = 30.0  # groups whose rates are so far apart are meant to differ less
 
 
 def _multiple(evidence: Evidence) -> float | None:
@@ -30,13 +33,13 @@ def _multiple(evidence: Evidence) -> float | None:
     return found[len(found) // 2] if found else None
 
 
-def _scale_rate(variant: Variant, factor: float) -> None:
-    """Scales the rate within each step only, so that schedulers and a body that sets it are none the wiser."""
+def _scale_rates(variant: Variant, factor: Callable[[dict[str, Any]], float]) -> None:
+    """Scales the rate of each group within each step only, so that schedulers and a body that sets it are none the wiser."""
 
     def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         kept[id(optimizer)] = [group["lr"] for group in optimizer.param_groups]
         for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * factor
+            group["lr"] = group["lr"] * factor(group)
 
     def after(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         for group, rate in zip(optimizer.param_groups, kept[id(optimizer)], strict=True):
@@ -46,6 +49,10 @@ def _scale_rate(variant: Variant, factor: float) -> None:
     for optimizer in variant.optimizers:
         variant.closing.callback(optimizer.register_step_pre_hook(before).remove)
         variant.closing.callback(optimizer.register_step_post_hook(after).remove)
+
+
+def _scale_rate(variant: Variant, factor: float) -> None:
+    _scale_rates(variant, lambda group: factor)
 
 
 def _rate(name: str, factor: float, words: str) -> Intervention:
@@ -223,6 +230,51 @@ def _hold_all(variant: Variant) -> None:
     variant.closing.callback(group.__setitem__, "params", held)
 
 
+def _frozen(variant: Variant) -> list[nn.Parameter]:
+    return [p for p in variant.parameters if not p.requires_grad and p.is_floating_point()]
+
+
+def _unfreeze(variant: Variant) -> None:
+    for parameter in _frozen(variant):
+        parameter.requires_grad_(True)
+        variant.closing.callback(parameter.requires_grad_, False)
+    if _left_out(variant):
+        _hold_all(variant)
+
+
+def _rates(variant: Variant) -> list[float]:
+    return [float(group["lr"]) for group in variant.groups if group["params"] and float(group.get("lr") or 0.0) > 0]
+
+
+def _even_rates(variant: Variant) -> None:
+    """The geometric mean of all, within each step only, and as much of it as a schedule leaves of each group's own."""
+    first, mean = [group.get("lr") for group in variant.groups], statistics.geometric_mean(_rates(variant))
+    factors = {id(group): mean / float(lr) for group, lr in zip(variant.groups, first, strict=True) if lr}
+    _scale_rates(variant, lambda group: factors.get(id(group), 1.0))
+
+
+def _minimise(variant: Variant) -> None:
+    for group in variant.groups:
+        if group.get("maximize"):
+            group["maximize"] = False
+
+
+def _reversed(variant: Variant) -> None:
+    def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        kept[id(optimizer)] = [(p, p.detach().clone()) for p in held]
+
+    @torch.no_grad()
+    def after(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for parameter, old in kept.pop(id(optimizer), ()):
+            parameter.copy_(2 * old - parameter)
+
+    kept: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for optimizer in variant.optimizers:
+        variant.closing.callback(optimizer.register_step_pre_hook(before).remove)
+        variant.closing.callback(optimizer.register_step_post_hook(after).remove)
+
+
 OPTIMIZER_CHANGES = named(
     Intervention(
         name="all_parameters",
@@ -230,6 +282,28 @@ OPTIMIZER_CHANGES = named(
         applies=_can_hold_all,
         make=_hold_all,
         answers=("foreign_optimizer", "unregistered_layers", "untrained_parameter", "unmoved_parameter", "never_steps"),
+    ),
+    Intervention(
+        name="unfrozen",
+        change="every parameter trained, those with requires_grad=False too",
+        applies=lambda variant: len(variant.optimizers) == 1 and len(modules(variant.model)) == 1 and bool(_frozen(variant)),
+        make=_unfreeze,
+        answers=("untrained_parameter", "unmoved_parameter"),
+    ),
+    Intervention(
+        name="maximize_off",
+        change="the loss minimised, without maximize=True",
+        applies=lambda variant: any(group.get("maximize") for group in variant.groups),
+        make=_minimise,
+        is_setting=True,
+        answers=("wrong_sign",),
+    ),
+    Intervention(
+        name="update_reversed",
+        change="each update in the other direction",
+        applies=lambda variant: bool(variant.optimizers),
+        make=_reversed,
+        answers=("wrong_sign",),
     ),
     Intervention(
         name="clip_off",
@@ -270,6 +344,15 @@ OPTIMIZER_CHANGES = named(
         make=_hold_rate,
         is_setting=True,
         answers=("rate_dies", "lr_schedule", "zero_rate"),
+        family="rate",
+    ),
+    Intervention(
+        name="rates_alike",
+        change="one learning rate for all parameter groups, the geometric mean of theirs",
+        applies=lambda variant: max(_rates(variant), default=0.0) > _FAR_RATES * min(_rates(variant), default=1.0),
+        make=_even_rates,
+        is_setting=True,
+        answers=("update_ratio", "exploding_gradient", "not_finite", "plateau", "flat_loss"),
         family="rate",
     ),
     _rate("rate_tenth", 0.1, "times 1/10"),

@@ -1,14 +1,15 @@
 """What the arms of a battery say: the state of the program as it is, and which change fixes it. Numbers only; no torch."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.experimented import FAILING, JOINT, OTHER_SEED, UNCHANGED, Arm, State
-from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, Scale, fixes
+from trainability.doctor.experiments.judging import AT_CHANCE, CLEARLY, LEAST, OUT_OF_REACH, Scale, fixes
 from trainability.doctor.outlook import judge_rehearsal
 
+_FEWEST_LOOKS = 4
 _LOST = 1.2  # more is left than at chance: not waiting there
 _FURTHER = 0.1
 _RANK = {"as it is": 0, "trains": 1, "also helps": 2, "faster": 3, "no better": 4, "control": 5, "not tested": 6}
@@ -55,12 +56,17 @@ class Witness:
         """Whether it was stepped for at least twice as long as a change that fixes it needed."""
         return self.fixed_in is None or self.unchanged.steps >= 2 * self.fixed_in
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether its loss on the reference was the same at every look, bit for bit."""
+        return len(self.unchanged.curve) > _FEWEST_LOOKS and len({loss for _, loss in self.unchanged.curve}) == 1
+
     def may_get_going(self) -> bool:
         """Whether a program at chance may learn yet: its outputs live, and it was stepped little longer than the change, or
         more steps are planned.
         """
         tried, first = self.unchanged.steps, self.scale.left(self.unchanged.first_loss)
-        if self.vary is False or self.was_seen_to_fail():
+        if self.vary is False or self.was_seen_to_fail() or (self.waited and self.stands_still):
             return False
         if self.left() > _LOST and self.left() > 0.5 * first:
             return False
@@ -88,11 +94,12 @@ class Witness:
         """Whether the change fixes the program, and is ahead of its better seed by more than the two are apart.
 
         How far the seeds are apart is no matter where a counted fact calls for the change: it was not chosen for doing best,
-        and a fault such as a ReLU at the end stops one seed and caps another.
+        and a fault such as a ReLU at the end stops one seed and caps another. Nor is it where the better seed is out of reach:
+        of two seeds that fail, one may have learned a part.
         """
         changed = self.scale.left(loss)
         ahead = min(unchanged, 1.0) - changed
-        is_ahead = arm.is_certain or ahead > self.apart(arm.steps)
+        is_ahead = arm.is_certain or ahead > self.apart(arm.steps) or unchanged >= OUT_OF_REACH * max(changed, LEAST)
         return fixes(changed, unchanged, blind=self.scale.blind, is_certain=arm.is_certain) and is_ahead
 
     def gets_further(self, arm: Arm) -> bool:
@@ -149,6 +156,17 @@ def _is_undone(arm: Arm, fixing: Sequence[Arm], worst: Mapping[str, float], comp
     """Whether a change that does more than to make up for a fault fixes the program, and is as likely the cause."""
     others = [other for other in fixing if other.name not in compensating and other.rank <= arm.rank]
     return any(other.is_certain or worst[other.name] <= CLEARLY * worst[arm.name] for other in others)
+
+
+def unfixed(arms: Iterable[Arm], state: State) -> list[str]:
+    """What to look at where the program fails and no change fixes it: what none of them changes; empty elsewhere."""
+    changes = [arm for arm in arms if arm.name not in (UNCHANGED, OTHER_SEED)]
+    told = any(arm.outcome in ("trains", "also helps") or arm.bears_out for arm in changes)
+    tried = sum(bool(arm.curve) and arm.outcome in ("no better", "faster") for arm in changes)
+    if told or state not in FAILING or not tried:
+        return []
+    left = "which targets go with which inputs, what the loss compares, and what the model leaves out"
+    return [f"experiments: none of the {tried} changes that were tried makes it learn; what they do not change: {left}"]
 
 
 def ordered(arms: Mapping[str, Arm], order: Mapping[str, int], scale: Scale | None) -> tuple[Arm, ...]:

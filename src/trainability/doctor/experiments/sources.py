@@ -17,15 +17,21 @@ from torch.utils.data import SequentialSampler
 from trainability.doctor.batches import batch_size, cloned, first_examples, first_tensor, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.experiments.players import judge_of
 from trainability.doctor.experiments.variant import Variant, look
+from trainability.doctor.measure.constants import constant_loss
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, used_by, variables_put_back
+from trainability.doctor.measure.loop import scalar
 from trainability.doctor.measure.randomness import random_state, randomness_restored
+from trainability.doctor.measure.uninterrupted import uninterrupted
+from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.rehearsed import Task
 from trainability.doctor.setup import Setup
 from trainability.doctor.tasks import chance_by_search, recognise
 
 _REFERENCE_EXAMPLES, _REFERENCE_BATCHES = 192, 16
 _MOST_BYTES = 256 * 2**20
+_CONSTANT_BATCHES, _CONSTANT_SECONDS, _NARROW = 7, 3.0, 19
 
 
 def kept_batches(loader: Any, most: int, seconds: float) -> tuple[list[Any], list[str]]:
@@ -80,6 +86,8 @@ class Source:
         task: recognised; its `chance` is that of the reference.
         ideal: the lowest loss that unbounded outputs can reach.
         output: of the program on the reference, before the first step; None of several models.
+        plays: whether several models have losses of their own, as in a GAN.
+        judge: then, how far what one of them makes is from the reference; None where none makes such.
         notes: what the variants differ in from the program.
     """
 
@@ -99,6 +107,8 @@ class Source:
         """
         self.setup, self.evidence, self.batches, self.make = setup, evidence, batches, make
         self.task, self.ideal, self.output = Task(), 0.0, None
+        self.plays = len(modules(setup.model)) > 1 and evidence.rehearsal is not None and evidence.rehearsal.opposed
+        self.judge: Callable[[Any, Any], Tensor] | None = None
         self.notes: list[str] = []
         errors: list[Exception] = []
         spread, first = reference_of(batches), cloned(batches[0])
@@ -152,25 +162,30 @@ class Source:
             stack.enter_context(put_back(*guarded))
             stack.enter_context(variables_put_back(setup.step, setup.training_step, setup.loss_fn))
             closing = stack.enter_context(contextlib.ExitStack())
-            yield Variant(
-                model=objects[0],
-                optimizer=objects[1],
-                scheduler=objects[2],
-                loss_fn=setup.loss,
-                training_step=setup.training_step,
-                step=setup.step,
-                clip=setup.clip,
-                batches=self.batches if setup is not self.setup and _is_in_order(setup) else _reordered(self.batches, seed),
-                reference=to_device(self.reference, _device(objects[0])),
-                task=self.task,
-                output=self.output,
-                evidence=self.evidence,
-                seed=seed,
-                evaluates=self.evaluates,
-                others=tuple(item for item in reached if id(item) not in own),
-                in_place=in_place and not foreign,
-                closing=closing,
-            )
+            try:
+                yield Variant(
+                    model=objects[0],
+                    optimizer=objects[1],
+                    scheduler=objects[2],
+                    loss_fn=setup.loss,
+                    training_step=setup.training_step,
+                    step=setup.step,
+                    clip=setup.clip,
+                    batches=self.batches if setup is not self.setup and _is_in_order(setup) else _reordered(self.batches, seed),
+                    reference=to_device(self.reference, _device(objects[0])),
+                    judge=self.judge,
+                    task=self.task,
+                    output=self.output,
+                    evidence=self.evidence,
+                    seed=seed,
+                    evaluates=self.evaluates,
+                    others=tuple(item for item in reached if id(item) not in own),
+                    in_place=in_place and not foreign,
+                    closing=closing,
+                )
+            finally:
+                with uninterrupted():
+                    stack.close()
 
     def _made_anew(self) -> Setup | None:
         """The program made again; None where that is not possible, or gives the same objects again."""
@@ -189,6 +204,9 @@ class Source:
             self.notes.append(text)
 
     def _recognise(self, variant: Variant) -> None:
+        if self.plays:
+            self.judge = judge_of(variant)
+            return
         loss, output = _looked_at(variant)
         self.output = output if len(modules(variant.model)) == 1 else None
         if output is not None and not math.isfinite(loss):  # the kind of the task does not depend on the weights
@@ -211,6 +229,22 @@ class Source:
             with contextlib.suppress(Exception):
                 chance = chance_by_search(lambda values: loss_fn(values, target), output, "values")
                 self.task = Task(target=f"[{len(self.reference) - 1}]", chance=chance)
+        if self.task.chance is None:
+            self.task = replace(self.task, chance=self._constant_loss(variant))
+
+    def _constant_loss(self, variant: Variant) -> float | None:
+        """What the best answer costs that is the same for every example, where a rehearsal found one, too."""
+        rehearsal, forward = self.evidence.rehearsal, variant.loop().forward_only
+        if rehearsal is None or rehearsal.constant_loss is None or forward is None or len(modules(variant.model)) != 1:
+            return None
+        (model,) = modules(variant.model)
+        set_training(model, not self.evaluates)
+        is_wide = self.output is None or self.output[:1].numel() > _NARROW
+        others = self.batches[:_CONSTANT_BATCHES] if is_wide else ()  # that a row of many numbers is held against
+        asked = [to_device(batch, _device(model)) for batch in (self.reference, *others)]
+        with contextlib.suppress(Exception):  # a loss may look at more than outputs
+            return constant_loss(model, asked, lambda own, batch: scalar(forward(own, batch)), seconds=_CONSTANT_SECONDS)
+        return None
 
 
 def _times(task: Task, factor: int) -> Task:

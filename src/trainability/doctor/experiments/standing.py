@@ -35,6 +35,14 @@ class Standing:
     def left(self, loss: float | None) -> float:
         return self.scale.left(loss) if self.scale is not None else math.inf
 
+    def scaled(self) -> Scale | None:
+        """By chance and the ideal loss; where chance is unknown, by the first loss."""
+        task, ideal = self.source.task, self.source.ideal
+        if task.chance is not None and task.chance > ideal + 1e-9:
+            return Scale(chance=task.chance, ideal=ideal)
+        first = self.arms[UNCHANGED].curve[0][1]
+        return Scale(chance=first, ideal=0.0, blind=True) if math.isfinite(first) and first > 0 else None
+
     def witness(self, fixed_in: int | None = None) -> Witness:
         assert self.scale is not None
         return Witness(

@@ -73,7 +73,7 @@ WEIGHT_CHANGES = named(
         change="biases zero",
         applies=lambda variant: bool(_biases(variant)),
         make=_zero_biases,
-        answers=("dead_units", "zero_gradient", "flat_loss"),
+        answers=("dead_units", "saturation", "zero_gradient", "flat_loss"),
         family="weights",
     ),
     Intervention(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.uninterrupted import uninterrupted
 
 
 def copied(*objects: Any) -> tuple[Any, ...]:
@@ -154,7 +155,8 @@ def variables_put_back(*functions: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        restore()
+        with uninterrupted():
+            restore()
 
 
 def _refill_dict(value: dict[Any, Any], old: dict[Any, Any]) -> None:
@@ -193,7 +195,7 @@ def put_back(*objects: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
+        with uninterrupted(), torch.no_grad():
             for action in restore:
                 action()
 

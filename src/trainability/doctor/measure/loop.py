@@ -16,6 +16,7 @@ from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure.copies import keep_attributes, keep_groups, keep_variables, modules, optimizers, put_back
 from trainability.doctor.measure.exits import exit_as_error
 from trainability.doctor.measure.statistics import local
+from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
 
 _STEPS_COMPARED, _UNLIKE, _FEW_WEIGHTS = 6, 0.5, 1 << 20  # steps at which weights are compared (of few, all); least cosine
@@ -179,20 +180,20 @@ class Loop:
         """
         buffers = [(b, b.detach().clone()) for part in self.models for b in part.buffers()]
         restore = [keep_variables(self.step, self.forward_only), *map(keep_attributes, self.models)]
-        if afresh:
-            modes = [(module, module.training) for part in self.models for module in part.modules()]
-            for action in self._start_variables:
-                action()
-            for module, training in modes:  # which is the caller's, who may look in evaluation mode
-                module.training = training
-        self.watching = False
         try:
+            if afresh:
+                modes = [(module, module.training) for part in self.models for module in part.modules()]
+                for action in self._start_variables:
+                    action()
+                for module, training in modes:  # which is the caller's, who may look in evaluation mode
+                    module.training = training
+            self.watching = False
             yield
         finally:
-            self.watching = True
-            for action in restore:
-                action()
-            with torch.no_grad():
+            with uninterrupted(), torch.no_grad():
+                self.watching = True
+                for action in restore:
+                    action()
                 for buffer, old in buffers:
                     buffer.copy_(old)
 
@@ -201,23 +202,24 @@ class Loop:
         gradients = [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in self.parameters.values()]
         put_groups_back = [keep_groups(optimizer) for optimizer in self.optimizers]
         own = [vars(optimizer).get("step") for optimizer in self.optimizers]  # a scheduler puts its own there
-        for optimizer in self.optimizers:
-            optimizer.step = _stand_still  # type: ignore[method-assign]
         try:
+            for optimizer in self.optimizers:
+                optimizer.step = _stand_still  # type: ignore[method-assign]
             assert self.step is not None
             with put_back(*self.others):
                 value = _number(self.step(self.model, self.optimizer, batch))
         finally:
-            for action in put_groups_back:
-                action()
-            for optimizer, patched in zip(self.optimizers, own, strict=True):
-                del optimizer.step
-                if patched is not None:
-                    optimizer.step = patched
-            for p, gradient, values in gradients:
-                if gradient is not None and values is not None:
-                    gradient.copy_(values)
-                p.grad = gradient
+            with uninterrupted():
+                for action in put_groups_back:
+                    action()
+                for optimizer, patched in zip(self.optimizers, own, strict=True):
+                    vars(optimizer).pop("step", None)
+                    if patched is not None:
+                        optimizer.step = patched
+                for p, gradient, values in gradients:
+                    if gradient is not None and values is not None:
+                        gradient.copy_(values)
+                    p.grad = gradient
         return math.nan if value is None else value
 
     # ----------------------------------------------------------------------------------------------------- watching
@@ -244,8 +246,9 @@ class Loop:
         try:
             yield
         finally:
-            for handle in (*handles, *self._on_part_handles):
-                handle.remove()
+            with uninterrupted():
+                for handle in (*handles, *self._on_part_handles):
+                    handle.remove()
 
     def answers_by(self, part: nn.Module) -> None:
         """Take what this part returns for the model's output, where the loop never calls the model as a whole."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from trainability.doctor.measure.uninterrupted import uninterrupted
+
 
 def random_state() -> dict[str, Any]:
     """Read every global generator: Python's, NumPy's where it is loaded, torch's on the CPU and on each CUDA device."""
@@ -34,12 +36,17 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def randomness_restored() -> Iterator[dict[str, Any]]:
-    """Put the random state back at the end, also after an exception; yield it."""
-    state = random_state()
+    """Put the random state back at the end, also after an exception; yield it.
+
+    So is whether gradients are recorded: Ctrl-C within the exit of `torch.no_grad` leaves them off.
+    """
+    state, records = random_state(), torch.is_grad_enabled()
     try:
         yield state
     finally:
-        set_random_state(state)
+        with uninterrupted():
+            set_random_state(state)
+            torch.set_grad_enabled(records)
 
 
 @contextlib.contextmanager
@@ -52,5 +59,6 @@ def generators_restored(loader: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for generator, state in zip(found, states, strict=True):
-            generator.set_state(state)
+        with uninterrupted():
+            for generator, state in zip(found, states, strict=True):
+                generator.set_state(state)
