@@ -19,8 +19,7 @@ from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
 
-_STEPS_COMPARED, _UNLIKE = 6, 0.5  # steps before which weights are compared; cosine of what they share
-_FEW_WEIGHTS = 1 << 20  # numbers; of a model with no more, at every step
+_STEPS_COMPARED, _UNLIKE, _FEW_WEIGHTS = 6, 0.5, 1 << 20  # steps at which weights are compared (of few, all); least cosine
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 Step = Callable[[Any, Any, Any], Any]
@@ -331,9 +330,10 @@ class Loop:
     def _compare_weights(self, parameters: set[int]) -> None:
         for name, left in self._left.items():
             now = local(self.parameters[name].detach())
-            if id(self.parameters[name]) not in parameters or torch.equal(now, left) or not bool(left.any() and now.any()):
+            if id(self.parameters[name]) not in parameters or not bool(left.any() and now.any()):
                 continue
-            self.redrawn[name] += float(nn.functional.cosine_similarity(now.flatten(), left.flatten(), dim=0)) < _UNLIKE
+            unlike = float(nn.functional.cosine_similarity(now.flatten(), left.flatten(), dim=0)) < _UNLIKE
+            self.redrawn[name] += unlike and not torch.equal(now, left.clamp(now.min(), now.max()))  # as a critic's weights
         self._compared += bool(self._left)
 
     def _scale_rates(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
