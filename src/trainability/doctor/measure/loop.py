@@ -114,8 +114,6 @@ class Loop:
         """
         return self._left_behind and all(id(optimizer) in self._began for optimizer in self.optimizers)
 
-    # ------------------------------------------------------------------------------------------------------ running
-
     def run(self, batch: Any) -> float | None:
         """One pass through the body; returns its loss."""
         self.calls, self.norm = 0, None
@@ -222,8 +220,6 @@ class Loop:
                     p.grad = gradient
         return math.nan if value is None else value
 
-    # ----------------------------------------------------------------------------------------------------- watching
-
     @contextlib.contextmanager
     def instrumented(self) -> Iterator[None]:
         """Hooks on the models, their parameters and the optimizers, taken away at the end."""
@@ -238,11 +234,11 @@ class Loop:
         if len(self.optimizers) > 1:
             handles += self._watch_parts()
         for optimizer in self.optimizers:
-            handles.append(optimizer.register_step_pre_hook(self._on_step))
-            handles.append(optimizer.register_step_post_hook(self._on_stepped))
+            befores, afters = [self._on_step], [self._on_stepped]
             if self.scale != 1.0:
-                handles.append(optimizer.register_step_pre_hook(self._scale_rates))
-                handles.append(optimizer.register_step_post_hook(self._own_rates_back))
+                befores, afters = [*befores, self._scale_rates], [*afters, self._own_rates_back]
+            handles += [optimizer.register_step_pre_hook(hook) for hook in befores]
+            handles += [optimizer.register_step_post_hook(hook) for hook in afters]
         try:
             yield
         finally:
