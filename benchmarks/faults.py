@@ -9,9 +9,9 @@ python benchmarks/faults.py rates --half scored      # how often each rule was r
 
 All of it can be stopped and started again. The programs are in `programs/`, one file per kind of task, each mistake an entry:
 what it changes in the sound program, and which rules name the true cause. Those in `programs/held_out/`, `programs/unseen/` and
-`programs/forum/` are of three further authors with nets, data and loops of their own, those in `programs/workshop/` of two more;
-each set was scored whole once, before any rule was set on it. Those in `programs/mailbag/` are of another three, who wrote after
-public reports of trainings that failed and had not read the rules: they are the scored half, and are not looked at.
+`programs/forum/` are of three further authors with nets, data and loops of their own, those in `programs/workshop/` of two
+more; each set was scored whole once, before any rule was set on it. Those in `programs/mailbag/` are of another three, who
+wrote after public reports of failed trainings and had not read the rules: they are the scored half, and are not looked at.
 """
 
 import argparse

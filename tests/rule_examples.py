@@ -457,7 +457,7 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
-    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact()),
+    "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
     "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
     "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
     # head
@@ -499,6 +499,9 @@ EXAMPLES: dict[str, Example] = {
     # parameters
     "unreached_parameter": Example(
         {
+            "error": dataclasses.replace(
+                fact(unreached=(Unreached(name="0.weight", reason="turn"),)), steps=steps([0.7] * 21, gradient_norm=None)
+            ),
             "warning": fact(unreached=(Unreached(name="pos.weight", reason="dropped"),)),
             "hint": fact(unreached=(Unreached(name="aux.weight", reason="unused"),)),
         },
@@ -746,7 +749,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "weights_decayed": Example({"warning": shrunk(0.049)}, near=shrunk(0.051)),
     "activation_scale": Example(
-        {"hint": Evidence(probe=probed((layer(activation_rms=4.5),)))},
+        {"hint": Evidence(probe=probed((layer(activation_rms=4.5),))), "warning": fact(sine_of=10.1)},
         near=Evidence(probe=probed((layer(activation_rms=4.3),))),
     ),
     "padded_pointwise": Example(

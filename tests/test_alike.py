@@ -13,6 +13,7 @@ from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.pair_facts import Company
 
 RNG = torch.Generator().manual_seed(0)
@@ -89,6 +90,23 @@ def test_zeros_that_a_rehearsal_leaves_are_told_before(steps: int, unmoved: bool
 def test_one_table_of_ten_parameters_may_stay_as_drawn(kind: str, managed: int, severity: str) -> None:
     settings = OptimizerSettings(name="SGD", lr=0.1, unmanaged=("table",), managed=managed)
     evidence = Evidence(probe=probed((layer("table", kind=kind), layer())), optimizer=settings)
+    (found,) = [f for f in diagnose(evidence).findings if f.code == "untrained_parameter.unmanaged"]
+    assert found.severity == severity
+
+
+@pytest.mark.parametrize(("num_codes", "severity"), [(4, "hint"), (40, "warning")])
+def test_it_is_their_numbers_that_count_and_not_their_tensors(num_codes: int, severity: str) -> None:
+    class Codes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(16, 32)
+            self.codes = nn.Parameter(torch.randn(num_codes, 8))
+
+    model = Codes()
+    settings = optimizer_settings(torch.optim.SGD(model.net.parameters(), 0.1), model)
+    own = 16 * 32 + 32
+    assert settings.unmanaged_share == pytest.approx(8 * num_codes / (8 * num_codes + own))
+    evidence = Evidence(probe=probed((layer("codes", kind="parameter"), layer())), optimizer=settings)
     (found,) = [f for f in diagnose(evidence).findings if f.code == "untrained_parameter.unmanaged"]
     assert found.severity == severity
 

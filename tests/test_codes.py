@@ -23,9 +23,10 @@ from rule_examples import (
 )
 
 from trainability.doctor import diagnose
+from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
-from trainability.doctor.pair_facts import Misaligned
+from trainability.doctor.pair_facts import Misaligned, Pulls
 from trainability.doctor.rehearsed import CriticalStep, Observation, Task
 
 
@@ -123,6 +124,25 @@ def sure_and_wrong(error: float, *, train: float = 0.1, last: float = 3.5) -> Ev
     return Evidence(steps=steps(losses), evaluations=tuple(told), num_classes=10)
 
 
+def paired(further: float, nearer: float = 1.9) -> Evidence:
+    """A loss that pulls pairs together which are that surely further apart in one direction."""
+    pulls = Pulls(num_pulled=100, num_pushed=100, apart_pulled=1.0, apart_pushed=1.0, z=0.0)
+    return fact(pulls=dataclasses.replace(pulls, further_z=further, nearer_z=nearer))
+
+
+def stepped(zero: tuple[str, ...]) -> Evidence:
+    """Weights that do not move in front of a sign, with a gradient of exactly zero or not."""
+    facts = Facts(flat_function="sign() in Net.forward", zero_gradient=zero)
+    return dataclasses.replace(rehearsed(unmoved=("0.weight",), num_parameters=4), facts=facts)
+
+
+def tabled(last: float) -> Evidence:
+    """A table without a relation to its targets, and a loss that 50 steps take to that, of 1 for the best constant."""
+    looks = tuple(Observation(step=10 * i, loss=1.2 if i == 0 else last) for i in range(6))
+    seen = rehearsed(reference=looks, task=Task(kind="regression", loss="mse_loss", target="[2]", chance=1.0))
+    return dataclasses.replace(seen, relation=Relation(num_examples=600, z=1.0, mixed=True))
+
+
 PARTED = Misaligned(given="['words']", target="['label']", num_wrong=24, num_asked=32, row=0, made=5, held=3)
 CODES = {
     "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
@@ -152,6 +172,17 @@ CODES = {
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
     "sees_future.backward": (fact(shifted_by=-1), fact()),
     "sees_future.twice": (fact(shifted_by=2), fact()),
+    "sees_future.fed": (fact(fed_answer=True), fact()),
+    "wrong_sign.volume": (fact(volume_against=True), fact()),
+    "wrong_sign.backward": (fact(turned_gradients=("trunk.weight",)), fact()),
+    "wrong_sign.pairs": (paired(5.1), paired(4.9)),
+    "wrong_sign.pairs where none are nearer": (paired(5.1), paired(5.1, nearer=2.1)),
+    "ignored_end.last": (fact(unread_words="last"), fact()),
+    "ignored_end.padding": (fact(unread_words="all"), fact()),
+    "heavy_dropout.state": (fact(dropped_state=("drop", 0.5, 10)), fact(dropped_state=("drop", 0.5, 9))),
+    "activation_scale.sine": (fact(sine_of=10.1), fact(sine_of=9.9)),
+    "unmoved_parameter.step_function": (stepped(("0.weight",)), stepped(())),
+    "shuffled_labels.unrelated of a table": (tabled(0.96), tabled(0.94)),
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
     "wrong_sign.floorless": (fact(floorless=1), fact()),
     "shuffled_labels.moved": (fact(moved_targets=True), fact()),

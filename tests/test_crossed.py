@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
+from trainability.checking.certain import facts_of
 from trainability.doctor import Diagnosis
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -78,7 +79,24 @@ def test_a_row_against_a_column() -> None:
     assert not is_said(watched(model, x, x[:, 0], F.mse_loss))
 
 
+def shares(output: Tensor, centres: Tensor) -> Tensor:
+    """Shares of all centres by Student's distribution, sharpened as targets (deep embedded clustering)."""
+    near = 1 / (1 + (output - centres) ** 2)
+    share = near / near.sum(dim=1, keepdim=True)
+    sharp = share**2 / share.sum(dim=0)
+    return F.kl_div(share.log(), (sharp / sharp.sum(dim=1, keepdim=True)).detach(), reduction="batchmean")
+
+
+CENTRES = torch.linspace(-2, 2, N)  # as many as there are examples, by chance
+CLUSTERS: dict[str, Loss] = {
+    "shares of centres": lambda s, y: shares(s, CENTRES) + (s.flatten() - y).square().mean(),
+    "the nearest centre": lambda s, y: (s - CENTRES).square().amin(dim=1).mean() + (s.flatten() - y).square().mean(),
+    "soft distances": lambda s, y: (
+        -((-(s - CENTRES).square()).softmax(dim=1).log()[:, 0] * (y > 0)).mean() + (s.flatten() - y).square().mean()
+    ),
+}
 SOUND: dict[str, Loss] = {
+    **CLUSTERS,
     "all differences of two scores": lambda s, y: F.softplus(-(s - s.T) * (y[:, None] - y)).mean(),
     "several targets of one output": lambda s, y: (s - torch.linspace(0, 1, 7)).abs().mean(),
     "distances from as many points": lambda s, y: (s.square().sum(1, keepdim=True) - 2 * s @ y[None]).square().mean(),
@@ -94,6 +112,16 @@ SOUND: dict[str, Loss] = {
 def test_pairs_that_are_meant_are_left_alone(loss: str) -> None:
     x = torch.randn(N, 5)
     assert not is_said(watched(nn.Linear(5, 1), x, x[:, 0], SOUND[loss]))
+
+
+@pytest.mark.parametrize("loss", [*CLUSTERS, "crossed"])
+def test_check_asks_with_one_example_less(loss: str) -> None:
+    """A loss that takes all pairs on the way to a mean is known by this alone, and so is the one that crosses its targets."""
+    torch.manual_seed(0)
+    x = torch.randn(N, 5)
+    loss_fn = CLUSTERS.get(loss, lambda s, y: ((s - y) ** 2).mean(dim=1).mean())
+    facts = facts_of(nn.Linear(5, 1), (x, x[:, 0].sign()), loss_fn=loss_fn)
+    assert (facts.broadcast_shape == (N, N)) == (loss == "crossed")
 
 
 def test_a_dimension_that_the_loss_gives_its_outputs_is_meant_for_pairs() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainability import check
 from trainability.doctor import Diagnosis
+from trainability.doctor.measure.exits import _is_nonfinite
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
 Y = (X[:, :1] > 0).float().repeat(1, 2)
@@ -80,3 +81,16 @@ def test_a_program_that_ends_for_another_reason_has_not_diverged() -> None:
 
     with pytest.raises(ValueError, match="ends the program, with exit code 0"):
         checked("step", stopped, 20.0)
+
+
+@pytest.mark.parametrize("name", ["prev_loss", "last", "oldCost", "loss_limit", "best"])
+def test_a_variable_that_begins_at_infinity_is_no_divergence(name: str) -> None:
+    assert not _is_nonfinite(name, math.inf)
+    assert not _is_nonfinite(name, 1.0)
+    assert _is_nonfinite(name, math.nan)
+    assert _is_nonfinite(name, torch.tensor(math.inf))
+
+
+@pytest.mark.parametrize("name", ["loss", "total", "x", "cost"])
+def test_a_number_that_is_infinite_now_is_one(name: str) -> None:
+    assert _is_nonfinite(name, math.inf)

@@ -58,6 +58,30 @@ def test_an_overlap_of_raw_outputs_has_a_pole(loss: Any, has_pole: bool) -> None
         assert facts.pole == pytest.approx(-float(target.sum() + 1) / target.numel(), rel=1e-3)
 
 
+class Twice(nn.Module):
+    """Two networks that are the same one, called on an image and its mirror image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+@pytest.mark.parametrize(("act", "has_pole"), [(lambda x: x, True), (torch.sigmoid, False)])
+def test_an_overlap_of_two_calls_has_a_pole(act: Callable[[Tensor], Tensor], has_pole: bool) -> None:
+    torch.manual_seed(0)
+    target = (torch.rand(8, 1, 6, 6) < 0.2).float()
+
+    def step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, marks = batch
+        return overlap(act)(model(images), marks) + overlap(act)(model(images.flip(3)).flip(3), marks)
+
+    facts = facts_of(Twice(), (torch.randn(8, 1, 6, 6), target), training_step=step)
+    assert ("loss_below_floor.pole" in codes(Evidence(facts=facts))) == has_pole
+
+
 class Made(nn.Module):
     """A last layer that is made in forward, or before; another network beside it, or a change of the inputs."""
 

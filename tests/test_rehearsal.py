@@ -230,6 +230,21 @@ def test_a_step_that_uses_the_loops_own_objects_is_rehearsed_on_them() -> None:
     assert before[1] == scheduler.state_dict()
 
 
+def test_a_scheduler_that_an_optimizers_hook_steps_is_stepped_and_put_back() -> None:
+    """Its rate is zero at first, so that a copy without the hook would stay where it is."""
+    model, optimizer, loader = program()
+    started(model, optimizer, loader)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step / 4, 1.0))
+    optimizer.register_step_post_hook(lambda *_: scheduler.step())
+    before = everything(model, optimizer, loader), copy.deepcopy(scheduler.state_dict())
+    found = rehearse(model, optimizer, loader, loss_fn=F.cross_entropy, max_steps=6)
+    assert [s.lr for s in found.steps] == pytest.approx([0.0, 0.025, 0.05, 0.075, 0.1, 0.1])
+    assert same(before[0], everything(model, optimizer, loader))
+    assert {k: v for k, v in scheduler.state_dict().items() if k != "lr_lambdas"} == {
+        k: v for k, v in before[1].items() if k != "lr_lambdas"
+    }
+
+
 def test_a_model_that_cannot_be_copied_is_rehearsed_in_place() -> None:
     model, optimizer, loader = program()
     model.lock = (item for item in ())  # type: ignore[assignment]

@@ -63,6 +63,12 @@ SCORES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
     "a cosine": (cosine, "values", nn.Identity),
     "minus a squared error of ranks": (lambda o, t: -(o - t).abs().pow(1.5).mean(), "values", nn.Identity),
 }
+# A yes is a small energy or distance: such losses are lowest where the output is small for it, and have a floor.
+LOSSES_OF_ENERGIES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
+    "minus the energy is the logit": (lambda e, t: F.binary_cross_entropy_with_logits(-e, t), "marks", nn.Identity),
+    "a hinge": (lambda e, t: torch.where(t > 0, F.relu(1 + e), F.relu(1 - e)).mean(), "marks", nn.Identity),
+    "a margin": (lambda e, t: (t * e + (1 - t) * F.relu(2 - e)).mean(), "marks", nn.Softplus),
+}
 LOSSES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
     "focal": (focal, "classes", nn.Identity),
     "smoothed": (nn.CrossEntropyLoss(label_smoothing=0.2), "classes", nn.Identity),
@@ -97,6 +103,11 @@ def test_a_score_that_is_minimised_is_told_from_its_negative(name: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_sound_loss_prefers_right_answers(name: str) -> None:
     assert prefers(*LOSSES[name]) is None
+
+
+@pytest.mark.parametrize("name", LOSSES_OF_ENERGIES)
+def test_a_yes_may_be_a_small_energy(name: str) -> None:
+    assert prefers(*LOSSES_OF_ENERGIES[name]) is None
 
 
 def triples(same_first: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -269,7 +269,7 @@ FAULTS = {
     "log rates behind softplus": fault(
         GOALS,
         "logarithms of rates cannot be negative, rates are below one",
-        UNREACHABLE,
+        f"softmax_twice.exp {UNREACHABLE}",
         model=lambda: perceptron(5, 24, 1, last=(nn.Softplus(),)),
     ),
     "units without their scaler": fault(

@@ -357,7 +357,10 @@ FAULTS = {
         training_step=functools.partial(sparse, weight=0.3),
     ),
     "sign without a derivative": fault(
-        BINARY, "torch.sign, whose derivative is zero", f"flat_derivative {CUT}", model=lambda: Binary(straight=False)
+        BINARY,
+        "torch.sign, whose derivative is zero",
+        f"flat_derivative untrained_parameter.step_function unmoved_parameter.step_function {CUT}",
+        model=lambda: Binary(straight=False),
     ),
     "weights of bf16": fault(
         FLATS,

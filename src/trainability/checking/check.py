@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from trainability.checking.certain import MAX_EXAMPLES, facts_of, facts_of_step
 from trainability.doctor import Diagnosis, Evidence, audit_data, audit_metric, diagnose
 from trainability.doctor.answer_form import answer_form
+from trainability.doctor.arguments import with_near_names
 from trainability.doctor.audit_results import DataAudit, MetricAudit, Relation
 from trainability.doctor.batches import batch_size, first_examples, first_tensor, tensors, to_device
-from trainability.doctor.error_line import error_line
+from trainability.doctor.error_line import error_line, error_place
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
@@ -41,6 +42,7 @@ from trainability.prescribe.remedies import asks_for_a_rate, prescribed
 _PAIRS, _MOST_BATCHES = 256, 16  # examples, and batches, in which pairs are compared
 
 
+@with_near_names
 def check(
     model: Any,
     train_loader: Iterable[Any],
@@ -239,7 +241,7 @@ def _first_batch(setup: Setup) -> tuple[Any, Iterable[Any]]:
     try:
         first = next(iter(train), None) if isinstance(train, _ReadAgain) else next(batches, None)
     except Exception as error:
-        raise ValueError(f"train_loader failed: {error_line(error)}") from error
+        raise ValueError(f"train_loader failed: {error_place(error)}") from error
     if first is None:
         raise ValueError("train_loader is empty; expected at least one batch")
     if not (setup.training_step or setup.step):
@@ -285,7 +287,7 @@ def _note_or_raise(setup: Setup, topic: str, what: str, error: Exception) -> str
         return f"{topic}: {error_line(error)}"
     if isinstance(error, ValueError):
         raise error
-    raise ValueError(f"{what}: {error_line(error)}") from error
+    raise ValueError(f"{what}: {error_place(error)}") from error
 
 
 def _probed_step(setup: Setup, model: nn.Module, first: Any, problems: list[str]) -> tuple[ProbeResult | None, Tensor | None]:
@@ -351,7 +353,7 @@ def _rehearsed(
     except Exception as error:
         if (setup.step or setup.training_step) and not is_explained:  # labels out of range fail in every step
             name = "step(model, optimizer, batch)" if setup.step else "training_step(model, batch)"
-            raise ValueError(f"{name} failed: {error_line(error)}") from error
+            raise ValueError(f"{name} failed: {error_place(error)}") from error
         problems.append(f"some steps of the loop: the rehearsal failed ({error_line(error)})")
         return None
 

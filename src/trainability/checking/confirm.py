@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainability.checking.check import check_setup, is_pair
 from trainability.checking.confirm_elsewhere import side_by_side
 from trainability.doctor import Diagnosis, diagnose
-from trainability.doctor.arguments import check_counts, check_seconds
+from trainability.doctor.arguments import check_counts, check_seconds, with_near_names
 from trainability.doctor.continuing import keep_prescriptions
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence
@@ -25,6 +25,7 @@ from trainability.doctor.told import told
 from trainability.prescribe.interventions import with_prescribed
 
 
+@with_near_names
 def confirm(
     setup: Setup | Callable[[], Setup],
     *,

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainability.doctor.error_line import error_line
+from trainability.config import nearest
+from trainability.doctor.error_line import error_place
 from trainability.doctor.setup import Setup
 from trainability.doctor.told import told
 
@@ -48,14 +49,15 @@ def load_setup(target: str) -> Setup:
         try:
             module = importlib.import_module(name)
         except (Exception, SystemExit) as error:
-            raise ValueError(f"{target}: {name} does not import ({error_line(error)})") from error
+            raise ValueError(f"{target}: {name} does not import ({error_place(error)})") from error
         make = getattr(module, function, None)
         if not callable(make):
-            raise ValueError(f"{target}: {name} has no function {function}")
+            own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == name]
+            raise ValueError(f"{target}: {name} has no function {function}{nearest(function, own) if own else ''}")
         try:
             setup = make()
         except (Exception, SystemExit) as error:
-            raise ValueError(f"{target}: {function}() failed ({error_line(error)})") from error
+            raise ValueError(f"{target}: {function}() failed ({error_place(error)})") from error
     if not isinstance(setup, Setup):
         raise ValueError(f"{target}: {function}() returned {told(setup)}; expected a trainability.Setup")
     return setup

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from trainability.cli.confirm import SECONDS, STEPS, confirmed
-from trainability.cli.shown import show
+from trainability.cli.shown import show, show_each
 from trainability.config import RunConfig
 
 
@@ -67,10 +67,11 @@ def diagnose(run: Positional[Path], *, json: bool = False) -> int:
     Exit code: 0 nothing worse than a hint and no verdict that it fails, 1 something to change, 2 no readable run.
 
     Args:
-        run: run directory, or its name below runs.
+        run: run directory, or its name below runs. Of a directory with one for each of several optimizers, each is diagnosed.
         json: print JSON with all measurements instead.
     """
-    from trainability.training.run_list import find_run
+    from trainability.training.run_list import find_runs
     from trainability.training.run_monitor import diagnose_run
 
-    return show(diagnose_run(find_run(run)), as_json=json)
+    found = {folder: diagnose_run(folder) for folder in find_runs(run)}
+    return show(*found.values(), as_json=json) if len(found) == 1 else show_each(found, as_json=json)

@@ -238,7 +238,14 @@ def _written(argument: tyro_arguments.ArgumentDefinition, arguments: list[str]) 
         flag, equals, value = word.partition("=")
         if flag.replace("_", "-") in own:
             after = itertools.takewhile(lambda other: not re.match(r"--?[a-z]", other), arguments[place + 1 :])
-            found = [value] if equals else list(after)
+            most = (
+                argument.lowered.nargs
+                if isinstance(argument.lowered.nargs, int)
+                else 1
+                if argument.lowered.nargs is None
+                else None
+            )
+            found = [value] if equals else list(after)[:most]
     return ", ".join(map(repr, found)) or "not what it takes"
 
 

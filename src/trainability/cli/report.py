@@ -21,7 +21,8 @@ def report(
     For two or more runs, also write one page that compares them.
 
     Args:
-        runs: run directories, or names of runs below runs, as `trainability runs` lists them.
+        runs: run directories, or names of runs below runs, as `trainability runs` lists them. A directory with one for each of
+            several optimizers stands for all of these.
         against: also draw published errors: the paper's, or those of the public training log that `trials` re-runs.
             ImageNet only; for another run the page says that there is nothing to compare with.
         out: the page that compares two or more runs. None writes comparison.html next to the first run's directory.
@@ -35,12 +36,12 @@ def report(
         return _serve(runs, port)
     if port is not None:
         raise ValueError(f"--port {port} is for --serve: trainability report RUN --serve --port {port}")
+    from trainability.report.html import write_report
+    from trainability.training.run_list import find_runs
+
+    runs = tuple(found for run in runs for found in find_runs(run))
     if out is not None and len(runs) < 2:
         raise ValueError("--out is for the page that compares runs; give two or more of them")
-    from trainability.report.html import write_report
-    from trainability.training.run_list import find_run
-
-    runs = tuple(map(find_run, runs))
     for run in runs:
         print(write_report(run, against=against))
     if len(runs) > 1:
@@ -73,15 +74,16 @@ def watch(run: Positional[Path], *, every: float = 2, once: bool = False) -> int
     Exit code: 0 the run has ended, or Ctrl-C; 2 no readable run.
 
     Args:
-        run: run directory, or its name below runs.
+        run: run directory, or its name below runs. Of a directory with one for each of several optimizers all are shown, one
+            below the other.
         every: seconds between two reads of the run.
         once: draw the run once, and exit; also for a run that has ended.
     """
     try:
-        from trainability.training.run_list import find_run
+        from trainability.training.run_list import find_runs
         from trainability.watch.screen import watch_run
 
-        watch_run(find_run(run), every=every, once=once)
+        watch_run(*find_runs(run), every=every, once=once)
     except KeyboardInterrupt:
         pass
     return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainability.cli.exit_codes import FAILED
@@ -21,3 +23,20 @@ def show(diagnosis: Diagnosis, *, as_json: bool) -> int:
 
         print_diagnosis(plain_console(), diagnosis)
     return FAILED if diagnosis.asks_for_change else 0
+
+
+def show_each(diagnoses: Mapping[Path, Diagnosis], *, as_json: bool) -> int:
+    """Print the diagnoses of several runs of one loop, each under its directory; in JSON by its name there.
+
+    Returns:
+        The exit code: 1 if something is to be changed in any of them.
+    """
+    if as_json:
+        plain = {folder.name: diagnosis.to_dict() for folder, diagnosis in diagnoses.items()}
+        print(json_module.dumps(plain, indent=2, allow_nan=False))
+        return FAILED if any(diagnosis.asks_for_change for diagnosis in diagnoses.values()) else 0
+    codes = []
+    for place, (folder, diagnosis) in enumerate(diagnoses.items()):
+        print(f"{chr(10) if place else ''}{folder}")
+        codes.append(show(diagnosis, as_json=False))
+    return max(codes)

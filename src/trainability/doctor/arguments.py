@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 from torch import nn
 
 from trainability.doctor.measure.copies import modules, optimizers
 from trainability.doctor.told import told
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _ONE_EACH = "; models with an optimizer each take a Monitor each, or trainability.follow() watches them all"
+
+
+def with_near_names(function: _Function) -> _Function:
+    """Let a function say which of its keyword arguments was meant by one that it does not have."""
+    names = [name for name in inspect.signature(function).parameters if name != "self"]
+    called = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+                meant = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(names)}"
+                raise TypeError(f"{called}() has no argument {name}{meant}")
+        return function(*args, **kwargs)
+
+    return cast(_Function, checked)
 
 
 def check_model(model: Any) -> None:
@@ -71,6 +92,18 @@ def check_numbers(*, every: Any, accumulation: Any, first_step: Any, num_classes
     check_counts(every=every, accumulation=accumulation)
     check_known_counts(first_step=first_step, num_classes=num_classes)
     check_clip(clip)
+
+
+def one_number(name: str, value: Any) -> float:
+    """Read a number, also in a tensor of one element; raise for what is none, texts included."""
+    if isinstance(value, str | bytes) or not hasattr(value, "__float__") or getattr(value, "numel", lambda: 1)() != 1:
+        raise ValueError(f"{name} is {told(value)}; expected one number")
+    return float(value)
+
+
+def numbers_of(**values: Any) -> dict[str, float]:
+    """Read those that are given, each by its name."""
+    return {name: one_number(name, value) for name, value in values.items() if value is not None}
 
 
 def check_seconds(**seconds: Any) -> None:

@@ -198,12 +198,14 @@ class Relation:
         categories: columns of whole numbers that say more than twice as much by being equal as by being large.
         local: of images with images for targets, the share of the targets' variance that a map of each place's surroundings
             explains; None of anything else.
+        mixed: a table of whole numbers and of numbers, where what two of them mean only together is not seen.
         turned: a turn that brings such images and targets together; None where there is none.
     """
 
     num_examples: int
     z: float
     categories: tuple[int, ...] = ()
+    mixed: bool = False
     local: float | None = None
     turned: Turned | None = None
 

@@ -1,6 +1,31 @@
 """An exception in one line. No torch."""
 
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+_NOT_THE_USERS = (
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")),
+    "<frozen",
+)
+
 
 def error_line(error: BaseException) -> str:
     """Write an exception's type and the first line of its message."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+
+
+def error_place(error: BaseException) -> str:
+    """Write an exception in one line, with the place in the user's code where it arose: "..., train.py, line 3"."""
+    line = error_line(error)
+    if isinstance(error, SyntaxError):
+        return line  # which names it by itself
+    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)]
+    if not own:
+        return line
+    path = Path(own[-1].filename)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{line}, {shown}, line {own[-1].lineno}"

@@ -35,6 +35,7 @@ class OptimizerSettings:
         clip: gradient-norm threshold, where the caller said so; None for no clipping or unknown.
         planned_steps: length of the run in optimizer steps, where known.
         unmanaged: trainable parameters in no group of this optimizer, nor of any other of the process.
+        unmanaged_share: of the trainable numbers, those in `unmanaged`; None if unknown.
         managed: how many of the model's trainable parameters are in its groups; None if the model is unknown.
         frozen: parameters that do not require a gradient.
     """
@@ -50,6 +51,7 @@ class OptimizerSettings:
     clip: float | None = None
     planned_steps: int | None = None
     unmanaged: tuple[str, ...] = ()
+    unmanaged_share: float | None = None
     managed: int | None = None
     frozen: tuple[str, ...] = ()
 
@@ -248,7 +250,7 @@ class Evidence:
         evaluations: in order of step.
         data: the data audit.
         metric: the metric audit.
-        relation: whether training targets have to do with their inputs.
+        relation: whether training targets have to do with their inputs; of a Monitor, those of its sampled steps.
         facts: what is certain of the program, from one pass on one batch; of a Monitor, from its first step.
         num_classes: classes of the task.
         optimizer: settings of the optimizer.

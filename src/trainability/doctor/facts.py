@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
+FORGETFUL_STATE = 1e-3  # of a unit, that is left of what a state knew once it was dropped at each step of a sequence
 LARGE_DROPOUT = 0.8  # the usual share to drop is 0.5 at most; to keep, 0.8 and more
-LOUD_COLUMN = 1000.0  # rms of a column of inputs, beside others of 10 and less
+LOUD_COLUMN = 300.0  # rms of a column of inputs, beside others of 10 and less
 
 
 def as_code(name: str) -> str:
@@ -141,12 +142,17 @@ class Facts:
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
+        unread_words: of padded sequences, the words that answers do not go by: "last" of each, or "all" but the one that is
+            asked about, though they would without the padding; None where they do.
+        stateless: recurrent layers of several steps whose recurrent weights have no gradient but zero: their state is zeros.
         drowned: of a recurrent model whose sequences end in padding, how much less its answer changes with their words than
             where the padding is in front; None if not asked.
         misread_logits: whether the loss is the cross-entropy of outputs (batch, length, classes) that are viewed as (batch,
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
             it and on no later ones: what comes next is asked of nothing.
+        fed_answer: whether the model is given its target beside its input, and the output for a step goes by the target of that
+            step and of none behind it: a decoder that is fed what it is to tell.
         shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads, where that is -1
             or 2.
         mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
@@ -161,12 +167,15 @@ class Facts:
         rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.
         heavy_dropout: names of dropout modules with a probability of `LARGE_DROPOUT` or more.
         dropout: the largest probability among them.
+        dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.
         slow_statistics: a batch norm whose running statistics are those of its start, and its momentum, where that is below
             0.01; the slowest. None if there is none.
         stacked: weight layers with nothing between them.
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
         negated_task: the loss that the program computes with the wrong sign, in PyTorch's words; None if it does not.
+        turned_gradients: weights whose gradient is minus the slope of the loss: a function of the program's own turns it.
+        volume_against: whether a likelihood by change of variables is computed with the wrong sign of the volume's logarithm.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
         floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
@@ -201,11 +210,15 @@ class Facts:
             the strongest relation: see `audit_results.Relation.z`.
         moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
             the batch's own.
+        drawn_target: whether a squared, absolute or Huber loss holds outputs against numbers that were drawn at random after
+            the model was called.
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
         moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
             maker as well, for the judge's loss; () if there are none.
+        opposed: whether the loss of Monitor's optimizer and another's work against each other, as in a GAN: the one goes
+            through what the other trains, and each steps on its own.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
             an example; None where they are not divided.
         wrong_argument: a loss of `torch.nn.functional` that is given something else than it takes, and what: "probabilities" or
@@ -216,6 +229,7 @@ class Facts:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
+        sine_of: rms of what a sine is taken of that another sine, and weights, made; the largest. None where there is none.
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
         low_precision: the format of the parameters, where it is float16 or bfloat16.
@@ -259,9 +273,12 @@ class Facts:
     noise_source: str | None = None
     future: float | None = None
     ignores_end: bool = False
+    unread_words: str | None = None
+    stateless: tuple[str, ...] = ()
     drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False
+    fed_answer: bool = False
     shifted_by: int | None = None
     mixed_sequences: tuple[int, int] | None = None
     masked_answers: bool = False
@@ -271,11 +288,14 @@ class Facts:
     rates_twice: str | None = None
     heavy_dropout: tuple[str, ...] = ()
     dropout: float | None = None
+    dropped_state: tuple[str, float, int] | None = None
     slow_statistics: tuple[str, float] | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None
     loss: float | None = None
     negated_task: str | None = None
+    turned_gradients: tuple[str, ...] = ()
+    volume_against: bool = False
     prefers_wrong: tuple[float, float] | None = None
     one_output: int | None = None
     floorless: int | None = None
@@ -300,14 +320,17 @@ class Facts:
     recurrence: tuple[str, float] | None = None
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
+    drawn_target: bool = False
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
+    opposed: bool = False
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
     flat_function: str | None = None
     looks_up: bool = False
     takes_sine: bool = False
+    sine_of: float | None = None
     task_loss: str | None = None
     task_form: str | None = None
     low_precision: str | None = None

@@ -14,6 +14,8 @@ class Pulls:
             the loss pulls nothing together.
         apart_pushed: the same of the latter.
         z: how far the former are further apart than the latter, in standard errors of the difference.
+        nearer_z: in the direction in which the former are nearest beside the latter, how sure that is, in standard errors.
+        further_z: the same of the direction in which they are furthest apart.
     """
 
     num_pulled: int
@@ -21,6 +23,8 @@ class Pulls:
     apart_pulled: float
     apart_pushed: float
     z: float
+    nearer_z: float = 0.0
+    further_z: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,10 @@ def chance_loss(evidence: Evidence) -> float | None:
     """Loss of a net that knows nothing and says so, ln C. None if this is no classification.
 
     What chance costs in other kinds of task (sequences, several labels, regression) is in `doctor/tasks.py`: `Kind.chance`.
+    Of losses against each other none is told: there it is where the game rests, not where it began.
     """
+    if is_opposed(evidence):
+        return None
     if evidence.probe is not None and evidence.probe.cross_entropy is not None:
         classes = num_classes(evidence)
     else:
@@ -62,13 +65,16 @@ def chance_loss(evidence: Evidence) -> float | None:
 
 
 def _classes_of_the_loss(evidence: Evidence) -> int | None:
-    """Width of the log-softmax that the loss is made of, where the first loss watched is about its logarithm.
+    """Width of the log-softmax that the loss is made of, where the loss is the mean cross-entropy, and nothing else.
 
-    Near ln C at the start nothing is divided, summed or added to: the loss is the mean cross-entropy of an untrained net.
+    So it is where it was computed anew from outputs and targets; or where the first loss watched is about the width's
+    logarithm: near ln C at the start nothing is divided, summed or added to.
     """
     graph = evidence.facts.graph if evidence.facts is not None else None
     if graph is None or graph.num_outputs is None or graph.num_outputs < 2 or "log_softmax" not in (graph.takes, graph.made_by):
         return None
+    if evidence.facts is not None and evidence.facts.task_loss == "cross_entropy":
+        return graph.num_outputs
     first = evidence.steps[0].loss if started_at_zero(evidence) else evidence.facts.loss if evidence.facts is not None else None
     chance = math.log(graph.num_outputs)
     return graph.num_outputs if first is not None and 0.85 * chance <= first <= 1.5 * chance else None
@@ -134,6 +140,12 @@ def chance_as_logged(evidence: Evidence) -> float | None:
 def in_tense_of(evidence: Evidence, verdict: str) -> str:
     """Put a verdict into the tense of the loop that was watched; see `tense`."""
     return in_tense(verdict, has_ended=evidence.has_ended, recent=recent_loss(evidence), chance=chance_as_summed(evidence))
+
+
+def is_opposed(evidence: Evidence) -> bool:
+    """Whether the loss and another network's work against each other: a fall is no gain then, and a rise no loss."""
+    rehearsed = evidence.rehearsal is not None and evidence.rehearsal.opposed
+    return rehearsed or (evidence.facts is not None and evidence.facts.opposed)
 
 
 def has_learned(evidence: Evidence) -> bool:

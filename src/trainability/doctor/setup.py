@@ -16,6 +16,7 @@ from trainability.doctor.arguments import (
     check_function,
     check_known_counts,
     check_seconds,
+    with_near_names,
 )
 from trainability.doctor.measure.copies import modules, optimizers
 from trainability.doctor.told import told
@@ -99,3 +100,6 @@ class Setup:
         """The optimizer, where there is one and not several; one that wraps another is unwrapped."""
         found = optimizers(self.optimizer)
         return found[0] if len(found) == 1 else None
+
+
+Setup.__init__ = with_near_names(Setup.__init__)  # a dataclass's own says that a name is unexpected, and no more

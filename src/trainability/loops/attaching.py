@@ -39,6 +39,7 @@ class Attached:
         *,
         is_one_of_several: bool,
         is_sampled_next: bool = False,
+        is_stepping: bool = False,
         run: str | Path | None = None,
         **settings: Any,
     ) -> tuple[str, Path | None]:
@@ -51,6 +52,7 @@ class Attached:
             every: see `Monitor`.
             is_one_of_several: each has a directory of its own below `run`, and says its name.
             is_sampled_next: the next step is sampled whatever its number.
+            is_stepping: the optimizer is in its step, and runs its closure.
             run: see `Monitor`.
             settings: more arguments of `Monitor`.
 
@@ -67,6 +69,8 @@ class Attached:
         if is_sampled_next:
             monitor.sample_next()
         monitor.__enter__()
+        if is_stepping:
+            monitor.begin_step()
         self.monitors[key] = self.follower.monitors[id(optimizer)] = monitor
         return key, place
 

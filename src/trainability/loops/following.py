@@ -54,8 +54,9 @@ class Follower:
         """
         self.scaler, self._is_divided = scaler, is_divided
         self._completed.clear()
-        # The graph of the first loss tells how the model was used; the later ones would only keep memory.
-        self._losses.append(loss if self.num_steps == 0 and not self._losses else loss.detach())
+        # The graph of each monitor's first loss tells how the model was used; the later ones would only keep memory.
+        is_first = not self._losses and len(self._begun) < max(len(self.monitors), 1)
+        self._losses.append(loss if is_first else loss.detach())
         if self._is_eager and self._passes == (1, 1) and len(self.monitors) == len(self._begun) == 1:
             (monitor,) = self.monitors.values()
             self.complete(monitor.optimizer)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainability.doctor.arguments import check_function, check_known_counts
+from trainability.doctor.arguments import check_function, check_known_counts, with_near_names
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
@@ -73,6 +73,7 @@ class Monitor(Watcher):
             cannot be written.
     """
 
+    @with_near_names
     def __init__(
         self,
         model: nn.Module,
@@ -145,6 +146,10 @@ class Monitor(Watcher):
     def sample_next(self) -> None:
         """Samples the next step, whatever its number."""
         self._next_sample = self._num_steps
+
+    def begin_step(self) -> None:
+        """Says that the optimizer is in its step: what calls backward now is its closure. For a monitor entered meanwhile."""
+        self._is_stepping = True
 
     def begin_epoch(self, epoch: int) -> None:
         """Tells the run directory that the next step is the first of an epoch.

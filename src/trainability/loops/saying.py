@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.finding import Finding
@@ -19,6 +21,13 @@ def say(text: str) -> None:
     """Print a paragraph, as wide as the terminal; in the main process only."""
     if is_main_process():
         print(_wrapped(f"trainability: {text}", "  "), file=sys.stderr, flush=True)
+
+
+def say_command(text: str, command: Sequence[str]) -> None:
+    """Print a command below what it is for, in a line that can be pasted, however long; in the main process only."""
+    say(f"{text}:")
+    if is_main_process():
+        print(f"  {shlex.join(command)}", file=sys.stderr, flush=True)
 
 
 def _wrapped(text: str, indent: str) -> str:

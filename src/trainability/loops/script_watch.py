@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from trainability.doctor.arguments import check_counts
+from trainability.doctor.arguments import check_counts, with_near_names
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.loops.attaching import Attached
 from trainability.loops.enough import Enough
 from trainability.loops.events import listening, parameters_of
 from trainability.loops.naming import variable_name
-from trainability.loops.saying import say
+from trainability.loops.saying import say, say_command
 from trainability.training.free_folder import check_is_path
 from trainability.training.record import LOOP
 
@@ -98,11 +98,9 @@ class ScriptWatch:
         if not diagnoses and not self._has_failed:  # which has said why
             say("nothing was watched: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
         if diagnoses:
-            say("not looked at: data, targets and the start; `trainability check MODULE:FUNCTION` looks at them")
-        if self._monitors:
-            say("not seen: validation, as a script's own metrics are plain numbers; Monitor.record_evaluation takes them")
+            say("not looked at: data and start (trainability check does)" + (", validation" if self._monitors else ""))
         if diagnoses and self._folder is not None:
-            say(f"see it with: trainability report {' '.join(map(str, _runs_in(_shown(self._folder))))}")
+            say_command("see it with", ["trainability", "report", *map(str, _runs_in(_shown(self._folder)))])
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
 
     @property
@@ -198,6 +196,7 @@ class ScriptWatch:
                 self._every,
                 is_one_of_several=len(self._optimizers) > 1,
                 is_sampled_next=True,
+                is_stepping=self._in_closure is optimizer,
                 run=self._folder,
                 config=config,
                 first_step=first_step,
@@ -296,6 +295,7 @@ class ScriptWatch:
             raise Enough
 
 
+@with_near_names
 def follow(*, every: int = 50, run: str | Path | None = None) -> ScriptWatch:
     """Watch everything that this program trains from here on, as `trainability run` watches a script, until it ends.
 

@@ -340,11 +340,16 @@ class Run:
         return self.config
 
 
+def runs_inside(folder: Path | str) -> list[Path]:
+    """The run directories of a loop with several optimizers, one for each, in the directory that holds them; sorted by name."""
+    return [path.parent for path in sorted(Path(folder).glob(f"*/{LOOP}"))]
+
+
 def check_is_run(folder: Path | str) -> None:
     """Raise a one-line `ValueError` if a folder is not a run directory."""
     check_is_path("run", folder)
     if not any((Path(folder) / name).is_file() for name in (CONFIG, LOOP)):
-        inside = [str(path.parent) for path in sorted(Path(folder).glob(f"*/{LOOP}"))]  # one for each of several optimizers
+        inside = list(map(str, runs_inside(folder)))
         if inside:
             listed = f"{', '.join(inside[:-1])} and {inside[-1]}; choose one" if len(inside) > 1 else inside[0]
             raise ValueError(f"{folder} is not a run directory; it holds {listed}")

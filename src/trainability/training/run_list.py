@@ -18,7 +18,7 @@ from typing import Any
 from trainability.config import nearest
 from trainability.formats import finite
 from trainability.training.folder_verdict import folder_verdict
-from trainability.training.record import CONFIG, ENVIRONMENT, EVALUATIONS, FINDINGS, LOOP, check_is_run
+from trainability.training.record import CONFIG, ENVIRONMENT, EVALUATIONS, FINDINGS, LOOP, check_is_run, runs_inside
 from trainability.training.rows import read_json, read_rows
 from trainability.training.run_state import State, run_state
 
@@ -116,6 +116,25 @@ def _summary(folder: Path, name: str) -> RunSummary:
 def _setting(settings: dict[str, Any], section: str, name: str) -> Any:
     values = settings.get(section)
     return values.get(name) if isinstance(values, dict) else None
+
+
+def find_runs(given: Path | str) -> list[Path]:
+    """Find a run directory as `find_run` does; or, where a loop's optimizers have one each, all of these.
+
+    Args:
+        given: path or name of a run directory, or of the directory that holds those of one loop.
+
+    Raises:
+        ValueError: as `find_run`.
+    """
+    for folder in (Path(given), ROOT / given):
+        if (
+            folder.is_dir()
+            and not any((folder / name).is_file() for name in (CONFIG, LOOP))
+            and (inside := runs_inside(folder))
+        ):
+            return inside
+    return [find_run(given)]
 
 
 def find_run(given: Path | str) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from trainability.doctor.view import verdict_title
@@ -25,11 +25,11 @@ _RESIZE_SECONDS = 0.2
 _TOLD = ("seen", "change", "more")  # parts of a finding that fit into a line
 
 
-def watch_run(folder: Path, *, every: float, once: bool) -> None:
-    """Show a run until it ends; its files are only read.
+def watch_run(*folders: Path, every: float, once: bool) -> None:
+    """Show a run until it ends, or those of a loop with several optimizers; their files are only read.
 
     Args:
-        folder: run directory.
+        folders: run directories.
         every: seconds between two reads.
         once: draw it once, and return.
 
@@ -38,41 +38,49 @@ def watch_run(folder: Path, *, every: float, once: bool) -> None:
     """
     if not 0.1 <= every <= 3600:
         raise ValueError(f"every is {every:g}; accepted: 0.1 to 3600 seconds")
-    run, console = LiveRun(folder), plain_console()
+    runs, console = [LiveRun(folder) for folder in folders], plain_console()
     if once:
         # Print the prompt below.
-        console.print(view(run, width=console.width, height=console.height - 1))
+        console.print(_views(runs, width=console.width, height=console.height - 1))
     elif console.is_terminal and not console.is_dumb_terminal:
-        _draw(run, console, every)
+        _draw(runs, console, every)
     else:
-        _tell(run, every)
+        _tell(runs, every)
 
 
-def _draw(run: LiveRun, console: Console, every: float) -> None:
+def _views(runs: list[LiveRun], *, width: int, height: int) -> Group:
+    """The runs one below the other, each in its share of the height."""
+    return Group(*(view(run, width=width, height=height // len(runs)) for run in runs))
+
+
+def _draw(runs: list[LiveRun], console: Console, every: float) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             size = console.size
-            live.update(view(run, width=size.width, height=size.height), refresh=True)
-            if run.result is not None:
+            live.update(_views(runs, width=size.width, height=size.height), refresh=True)
+            if all(run.result is not None for run in runs):
                 break
             until = time.monotonic() + every
             while time.monotonic() < until and console.size == size:
                 time.sleep(_RESIZE_SECONDS)
-            run.poll()
+            for run in runs:
+                run.poll()
     # The view clears its screen at the end; print its last state, which stays above the prompt.
-    console.print(view(run, width=console.width, height=console.height - 1))
+    console.print(_views(runs, width=console.width, height=console.height - 1))
 
 
-def _tell(run: LiveRun, every: float) -> None:
-    lines = EventLines(run)
+def _tell(runs: list[LiveRun], every: float) -> None:
+    told = [(f"{run.folder.name}: " if len(runs) > 1 else "", EventLines(run)) for run in runs]
     try:
         while True:
-            for line in lines.news():
-                print(line, flush=True)
-            if run.result is not None:
+            for part, lines in told:
+                for line in lines.news():
+                    print(f"{part}{line}", flush=True)
+            if all(run.result is not None for run in runs):
                 return
             time.sleep(every)
-            run.poll()
+            for run in runs:
+                run.poll()
     except BrokenPipeError:
         # The reader closed the pipe, as `head` does; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

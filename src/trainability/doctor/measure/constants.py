@@ -6,15 +6,18 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor, map_parts, to_device
+from trainability.doctor.measure.copies import keep_attributes
 from trainability.doctor.measure.exits import exit_as_error
+from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, scalar
-from trainability.doctor.measure.randomness import randomness_restored, set_random_state
+from trainability.doctor.measure.randomness import random_state, randomness_restored, set_random_state
 from trainability.doctor.tasks import lowest, output_form, shaped
 
 _MOST_NUMBERS = 1 << 19  # of outputs; a hundred losses of more take seconds
@@ -34,7 +37,14 @@ _WIDTHS: tuple[Callable[[Tensor], Tensor], ...] = (
 )
 
 
-def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward, *, seconds: float = math.inf) -> float | None:
+def constant_loss(
+    model: nn.Module,
+    batches: Sequence[Any],
+    forward: Forward,
+    *,
+    seconds: float = math.inf,
+    heads: Sequence[nn.Module] = (),
+) -> float | None:
     """Search for the loss of the best answer that is the same for every example.
 
     The model runs once on each batch. Then the first tensor that each of its calls returned is replaced by one row for all
@@ -47,6 +57,7 @@ def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward, *,
         batches: as the loop draws them; one at least.
         forward: of (model, batch), the loss: one number.
         seconds: that the search may take, by its first forward pass and its first loss.
+        heads: parts of the model whose answers are replaced, where it is never called as a whole; () for the model.
 
     Returns:
         The loss. None where the model is not called, returns no rows or too many numbers; where the search does not fit the
@@ -54,7 +65,8 @@ def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward, *,
         answers of their own for each example cost no less, so that a constant is no worse than any.
     """
     began = time.monotonic()
-    with torch.enable_grad(), _Replayed(model, batches[0], forward) as replayed:
+    replay = partial(_Replayed, model, heads or (model,), forward)
+    with torch.enable_grad(), replay(batches[0]) as replayed:
         left = seconds - _FORWARDS * (time.monotonic() - began)
         if not replayed.outputs or left <= 0 or _COSTS * _seconds_of_a_cost(replayed) > left:
             return None
@@ -67,7 +79,7 @@ def constant_loss(model: nn.Module, batches: Sequence[Any], forward: Forward, *,
         own = lowest(lambda: replayed.cost(each), each, max_iter=_ROUNDS)
     if own is None or not own < _NEEDS_INPUTS * cost:
         return None
-    found = min(_held_against(model, batches, forward, len(replayed.outputs[0]), *row) for row in fitted)
+    found = min(_held_against(replay, batches, len(replayed.outputs[0]), *row) for row in fitted)
     return found if math.isfinite(found) else None
 
 
@@ -92,7 +104,9 @@ def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any]
     try:
         with randomness_restored(), loop.undisturbed(afresh=True):
             set_random_state(state)
-            return constant_loss(loop.models[0], asked, cost, seconds=seconds)
+            heads = heads_of(loop, asked[0], state)
+            set_random_state(state)
+            return constant_loss(loop.models[0], asked, cost, seconds=seconds, heads=heads)
     except Exception:  # a loss may look at more than outputs, such as their gradients
         return None
 
@@ -108,22 +122,23 @@ def _seconds_of_a_cost(replayed: _Replayed) -> float:
 
 
 def _fit(replayed: _Replayed, wide: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], float] | None:
-    """The row for each call, the same for calls of one shape, and what it costs."""
+    """The row for each call, the same for calls of one part and shape, and what it costs."""
     rows = [output.detach()[:1] for output in replayed.outputs]
-    one = {row.shape[1:]: torch.zeros_like(wide(row)).requires_grad_() for row in rows}
-    constant = [one[row.shape[1:]] for row in rows]
+    keys = [(part, row.shape[1:]) for part, row in zip(replayed.parts, rows, strict=True)]
+    one = {key: torch.zeros_like(wide(row)).requires_grad_() for key, row in zip(keys, rows, strict=True)}
+    constant = [one[key] for key in keys]
     cost = lowest(lambda: replayed.cost(constant), list(one.values()), max_iter=_ROUNDS)
     return (constant, cost) if cost is not None and cost > 0 else None
 
 
 def _held_against(
-    model: nn.Module, batches: Sequence[Any], forward: Forward, examples: int, constant: list[Tensor], fitted: float
+    replay: Callable[[Any], _Replayed], batches: Sequence[Any], examples: int, constant: list[Tensor], fitted: float
 ) -> float:
     """What a row costs on batches that it was not fitted to; infinite where that cannot be known."""
     numbers = max(row.numel() for row in constant)
     costs: list[float] = []
     for batch in batches[1:]:
-        with torch.enable_grad(), _Replayed(model, batch, forward) as replayed:
+        with torch.enable_grad(), replay(batch) as replayed:
             if len(replayed.outputs) == len(constant) and all(map(_fits, constant, replayed.outputs)):
                 costs.append(float(replayed.cost(constant).detach()))
     if not costs:
@@ -151,22 +166,28 @@ def _apart(constant: Tensor, output: Tensor) -> Tensor:
 
 
 class _Replayed:
-    """Keeps what a model returns in its calls of one forward pass, and gives it back with other answers in its place.
+    """Keeps what a model, or parts of it, return in one forward pass, and gives it back with other answers in its place.
 
     Attributes:
         outputs: the first tensor of each call; empty where one has no rows, or all have too many numbers.
+        parts: the number of the part that was called, by call.
     """
 
-    def __init__(self, model: nn.Module, batch: Any, forward: Forward) -> None:
+    def __init__(self, model: nn.Module, parts: Sequence[nn.Module], forward: Forward, batch: Any) -> None:
         self.outputs: list[Tensor] = []
         self._model, self._batch, self._loss = model, batch, forward
-        self._own, self._was_set = model.forward, vars(model).get("forward")
+        self._own = [(part, part.forward, vars(part).get("forward")) for part in parts]
+        # A weight of the loss that grows with the calls, and noise, are to be the same in every question.
+        self._state, self._buffers = random_state(), [(b, b.detach().clone()) for b in model.buffers()]
         self._calls: list[Any] = []
+        self.parts: list[int] = []
         self._answers: list[Tensor] | None = None
         self._next = 0
 
     def __enter__(self) -> _Replayed:
-        self._model.forward = self._forward
+        for place, (part, own, _) in enumerate(self._own):
+            part.forward = partial(self._forward, place, own)
+        self._put_back = keep_attributes(self._model)
         try:
             self._loss(self._model, self._batch)
         except BaseException:
@@ -178,22 +199,29 @@ class _Replayed:
             self._shapes = [shaped(output_form(x), x.shape[-1] if x.dim() > 1 else 1) for x in self.outputs]
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        del self._model.forward
-        if self._was_set is not None:
-            self._model.forward = self._was_set
+    def __exit__(self, *details: Any) -> None:
+        for part, _, was_set in self._own:
+            del part.forward
+            if was_set is not None:
+                part.forward = was_set
 
     def cost(self, rows: Sequence[Tensor]) -> Tensor:
         """The loss with these answers, one a call, for all examples or one for each."""
         self._next = 0
+        self._put_back()
+        with torch.no_grad():
+            for buffer, old in self._buffers:
+                buffer.copy_(old)
+        set_random_state(self._state)
         self._answers = [
             shape(row.expand(output.shape)) for shape, row, output in zip(self._shapes, rows, self.outputs, strict=True)
         ]
         return self._loss(self._model, self._batch).sum()
 
-    def _forward(self, *args: Any, **kwargs: Any) -> Any:
+    def _forward(self, place: int, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._answers is None:
-            self._calls.append(self._own(*args, **kwargs))
+            self.parts.append(place)
+            self._calls.append(own(*args, **kwargs))
             return self._calls[-1]
         returned, answer = self._calls[self._next], self._answers[self._next]
         self._next += 1

@@ -73,7 +73,12 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def used_by(function: Any) -> list[Any]:
-    """Objects with state that a function reaches by itself: through its closure, its globals, its defaults, its instance."""
+    """Objects with state that a function reaches by itself: through its closure, its globals, its defaults, its instance.
+
+    Of optimizers, what the program's own hooks of their steps reach.
+    """
+    if isinstance(function, torch.optim.Optimizer | dict | tuple | list):
+        return [item for hook in step_hooks(function) for item in used_by(hook)]
     if isinstance(function, functools.partial):
         return _stateful([*function.args, *function.keywords.values()]) + used_by(function.func)
     if inspect.ismethod(function):
@@ -86,10 +91,26 @@ def used_by(function: Any) -> list[Any]:
     return _stateful(reached)
 
 
+def step_hooks(value: Any) -> list[Any]:
+    """The program's own hooks of optimizers' steps, such as one that steps a scheduler; a copy of an optimizer has none."""
+    found = [
+        hook
+        for optimizer in optimizers(value)
+        for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+        for hook in getattr(optimizer, name, {}).values()
+    ]
+    return [hook for hook in found if not str(getattr(hook, "__module__", "")).startswith("trainability.")]
+
+
 def reaches(function: Any, *objects: Any) -> bool:
-    """Whether a function by itself reaches one of these models or optimizers, or its scheduler: it cannot be run on a copy."""
+    """Whether a function by itself reaches one of these models or optimizers, or its scheduler: it cannot be run on a copy.
+
+    Nor can it where the program has hooks of the optimizers' steps, which no copy has.
+    """
     own = {id(item) for item in (*modules(objects), *optimizers(objects))}
-    return any(id(item) in own or id(getattr(item, "optimizer", None)) in own for item in used_by(function))
+    return bool(step_hooks(objects)) or any(
+        id(item) in own or id(getattr(item, "optimizer", None)) in own for item in used_by(function)
+    )
 
 
 def keep_variables(*functions: Any) -> Callable[[], None]:

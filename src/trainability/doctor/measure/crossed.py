@@ -63,13 +63,23 @@ def _is_of_all_pairs(own: tuple[int, ...], terms: tuple[int, ...]) -> bool:
     return own in ((terms[0], 1, *terms[2:]), (terms[0], *terms[2:]))
 
 
+# What sets the terms of an example beside each other, as the nearest of some centres, or its share of each.
+_WEIGHS = ("SoftmaxBackward", "LogSoftmaxBackward", "LogsumexpBackward", "DivBackward")
+
+
 def _is_averaged_at_once(root: Any, node: Any, size: int) -> bool:
-    """Whether a way leads from the loss to a node along which everything has one number, or as many as the node's terms."""
+    """Whether a way leads from the loss to a node along which everything has one number, or as many as the node's terms.
+
+    Not through what makes shares of these terms: centres in the place of targets may be as many as there are examples.
+    """
     seen, todo = {root}, [root]
     while todo:
         current = todo.pop()
         if current is node:
             return True
+        is_share = name_of(current) in _WEIGHS and _num_elements(_shape(current, 0)) == size
+        if is_share and (name_of(current) != "DivBackward" or _single_edge(current) is None):
+            continue
         for above, place in current.next_functions:
             if above is not None and above not in seen and _num_elements(_shape(above, place)) in (1, size):
                 seen.add(above)

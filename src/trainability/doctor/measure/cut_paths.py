@@ -26,7 +26,7 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
     """Find weights of which the answer is made through something without a gradient: a choice, a rounding, a detach().
 
     Args:
-        model: called once in the pass.
+        model: called once in the pass; or never, of a batch of one tensor, where a part that is called once answers for it.
         batch: as the loop draws it.
         forward: of (model, batch), the loss.
         loss: with its graph.
@@ -40,10 +40,12 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
         or the answer is of one linear layer that is given detached features, and the loss is no penalty of weights (a probe).
     """
     output = seen.output
-    if len(seen.calls) != 1 or output is None or not output.requires_grad or output.dim() == 0:
+    by_part = not seen.calls and len(seen.batch) == 1 and seen.last is not None  # without targets, and what may be for them
+    if not (len(seen.calls) == 1 or by_part) or output is None or not output.requires_grad or output.dim() == 0:
         return ()
     by_answer, opaque = leaves_of(output)
     by_loss, hidden = leaves_of(loss)
+    asked = (lambda: _by_part(model, batch, forward, seen)) if by_part else (lambda: callable_model(seen)(*seen.inputs))
     with_rows = [t for t in seen.returned if t is not output and t.requires_grad and t.dim() > 0 and t.numel() > 1]
     elsewhere = set().union(*(leaves_of(t)[0] for t in with_rows))
     cut = {
@@ -54,14 +56,14 @@ def cut_paths(model: nn.Module, batch: Any, forward: Forward, loss: Tensor, seen
     if opaque or hidden or not cut or not by_answer or len(cut) > _MOST_ASKED:
         return ()
     weights = list(cut.values())
-    if not all(_share_changed([weight], seen, _LARGE) for weight in weights):
+    if not all(_share_changed([weight], asked, _LARGE) for weight in weights):
         return ()
     own, other = _gradients(model, batch, forward, weights, seen)
     if other is not None and _differ(own, other):
         return ()
     owners = {name.rpartition(".")[0] for name, p in model.named_parameters() if id(p) in by_answer}
     is_probe = len(owners) == 1 and isinstance(model.get_submodule(*owners), nn.Linear)
-    if is_probe and not all(map(_is_penalty, weights, own)) and _share_changed(weights, seen, _SMALL) > 0.5:
+    if is_probe and not all(map(_is_penalty, weights, own)) and _share_changed(weights, asked, _SMALL) > 0.5:
         return ()
     return tuple(cut)
 
@@ -72,7 +74,19 @@ def _is_layers(model: nn.Module, name: str, seen: ForwardPass) -> bool:
     return own == "weight" and owner in seen.called and isinstance(model.get_submodule(owner), _LAYERS)
 
 
-def _share_changed(weights: list[nn.Parameter], seen: ForwardPass, size: float) -> float:
+def _by_part(model: nn.Module, batch: Any, forward: Forward, seen: ForwardPass) -> Any:
+    """What the part that answers for the model returns; nothing where it is called several times."""
+    assert seen.last is not None
+    answers: list[Any] = []
+    handle = seen.last.model.register_forward_hook(lambda module, args, output: answers.append(output))
+    try:
+        forward(model, batch)
+    finally:
+        handle.remove()
+    return answers[0] if len(answers) == 1 else None
+
+
+def _share_changed(weights: list[nn.Parameter], asked: Callable[[], Any], size: float) -> float:
     """Share of the answer's rows that change as these weights do; 0 where the answer does not repeat."""
     kept = [p.detach().clone() for p in weights]
     draws = torch.Generator().manual_seed(0)
@@ -80,7 +94,7 @@ def _share_changed(weights: list[nn.Parameter], seen: ForwardPass, size: float) 
     def answer() -> Tensor | None:
         with torch.no_grad(), randomness_restored():
             torch.manual_seed(0)
-            return first_tensor(callable_model(seen)(*seen.inputs))
+            return first_tensor(asked())
 
     before, again = answer(), answer()
     try:
@@ -102,7 +116,7 @@ def _gradients(
 ) -> tuple[list[Tensor | None], list[Tensor | None] | None]:
     """The weights' gradients; and those with other targets (what the batch holds and the model is not given), if it has any."""
     given = {t.data_ptr() for t in seen.inputs if isinstance(t, Tensor)}
-    targets = [t for _, t in seen.batch if t.data_ptr() not in given and t.dim() > 0 and len(t) > 1]
+    targets = [t for _, t in seen.batch if t.data_ptr() not in given and t.dim() > 0 and len(t) > 1] if seen.calls else []
 
     def change(part: Any) -> Any:
         if isinstance(part, Tensor):

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 _NOT_THE_PROGRAM = (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]))
-_SENTINELS = ("best", "lowest", "min", "max")  # variables that begin at infinity on purpose
+# Words in the names of variables that begin at infinity on purpose: the best so far, the one before, a limit.
+_SENTINELS = {"best", "lowest", "highest", "min", "max", "minimum", "maximum", "prev", "previous", "last", "old", "before"}
+_SENTINELS |= {"earlier", "former", "limit", "bound", "threshold", "target", "start", "inf", "infinity"}
 
 
 class ProgramExits(RuntimeError):
@@ -67,4 +70,7 @@ def _held_nonfinite(error: SystemExit) -> bool:
 def _is_nonfinite(name: str, value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and not bool(torch.isfinite(value.detach()).all())
-    return isinstance(value, float) and not math.isfinite(value) and not name.lower().startswith(_SENTINELS)
+    if not isinstance(value, float) or math.isfinite(value):
+        return False
+    words = re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())
+    return math.isnan(value) or not (_SENTINELS & set(words) or (words and words[0].startswith(("best", "min", "max", "prev"))))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -14,22 +12,24 @@ from torch import Tensor, nn
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
-from trainability.doctor.facts import Facts, Stacked
-from trainability.doctor.measure import statistics
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.beside_outputs import broadcast_shape
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.collated import separated
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
-from trainability.doctor.measure.dropout import dropout_facts
+from trainability.doctor.measure.dropout import dropout_facts, dropped_state
 from trainability.doctor.measure.following import activations_by_layer
-from trainability.doctor.measure.forward_pass import RECURRENT, ForwardPass, callable_model
-from trainability.doctor.measure.graph import loss_graph, managed_parameters, positive_losses
+from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
+from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
+from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
+from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.pair_forces import pair_forces
@@ -41,21 +41,21 @@ from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sequences import mixed_sequences
+from trainability.doctor.measure.slopes import turned_gradients
+from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
-from trainability.doctor.measure.twins import identical_modules, near_constant, rows_alike
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.unread import unread_targets
+from trainability.doctor.measure.unread_words import unread_words
+from trainability.doctor.measure.volumes import volume_against
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import Misaligned, Pulls
-from trainability.doctor.theory.trace import RECTIFIERS, Op, Trace, plain_module, trace
+from trainability.doctor.theory.trace import RECTIFIERS, plain_module
 
 Forward = Callable[[Any, Any], Tensor]
 Question = Callable[[Facts], dict[str, Any]]  # of what is known so far; fields of `Facts`
-_AFFINE = frozenset({"conv", "conv_transpose", "linear", "avg_pool", "dropout", "reshape", "sum", "concat", "scale"})
-# Rearranging and adding up is linear; of several tensors only what puts them side by side.
-_LINEAR = frozenset({"getitem", "chunk", "split", "narrow", "select", "unbind", "roll", "flip", "repeat", "tile", "pad", "sum"})
 
 
 def look(
@@ -135,17 +135,20 @@ def _questions(
         },
         "weights that the forward pass makes": lambda known: {"made_anew": made_anew(plain, batch, forward, loss)},
         "the kind of task": lambda known: task_facts(seen, float(loss.detach())),
-        "gradients that are zero": lambda known: gradient_facts(plain, loss, seen, at_start),
+        "gradients that are zero": lambda known: facts_of_pass(plain, loss, seen, at_start),
         "parameters that no gradient reaches": lambda known: unreached(
             plain, batch, forward, loss, seen, _managed(model, optimizer)
         ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
-        "layers with nothing between": lambda known: _stacked(plain, seen),
+        "what stands beside the outputs": lambda known: broadcast_shape(plain, batch, forward, known),
+        "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
+        "layers with nothing between": lambda known: stacked(plain, seen),
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
         "sequences whose end is not read": lambda known: {
             "ignores_end": ignores_end(plain, seen.inputs),
             "drowned": drowned_by_padding(plain, seen.inputs),
+            "unread_words": unread_words(seen.calls[0]) if seen.calls else None,
         },
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "what the loss prefers": lambda known: {
@@ -157,8 +160,16 @@ def _questions(
             **boundless(plain, batch, forward, is_one=known.task_loss is None),
             "pole": pole(plain, batch, forward, seen) if known.task_loss is None else None,
         },
+        "gradients beside slopes": lambda known: {
+            "turned_gradients": turned_gradients(plain, batch, forward)
+            if known.graph is not None and known.graph.has_opaque_parts
+            else ()
+        },
+        "volumes of a flow": lambda known: {"volume_against": volume_against(seen, loss)},
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
-        "terms that the loss wants larger": lambda known: {"negated_task": known.negated_task or _maximised(plain, loss, seen)},
+        "terms that the loss wants larger": lambda known: {
+            "negated_task": known.negated_task or maximised([p for p in plain.parameters() if p.requires_grad], loss, seen)
+        },
     }
 
 
@@ -169,7 +180,7 @@ def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> di
     model, inputs = callable_model(seen), seen.inputs
     mixed = leakage(model, inputs)
     placed = place_leakage(model, inputs) if mixed is not None else None
-    layer = along_batch(model, inputs, seen.lengths)
+    layer = along_batch(model, inputs, seen.given.lengths)
     unsure = layer is not None and not examples_first(seen, batches)
     return {"leakage": mixed, "place_leakage": placed, "along_batch": layer, "maybe_steps_first": unsure}
 
@@ -249,85 +260,25 @@ def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) 
 
 
 def _maximised(model: nn.Module, loss: Tensor, seen: ForwardPass) -> str | None:
-    """The loss without values below zero of which more lowers the whole; None where any such term is to be small."""
-    if float(loss.detach()) >= 0:
-        return None
-    terms, found = positive_losses(loss), []
-    if seen.terms:
-        slopes = torch.autograd.grad(loss, [term for _, term in seen.terms], allow_unused=True, retain_graph=True)
-        found = [(name, bool(g <= 0)) for (name, _), g in zip(seen.terms, slopes, strict=True) if g is not None]
-
-    def look_at(name: str) -> Callable[[Any], None]:
-        return lambda gradients: found.append((name, all(bool((g <= 0).all()) for g in gradients if g is not None)))
-
-    handles = [node.register_prehook(look_at(name)) for node, name in terms]
-    try:
-        if handles:
-            parameters = [p for p in model.parameters() if p.requires_grad]
-            torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found[0][0] if found and all(negative for _, negative in found) else None
+    return maximised([p for p in model.parameters() if p.requires_grad], loss, seen)
 
 
-def gradient_facts(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
+def facts_of_pass(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
+    """Fields of `Facts` about gradients, outputs and what is alike in them."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True, retain_graph=True)
-    zero, weights_with, moving, twins = [], 0, False, []
-    for (name, p), gradient in zip(named, gradients, strict=True):
-        if gradient is None or gradient.is_sparse:
-            moving |= gradient is not None
-            continue
-        is_zero = not bool(gradient.any())
-        if is_zero:
-            zero.append(name)
-        if p.dim() > 1:
-            weights_with += 1
-            moving |= not is_zero
-            if len(p) > 1 and rows_alike(p.detach()) and rows_alike(gradient):
-                twins.append((name, is_zero and not bool(p.detach().any())))
-    no_move = weights_with > 0 and not moving
-    output, first = seen.output, first_tensor(seen.inputs)
-    spread = None
-    if output is not None and output.dim() > 0 and len(output) > 3 and output.is_floating_point():
-        spread = float((output.detach() - output.detach()[:1]).abs().max())
-    differ = first is not None and first.dim() > 0 and len(first) > 1 and bool((first != first[:1]).any())
-    makes = type(output.grad_fn).__name__ if output is not None and output.grad_fn is not None else ""
-    return {
-        "zero_gradient": tuple(zero),
-        "num_gradients": sum(gradient is not None for gradient in gradients),
-        "no_weight_moves": no_move,
-        # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
-        "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
-        "near_constant": near_constant(model),
-        "identical_modules": identical_modules(model, {n: g for (n, _), g in zip(named, gradients, strict=True)}),
-        "constant_output": spread == 0.0 and differ,
-        "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
-        and output is not None
-        and output.shape[-1] == 1,
+    found = gradient_facts(model, {name: g for (name, _), g in zip(named, gradients, strict=True)})
+    return found | {
+        "stateless": seen.given.stateless(found["zero_gradient"]),
+        **output_facts(seen.output, first_tensor(seen.inputs)),
         "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
-        "recurrence": _recurrence(model) if at_start else None,
+        "recurrence": recurrence(model) if at_start else None,
     }
-
-
-def _recurrence(model: nn.Module) -> tuple[str, float] | None:
-    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width.
-
-    Weights that are computed from others (`torch.nn.utils.parametrizations`) are left out.
-    """
-    gains = {
-        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for w in own)
-        for name, module in model.named_modules()
-        if isinstance(module, RECURRENT)
-        and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
-    }
-    return max(gains.items(), key=lambda item: item[1]) if gains else None
 
 
 def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
     """Layers whose biases alone hold every unit below zero: with zero biases the same pass would let something through."""
-    following = activations_by_layer(_traced(model, seen), model)
+    following = activations_by_layer(traced(model, seen), model)
     names = [name for name, after in following.items() if after in RECTIFIERS and name in seen.called]
     dead: list[str] = []
 
@@ -347,42 +298,6 @@ def _biases_dead(model: nn.Module, seen: ForwardPass) -> tuple[str, ...]:
         for handle in handles:
             handle.remove()
     return tuple(dead)
-
-
-def _traced(model: nn.Module, seen: ForwardPass) -> Trace | None:
-    if len(seen.inputs) != 1 or not isinstance(seen.inputs[0], Tensor):
-        return None
-    try:
-        return trace(model, tuple(seen.inputs[0].shape), seen.inputs[0].dtype)
-    except ValueError:
-        return None
-
-
-def _stacked(model: nn.Module, seen: ForwardPass) -> dict[str, Any]:
-    structure = _traced(model, seen)
-    if structure is None or structure.output is None:
-        return {}
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
-    found = []
-    bent = not all(map(_is_affine, structure.ops))
-    kinds = ("linear",) if bent else ("linear", "conv")  # separable convolutions follow each other in healthy nets
-    for first, second in itertools.product(structure.ops, structure.ops):
-        if first.kind not in kinds or second.kind not in kinds or first.name == second.name:
-            continue
-        readers = [op for op in structure.ops if first.output in op.inputs]
-        while len(readers) == 1 and readers[0].kind == "dropout":
-            value = readers[0].output
-            readers = [op for op in structure.ops if value in op.inputs]
-        if len(readers) == 1 and readers[0] is second and first.weight in shapes and second.weight in shapes:
-            inner, outer = shapes[first.weight], shapes[second.weight]
-            found.append(
-                Stacked(first=str(first.name), second=str(second.name), widths=(math.prod(inner[1:]), inner[0], outer[0]))
-            )
-    return {"stacked": tuple(found), "has_nonlinearity": bent}
-
-
-def _is_affine(op: Op) -> bool:
-    return op.kind in _AFFINE or op.function == "stack" or (op.function in _LINEAR and len(op.inputs) == 1)
 
 
 def _managed(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> set[str] | None:

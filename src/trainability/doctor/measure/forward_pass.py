@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor, tensors
-from trainability.doctor.facts import LOUD_COLUMN, as_code
+from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
+from trainability.doctor.measure.columns import follows_sine, may_be_words
+from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.loss_arguments import wrong_argument
 from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.whole_step import Parts
@@ -39,9 +40,6 @@ _NEVER_NEGATIVE = frozenset(
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
 _DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-WORDS_SPAN = 256  # grey levels are integers, too
-SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
-RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 class ForwardPass(TorchFunctionMode):
@@ -51,16 +49,18 @@ class ForwardPass(TorchFunctionMode):
         inputs: positional arguments of the model's first call; where there are none, those by name, without labels that it
             can do without.
         names: of the latter; empty for positional ones.
-        output: first tensor that it returned; of several models, that of the last to be called first.
+        output: first tensor that it returned; of several models, that of the last to be called first; of a model that is never
+            called as a whole, that of the last of its parts.
         returned: all tensors that it returned.
         calls: the first call of the model, or of each of several, in their order.
+        given: what goes into the layers.
         last: the last call with a gradient of a module that no other called: a part's, where the model is not called itself.
         called: names of modules that ran.
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
         against: the same two; or a tensor that the model returned and one of the batch, where one is taken from the other.
-        lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
         marks: targets of the first binary cross-entropy, as the loss was given them.
+        marked: its name, and the outputs that it was given.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
         terms: results of losses of PyTorch that are never below zero, by name.
         flat: where the last function was called whose slope is zero wherever it has one.
@@ -79,24 +79,23 @@ class ForwardPass(TorchFunctionMode):
         self.last: Call | None = None
         self.called: dict[str, None] = {}
         self._alive: list[Tensor] = [tensor for _, tensor in self.batch]  # an id is only unique while its tensor lives
-        self._words: set[int] = {id(tensor) for _, tensor in self.batch if _may_be_words(tensor, model)}
+        self._words: set[int] = {id(tensor) for _, tensor in self.batch if may_be_words(tensor, model)}
         self._span = max((float(t.max() - t.min()) for _, t in self.batch if id(t) in self._words), default=None)
         self._was_cast = self._was_looked_up = False
         self._pair: tuple[Tensor, Tensor] | None = None
         self.distance: tuple[str, Tensor, Tensor] | None = None
         self.against: tuple[Tensor, Tensor] | None = None
         self.marks: Tensor | None = None
-        self.lengths: dict[str, tuple[int, int]] = {}
+        self.marked: tuple[str, Tensor] | None = None
         self._ignored: tuple[int, float] | None = None
-        self._loud: tuple[str, int, float] | None = None
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
         self.looks_up = self.takes_sine = False
+        self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
         self.terms: list[tuple[str, Tensor]] = []
-        self._zeros: dict[str, bool] = {}
-        self._constant: dict[str, bool] = {}
+        self.given = LayerInputs(self.batch)
         self._one_row: dict[nn.Module, bool] = {}
         self._handles: list[Any] = []
         self.makers: dict[int, tuple[Any, str]] = {}
@@ -136,6 +135,8 @@ class ForwardPass(TorchFunctionMode):
             self._running.pop()
         if not self._running and (found := first_tensor(output)) is not None and found.requires_grad:
             self.last = self._call(module, args, kwargs, output)
+            if not self.calls:  # a step that calls parts of the model answers by the last
+                self.output, self.returned = found, self.last.returned
 
     def _place(self, function: str) -> str:
         """Where a function is called: the module that is nothing else, or the method that calls it."""
@@ -152,28 +153,7 @@ class ForwardPass(TorchFunctionMode):
         def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.called[name] = None
             self._running.append((name, module))
-            own = any(p.dim() > 1 for p in module.parameters(recurse=False))
-            # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
-            has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
-            if not args or not own:
-                return
-            given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
-            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-                alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and _is_one_word(given)
-                self._constant[name] = self._constant.get(name, True) and alone
-                return
-            sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
-            if sequential and isinstance(given, Tensor) and given.dim() == 3:
-                self.lengths[name] = (given.shape[0], given.shape[1])
-            if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
-                self._loud = _loud_column(name, given, self.batch)
-            if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
-                plain = given.detach()
-                constant = not given.requires_grad and bool(plain.amin() == plain.amax())
-                if has_state:
-                    self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
-                    return
-                self._constant[name] = self._constant.get(name, True) and constant
+            self.given.see(name, module, args, kwargs)
 
         return seen
 
@@ -199,6 +179,7 @@ class ForwardPass(TorchFunctionMode):
         if self.output is not None and self.marks is None and name in _MARKED:
             given = args[1] if len(args) > 1 else kwargs.get("target")
             self.marks = given if isinstance(given, Tensor) else None
+            self.marked = (name, args[0]) if args and isinstance(args[0], Tensor) else None
         if name in ("cross_entropy", "nll_loss") and self._ignored is None and len(args) > 1:
             self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
@@ -206,7 +187,11 @@ class ForwardPass(TorchFunctionMode):
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
-        self.takes_sine |= name == "sin" and bool(self._running) and result.requires_grad
+        if name == "sin" and self._running and result.requires_grad:
+            self.takes_sine = True
+            angle = first_tensor((*args, *kwargs.values()))
+            if angle is not None:
+                self._sines.append((float(statistics.rms(angle.detach().float())), angle.grad_fn))
         if name in _FLAT and isinstance(result, Tensor) and result.requires_grad:
             self.flat = self._place(name)
         if name in _NEVER_NEGATIVE and isinstance(result, Tensor) and result.requires_grad and result.dim() == 0:
@@ -287,6 +272,11 @@ class ForwardPass(TorchFunctionMode):
             if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):
                 self._pair = (output, target)
 
+    @property
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """By recurrent or attention layer without batch_first, the first two sizes of its input."""
+        return self.given.lengths
+
     def target(self) -> Tensor | None:
         """What the loss most likely sets against the output: the last tensor of the batch, or one with "label" in its name."""
         if self._pair is not None:
@@ -308,18 +298,17 @@ class ForwardPass(TorchFunctionMode):
             "output_shape": tuple(output.shape) if output is not None else (),
             "target_shape": tuple(target.shape) if target is not None else (),
             "broadcast_shape": broadcast,
-            "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            **self.given.facts(),
             "nonfinite_inputs": tuple(
                 name for name, tensor in self.batch if tensor.is_floating_point() and not bool(tensor.isfinite().all())
             ),
             "softened": self.softened,
             "ignored_class": self._ignored,
-            "loud_column": self._loud,
             "looks_up": self.looks_up,
             "takes_sine": self.takes_sine,
+            "sine_of": max((size for size, node in self._sines if follows_sine(node)), default=None),
             "wrong_argument": self.wrong_argument,
             "flat_function": self.flat,
-            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
             "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),
             "numbers_for_words": words,
             "number_layer": next(weighted, None) if words is not None else None,
@@ -353,45 +342,5 @@ def callable_model(seen: Call | ForwardPass) -> nn.Module:
     return ByName(seen.model, seen.names) if seen.names else seen.model
 
 
-def _is_one_word(words: Tensor) -> bool:
-    """Whether sequences hold one word alone, and perhaps another behind or before it, as padding."""
-    found = words.detach().unique() if words.dim() > 1 and words.shape[1] > 1 and not words.is_floating_point() else None
-    if found is None or len(found) > 2:
-        return False
-    changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
-    return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
-
-
-def _loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:
-    """A column of data that drowns the others, which may be the model's own (embeddings beside it)."""
-    if not given.is_floating_point() or given.dim() != 2 or given.shape[1] < 2 or len(given) < 2:
-        return None
-    columns = given.detach().float().square().mean(dim=0).sqrt()
-    loudest = int(columns.argmax())
-    size = float(columns[loudest])
-    if not LOUD_COLUMN <= size < float("inf") or not float(columns.median()) <= 10:
-        return None
-    of_data = not given.requires_grad or _is_column_of(given.detach()[:, loudest], batch)
-    return (name, loudest, size) if of_data else None
-
-
-def _is_column_of(column: Tensor, batch: list[tuple[str, Tensor]]) -> bool:
-    wide = [t.to(column.dtype).reshape(len(t), -1) for _, t in batch if t.dim() in (1, 2) and len(t) == len(column)]
-    return any(bool((t == column[:, None]).all(dim=0).any()) for t in wide)
-
-
 def own_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:
     return list(model.get_submodule(name).parameters(recurse=False))
-
-
-def _may_be_words(tensor: Tensor, model: nn.Module) -> bool:
-    """Whole numbers per example and position, of a wide range that all positions share; floats only before a sequence model."""
-    if tensor.dim() != 2 or tensor.shape[1] < 2 or tensor.numel() < 8 or tensor.is_complex() or tensor.dtype == torch.bool:
-        return False
-    values = tensor.detach().double()
-    sequence = any(isinstance(m, (*RECURRENT, nn.TransformerEncoder, nn.Conv1d)) for m in model.modules())
-    if tensor.is_floating_point() and not (sequence and bool((values == values.round()).all())):
-        return False
-    span = float(values.max() - values.min())
-    columns = values.amax(dim=0) - values.amin(dim=0)
-    return float(values.min()) >= -1 and span > WORDS_SPAN and float(columns.median()) > span / 4

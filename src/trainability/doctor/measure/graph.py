@@ -167,13 +167,15 @@ def managed_parameters(optimizer: torch.optim.Optimizer | None) -> set[int]:
     return set() if optimizer is None else {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
+def optimizers_of_process() -> list[torch.optim.Optimizer]:
+    """All optimizers of this process: a GAN has two, and Monitor is given one."""
+    # isinstance would ask a proxy's __class__, which may compute.
+    return [item for item in gc.get_objects() if issubclass(type(item), torch.optim.Optimizer)]
+
+
 def held_by_any_optimizer() -> set[int]:
-    """Ids of the parameters that any optimizer of this process holds: a GAN has two, and Monitor is given one."""
-    found: set[int] = set()
-    for item in gc.get_objects():
-        if issubclass(type(item), torch.optim.Optimizer):  # isinstance would ask a proxy's __class__, which may compute
-            found |= managed_parameters(item)
-    return found
+    """Ids of the parameters that any optimizer of this process holds."""
+    return set().union(*map(managed_parameters, optimizers_of_process()))
 
 
 def _is_sharded(model: nn.Module) -> bool:

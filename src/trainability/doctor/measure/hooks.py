@@ -63,6 +63,7 @@ class Watch:
         nodes: the `grad_fn` of their outputs, until `clear`.
         called: layers whose module was called, whatever came out.
         unreadable: those that returned something else than a tensor of real numbers (in `torch.func`, sparse, complex).
+        lengths: first two dimensions of what recurrent and attention layers without batch_first were given.
         failed: what went wrong, by layer.
     """
 
@@ -86,6 +87,7 @@ class Watch:
         self.nodes: dict[str, Any] = {}
         self.called: set[str] = set()
         self.unreadable: set[str] = set()
+        self.lengths: dict[str, tuple[int, int]] = {}
         self.failed: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._handles: list[Any] = []
@@ -116,6 +118,7 @@ class Watch:
         self.order.clear()
         self.called.clear()
         self.unreadable.clear()
+        self.lengths.clear()
         for seen in (self.forward, self.dead, self.backward, self.nodes):
             seen.clear()
 
@@ -131,6 +134,10 @@ class Watch:
         # The first pass with gradients counts: evaluation between steps and later micro-batches do not.
         if name is not None and name not in self.called and name not in self.failed:
             self.called.add(name)
+            if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first:
+                given = args[0] if args else None
+                if isinstance(given, Tensor) and given.dim() == 3:
+                    self.lengths[name] = (given.shape[0], given.shape[1])
             self._try(name, lambda: self._save_output(name, first_tensor(output)))
         if module is self.model and self.on_model is not None:
             self.on_model(args, kwargs, output)

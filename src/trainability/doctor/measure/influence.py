@@ -53,8 +53,8 @@ def evaluation_noise(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any
     few = [x[:_FEW] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == size else x for x in inputs]
     dropped = _Dropped()
     with dropped:
-        one = _answer(model, few, None)
-    other, same = _answer(model, few, None, seed=1), _answer(model, few, None)
+        one = answer(model, few, None)
+    other, same = answer(model, few, None, seed=1), answer(model, few, None)
     if one is None or other is None or same is None or one.shape != other.shape or one.shape != same.shape:
         return {}
     change = float((one - other).abs().max() / statistics.rms(one).clamp(min=1e-30))
@@ -124,7 +124,7 @@ def _of_rows(model: nn.Module, inputs: tuple[Any, ...], rows: list[int], *, seed
         return None
     size = len(first)
     chosen = [x[rows] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == size else x for x in inputs]
-    return _answer(model, chosen, len(rows), seed)
+    return answer(model, chosen, len(rows), seed)
 
 
 def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time: int = 1, reach: int = 0) -> float | None:
@@ -155,9 +155,9 @@ def sees_later(model: nn.Module, inputs: tuple[Any, ...], position: int, *, time
     changed = torch.where(mask, cut[position].roll(1, dims=1 - time), cut[position])
     if torch.equal(changed, cut[position]):
         return None
-    whole, again = _answer(model, cut, None), _answer(model, cut, None)
+    whole, again = answer(model, cut, None), answer(model, cut, None)
     cut[position] = changed
-    other = _answer(model, cut, None)
+    other = answer(model, cut, None)
     if whole is None or again is None or other is None or not torch.equal(whole, again):
         return None
     views = _by_token(whole - other, rows, length, time)
@@ -210,7 +210,7 @@ def _by_token(output: Tensor, rows: int, length: int, time: int) -> list[Tensor]
     return [output.movedim(dim, 0) for dim in places] if output.dim() > 2 else []
 
 
-def _answer(model: nn.Module, inputs: list[Any], rows: int | None, seed: int = 0) -> Tensor | None:
+def answer(model: nn.Module, inputs: list[Any], rows: int | None, seed: int = 0) -> Tensor | None:
     """The output with the random numbers of a seed; None where it is no tensor of numbers, with as many rows as are said."""
     set_training(model, False)
     try:

@@ -30,7 +30,9 @@ class Returned:
     tensors: list[Tensor]
 
 
-def returned_once(model: nn.Module, batch: Any, forward: Forward, head: nn.Module | None = None) -> Returned | None:
+def returned_once(
+    model: nn.Module, batch: Any, forward: Forward, head: nn.Module | None = None, *, may_repeat: bool = False
+) -> Returned | None:
     """What the model returns, or a module `head` of it; None where it is not called exactly once.
 
     Args:
@@ -38,6 +40,7 @@ def returned_once(model: nn.Module, batch: Any, forward: Forward, head: nn.Modul
         batch: what it is asked.
         forward: of (model, batch), the loss.
         head: None for the model itself.
+        may_repeat: whether it may be called more often, where it returns one tensor of the same shape each time.
     """
     outputs: list[Any] = []
     module = head or model
@@ -48,7 +51,8 @@ def returned_once(model: nn.Module, batch: Any, forward: Forward, head: nn.Modul
             forward(model, batch)
     finally:
         handle.remove()
-    if len(outputs) != 1:
+    shapes = {tuple(each.shape) if isinstance(each, Tensor) else None for each in outputs}
+    if len(outputs) != 1 and not (may_repeat and len(shapes) == 1 and None not in shapes):
         return None
     return Returned(module=module, kept=outputs[0], tensors=[t.detach() for _, t in tensors(outputs[0])])
 

@@ -19,7 +19,7 @@ from trainability.doctor.measure.statistics import local
 from trainability.doctor.measure.uninterrupted import uninterrupted
 from trainability.doctor.measure.workspace import set_training
 
-_STEPS_COMPARED, _UNLIKE = 6, 0.5  # steps before which weights are compared; cosine of what they share
+_STEPS_COMPARED, _UNLIKE, _FEW_WEIGHTS = 6, 0.5, 1 << 20  # steps at which weights are compared (of few, all); least cosine
 _ACTS_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 Step = Callable[[Any, Any, Any], Any]
@@ -42,7 +42,7 @@ class Loop:
         judged_steps: optimizers' steps after the first of each.
         training: mode of the model when the loop ran it.
         evaluating: modules that ran in evaluation mode and act differently there.
-        output: first tensor that the model returned last.
+        output: first tensor that the model returned last, or the part that answers in its place.
         rate: largest learning rate of the optimizer that stepped last.
         watching: whether what runs now is the loop's own.
         reached: ids of parameters that had a gradient when an optimizer stepped.
@@ -92,6 +92,7 @@ class Loop:
         self.training: bool | None = None
         self.evaluating: dict[str, None] = {}
         self.output: Tensor | None = None
+        self._on_part_handles: list[Any] = []
         self.reached: set[int] = set()
         self.resolved: set[int] = set()
         self._asked: Counter[int] = Counter()  # steps of an optimizer at which that was asked
@@ -100,7 +101,7 @@ class Loop:
         self._began: set[int] = set()  # optimizers that have stepped
         self.redrawn: Counter[str] = Counter()
         self._left: dict[str, Tensor] = {}  # weights as the last step of their optimizer left them
-        self._compared = 0
+        self._compared, self._is_small = 0, sum(p.numel() for p in self.parameters.values()) <= _FEW_WEIGHTS
         self._left_behind = False
         self._through: set[int] = set()  # optimizers whose part was in a backward pass since one stepped
         self._waiting: set[int] = set()  # those of them that another left behind when it stepped
@@ -112,8 +113,6 @@ class Loop:
         losses of their own, as in a GAN. Without that, the updates of several optimizers are one update.
         """
         return self._left_behind and all(id(optimizer) in self._began for optimizer in self.optimizers)
-
-    # ------------------------------------------------------------------------------------------------------ running
 
     def run(self, batch: Any) -> float | None:
         """One pass through the body; returns its loss."""
@@ -221,8 +220,6 @@ class Loop:
                     p.grad = gradient
         return math.nan if value is None else value
 
-    # ----------------------------------------------------------------------------------------------------- watching
-
     @contextlib.contextmanager
     def instrumented(self) -> Iterator[None]:
         """Hooks on the models, their parameters and the optimizers, taken away at the end."""
@@ -237,17 +234,24 @@ class Loop:
         if len(self.optimizers) > 1:
             handles += self._watch_parts()
         for optimizer in self.optimizers:
-            handles.append(optimizer.register_step_pre_hook(self._on_step))
-            handles.append(optimizer.register_step_post_hook(self._on_stepped))
+            befores, afters = [self._on_step], [self._on_stepped]
             if self.scale != 1.0:
-                handles.append(optimizer.register_step_pre_hook(self._scale_rates))
-                handles.append(optimizer.register_step_post_hook(self._own_rates_back))
+                befores, afters = [*befores, self._scale_rates], [*afters, self._own_rates_back]
+            handles += [optimizer.register_step_pre_hook(hook) for hook in befores]
+            handles += [optimizer.register_step_post_hook(hook) for hook in afters]
         try:
             yield
         finally:
             with uninterrupted():
-                for handle in handles:
+                for handle in (*handles, *self._on_part_handles):
                     handle.remove()
+
+    def answers_by(self, part: nn.Module) -> None:
+        """Take what this part returns for the model's output, where the loop never calls the model as a whole."""
+        self._on_part_handles.append(part.register_forward_hook(self._on_answer))
+
+    def _on_answer(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.output = first_tensor(output)
 
     def _on_forward(self, module: nn.Module, args: Any, output: Any) -> None:
         self.output = first_tensor(output)
@@ -315,16 +319,17 @@ class Loop:
         """Keeps the weights, to see whether the next step of this optimizer finds them as they are now."""
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self._left = {name: tensor for name, tensor in self._left.items() if id(self.parameters[name]) not in held}
-        if self.watching and self._compared < _STEPS_COMPARED:
+        if self.watching and (self._is_small or self._compared < _STEPS_COMPARED):
             kept = {name: local(p.detach()).clone() for name, p in self.parameters.items() if id(p) in held and p.dim() > 1}
             self._left |= kept
 
     def _compare_weights(self, parameters: set[int]) -> None:
         for name, left in self._left.items():
             now = local(self.parameters[name].detach())
-            if id(self.parameters[name]) not in parameters or torch.equal(now, left) or not bool(left.any() and now.any()):
+            if id(self.parameters[name]) not in parameters or not bool(left.any() and now.any()):
                 continue
-            self.redrawn[name] += float(nn.functional.cosine_similarity(now.flatten(), left.flatten(), dim=0)) < _UNLIKE
+            unlike = float(nn.functional.cosine_similarity(now.flatten(), left.flatten(), dim=0)) < _UNLIKE
+            self.redrawn[name] += unlike and not torch.equal(now, left.clamp(now.min(), now.max()))  # as a critic's weights
         self._compared += bool(self._left)
 
     def _scale_rates(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

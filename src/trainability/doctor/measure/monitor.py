@@ -12,22 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.arguments import check_model, check_numbers, check_optimizer
+from trainability.doctor.arguments import check_model, check_numbers, check_optimizer, numbers_of, one_number
 from trainability.doctor.continuing import keep_prescriptions, known_before
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings, ProbeResult, Sample, StepRecord
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
-from trainability.doctor.measure.crossed import crossed_shapes
-from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.evaluated import evaluated
+from trainability.doctor.measure.first_look import first_facts
 from trainability.doctor.measure.gradient_norms import GradientNorms
-from trainability.doctor.measure.graph import loss_graph, managed_parameters
+from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
 from trainability.doctor.measure.processes import ProcessWatch
-from trainability.doctor.measure.running import running_facts
+from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.sampling import LayerSampler, to_host
 from trainability.doctor.rules.verdict import diagnose
 from trainability.doctor.theory.trace import plain_module
@@ -89,6 +88,8 @@ class Monitor:
         self._num_steps = seen if first_step is None else first_step - 1
         self._sampler = LayerSampler(self._plain, self._guarded)
         self._processes = ProcessWatch(model, self._plain)
+        self._rivals = Rivals(self._optimizer, self._guarded)
+        self._sampler.on_call = self._rivals.on_call
         self._sampler.on_inputs, self._sampler.watch.on_wrapper = self._processes.on_model, self._processes.on_wrapper
         self._next_sample = -(-self._num_steps // every) * every
         self._first_writes: int | None = None
@@ -117,6 +118,7 @@ class Monitor:
         if self._has_optimizer:
             self._hook_optimizer()
         self._norms.begin()
+        self._rivals.begin()
         self._guarded(self._arm_if_due)
         return self
 
@@ -135,6 +137,7 @@ class Monitor:
             self._guarded(lambda: self._end_step(skipped=self._num_writes() == self._first_writes))
         self._sampler.disarm()
         self._norms.end()
+        self._rivals.end()
         self._processes.end(has_failed=kind is not None)
         for handle in self._handles:
             handle.remove()
@@ -161,9 +164,7 @@ class Monitor:
             RuntimeError: called outside the monitor's `with` block, where nothing is watched.
         """
         if not self._is_entered:
-            raise RuntimeError(
-                "after_backward outside of the monitor's block; put the loop into `with Monitor(...) as monitor:`"
-            )
+            raise RuntimeError("after_backward outside of the monitor's block; loop inside `with Monitor(...) as monitor:`")
         self._was_called = True
         self._guarded(lambda: self._after_backward(loss, grad_scale, expected_lr, is_last))
 
@@ -208,7 +209,7 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
-        facts = self._facts or Facts()
+        facts = replace(self._facts or Facts(), opposed=self._rivals.opposed)
         if self._sampler.first_input is not None:
             std, mean = self._sampler.first_input.tolist()
             facts = replace(facts, input_std=std, input_mean=mean)
@@ -220,6 +221,7 @@ class Monitor:
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
             facts=facts if facts != Facts() else None,
+            relation=self._sampler.pairs.relation() if self._before.relation is None else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems),
@@ -262,9 +264,6 @@ class Monitor:
             self._sampler.arm()
             self._next_sample = (self._num_steps // self._every + 1) * self._every
 
-    def _trained(self) -> list[nn.Parameter]:
-        return [p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p)]
-
     def _after_backward(self, loss: Tensor | float, grad_scale: Any, expected_lr: float | None, is_last: bool | None) -> None:
         if self._is_stepping and self._num_complete:
             self._num_complete += 1
@@ -274,12 +273,14 @@ class Monitor:
             # The last step never came: the scaler found an overflow. This step's forward pass is over, so it is not sampled.
             self._end_step(skipped=True, arm=False)
         if self._facts is None and isinstance(loss, Tensor):
-            graph = loss_graph(loss, self._plain, self._optimizer, answer=self._sampler.answer_leaves)  # the first loss tells
-            crossed = crossed_shapes(loss, self._sampler.answer_nodes)
-            self._facts = Facts(graph=graph, **dropout_facts(self._plain), **running_facts(self._plain), **crossed)
+            at_start = self._num_steps == 0 and not self._micro
+            self._facts = first_facts(loss, self._plain, self._optimizer, self._sampler, at_start=at_start)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
-        self._micro.append(settled(loss.detach().reshape(()).clone()) if isinstance(loss, Tensor) else float(loss))
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            self._micro.append(settled(loss.detach().reshape(()).clone()))
+        else:
+            self._micro.append(one_number("loss", loss))
         self._expected_lr = expected_lr
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
@@ -287,6 +288,7 @@ class Monitor:
                 self._sampler.take_loss(self._micro[0], 1.0 if grad_scale is None else grad_scale)
             self._sampler.end_first_pass()
             self._processes.after_backward(is_last=is_last)
+        self._rivals.take(loss, is_last=is_last)
         if not is_last:
             return
         self._num_complete += 1
@@ -305,7 +307,8 @@ class Monitor:
 
     def _num_writes(self) -> int:
         """How often parameters were written, by PyTorch's own count: what it was before means that nothing moved them."""
-        return sum(parameter._version for parameter in self._trained())
+        trained = (p for p in self._plain.parameters() if p.requires_grad and not nn.parameter.is_lazy(p))
+        return sum(parameter._version for parameter in trained)
 
     def _before_step(self) -> None:
         self._is_stepping = True
@@ -334,12 +337,11 @@ class Monitor:
             return
         if self._clips_later and self._num_complete == 1:
             self._compare_gauges()
-        rate = learning_rate(self._optimizer)
-        numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "lr": rate}
+        numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "lr": learning_rate(self._optimizer)}
         numbers |= {"gauges_before": self._gauges_before, "gauges_after": self._gauges_after}
         self._num_steps += 1
         facts = {"step": self._num_steps, "skipped": skipped, "micro_batches": len(self._micro)}
-        numbers = {kind: settled(number) for kind, number in numbers.items()}
+        numbers = {kind: settled(n) if isinstance(n, Tensor) else n for kind, n in numbers.items()}
         self._pending.append(PendingStep(numbers=numbers, facts={**facts, "expected_lr": self._expected_lr}))
         if self._sampler.is_armed:
             self._sampler.disarm()
@@ -389,12 +391,8 @@ class Monitor:
         labels: Tensor | None,
         model_training: bool | None,
     ) -> None:
-        fields = evaluated(predictions, labels)
-        self._evaluations.append(
-            Evaluation(
-                step=self._num_steps, split=split, loss=loss, top1_error=top1_error, model_training=model_training, **fields
-            )
-        )
+        fields: dict[str, Any] = numbers_of(loss=loss, top1_error=top1_error) | evaluated(predictions, labels)
+        self._evaluations.append(Evaluation(step=self._num_steps, split=split, model_training=model_training, **fields))
         self._kept(self._evaluations[-1])
 
     def _kept(self, news: list[StepRecord] | Sample | Evaluation) -> None:

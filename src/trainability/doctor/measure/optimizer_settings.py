@@ -22,6 +22,7 @@ def optimizer_settings(
     named = list(model.named_parameters()) if model is not None else []
     missing = [(name, p) for name, p in named if p.requires_grad and id(p) not in managed]
     elsewhere = held_by_any_optimizer() if missing else set()
+    unmanaged = [(name, p) for name, p in missing if id(p) not in elsewhere]
     betas = fastest.get("betas") if "Adam" in type(optimizer).__name__ else None
     return OptimizerSettings(
         name=type(optimizer).__name__,
@@ -34,7 +35,14 @@ def optimizer_settings(
         weight_decay=max(float(group.get("weight_decay") or 0.0) for group in groups) or None,
         clip=clip,
         planned_steps=planned_steps,
-        unmanaged=tuple(name for name, p in missing if id(p) not in elsewhere),
+        unmanaged=tuple(name for name, _ in unmanaged),
+        unmanaged_share=_numbers(unmanaged) / max(_numbers([(n, p) for n, p in named if p.requires_grad]), 1)
+        if named
+        else None,
         managed=sum(id(p) in managed for _, p in named if p.requires_grad) if model is not None else None,
         frozen=tuple(name for name, p in named if not p.requires_grad),
     )
+
+
+def _numbers(named: list[tuple[str, nn.Parameter]]) -> int:
+    return sum(p.numel() for _, p in named if not nn.parameter.is_lazy(p))

@@ -29,6 +29,7 @@ _ROWS = 12  # that are exchanged
 _TRIED = 3  # rows, after which nothing is asked any more where no target had a gradient of its own
 _FEW = 2  # rows of the gradient that one target may have a part in
 _MOST = 0.75  # share of the rows that must be held against another's target
+_CLEARLY_MORE = 1.5
 _SLIGHT = 1e-6  # of the largest value
 
 Forward = Callable[[Any, Any], Tensor]
@@ -164,16 +165,28 @@ def misaligned(whole: nn.Module, head: nn.Module, batch: Any, forward: Forward) 
     seen: dict[tuple[str, str], list[tuple[int, set[int], set[int]]]] = {}
     tried = 0
     for row in rows_asked(count):
-        moved, asked = {}, {}
+        moved, asked, shares = {}, {}, {}
         for name in (n for n, t in found.items() if t.dim()):
             changed = exchanged_row(batch, name, row)
             if changed is None:
                 continue
             now = returned_once(whole, changed, forward, head)
+            pulled_now = pull(whole, changed, forward, own, answers=calm, place=place)
             moved[name] = changed_rows(own.tensors[place], now.tensors[place]) if now is not None else set()
-            asked[name] = changed_rows(pulled, pull(whole, changed, forward, own, answers=calm, place=place))
+            asked[name] = changed_rows(pulled, pulled_now)
+            shares[name] = [
+                _larger_share(before, after, rows)
+                for before, after, rows in (
+                    (own.tensors[place], now.tensors[place] if now is not None else None, moved[name]),
+                    (pulled, pulled_now, asked[name]),
+                )
+            ]
         for given, rows in moved.items():
             for target, held in asked.items():
+                made, wanted = shares[given][0], shares[target][1]
+                if rows == held and made is not None and wanted is not None and made != wanted:  # a mixture of two examples
+                    seen.setdefault((given, target), []).append((row, {made}, {wanted}))
+                    continue
                 if 0 < len(rows) <= count / 2 and 0 < len(held) <= _FEW:
                     seen.setdefault((given, target), []).append((row, rows, held))
         tried += 1
@@ -273,6 +286,15 @@ def exchanged_row(batch: Any, name: str, row: int) -> Any:
     changed = tensor.clone()
     changed[row] = tensor[int(others.nonzero()[-1])]
     return exchanged(batch, tensor, changed)
+
+
+def _larger_share(before: Tensor, now: Tensor | None, rows: set[int]) -> int | None:
+    """Of two rows that change with one example, the one that clearly changes more."""
+    if now is None or len(rows) != 2:
+        return None
+    one, other = sorted(rows, key=lambda row: -float((before[row] - now[row]).norm()))
+    sizes = [float((before[row] - now[row]).norm()) for row in (one, other)]
+    return one if sizes[0] > _CLEARLY_MORE * sizes[1] else None
 
 
 def _ask(whole: nn.Module, batch: Any, forward: Forward) -> Tensor:

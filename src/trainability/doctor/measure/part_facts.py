@@ -14,7 +14,7 @@ from trainability.doctor.facts import Facts, Unreached
 from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
-from trainability.doctor.measure.facts import Forward, gradient_facts, start
+from trainability.doctor.measure.facts import Forward, facts_of_pass, start
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.influence import leakage
 from trainability.doctor.measure.pairing import misaligned
@@ -63,7 +63,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
             **dropout_facts(plain),
         )
         looks: dict[str, Callable[[], dict[str, Any]]] = {
-            "gradients that are zero": lambda: gradient_facts(plain, loss, seen, at_start=False),
+            "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
             "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen),
         }
         if derivatives.without_graph:

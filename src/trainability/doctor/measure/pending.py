@@ -31,8 +31,8 @@ class PendingStep:
     facts: Mapping[str, Any]
 
 
-def settled(number: Number) -> Number:
-    """A number that is on the host already, read at once; any other as it is.
+def settled(number: Tensor) -> Tensor | float:
+    """A number that is on the host already, read at once; one on a device as it is.
 
     Small tensors that live from step to step lie between the large ones that every step frees. On a CPU they split the heap, so
     that a step takes fresh pages for what it could have used again, which costs more than all that is measured here.

@@ -23,7 +23,7 @@ def pole(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], se
     """Ask for a number for all outputs beside which the loss is plus infinity on one side, and minus infinity on the other.
 
     Args:
-        model: returns one tensor whose values nothing limits, and is called once.
+        model: returns one tensor whose values nothing limits, of one shape each time that it is called.
         batch: what it is asked.
         forward: of (model, batch), the loss.
         seen: the same pass.
@@ -35,7 +35,7 @@ def pole(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], se
     output = seen.output
     if output is None or len(seen.returned) != 1 or output.numel() < 2 or not output.is_floating_point():
         return None
-    if output_form(output) != "values" or (own := returned_once(model, batch, forward)) is None:
+    if output_form(output) != "values" or (own := returned_once(model, batch, forward, may_repeat=True)) is None:
         return None
     plain = own.tensors[0]
 

@@ -33,7 +33,8 @@ def prefers_wrong(
 
     Returns:
         The losses of right and of wrong answers, where right ones cost more than undecided ones, and those more than wrong
-        ones, each by a tenth of the whole range; else None.
+        ones, each by a tenth of the whole range; else None. Of yes and no also None where undecided answers cost less than the
+        mean of the two by as much: whether a large output is a yes is the program's to say.
     """
     output, targets = seen.output, [t for _, t in seen.batch if not any(t is given for given in seen.inputs)]
     if output is None or len(seen.returned) != 1 or len(targets) != 1 or len(seen.batch) != 2 or not output.is_floating_point():
@@ -47,6 +48,10 @@ def prefers_wrong(
         if any(loss is None for loss in losses):
             continue
         best, middle, worst = (float(loss) for loss in losses if loss is not None)
+        # A loss of yes or no that is cheapest in between grows towards both ends: it is turned by what a yes means (a small
+        # energy, a small distance), and has a floor. A score that is minimised has none of it.
+        if dim is None and _are_marks(targets[0]) and middle < (best + worst) / 2 - _MARGIN * abs(best - worst):
+            continue
         if min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3:
             return best, worst
     return None
@@ -181,10 +186,14 @@ def _answers(output: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     y = target.to(output.dtype).reshape(output.shape)
     if float(y.max() - y.min()) == 0:
         return
-    if bool(((y == 0) | (y == 1)).all()):
+    if _are_marks(y):
         yield _SURE * (2 * y - 1), _SURE * (1 - 2 * y)
     else:
         yield y, 2 * y.mean(dim=0, keepdim=True) - y
+
+
+def _are_marks(target: Tensor) -> bool:
+    return bool(((target == 0) | (target == 1)).all())
 
 
 def _shaped(answer: Tensor, form: str, dim: int | None) -> Tensor:

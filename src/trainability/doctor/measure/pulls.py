@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainability.doctor.measure.directions import nearer_and_further
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.pair_facts import Pulls
 
@@ -44,15 +45,16 @@ def pulls(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -
         return None
     gradients = torch.autograd.grad(loss, points, allow_unused=True)
     rows = _standardised(inputs)
-    along, apart = [], []
+    along, apart, lines = [], [], []
     for a, b in combinations(range(len(points)), 2):
         ga, gb = (g if g is not None else torch.zeros_like(points[0]) for g in (gradients[a], gradients[b]))
         along.append(((gb - ga) * (points[b] - points[a]).detach()).sum(dim=1))
-        apart.append((rows[b] - rows[a]).square().mean(dim=1).sqrt())
-    return _compared(along, apart, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt())
+        lines.append(rows[b] - rows[a])
+        apart.append(lines[-1].square().mean(dim=1).sqrt())
+    return _compared(along, apart, lines, (rows[1].roll(1, dims=0) - rows[0]).square().mean(dim=1).sqrt())
 
 
-def _compared(along: list[Tensor], apart: list[Tensor], others: Tensor) -> Pulls | None:
+def _compared(along: list[Tensor], apart: list[Tensor], lines: list[Tensor], others: Tensor) -> Pulls | None:
     # Of a triplet the third pair, of the two that are compared with the first, moves only by what the others do.
     used = [(pull, far) for pull, far in zip(along, apart, strict=True)]
     used = used[:2] if len(used) == 3 else used
@@ -65,12 +67,16 @@ def _compared(along: list[Tensor], apart: list[Tensor], others: Tensor) -> Pulls
         return None
     spread = math.sqrt(float(pulled.var()) / len(pulled) + float(pushed.var()) / len(pushed))
     gap = float(pulled.mean() - pushed.mean())
+    line = torch.cat(lines[: len(used)])
+    nearer, further = nearer_and_further(line[pull > 0], line[pull < 0])
     return Pulls(
         num_pulled=int((pull > 0).sum()),
         num_pushed=len(pushed),
         apart_pulled=float(pulled.mean()),
         apart_pushed=float(pushed.mean()),
         z=gap / max(spread, 1e-12),
+        nearer_z=nearer,
+        further_z=further,
     )
 
 

@@ -18,11 +18,13 @@ import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
 from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
 from trainability.doctor.measure.exits import ProgramExits, loss_or_exit
 from trainability.doctor.measure.growth import growth_of
+from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
@@ -33,12 +35,7 @@ CRITICAL_STEPS = (1, 5, 15, 30, 60, 100)
 REFERENCE_STEPS = (*range(0, 31, 5), *range(40, 101, 10), *range(120, 301, 20))
 # Fewer, and luck moves the best constant answer by more than a few steps move the loss.
 _REFERENCE_EXAMPLES = 128
-# Fewer steps than this say nothing about where the loss goes.
-_FEWEST_STEPS = 3
-_TIMED_EXAMPLES = (2, 2, 16)  # the first pass also pays for what is set up once
-_CRITICAL_FORWARDS = 8  # of one critical step: six of its search, before and after
 _CONSTANT_SHARE = 0.2  # of the time that is left before the first step, for the best constant answer
-_STEP_FORWARDS = 3  # a forward pass and the way back, which is twice that
 
 
 def rehearse(
@@ -96,7 +93,7 @@ def rehearse(
     with randomness_restored(), generators_restored(batches), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the loop itself will say once is not said twice
         kept, rest = _kept_and_rest(batches)
-        reached = [*used_by(step), *used_by(training_step)]
+        reached = [*used_by(step), *used_by(training_step), *used_by(optimizer)]
         own = {id(item) for item in (*modules(model), *optimizers(optimizer))}
         forms: dict[str, Any] = {"loss_fn": loss_fn, "training_step": training_step, "step": step, "clip": clip}
         forms |= {"scale": scale, "schedule_steps": schedule_steps, "others": [i for i in reached if id(i) not in own]}
@@ -145,47 +142,6 @@ def _kept_and_rest(batches: Iterable[Any]) -> tuple[list[Any], Iterator[Any]]:
     return kept, itertools.chain(iterator, again)
 
 
-class _Budget:
-    """What the next look or step will cost, from what the last ones did, against the time that is left."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.reference_seconds = self.step_seconds = 0.0
-
-    @property
-    def critical_seconds(self) -> float:
-        return _CRITICAL_FORWARDS / _STEP_FORWARDS * self.step_seconds
-
-    def left(self) -> float:
-        return self.deadline - time.monotonic()
-
-    def allows(self, *, looks: int, criticals: int) -> bool:
-        """Whether there is time for these, one more step and what ends a rehearsal: a critical step and a look."""
-        ending = (1 + criticals) * self.critical_seconds + (1 + looks) * self.reference_seconds
-        return self.left() > ending + 2 * self.step_seconds
-
-
-def _budget(loop: Loop, reference: Any, size: int | None, deadline: float) -> _Budget:
-    """Times a few examples, so that the first step of a slow program is known to be slow before it is taken."""
-    budget, fastest = _Budget(deadline), math.inf
-    for number, count in enumerate(_TIMED_EXAMPLES):
-        few = first_examples(reference, count)
-        if few is reference:
-            break
-        began = time.monotonic()
-        with randomness_restored(), contextlib.suppress(Exception):  # a loss that needs more examples is timed by its steps
-            loop.output = None
-            loop.loss(few, afresh=True)
-        # The fastest counts: what else runs on the machine only slows a pass down.
-        each = fastest = min(fastest, (time.monotonic() - began) / count / (_STEP_FORWARDS if loop.forward_only is None else 1))
-        budget.step_seconds = each * (size or count) * _STEP_FORWARDS
-        budget.reference_seconds = each * (batch_size(reference) or 0)
-        is_slow = number > 0 and each * _TIMED_EXAMPLES[-1] > 0.1 * budget.left()
-        if _fits(budget, _FEWEST_STEPS) or is_slow or each * count > 0.2 * budget.left():
-            break
-    return budget
-
-
 @dataclass(kw_only=True)
 class _Seen:
     """What the steps showed so far."""
@@ -221,12 +177,12 @@ def _run(
     state = random_state()
     batches = itertools.chain(kept[1:] if together is None else (), rest)
     first = next(batches, None)
-    budget = _budget(loop, reference, batch_size(first) if first is not None else None, deadline)
-    if not _fits(budget, _FEWEST_STEPS):
+    budget = budget_of(loop, reference, batch_size(first) if first is not None else None, deadline)
+    if not fits(budget, FEWEST_STEPS):
         reference = first_examples(reference, max(2, (batch_size(first) or 0)))
-        needed = _FEWEST_STEPS * budget.step_seconds + budget.critical_seconds
+        needed = FEWEST_STEPS * budget.step_seconds + budget.critical_seconds
         if needed > budget.left():
-            loop.notes.append(f"some steps of the loop: {_FEWEST_STEPS} of them take about {needed:.0f} s (rehearse_seconds)")
+            loop.notes.append(f"some steps of the loop: {FEWEST_STEPS} of them take about {needed:.0f} s (rehearse_seconds)")
             return {"steps": (), "reference": (), "ended_by": "time", "notes": tuple(loop.notes)}
     start = {name: p.detach().clone() for name, p in loop.parameters.items()}
     began = time.monotonic()
@@ -260,7 +216,7 @@ def _steps(
     writes: Writes,
     batches: Iterator[Any],
     max_steps: int,
-    budget: _Budget,
+    budget: Budget,
     seen: _Seen,
     observe: Callable[[int], Observation],
     enough: Callable[..., bool],
@@ -326,7 +282,7 @@ def _of_loop(loop: Loop) -> dict[str, Any]:
     """What the loop's own body was seen to do."""
     return {
         "opposed": loop.opposed,
-        "redrawn": tuple(name for name, count in loop.redrawn.items() if count >= _FEWEST_STEPS),
+        "redrawn": tuple(name for name, count in loop.redrawn.items() if count >= FEWEST_STEPS),
         "stale_fraction": loop.stale_steps / loop.judged_steps if loop.judged_steps else None,
         "stale_gradient": loop.stale if loop.judged_steps else None,
         "training": loop.training,
@@ -350,11 +306,15 @@ def _distances(loop: Loop, start: dict[str, torch.Tensor]) -> tuple[float, ...]:
 def _first_look(loop: Loop, reference: Any, alone: Any, state: dict[str, Any]) -> tuple[Any, list[Observation]]:
     """Look at the reference, or at one batch `alone` where several cannot go through the model together."""
     try:
-        return reference, [_observe(loop, reference, state, 0)]
+        look = _observe(loop, reference, state, 0)
     except Exception:  # a hidden state, or a length, of the batch's own size
         if alone is None:
             raise
-        return alone, [_observe(loop, alone, state, 0)]
+        reference, look = alone, _observe(loop, alone, state, 0)
+    if loop.output is None and (heads := heads_of(loop, reference, state)):
+        loop.answers_by(heads[-1])
+        look = _observe(loop, reference, state, 0)
+    return reference, [look]
 
 
 def _with_rate(loop: Loop) -> set[int]:
@@ -365,10 +325,6 @@ def _with_rate(loop: Loop) -> set[int]:
 
 def _finite(loop: Loop) -> bool:
     return all(bool(torch.isfinite(p.detach()).all()) for p in loop.parameters.values())
-
-
-def _fits(budget: _Budget, steps: int) -> bool:
-    return steps * budget.step_seconds + budget.critical_seconds + 2 * budget.reference_seconds <= budget.left()
 
 
 def _observe(loop: Loop, reference: Any, state: dict[str, Any], step: int) -> Observation:

@@ -1,6 +1,7 @@
 """Whether targets have to do with their inputs at all: inputs beside their own targets, against inputs beside shuffled ones."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,16 +33,17 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
         batches: of the training loader. What is compared is in its first batch: two tensors, input and target, or several, of
             which one is floating-point and has two dimensions or more, and one holds an integer per example.
         target: what the loss takes, as `tensors` names it; "" if unknown. With it, tables of integers and of numbers beside
-            each other are one table. What a user and a film mean only together is not seen there: no relation says nothing.
+            each other are one table. What a user and a film mean only together is not seen there: no relation says little, and
+            is `mixed`.
 
     Returns:
-        The comparison; None where batches hold something else, or too few examples, or such a table shows no relation.
+        The comparison; None where batches hold something else, or too few examples.
     """
     pairs: list[tuple[Tensor, Tensor]] = []
     integers: tuple[int, ...] = ()
     with randomness_restored(), generators_restored(batches):
         for batch in batches:
-            found = _pair(batch)
+            found = pair_of(batch)
             if found is None:
                 if (joined := _joined(batch, target)) is None:
                     return None
@@ -55,13 +57,14 @@ def read_relation(batches: Iterable[Any], target: str = "") -> Relation | None:
                 break
     if len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) != 1:
         return None
-    inputs, targets = (torch.cat(part)[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
+    inputs, targets = (torch.cat([t.cpu() for t in part])[:_MOST_EXAMPLES] for part in zip(*pairs, strict=True))
     found = relation(inputs, targets, integers)
-    return None if found is None or (integers and found.z < _SURE) else found
+    return replace(found, mixed=True) if found is not None and integers and found.z < _SURE else found
 
 
-def _pair(batch: Any) -> tuple[Tensor, Tensor] | None:
-    found = [tensor.detach().cpu() for _, tensor in tensors(batch)]
+def pair_of(batch: Any) -> tuple[Tensor, Tensor] | None:
+    """Input and target of a batch that holds these two, or several tensors among which they stand out."""
+    found = [tensor.detach() for _, tensor in tensors(batch)]
     if len(found) < 2 or any(t.dim() == 0 or len(t) != len(found[0]) or t.is_complex() for t in found):
         return None
     if len(found) == 2:

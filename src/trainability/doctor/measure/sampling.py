@@ -20,6 +20,8 @@ from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.hooks import Watch, activation_fields
 from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.measure.order import classes_in_gradient
+from trainability.doctor.measure.seen_pairs import SeenPairs
+from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.told_targets import LOSSES, MOST_NUMBERS, told_constants
 from trainability.doctor.theory.fans import fan_in_and_out
 
@@ -72,7 +74,10 @@ class LayerSampler:
         answer_leaves: ids of what the tensors with rows depend on that the first pass with a gradient returned; None where part
             of their graph is hidden.
         answer_nodes: what made the tensors that the first pass with a gradient returned, until that pass has been seen.
+        tape: of the loss, in steps that it tells something new of.
+        pairs: inputs and targets of the sampled steps.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
+        on_call: called with what the model was given and what it returned, at each forward pass of a watched step.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
     """
@@ -85,6 +90,9 @@ class LayerSampler:
         self.gauges: Sequence[Tensor] = ()
         self._gauge_handles: list[Any] = []
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
+        self.on_call: Callable[[Any, Any], None] = lambda inputs, output: None
+        self.tape: Tape | None = None
+        self.pairs = SeenPairs()
         self._model, self._guard = model, guard
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
@@ -105,6 +113,11 @@ class LayerSampler:
         self._gradients: dict[str, Tensor] = {}
 
     @property
+    def batch_size(self) -> int | None:
+        """First dimension of what the model was given in the watched step; None if it was not seen."""
+        return self._batch_size
+
+    @property
     def has_backward(self) -> bool:
         """Whether a backward pass has reached a layer that was seen."""
         return bool(self.watch.backward)
@@ -117,6 +130,9 @@ class LayerSampler:
             stance.run_plain()
         self.is_armed = True
         self.watch.attach()
+        if self._activations is None or self.pairs.wants_more:
+            self.tape = Tape(self._model)
+            self.tape.attach()
         self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self.gauges if p.requires_grad]
 
     def disarm(self) -> None:
@@ -132,7 +148,9 @@ class LayerSampler:
         for handle in self._gauge_handles:
             handle.remove()
         self._gauge_handles = []
-        self.answer_nodes = ()  # they keep the graph alive
+        if self.tape is not None:
+            self.tape.close()
+        self.tape, self.answer_nodes = None, ()  # they keep the graph alive
 
     def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
@@ -140,6 +158,9 @@ class LayerSampler:
             with contextlib.suppress(Exception):  # one fact less; what failed here would end the watch
                 self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
         self._output = self._output_gradient = self._given = None
+        if self.tape is not None and self.pairs.wants_more:
+            self.tape.close()
+            self.pairs.add(self.tape)
 
     def take_gradients(self, scale: Tensor | float) -> None:
         """Keep the step's gradients, divided by the scale that is on them, and the weights as they are before the step."""
@@ -276,6 +297,7 @@ class LayerSampler:
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""
         self._guard(lambda: self._look_at_gradients_before(output))
+        self._guard(lambda: self.on_call((args, kwargs), output))
         if self._was_run:
             self._output = None  # of several calls in a step, none's gradient tells the targets alone
         else:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.rehearsed import Task
@@ -14,6 +13,7 @@ from trainability.doctor.tasks import recognise
 
 # How far from 1 the sum of a row's targets is off: marks are exact, what is measured carries noise.
 _OFF_ONE = {"binary_cross_entropy": 1e-3} | dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"), 0.1)
+_TOLD_APART = 0.1  # of what the loss as it should be is off
 _NO_OBSTACLE = 0.1  # of the targets' variance, that the sums' distance from 1 leaves to no answer
 
 
@@ -33,7 +33,7 @@ def task_facts(seen: ForwardPass, loss: float) -> dict[str, Any]:
     else:
         told = {}
     return told | {
-        "misread_logits": task.kind == Task().kind and _is_misread(seen, loss),
+        "misread_logits": _is_misread(seen, loss),
         "rows_off_one": _rows_off_one(seen, task.loss or (seen.distance[0] if seen.distance is not None else None)),
         "task_loss": task.loss or (seen.distance[0] if seen.distance is not None else None),
         "task_form": form,
@@ -51,19 +51,30 @@ def _is_misread(seen: ForwardPass, loss: float) -> bool:
         if not 0 <= int(asked.min()) <= int(asked.max()) < classes:
             return False
         rows = output.detach().double().reshape(-1, classes)
-        return math.isclose(float(nn.functional.cross_entropy(rows, asked.long())), loss, rel_tol=1e-4)
+        own = nn.functional.cross_entropy(output.detach().double(), target.long())
+        return _is_of(loss, nn.functional.cross_entropy(rows, asked.long()), own)
     if output.dim() != 3 or target.shape != output.shape[:2]:
         return False
     length, classes = output.shape[1:]
     if target.numel() == 0 or int(target.min()) < 0 or int(target.max()) >= classes or min(length, classes) < 2:
         return False
-    viewed = output.detach().double().reshape(len(output), classes, length)
-    return math.isclose(float(nn.functional.cross_entropy(viewed, target.long())), loss, rel_tol=1e-4)
+    double = output.detach().double()
+    viewed, proper = double.reshape(len(output), classes, length), double.transpose(1, 2)
+    losses = (nn.functional.cross_entropy, nn.functional.nll_loss)
+    return any(_is_of(loss, cost(viewed, target.long()), cost(proper, target.long())) for cost in losses)
+
+
+def _is_of(loss: float, misread: Tensor, own: Tensor) -> bool:
+    """Whether the loss is that of the outputs as they are misread: of a net at its start the two may be near each other."""
+    off = abs(float(misread) - loss)
+    return off <= 1e-4 * abs(loss) and off < _TOLD_APART * abs(float(own) - loss) and abs(float(own) - loss) > 1e-6 * abs(loss)
 
 
 def _rows_off_one(seen: ForwardPass, loss: str | None) -> float | None:
     """Share of rows whose targets are not one mark in all, or do not sum to about 1, though the outputs of a row do."""
     output, target = seen.output, seen.target()
+    if loss is None and seen.marked is not None:  # a softmax that is part of the loss
+        (loss, output), target = seen.marked, seen.marks
     if loss not in _OFF_ONE or output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
         return None
     if output.shape != target.shape or bool(((output.detach().float().sum(dim=1) - 1).abs() > 1e-3).any()):

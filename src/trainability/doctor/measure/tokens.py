@@ -28,7 +28,8 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
 
     Returns:
         Fields of `Facts`: `future` where a tensor of the batch is an input shifted by one, or the loss asks for the next token;
-        `unshifted` where it asks for the same one, and the model reads up to that one; `shifted_by` where it asks for the one
+        `unshifted` where it asks for the same one, and the model reads up to that one; `fed_answer` where that is a target that
+        the model is given beside its input; `shifted_by` where it asks for the one
         before, or for the next but one, or for the next of a model that reads up to the one before; `masked_answers`.
     """
     for position, given in enumerate(call.inputs):
@@ -38,6 +39,8 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
             found = _asked_of_places(call, loss, given, position)
             if found:
                 return found
+        if position > 0 and given.shape[1] > 3 and _is_target(seen, given) and _read_up_to(call, position) == 0:
+            return {"fed_answer": True}
         for _, target in seen.batch:
             if target.shape != given.shape or target is given:
                 continue
@@ -46,6 +49,12 @@ def asked_of_tokens(seen: ForwardPass, call: Call, loss: Tensor) -> dict[str, An
                 if length > 3 and torch.equal(target.narrow(time, 0, length - 1), given.narrow(time, 1, length - 1)):
                     return {"future": sees_later(callable_model(call), call.inputs, position, time=time)}
     return {}
+
+
+def _is_target(seen: ForwardPass, given: Tensor) -> bool:
+    """Whether an input of the model is what a squared error, or another of a difference, holds its output against."""
+    against = seen.against[1] if seen.against is not None else None
+    return against is not None and against.data_ptr() == given.data_ptr() and against.shape == given.shape
 
 
 def steps_first(seen: ForwardPass, loss: Tensor) -> bool:

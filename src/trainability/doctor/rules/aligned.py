@@ -25,9 +25,29 @@ def other_targets(facts: Facts) -> list[Finding]:
                 Measurement(name="rows held against another's target", value=float(found.num_wrong), threshold=0.0),
                 Measurement(name="rows that were asked about", value=float(found.num_asked)),
             ),
-            cause="one of the two is rolled, sorted, transposed, masked or cut without the other between batch and loss",
-            remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask",
+            cause="one of the two is rolled, sorted, transposed, masked or cut without the other between batch and loss; or in "
+            "a mixture of examples inputs and targets have each other's shares",
+            remedy=f"index batch{found.given} and batch{found.target} by one and the same order, or mask; in a mixture, weigh "
+            "the loss of each target with its own input's share",
             source="own; rows exchanged one by one",
+        )
+    ]
+
+
+def drawn_target(facts: Facts) -> list[Finding]:
+    """What the loop draws anew where it means what it has drawn before."""
+    if not facts.drawn_target:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.drawn",
+            severity="warning",
+            seen="the loss holds the outputs against numbers that are drawn at random after the model was called",
+            measurements=(Measurement(name="draws that the model can know", value=0.0, threshold=0.0),),
+            cause="noise is drawn twice: once for what the model is given, and once more for the target",
+            remedy="draw the noise once, before the model is called, and give the loss the same tensor",
+            source="own; read off the functions that the loss is made of",
         )
     ]
 

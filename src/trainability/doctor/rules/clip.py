@@ -90,7 +90,7 @@ def clipping(evidence: Evidence) -> list[Finding]:
             seen=f"{share:.0%} of the last {len(ratios)} steps were clipped, to {statistics.median(ratios):.2g} of their size",
             measurements=(Measurement(name="share of clipped steps", value=share, threshold=0.95),),
             cause="the clip threshold is below the usual gradient norm",
-            remedy="raise the clip threshold to this run's median gradient norm"
+            remedy=f"raise the clip threshold to the median gradient norm of {len(norms):,} steps"
             + (f": max_norm={usual:.2g}" if usual > 0 else "")
             + "; or keep it, and read the learning rate as lr times the threshold",
             source="Pascanu et al., ICML 2013",

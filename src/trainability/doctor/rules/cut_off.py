@@ -10,7 +10,7 @@ from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 
 FIRST_STEPS = 20  # whose losses are looked at
-FEW_FIXED = 10  # parameters, of which one may stay as it was drawn
+FEW_FIXED = 10  # trainable numbers, of which one may stay as it was drawn
 
 
 @rule(severities=("warning",), explains=("plateau", "slow_start", "loss_cliff", "constant_as_good"))
@@ -125,6 +125,7 @@ def behind_a_choice(evidence: Evidence) -> list[Finding]:
     names = reading.facts(evidence).cut_paths or _beside_answer(evidence)
     if not names:
         return []
+    shown = list(names)
     return [
         Finding(
             rule="unreached_parameter",
@@ -134,8 +135,8 @@ def behind_a_choice(evidence: Evidence) -> list[Finding]:
             "gradient back; only a term of the loss in which targets have no part reaches them",
             measurements=(Measurement(name="such weights", value=float(len(names)), threshold=0.0),),
             cause="what they make is chosen from, rounded or detached before the answer is made of it",
-            remedy="straight through: x + (chosen - x).detach() in place of what is chosen or rounded; no detach() of weights "
-            "that outputs are multiplied by",
+            remedy=f"no detach() between {shown[-1]} and the answer, nor of weights that outputs are multiplied by; of what is "
+            "chosen or rounded, straight through: x + (chosen - x).detach() in its place",
             source="Bengio, Leonard and Courville, arXiv 1308.3432; van den Oord et al., VQ-VAE, NeurIPS 2017, section 3.2",
             layers=names,
         )
@@ -188,4 +189,6 @@ def stays_as_drawn(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
     managed = (settings.managed or 0) if settings is not None else 0
     own = {s.name for s in reading.latest_layers(evidence) if s.kind == "parameter"}
     stuck = at is not None and at.is_no_better and not still_falls(evidence)
-    return set(unmanaged) <= own and FEW_FIXED * len(unmanaged) <= managed + len(unmanaged) and not stuck
+    share = settings.unmanaged_share if settings is not None else None
+    share = len(unmanaged) / (managed + len(unmanaged)) if share is None else share  # of older runs by their tensors
+    return set(unmanaged) <= own and FEW_FIXED * share <= 1 and not stuck

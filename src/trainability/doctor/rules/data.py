@@ -4,15 +4,17 @@ import math
 
 from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
+from trainability.doctor.best_constant import AS_GOOD
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.aligned import other_targets, parted, strangers, turned_images
+from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
 
 _AS_ROUGH = 1.0  # squared differences between neighbours, over the same: half of the images of noise are below
+_FEWEST_STEPS = 100  # of a run whose sampled steps were compared
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
 
 
@@ -190,7 +192,9 @@ def blank_images(evidence: Evidence) -> list[Finding]:
             cause="augmentation destroys them, such as a colour shift with clipping after normalisation"
             if only_train
             else "images are empty in the source, or decoding fails silently",
-            remedy="shift colours on 0 to 255 before normalising, and clip to that range" if only_train else "look at them",
+            remedy="shift colours on 0 to 255 before normalising, and clip to that range"
+            if only_train
+            else "multiply images from 0 to 1 by 255 before they are cast to whole numbers; of files, decode a blank one alone",
             source="own; a third of the log's ImageNet training images",
         )
     ]
@@ -201,8 +205,9 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Targets have nothing to do with their inputs.
 
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
-        deviations, of 100 examples or more (code `unrelated`); so of a target that the training step makes, if 50 rehearsed
-        steps leave nine tenths of the loss. Code `moved`: the step gives the loss all targets of the batch in another order,
+        deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned; so
+        of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the loss. Code `moved`: the step
+        gives the loss all targets of the batch in another order,
         and the model its inputs as they are. Where that was not looked at: a linear probe of coarse pixels, scored on images
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
@@ -213,7 +218,10 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         by a twentieth of what is left, where it is given each image as it is or turned (mirrored, upside down, by 180 degrees,
         transposed), whichever is better; and by three times what it gains where it is given another example's image in place of
         the turned one. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go with the same two
-        others as often as by chance, and as many occur again, within 3.5 standard deviations.
+        others as often as by chance, and as many occur again, within 3.5 standard deviations. Of tables of whole numbers
+        beside numbers only where 50 rehearsed steps and more get no lower than one answer for every example makes the loss.
+        Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the outputs against what is drawn at random
+        after the model was called.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -241,6 +249,7 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     if (
         found := parted(facts)
         or other_targets(facts)
+        or drawn_target(facts)
         or moved_targets(evidence)
         or turned_images(evidence.relation)
         or strangers(facts)
@@ -259,7 +268,10 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         cause = "the step makes a target that nothing of what it hands the model tells"
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
-        if relation.z >= RELATED or reading.carries_over(evidence):
+        # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
+        too_soon = evidence.data is None and (reading.num_steps(evidence) < _FEWEST_STEPS or reading.has_learned(evidence))
+        is_open = relation.mixed and not _no_better(evidence)
+        if relation.z >= RELATED or reading.carries_over(evidence) or too_soon or is_open:
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
         name = "relation above shuffled ones"
@@ -282,6 +294,14 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
             source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
         )
     ]
+
+
+def _no_better(evidence: Evidence) -> bool:
+    """Whether 50 rehearsed steps and more got no lower than the best constant answer."""
+    tried = evidence.rehearsal
+    if tried is None or tried.task.chance is None or not tried.reference or tried.reference[-1].step < 50:
+        return False
+    return min(seen.loss for seen in tried.reference) >= AS_GOOD * tried.task.chance
 
 
 @rule(severities=("warning", "hint"))

@@ -305,13 +305,25 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
                 Measurement(name=f"of {name}", value=cost),
             ),
             cause="the outputs do not depend on the inputs, or nothing in the inputs tells the targets",
-            remedy="check that outputs depend on inputs and targets belong to them, then learning rate and initialisation",
+            remedy=_beyond_a_constant(evidence),
             source="own",
         )
     ]
 
 
 _Found = tuple[str, Severity, str, float, float]
+
+
+def _beyond_a_constant(evidence: Evidence) -> str:
+    """What to change; where examples have no targets, and the loss is of a kind of its own, it is what else the loss holds."""
+    facts, tried = evidence.facts, evidence.rehearsal
+    alone = facts is not None and facts.num_gradients and not facts.target_shape
+    if alone and tried is not None and tried.constant_loss is not None and not tried.opposed:
+        return (
+            "a smaller weight for what the loss holds beside the error of what is restored (a divergence, a penalty): from 0 "
+            "on, growing over a third of the run to the 1 that a bound has, of sums over units"
+        )
+    return "check that outputs depend on inputs and targets belong to them, then learning rate and initialisation"
 
 
 def _run_at_constant(evidence: Evidence) -> _Found | None:

@@ -44,7 +44,13 @@ _BEHIND_SINE = "; behind sin(w * x) torch.nn.init.uniform_ within sqrt(6 / fan_i
 def above_constant(evidence: Evidence) -> Finding | None:
     """A start that costs many times what one answer for every example does, and that the first steps do not leave."""
     constant, losses = best_constant(evidence), _losses(evidence)
-    if constant is None or not constant[0] > 0 or len(losses) < 2 or not math.isfinite(losses[0]) or _is_opposed(evidence):
+    if (
+        constant is None
+        or not constant[0] > 0
+        or len(losses) < 2
+        or not math.isfinite(losses[0])
+        or reading.is_opposed(evidence)
+    ):
         return None
     cost, name = constant
     first, number = losses[0], len(losses) if evidence.steps else _rehearsed(evidence)
@@ -114,10 +120,6 @@ def _losses(evidence: Evidence) -> list[float]:
 
 def _rehearsed(evidence: Evidence) -> int:
     return len(evidence.rehearsal.steps) if evidence.rehearsal is not None else 0
-
-
-def _is_opposed(evidence: Evidence) -> bool:
-    return evidence.rehearsal is not None and evidence.rehearsal.opposed
 
 
 def _smaller_outputs(evidence: Evidence) -> str:

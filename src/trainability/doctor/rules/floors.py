@@ -2,6 +2,7 @@
 
 import math
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
@@ -90,7 +91,9 @@ def pole(facts: Facts) -> list[Finding]:
 def endless(evidence: Evidence) -> list[Finding]:
     """A loss that goes far below zero, faster and faster: some part of it has no floor."""
     rehearsal = evidence.rehearsal
-    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None and not rehearsal.opposed else []
+    if reading.is_opposed(evidence):
+        return []
+    tried = [seen.loss for seen in rehearsal.reference] if rehearsal is not None else []
     run = [s.loss for s in evidence.steps]
     for losses in (tried, [*run[:1], *(sum(run[i : i + 20]) / 20 for i in range(1, len(run) - 19, 20))]):
         if len(losses) < 8 or not all(map(math.isfinite, losses)):

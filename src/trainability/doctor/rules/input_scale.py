@@ -4,8 +4,8 @@ import math
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement, Severity
-from trainability.doctor.rules.inputs import loud_column
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
@@ -52,7 +52,7 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
     """
-    found, loud = _of_all_channels(evidence), loud_column(evidence)
+    found, loud = _of_all_channels(evidence), _loud_column(evidence)
     return loud if loud and all(finding.severity == "hint" for finding in found) else found
 
 
@@ -131,3 +131,25 @@ def _largest_update(evidence: Evidence) -> float:
     layers = (*probed, *first, *reading.latest_layers(evidence))
     ratios = [s.update_ratio for s in layers if s.update_ratio is not None and s.kind != "norm"]
     return max((ratio if math.isfinite(ratio) else math.inf for ratio in ratios), default=0.0)
+
+
+def _loud_column(evidence: Evidence) -> list[Finding]:
+    """A column of data, or one that the model makes of a number that it is given: a time, a step."""
+    loud = evidence.facts.loud_column if evidence.facts is not None else None
+    if loud is None:
+        return []
+    layer, column, size = loud
+    return [
+        Finding(
+            rule="input_scale",
+            code="input_scale.column",
+            severity="warning",
+            seen=f"column {column} of what {layer} is given has rms {size:.3g}, and half of the columns 10 at most",
+            measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
+            cause="a number goes in as it is: a time, a step, an amount, beside others near 1",
+            remedy=f"subtract the mean of column {column} before {layer} and divide by its standard deviation, both of the "
+            "training set; or give sines and cosines of it",
+            source="LeCun et al., Efficient BackProp, 1998, section 4.3",
+            layers=(layer,),
+        )
+    ]

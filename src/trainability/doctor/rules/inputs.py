@@ -2,7 +2,6 @@
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
-from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
@@ -332,56 +331,5 @@ def _fed_zeros(evidence: Evidence) -> list[Finding]:
             remedy=f"look at what goes into {name or 'the model'}; for a decoder, the target shifted by one",
             source="own",
             layers=facts.zeros_beside_state,
-        )
-    ]
-
-
-@rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
-def ignored_end(evidence: Evidence) -> list[Finding]:
-    """A recurrent model's answer for a sequence does not depend on the second half of it.
-
-    Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
-        second halves are exchanged between sequences, and change when the first halves are.
-    Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone,
-        and so has the last state of a packed sequence whose length is said to be 1.
-        Exchanged and compared, so this is certain.
-    What fools it: nothing that is known; padding that all examples have at their ends is left out.
-    Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
-    Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
-    """
-    if not reading.facts(evidence).ignores_end:
-        return []
-    return [
-        Finding(
-            rule="ignored_end",
-            severity="warning",
-            seen="the outputs stay the same when the second halves of the sequences are exchanged",
-            measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
-            cause="the output of an early step is read, which has not seen the later ones; of packed sequences, lengths that "
-            "end them early",
-            remedy="read the last step: output[:, -1]; of packed sequences, give the number of steps of each as its length",
-            source="own; exchanged and compared",
-        )
-    ]
-
-
-def loud_column(evidence: Evidence) -> list[Finding]:
-    """A column of data, or one that the model makes of a number that it is given: a time, a step."""
-    loud = evidence.facts.loud_column if evidence.facts is not None else None
-    if loud is None:
-        return []
-    layer, column, size = loud
-    return [
-        Finding(
-            rule="input_scale",
-            code="input_scale.column",
-            severity="warning",
-            seen=f"column {column} of what {layer} is given has rms {size:.3g}, and half of the columns 10 at most",
-            measurements=(Measurement(name="rms of the column", value=size, threshold=LOUD_COLUMN),),
-            cause="a number goes in as it is: a time, a step, an amount, beside others near 1",
-            remedy=f"subtract the mean of column {column} before {layer} and divide by its standard deviation, both of the "
-            "training set; or give sines and cosines of it",
-            source="LeCun et al., Efficient BackProp, 1998, section 4.3",
-            layers=(layer,),
         )
     ]

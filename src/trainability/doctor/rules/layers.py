@@ -4,8 +4,9 @@ import math
 import statistics
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import still_falls
 from trainability.doctor.evidence import Evidence, OptimizerSettings
-from trainability.doctor.facts import HEAVY_DROPOUT, LARGE_DROPOUT
+from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT, as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
@@ -13,8 +14,10 @@ from trainability.doctor.rules.gradients import faded_at_start
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
+USUAL_DECAY = 1e-4  # as part of the gradient
 STRONG_DECAY, OUTPULLED = 0.05, 3.0
-_FEWEST_STEPS = 100  # of a run that shows that it does not learn
+_MANY_STEPS = 300  # of a run that shows that it does not learn
+TURNS = 10.0  # radians: two deviations either way are six times round; the weights that sines need keep it at 1
 MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gradient
 
 
@@ -160,8 +163,10 @@ def _why_dead(evidence: Evidence, layer: LayerStats, limit: float) -> tuple[str,
 def heavy_dropout(evidence: Evidence) -> list[Finding]:
     """Dropout leaves almost no unit.
 
-    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, and a warning where a run of 100 steps and more
-        has not learned, or a rehearsal of 50 leaves nine tenths of the loss.
+    Fires: a dropout module has a probability of 0.95 or more. From 0.8 a hint, and a warning where a run of 300 steps and more
+        has not learned and its loss does not fall any more, or a rehearsal of 50 leaves nine tenths of the loss. Code `state`:
+        all that a recurrence remembers goes through one dropout module at each step, which leaves less than a thousandth over a
+        sequence; a hint below 0.5.
     Why: `torch.nn.Dropout(p)` takes the share to drop, and other libraries and papers name the share to keep: a p of 0.99 that
         was meant as the share to keep leaves one unit in a hundred, and ten times the spread in what it hands on.
     What fools it: input masks of masked training that are drawn by a dropout module.
@@ -170,10 +175,11 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
     """
     facts = evidence.facts
     if facts is None or facts.dropout is None:
-        return []
+        return _forgetful(reading.facts(evidence).dropped_state)
     heavy = facts.dropout >= HEAVY_DROPOUT
     if evidence.steps:
-        stays = reading.num_steps(evidence) >= _FEWEST_STEPS and not reading.has_learned(evidence)
+        long = reading.num_steps(evidence) >= _MANY_STEPS  # what drops four fifths learns, and slowly
+        stays = long and not reading.has_learned(evidence) and not still_falls(evidence)
     else:
         stays = reading.stands_still(evidence)
     threshold = HEAVY_DROPOUT if heavy else LARGE_DROPOUT
@@ -187,6 +193,27 @@ def heavy_dropout(evidence: Evidence) -> list[Finding]:
             remedy=f"torch.nn.Dropout({1 - facts.dropout:.2g})",
             source="Dropout, JMLR 2014; torch.nn.Dropout",
             layers=facts.heavy_dropout,
+        )
+    ]
+
+
+def _forgetful(state: tuple[str, float, int] | None) -> list[Finding]:
+    """A share that is usual for one layer, taken from the same memory again and again."""
+    if state is None or (1 - state[1]) ** state[2] >= FORGETFUL_STATE:
+        return []
+    name, share, steps = state
+    left = (1 - share) ** steps
+    return [
+        Finding(
+            rule="heavy_dropout",
+            code="heavy_dropout.state",
+            severity="warning" if share >= 0.5 else "hint",
+            seen=f"{name} drops {share:.0%} of the state at each of {steps} steps: {left:.1g} of a memory is left",
+            measurements=(Measurement(name="share that is left", value=left, threshold=FORGETFUL_STATE),),
+            cause="dropout of the state that a recurrence carries on: each step forgets at random",
+            remedy=f"apply {as_code(name)} to what each step puts out, or to its inputs, and carry the state on as it is",
+            source="Zaremba, Sutskever and Vinyals, Recurrent Neural Network Regularization, 2014",
+            layers=(name,),
         )
     ]
 
@@ -248,11 +275,11 @@ def _decay(evidence: Evidence, settings: OptimizerSettings) -> float:
     """A tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
 
     Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides the decay that is part of the
-    gradient by the gradient's size, so that there only the tenth is known.
+    gradient by the gradient's size, so that there a usual value is all that is known.
     """
     decay, steps = (settings.weight_decay or 0.0) / 10, settings.planned_steps or reading.num_steps(evidence)
     if reading.is_adaptive(evidence) and settings.name != "AdamW":
-        return decay
+        return min(decay, USUAL_DECAY)
     rate = settings.lr / (1 - min(settings.momentum or 0.0, 0.999))
     return min(decay, 0.4 / (steps * rate)) if steps and rate else decay
 
@@ -288,12 +315,13 @@ def _outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]
     ]
 
 
-@rule(severities=("hint",), predicts=True)
+@rule(severities=("warning", "hint"), predicts=True)
 def activation_scale(evidence: Evidence) -> list[Finding]:
     """A layer's output is off its predicted scale.
 
     Fires: the measured rms of a layer's output differs from the predicted one by more than a factor 4, before anything was
-        learned. The first such layer is named.
+        learned. The first such layer is named. Code `sine`: a sine is taken of what another sine and weights made, and that has
+        an rms above 10.
     Why: on random nets the prediction holds within a factor 2 in 95 % of cases, so a factor 4 is far in the tail.
     What fools it: weights that are not independent draws (pretrained, orthogonal, tied). They differ from the prediction and
         are not wrong; hence a hint.
@@ -301,6 +329,8 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
     Source: docs/theory.md, sections 1 to 3, and the test on 200 random nets there.
     """
     probe = reading.probe_at_start(evidence)
+    if (turns := reading.facts(evidence).sine_of or 0.0) > TURNS:
+        return [_wound_up(turns)]
     for layer in probe.layers if probe is not None else ():
         predicted, measured = layer.predicted_activation_rms, layer.activation_rms
         if not predicted or not measured or not math.isfinite(measured) or 0.25 <= measured / predicted <= 4:
@@ -321,6 +351,20 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
             )
         ]
     return []
+
+
+def _wound_up(size: float) -> Finding:
+    return Finding(
+        rule="activation_scale",
+        code="activation_scale.sine",
+        severity="warning",
+        seen=f"sines are taken of numbers of rms {size:.3g} that other sines and weights made: they go round several times",
+        measurements=(Measurement(name="rms of what a sine is taken of", value=size, threshold=TURNS),),
+        cause="usual weights, or too large a factor, in a net of sines: its outputs are noise between the examples",
+        remedy="sin(w x) with a w of 20 to 30, hidden weights drawn uniformly within sqrt(6 / fan_in) / w of zero, the first "
+        "layer's within 1 / fan_in",
+        source="Sitzmann et al., Implicit Neural Representations with Periodic Activation Functions, NeurIPS 2020, section 3.2",
+    )
 
 
 @rule(severities=("warning",))

@@ -291,19 +291,19 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     probe, chance = evidence.probe, reading.chance_loss(evidence)
     if chance is None and (far_off := falls_at_once(evidence) or above_constant(evidence)) is not None:
         return [far_off]
-    if probe is None or not probe.at_start or chance is None or not math.isfinite(probe.cross_entropy or math.inf):
+    start = _cross_entropy_at_start(evidence)
+    if start is None or chance is None or not math.isfinite(start):
         return []
-    assert probe.cross_entropy is not None
-    far = probe.cross_entropy >= FAR_ABOVE * chance
+    far = start >= FAR_ABOVE * chance
     wide = drawn_wide(evidence, chance)
     if reading.has_learned(evidence) and not wide and not (far and (reading.recent_loss(evidence) or 0.0) > 0.5 * chance):
         return []
-    expected = probe.predicted_loss
-    excess = probe.cross_entropy - chance
-    surprise = expected is not None and probe.cross_entropy > 2 * expected + 1
+    expected = probe.predicted_loss if probe is not None else None
+    excess = start - chance
+    surprise = expected is not None and start > 2 * expected + 1
     if excess < chance and not surprise:
         return []
-    measurements = [Measurement(name="loss at the start", value=probe.cross_entropy, unit="nats", threshold=2 * chance)]
+    measurements = [Measurement(name="loss at the start", value=start, unit="nats", threshold=2 * chance)]
     if expected is not None:
         measurements.append(Measurement(name="loss predicted from weights", value=expected, unit="nats"))
     return [
@@ -311,7 +311,7 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             rule="loss_at_start",
             code="loss_at_start.wide" if wide else "loss_at_start",
             severity="warning" if far or wide else "hint",
-            seen=f"the loss starts at {probe.cross_entropy:.2f}; knowing nothing costs ln C = {chance:.2f}"
+            seen=f"the loss starts at {start:.2f}; knowing nothing costs ln C = {chance:.2f}"
             + (f"; {len(wide)} layers multiply the mean square of what they get by {WIDE_GAIN:g} and more" if wide else ""),
             measurements=tuple(measurements),
             cause="weights are drawn too wide in most layers; normalisation hides it from the layers, and not from the logits"
@@ -324,3 +324,11 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             layers=wide,
         )
     ]
+
+
+def _cross_entropy_at_start(evidence: Evidence) -> float | None:
+    """Of the probe; or of a watched run's first step, where its loss is known for that."""
+    if evidence.probe is not None:
+        return evidence.probe.cross_entropy if evidence.probe.at_start else None
+    known = evidence.facts is not None and evidence.facts.task_loss == "cross_entropy" and reading.started_at_zero(evidence)
+    return evidence.steps[0].loss if known else None

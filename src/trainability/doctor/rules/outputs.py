@@ -36,7 +36,8 @@ def batch_leakage(evidence: Evidence) -> list[Finding]:
 
     Fires: with another neighbour, before it or behind it in the batch, an example's output changes by more than 1e-3 of the
         outputs' rms, though it does not change when the same batch is asked twice. Code `sequences`: a recurrent or attention
-        layer without batch_first is given as many steps as there are examples, and half of them where half are asked. Code
+        layer without batch_first is given as many steps as there are examples, and half of them where half are asked; of a loop
+        that is watched, where the loss has one answer for each of its steps, and these are not as many as its examples. Code
         `place`: it does not change with its neighbours, and by as much when the batch is asked in another order.
     Why: in eval mode each example is to be computed alone. All batches have as many examples, so that even the rounding is
         alike; an operation that mixes the batch changes outputs by much of their own size. An LSTM that takes the batch for
@@ -94,7 +95,9 @@ def _along_batch(layer: str, leakage: float) -> Finding:
         code="batch_leakage.sequences",
         severity="warning",
         seen=f"{layer} takes the examples of the batch for the steps of a sequence",
-        measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),),
+        measurements=(Measurement(name="change over rms of the output", value=leakage, threshold=1e-3),)
+        if leakage
+        else (Measurement(name="such layers", value=1.0, threshold=0.0),),
         cause="the input is (batch, steps, features), and the layer is made for (steps, batch, features)",
         remedy=f"batch_first=True where {layer} is made, or transpose(0, 1) before and behind it",
         source="PyTorch, torch.nn.MultiheadAttention, torch.nn.LSTM (batch_first); asked with half of the batch",
@@ -252,8 +255,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
         pairs that are only pulled together, a target that the model makes itself. Of 66 sound programs the spread of none fell
         below three tenths.
     What fools it: targets that hardly differ between examples, under a loss that is not recognised.
-    Fix: something in the loss that keeps unlike examples apart (negative pairs, a margin, a variance term), or a target that
-        the model does not make itself (detach it).
+    Fix: a smaller weight for a penalty that a constant meets; or something in the loss that keeps unlike examples apart
+        (negative pairs, a margin, a variance term), or a target that the model does not make itself (detach it).
     Source: Hadsell, Chopra and LeCun, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, section 2; own
         limits.
     """
@@ -279,7 +282,8 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
             f"{first.loss:.3g} to {last.loss:.3g}",
             measurements=(Measurement(name="spread of the outputs now over at the start", value=share, threshold=COLLAPSED),),
             cause="the loss is lowest where all outputs are the same",
-            remedy="keep unlike examples apart in the loss (negative pairs, a margin), or detach a target that the model makes",
+            remedy="a smaller weight for the term that one answer for all meets (a penalty of codes or weights: its mean, not "
+            "its sum); of pairs, keep unlike examples apart (negative pairs, a margin), or detach a target of its own making",
             source="Hadsell, Chopra and LeCun, CVPR 2006, section 2; own limits",
         )
     ]

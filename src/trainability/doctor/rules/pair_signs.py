@@ -5,6 +5,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.pair_facts import PairForces, Pulls
 
 FURTHER_APART = 4.0  # standard errors
+SURELY_FURTHER, NOT_NEARER = 5.0, 2.0  # the same, of the one direction in which pairs are furthest apart, or nearest
 KEEPS_COMPANY, MORE_COMPANY = 10.0, 3.0  # standard deviations; times as many as of the pairs pulled together
 _FEW_ALIKE = 0.02  # share of the pairs
 
@@ -54,6 +55,11 @@ def against_company(facts: Facts) -> list[Finding]:
 
 
 def _seen_of_pairs(pulls: Pulls) -> str:
+    if pulls.z < FURTHER_APART:
+        return (
+            f"in one direction of the inputs the {pulls.num_pulled} pairs that the loss pulls together are further apart than "
+            f"the {pulls.num_pushed} that it pushes apart, and in none are they nearer"
+        )
     if pulls.num_pulled < pulls.num_pushed / 10:
         return (
             f"the loss pushes {pulls.num_pushed} pairs apart and pulls {pulls.num_pulled} together; inputs of the former are "
@@ -68,7 +74,8 @@ def _seen_of_pairs(pulls: Pulls) -> str:
 def against_pairs(facts: Facts) -> list[Finding]:
     """A loss of pairs that takes the like for the unlike."""
     pulls = facts.pulls
-    if pulls is None or pulls.z < FURTHER_APART:
+    turned = pulls is not None and pulls.further_z >= SURELY_FURTHER and pulls.nearer_z < NOT_NEARER
+    if pulls is None or (pulls.z < FURTHER_APART and not turned):
         return []
     return [
         Finding(
@@ -78,6 +85,7 @@ def against_pairs(facts: Facts) -> list[Finding]:
             seen=_seen_of_pairs(pulls),
             measurements=(
                 Measurement(name="difference", value=pulls.z, unit="standard errors", threshold=FURTHER_APART),
+                Measurement(name="in one direction", value=pulls.further_z, unit="standard errors", threshold=SURELY_FURTHER),
                 Measurement(name="distance of the pairs pulled together", value=pulls.apart_pulled),
                 Measurement(name="distance of the pairs pushed apart", value=pulls.apart_pushed),
             ),

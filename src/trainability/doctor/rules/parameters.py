@@ -17,6 +17,7 @@ from trainability.doctor.rules.cut_off import (
     stays_as_drawn,
 )
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
 
 SYMPTOMS = (
@@ -167,7 +168,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         under no_grad, which is usually meant (a warning where half of the weights are frozen and the loss gets no lower than
         one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
         where it is half of the weights, and 100 steps have not learned), where a run that has learned comes to rest, and where
-        what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its parameters at most:
+        what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its weights at most:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
@@ -198,6 +199,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         )
     elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
         word, cause, remedy = why_unmoved(evidence, still[0])
+        if word == "lr_zero" and spent_in_the_run(evidence):
+            return []  # a schedule that is over: rate_dies
         moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
         severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving
         names = tuple(layer.name for layer in still)
@@ -264,7 +267,8 @@ def _untrained(
 
 
 @rule(
-    severities=("warning", "hint"),
+    severities=("error", "warning", "hint"),
+    verdict="dead",
     explains=("plateau", "cannot_overfit", "untrained_parameter", "unmoved_parameter", "constant_as_good", "dead_units"),
 )
 def unreached_parameter(evidence: Evidence) -> list[Finding]:
@@ -275,8 +279,9 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         its log-probability is not. Code `dropped`: its module runs, or should,
         and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
         A warning; of the last a hint, unless a rehearsal found that no step gave them a gradient. So is one of several models
-        that no loss of the first batch reaches, unless 20 steps did not either. Code `unused`: nothing calls its module, or
-        uses a single vector beside others of its module that are used: a hint, because what nothing calls harms nothing.
+        that no loss of the first batch reaches, and an error where those of 20 steps did not either. Code `unused`: nothing
+        calls its module, or uses a single vector beside others of its module that are used: a hint, because what nothing calls
+        harms nothing.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
@@ -307,18 +312,21 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
     tried = evidence.rehearsal
     enough = _ROUNDS_OF_TURNS if reason == "turn" else 2
-    never = (
+    waited = reason == "turn" and len(evidence.steps) > enough and not any(step.gradient_norm for step in evidence.steps)
+    never = waited or (
         reason not in ("unused", "spare")
         and tried is not None
         and len(tried.steps) > enough
         and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))
     )
+    is_seen = never or reason in ("detached", "dropped")
+    severity = "error" if never and reason == "turn" else "warning" if is_seen else "hint"
     return [
         Finding(
             rule="unreached_parameter",
             code=f"unreached_parameter.{_CODES.get(reason, reason)}",
-            severity="warning" if never or reason in ("detached", "dropped") else "hint",
-            seen=f"{shown}: {told[0]}",
+            severity=severity,
+            seen=f"{shown}: {told[0]}{', nor that of a later step' if severity == 'error' else ''}",
             measurements=(Measurement(name="such parameters", value=float(len(names)), threshold=0.0),),
             cause=told[1],
             remedy=f"remove the detach(), .data, no_grad(), item() or argmax between {next(iter(names), 'it')} and the loss"

@@ -12,7 +12,7 @@ from trainability.doctor.rules.overwritten import weights_put_back
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import larger_steps
 from trainability.doctor.rules.spent_rate import died, spent_in_the_run
-from trainability.doctor.rules.unmoved import NOT_WRITTEN
+from trainability.doctor.rules.unmoved import NOT_WRITTEN, flat_step
 
 # Gradients may be accumulated over this many batches before an optimizer steps.
 LONGEST_ACCUMULATION = 16
@@ -144,10 +144,7 @@ _UNMOVED = {
         "let the loss that their optimizer steps on reach them: no detach(), .data, no_grad() or argmax on the way; and use "
         "them in forward, or remove them",
     ),
-    "rounding": (
-        "their steps are smaller than their number format resolves",
-        "",
-    ),
+    "rounding": ("their steps are smaller than their number format resolves", ""),
     "not_written": NOT_WRITTEN,
     "with_gradient": (
         "the optimizers that step do not hold them, or the steps are too small for their number format",
@@ -169,7 +166,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         that play against each other a warning, where all that one optimizer holds went less than 1e-5 of its size.
     Why: bits are compared, nothing is estimated. Code `without_gradient`: no gradient reached it at any step, so the forward
         pass does not use it, or its output is cut off. Code `rounding`: it had one and the optimizer holds it, so the steps are
-        smaller than its number format resolves; a gradient that vanishes does that. Code `not_written`: no parameter changed,
+        smaller than its number format resolves; a gradient that vanishes does that. Code `step_function`: its gradient is
+        exactly zero, and the model rounds, or takes a sign, of what is trained. Code `not_written`: no parameter changed,
         and the gradient alone, times the learning rate, would have changed them. Code `with_gradient`: it had one, and
         whether the optimizer holds it is not known; or of most parameters less than a hundredth of each update is left when
         the next begins, at some steps in a row.
@@ -204,6 +202,8 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     if reason == "rounding" and nothing and set(concerned) <= set(rehearsal.not_written):
         reason = "not_written"
     cause, remedy = _UNMOVED[reason]
+    if (step := reading.facts(evidence).flat_function) and set(concerned) <= set(reading.facts(evidence).zero_gradient):
+        reason, cause, remedy = "step_function", *flat_step(step)
     return [
         Finding(
             rule="unmoved_parameter",
@@ -272,8 +272,8 @@ def rate_dies(evidence: Evidence) -> list[Finding]:
     Fires: at the end of the rehearsal the rate is a thousandth of its largest or less, and less than half of the planned steps
         are done. A warning where the length of the run is not known. Of a run of 100 steps and more: the rate is a hundredth of
         its largest or less, and all steps together come to a twentieth of as many at the largest rate, or less; a warning, and
-        a hint where the run has learned, unless the rate is 0 in all of its second half, or the loss is no better than that of
-        one answer for every example.
+        a hint where the run has learned, unless the rate is nothing in all of its second half, or the loss is no better than
+        that of one answer for every example.
     Why: the rate is read at each step. What is left of it moves weights a thousand times slower than what was chosen.
     What fools it: a cyclic schedule at its lowest point.
     Fix: step the scheduler once per epoch if its numbers are epochs; compare its total number of steps with the run's.

@@ -11,7 +11,7 @@ from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.finite import made_finite
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, raised_clip, smaller_steps
+from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
 
@@ -154,13 +154,13 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     Why: 20 steps average the noise of single batches. A spike in the first steps is none of it, because nothing had fallen
         yet.
     What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted. Silent on losses
-        that go below zero, such as a policy's: they have no floor to fall to.
+        that go below zero, such as a policy's: they have no floor to fall to; and on losses of networks against each other.
     Fix: the lower learning rate that is named; under SGD clipping the gradient norm at the run's median helps, too.
     Source: own; the log's trial imagenet-D-fail. The factor 2 is that of PyTorch Lightning's spike detection.
     """
     windows = _windows(evidence)
     chance = reading.chance_loss(evidence)
-    if len(windows) < 3 or min(windows) <= 0:
+    if len(windows) < 3 or min(windows) <= 0 or reading.is_opposed(evidence):
         return []
     level = chance if chance is not None else windows[0]
     best, worst, at = math.inf, 0.0, 0
@@ -262,7 +262,11 @@ def _why_flat(evidence: Evidence, at_chance: bool) -> tuple[str, str, str]:
         if ratio < 1e-5:
             return "small_steps", "steps are too small for the weights", larger_steps(evidence, ratio)
     if ratio is not None and ratio > 0.1:
-        return "large_steps", "steps are too large for the weights", smaller_steps(evidence, ratio / USUAL_RATIO)
+        return (
+            "large_steps",
+            "steps are too large for the weights",
+            smaller_steps(evidence, ratio / USUAL_RATIO, last_updates(evidence)),
+        )
     return (
         "at_chance" if at_chance else "above_chance",
         "nothing that tells the classes apart arrives, or the learning rate does not fit",
@@ -275,6 +279,11 @@ def _other_rates(evidence: Evidence) -> str:
     rehearsal, own, settings = evidence.rehearsal, own_rate(evidence), settings_of(evidence)
     if rehearsal is not None and len(rehearsal.other_rates) > 1:
         return "index inputs and targets by one and the same order: other rates were tried, and do no better"
+    if reading.facts(evidence).maybe_steps_first:
+        return (
+            "look with trainability check first: it asks whether layers without batch_first take the examples of a batch for "
+            "steps, which a run cannot tell; batch_first=True where they do"
+        )
     if own is None or settings is None:
         return "a tenth and ten times the learning rate, without dropout, for a hundred steps each"
     name = settings.name

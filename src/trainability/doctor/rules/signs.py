@@ -28,7 +28,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that weighs
         them, by a correlation of 0.9, and the variable is named a reward, return, gain or advantage. A warning with code
         `pairs`: the loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard
-        errors. Code `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say.
+        errors; or by 5 in the direction in which they are furthest apart beside the others, and in none are they nearer.
+        Code `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say.
         Code `floorless`: the loss falls by 20 times its size and more as an output moves by 20 times its own, and by three
         times that at 40. Code `boundless`: a small parameter, or columns of an output, moved by 20 and by 40 (or by 1e5 and
         2e5), takes the loss down along a line (or a logarithm), alike for every example, and everything else then has a
@@ -44,6 +45,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of probabilities, `ctc_loss` numbers
         whose exponentials do not sum to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a
         target below zero.
+        Code `volume`: a model returns points and the logarithm of their Jacobian's determinant, to 1e-3, and the loss rises
+        with it. Code `backward`: a function of the program's own hands gradients back with the other sign, so that moves along
+        them change the loss by minus what they say, within a tenth, and no weight's is anything else but right.
         In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
@@ -64,6 +68,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
             or _against_answers(facts)
             or one_output(facts)
             or floorless(facts)
+            or _volume(facts)
+            or _backward(facts)
             or boundless(facts)
             or censored(facts)
             or _less_likely(facts)
@@ -182,5 +188,43 @@ def _uphill(evidence: Evidence) -> list[Finding]:
             cause="the gradient is that of minus the loss",
             remedy="call backward() on the loss itself, without a minus sign, and minimise it (maximize=False)",
             source="own; followed in the rehearsal",
+        )
+    ]
+
+
+def _volume(facts: Facts) -> list[Finding]:
+    """A flow whose points are drawn into one, since the loss pays for it."""
+    if not facts.volume_against:
+        return []
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.volume",
+            severity="error",
+            seen="the model returns the logarithm of the volume beside its points, and the loss wants it the wrong way",
+            measurements=(Measurement(name="likelihoods with the wrong sign of it", value=1.0, threshold=0.0),),
+            cause="log p(x) is log p(z) plus log |det dz/dx|: minus the likelihood takes it with a minus sign",
+            remedy="turn the sign of the logarithm of the determinant in the loss: subtract that of x to z, add that of z to x",
+            source="Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, equation (2)",
+        )
+    ]
+
+
+def _backward(facts: Facts) -> list[Finding]:
+    """Weights that climb the whole loss, behind a function that turns gradients."""
+    if not facts.turned_gradients:
+        return []
+    names = facts.turned_gradients
+    return [
+        Finding(
+            rule="wrong_sign",
+            code="wrong_sign.backward",
+            severity="error",
+            seen=f"the gradient of {', '.join(names[:4])} is minus the slope of the loss: every part of it is climbed",
+            measurements=(Measurement(name="weights with the gradient turned", value=float(len(names)), threshold=0.0),),
+            cause="a function that turns gradients (a custom backward) stands before all losses, and not the adversary's alone",
+            remedy="give the turned features to the adversary's head alone, and all other heads what goes into that function",
+            source="Ganin and Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015; moved and compared",
+            layers=names,
         )
     ]

@@ -28,19 +28,20 @@ TINY_STEPS = 1e3  # critical multiples of sound programs lie below (pilot of 43:
 LOUD_RECURRENCE = 1.5  # rms of a recurrent weight times the root of its width: 1 of an orthogonal one, 0.58 as PyTorch draws it
 
 
-def smaller_steps(evidence: Evidence, divisor: float | None = None) -> str:
+def smaller_steps(evidence: Evidence, divisor: float | None = None, how: str = "") -> str:
     """Propose a lower learning rate for the loop's optimizer: one that was tried, or what measurements ask for.
 
     Args:
         evidence: with the rehearsal, where there was one.
         divisor: of the rate, where no rehearsal says more; None reads it from the first updates, and takes ten without them.
+        how: what the divisor was read from, where it is given.
     """
     measured = _measured(evidence, smaller=True)
     if measured is not None:
         return measured
     if (clip := _clip_alone(evidence)) is not None:
         return clip
-    needed, how = _divisor(evidence) if divisor is None else (divisor, "")
+    needed, how = _divisor(evidence) if divisor is None else (divisor, how)
     if (past := _past_the_slope(evidence)) > needed:
         needed, how = past, ": the first step's slope leads below zero, or momentum adds up more than that allows"
     said = _rate(evidence, 1 / needed) + how
@@ -51,7 +52,7 @@ def smaller_steps(evidence: Evidence, divisor: float | None = None) -> str:
     if settings is None or settings.clip is not None or limit is None:
         return said
     clip = f"torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g})"
-    return f"{said}; or {clip} between backward and step, at this run's median"
+    return f"{said}; or {clip} between backward and step, {_of_steps(evidence)}"
 
 
 def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
@@ -81,9 +82,10 @@ def larger_steps(evidence: Evidence, ratio: float | None = None) -> str:
     planned = settings.planned_steps if settings is not None else None
     planned = planned or (rehearsal.planned_steps if rehearsal is not None else None) or reading.num_steps(evidence)
     wanted = min(max(WANTED_RATIO, 3 / planned), LARGEST_RATIO) if planned else WANTED_RATIO
+    at = last_updates(evidence)
     if wanted / ratio > MOST_AT_ONCE:
-        return _rate(evidence, MOST_AT_ONCE) + f", and look again; it may take {wanted / ratio:.0f} times today's in all"
-    return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size"
+        return _rate(evidence, MOST_AT_ONCE) + f", and look again; it may take {wanted / ratio:.0f} times today's in all{at}"
+    return _rate(evidence, wanted / ratio) + f": a step then changes the typical layer by {wanted:.0e} of its size{at}"
 
 
 def raised_clip(evidence: Evidence) -> str | None:
@@ -91,7 +93,7 @@ def raised_clip(evidence: Evidence) -> str | None:
     settings, probe = settings_of(evidence), evidence.probe
     clip = settings.clip if settings is not None else None
     if reading.clipped_to_nothing(evidence):
-        norm, whose = _usual_norm(evidence) or 1.0, "this run's median"
+        norm, whose = _usual_norm(evidence) or 1.0, _of_steps(evidence)
     elif not evidence.steps and clip and probe is not None and math.isfinite(probe.gradient_norm):
         norm, whose = probe.gradient_norm, "the first batch's"
         if norm < 100 * clip:
@@ -104,7 +106,16 @@ def raised_clip(evidence: Evidence) -> str | None:
 
 def toward_usual(evidence: Evidence, ratio: float) -> str:
     """Propose a rate by the update over weight of the typical layer, in whichever direction it is off."""
-    return larger_steps(evidence, ratio) if ratio < USUAL_RATIO else smaller_steps(evidence, ratio / USUAL_RATIO)
+    return (
+        larger_steps(evidence, ratio)
+        if ratio < USUAL_RATIO
+        else smaller_steps(evidence, ratio / USUAL_RATIO, last_updates(evidence))
+    )
+
+
+def last_updates(evidence: Evidence) -> str:
+    """Which updates a proposal rests on: those of a later look at the same run are others."""
+    return f", by the updates of step {evidence.samples[-1].step:,}" if evidence.samples else ""
 
 
 def _measured(evidence: Evidence, *, smaller: bool) -> str | None:
@@ -228,6 +239,11 @@ def orthogonal_recurrence(evidence: Evidence) -> str | None:
         return said
     limit = _usual_norm(evidence) or 1.0
     return said + f"; and torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={limit:.2g}) between backward and step"
+
+
+def _of_steps(evidence: Evidence) -> str:
+    """What the usual norm is the median of: a later look at the same run has another."""
+    return f"the median of {len([s for s in evidence.steps if s.gradient_norm is not None]):,} steps"
 
 
 def _usual_norm(evidence: Evidence) -> float | None:

@@ -10,6 +10,7 @@ SPENT_RATE = 1e-2  # of the largest rate
 # Of as many steps at the largest rate: one that falls by a factor e in a twentieth of the run. A rate that falls to 1e-4
 # of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
 SPENT_SHARE = 0.05
+NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
 
 
 def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
@@ -30,7 +31,8 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
     # A scheduler that waits for a plateau lowers the rate of what has learned; no such one stands at 0 for half of the run,
     # and what one answer for every example does as well has learned nothing, however far its loss has come down.
     at = standing(evidence)
-    fine = reading.has_learned(evidence) and any(rates[len(rates) // 2 :]) and (at is None or not at.is_no_better)
+    moves = max(rates[len(rates) // 2 :]) > NO_RATE * most
+    fine = moves and reading.has_learned(evidence) and (at is None or not at.is_no_better)
     return [died(rates, reading.num_steps(evidence), SPENT_RATE, None, "hint" if fine else "warning")]
 
 

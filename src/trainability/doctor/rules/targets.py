@@ -193,8 +193,9 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
         they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Codes
         `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one of
-        those that the model reads. The output for a token must depend on it: a decoder that shifts its input by itself, as
-        T5's does, reads up to the token before, and is rightly asked for the token itself.
+        those that the model reads. Code `fed`: the model is given its target beside its input, and the output for a step goes
+        by the target of the same step and of none behind it. The output for a token must depend on it: a decoder that shifts
+        its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
@@ -205,6 +206,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     future, shift = reading.facts(evidence).future, reading.facts(evidence).shifted_by
     if shift is not None:
         return [_shifted(shift)]
+    if reading.facts(evidence).fed_answer:
+        return [_fed()]
     if reading.facts(evidence).unshifted:
         return [
             Finding(
@@ -231,6 +234,20 @@ def sees_future(evidence: Evidence) -> list[Finding]:
             source="Attention Is All You Need, 2017, section 3.2.3",
         )
     ]
+
+
+def _fed() -> Finding:
+    """A decoder that is handed at each step what it is to tell at that step."""
+    return Finding(
+        rule="sees_future",
+        code="sees_future.fed",
+        severity="error",
+        seen="the model is given its targets, and the output for each step goes by the target of that very step",
+        measurements=(Measurement(name="steps by which the targets are shifted", value=0.0, threshold=1.0),),
+        cause="a decoder is fed the answer of the step that it is to tell, in place of the one before",
+        remedy="feed the target of the step before: torch.cat([last, target[:, :-1]], dim=1), where last ends the input",
+        source="Williams and Zipser, 1989 (teacher forcing); exchanged and compared",
+    )
 
 
 _RARE = 0.85  # share of the largest class: a net learns the others of three quarters and less without help

@@ -2,6 +2,7 @@
 
 import statistics
 
+from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.smaller_steps import larger_steps, replaced_at_first, smaller_steps, steps_round_to_nothing
@@ -54,6 +55,8 @@ def why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
     if layer.gradient_rms == 0.0:
         if layer.output_gradient_rms:
             return "zero_input", "the input of the layer is zero", _with_input(layer)
+        if (step := reading.facts(evidence).flat_function) is not None:
+            return "step_function", *flat_step(step)
         return "zero_gradient", "nothing comes back through what follows", _after(evidence, layer)
     if evidence.steps and evidence.steps[-1].lr == 0.0:
         return "lr_zero", "the learning rate is 0", "a schedule that does not end at 0 before the run does"
@@ -86,6 +89,14 @@ def _is_enough(evidence: Evidence, layer: LayerStats) -> bool:
 def _with_input(layer: LayerStats) -> str:
     """What gives a layer an input that is not zero."""
     return inverted_mask(layer.name) if layer.kind == "attention" else f"look at what goes into {layer.name}"
+
+
+def flat_step(step: str) -> tuple[str, str]:
+    """Cause and remedy of weights in front of a step function: one whose gradient is that of its input."""
+    name, _, called = step.partition("()")
+    rounded = f"{name}(x)" if called else "its result"
+    cause = f"the slope of {step} is zero: nothing comes back through it"
+    return cause, f"x + ({rounded} - x).detach() in place of {step}, which hands the gradient straight through"
 
 
 def _after(evidence: Evidence, layer: LayerStats) -> str:

@@ -25,6 +25,7 @@ from trainability.doctor.outlook_limits import (
 from trainability.doctor.outlook_text import sentence
 from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
+from trainability.doctor.rules.opposed import why_no_loss_tells
 from trainability.doctor.tense import is_far_below
 from trainability.doctor.tested import tried_verdict, with_confirmations, with_outcomes
 from trainability.doctor.theory.band import (
@@ -229,6 +230,8 @@ def _worst(errors: list[Finding]) -> tuple[Verdict, str, None] | None:
 
 def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict, str, float | None]:
     """Of a run that is watched: is training needs a fall that goes on."""
+    if reading.is_opposed(evidence):
+        return "cannot tell", why_no_loss_tells(evidence), None
     plateau = evidence.probe.plateau_steps if evidence.probe is not None and evidence.probe.at_start else None
     recent, steps, trend = reading.recent_loss(evidence), reading.num_steps(evidence), reading.trend(evidence)
     if reading.has_learned(evidence):

@@ -1,0 +1,67 @@
+"""What stands in a tensor that goes into a layer: words or numbers, one column that drowns the others, what a sine made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.facts import LOUD_COLUMN
+
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+WORDS_SPAN = 256  # grey levels are integers, too
+_MOST_NODES = 2000  # of a graph that is walked through
+
+
+def follows_sine(node: Any) -> bool:
+    """Whether a sine is among what a node of the graph was made of."""
+    stack, seen = [node], {node}
+    while stack and len(seen) < _MOST_NODES:
+        node = stack.pop()
+        if type(node).__name__.startswith("SinBackward"):
+            return True
+        above = {each for each, _ in getattr(node, "next_functions", ()) if each is not None} - seen
+        seen |= above
+        stack += above
+    return False
+
+
+def is_one_word(words: Tensor) -> bool:
+    """Whether sequences hold one word alone, and perhaps another behind or before it, as padding."""
+    found = words.detach().unique() if words.dim() > 1 and words.shape[1] > 1 and not words.is_floating_point() else None
+    if found is None or len(found) > 2:
+        return False
+    changes = (words == found[0]).flatten(0, -2).int().diff(dim=-1)
+    return not bool((changes > 0).any() and (changes < 0).any()) and bool((changes.abs().sum(dim=-1) <= 1).all())
+
+
+def loud_column(name: str, given: Tensor, batch: list[tuple[str, Tensor]]) -> tuple[str, int, float] | None:
+    """A column of data that drowns the others, which may be the model's own (embeddings beside it)."""
+    if not given.is_floating_point() or given.dim() != 2 or given.shape[1] < 2 or len(given) < 2:
+        return None
+    columns = given.detach().float().square().mean(dim=0).sqrt()
+    loudest = int(columns.argmax())
+    size = float(columns[loudest])
+    if not LOUD_COLUMN <= size < float("inf") or not float(columns.median()) <= 10:
+        return None
+    of_data = not given.requires_grad or _is_column_of(given.detach()[:, loudest], batch)
+    return (name, loudest, size) if of_data else None
+
+
+def _is_column_of(column: Tensor, batch: list[tuple[str, Tensor]]) -> bool:
+    wide = [t.to(column.dtype).reshape(len(t), -1) for _, t in batch if t.dim() in (1, 2) and len(t) == len(column)]
+    return any(bool((t == column[:, None]).all(dim=0).any()) for t in wide)
+
+
+def may_be_words(tensor: Tensor, model: nn.Module) -> bool:
+    """Whole numbers per example and position, of a wide range that all positions share; floats only before a sequence model."""
+    if tensor.dim() != 2 or tensor.shape[1] < 2 or tensor.numel() < 8 or tensor.is_complex() or tensor.dtype == torch.bool:
+        return False
+    values = tensor.detach().double()
+    sequence = any(isinstance(m, (*RECURRENT, nn.TransformerEncoder, nn.Conv1d)) for m in model.modules())
+    if tensor.is_floating_point() and not (sequence and bool((values == values.round()).all())):
+        return False
+    span = float(values.max() - values.min())
+    columns = values.amax(dim=0) - values.amin(dim=0)
+    return float(values.min()) >= -1 and span > WORDS_SPAN and float(columns.median()) > span / 4

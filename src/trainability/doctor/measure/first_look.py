@@ -1,0 +1,73 @@
+"""What is certain of a watched loop from its first step: the facts that Monitor alone can know."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import first_tensor
+from trainability.doctor.facts import Facts, LossGraph, Unreached
+from trainability.doctor.measure.crossed import crossed_shapes
+from trainability.doctor.measure.dropout import dropout_facts
+from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
+from trainability.doctor.measure.graph import loss_graph, managed_parameters
+from trainability.doctor.measure.loop_loss import loss_facts
+from trainability.doctor.measure.running import running_facts
+from trainability.doctor.measure.sampling import LayerSampler
+from trainability.doctor.measure.steps_first import steps_first_facts
+
+_MOST_WEIGHTS = 1 << 28  # that are compared with each other, row by row
+
+
+def first_facts(
+    loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer | None, sampler: LayerSampler, *, at_start: bool
+) -> Facts:
+    """Look at the first loss, right after its backward pass.
+
+    Args:
+        loss: with its graph.
+        model: the plain module.
+        optimizer: over its parameters; None if unknown.
+        sampler: that watches the step, before the end of its first pass.
+        at_start: whether it is the first step of training.
+    """
+    graph = loss_graph(loss, model, optimizer, answer=sampler.answer_leaves)
+    return Facts(
+        graph=graph,
+        unreached=_all_of_them(graph, model, optimizer) if graph is not None else (),
+        **dropout_facts(model),
+        **running_facts(model),
+        **(sampler.tape.given.facts() if sampler.tape is not None else {}),
+        drawn_target=sampler.tape is not None and sampler.tape.draws_target,
+        **(_facts_of_weights(model, sampler) if at_start else {}),
+        **loss_facts(sampler.tape, loss) | crossed_shapes(loss, sampler.answer_nodes),
+        **steps_first_facts(loss, sampler.watch.lengths, sampler.batch_size),
+    )
+
+
+def _all_of_them(graph: LossGraph, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[Unreached, ...]:
+    """What the optimizer trains of the model, where the loss reaches nothing of it, and no other loss has yet; else nothing."""
+    managed, outside = managed_parameters(optimizer), set(graph.outside)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and id(p) in managed}
+    if not set(trained) <= outside or any(p.grad is not None and bool(p.grad.any()) for p in trained.values()):
+        return ()
+    return tuple(Unreached(name=name, reason="turn") for name in trained)
+
+
+def _facts_of_weights(model: nn.Module, sampler: LayerSampler) -> dict[str, Any]:
+    """Gradients that are zero, and what is alike in outputs and weights."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and not nn.parameter.is_lazy(p)}
+    is_sharded = any(hasattr(p, "to_local") for p in trained.values())
+    if is_sharded or sum(p.numel() for p in trained.values()) > _MOST_WEIGHTS or any(p.is_complex() for p in trained.values()):
+        return {}
+    call = next((call for call in sampler.tape.calls if call.is_whole), None) if sampler.tape is not None else None
+    with contextlib.suppress(Exception), torch.no_grad():  # some facts less
+        found = gradient_facts(model, {name: p.grad for name, p in trained.items()})
+        found["recurrence"] = recurrence(model)
+        if sampler.tape is not None:
+            found["stateless"] = sampler.tape.given.stateless(found["zero_gradient"])
+        return found | (output_facts(first_tensor(call.returned), first_tensor(call.inputs)) if call is not None else {})
+    return {}

@@ -1,0 +1,85 @@
+"""What gradients, weights and outputs of one step show: zeros, units that are alike, answers that are all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from trainability.doctor.measure import statistics
+from trainability.doctor.measure.columns import RECURRENT
+from trainability.doctor.measure.twins import identical_modules, near_constant, rows_alike
+
+
+def gradient_facts(model: nn.Module, gradients: Mapping[str, Tensor | None]) -> dict[str, Any]:
+    """Gradients that are zero, and what starts alike.
+
+    Args:
+        model: the plain module.
+        gradients: of its trainable parameters by name, None where there is none.
+
+    Returns:
+        Fields of `Facts`.
+    """
+    zero, weights_with, moving, twins = [], 0, False, []
+    for name, p in model.named_parameters():
+        gradient = gradients.get(name)
+        if gradient is None or gradient.is_sparse:
+            moving |= gradient is not None
+            continue
+        is_zero = not bool(gradient.any())
+        if is_zero:
+            zero.append(name)
+        if p.dim() > 1:
+            weights_with += 1
+            moving |= not is_zero
+            if len(p) > 1 and rows_alike(p.detach()) and rows_alike(gradient):
+                twins.append((name, is_zero and not bool(p.detach().any())))
+    no_move = weights_with > 0 and not moving
+    return {
+        "zero_gradient": tuple(zero),
+        "num_gradients": sum(gradient is not None for gradient in gradients.values()),
+        "no_weight_moves": no_move,
+        # Zeros that only zeros follow (a control net's first layer) begin to move once those have.
+        "identical_units": tuple(name.removesuffix(".weight") for name, empty in twins if not empty or no_move),
+        "near_constant": near_constant(model),
+        "identical_modules": identical_modules(model, gradients),
+    }
+
+
+def output_facts(output: Tensor | None, given: Tensor | None) -> dict[str, Any]:
+    """Answers that are the same whatever is asked.
+
+    Args:
+        output: first tensor that the model returned, with its graph.
+        given: first tensor that it was given.
+
+    Returns:
+        Fields of `Facts`.
+    """
+    spread = None
+    if output is not None and output.dim() > 0 and len(output) > 3 and output.is_floating_point():
+        spread = float((output.detach() - output.detach()[:1]).abs().max())
+    differ = given is not None and given.dim() > 0 and len(given) > 1 and bool((given != given[:1]).any())
+    makes = type(output.grad_fn).__name__ if output is not None and output.grad_fn is not None else ""
+    return {
+        "constant_output": spread == 0.0 and differ,
+        "single_output_softmax": makes.startswith(("SoftmaxBackward", "LogSoftmaxBackward"))
+        and output is not None
+        and output.shape[-1] == 1,
+    }
+
+
+def recurrence(model: nn.Module) -> tuple[str, float] | None:
+    """The recurrent layer whose recurrent weights are largest, with their rms times the root of their width.
+
+    Weights that are computed from others (`torch.nn.utils.parametrizations`) are left out.
+    """
+    gains = {
+        name: max(float(statistics.rms(w.detach()) * w.shape[1] ** 0.5) for w in own)
+        for name, module in model.named_modules()
+        if isinstance(module, RECURRENT)
+        and (own := [w for n, w in module.named_parameters(recurse=False) if n.startswith("weight_hh")])
+    }
+    return max(gains.items(), key=lambda item: item[1]) if gains else None

@@ -1,0 +1,93 @@
+"""What goes into a model's layers: one constant, one word, a column that drowns the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from trainability.doctor.measure import statistics
+from trainability.doctor.measure.columns import RECURRENT, is_one_word, loud_column
+
+SEGMENTS = 8  # rows of a table of kinds, of which a batch may hold one
+_FEWEST_STEPS = 3
+
+
+class LayerInputs:
+    """Looks at the first argument of layers with weights, as they are called.
+
+    Args:
+        batch: tensors of the batch by their place, of which a column of a layer's input may be one.
+
+    Attributes:
+        lengths: by recurrent or attention layer without batch_first, the first two sizes of its input.
+    """
+
+    def __init__(self, batch: list[tuple[str, Tensor]]) -> None:
+        self.batch = batch
+        self.lengths: dict[str, tuple[int, int]] = {}
+        self._steps: dict[str, int] = {}
+        self._loud: tuple[str, int, float] | None = None
+        self._zeros: dict[str, bool] = {}
+        self._constant: dict[str, bool] = {}
+
+    def see(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Look at what a layer is about to be called with."""
+        if isinstance(module, RECURRENT):
+            self._steps[name] = self._steps.get(name, 0) + self._num_steps(module, args)
+        own = any(p.dim() > 1 for p in module.parameters(recurse=False))
+        # A recurrent layer that is given a state may write from that alone, and be fed zeros on purpose.
+        has_state = isinstance(module, RECURRENT) and (len(args) > 1 or bool(kwargs))
+        if not args or not own:
+            return
+        given = args[0].data if isinstance(args[0], PackedSequence) else args[0]
+        if isinstance(given, Tensor) and not statistics.has_values(given):  # inside of torch.func
+            return
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and is_one_word(given)
+            self._constant[name] = self._constant.get(name, True) and alone
+            return
+        sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
+        if sequential and isinstance(given, Tensor) and given.dim() == 3:
+            self.lengths[name] = (given.shape[0], given.shape[1])
+        if isinstance(module, nn.Linear) and self._loud is None and isinstance(given, Tensor):
+            self._loud = loud_column(name, given, self.batch)
+        if isinstance(given, Tensor) and given.is_floating_point() and given.dim() > 1 and given[0].numel() > 1:
+            plain = given.detach()
+            constant = not given.requires_grad and bool(plain.amin() == plain.amax())
+            if has_state:
+                self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
+                return
+            self._constant[name] = self._constant.get(name, True) and constant
+
+    def _num_steps(self, module: nn.Module, args: Any) -> int:
+        """Steps that a call should take: one of a cell; of packed sequences as many as the batch has."""
+        if isinstance(module, nn.RNNCellBase):
+            return 1
+        packed = args[0] if args and isinstance(args[0], PackedSequence) else None
+        examples = int(packed.batch_sizes[0]) if packed is not None else 0
+        return max((t.shape[1] for _, t in self.batch if t.dim() > 1 and len(t) == examples), default=0)
+
+    def stateless(self, zero_gradient: Iterable[str]) -> tuple[str, ...]:
+        """Recurrent layers that should take three steps and more, and whose recurrent weights have no gradient but zero.
+
+        Args:
+            zero_gradient: names of parameters whose gradient is exactly zero: what a state of zeros makes of such weights.
+        """
+        zero = set(zero_gradient)
+        several = (name for name, steps in self._steps.items() if steps >= _FEWEST_STEPS)
+        return tuple(
+            name
+            for name in several
+            if any(p.startswith(f"{name}.weight_hh") for p in zero) and not any(p.startswith(f"{name}.weight_ih") for p in zero)
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Fields of `Facts`."""
+        return {
+            "zeros_beside_state": tuple(name for name, zeros in self._zeros.items() if zeros),
+            "loud_column": self._loud,
+            "constant_inputs": tuple(name for name, constant in self._constant.items() if constant),
+        }

@@ -1,0 +1,92 @@
+"""What is certain of a watched loop's loss, asked of it as the loop computed it: with other outputs, and other targets."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.facts import Facts
+from trainability.doctor.measure.boundless import boundless
+from trainability.doctor.measure.censoring import censored_backwards
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.maximised import maximised
+from trainability.doctor.measure.one_sided import wanted_below
+from trainability.doctor.measure.pair_forces import pair_forces
+from trainability.doctor.measure.pairing import Pairing, pairing_facts
+from trainability.doctor.measure.poles import pole
+from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
+from trainability.doctor.measure.pulls import pulls
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.replay import Replay
+from trainability.doctor.measure.tape import Tape
+from trainability.doctor.measure.task_facts import task_facts
+from trainability.doctor.measure.tokens import asked_of_tokens
+from trainability.doctor.measure.unread import unread_targets
+
+# Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers.
+_OF_THE_LOSS = (
+    *("output_shape", "target_shape", "broadcast_shape", "softened", "ignored_class", "wrong_argument", "flat_function"),
+    *("nonfinite_inputs", "output_rms", "target_rms", "target_mean", "target_below_zero", "target_outside_unit"),
+)
+
+
+def loss_facts(tape: Tape | None, loss: Any) -> dict[str, Any]:
+    """Ask the loss of a watched step.
+
+    Args:
+        tape: of the step; None where nothing was kept.
+        loss: that the loop hands over.
+
+    Returns:
+        Fields of `Facts`; none where it is not known how the loss was computed.
+    """
+    if tape is None:
+        return {}
+    tape.close()
+    with contextlib.suppress(Exception), randomness_restored(), torch.enable_grad():  # some facts less
+        replay = tape.read(loss)
+        return _asked(replay) if replay is not None else {}
+    return {}
+
+
+def _asked(replay: Replay) -> dict[str, Any]:
+    model, batch = replay.model, replay.batch
+    seen, pairing = ForwardPass(model, batch), Pairing()
+    with seen, pairing:
+        loss = replay(model, batch)
+    shown = seen.facts()
+    found = {name: shown[name] for name in _OF_THE_LOSS if name in shown} | {"loss": float(loss.detach())}
+    known = replace(Facts(), **found)
+    questions: tuple[Callable[[Facts], dict[str, Any]], ...] = (
+        lambda known: task_facts(seen, float(loss.detach())),
+        lambda known: {"prefers_wrong": prefers_wrong(model, batch, replay, seen)},
+        lambda known: {"one_output": one_output(model, batch, replay, seen) if known.task_loss is None else None},
+        lambda known: {"floorless": floorless(model, batch, replay)},
+        # A half of the batch cannot be asked: the outputs are those of the whole.
+        lambda known: boundless(model, None, lambda model, _: replay(model, batch), is_one=known.task_loss is None),
+        lambda known: {"pole": pole(model, batch, replay, seen) if known.task_loss is None else None},
+        lambda known: {"censored": censored_backwards(model, batch, replay, seen)},
+        lambda known: {"negated_task": known.negated_task or maximised(list(model.leaves), loss, seen)},
+        lambda known: {"wanted_below": wanted_below(model, batch, replay, seen)},
+        lambda known: {"unread_targets": unread_targets(model, batch, replay, seen)},
+        lambda known: pairing_facts(model, batch, replay, seen, pairing),
+        lambda known: _of_tokens(seen, loss),
+        lambda known: {"pulls": pulls(model, batch, replay)},
+        lambda known: {"pair_forces": pair_forces(model, batch, replay, seen)},
+    )
+    for question in questions:
+        with contextlib.suppress(Exception):  # one question that fails leaves the others
+            told = question(known)
+            known, found = replace(known, **told), found | told
+    return found
+
+
+def _of_tokens(seen: ForwardPass, loss: Tensor) -> dict[str, Any]:
+    """Where the loss asks for the next token; what the model reads cannot be asked."""
+    found = asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {}
+    return {name: told for name, told in found.items() if name == "masked_answers"}

@@ -1,0 +1,170 @@
+"""The functions of a loss, computed again with other outputs, targets and parameters of its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import map_parts, tensors
+from trainability.doctor.measure.graph import name_of
+
+_IN_PLACE = frozenset(
+    {"__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ifloordiv__", "__ipow__", "__imod__"}
+    | {"__iand__", "__ior__", "__ixor__"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One function that was called, with what it was given and what came out."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: tuple[Tensor, ...]
+
+    def reads(self) -> Iterator[Tensor]:
+        """Tensors that it was given."""
+        return (tensor for _, tensor in tensors((self.args, self.kwargs)))
+
+    def written(self) -> Tensor | None:
+        """A tensor that it writes into."""
+        name = getattr(self.func, "__name__", "")
+        in_place = name in _IN_PLACE or (name.endswith("_") and not name.startswith("__"))
+        first = self.args[0] if in_place and self.args and isinstance(self.args[0], Tensor) else None
+        return self.kwargs.get("out", first)
+
+    def writes(self) -> tuple[Tensor, ...]:
+        """What is another afterwards."""
+        return self.results if (written := self.written()) is None else (*self.results, written)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Called:
+    """One call of the model, or of a part of it that the loop calls by itself.
+
+    Attributes:
+        inputs: the tensors that it was given.
+        returned: what it returned.
+        is_whole: it was the model that was called.
+    """
+
+    inputs: tuple[Tensor, ...]
+    returned: Any
+    is_whole: bool
+
+
+class _Answers(nn.Module):
+    """Returns what another model returned, call by call, with a graph of the function that bounds it.
+
+    Attributes:
+        leaves: free numbers behind every returned tensor that has a gradient.
+    """
+
+    def __init__(self, calls: list[Called], numbers: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.returned: Any = None
+        self.leaves = nn.ParameterList()
+        self._bound: dict[int, Callable[[], Tensor]] = {}
+        for tensor in (tensor for call in calls for _, tensor in tensors(call.returned)):
+            if tensor.requires_grad and id(tensor) not in self._bound:
+                free, bound = _unbound(tensor)
+                self.leaves.append(nn.Parameter(free))
+                self._bound[id(tensor)] = functools.partial(bound, self.leaves[-1])
+        for name, number in numbers.items():
+            self.register_parameter(name.replace(".", "_"), nn.Parameter(number.detach().clone()))
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.again()
+
+    def again(self) -> Any:
+        """What the call returned whose turn it is."""
+
+        def answer(part: Any) -> Any:
+            if not isinstance(part, Tensor):
+                return map_parts(part, answer)
+            return self._bound[id(part)]() if part.requires_grad else part.detach().clone()
+
+        return answer(self.returned)
+
+
+class Replay:
+    """The loss of other outputs, targets and parameters of the loss's own.
+
+    Attributes:
+        model: stands for the model; returns its outputs.
+        batch: tensors that the model was given, and those that the loss was given beside its outputs.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: list[Called],
+        lines: list[Line],
+        loss: Tensor,
+        numbers: dict[str, Tensor],
+        targets: list[Tensor],
+        cast: tuple[str, torch.dtype | None],
+    ) -> None:
+        whole = [call for call in calls if call.is_whole]
+        inputs = list({id(tensor): tensor for call in whole for tensor in call.inputs}.values())
+        self.model, self._lines, self._loss = _Answers(calls, numbers), lines, loss
+        self._calls = calls
+        self._names = {id(tensor): name.replace(".", "_") for name, tensor in numbers.items()}
+        self._kept, self._autocast = [*inputs, *targets], cast
+        self.batch = tuple(tensor.detach() for tensor in self._kept)
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """The loss, one number with its graph.
+
+        Args:
+            model: `self.model`, whose `forward` may be another.
+            batch: `self.batch`, or other tensors in its place.
+        """
+        values = {id(old): new for old, new in zip(self._kept, batch, strict=True)}
+        values |= {key: self.model.get_parameter(name) for key, name in self._names.items()}
+        for call in self._calls:
+            self.model.returned = call.returned
+            given = (values[id(tensor)] for tensor in call.inputs) if call.is_whole else ()
+            answer = model(*given) if call.is_whole else self.model.again()
+            old, new = ([tensor for _, tensor in tensors(part)] for part in (call.returned, answer))
+            values |= {id(a): b for a, b in zip(old, new, strict=True)}
+
+        def now(part: Any) -> Any:
+            return values.get(id(part), part.detach()) if isinstance(part, Tensor) else map_parts(part, now)
+
+        device, dtype = self._autocast
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None, cache_enabled=False):
+            for line in self._lines:
+                found = line.func(*now(line.args), **now(line.kwargs))
+                values |= {id(old): new for old, (_, new) in zip(line.results, tensors(found), strict=True)}
+        return values[id(self._loss)].sum()
+
+
+def _unbound(output: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Free numbers, and the function that bounds them to the outputs, where the graph says that one does."""
+    node, plain = output.grad_fn, output.detach()
+    name = name_of(node) if node is not None else ""
+    if name in ("SoftmaxBackward", "LogSoftmaxBackward"):
+        dim = node._saved_dim  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        dim = dim - 2**64 if dim >= 2**63 else dim
+        if name == "SoftmaxBackward":
+            return plain.clamp(min=torch.finfo(plain.dtype).tiny).log(), lambda free: free.softmax(dim)
+        return plain.clone(), lambda free: free.log_softmax(dim)
+    if name == "SigmoidBackward":
+        eps = torch.finfo(plain.dtype).eps
+        return plain.clamp(eps / 4, 1 - eps / 2).logit(), torch.sigmoid
+    if name == "TanhBackward":
+        return plain.clamp(-1 + 1e-6, 1 - 1e-6).atanh(), torch.tanh
+    if name == "ReluBackward":
+        return plain.clone(), torch.relu
+    if name == "ExpBackward":
+        return plain.clamp(min=torch.finfo(plain.dtype).tiny).log(), torch.exp
+    if name == "SoftplusBackward" and node._saved_beta == node._saved_threshold / 20 == 1:  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        return plain.clamp(min=1e-30).expm1().log().where(plain < 20, plain), nn.functional.softplus
+    return plain.clone(), torch.clone

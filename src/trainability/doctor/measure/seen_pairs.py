@@ -1,0 +1,62 @@
+"""Inputs and targets of the sampled steps of a loop, side by side, to see whether they have to do with each other."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from trainability.doctor.audit_results import Relation
+from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.relation import FEWEST_EXAMPLES, pair_of, relation
+from trainability.doctor.measure.tape import Tape
+
+_ENOUGH = 600  # examples
+_MOST_VALUES = 1 << 24  # that are kept, of inputs and targets together
+_MOST_SAMPLES = 60
+
+
+class SeenPairs:
+    """Keeps examples on their device until there are enough.
+
+    Attributes:
+        wants_more: whether the next sampled step is of use.
+    """
+
+    def __init__(self) -> None:
+        self.wants_more = True
+        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._found: tuple[int, Relation | None] = (0, None)
+
+    def add(self, tape: Tape) -> None:
+        """Take what the model and the loss were given in one pass; of loops that give something else no more is asked."""
+        pair = None
+        with contextlib.suppress(Exception):
+            pair = pair_of(tape.given_to_both())
+        if pair is None or (self._kept and any(a.shape[1:] != b.shape[1:] for a, b in zip(pair, self._kept[0], strict=True))):
+            self.wants_more = False
+            return
+        self._kept.append((pair[0].detach().clone(), pair[1].detach().clone()))  # loops write into their buffers
+        rows, values = sum(len(y) for _, y in self._kept), sum(t.numel() for pair in self._kept for t in pair)
+        self.wants_more = rows < _ENOUGH and values < _MOST_VALUES and len(self._kept) < _MOST_SAMPLES
+
+    def relation(self) -> Relation | None:
+        """The comparison of all that was kept, each example once; None of too few."""
+        if self._found[0] != len(self._kept):
+            with contextlib.suppress(Exception), randomness_restored():
+                self._found = (len(self._kept), _compared(self._kept))
+        return self._found[1]
+
+
+def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:
+    inputs, targets = (torch.cat([t.cpu() for t in part]) for part in zip(*kept, strict=True))
+    both = torch.cat([inputs.reshape(len(inputs), -1).double(), targets.reshape(len(targets), -1).double()], dim=1)
+    _, places = torch.unique(both, dim=0, return_inverse=True)
+    first = torch.full((int(places.max()) + 1,), len(places)).scatter_reduce_(0, places, torch.arange(len(places)), "amin")
+    kept_rows = first.sort().values[:_ENOUGH]
+    if len(kept_rows) < FEWEST_EXAMPLES:
+        return None
+    found = relation(inputs[kept_rows], targets[kept_rows])
+    return None if found is None else replace(found, categories=())  # what the model looks up in tables is not known

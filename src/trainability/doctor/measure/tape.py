@@ -1,0 +1,263 @@
+"""The loss of a loop as a function of the model's outputs: kept as it is computed, to be computed again with others.
+
+Monitor is not given a loss function. What stands between the model's outputs and the loss is a list of functions of PyTorch,
+which a function mode sees; with it, the loss can be asked what it makes of other outputs and targets. The model does not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+from torch.overrides import TorchFunctionMode
+
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure.layer_inputs import LayerInputs
+from trainability.doctor.measure.replay import Called, Line, Replay
+
+MOST_NUMBERS = 1 << 17  # of an output: each question is a loss, and there are hundreds
+_MOST_LINES, _MOST_CALLS = 400, 8
+_FEW_NUMBERS = 64  # of a parameter that a loss uses by itself: a variance, a temperature
+_OPTIONS = frozenset({"weight", "pos_weight", "var"})  # tensors that a loss takes beside output and target
+_DRAWS = ("bernoulli", "multinomial", "dropout")  # of what they are given; others draw of nothing
+_DIFFERENCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_SAME = 1e-3  # of the loss, from which the one computed again may differ
+
+
+class Tape(TorchFunctionMode):
+    """Keeps what is computed of a model's outputs, from the end of its first call to `close`.
+
+    It passes every function on as it is. Nothing is kept, and `lost` says so, where something compiled or somebody else's mode
+    runs, where outputs are too large or not to be read, and where a function that PyTorch does not show stands between.
+
+    Attributes:
+        calls: of the model, or of parts of it that the loop calls by itself.
+        lines: functions that were called since, of anything but what was made of nothing.
+        lost: the loss is not known as a function.
+        given: what went into the layers.
+        draws_target: outputs are set against numbers that were drawn after the model was called.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.calls: list[Called] = []
+        self.given = LayerInputs([])
+        self._running: list[nn.Module] = []
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._handles: list[Any] = []
+        self.lines: list[Line] = []
+        self.lost = False
+        self._model, self._is_open, self._is_over = model, False, False
+        trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad and not nn.parameter.is_lazy(p))
+        self._numbers = {id(p): name for name, p in trained if p.numel() <= _FEW_NUMBERS}
+        self._own = {id(p) for p in model.parameters()}
+        self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
+        self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
+        self._drawn: set[int] = set()  # of those, at random
+        self.draws_target = False
+        self._derived: dict[int, Tensor] = {}  # results that follow from something else that was given
+        self._versions: dict[int, int] = {}
+        self._cast: torch.dtype | None = None
+        self._device = "cpu"
+
+    def attach(self) -> None:
+        """Install the hooks: PyTorch's global ones, so that nothing is written into the model; compiled ones warn of them."""
+        if stance.has_compiled():
+            self.lost = True
+            return
+        self._handles = [
+            module_hooks.register_module_forward_pre_hook(lambda module, args: self._on_entry(module, args)),
+            module_hooks.register_module_forward_hook(self._on_exit, with_kwargs=True, always_call=True),
+        ]
+
+    def _detach(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+            for name in ("_global_forward_hooks_with_kwargs", "_global_forward_hooks_always_called"):
+                getattr(module_hooks, name, {}).pop(handle.id, None)
+        self._handles = []
+
+    def _on_entry(self, module: nn.Module, args: Any) -> None:
+        if id(module) not in self._names:
+            return
+        if not self._running:
+            self.given.batch = list(tensors(args))
+        self._running.append(module)
+
+    def _on_exit(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if not self._running or self._running[-1] is not module:
+            return
+        self._running.pop()
+        if torch.is_grad_enabled():
+            with contextlib.suppress(Exception), torch.no_grad():  # one fact less
+                self.given.see(self._names[id(module)], module, args, kwargs)
+        if self._running or self._is_over or self.lost or not torch.is_grad_enabled():
+            return
+        try:
+            self._note(args, kwargs, output, is_whole=module is self._model)
+        except Exception:  # some facts less, and nothing that reaches the loop
+            self.lost = True
+
+    def _note(self, args: Any, kwargs: Any, output: Any, *, is_whole: bool) -> None:
+        returned = [tensor for _, tensor in tensors(output)]
+        is_read = all(statistics.has_values(t) and t.numel() <= MOST_NUMBERS and not hasattr(t, "to_local") for t in returned)
+        given = tuple(tensor for _, tensor in tensors((args, kwargs)))
+        depends = is_whole and any(id(tensor) in self._follows and id(tensor) not in self._numbers for tensor in given)
+        if not returned or not is_read or depends or len(self.calls) == _MOST_CALLS:
+            self.lost = True
+            return
+        if not self.calls:
+            self._open()
+        self.calls.append(Called(inputs=given, returned=output, is_whole=is_whole))
+        self._follows |= {id(tensor): tensor for tensor in returned}
+
+    def _open(self) -> None:
+        """Stand on the stack of modes, where nobody else's is but `torch.set_default_device`'s."""
+        default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+        if any(mode is not default for mode in _stack()):
+            self.lost = True
+            return
+        torch._C._push_on_torch_function_stack(self)
+        self._is_open = True
+
+    def close(self) -> None:
+        """Leave the stack of modes; others that were put on it since stay there, in their order."""
+        self._detach()
+        if not self._is_open:
+            return
+        self._is_open = False
+        above = []
+        while torch._C._len_torch_function_stack() > 0 and any(mode is self for mode in _stack()):
+            mode = torch._C._pop_torch_function_stack()
+            if mode is self:
+                break
+            above.append(mode)
+        for mode in reversed(above):
+            torch._C._push_on_torch_function_stack(mode)
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self._is_over |= func is Tensor.backward  # what runs again in it (a checkpoint) is no call of the loop
+        result = func(*args, **(kwargs or {}))
+        if self._is_open and not self._is_over and not self.lost and not self._running:
+            try:
+                self._keep(func, args, kwargs or {}, result)
+            except Exception:
+                self.lost = True
+        return result
+
+    def _keep(self, func: Callable, args: tuple, kwargs: dict, result: Any) -> None:
+        line = Line(func=func, args=args, kwargs=kwargs, results=tuple(tensor for _, tensor in tensors(result)))
+        given = list(line.reads())
+        follows = any(id(tensor) in self._follows for tensor in given)
+        name = getattr(func, "__name__", "")
+        is_drawn = name.startswith("rand") or (not follows and any(word in name for word in _DRAWS))
+        if is_drawn or all(id(tensor) in self._made for tensor in given):
+            self._made |= {id(tensor): tensor for tensor in line.results}
+            self._drawn |= {id(tensor) for tensor in line.results} if is_drawn else set()
+            return
+        self.draws_target |= name in _DIFFERENCES and _are_set_against(given, self._follows, self._drawn)
+        written = line.written()
+        if not line.results and written is None:
+            return
+        known = self._follows if follows else self._derived
+        if not self.lines:
+            self._device = line.results[0].device.type if line.results else "cpu"
+            is_cast = torch.is_autocast_enabled(self._device)
+            self._cast = torch.get_autocast_dtype(self._device) if is_cast else None
+        self.lost |= written is not None and id(written) not in known  # computed again, it would be written again
+        for tensor in given:
+            self._take(tensor)
+        self.lines.append(line)
+        known |= {id(tensor): tensor for tensor in line.writes()}
+        self.lost |= len(self.lines) > _MOST_LINES
+
+    def _take(self, tensor: Tensor) -> None:
+        """Keep what a function is given that no function of the tape made."""
+        self.lost |= _is_own(tensor)
+        if id(tensor) in self._follows or id(tensor) in self._derived:
+            return
+        foreign = isinstance(tensor, nn.Parameter) and id(tensor) not in self._own  # another net's: its answer is no target
+        hidden = tensor.requires_grad and not tensor.is_leaf
+        self.lost |= foreign or hidden
+        self._versions.setdefault(id(tensor), tensor._version)
+
+    def read(self, loss: Any) -> Replay | None:
+        """The loss as a function of outputs and targets.
+
+        Args:
+            loss: that the loop hands over.
+
+        Returns:
+            None where it is not known how it was computed, or where computing it again gives another number.
+        """
+        if self.lost or not self.calls or not isinstance(loss, Tensor) or loss.numel() != 1 or _is_own(loss):
+            return None
+        wanted, lines = {id(loss)}, []
+        for line in reversed(self.lines):
+            if any(id(tensor) in wanted for tensor in line.writes()):
+                wanted |= {id(tensor) for tensor in line.reads()}
+                lines.append(line)
+        outputs = {id(tensor) for call in self.calls for _, tensor in tensors(call.returned)}
+        if not lines or not wanted & outputs:
+            return None
+        lines.reverse()
+        given = [tensor for line in lines for tensor in line.reads() if id(tensor) not in self._follows | self._derived]
+        if any(tensor._version != self._versions.get(id(tensor)) for tensor in given):
+            return None
+        numbers = {name: tensor for key, name in self._numbers.items() if (tensor := self._follows[key]) is not None}
+        replay = Replay(
+            calls=self.calls,
+            lines=lines,
+            loss=loss,
+            numbers={name: tensor for name, tensor in numbers.items() if id(tensor) in wanted},
+            targets=self._targets(lines),
+            cast=(self._device, self._cast),
+        )
+        again, was = float(replay(replay.model, replay.batch).detach()), float(loss.detach())
+        return replay if abs(again - was) <= _SAME * abs(was) or (again != again and was != was) else None
+
+    def given_to_both(self) -> tuple[Tensor, ...]:
+        """What the model was given, and what its loss was given beside its outputs; nothing of several calls.
+
+        Beside the one tensor of several dimensions, an integer for each example is left out: a length, a place, a step.
+        """
+        whole = [call for call in self.calls if call.is_whole]
+        if self.lost or len(whole) != 1 or len(self.calls) != 1:
+            return ()
+        wide = [tensor for tensor in whole[0].inputs if tensor.dim() > 1 or tensor.is_floating_point()]
+        return (*(wide if len(wide) == 1 else whole[0].inputs), *self._targets(self.lines))
+
+    def _targets(self, lines: list[Line]) -> list[Tensor]:
+        """Tensors that the loss is given and the model is not, the first of them last, where targets are looked for."""
+        shown = {id(tensor) for call in self.calls for tensor in call.inputs}
+        found: dict[int, Tensor] = {}
+        for line in lines:
+            options = {id(value) for name, value in line.kwargs.items() if name in _OPTIONS}
+            if getattr(line.func, "__module__", "") == "torch.nn.functional":
+                options |= {id(value) for value in line.args[2:]}
+            for tensor in line.reads():
+                is_given = not any(id(tensor) in known for known in (self._follows, self._derived, self._made, shown))
+                if is_given and tensor.dim() and tensor.numel() > 1 and not tensor.requires_grad and id(tensor) not in options:
+                    found.setdefault(id(tensor), tensor)
+        return list(found.values())[::-1]
+
+
+def _are_set_against(given: list[Tensor], outputs: Mapping[int, Tensor], drawn: set[int]) -> bool:
+    """Whether two tensors of one shape are what the outputs came to, with a gradient, and what was drawn."""
+    if len(given) != 2 or given[0].shape != given[1].shape or not any(id(t) in drawn for t in given):
+        return False
+    return any(id(t) in outputs and id(t) not in drawn and t.requires_grad for t in given)
+
+
+def _is_own(tensor: Tensor) -> bool:
+    """Whether a function of a user's own made it, whose gradient is its own, too."""
+    return isinstance(tensor.grad_fn, torch.autograd.function.BackwardCFunction)
+
+
+def _stack() -> list[Any]:
+    return [torch._C._get_function_stack_at(place) for place in range(torch._C._len_torch_function_stack())]

@@ -1,0 +1,86 @@
+"""Sequences of which answers leave something out: their end, their last word, all words beside padding."""
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.inputs import SYMPTOMS
+from trainability.doctor.rules.rule import rule
+
+
+@rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
+def ignored_end(evidence: Evidence) -> list[Finding]:
+    """An answer for a sequence leaves out its second half, its last word, or its words.
+
+    Fires: in eval mode the outputs of a model with a recurrent layer, one row per sequence, stay the same to the bit when the
+        second halves are exchanged between sequences, and change when the first halves are. Code `last`: of padded sequences of
+        words, the answers for all stay the same when the last word of each is exchanged, and change when all are. Code
+        `padding`: no answer for a word changes when all other words of its sequence are exchanged while the sequence has
+        padding, and answers do, or are not finite, once words stand in its place. Code `state`: a recurrent layer is to take
+        three steps and more, and the gradient of its recurrent weights is exactly zero, as that of its others is not.
+    Why: the state of a recurrent layer has seen everything only at the last step. `output[:, 0]` has seen the first step alone,
+        and so has the last state of a packed sequence whose length is said to be 1.
+        Exchanged and compared, so this is certain. Recurrent weights have a gradient as soon as one state is not zero.
+    What fools it: nothing that is known; padding that all examples have at their ends is left out.
+    Fix: output[:, -1] (with batch_first=True), or the mean over the steps.
+    Source: PyTorch, `torch.nn.LSTM`, outputs; own check.
+    """
+    facts = reading.facts(evidence)
+    if not facts.ignores_end:
+        return _unread_words(facts.unread_words) or _stateless(facts.stateless)
+    return [
+        Finding(
+            rule="ignored_end",
+            severity="warning",
+            seen="the outputs stay the same when the second halves of the sequences are exchanged",
+            measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
+            cause="the output of an early step is read, which has not seen the later ones; of packed sequences, lengths that "
+            "end them early",
+            remedy="read the last step: output[:, -1]; of packed sequences, give the number of steps of each as its length",
+            source="own; exchanged and compared",
+        )
+    ]
+
+
+def _unread_words(which: str | None) -> list[Finding]:
+    """Words of padded sequences that make no difference."""
+    if which is None:
+        return []
+    last = which == "last"
+    return [
+        Finding(
+            rule="ignored_end",
+            code="ignored_end.last" if last else "ignored_end.padding",
+            severity="warning",
+            seen="no answer changes when the last word of each sequence is exchanged"
+            if last
+            else "no answer changes when the other words of its sequence are exchanged, as long as there is padding",
+            measurements=(Measurement(name="change of the output", value=0.0, threshold=0.0),),
+            cause="padding stands in front of the words, and lengths, or the place that is read, count from the front"
+            if last
+            else "the padding mask is upside down: what is padding is attended to, and words are not",
+            remedy="pad behind the words; or read the last place, without packing"
+            if last
+            else "invert the mask: x != padding where True keeps, x == padding where True hides (key_padding_mask)",
+            source="own; exchanged and compared",
+        )
+    ]
+
+
+def _stateless(layers: tuple[str, ...]) -> list[Finding]:
+    """A state that no step hands to the next."""
+    if not layers:
+        return []
+    return [
+        Finding(
+            rule="ignored_end",
+            code="ignored_end.state",
+            severity="warning",
+            seen=f"the recurrent weights of {layers[0]} have no gradient but zero: its state is zeros at every step",
+            measurements=(Measurement(name="gradient of the recurrent weights", value=0.0, threshold=0.0),),
+            cause="the state starts anew at every step, or packed sequences are said to be one step long",
+            remedy="make the first state before the loop over the steps, and hand on what each step returns; of packed "
+            "sequences, give the number of steps of each as its length",
+            source="own; the gradient of recurrent weights is the state times what comes back",
+            layers=layers,
+        )
+    ]

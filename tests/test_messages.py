@@ -1,0 +1,108 @@
+"""What a user's slip is answered with: the name that was meant, the place in the own code, one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import trainability
+from trainability.checking.target import load_setup
+from trainability.cli.program import main
+from trainability.loops.saying import say_command
+
+SETUPS = """
+from trainability import Setup
+
+
+def looks_up(table):
+    return table["missing"]
+
+
+def raises():
+    return looks_up({})
+
+
+def number():
+    return 1
+"""
+
+
+@pytest.fixture
+def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_setups.py").write_text(SETUPS)
+    return "own_setups"
+
+
+def test_an_error_of_the_users_own_is_placed_where_it_arose(name: str) -> None:
+    with pytest.raises(ValueError, match=r"KeyError: 'missing', own_setups\.py, line 6") as refused:
+        load_setup(f"{name}:raises")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "near"), [("raisez", "did you mean raises"), ("zzz", "known are looks_up, raises, number")]
+)
+def test_a_misspelled_function_is_answered_with_the_nearest(name: str, function: str, near: str) -> None:
+    with pytest.raises(ValueError, match=near):
+        load_setup(f"{name}:{function}")
+
+
+MODEL = nn.Linear(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "near"),
+    [
+        (lambda: trainability.check(MODEL, [], optimiser=None), "optimizer"),  # pyright: ignore[reportCallIssue]
+        (lambda: trainability.Monitor(MODEL, evry=3), "every"),  # pyright: ignore[reportCallIssue]
+        (lambda: trainability.Setup(model=MODEL, train_loader=[], loss=None), "loss_fn"),  # pyright: ignore[reportCallIssue]
+        (lambda: trainability.confirm(lambda: None, second=3), "seconds"),  # pyright: ignore[reportCallIssue, reportArgumentType]
+    ],
+)
+def test_a_misspelled_argument_is_answered_with_the_nearest(call: Any, near: str) -> None:
+    with pytest.raises(TypeError, match=f"did you mean {near}"):
+        call()
+
+
+def test_a_wrong_option_of_run_is_told_without_the_script(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--steps", "abc", "reg.py"])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "'abc'" in said
+    assert "reg.py" not in said
+
+
+@pytest.mark.parametrize("loss", ["x", "1.5", None, [1.0], torch.ones(2)])
+def test_what_is_no_loss_is_named_once_and_the_loop_goes_on(loss: Any) -> None:
+    optimizer = torch.optim.SGD(MODEL.parameters(), 0.1)
+    said = pytest.warns(RuntimeWarning, match=r"loss is .*; expected one number")
+    with said, trainability.Monitor(MODEL, optimizer) as monitor:
+        for _ in range(2):
+            MODEL(torch.randn(4, 2)).sum().backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert sum("expected one number" in line for line in monitor.evidence().problems) == 1
+
+
+@pytest.mark.parametrize("number", ["loss", "top1_error"])
+def test_an_evaluation_takes_numbers(number: str) -> None:
+    with trainability.Monitor(MODEL) as monitor:
+        monitor.record_evaluation("validation", **{number: torch.tensor(0.5)})  # type: ignore[arg-type]
+        with pytest.warns(RuntimeWarning, match=f"{number} is 'x'"):
+            monitor.record_evaluation("validation", **{number: "x"})  # type: ignore[arg-type]
+    (seen,) = monitor.evidence().evaluations
+    assert getattr(seen, number) == 0.5
+
+
+def test_a_command_stays_in_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    command = ["trainability", "report", "runs/a long name/generator", "runs/another-name/discriminator"]
+    say_command("see it with", command)
+    assert (
+        "  trainability report 'runs/a long name/generator' runs/another-name/discriminator"
+        in capsys.readouterr().err.splitlines()
+    )
