@@ -329,7 +329,7 @@ FUNCTION_CHANGES = named(
         change="gradients through rounding, signs and comparisons",
         applies=lambda variant: _reaches_more(variant, _straight),
         make=lambda variant: _exchange(variant, _straight),
-        answers=_CUT_OFF,
+        answers=(*_CUT_OFF, "unmoved_parameter.step_function"),
         is_counted=True,
     ),
 )
