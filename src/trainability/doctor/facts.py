@@ -48,6 +48,7 @@ class LossGraph:
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
         outside: the model's trainable parameters that are not in the graph.
+        lone_softmax: a softmax inside the model runs over a dimension of size 1.
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
@@ -68,6 +69,7 @@ class LossGraph:
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
+    lone_softmax: bool = False
     over_batch: bool = False
     swapped: bool = False
     multiple_of: str | None = None

@@ -11,6 +11,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
 LARGE_RECURRENCE = 5.0
+LOUD_OUTPUTS = 32.0  # rms, over that of the targets or 1: at the band's upper end
 LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show in it; mean square of an input that is to blame
 # Rehearsed steps, after which outputs that differ between examples by less than that share of their size are said to stay so;
 # loss over the first, of a run that made up for it; layers that shrink the signal one after the other.
@@ -163,10 +164,20 @@ def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _loud_outputs(evidence: Evidence) -> bool:
+    """Whether, under a loss of no known kind, outputs start as large as the band ends at, and steps lead to NaN from there."""
+    facts = reading.facts(evidence)
+    output, target = facts.output_rms, facts.target_rms
+    wide = output is not None and output > LOUD_OUTPUTS * max(target or 0.0, 1.0)
+    return wide and reading.diverged(evidence)
+
+
 def _borne_out(evidence: Evidence, probe: ProbeResult) -> bool:
     """Whether the loss starts as high as the gains say, and these are not the input's: what then explodes is their symptom."""
     chance = reading.chance_loss(evidence)
     loss = probe.cross_entropy
+    if chance is None and _loud_outputs(evidence):
+        return probe.input_mean_square < LOUD_INPUT
     return chance is not None and loss is not None and loss > LOUD_LOSS * chance and probe.input_mean_square < LOUD_INPUT
 
 
@@ -238,7 +249,8 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is above 2.7, before anything was
         learned. A hint in nets of fewer than 8 weight layers, unless the loss starts at 20 ln C and more and the mean square of
-        the input is below 10.
+        the input is below 10; of a loss of no known kind, unless the outputs are 32 times as large as 1 and the targets, and
+        a loss after the first is not finite.
     Why: the logits' mean square is 2 * 10^budget, so at 2.7 their rms is 32 and the loss starts at many times ln C. Of 12 runs
         above 2.7 none trained, while between -5 and 2.7 it was 52 of 80.
     What fools it: weights that are not random; and clipping, which moves the edge, since it is one of steps that overshoot: a
