@@ -165,6 +165,12 @@ def chosen(unmoved: tuple[str, ...]) -> Evidence:
     return dataclasses.replace(rehearsed(unmoved=unmoved), facts=looked.facts)
 
 
+def shrinking(last: float) -> Evidence:
+    """Normalisations whose weights were drawn around zero, and the loss after 60 rehearsed steps from 2.3."""
+    tried = rehearsed(60, reference=(Observation(step=0, loss=2.3), Observation(step=60, loss=last)))
+    return dataclasses.replace(tried, facts=fact(drawn_norms=("norm",)).facts)
+
+
 def broken(norms: tuple[float, ...]) -> Evidence:
     """A first step that moves a layer by 1.1 of its size, losses that fall, and gradients of those norms, then NaN."""
     seen = steps([3.0 - 0.1 * i for i in range(len(norms) + 1)])
@@ -195,6 +201,7 @@ def far_targets(last: float) -> Evidence:
 CODES = {
     "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
     "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),
+    "gain_budget_low.norms": (shrinking(2.1), shrinking(2.0)),
     "flat_loss.softmax_of_one": (chosen(("query.weight",)), chosen(())),
     "exploding_gradient": (broken((1.0, 1.1)), broken((1.0, 0.9))),
     "gain_budget_high": (blown(33.0), blown(31.0)),

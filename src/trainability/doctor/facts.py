@@ -208,6 +208,7 @@ class Facts:
         constant_term: whether the loss changes with a derivative that it takes without a graph, and no gradient does.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
+        drawn_norms: normalisations before the first step whose weights are small numbers of both signs, where half of them are.
         made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
             the strongest relation: see `audit_results.Relation.z`.
         moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
@@ -320,6 +321,7 @@ class Facts:
     flat_derivative: bool = False
     constant_term: bool = False
     recurrence: tuple[str, float] | None = None
+    drawn_norms: tuple[str, ...] = ()
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
     drawn_target: bool = False

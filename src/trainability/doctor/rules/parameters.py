@@ -167,8 +167,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
         three sampled steps. An error where no layer moves, or what is in no optimizer alone has a gradient that is not exactly
-        zero, as a head of zeros; a hint where requires_grad is False or a part in no optimizer runs under no_grad, which is usually meant (a warning where half of the weights are frozen and the loss gets no lower than
-        one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
+        zero, as a head of zeros; a hint where requires_grad is False or a part in no optimizer runs under no_grad, which is
+        usually meant (a warning where half of the weights are frozen and the loss gets no lower than one answer for every
+        example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
         where it is half of the weights, and 100 steps have not learned), where a run that has learned comes to rest, and where
         what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its weights at most:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower

@@ -210,7 +210,8 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         and from the first step on, for 50 rehearsed steps and a tenth of the plan, outputs differ by less than 1e-5 of their
         size; or where the run bears it out: four layers and more, each with less than half of the output of the one before at
         the first step, gradients below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its
-        first. The same of a loop that Monitor alone saw: code `measured`.
+        first. The same of a loop that Monitor alone saw: code `measured`. Code `norms`: before the first step, the weights of
+        half of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps leave the loss.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
         same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
         another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the
@@ -222,7 +223,28 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E
         (docs/theory.md, section 4); default initialisation: benchmarks/default_init.py.
     """
-    return _budget_finding(evidence, high=False)
+    return _norms_drawn(evidence) or _budget_finding(evidence, high=False)
+
+
+def _norms_drawn(evidence: Evidence) -> list[Finding]:
+    """Normalisations that take away what they are there to keep, because a draw for layers went over them, too."""
+    names = reading.facts(evidence).drawn_norms
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="gain_budget_low",
+            code="gain_budget_low.norms",
+            severity="error" if reading.stands_still(evidence) else "hint",
+            seen=f"the weights of {', '.join(names[:4])}{' and more' if len(names) > 4 else ''} are small numbers of both "
+            "signs; a normalisation's are 1",
+            measurements=(Measurement(name="normalisations drawn around zero", value=float(len(names)), threshold=0.0),),
+            cause="initialisation: a draw for layers went over every parameter, so normalisations shrink what they are to keep",
+            remedy="torch.nn.init.ones_(norm.weight) and zeros_(norm.bias); draw the weights of layers alone: if p.dim() > 1",
+            source="own; read off the weights",
+            layers=names,
+        )
+    ]
 
 
 @rule(
