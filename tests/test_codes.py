@@ -201,6 +201,10 @@ def far_targets(last: float) -> Evidence:
 CODES = {
     "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
     "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),
+    "rate_dies": (
+        rehearsed(planned_steps=300, rate_spent=(150, 0.0, 0.1)),
+        rehearsed(planned_steps=300, rate_spent=(151, 0.0, 0.1)),
+    ),
     "gain_budget_low.norms": (shrinking(2.1), shrinking(2.0)),
     "flat_loss.softmax_of_one": (chosen(("query.weight",)), chosen(())),
     "exploding_gradient": (broken((1.0, 1.1)), broken((1.0, 0.9))),
