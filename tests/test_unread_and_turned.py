@@ -114,6 +114,13 @@ def test_a_packed_sequence_with_its_padding_in_front_loses_its_last_word(front: 
     assert found.unread_words == ("last" if front else None)
 
 
+def test_a_mark_of_the_end_cannot_be_exchanged() -> None:
+    words, lengths = padded(False)
+    words[torch.arange(32), lengths - 1] = 8
+    batch = (words, lengths, torch.arange(32) % 3)
+    assert looked(Packed(), batch, lambda model, b: F.cross_entropy(model(b[0], b[1]), b[2])).unread_words is None
+
+
 class Attending(nn.Module):
     def __init__(self, hides: str) -> None:
         super().__init__()
@@ -188,6 +195,20 @@ def test_what_a_sine_of_sines_is_taken_of_is_measured(factor: float, size: float
     found = looked(Sines(), (X, X[:, :1]), lambda model, b: F.mse_loss(model(b[0]), b[1])).sine_of
     assert found is not None
     assert size / 3 < found < 3 * size
+
+
+def test_a_sine_of_what_turns_by_an_angle_is_none_of_a_net_of_sines() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.angle, self.hidden, self.last = nn.Parameter(torch.ones(1)), nn.Linear(4, 8), nn.Linear(8, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            turned = torch.cat([x[:, :2] * self.angle.cos(), x[:, 2:] * self.angle.sin()], dim=1)
+            bent = self.hidden(turned).relu() @ torch.ones(8, 4)
+            return self.last(torch.cat([torch.sin(500 * turned), torch.sin(500 * bent)], dim=1))
+
+    assert looked(Turned(), (X, X[:, :1]), lambda model, b: F.mse_loss(model(b[0]), b[1])).sine_of is None
 
 
 # ------------------------------------------------------------------------------------------------- what is asked of what
