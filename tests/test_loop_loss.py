@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 from trainability import Monitor
 from trainability.doctor.facts import Facts
@@ -188,7 +189,7 @@ def test_what_the_loop_writes_into_its_targets_is_written_once(given_on: Callabl
     seen: list[Tensor] = []
 
     def step() -> Tensor:
-        output, target = model(x), labels.clone()
+        target, output = labels.clone(), model(x)
         own = given_on(target)
         own -= 1
         seen.append(target)
@@ -335,6 +336,26 @@ def test_a_container_of_the_programs_own_that_cannot_be_read_is_left_alone() -> 
         loss.backward()
         monitor.after_backward(loss)
     assert model.layer.weight.grad is not None
+
+
+def test_a_forward_pass_that_is_cut_short_brings_no_warning() -> None:
+    """PyTorch ends a checkpointed pass by an exception, and calls global hooks without keywords then."""
+    inner, last, x = net(6), net(1), torch.randn(N, 6)
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.last = inner, last
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(checkpoint(self.inner, x, use_reentrant=False))
+
+    model = Checkpointed()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        watched(model, lambda: model(x).square().mean())
+        gradients = [p.grad for p in model.parameters()]
+    assert all(gradient is not None for gradient in gradients)
 
 
 def test_a_first_loss_far_above_chance_is_told_by_the_run_alone() -> None:

@@ -278,7 +278,7 @@ def test_the_best_constant_of_parts_is_that_of_all_that_answer() -> None:
     best = sum(float(y.var(correction=0)) for y in batch[1:])
     found = constant_loss(model, [batch], of_parts, heads=[model.one, model.other])
     assert found == pytest.approx(best, rel=1e-3)
-    seen = rehearse(model, torch.optim.SGD(model.parameters(), lr=1e-2), [batch] * 20, training_step=of_parts)
+    seen = rehearse(model, torch.optim.SGD(model.parameters(), lr=1e-2), [batch] * 20, training_step=of_parts, seconds=120.0)
     assert seen.constant_loss == pytest.approx(best, rel=1e-3)
     assert seen.reference[0].output_rms is not None
 

@@ -96,10 +96,13 @@ class Tape(TorchFunctionMode):
                 self.lost = True
         self._running.append(module)
 
-    def _on_exit(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _on_exit(self, module: nn.Module, args: Any, *rest: Any) -> None:
         if not self._running or self._running[-1] is not module or threading.get_ident() != self._thread:
             return
         self._running.pop()
+        if len(rest) < 2:  # PyTorch gives no kwargs where forward raised, nor where hooks were taken away in between
+            return
+        kwargs, output = rest
         if torch.is_grad_enabled():
             with contextlib.suppress(Exception), torch.no_grad():  # one fact less
                 self.given.see(self._names[id(module)], module, args, kwargs)
