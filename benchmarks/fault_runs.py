@@ -1,5 +1,6 @@
 """How the programs of `programs/` are built, trained to their end, and shown to the doctor."""
 
+import hashlib
 import json
 import math
 import tempfile
@@ -29,9 +30,9 @@ def half_of(name: str) -> str:
     """The half that a program belongs to.
 
     Returns:
-        "scored" for those in `programs/mailbag/`; "set" for all others.
+        "scored" for half of those in `programs/mailbag/`, by a hash of the name; "set" for all others.
     """
-    return "scored" if name in MAILBAG else "set"
+    return "scored" if name in MAILBAG and hashlib.sha256(name.encode()).digest()[0] % 2 else "set"
 
 
 class Built:

@@ -47,7 +47,8 @@ def test_what_was_written_apart_is_large_and_of_kinds_of_its_own(apart, num_kind
 
 def test_the_scored_half_is_what_no_rule_was_set_on():
     scored = {name for name in PROGRAMS if half_of(name) == "scored"}
-    assert scored == MAILBAG
+    assert scored < MAILBAG
+    assert 0.4 < len(scored) / len(MAILBAG) < 0.6
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -64,7 +65,7 @@ def test_every_program_has_been_run_and_sound_ones_train():
     assert [name for name in SOUND if happened(name, runs) != "trained"] == []
     failed = Counter(half_of(name) for name in FAULTS if happened(name, runs) != "trained")
     assert failed["set"] >= 400
-    assert failed["scored"] >= 100
+    assert failed["scored"] >= 50
 
 
 @pytest.mark.parametrize("name", ["yes or no", "couples"])

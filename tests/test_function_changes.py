@@ -129,6 +129,27 @@ def test_a_changed_program_is_the_one_that_is_meant(
     assert changed != applies_and_curve(as_it_is, None, whole=whole)[1]
 
 
+class TwoEnds(nn.Module):
+    """One layer, and two that read it, each through detach or not."""
+
+    def __init__(self, *cut: bool) -> None:
+        super().__init__()
+        self.first, self.one, self.other, self.cut = nn.Linear(64, 24), nn.Linear(24, 10), nn.Linear(24, 10), cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        one, other = (h.detach() if cut else h for cut in self.cut)
+        return self.one(one) + self.other(other)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_of_two_cuts_the_last_is_undone_where_it_suffices(whole: bool) -> None:
+    applies, changed = applies_and_curve(lambda: TwoEnds(True, True), "detach_off", whole=whole)
+    assert applies
+    assert changed == applies_and_curve(lambda: TwoEnds(True, False), None, whole=whole)[1]
+    assert changed != applies_and_curve(lambda: TwoEnds(False, False), None, whole=whole)[1]
+
+
 @pytest.mark.parametrize(
     ("change", "model"),
     [

@@ -290,7 +290,8 @@ class _Battery(Standing):
             again.append(dataclasses.replace(arm, again=self.with_other_seed(arm)))
         if found and self.affords(2 * found[0].steps):
             self.without_change(UNCHANGED, PATIENCE * found[0].steps, deadline=self.deadline)
-        again = [self.given_as_long(arm) for arm in again]
+        holds = any(arm.again is not None and self.witness().is_fixed_by(arm) for arm in again)
+        again = [self.given_as_long(arm, waits=not holds) for arm in again]
         witness = self.witness(found[0].steps if found else None)
         state = witness.state(again)
         compensating = [arm.name for arm in found if self.makes_up(arm.name)]
@@ -328,12 +329,15 @@ class _Battery(Standing):
         self.arms[name] = dataclasses.replace(arm, outcome="control", reason=said)
         return said, bears_out
 
-    def given_as_long(self, arm: Arm) -> Arm:
-        """A change that fixed it at first is given as many steps as it had, where that came near, or one seed lags behind."""
+    def given_as_long(self, arm: Arm, *, waits: bool) -> Arm:
+        """A change that fixed it at first is given as many steps as it had, where that came near.
+
+        So is one of which a seed lags behind, where no change fixes the program with both (`waits`).
+        """
         witness = self.witness()
         steps = witness.unchanged.steps
         is_close = witness.left() > judging.FAR_LEFT and not witness.is_fixed_by(arm) and steps > arm.steps
-        if not is_close or not self.affords(2 * steps):
+        if not is_close or not (waits or witness.is_fixed_early_by(arm, arm.again)) or not self.affords(2 * steps):
             return arm
         names = tuple(arm.name.split(JOINT))
         other = self.arm(names, steps, seed=1)

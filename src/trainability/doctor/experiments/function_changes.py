@@ -14,7 +14,7 @@ from trainability.doctor.experiments.intervention import Intervention, named
 from trainability.doctor.experiments.variant import Variant, look
 from trainability.doctor.measure.copies import modules
 from trainability.doctor.measure.loop import scalar
-from trainability.doctor.measure.randomness import random_state
+from trainability.doctor.measure.randomness import random_state, randomness_restored
 from trainability.doctor.measure.workspace import set_training
 
 Call = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -32,7 +32,7 @@ _TWO_SIDED_NAMES = {
     *(f"__{prefix}{name}__" for name in (*_TWO_SIDED, "truediv") for prefix in ("", "r")),
     *("rsub", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits", "poisson_nll_loss"),
 }
-_EXAMPLES = 16
+_EXAMPLES, _MOST_CUTS = 16, 12
 _DROPPING = (F.dropout, F.alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.feature_alpha_dropout)
 
 
@@ -62,17 +62,60 @@ def _exchange(variant: Variant, call: Call) -> None:
     variant.closing.enter_context(mode)
 
 
-def _undetached(func: Callable[..., Any], args: tuple[Any, ...], words: dict[str, Any]) -> Any:
-    """Hands on what a gradient goes through, and has derivatives that can be differentiated themselves."""
-    if func in _DETACHING and args and isinstance(args[0], Tensor) and args[0].requires_grad:
-        return args[0]
-    if func in _READ:
-        return func(args[0].detach(), *args[1:], **words)
-    if func is torch._C._set_grad_enabled:
-        return func(True)
-    if func is torch.autograd.grad:
-        return func(*args, **{**words, "create_graph": True})
-    return func(*args, **words)
+class _Undetached:
+    """Hands on what gradients are cut off at, and has derivatives that can be differentiated themselves.
+
+    What cuts them off is numbered from 1 in each pass through the loop's body.
+
+    Attributes:
+        only: numbers of those that are undone; None for all.
+        seen: how many there were in a pass, at most.
+    """
+
+    def __init__(self, variant: Variant, only: frozenset[int] | None = None) -> None:
+        self.only, self.number, self.seen = only, 0, 0
+        own = variant.step or variant.training_step
+        if own is None:
+            variant.closing.callback(modules(variant.model)[0].register_forward_pre_hook(self._begin).remove)
+            return
+
+        def passing(*args: Any) -> Any:
+            self._begin()
+            return own(*args)
+
+        setattr(variant, "step" if variant.step is not None else "training_step", passing)
+
+    def _begin(self, *_: Any) -> None:
+        self.number = 0
+
+    def __call__(self, func: Callable[..., Any], args: tuple[Any, ...], words: dict[str, Any]) -> Any:
+        if func in _READ:
+            return func(args[0].detach(), *args[1:], **words)
+        is_off = func is torch._C._set_grad_enabled and args == (False,)
+        if not (is_off or func in _DETACHING or func is torch.autograd.grad):
+            return func(*args, **words)
+        self.number += 1
+        self.seen = max(self.seen, self.number)
+        if self.only is not None and self.number not in self.only:
+            return func(*args, **words)
+        if is_off:
+            return func(True)
+        if func is torch.autograd.grad:
+            return func(*args, **{**words, "create_graph": True})
+        given = args[0] if args else None
+        return given if isinstance(given, Tensor) and given.requires_grad else func(*args, **words)
+
+
+def _undetach(variant: Variant) -> None:
+    """Undoes one of what cuts gradients off, where that reaches as much as all do: a GAN's critic is cut off on purpose.
+
+    The last that does, since its generator's own step comes behind the critic's.
+    """
+    before, every = _reached(variant, None), _Undetached(variant)
+    gained = _reached(variant, every) - before
+    alone = (frozenset({number}) for number in range(min(every.seen, _MOST_CUTS), 0, -1))
+    only = next((one for one in alone if gained <= _reached(variant, _Undetached(variant, one))), None) if gained else None
+    _exchange(variant, _Undetached(variant, only))
 
 
 def _straight(func: Callable[..., Any], args: tuple[Any, ...], words: dict[str, Any]) -> Any:
@@ -106,9 +149,16 @@ def _passed(variant: Variant) -> None:
         judge, variant.judge = variant.judge, None
         look(variant, loop, batch, random_state())
         variant.judge = judge
-    else:
-        with torch.enable_grad():
+        return
+    gradients = [(parameter, parameter.grad) for parameter in variant.parameters]
+    try:
+        for parameter in variant.parameters:
+            parameter.grad = None
+        with torch.enable_grad(), randomness_restored(), loop.undisturbed(afresh=True):
             scalar(loop.forward_only(variant.model, cloned(batch))).backward()
+    finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
 
 
 def _reached(variant: Variant, call: Call | None) -> set[int]:
@@ -132,17 +182,6 @@ def _reaches_more(variant: Variant, call: Call) -> bool:
     held = {id(p) for group in variant.groups for p in group["params"] if p.requires_grad}
     before = _reached(variant, None)
     return before < held and bool(_reached(variant, call) - before)
-
-
-def _through(name: str, change: str, call: Call, answers: tuple[str, ...]) -> Intervention:
-    return Intervention(
-        name=name,
-        change=change,
-        applies=lambda variant: _reaches_more(variant, call),
-        make=lambda variant: _exchange(variant, call),
-        answers=answers,
-        is_counted=True,
-    )
 
 
 def _watched(variant: Variant, seen: Call) -> None:
@@ -277,16 +316,20 @@ _CUT_OFF = (
 )
 
 FUNCTION_CHANGES = named(
-    _through(
-        "detach_off",
-        "gradients through detach(), .data, no_grad() and derivatives",
-        _undetached,
-        (*_CUT_OFF, "flat_derivative"),
+    Intervention(
+        name="detach_off",
+        change="gradients through detach(), .data, no_grad() and derivatives",
+        applies=lambda variant: _reaches_more(variant, _Undetached(variant)),
+        make=_undetach,
+        answers=(*_CUT_OFF, "flat_derivative"),
+        is_counted=True,
     ),
-    _through(
-        "straight_through",
-        "gradients through rounding, signs and comparisons",
-        _straight,
-        _CUT_OFF,
+    Intervention(
+        name="straight_through",
+        change="gradients through rounding, signs and comparisons",
+        applies=lambda variant: _reaches_more(variant, _straight),
+        make=lambda variant: _exchange(variant, _straight),
+        answers=(*_CUT_OFF, "unmoved_parameter.step_function"),
+        is_counted=True,
     ),
 )
