@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.replay import Called, Line, Replay
 
@@ -26,7 +27,6 @@ _MOST_LINES, _MOST_CALLS = 400, 8
 _FEW_NUMBERS = 64  # of a parameter that a loss uses by itself: a variance, a temperature
 _OPTIONS = frozenset({"weight", "pos_weight", "var"})  # tensors that a loss takes beside output and target
 _DRAWS = ("bernoulli", "multinomial", "dropout")  # of what they are given; others draw of nothing
-_DIFFERENCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
 
 
@@ -173,7 +173,7 @@ class Tape(TorchFunctionMode):
             self._drawn |= set(results) if is_drawn else set()
             self._random |= set(results) if is_drawn or any(id(tensor) in self._random for tensor in given) else set()
             return
-        if name in _DIFFERENCES and _are_set_against(given, self._follows, self._drawn):
+        if name in DISTANCES and _are_set_against(given, self._follows, self._drawn):
             self.draws_target = True
         elif any(id(tensor) in self._random for tensor in given):  # noise of another net's input, which is to tell it
             self._drawn.clear()
