@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -49,7 +50,8 @@ def loss_facts(tape: Tape | None, loss: Any) -> dict[str, Any]:
     if tape is None:
         return {}
     tape.close()
-    with contextlib.suppress(Exception), randomness_restored(), torch.enable_grad():  # some facts less
+    with contextlib.suppress(Exception), randomness_restored(), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the loop has been told already
         replay = tape.read(loss)
         return _asked(replay) if replay is not None else {}
     return {}
