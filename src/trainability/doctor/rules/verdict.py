@@ -186,7 +186,7 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     if (found := _worst(certain)) is not None:
         verdict, reason, remaining = _reconciled(evidence, found, outlook)
         since = next((step.step for step in evidence.steps if not step.skipped and not math.isfinite(step.loss)), None)
-        is_said = since is None or any(f.rule == "not_finite" for f in causes)
+        is_said = since is None or reason in {f.seen for f in causes if f.rule == "not_finite"}
         return verdict, reason if is_said else f"the loss is not finite since step {since}; {reason}", remaining
     in_doubt = {*_UNTRAINED, *_ASTRAY}
     untrained = next((f.seen for f in causes if in_doubt & {f.rule, f.code} and f.severity != "hint"), None)
