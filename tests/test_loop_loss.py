@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 from trainability import Monitor
 from trainability.doctor.facts import Facts
@@ -181,6 +183,22 @@ def test_what_the_loss_writes_into_is_written_once() -> None:
         assert float(buffer.abs().max()) <= float(net(1)(x).abs().max()) * 1.001
 
 
+@pytest.mark.parametrize("given_on", [lambda y: y.to("cpu"), lambda y: y.long(), lambda y: y.data, lambda y: y.view(-1)])
+def test_what_the_loop_writes_into_its_targets_is_written_once(given_on: Callable[[Tensor], Tensor]) -> None:
+    model, x, labels = net(3), torch.randn(N, 6), torch.arange(N) % 3 + 1
+    seen: list[Tensor] = []
+
+    def step() -> Tensor:
+        target, output = labels.clone(), model(x)
+        own = given_on(target)
+        own -= 1
+        seen.append(target)
+        return F.cross_entropy(output, own)
+
+    watched(model, step, steps=2)
+    assert all(torch.equal(target, labels - 1) for target in seen)
+
+
 def test_the_tape_is_lost_where_a_function_is_not_seen() -> None:
     class Own(torch.autograd.Function):
         @staticmethod
@@ -271,6 +289,73 @@ def test_noise_that_is_drawn_once_more_for_the_loss_is_named(twice: bool) -> Non
 
     monitor = watched(model, step)
     assert any(found.code == "shuffled_labels.drawn" for found in monitor.diagnose().findings) == twice
+
+
+def test_noise_that_a_later_call_is_given_is_what_its_answer_is_held_against() -> None:
+    parts, alone, x = nn.ModuleDict({"codes": net(6), "noise": net(6)}), net(6), torch.randn(N, 6)
+
+    def step(first: nn.Module, second: nn.Module) -> Tensor:
+        codes = first(x)
+        noise = torch.randn_like(codes)
+        return F.mse_loss(second(codes + 2 * noise), noise)
+
+    assert not of_monitor(parts, lambda: step(parts["codes"], parts["noise"])).drawn_target
+    assert not of_monitor(alone, lambda: step(alone, net(6))).drawn_target  # the second is somebody else's
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_as_many_bins_as_examples_are_no_targets(crossed: bool) -> None:
+    model, x, y, bins = net(1), torch.randn(N, 6), torch.randn(N, 1), torch.linspace(-3, 3, N)
+
+    def step() -> Tensor:
+        output = model(x)
+        if crossed:
+            return (output - y[:, 0]).square().mean()
+        return ((4 * (bins - output)).sigmoid() - (y < bins).float()).square().mean()
+
+    assert (of_monitor(model, step).broadcast_shape is not None) == crossed
+
+
+def test_a_container_of_the_programs_own_that_cannot_be_read_is_left_alone() -> None:
+    class Lazy(dict[str, Tensor]):
+        def __iter__(self) -> Any:
+            raise RuntimeError("not to be listed")
+
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 1)
+
+        def forward(self, batch: Lazy) -> Tensor:
+            return self.layer(dict.__getitem__(batch, "x"))
+
+    model = Reading()
+    with warnings.catch_warnings(), Monitor(model) as monitor:
+        warnings.simplefilter("ignore")  # the monitor may stop watching
+        loss = model(Lazy(x=torch.randn(N, 6))).square().mean()
+        loss.backward()
+        monitor.after_backward(loss)
+    assert model.layer.weight.grad is not None
+
+
+def test_a_forward_pass_that_is_cut_short_brings_no_warning() -> None:
+    """PyTorch ends a checkpointed pass by an exception, and calls global hooks without keywords then."""
+    inner, last, x = net(6), net(1), torch.randn(N, 6)
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.last = inner, last
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(checkpoint(self.inner, x, use_reentrant=False))
+
+    model = Checkpointed()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        watched(model, lambda: model(x).square().mean())
+        gradients = [p.grad for p in model.parameters()]
+    assert all(gradient is not None for gradient in gradients)
 
 
 def test_a_first_loss_far_above_chance_is_told_by_the_run_alone() -> None:

@@ -160,6 +160,19 @@ def test_views_that_are_only_pulled_together_need_a_side_that_stands_still(detac
     assert (found.num_pulled, found.num_pushed, found.num_mutual) == (24, 0, 0 if detaches else 24)
 
 
+def test_a_margin_that_all_unlike_pairs_keep_pushes_them_apart_once_they_come_near() -> None:
+    size = float(net()(X).detach().norm(dim=1).mean())
+
+    def step(model: Any, batch: Any) -> Tensor:
+        (one, other), like = model(batch[0]).chunk(2), torch.arange(12) < 6
+        apart = (one - other).norm(dim=1)
+        return torch.where(like, apart.square(), (0.1 * size - apart).relu().square()).mean()
+
+    found = facts_of(net(), (X, Y), training_step=step).pair_forces
+    assert found is not None
+    assert (found.num_pulled, found.num_pushed) == (6, 6)
+
+
 def test_a_view_that_is_taken_without_gradients_stands_still() -> None:
     def step(model: Any, batch: Any) -> Tensor:
         with torch.no_grad():

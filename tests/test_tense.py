@@ -153,3 +153,23 @@ def test_where_there_are_no_locks_a_run_without_an_end_is_not_called_ended(
     monkeypatch.setattr("fcntl.flock", refuse)
     assert not has_ended(tmp_path, None)
     assert has_ended(tmp_path, {"status": "finished"})
+
+
+def test_a_run_that_is_not_finite_says_since_when_beside_its_cause() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    with trainability.Monitor(model, optimizer) as monitor:
+        for _ in range(20):
+            inputs = 100 * torch.rand(32, 4)
+            loss = F.mse_loss(model(inputs), inputs.sum(dim=1, keepdim=True))
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            losses.append(loss.item())
+    since = 1 + next(i for i, value in enumerate(losses) if not torch.isfinite(torch.tensor(value)))
+    diagnosis = monitor.diagnose()
+    assert diagnosis.findings[0].rule == "input_scale"
+    assert f"since step {since};" in diagnosis.reason

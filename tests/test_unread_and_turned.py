@@ -114,6 +114,13 @@ def test_a_packed_sequence_with_its_padding_in_front_loses_its_last_word(front: 
     assert found.unread_words == ("last" if front else None)
 
 
+def test_a_mark_of_the_end_cannot_be_exchanged() -> None:
+    words, lengths = padded(False)
+    words[torch.arange(32), lengths - 1] = 8
+    batch = (words, lengths, torch.arange(32) % 3)
+    assert looked(Packed(), batch, lambda model, b: F.cross_entropy(model(b[0], b[1]), b[2])).unread_words is None
+
+
 class Attending(nn.Module):
     def __init__(self, hides: str) -> None:
         super().__init__()
@@ -190,6 +197,20 @@ def test_what_a_sine_of_sines_is_taken_of_is_measured(factor: float, size: float
     assert size / 3 < found < 3 * size
 
 
+def test_a_sine_of_what_turns_by_an_angle_is_none_of_a_net_of_sines() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.angle, self.hidden, self.last = nn.Parameter(torch.ones(1)), nn.Linear(4, 8), nn.Linear(8, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            turned = torch.cat([x[:, :2] * self.angle.cos(), x[:, 2:] * self.angle.sin()], dim=1)
+            bent = self.hidden(turned).relu() @ torch.ones(8, 4)
+            return self.last(torch.cat([torch.sin(500 * turned), torch.sin(500 * bent)], dim=1))
+
+    assert looked(Turned(), (X, X[:, :1]), lambda model, b: F.mse_loss(model(b[0]), b[1])).sine_of is None
+
+
 # ------------------------------------------------------------------------------------------------- what is asked of what
 
 
@@ -257,7 +278,7 @@ def test_the_best_constant_of_parts_is_that_of_all_that_answer() -> None:
     best = sum(float(y.var(correction=0)) for y in batch[1:])
     found = constant_loss(model, [batch], of_parts, heads=[model.one, model.other])
     assert found == pytest.approx(best, rel=1e-3)
-    seen = rehearse(model, torch.optim.SGD(model.parameters(), lr=1e-2), [batch] * 20, training_step=of_parts)
+    seen = rehearse(model, torch.optim.SGD(model.parameters(), lr=1e-2), [batch] * 20, training_step=of_parts, seconds=120.0)
     assert seen.constant_loss == pytest.approx(best, rel=1e-3)
     assert seen.reference[0].output_rms is not None
 

@@ -232,7 +232,7 @@ class Facts:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
-        sine_of: rms of what a sine is taken of that another sine, and weights, made; the largest. None where there is none.
+        sine_of: rms of what a sine is taken of that a layer makes of another sine; the largest. None where there is none.
         task_loss: the loss that the program computes, in PyTorch's words; None if unknown.
         task_form: see `rehearsed.Task.form`.
         low_precision: the format of the parameters, where it is float16 or bfloat16.

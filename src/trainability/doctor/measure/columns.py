@@ -12,18 +12,56 @@ from trainability.doctor.facts import LOUD_COLUMN
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 WORDS_SPAN = 256  # grey levels are integers, too
 _MOST_NODES = 2000  # of a graph that is walked through
+_PRODUCTS = ("AddmmBackward", "MmBackward", "BmmBackward", "ConvolutionBackward")
+_LINEAR = (
+    "MulBackward",
+    "DivBackward",
+    "AddBackward",
+    "SubBackward",
+    "NegBackward",
+    "CatBackward",
+    "StackBackward",
+    "TBackward",
+)
+_LINEAR += (
+    "ViewBackward",
+    "UnsafeViewBackward",
+    "ReshapeAliasBackward",
+    "TransposeBackward",
+    "PermuteBackward",
+    "CloneBackward",
+)
+_LINEAR += ("UnsqueezeBackward", "SqueezeBackward", "SelectBackward", "SliceBackward", "SplitBackward", "ExpandBackward")
 
 
 def follows_sine(node: Any) -> bool:
-    """Whether a sine is among what a node of the graph was made of."""
-    stack, seen = [node], {node}
+    """Whether a node of the graph is a layer with weights behind a sine: a product by a parameter, and else linear functions.
+
+    A sine of a pose or a time that another function, or no weights, stand behind is none: frequencies may multiply it at will.
+    """
+    stack, seen = [(node, False)], {(node, False)}
     while stack and len(seen) < _MOST_NODES:
-        node = stack.pop()
-        if type(node).__name__.startswith("SinBackward"):
+        node, has_weights = stack.pop()
+        name = type(node).__name__
+        if name.startswith("SinBackward") and has_weights:
             return True
-        above = {each for each, _ in getattr(node, "next_functions", ()) if each is not None} - seen
+        if not name.startswith((*_PRODUCTS, *_LINEAR)):
+            continue
+        weighted = has_weights or (name.startswith(_PRODUCTS) and _is_by_parameter(node))
+        above = {(each, weighted) for each, _ in node.next_functions if each is not None} - seen
         seen |= above
         stack += above
+    return False
+
+
+def _is_by_parameter(product: Any) -> bool:
+    """Whether a leaf of two dimensions and more is a factor of a product."""
+    for each, _ in product.next_functions:
+        while each is not None and type(each).__name__.startswith(("TBackward", "TransposeBackward")):
+            each = each.next_functions[0][0]
+        variable = getattr(each, "variable", None)
+        if variable is not None and variable.dim() > 1:
+            return True
     return False
 
 

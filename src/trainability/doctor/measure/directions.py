@@ -34,7 +34,7 @@ def nearer_and_further(ones: Tensor, others: Tensor) -> tuple[float, float]:
     a, b = ones.double() @ axes, others.double() @ axes
     scale = torch.cat([a, b]).square().mean(dim=0).sqrt().clamp(min=1e-12)
     a, b = a / scale, b / scale
-    ridge = _RIDGE * torch.eye(width, dtype=torch.double)
+    ridge = _RIDGE * torch.eye(width, dtype=torch.double, device=a.device)
     near, far = [], []
     for first in (0, 1):
         inner = [x[first::2].T @ x[first::2] / len(x[first::2]) + ridge for x in (a, b)]

@@ -259,10 +259,6 @@ def _optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     }
 
 
-def _maximised(model: nn.Module, loss: Tensor, seen: ForwardPass) -> str | None:
-    return maximised([p for p in model.parameters() if p.requires_grad], loss, seen)
-
-
 def facts_of_pass(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: bool) -> dict[str, Any]:
     """Fields of `Facts` about gradients, outputs and what is alike in them."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]

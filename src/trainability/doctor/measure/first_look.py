@@ -43,9 +43,15 @@ def first_facts(
         **(sampler.tape.given.facts() if sampler.tape is not None else {}),
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),
-        **loss_facts(sampler.tape, loss) | crossed_shapes(loss, sampler.answer_nodes),
+        **_facts_of_loss(loss, sampler),
         **steps_first_facts(loss, sampler.watch.lengths, sampler.batch_size),
     )
+
+
+def _facts_of_loss(loss: Tensor, sampler: LayerSampler) -> dict[str, Any]:
+    found = loss_facts(sampler.tape, loss) | crossed_shapes(loss, sampler.answer_nodes)
+    is_grid = sampler.tape is not None and sampler.tape.crosses_given
+    return found | {"broadcast_shape": None} if is_grid else found
 
 
 def _all_of_them(graph: LossGraph, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[Unreached, ...]:

@@ -39,7 +39,7 @@ _NEVER_NEGATIVE = frozenset(
 )
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
-_DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
 class ForwardPass(TorchFunctionMode):
@@ -164,7 +164,7 @@ class ForwardPass(TorchFunctionMode):
             self._follow_words(name, args, kwargs)
         if self.output is not None and self._pair is None and name in ELEMENTWISE:
             self._compare(name, args)
-        if self.output is not None and self.distance is None and name in _DISTANCES and len(args) > 1:
+        if self.output is not None and self.distance is None and name in DISTANCES and len(args) > 1:
             a, b = args[:2]
             if (
                 isinstance(a, Tensor)
@@ -266,7 +266,7 @@ class ForwardPass(TorchFunctionMode):
             # does not hand it to a loss of PyTorch, which warns of it.
             column = id(output) in returned and output.shape == (len(output), 1) and target.dim() == 1
             held = output.requires_grad and not target.requires_grad
-            crossed = held and name in _DISTANCES and column_and_row
+            crossed = held and name in DISTANCES and column_and_row
             # Distances of pairs, which the model did not return, and labels of the batch as a column, or the other way round.
             paired = held and column_and_row and target.data_ptr() in labels
             if column or crossed or paired or (held and output.shape == self.output.shape and target.shape in targets):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -28,9 +29,10 @@ from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.unread import unread_targets
 
-# Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers.
+# Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers. Not whether outputs stand
+# beside targets in another shape: that is meant where shares or distances are taken of such a table, as the graph tells.
 _OF_THE_LOSS = (
-    *("output_shape", "target_shape", "broadcast_shape", "softened", "ignored_class", "wrong_argument", "flat_function"),
+    *("output_shape", "target_shape", "softened", "ignored_class", "wrong_argument", "flat_function"),
     *("nonfinite_inputs", "output_rms", "target_rms", "target_mean", "target_below_zero", "target_outside_unit"),
 )
 
@@ -48,7 +50,8 @@ def loss_facts(tape: Tape | None, loss: Any) -> dict[str, Any]:
     if tape is None:
         return {}
     tape.close()
-    with contextlib.suppress(Exception), randomness_restored(), torch.enable_grad():  # some facts less
+    with contextlib.suppress(Exception), randomness_restored(), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the loop has been told already
         replay = tape.read(loss)
         return _asked(replay) if replay is not None else {}
     return {}

@@ -20,6 +20,7 @@ _MOST_BLOCKS = 4  # calls, times what each returns
 _SAME = 1e-4  # of the loss: rounding of another order of sums
 _SLIGHT = 1e-3  # of the strongest force
 _ALIKE = 0.3  # cosine of any two: what is to be at right angles is pushed apart
+_NEAR = 0.01  # of the outputs' lengths, where a margin that they meet is met no more
 _TIE = 0.05  # distances differ a little, so that the nearest and the farthest are one each
 
 
@@ -27,7 +28,8 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     """Look at the gradient of a loss that knows nothing of its outputs but their lengths and angles.
 
     Such a loss is a function of the products of all pairs, and takes outputs of any width. Of outputs at one angle to each
-    other, the gradient of one is a sum of the others, each times what the loss wants of that pair.
+    other, the gradient of one is a sum of the others, each times what the loss wants of that pair. Where none is pushed apart,
+    it is asked again with all of them near each other.
 
     Args:
         model: returns a tensor (examples, width), or several of that shape, once or in up to four calls.
@@ -48,7 +50,6 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
     other = torch.randn(whole.shape, generator=rng).to(whole) * whole.std().clamp(min=1e-6)
     apart = math.sqrt(1 - _ALIKE) * torch.eye(count) + _TIE / math.sqrt(count) * torch.randn(count, count, generator=rng)
     points = torch.cat([apart, torch.full((count, 1), math.sqrt(_ALIKE))], dim=1) * float(whole.norm(dim=1).mean())
-    points = points.to(whole).requires_grad_()
     with contextlib.suppress(RuntimeError, ValueError, IndexError):  # a loss that asks for its own width, or for probabilities
         with torch.no_grad():
             before, turned, changed = (float(_loss(model, batch, forward, z, fixed)) for z in (whole, whole @ turn, other))
@@ -56,12 +57,25 @@ def pair_forces(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tens
             return None
         if abs(turned - before) > _SAME * max(abs(before), _SLIGHT) or abs(changed - before) <= 10 * _SAME * abs(before):
             return None
-        with torch.enable_grad():
-            loss = _loss(model, batch, forward, points, fixed)
-            (gradient,) = torch.autograd.grad(loss, points, allow_unused=True)
-        if gradient is not None:
-            return _read(gradient.double() @ torch.linalg.pinv(points.detach().double()), seen, len(own))
+        found = _asked(model, batch, forward, points.to(whole), fixed, seen)
+        if found is None or found.num_pushed:
+            return found
+        # Unlike ones beyond a margin are left alone, and pushed apart as soon as they come nearer.
+        near = _asked(model, batch, forward, _NEAR * points.to(whole), fixed, seen)
+        return near if near is not None and near.num_pushed else found
     return None
+
+
+def _asked(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], points: Tensor, fixed: list[bool], seen: ForwardPass
+) -> PairForces | None:
+    points.requires_grad_()
+    with torch.enable_grad():
+        loss = _loss(model, batch, forward, points, fixed)
+        (gradient,) = torch.autograd.grad(loss, points, allow_unused=True)
+    if gradient is None:
+        return None
+    return _read(gradient.double() @ torch.linalg.pinv(points.detach().double()), seen, len(fixed))
 
 
 def _read(wanted: Tensor, seen: ForwardPass, blocks: int) -> PairForces | None:

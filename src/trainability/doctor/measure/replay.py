@@ -116,6 +116,7 @@ class Replay:
         self.model, self._lines, self._loss = _Answers(calls, numbers), lines, loss
         self._calls = calls
         self._names = {id(tensor): name.replace(".", "_") for name, tensor in numbers.items()}
+        self._writes = any(line.written() is not None for line in lines)
         self._kept, self._autocast = [*inputs, *targets], cast
         self.batch = tuple(tensor.detach() for tensor in self._kept)
 
@@ -126,7 +127,9 @@ class Replay:
             model: `self.model`, whose `forward` may be another.
             batch: `self.batch`, or other tensors in its place.
         """
-        values = {id(old): new for old, new in zip(self._kept, batch, strict=True)}
+        # What is written into may be a view of what the loop has given, which stays as it is.
+        own = torch.clone if self._writes else (lambda tensor: tensor)
+        values = {id(old): own(new) for old, new in zip(self._kept, batch, strict=True)}
         values |= {key: self.model.get_parameter(name) for key, name in self._names.items()}
         for call in self._calls:
             self.model.returned = call.returned
@@ -136,7 +139,9 @@ class Replay:
             values |= {id(a): b for a, b in zip(old, new, strict=True)}
 
         def now(part: Any) -> Any:
-            return values.get(id(part), part.detach()) if isinstance(part, Tensor) else map_parts(part, now)
+            if not isinstance(part, Tensor):
+                return map_parts(part, now)
+            return values[id(part)] if id(part) in values else own(part.detach())
 
         device, dtype = self._autocast
         with torch.autocast(device, dtype=dtype, enabled=dtype is not None, cache_enabled=False):

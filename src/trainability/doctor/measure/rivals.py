@@ -74,7 +74,8 @@ class Rivals:
 
     def _keep_gradients(self) -> None:
         """Keep what the first step's losses left on parameters of other optimizers, one for each of these."""
-        for parameter in sorted(self._strangers, key=lambda p: p.numel() if p.numel() <= _MOST_NUMBERS else 0):  # last counts
+        # The last of each optimizer counts: the largest that is small enough, or else the smallest.
+        for parameter in sorted(self._strangers, key=lambda p: p.numel() if p.numel() <= _MOST_NUMBERS else -p.numel()):
             if (holder := self._holder(parameter)) is not None:
                 gradient = None if parameter.grad is None else local(parameter.grad).clone()
                 self._left[id(holder)] = parameter, gradient

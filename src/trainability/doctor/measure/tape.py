@@ -7,6 +7,7 @@ which a function mode sees; with it, the loss can be asked what it makes of othe
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.replay import Called, Line, Replay
 
@@ -25,7 +27,6 @@ _MOST_LINES, _MOST_CALLS = 400, 8
 _FEW_NUMBERS = 64  # of a parameter that a loss uses by itself: a variance, a temperature
 _OPTIONS = frozenset({"weight", "pos_weight", "var"})  # tensors that a loss takes beside output and target
 _DRAWS = ("bernoulli", "multinomial", "dropout")  # of what they are given; others draw of nothing
-_DIFFERENCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
 
 
@@ -40,7 +41,8 @@ class Tape(TorchFunctionMode):
         lines: functions that were called since, of anything but what was made of nothing.
         lost: the loss is not known as a function.
         given: what went into the layers.
-        draws_target: outputs are set against numbers that were drawn after the model was called.
+        crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
+        draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -58,10 +60,12 @@ class Tape(TorchFunctionMode):
         self._own = {id(p) for p in model.parameters()}
         self._follows: dict[int, Tensor] = {id(p): p for p in model.parameters() if id(p) in self._numbers}
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
-        self._drawn: set[int] = set()  # of those, at random
-        self.draws_target = False
+        self._drawn: set[int] = set()  # of those, at random, and as they were drawn
+        self._random: set[int] = set()  # what was drawn, and what was made of that
+        self.crosses_given = self.draws_target = False
         self._derived: dict[int, Tensor] = {}  # results that follow from something else that was given
         self._versions: dict[int, int] = {}
+        self._thread = threading.get_ident()  # modes are a thread's own
         self._cast: torch.dtype | None = None
         self._device = "cpu"
 
@@ -83,16 +87,22 @@ class Tape(TorchFunctionMode):
         self._handles = []
 
     def _on_entry(self, module: nn.Module, args: Any) -> None:
-        if id(module) not in self._names:
+        if id(module) not in self._names or threading.get_ident() != self._thread:
             return
         if not self._running:
-            self.given.batch = list(tensors(args))
+            try:
+                self.given.batch = list(tensors(args))
+            except Exception:  # a container of the program's own
+                self.lost = True
         self._running.append(module)
 
-    def _on_exit(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if not self._running or self._running[-1] is not module:
+    def _on_exit(self, module: nn.Module, args: Any, *rest: Any) -> None:
+        if not self._running or self._running[-1] is not module or threading.get_ident() != self._thread:
             return
         self._running.pop()
+        if len(rest) < 2:  # PyTorch gives no kwargs where forward raised, nor where hooks were taken away in between
+            return
+        kwargs, output = rest
         if torch.is_grad_enabled():
             with contextlib.suppress(Exception), torch.no_grad():  # one fact less
                 self.given.see(self._names[id(module)], module, args, kwargs)
@@ -113,6 +123,7 @@ class Tape(TorchFunctionMode):
             return
         if not self.calls:
             self._open()
+        self._drawn.clear()  # what was drawn before a call may be what it was given
         self.calls.append(Called(inputs=given, returned=output, is_whole=is_whole))
         self._follows |= {id(tensor): tensor for tensor in returned}
 
@@ -157,10 +168,16 @@ class Tape(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         is_drawn = name.startswith("rand") or (not follows and any(word in name for word in _DRAWS))
         if is_drawn or all(id(tensor) in self._made for tensor in given):
-            self._made |= {id(tensor): tensor for tensor in line.results}
-            self._drawn |= {id(tensor) for tensor in line.results} if is_drawn else set()
+            results = {id(tensor): tensor for tensor in line.results}
+            self._made |= results
+            self._drawn |= set(results) if is_drawn else set()
+            self._random |= set(results) if is_drawn or any(id(tensor) in self._random for tensor in given) else set()
             return
-        self.draws_target |= name in _DIFFERENCES and _are_set_against(given, self._follows, self._drawn)
+        if name in DISTANCES and _are_set_against(given, self._follows, self._drawn):
+            self.draws_target = True
+        elif any(id(tensor) in self._random for tensor in given):  # noise of another net's input, which is to tell it
+            self._drawn.clear()
+        self.crosses_given |= not follows and _are_column_and_row(given)
         written = line.written()
         if not line.results and written is None:
             return
@@ -173,7 +190,10 @@ class Tape(TorchFunctionMode):
         for tensor in given:
             self._take(tensor)
         self.lines.append(line)
-        known |= {id(tensor): tensor for tensor in line.writes()}
+        # What hands on the very tensor that it is given, as `to` of one that is there already, makes nothing.
+        written_now = () if written is None else (written,)
+        made = [tensor for tensor in line.results if not any(tensor is one for one in given)]
+        known |= {id(tensor): tensor for tensor in (*made, *written_now)}
         self.lost |= len(self.lines) > _MOST_LINES
 
     def _take(self, tensor: Tensor) -> None:
@@ -252,6 +272,13 @@ def _are_set_against(given: list[Tensor], outputs: Mapping[int, Tensor], drawn: 
     if len(given) != 2 or given[0].shape != given[1].shape or not any(id(t) in drawn for t in given):
         return False
     return any(id(t) in outputs and id(t) not in drawn and t.requires_grad for t in given)
+
+
+def _are_column_and_row(given: list[Tensor]) -> bool:
+    if len(given) != 2 or given[0].numel() < 2:
+        return False
+    shapes, count = {tuple(tensor.shape) for tensor in given}, given[0].numel()
+    return shapes == {(count,), (count, 1)}
 
 
 def _is_own(tensor: Tensor) -> bool:

@@ -68,7 +68,8 @@ def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
     # With few examples a class, those that the batch lacks are not known: what knows nothing costs is the bound then.
     is_known = torch.count_nonzero(share) <= len(rows) / _ROWS_OF_A_CLASS
     entropy = torch.where(is_known, entropy, math.inf).clamp(max=math.log(rows.shape[1]))
-    is_told = (told - marks).abs().amax() < _NEAR
+    # A batch of one class does not tell the classes of the data: a sorted loader's, or a judge's of nothing but real examples.
+    is_told = ((told - marks).abs().amax() < _NEAR) & (torch.count_nonzero(share) > 1)
     return torch.where(is_told, _if_same(F.cross_entropy(rows, labels), loss, entropy), nothing)
 
 
@@ -77,6 +78,7 @@ def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tenso
     told = output.sigmoid() - slopes
     is_told = (told >= -_NEAR).all() & (told <= 1 + _NEAR).all()
     share = told.clamp(0, 1).mean()
+    is_told &= (share > _NEAR / examples) & (share < 1 - _NEAR / examples)
     entropy = -(torch.special.xlogy(share, share) + torch.special.xlogy(1 - share, 1 - share)) + 1 / (2 * examples)
     entropy = entropy.clamp(max=math.log(2))
     again = F.binary_cross_entropy_with_logits(output, told.clamp(0, 1))

@@ -83,9 +83,12 @@ def _exchanged(words: Tensor, where: Tensor) -> Tensor:
 
 
 def _last_word(ask: Any, own: Tensor, words: Tensor, kept: Tensor) -> str | None:
-    places = torch.arange(words.shape[1])
+    places = torch.arange(words.shape[1], device=words.device)
     last = (kept * (places + 1)).amax(dim=1, keepdim=True) - 1
-    others, ended = ask(_exchanged(words, kept)), ask(_exchanged(words, kept & (places == last)))
+    changed = _exchanged(words, kept & (places == last))
+    if torch.equal(changed, words):  # a mark of the end, which is the same of all
+        return None
+    others, ended = ask(_exchanged(words, kept)), ask(changed)
     if others is None or ended is None or torch.equal(others, own):
         return None
     return "last" if torch.equal(ended, own) else None
@@ -93,9 +96,9 @@ def _last_word(ask: Any, own: Tensor, words: Tensor, kept: Tensor) -> str | None
 
 def _other_words(ask: Any, own: Tensor, words: Tensor, kept: Tensor, time: int) -> str | None:
     """Of the first and the last word of each sequence the answer, where all others are exchanged."""
-    places = torch.arange(words.shape[1])
+    places = torch.arange(words.shape[1], device=words.device)
     ends = [kept.int().argmax(dim=1), (kept * (places + 1)).amax(dim=1) - 1]
-    rows = torch.arange(len(words))
+    rows = torch.arange(len(words), device=words.device)
     pool = words[kept]
     full = torch.where(kept, words, pool[(places + 7 * rows[:, None]) % len(pool)])
 

@@ -269,7 +269,8 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
         # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
-        too_soon = evidence.data is None and (reading.num_steps(evidence) < _FEWEST_STEPS or reading.has_learned(evidence))
+        watched_alone = bool(evidence.steps) and evidence.data is None
+        too_soon = watched_alone and (reading.num_steps(evidence) < _FEWEST_STEPS or reading.has_learned(evidence))
         is_open = relation.mixed and not _no_better(evidence)
         if relation.z >= RELATED or reading.carries_over(evidence) or too_soon or is_open:
             return []

@@ -320,8 +320,8 @@ def activation_scale(evidence: Evidence) -> list[Finding]:
     """A layer's output is off its predicted scale.
 
     Fires: the measured rms of a layer's output differs from the predicted one by more than a factor 4, before anything was
-        learned. The first such layer is named. Code `sine`: a sine is taken of what another sine and weights made, and that has
-        an rms above 10.
+        learned. The first such layer is named. Code `sine`: a sine is taken of what a layer with weights makes of another sine,
+        with nothing but sums and factors between, and that has an rms above 10.
     Why: on random nets the prediction holds within a factor 2 in 95 % of cases, so a factor 4 is far in the tail.
     What fools it: weights that are not independent draws (pretrained, orthogonal, tied). They differ from the prediction and
         are not wrong; hence a hint.

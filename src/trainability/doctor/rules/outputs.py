@@ -250,7 +250,7 @@ def collapsed_output(evidence: Evidence) -> list[Finding]:
     Fires: in 50 rehearsed steps and more, under a loss of an unknown kind, the standard deviation of the outputs over the
         examples of a fixed batch falls below a tenth of what it was, and below a fifth of the outputs' rms; and so does the
         loss, below a tenth. Code `pulled`: the loss is a function of the products of all pairs, pulls some together from both
-        sides, and pushes none apart.
+        sides, and pushes none apart, near each other or not.
     Why: a loss that is lowest where every output is the same is met by a constant, and falls to it without anything learned:
         pairs that are only pulled together, a target that the model makes itself. Of 66 sound programs the spread of none fell
         below three tenths.

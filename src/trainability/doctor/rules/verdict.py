@@ -184,7 +184,10 @@ def _verdict(evidence: Evidence, causes: list[Finding], outlook: Outlook | None)
     certain = [f for f in errors if evidence.steps or not RULES[f.rule].predicts]
     predicted = [f for f in errors if f not in certain]
     if (found := _worst(certain)) is not None:
-        return _reconciled(evidence, found, outlook)
+        verdict, reason, remaining = _reconciled(evidence, found, outlook)
+        since = next((step.step for step in evidence.steps if not step.skipped and not math.isfinite(step.loss)), None)
+        is_said = since is None or reason in {f.seen for f in causes if f.rule == "not_finite"}
+        return verdict, reason if is_said else f"the loss is not finite since step {since}; {reason}", remaining
     in_doubt = {*_UNTRAINED, *_ASTRAY}
     untrained = next((f.seen for f in causes if in_doubt & {f.rule, f.code} and f.severity != "hint"), None)
     if evidence.steps and outlook is None:
