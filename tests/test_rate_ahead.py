@@ -26,7 +26,9 @@ SCHEDULES: dict[str, tuple[Callable[[Any], Any], tuple[int, float] | None]] = {
 def test_the_step_from_which_the_rate_is_spent(name: str) -> None:
     schedule, expected = SCHEDULES[name]
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    found = rate_spent(schedule(optimizer), [optimizer], done=0, planned=101)
+    scheduler = schedule(optimizer)
+    optimizer.step()
+    found = rate_spent(scheduler, [optimizer], done=0, planned=101)
     assert (found is None) == (expected is None)
     if found is not None and expected is not None:
         assert (found[0], found[2]) == (expected[0], 1.0)
