@@ -198,7 +198,16 @@ def far_targets(last: float) -> Evidence:
     return Evidence(facts=fact(target_rms=100.0, task_loss="mse_loss").facts, rehearsal=ended)
 
 
+def shared_norm(off: float) -> Evidence:
+    """One batch norm in five places, and a run that has learned and names one class in its evaluation."""
+    told = Evaluation(step=150, split="validation", predicted_class_entropy=0.3, label_entropy=2.3, model_training=False)
+    return Evidence(
+        facts=fact(shared_statistics=("norm", 5, off)).facts, steps=steps(FALLING), evaluations=(told,), num_classes=10
+    )
+
+
 CODES = {
+    "evaluation_path.shared_norm": (shared_norm(1.26), shared_norm(1.24)),
     "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
     "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),
     "rate_dies": (

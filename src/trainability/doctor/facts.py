@@ -172,6 +172,8 @@ class Facts:
         dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.
         slow_statistics: a batch norm whose running statistics are those of its start, and its momentum, where that is below
             0.01; the slowest. None if there is none.
+        shared_statistics: a batch norm that one pass calls several times, the calls, and by what factor the mean square of its
+            result in evaluation is off at one of them.
         stacked: weight layers with nothing between them.
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
@@ -293,6 +295,7 @@ class Facts:
     dropout: float | None = None
     dropped_state: tuple[str, float, int] | None = None
     slow_statistics: tuple[str, float] | None = None
+    shared_statistics: tuple[str, int, float] | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None
     loss: float | None = None

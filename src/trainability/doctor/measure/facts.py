@@ -39,7 +39,7 @@ from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
-from trainability.doctor.measure.running import running_facts
+from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.slopes import turned_gradients
 from trainability.doctor.measure.stacked import stacked, traced
@@ -141,6 +141,7 @@ def _questions(
         ),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "what stands beside the outputs": lambda known: broadcast_shape(plain, batch, forward, known),
+        "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
         "layers with nothing between": lambda known: stacked(plain, seen),
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),

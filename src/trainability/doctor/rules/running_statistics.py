@@ -6,6 +6,7 @@ from trainability.doctor.facts import as_code
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rate_choice import settings_of
 
+FAR_OFF = 1.25  # mean square of a normalised number, or 1 over it
 MOSTLY_THE_START = 0.5  # share of the mean 0 and the variance 1 of the start
 
 
@@ -41,6 +42,29 @@ def slow_statistics(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
             cause="torch's momentum is the share of the new batch, not of the past; eval mode normalises with the start's",
             remedy=f"{as_code(name)}.momentum = 0.1, as is usual, in every batch norm that has {momentum:g}",
             source="PyTorch, torch.nn.BatchNorm2d (momentum)",
+            layers=(name,),
+        )
+    ]
+
+
+def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
+    """Ask whether one batch norm serves places whose numbers differ, so that evaluation normalises none of them."""
+    shared = reading.facts(evidence).shared_statistics
+    if shared is None or not shared[2] >= FAR_OFF:
+        return []
+    name, calls, off = shared
+    return [
+        Finding(
+            rule="evaluation_path",
+            code="evaluation_path.shared_norm",
+            severity="warning" if contradicts else "hint",
+            seen=f"{name} is called {calls} times in a pass, on numbers of other means and variances: in evaluation, what it "
+            f"makes of one of them is off by a factor {off:.3g} in mean square",
+            measurements=(Measurement(name="mean square over 1, or 1 over it", value=off, threshold=FAR_OFF),),
+            cause="one batch norm in several places: each is normalised by its own statistics in training, and by those of all "
+            "places together in evaluation",
+            remedy="a batch norm of its own for each place: torch.nn.ModuleList(torch.nn.BatchNorm2d(width) for _ in places)",
+            source="own; PyTorch, torch.nn.BatchNorm2d (running statistics)",
             layers=(name,),
         )
     ]
