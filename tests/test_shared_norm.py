@@ -1,4 +1,4 @@
-"""One batch norm in several places of a pass: how far off its statistics are, in closed form; two views by one net are no case."""
+"""One batch norm in several places of a pass: how far off its statistics are, in closed form; two passes are no case."""
 
 import pytest
 import torch
