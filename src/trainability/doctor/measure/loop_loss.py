@@ -31,7 +31,15 @@ from trainability.doctor.measure.unread import unread_targets
 # Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers.
 _OF_THE_LOSS = (
     *("output_shape", "target_shape", "broadcast_shape", "softened", "ignored_class", "wrong_argument", "flat_function"),
-    *("nonfinite_inputs", "output_rms", "target_rms", "target_mean", "target_below_zero", "target_outside_unit"),
+    *(
+        "weighs_examples",
+        "nonfinite_inputs",
+        "output_rms",
+        "target_rms",
+        "target_mean",
+        "target_below_zero",
+        "target_outside_unit",
+    ),
 )
 
 

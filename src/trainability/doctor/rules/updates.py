@@ -223,6 +223,7 @@ def _ends_on_its_way(evidence: Evidence) -> Finding | None:
         or typical < VERY_SHORT
         or not HALF_WAY * at.cost < at.loss < at.cost
         or not still_falls(evidence)
+        or _slows(evidence)
     ):
         return None
     return Finding(
@@ -239,6 +240,22 @@ def _ends_on_its_way(evidence: Evidence) -> Finding | None:
         remedy=larger_steps(evidence),
         source="own; followed in the rehearsal",
     )
+
+
+def _slows(evidence: Evidence) -> bool:
+    """Whether the last tenth of the run brought less than a quarter of what its tenths did on average, at a rate that stayed.
+
+    The loss then nears its floor, as that of smoothed labels, which is far above zero.
+    """
+    losses = [step.loss for step in reading.finite_steps(evidence)]
+    rates = [step.lr for step in evidence.steps if step.lr]
+    window = len(losses) // 10
+    if window < reading.WINDOW_STEPS or (rates and rates[-1] < max(rates) / 2):
+        return False
+    start, before, last = losses[:window], losses[-2 * window : -window], losses[-window:]
+    error = math.sqrt((statistics.pvariance(before) + statistics.pvariance(last)) / window)
+    usual = (statistics.fmean(start) - statistics.fmean(last)) / 9
+    return statistics.fmean(before) - statistics.fmean(last) + 2 * error < usual / 4
 
 
 def _never_moved(evidence: Evidence) -> bool:
