@@ -38,8 +38,11 @@ def identical_units(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     equal, near = facts.identical_units, facts.near_constant
+    zeros = _zeros_that_stay(evidence)
     if not equal and len(near) < 2:
-        return _alike_modules(evidence) or _zeros_that_stay(evidence)
+        return _alike_modules(evidence) or zeros
+    if zeros and evidence.samples and set(equal) <= set(zeros[0].layers):
+        return zeros
     names = tuple(dict.fromkeys((*equal, *near)))
     return [
         Finding(

@@ -271,7 +271,8 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         remedy = "call the model on what the target went into (the noisy example, not the clean one)"
     if relation is not None:
         # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
-        too_soon = evidence.data is None and (reading.num_steps(evidence) < _FEWEST_STEPS or reading.has_learned(evidence))
+        few = reading.num_steps(evidence) < _FEWEST_STEPS
+        too_soon = bool(evidence.steps) and evidence.data is None and (few or reading.has_learned(evidence))
         is_open = relation.mixed and not _no_better(evidence)
         is_related = relation.z >= RELATED or _related_by_place(relation)
         if is_related or reading.carries_over(evidence) or too_soon or is_open:
