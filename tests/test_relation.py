@@ -134,6 +134,6 @@ def test_masks_go_with_images_of_any_exposure_by_place(rest: int) -> None:
     x = mask[:, None] + exposure + 0.4 * torch.randn(110, 3, 32, 32, generator=rng)
     y = mask.long()
     y[torch.rand(y.shape, generator=rng) < 2 / 3] = rest
-    for order, silent in ((torch.arange(110), True), (torch.randperm(110, generator=rng), False)):
+    for order, silent in ((torch.arange(110), True), (torch.arange(110).roll(55), False)):
         found = diagnose(Evidence(relation=relation(x, y[order]), facts=Facts()))
         assert ("shuffled_labels.unrelated" not in [f.code for f in found.findings]) is silent

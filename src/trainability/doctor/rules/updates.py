@@ -109,8 +109,9 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         of the weight (100 and more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
         than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more. So where a rehearsal at another rate,
         in no more steps than the run took, came to less than half of the run's loss; and where a run has taken all steps of
-        its plan, its loss still falls and is above half of the best constant answer's cost, and the loss fell along every
-        rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
+        its plan, its loss still falls and is above half of the best constant answer's cost, the last tenth of the
+        steps, at a rate that stayed, brought a quarter of the usual tenth or more, and the loss fell along every rehearsed
+        update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
         such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
         along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
         typical one. Silent on small steps where a twentieth of the loss of the first steps is left.
