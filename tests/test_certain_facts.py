@@ -40,6 +40,25 @@ def odd(model: nn.Module, loss_fn: Any) -> Setup:
     return classifier(model, loss_fn, train_loader=batches(x, (y % 2).float()[:, None]))
 
 
+class Chooses(nn.Module):
+    """Reads an image by its rows: an attention over them, or over the one question."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.query, self.key, self.head, self.dim = nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 10), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.view(-1, 8, 8)
+        alike = self.query(x)[:, None] @ self.key(rows).mT
+        return self.head((alike.softmax(dim=self.dim) @ rows)[:, 0])
+
+
+def silent_head() -> Setup:
+    model = mlp()
+    nn.init.zeros_(model[-1].weight)
+    return classifier(model, optimizer=torch.optim.SGD(model[:-1].parameters(), lr=0.05))
+
+
 class Two(nn.Module):
     """Two layers side by side, of which the second is used or not."""
 
@@ -166,6 +185,8 @@ FACTS: dict[str, tuple[Callable[[], Setup], str]] = {
     "minus the loss": (lambda: classifier(loss_fn=lambda o, t: -F.cross_entropy(o, t)), "wrong_sign"),
     "raw outputs into nll": (lambda: classifier(loss_fn=F.nll_loss), "wrong_sign.nll"),
     "softmax of one": (lambda: odd(mlp(1, nn.Softmax(1)), F.binary_cross_entropy), "flat_loss.softmax_of_one"),
+    "softmax of one, inside": (lambda: classifier(Chooses(dim=1)), "flat_loss.softmax_of_one"),
+    "zeros in no optimizer": (silent_head, "untrained_parameter.unmanaged"),
     "an output that is the same": (lambda: classifier(mlp(last=nn.Threshold(50.0, 0.0))), "flat_loss.constant_output"),
     "constant input": (lambda: classifier(train_loader=batches(0 * flat()[0], flat()[1])), "constant_input"),
     "weight norm, not trained": (

@@ -162,7 +162,72 @@ def tabled(last: float) -> Evidence:
 
 
 PARTED = Misaligned(given="['words']", target="['label']", num_wrong=24, num_asked=32, row=0, made=5, held=3)
+
+
+def behind_zeros(unmanaged: tuple[str, ...]) -> Evidence:
+    """A head of zeros: it alone has a gradient, and the optimizer, which lacks what is named, finds none at any step."""
+    looked = fact(zero_gradient=("stem.weight", "stem.bias"), num_gradients=4)
+    settings = dataclasses.replace(SGD, unmanaged=unmanaged)
+    return dataclasses.replace(rehearsed(norm=0.0), facts=looked.facts, optimizer=settings)
+
+
+def overflowing(rms: float) -> Evidence:
+    """A run under Adam whose steps leave a layer as it is."""
+    still = layer(gradient_rms=rms, update_ratio=0.0)
+    return Evidence(optimizer=ADAM, samples=tuple(sample(i, layers=(still,)) for i in range(1, 5)))
+
+
+def chosen(unmoved: tuple[str, ...]) -> Evidence:
+    """An attention over one key, and what the rehearsal left unmoved."""
+    looked = fact(zero_gradient=("query.weight", "query.bias"), num_gradients=6, graph=LossGraph(lone_softmax=True))
+    return dataclasses.replace(rehearsed(unmoved=unmoved), facts=looked.facts)
+
+
+def shrinking(last: float) -> Evidence:
+    """Normalisations whose weights were drawn around zero, and the loss after 60 rehearsed steps from 2.3."""
+    tried = rehearsed(60, reference=(Observation(step=0, loss=2.3), Observation(step=60, loss=last)))
+    return dataclasses.replace(tried, facts=fact(drawn_norms=("norm",)).facts)
+
+
+def broken(norms: tuple[float, ...]) -> Evidence:
+    """A first step that moves a layer by 1.1 of its size, losses that fall, and gradients of those norms, then NaN."""
+    seen = steps([3.0 - 0.1 * i for i in range(len(norms) + 1)])
+    watched = tuple(dataclasses.replace(s, gradient_norm=n) for s, n in zip(seen, (*norms, math.nan), strict=True))
+    lost = (dataclasses.replace(seen[-1], step=len(norms) + 2, loss=math.nan, gradient_norm=math.nan),)
+    return Evidence(optimizer=SGD, steps=watched + lost, samples=(sample(1, layers=(layer(update_ratio=1.1),)),))
+
+
+def blown(output_rms: float) -> Evidence:
+    """Two layers whose budget is above the band, outputs of that size, and a loss of no known kind that becomes NaN."""
+    looked = fact(output_rms=output_rms, target_rms=1.0, loss=1e3)
+    tried = rehearsed().rehearsal
+    assert tried is not None
+    worse = dataclasses.replace(tried, steps=(*tried.steps, dataclasses.replace(tried.steps[-1], step=31, loss=math.nan)))
+    two = (layer("a"), layer("b"))
+    start = probed(two, log10_gain=2.8, cross_entropy=None, label_entropy=None, num_logits=0)
+    return Evidence(probe=start, facts=looked.facts, rehearsal=worse)
+
+
+def far_targets(last: float) -> Evidence:
+    """Targets of rms 100 under a squared error, and a rehearsal whose last loss is that."""
+    tried = rehearsed().rehearsal
+    assert tried is not None
+    ended = dataclasses.replace(tried, steps=(*tried.steps, dataclasses.replace(tried.steps[-1], step=31, loss=last)))
+    return Evidence(facts=fact(target_rms=100.0, task_loss="mse_loss").facts, rehearsal=ended)
+
+
 CODES = {
+    "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
+    "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),
+    "rate_dies": (
+        rehearsed(planned_steps=300, rate_spent=(150, 0.0, 0.1)),
+        rehearsed(planned_steps=300, rate_spent=(151, 0.0, 0.1)),
+    ),
+    "gain_budget_low.norms": (shrinking(2.1), shrinking(2.0)),
+    "flat_loss.softmax_of_one": (chosen(("query.weight",)), chosen(())),
+    "exploding_gradient": (broken((1.0, 1.1)), broken((1.0, 0.9))),
+    "gain_budget_high": (blown(33.0), blown(31.0)),
+    "target_scale": (far_targets(math.nan), far_targets(2.3)),
     "overfit.loss": (sure_and_wrong(0.9), sure_and_wrong(0.7)),
     "overfit.loss of a loss that fell": (sure_and_wrong(0.9), sure_and_wrong(0.9, train=0.6)),
     "overfit.loss that rose above chance": (sure_and_wrong(0.9), sure_and_wrong(0.9, last=2.2)),

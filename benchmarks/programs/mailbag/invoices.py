@@ -186,7 +186,7 @@ FAULTS = {
     "step schedule with a factor of zero": fault(
         RENTS,
         "gamma=0 was meant to switch the schedule off",
-        DIES,
+        f"untrained_parameter.lr_zero {DIES}",
         scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 20, gamma=0.0),
     ),
     "rents in half precision": fault(

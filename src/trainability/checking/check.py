@@ -373,7 +373,8 @@ def _located(setup: Setup, evidence: Evidence) -> Rehearsal | None:
     at_probe = probe is not None and not (math.isfinite(probe.loss) and math.isfinite(probe.gradient_norm))
     if not at_probe and rehearsal.ended_by != "not finite" and all(map(math.isfinite, norms)):
         return None
-    steps, seconds = len(rehearsal.steps) + 1, setup.rehearse_seconds / 2
+    # A loader that shuffles draws other batches now, which may come to the same function later.
+    steps, seconds = max(2 * len(rehearsal.steps), 30), setup.rehearse_seconds / 2
     try:
         found = first_nonfinite(
             setup.model, setup.optimizer, setup.train_loader, max_steps=steps, seconds=seconds, **_loop_of(setup)

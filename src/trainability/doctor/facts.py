@@ -48,6 +48,7 @@ class LossGraph:
         unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
         unregistered_untrained: how many of them no optimizer holds.
         outside: the model's trainable parameters that are not in the graph.
+        lone_softmax: a softmax inside the model runs over a dimension of size 1.
         over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
         swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
         multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
@@ -68,6 +69,7 @@ class LossGraph:
     unregistered: tuple[str, ...] = ()
     unregistered_untrained: int = 0
     outside: tuple[str, ...] = ()
+    lone_softmax: bool = False
     over_batch: bool = False
     swapped: bool = False
     multiple_of: str | None = None
@@ -206,6 +208,7 @@ class Facts:
         constant_term: whether the loss changes with a derivative that it takes without a graph, and no gradient does.
         recurrence: a recurrent layer before the first step, and the largest gain of its recurrent weights: rms times the root
             of the width.
+        drawn_norms: normalisations before the first step whose weights are small numbers of both signs, where half of them are.
         made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
             the strongest relation: see `audit_results.Relation.z`.
         moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
@@ -320,6 +323,7 @@ class Facts:
     flat_derivative: bool = False
     constant_term: bool = False
     recurrence: tuple[str, float] | None = None
+    drawn_norms: tuple[str, ...] = ()
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
     drawn_target: bool = False

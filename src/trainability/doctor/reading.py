@@ -167,6 +167,13 @@ def has_learned(evidence: Evidence) -> bool:
     return recent < LEARNED * (min(first, chance) if started_at_zero(evidence) else chance)
 
 
+def diverged(evidence: Evidence) -> bool:
+    """Whether a loss was finite at the first step, of the run or else of the rehearsal, and is not at a later one."""
+    seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
+    losses = [s.loss for s in seen if s.loss is not None and not getattr(s, "skipped", False)]
+    return bool(losses) and math.isfinite(losses[0]) and not all(map(math.isfinite, losses))
+
+
 def stands_still(evidence: Evidence) -> bool:
     """Whether 50 rehearsed steps and more leave nine tenths of the first loss, and the run, if there was one, eight tenths."""
     looks = evidence.rehearsal.reference if evidence.rehearsal is not None else ()

@@ -207,6 +207,8 @@ class Rehearsal:
         distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
         redrawn: weights of which at least three optimizer steps found others than the step before had left: of no likeness to
             them, by a cosine below 0.5.
+        rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
+            of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -236,6 +238,7 @@ class Rehearsal:
     opposed: bool = False
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()
+    rate_spent: tuple[int, float, float] | None = None
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from trainability.doctor.measure.derivatives import Derivatives, is_constant_ter
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
-from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
+from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
@@ -269,6 +269,7 @@ def facts_of_pass(model: nn.Module, loss: Tensor, seen: ForwardPass, at_start: b
         **output_facts(seen.output, first_tensor(seen.inputs)),
         "biases_dead": _biases_dead(model, seen) if at_start and seen.calls else (),
         "recurrence": recurrence(model) if at_start else None,
+        "drawn_norms": drawn_norms(model) if at_start else (),
     }
 
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.columns import RECURRENT
 from trainability.doctor.measure.twins import identical_modules, near_constant, rows_alike
+from trainability.doctor.theory.signal import NORMALISATIONS
+
+_SMALL = 0.3  # rms of a normalisation's weights
 
 
 def gradient_facts(model: nn.Module, gradients: Mapping[str, Tensor | None]) -> dict[str, Any]:
@@ -69,6 +72,28 @@ def output_facts(output: Tensor | None, given: Tensor | None) -> dict[str, Any]:
         and output is not None
         and output.shape[-1] == 1,
     }
+
+
+def drawn_norms(model: nn.Module) -> tuple[str, ...]:
+    """Normalisations whose weights were drawn around zero, as a layer's are: of both signs, and small.
+
+    Ones are usual, and zeros at the end of a residual branch, or 1 plus a draw; none of these has small numbers of both signs.
+
+    Returns:
+        Their names, where half of the model's normalisations with weights are such; none elsewhere.
+    """
+    own = {
+        name: dict(module.named_parameters(recurse=False))
+        for name, module in model.named_modules()
+        if isinstance(module, NORMALISATIONS)
+    }
+    weights = {name: found["weight"].detach() for name, found in own.items() if found.get("weight") is not None}
+    drawn = [
+        name
+        for name, w in weights.items()
+        if w.numel() > 1 and bool((w > 0).any()) and bool((w < 0).any()) and float(statistics.rms(w)) < _SMALL
+    ]
+    return tuple(drawn) if drawn and 2 * len(drawn) >= len(weights) else ()
 
 
 def recurrence(model: nn.Module) -> tuple[str, float] | None:

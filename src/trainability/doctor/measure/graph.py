@@ -66,6 +66,7 @@ _SAME_VALUES = (
 # Where a layer's own arithmetic begins: nothing behind these belongs to the loss.
 _LAYERS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "MkldnnRnnLayer", "CudnnRnn", "NativeLayerNorm", "Matmul")
 _MAX_NODES_OF_LOSS = 500
+_MAX_NODES = 20_000
 
 
 def loss_graph(
@@ -112,6 +113,7 @@ def loss_graph(
         num_outputs=width,
         unregistered=tuple(unregistered.values()),
         unregistered_untrained=sum(originals.get(name) not in managed for name in unregistered.values()),
+        lone_softmax=_has_lone_softmax(loss.grad_fn),
         over_batch=any(_runs_over_batch(node) for node in nodes_of_loss(loss.grad_fn, through_products=False)),
         swapped=_is_swapped(loss.grad_fn),
         multiple_of=_multiple_of(loss.grad_fn),
@@ -228,6 +230,19 @@ def _runs_over_batch(node: Any) -> bool:
         return False
     shape = tuple(metadata[0].shape)
     return len(shape) == 2 and shape[0] != shape[1] and min(shape) > 1 and dim in (0, 2**64 - 2)
+
+
+def _has_lone_softmax(root: Any) -> bool:
+    """Whether a softmax anywhere in the graph runs over one number, and makes 1 of it."""
+    seen, todo = {id(root): root}, [root]
+    while todo and len(seen) < _MAX_NODES:
+        node = todo.pop()
+        if name_of(node) == "SoftmaxBackward" and _width(node) == 1:
+            return True
+        new = {id(above): above for above in _above(node) if id(above) not in seen}
+        seen |= new
+        todo.extend(new.values())
+    return False
 
 
 def _is_swapped(root: Any) -> bool:

@@ -28,6 +28,7 @@ from trainability.doctor.measure.last_part import heads_of
 from trainability.doctor.measure.loop import Loop, LossFn, Step, TrainingStep, scalar
 from trainability.doctor.measure.overwritten import Writes
 from trainability.doctor.measure.randomness import generators_restored, random_state, randomness_restored, set_random_state
+from trainability.doctor.measure.rate_ahead import rate_spent
 from trainability.doctor.rehearsed import CriticalStep, Observation, Rehearsal, RehearsedStep, Task
 from trainability.doctor.tasks import recognise
 
@@ -103,7 +104,12 @@ def rehearse(
                 loop = Loop(*objects, **forms)
                 with loop.instrumented(), contextlib.closing(Writes(loop)) as writes:
                     most = min(max_steps, planned_steps or max_steps)
-                    return _run(loop, writes, kept, rest, most, began + seconds, enough)
+                    seen = _run(loop, writes, kept, rest, most, began + seconds, enough)
+                if scale == schedule_steps == 1:
+                    with contextlib.suppress(Exception):  # a schedule that is too short fails
+                        done = len(seen["steps"])
+                        seen["rate_spent"] = rate_spent(loop.scheduler, loop.optimizers, done=done, planned=planned_steps)
+                return seen
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         in_place, found = _copied_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place)

@@ -151,6 +151,31 @@ def _beside_answer(evidence: Evidence) -> tuple[str, ...]:
     return graph.beside_answer if not still_falls(evidence) else ()
 
 
+def chosen_from_one(evidence: Evidence) -> list[Finding]:
+    """A softmax inside the model that runs over one number, and weights that no gradient comes back to, at any step."""
+    facts, rehearsal, settings = reading.facts(evidence), evidence.rehearsal, settings_of(evidence)
+    names = tuple(name for name in facts.zero_gradient if not name.endswith("bias"))
+    if facts.graph is None or not facts.graph.lone_softmax or not names:
+        return []
+    decays = settings is not None and bool(settings.weight_decay)  # moves what has no gradient
+    if rehearsal is not None and not decays and not set(names) & set(rehearsal.unmoved):
+        return []  # the first batch alone was that short
+    return [
+        Finding(
+            rule="flat_loss",
+            code="flat_loss.softmax_of_one",
+            severity="warning",
+            seen=f"a softmax in the model runs over a dimension of size 1, so it is 1 whatever goes in: the gradient of "
+            f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} is exactly zero",
+            measurements=(Measurement(name="weights with a gradient of exactly zero", value=float(len(names)), threshold=0.0),),
+            cause="softmax runs over another dimension than that of what is chosen from",
+            remedy="dim=-1 in softmax, or the dimension of the keys, in place of one of size 1",
+            source="own; read off the graph of the loss",
+            layers=names,
+        )
+    ]
+
+
 def nothing_to_learn(evidence: Evidence) -> list[Finding]:
     """Losses that are zero but for rounding, on both sides of it, from the first step on."""
     tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
@@ -192,3 +217,16 @@ def stays_as_drawn(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
     share = settings.unmanaged_share if settings is not None else None
     share = len(unmanaged) / (managed + len(unmanaged)) if share is None else share  # of older runs by their tensors
     return set(unmanaged) <= own and FEW_FIXED * share <= 1 and not stuck
+
+
+def alone_with_gradient(evidence: Evidence, unmanaged: tuple[str, ...]) -> bool:
+    """Whether what is in no optimizer has a gradient, and what is in one finds zero at every rehearsed step.
+
+    So it is in front of a layer that starts at zero: it would begin to move after that layer did.
+    """
+    facts, rehearsal = evidence.facts, evidence.rehearsal
+    if facts is None or rehearsal is None or facts.no_weight_moves or not facts.zero_gradient:
+        return False
+    norms = [step.gradient_norm for step in rehearsal.steps if step.optimizer_steps]
+    given = len(facts.zero_gradient) < (facts.num_gradients or 0) and not set(unmanaged) <= set(facts.zero_gradient)
+    return len(norms) >= 3 and not any(norms) and given

@@ -1,5 +1,6 @@
 """Where NaN and infinity come from: of functions the remedies, of the batch the finding. No rule."""
 
+import itertools
 import math
 import re
 
@@ -39,6 +40,21 @@ def kept_finite(evidence: Evidence, *, by_itself: bool = False) -> str | None:
     if found is None or kept is None or not (by_itself or found.step == 1):
         return None
     return kept + (f" ({found.place})" if found.place else "")
+
+
+def breaks_by_itself(evidence: Evidence) -> bool:
+    """Whether the gradient of a finite loss is NaN, after losses and gradients that did not grow: no step was too large.
+
+    A slope is infinite there, as of a square root at 0. Read off the run, and off the rehearsal where no run was watched.
+    """
+    seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
+    known = [(s.loss, s.gradient_norm) for s in seen if s.loss is not None and s.gradient_norm is not None]
+    before = list(itertools.takewhile(lambda pair: all(map(math.isfinite, pair)), known))
+    if len(before) < 2 or len(before) == len(known) or any(getattr(s, "skipped", False) for s in seen):
+        return False
+    loss, norm = known[len(before)]
+    held = before[-1][1] <= before[0][1] and max(loss, before[-1][0]) <= before[0][0]
+    return math.isfinite(loss) and math.isnan(norm) and held
 
 
 def made_finite(evidence: Evidence, by_itself: bool) -> str:

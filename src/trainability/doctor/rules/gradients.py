@@ -12,7 +12,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import outdone, settings_of
 from trainability.doctor.rules.drawing import drawn_for_signal
-from trainability.doctor.rules.finite import kept_finite
+from trainability.doctor.rules.finite import breaks_by_itself, kept_finite
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import (
     WORST_RATIO,
@@ -54,7 +54,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         so much better, or of which one step was watched; a warning there where the first step moved most layers by more than
         their size, which leaves nothing of the weights that were drawn, and the loss rose by a fifth. Of SGD whose gradient
         becomes NaN, a layer's ratio at the first step times what the norm grew by until then, at two steps at least. Silent
-        where the first step's own is not finite.
+        where the first step's own is not finite, and where the gradient of a finite loss is NaN though neither grew before.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -64,8 +64,8 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         gradient norm; draw recurrent weights orthogonal where their gain is far above 1.
     Source: own threshold; healthy updates: TheDeepChecker, TOSEM 2022.
     """
-    if _not_finite_at_once(evidence):
-        return []  # no step was made yet: what is not finite did not come from one
+    if _not_finite_at_once(evidence) or breaks_by_itself(evidence):
+        return []  # what is not finite did not come from a step
     # Steps that replaced the weights have made them large, or killed the net: the ratio is small again, and nothing is learned.
     better = outdone(evidence) if evidence.steps else None
     overshot = better is not None and better.scale < 1

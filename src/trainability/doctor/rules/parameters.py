@@ -10,7 +10,9 @@ from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import (
+    alone_with_gradient,
     behind_a_choice,
+    chosen_from_one,
     drawn_without_gradient,
     frozen_is_needed,
     nothing_to_learn,
@@ -164,9 +166,10 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """Parameters are frozen, in no optimizer, or do not move.
 
     Fires: a trainable parameter is in no optimizer of the process; or a layer's weight is bitwise unchanged at each of the last
-        three sampled steps. An error where no layer moves; a hint where requires_grad is False or a part in no optimizer runs
-        under no_grad, which is usually meant (a warning where half of the weights are frozen and the loss gets no lower than
-        one answer for every example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
+        three sampled steps. An error where no layer moves, or what is in no optimizer alone has a gradient that is not exactly
+        zero, as a head of zeros; a hint where requires_grad is False or a part in no optimizer runs under no_grad, which is
+        usually meant (a warning where half of the weights are frozen and the loss gets no lower than one answer for every
+        example makes it, or at no rate), where no gradient reaches a layer that may be spare (a warning
         where it is half of the weights, and 100 steps have not learned), where a run that has learned comes to rest, and where
         what is in no optimizer is a table or a vector of the model's own, no layer's, and a tenth of its weights at most:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
@@ -175,7 +178,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`; `not_written` where the
         optimizer is given it, and it is large enough for float32 to move the weight by itself. One unchanged step could be a
         skipped one; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
-        gradient.
+        gradient, and so is a gradient whose square is infinite, by which Adam divides.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
@@ -186,6 +189,7 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     found = []
     graph = reading.facts(evidence).graph or LossGraph()
     if unmanaged:
+        alone = alone_with_gradient(evidence, unmanaged)
         found.append(
             _untrained(
                 "unmanaged",
@@ -194,7 +198,12 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
                 cause="built before or after what the optimizer was given",
                 remedy="pass model.parameters() to the optimizer, after the model is complete",
                 # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
-                severity="hint" if set(unmanaged) <= set(graph.outside) or stays_as_drawn(evidence, unmanaged) else "warning",
+                severity="error"
+                if alone
+                else "hint"
+                if set(unmanaged) <= set(graph.outside) or stays_as_drawn(evidence, unmanaged)
+                else "warning",
+                explains=("zero_gradient",) if alone else (),
             )
         )
     elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
@@ -250,6 +259,7 @@ def _untrained(
     remedy: str,
     severity: Severity = "warning",
     shown: Sequence[str] = (),
+    explains: tuple[str, ...] = (),
 ) -> Finding:
     shown = shown or names
     unit = "sampled steps without a change" if word not in ("unmanaged", "frozen") else "such parameters"
@@ -263,6 +273,7 @@ def _untrained(
         remedy=remedy,
         source="SageMaker Debugger; torchtest 2",
         layers=names,
+        explains=explains,
     )
 
 
@@ -347,7 +358,8 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     """The gradient of every weight is exactly zero before the first step.
 
     Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
-        model or in cross-entropy, runs over a dimension of size 1. Code `step_function`: round, sign or the like is applied to
+        model or in cross-entropy, runs over a dimension of size 1: a warning where weights of the model have a gradient of
+        exactly zero for it, and the others have one. Code `step_function`: round, sign or the like is applied to
         what is trained. Code `zero`, a warning: the losses of the first 20 steps are
         1e-6 and less, some of them 0 or less by rounding.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
@@ -360,7 +372,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     graph = facts.graph or LossGraph()
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
-        return nothing_to_learn(evidence)
+        return chosen_from_one(evidence) or nothing_to_learn(evidence)
     constant, step = facts.constant_output, facts.flat_function
     word = "softmax_of_one" if single else "step_function" if step else "constant_output" if constant else ""
     return [

@@ -9,10 +9,11 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
-from trainability.doctor.rules.finite import made_finite
+from trainability.doctor.rules.finite import breaks_by_itself, made_finite
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 
+_SLOPE = "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
 
 
@@ -50,9 +51,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     cause = {
         "not_finite.first_step": "no step was made yet: an input, the starting weights or the loss itself overflows",
         "not_finite.clipped": "overflow in spite of clipping",
-        "not_finite": "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
-        if in_backward
-        else "the steps are too large, or a value overflowed",
+        "not_finite": _SLOPE if in_backward else "the steps are too large, or a value overflowed",
     }[code]
     return [
         Finding(
@@ -80,7 +79,7 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
     step = next((s for s in steps if (s.loss is not None and not math.isfinite(s.loss)) or (in_backward and s.step == 1)), None)
     if step is None or step.loss is None:
         return []
-    at_once, in_backward = step.step == 1, math.isfinite(step.loss)
+    at_once, in_backward, alone = step.step == 1, math.isfinite(step.loss), breaks_by_itself(evidence)
     return [
         Finding(
             rule="not_finite",
@@ -92,8 +91,10 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
             measurements=(Measurement(name="step", value=float(step.step)), Measurement(name="loss", value=step.loss)),
             cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
             if at_once
+            else _SLOPE
+            if alone
             else "the steps are too large, or a value overflowed",
-            remedy=made_finite(evidence, at_once),
+            remedy=made_finite(evidence, at_once or alone),
             source="own; seen in the rehearsal",
         )
     ]

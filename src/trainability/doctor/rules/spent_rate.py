@@ -4,12 +4,14 @@ from trainability.doctor import reading
 from trainability.doctor.best_constant import standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.rehearsed import Rehearsal
 
 _FEWEST_STEPS = 100
 SPENT_RATE = 1e-2  # of the largest rate
 # Of as many steps at the largest rate: one that falls by a factor e in a twentieth of the run. A rate that falls to 1e-4
 # of its largest along an exponential over the whole run comes to a ninth, a half cosine to a half.
 SPENT_SHARE = 0.05
+AHEAD = 1e-3  # of the largest rate: next to nothing, in a schedule that is read ahead
 NO_RATE = 1e-7  # of the largest: below what float32 resolves of a weight
 
 
@@ -36,6 +38,16 @@ def spent_in_the_run(evidence: Evidence) -> list[Finding] | None:
     return [died(rates, reading.num_steps(evidence), SPENT_RATE, None, "hint" if fine else "warning")]
 
 
+def spent_ahead(rehearsal: Rehearsal | None) -> list[Finding] | None:
+    """The same of a schedule that was read to the planned end: over before half of it; None where it is not."""
+    if rehearsal is None or rehearsal.rate_spent is None or not rehearsal.planned_steps:
+        return None
+    step, rate, most = rehearsal.rate_spent
+    if step > rehearsal.planned_steps / 2:
+        return None
+    return [died([most, rate], step - 1, AHEAD, rehearsal.planned_steps, "error")]
+
+
 def died(rates: list[float], steps: int, limit: float, planned: int | None, severity: Severity) -> Finding:
     """The finding: a rate that is hardly anything any more."""
     return Finding(
@@ -46,7 +58,10 @@ def died(rates: list[float], steps: int, limit: float, planned: int | None, seve
             Measurement(name="learning rate over its largest", value=rates[-1] / max(rates), threshold=limit),
             Measurement(name="steps", value=float(steps), unit="steps", threshold=planned),
         ),
-        cause="the scheduler decays per step what was meant per epoch",
-        remedy="step the scheduler once per epoch, or give it the run's number of steps",
+        cause="the schedule comes to a rate of 0 and stays there"
+        if rates[-1] == 0.0
+        else "the scheduler decays per step what was meant per epoch",
+        remedy="step the scheduler once per epoch, or give it the run's number of steps"
+        + ("; gamma=1, not 0, where no decay is meant" if rates[-1] == 0.0 else ""),
         source="own; read at each step",
     )

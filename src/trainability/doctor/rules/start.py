@@ -11,6 +11,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.theory.band import BIASED_BUDGET_LOW, BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH, TRIED_ABOVE, TRIED_BELOW
 
 LARGE_RECURRENCE = 5.0
+LOUD_OUTPUTS = 32.0  # rms, over that of the targets or 1: at the band's upper end
 LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show in it; mean square of an input that is to blame
 # Rehearsed steps, after which outputs that differ between examples by less than that share of their size are said to stay so;
 # loss over the first, of a run that made up for it; layers that shrink the signal one after the other.
@@ -163,10 +164,20 @@ def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def _loud_outputs(evidence: Evidence) -> bool:
+    """Whether, under a loss of no known kind, outputs start as large as the band ends at, and steps lead to NaN from there."""
+    facts = reading.facts(evidence)
+    output, target = facts.output_rms, facts.target_rms
+    wide = output is not None and output > LOUD_OUTPUTS * max(target or 0.0, 1.0)
+    return wide and reading.diverged(evidence)
+
+
 def _borne_out(evidence: Evidence, probe: ProbeResult) -> bool:
     """Whether the loss starts as high as the gains say, and these are not the input's: what then explodes is their symptom."""
     chance = reading.chance_loss(evidence)
     loss = probe.cross_entropy
+    if chance is None and _loud_outputs(evidence):
+        return probe.input_mean_square < LOUD_INPUT
     return chance is not None and loss is not None and loss > LOUD_LOSS * chance and probe.input_mean_square < LOUD_INPUT
 
 
@@ -199,7 +210,8 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
         and from the first step on, for 50 rehearsed steps and a tenth of the plan, outputs differ by less than 1e-5 of their
         size; or where the run bears it out: four layers and more, each with less than half of the output of the one before at
         the first step, gradients below 1e-5 of the weights, and a loss that 50 steps and more leave above six tenths of its
-        first. The same of a loop that Monitor alone saw: code `measured`.
+        first. The same of a loop that Monitor alone saw: code `measured`. Code `norms`: before the first step, the weights of
+        half of the normalisations have both signs and an rms below 0.3; a hint, unless 50 rehearsed steps leave the loss.
     Why: a ReLU layer multiplies the mean square of its signal by fan_in * Var(w) / 2, and the gradients of all layers carry the
         same product. Of 83 runs below -5 none trained. PyTorch's default initialisation (gain 1/6 a layer, with biases) is
         another matter: SGD trained it at budgets of -5.4 and -7.0 and not at -8.6 and below, and Adam, which divides by the
@@ -211,7 +223,28 @@ def gain_budget_low(evidence: Evidence) -> list[Finding]:
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. (7)-(10); own 175 short runs of VGG-A to E
         (docs/theory.md, section 4); default initialisation: benchmarks/default_init.py.
     """
-    return _budget_finding(evidence, high=False)
+    return _norms_drawn(evidence) or _budget_finding(evidence, high=False)
+
+
+def _norms_drawn(evidence: Evidence) -> list[Finding]:
+    """Normalisations that take away what they are there to keep, because a draw for layers went over them, too."""
+    names = reading.facts(evidence).drawn_norms
+    if not names:
+        return []
+    return [
+        Finding(
+            rule="gain_budget_low",
+            code="gain_budget_low.norms",
+            severity="error" if reading.stands_still(evidence) else "hint",
+            seen=f"the weights of {', '.join(names[:4])}{' and more' if len(names) > 4 else ''} are small numbers of both "
+            "signs; a normalisation's are 1",
+            measurements=(Measurement(name="normalisations drawn around zero", value=float(len(names)), threshold=0.0),),
+            cause="initialisation: a draw for layers went over every parameter, so normalisations shrink what they are to keep",
+            remedy="torch.nn.init.ones_(norm.weight) and zeros_(norm.bias); draw the weights of layers alone: if p.dim() > 1",
+            source="own; read off the weights",
+            layers=names,
+        )
+    ]
 
 
 @rule(
@@ -238,7 +271,8 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
 
     Fires: the gain budget, log10 of the product of all gains and the input's mean square, is above 2.7, before anything was
         learned. A hint in nets of fewer than 8 weight layers, unless the loss starts at 20 ln C and more and the mean square of
-        the input is below 10.
+        the input is below 10; of a loss of no known kind, unless the outputs are 32 times as large as 1 and the targets, and
+        a loss after the first is not finite.
     Why: the logits' mean square is 2 * 10^budget, so at 2.7 their rms is 32 and the loss starts at many times ln C. Of 12 runs
         above 2.7 none trained, while between -5 and 2.7 it was 52 of 80.
     What fools it: weights that are not random; and clipping, which moves the edge, since it is one of steps that overshoot: a

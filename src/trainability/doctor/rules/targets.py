@@ -72,7 +72,8 @@ def target_scale(evidence: Evidence) -> list[Finding]:
 
     Fires: floating-point targets whose rms is 100 times the larger of 1 and the rms of the outputs, under a loss of their
         difference; of a loop that Monitor alone saw, of its first step. A warning from 1,000 times, and where a run of 100
-        steps and more, or a rehearsal of 50, is not below 0.8 of what the mean of the targets costs; an error from 10,000
+        steps and more, or a rehearsal of 50, is not below 0.8 of what the mean of the targets costs, or is not finite after a
+        first step that was; an error from 10,000
         times. Code `small`: their rms is 1e-4 or less, a warning; under a loss of another kind where they have both
         signs, and the first loss is as large as that of the outputs alone, which are 100 times as large.
     Why: a net with healthy weights puts out numbers near 1 and moves them by about the learning rate a step; the squared
@@ -120,10 +121,15 @@ def _is_of_outputs(facts: Facts) -> bool:
 
 
 def _stays(evidence: Evidence) -> bool:
-    """Whether steps have brought the loss hardly below that of the mean of the targets, which needs outputs as large."""
+    """Whether steps have brought the loss hardly below that of the mean of the targets, which needs outputs as large.
+
+    So they have where the very rehearsal diverged: the gradient of a squared error grows as its targets do.
+    """
     if evidence.steps:
         at = standing(evidence)
-        return at is not None and at.loss > STAYS * at.cost
+        return reading.diverged(evidence) or (at is not None and at.loss > STAYS * at.cost)
+    if reading.diverged(evidence):
+        return True
     looks, constant = evidence.rehearsal.reference if evidence.rehearsal is not None else (), best_constant(evidence)
     return constant is not None and len(looks) > 1 and looks[-1].step >= 50 and looks[-1].loss > STAYS * constant[0]
 

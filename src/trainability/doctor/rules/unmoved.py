@@ -1,5 +1,6 @@
 """Layers that do not move in a run, and why, by what arrives at them. No rule."""
 
+import math
 import statistics
 
 from trainability.doctor import reading
@@ -29,7 +30,8 @@ def unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
         return []
     last, moved = evidence.samples[-1].layers, [{s.name: s.update_ratio for s in each.layers} for each in evidence.samples[-3:]]
     still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
-    return [s for s in still if not _is_below_resolution(evidence, s) and not _moves_in_between(evidence, s)]
+    still = [s for s in still if not _is_below_resolution(evidence, s) and not _square_overflows(s)]
+    return [s for s in still if not _moves_in_between(evidence, s)]
 
 
 def _moves_in_between(evidence: Evidence, layer: LayerStats) -> bool:
@@ -44,6 +46,11 @@ def _is_below_resolution(evidence: Evidence, layer: LayerStats) -> bool:
     if settings is None or settings.name != "SGD" or not settings.lr or not layer.gradient_rms or not layer.weight_rms:
         return False
     return settings.lr * layer.gradient_rms < _RESOLUTION * layer.weight_rms
+
+
+def _square_overflows(layer: LayerStats) -> bool:
+    """Whether the gradient is so large that its square is infinite: Adam divides by that. A symptom of what makes it large."""
+    return not layer.gradient_nonfinite and layer.gradient_rms is not None and math.isinf(layer.gradient_rms)
 
 
 def why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
