@@ -15,6 +15,7 @@ from trainability.doctor import diagnose
 from trainability.doctor.best_constant import standing
 from trainability.doctor.measure import constants, sampling
 from trainability.doctor.measure.constants import constant_loss
+from trainability.doctor.measure.rehearsal import rehearse
 from trainability.doctor.measure.told_targets import LOSSES, told_constants
 
 ROWS, CLASSES = 32, 5
@@ -301,3 +302,37 @@ def test_the_watch_goes_on_where_the_targets_cannot_be_told(monkeypatch: pytest.
     evidence = watched(F.mse_loss, drawn(256, 1, seed=3), steps=60)
     assert len(evidence.samples) >= 3
     assert {sample.task_loss for sample in evidence.samples} == {None}
+
+
+class Values(nn.Module):
+    """Values of states, and a copy of what makes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own, self.slow = linear(1), linear(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.own(x)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_a_constant_costs_nothing_known_where_a_slow_copy_moves_the_goals(share: float) -> None:
+    torch.manual_seed(0)
+    model, states, rewards = Values(), drawn(ROWS, 6), drawn(ROWS, 1, seed=1)
+    optimizer = torch.optim.Adam(model.own.parameters(), lr=1e-2)
+
+    def loss(model: Any, batch: Any) -> Tensor:
+        return (model(batch[0]) - batch[1] - 0.9 * model.slow(batch[0]).detach()).abs().pow(1.5).mean()
+
+    def step(model: Any, optimizer: Any, batch: Any) -> Tensor:
+        optimizer.zero_grad()
+        found = loss(model, batch)
+        found.backward()
+        optimizer.step()
+        with torch.no_grad():
+            for slow, fast in zip(model.slow.parameters(), model.own.parameters(), strict=True):
+                slow.lerp_(fast, share)
+        return found
+
+    tried = rehearse(model, optimizer, [(states, rewards)] * 12, training_step=loss, step=step, max_steps=10)
+    assert (tried.constant_loss is None) is (share > 0)

@@ -1,6 +1,7 @@
 """Causes that stand before what they explain, and the certain facts behind them."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -244,6 +245,12 @@ def falling(end: float, num: int = 300, *, stays: bool = False) -> tuple[StepRec
     return steps([end if stays and i > num / 3 else 1 - (1 - end) * i / num for i in range(num)])
 
 
+def nearing(end: float, *, decays: bool = False) -> tuple[StepRecord, ...]:
+    """300 steps from 1 that come the closer to `end` the slower they are, at a rate that stays or goes down to a tenth."""
+    run = steps([end + (1 - end) * math.exp(-i / 60) for i in range(300)])
+    return tuple(dataclasses.replace(seen, lr=0.1 - 0.0003 * i * decays) for i, seen in enumerate(run))
+
+
 @pytest.mark.parametrize(
     ("run", "multiple", "fires"),
     [
@@ -252,6 +259,8 @@ def falling(end: float, num: int = 300, *, stays: bool = False) -> tuple[StepRec
         (falling(0.6, 200), 200.0, False),  # the plan goes on
         (falling(0.3), 200.0, False),
         (falling(0.6, stays=True), 200.0, False),  # noise is left
+        (nearing(0.6), 200.0, False),  # the floor of the loss
+        (nearing(0.6, decays=True), 200.0, True),  # the rate makes it slow, and not the floor
         (falling(0.6), 64.0, False),
     ],
 )

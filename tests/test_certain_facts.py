@@ -158,6 +158,7 @@ def one_rate_zero() -> Setup:
     return classifier(model, optimizer=torch.optim.SGD(groups, lr=0.05))
 
 
+MAY_BE_MEANT = ("unreached_parameter.unused", "unreached_parameter.left_out")
 FACTS: dict[str, tuple[Callable[[], Setup], str]] = {
     "sigmoid twice": (lambda: odd(mlp(1, nn.Sigmoid()), F.binary_cross_entropy_with_logits), "softmax_twice.sigmoid"),
     "sigmoid under softmax": (lambda: classifier(mlp(last=nn.Sigmoid())), "softmax_twice.sigmoid"),
@@ -205,6 +206,7 @@ def test_a_certain_fact_comes_first(name: str) -> None:
     make, code = FACTS[name]
     found = check(**make(), rehearse_seconds=20).findings
     assert [finding.code for finding in found][:1] == [code]
+    assert found[0].severity == "hint" or code not in MAY_BE_MEANT
 
 
 @pytest.mark.parametrize("how", [None, parametrizations.weight_norm, parametrizations.spectral_norm, nn.utils.spectral_norm])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainability.doctor.measure.loss_arguments import wrong_argument
+from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
 
 
 def marks(positives: int, count: int = 32) -> Tensor:
@@ -59,3 +59,18 @@ def test_rare_classes_weigh_more(name: str, counts: Any, weights: Any, found: bo
     labels = classes(*counts)
     word = wrong_argument(name, (torch.zeros(len(labels), 3), labels, torch.tensor(weights)), {})
     assert (word == (name, "rare_lighter")) is found
+
+
+@pytest.mark.parametrize(
+    ("settings", "weighs"),
+    [
+        ({"weight": torch.tensor([1.0, 9.0, 30.0])}, True),
+        ({"reduction": "none"}, True),
+        ({"weight": torch.ones(3)}, False),
+        ({"weight": None, "reduction": "mean"}, False),
+    ],
+)
+def test_a_loss_may_count_some_classes_for_more(settings: dict[str, Any], weighs: bool) -> None:
+    given = torch.zeros(4, 3), torch.tensor([0, 0, 1, 2])
+    assert weighs_examples("cross_entropy", given, settings) is weighs
+    assert not weighs_examples("mse_loss", given, settings)

@@ -58,6 +58,24 @@ def above_constant(first: float, last: float) -> Evidence:
     return rehearsed(reference=(Observation(step=0, loss=first), Observation(step=30, loss=last)), task=task)
 
 
+def at_size(last: float) -> Evidence:
+    """The same with outputs whose size goes from 1 to this."""
+    seen = above_constant(10.1, 2.1)
+    looks = (Observation(step=0, loss=10.1, output_rms=1.0), Observation(step=30, loss=2.1, output_rms=last))
+    assert seen.rehearsal is not None
+    return dataclasses.replace(seen, rehearsal=dataclasses.replace(seen.rehearsal, reference=looks))
+
+
+def by_place(others: float, local: float = 0.3) -> Evidence:
+    """Masks that what is about a place explains by that much, and another example's image by this."""
+    return Evidence(relation=Relation(num_examples=200, z=1.0, local=local, local_of_others=others))
+
+
+def imbalanced(*, weighs: bool) -> Evidence:
+    """Nine in ten of three classes are of one, and the loss weighs them or not."""
+    return dataclasses.replace(fact(weighs_examples=weighs), data=data(split(label_counts=(900, 50, 50))))
+
+
 def planned(steps: int) -> Evidence:
     """250 steps of a run of that length, at the cost of the mean."""
     return dataclasses.replace(beside_the_mean(1.91, 250), optimizer=dataclasses.replace(SGD, planned_steps=steps))
@@ -235,6 +253,8 @@ CODES = {
     "unreachable_target.one_sided": (graph("distance", out_of_reach=0.26), graph("distance", out_of_reach=0.24)),
     "wrong_sign.ctc": (fact(wrong_argument=("ctc_loss", "elsewhere")), fact(wrong_argument=None)),
     "loss_at_start.constant": (above_constant(10.1, 2.1), above_constant(10.1, 1.9)),
+    "loss_at_start.constant that is left behind": (above_constant(100.0, 3.1), above_constant(100.0, 2.9)),
+    "loss_at_start.constant of outputs that grow": (at_size(1.9), at_size(2.1)),
     "loss_at_start.constant from near": (above_constant(10.1, 2.1), above_constant(9.9, 2.1)),
     "class_order.one_class": (marked(binary=True), marked(binary=False)),
     "class_order.one_class of a few": (marked(binary=True), marked(binary=True, num_batches=9)),
@@ -259,6 +279,9 @@ CODES = {
     "shuffled_labels.unrelated of a table": (tabled(0.96), tabled(0.94)),
     "softmax_twice.exp": (fact(rates_twice="exp"), fact()),
     "wrong_sign.floorless": (fact(floorless=1), fact()),
+    "shuffled_labels.unrelated of masks": (by_place(0.26), by_place(0.24)),
+    "shuffled_labels.unrelated of masks that fit no map": (by_place(-0.2, 0.04), by_place(-0.2, 0.06)),
+    "class_imbalance": (imbalanced(weighs=False), imbalanced(weighs=True)),
     "shuffled_labels.moved": (fact(moved_targets=True), fact()),
     "shuffled_labels.collated": (fact(separated=PARTED), fact()),
     "masked_targets.answers": (fact(masked_answers=True), fact()),

@@ -53,7 +53,7 @@ def some(x: Tensor, flip: Callable[[Tensor], Tensor], every: int) -> Tensor:
 @pytest.mark.parametrize("every", [1, 4])
 def test_images_that_are_turned_without_their_targets(scenes: str, turn: str, every: int) -> None:
     x, y = SCENES[scenes]()
-    local, found = turned(some(x, FLIPS[turn], every), y)
+    local, _, found = turned(some(x, FLIPS[turn], every), y)
     assert found is not None
     assert found.own == local
     assert found.turn == turn
@@ -97,7 +97,7 @@ def aside(n: int = 240) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("scenes", [regions, points, itself, moving, apart, aside])
 def test_images_beside_their_targets_are_not_turned(scenes: Any) -> None:
-    local, found = turned(*scenes())
+    local, _, found = turned(*scenes())
     assert found is None
     assert local is not None
     assert local > 0.05 or scenes in (apart, aside)
@@ -105,7 +105,7 @@ def test_images_beside_their_targets_are_not_turned(scenes: Any) -> None:
 
 def test_a_turn_that_changes_nothing_is_none() -> None:
     x, y = skies()
-    assert turned(some(x, FLIPS["mirrored"], 2), y)[1] is None
+    assert turned(some(x, FLIPS["mirrored"], 2), y)[2] is None
 
 
 class Narrow(nn.Module):

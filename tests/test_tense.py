@@ -173,3 +173,20 @@ def test_a_run_that_is_not_finite_says_since_when_beside_its_cause() -> None:
     diagnosis = monitor.diagnose()
     assert diagnosis.findings[0].rule == "input_scale"
     assert f"since step {since};" in diagnosis.reason
+
+
+def test_a_regression_that_has_come_to_rest_far_below_its_targets_mean_has_learned() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with trainability.Monitor(model, optimizer, every=20) as monitor:
+        for _ in range(400):
+            inputs = torch.randn(64, 4)
+            targets = inputs.sum(dim=1, keepdim=True) + 0.3 * torch.randn(64, 1)
+            loss = F.mse_loss(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    assert loss.item() < 0.3 * targets.var().item()
+    assert monitor.diagnose().verdict == "has learned"

@@ -198,6 +198,8 @@ class Relation:
         categories: columns of whole numbers that say more than twice as much by being equal as by being large.
         local: of images with images for targets, the share of the targets' variance that a map of each place's surroundings
             explains; None of anything else.
+        local_of_others: likewise of another example's image in place of each, which knows where targets mostly are, and no
+            more.
         mixed: a table of whole numbers and of numbers, where what two of them mean only together is not seen.
         turned: a turn that brings such images and targets together; None where there is none.
     """
@@ -207,6 +209,7 @@ class Relation:
     categories: tuple[int, ...] = ()
     mixed: bool = False
     local: float | None = None
+    local_of_others: float | None = None
     turned: Turned | None = None
 
 

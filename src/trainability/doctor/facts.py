@@ -230,6 +230,8 @@ class Facts:
             "raw" outputs for their logarithms, logarithms that sum to 1 "elsewhere" than over the classes, probabilities as
             "log_target", a "negative" soft target, labels "zeros" and ones for -1 and 1, weights by which what is rare counts
             less ("rare_lighter"); None if there is none.
+        weighs_examples: whether cross-entropy is given weights of the classes, or leaves the mean over the examples to others
+            (reduction="none"), as where these are weighed one by one.
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
             "round() in Net.forward"; the last of several; None if there is none.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
@@ -334,6 +336,7 @@ class Facts:
     opposed: bool = False
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
+    weighs_examples: bool = False
     flat_function: str | None = None
     looks_up: bool = False
     takes_sine: bool = False

@@ -15,7 +15,7 @@ from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.columns import follows_sine, may_be_words
 from trainability.doctor.measure.layer_inputs import LayerInputs
-from trainability.doctor.measure.loss_arguments import wrong_argument
+from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
 from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.whole_step import Parts
 
@@ -61,6 +61,7 @@ class ForwardPass(TorchFunctionMode):
         against: the same two; or a tensor that the model returned and one of the batch, where one is taken from the other.
         marks: targets of the first binary cross-entropy, as the loss was given them.
         marked: its name, and the outputs that it was given.
+        weighs_examples: whether a loss of classes counts some for more than others, or may, as its caller takes the mean.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
         terms: results of losses of PyTorch that are never below zero, by name.
         flat: where the last function was called whose slope is zero wherever it has one.
@@ -90,7 +91,7 @@ class ForwardPass(TorchFunctionMode):
         self._ignored: tuple[int, float] | None = None
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
-        self.looks_up = self.takes_sine = False
+        self.looks_up = self.takes_sine = self.weighs_examples = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
@@ -184,6 +185,7 @@ class ForwardPass(TorchFunctionMode):
             self._ignored = self._ignores(args, kwargs)
         self.looks_up |= name in _TABLES
         self.wrong_argument = self.wrong_argument or wrong_argument(name, args, kwargs)
+        self.weighs_examples |= weighs_examples(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in _BOUNDED and isinstance(result, Tensor) and result.grad_fn is not None:
             self.makers[id(result.grad_fn)] = (result.grad_fn, self._place(name))
@@ -308,6 +310,7 @@ class ForwardPass(TorchFunctionMode):
             "takes_sine": self.takes_sine,
             "sine_of": max((size for size, node in self._sines if follows_sine(node)), default=None),
             "wrong_argument": self.wrong_argument,
+            "weighs_examples": self.weighs_examples,
             "flat_function": self.flat,
             "one_row": tuple(name for name, module in self.model.named_modules() if self._one_row.get(module)),
             "numbers_for_words": words,

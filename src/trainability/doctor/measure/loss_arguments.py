@@ -39,6 +39,21 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
     return (name, word) if word is not None else None
 
 
+def weighs_examples(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether a loss of classes is given weights of theirs, not all equal, or a value for each example is taken from it.
+
+    Args:
+        name: of a function of `torch.nn.functional`.
+        args: that it was called with.
+        kwargs: likewise.
+    """
+    if name not in ("cross_entropy", "nll_loss"):
+        return False
+    weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+    reduction = kwargs.get("reduction", args[6] if len(args) > 6 else None)
+    return reduction == "none" or (isinstance(weight, Tensor) and bool((weight != weight.flatten()[0]).any()))
+
+
 def _divergence(args: tuple, kwargs: dict[str, Any]) -> str | None:
     given, target = args[0].detach().float(), args[1].detach().float()
     if kwargs.get("log_target") and bool((target >= 0).all()) and float(target.max()) > _ZERO:

@@ -199,6 +199,7 @@ def _run(
     constant = None
     if loop.scale == 1.0 and task.chance is None:
         constant = rehearsed_constant(loop, kept, state, seconds=_CONSTANT_SHARE * budget.left())
+    unmanaged = _sums_of_unmanaged(loop)
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
     batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
@@ -209,7 +210,7 @@ def _run(
         "critical": () if loop.opposed else tuple(seen.critical),
         "growth": growth_of(loop, reference, batch_size(first), budget.left() / max(budget.reference_seconds, 1e-9)),
         "task": task,
-        "constant_loss": constant,
+        "constant_loss": constant if _sums_of_unmanaged(loop) == unmanaged else None,  # goals that a slow copy makes move
         "ended_by": ended_by,
         "rewritten": writes.found(),
         **_of_parameters(loop, start, seen.with_rate),
@@ -282,6 +283,13 @@ def _of_parameters(loop: Loop, start: dict[str, torch.Tensor], with_rate: set[in
         "zero_rate": tuple(n for n, p in loop.parameters.items() if id(p) in managed - with_rate),
         "num_parameters": len(loop.parameters),
     }
+
+
+def _sums_of_unmanaged(loop: Loop) -> list[float]:
+    """Of each parameter that no optimizer has, the sum: it stays, unless the loop moves a slow copy by itself."""
+    managed = {id(p) for optimizer in loop.optimizers for group in optimizer.param_groups for p in group["params"]}
+    still = (p for model in loop.models for p in model.parameters() if id(p) not in managed)
+    return [float(p.detach().sum()) for p in still if not p.is_complex()]
 
 
 def _of_loop(loop: Loop) -> dict[str, Any]:

@@ -129,9 +129,16 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
             scores.append(_score([float((agree[o][:, o].gather(1, near)).sum()) for o in (slice(None), *orders)]))
     if (alike := _alike_by_name(inputs)) is not None:
         scores.append(_score([float((alike * agree[o][:, o]).sum()) for o in (slice(None), *orders)]))
-    local, turn = turned(inputs, targets)
+    local, of_others, turn = turned(inputs, targets)
     categories = _categories(inputs, answers, apart, orders, integers)
-    return Relation(num_examples=len(inputs), z=max(scores), categories=categories, local=local, turned=turn)
+    return Relation(
+        num_examples=len(inputs),
+        z=max(scores),
+        categories=categories,
+        local=local,
+        local_of_others=of_others,
+        turned=turn,
+    )
 
 
 def _categories(

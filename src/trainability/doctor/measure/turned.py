@@ -28,7 +28,7 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, Turned | None]:
+def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, float | None, Turned | None]:
     """Predict the targets, place by place, from the image about that place, as it is and turned.
 
     The same linear map is used at every place, so that it knows nothing of where it is, and fits half of a set as well as all
@@ -40,23 +40,25 @@ def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, Turned | None
         targets: (examples, height, width) or (examples, channels, height, width), of that or of a coarser grid.
 
     Returns:
-        The share of the targets' variance that is explained of the images as they are, None where inputs and targets are no
-        images; and the turn that explains most, where that is much more.
+        The share of the targets' variance that is explained of the images as they are, and of another example's image in place
+        of each, None where inputs and targets are no images; and the turn that explains most, where that is much more.
     """
     found = _grids(inputs, targets)
     if found is None:
-        return None, None
+        return None, None, None
     views, asked = found
     half = len(asked) // 2
     own = _fitted(views["as it is"], asked, half)
     # Of the best constant, one for each channel and the same for all places.
     limit = float((asked[half:] - asked[:half].mean(dim=(0, 1))).square().mean())
     if limit == 0:
-        return None, None
+        return None, None, None
     errors = _errors(views["as it is"], asked, own)
     before = 1 - float(errors[half:].mean()) / limit
     # Of two images that have nothing to do with a target one is nearer by chance, as another example's image is.
-    chance = _mixture(views["as it is"], views["as it is"].roll(1, dims=0), asked, half, limit)[0] - before
+    others = views["as it is"].roll(1, dims=0)
+    of_others = 1 - float(_errors(others, asked, _fitted(others, asked, half))[half:].mean()) / limit
+    chance = _mixture(views["as it is"], others, asked, half, limit)[0] - before
     least = max(_MORE * (1 - before), _CHANCE * chance)
     best: Turned | None = None
     for name, view in views.items():
@@ -65,7 +67,7 @@ def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, Turned | None
         after, share = _mixture(views["as it is"], view, asked, half, limit)
         if after > _EXPLAINED and after - before > least and share > _SHARE and after > (best or _NONE).turned:
             best = Turned(turn=name, num_examples=len(asked) - half, share=share, own=before, turned=after)
-    return before, best
+    return before, of_others, best
 
 
 _NONE = Turned(turn="", num_examples=0, share=0.0, own=0.0, turned=0.0)

@@ -16,6 +16,7 @@ from trainability.doctor.rules.targets import moved_targets
 _AS_ROUGH = 1.0  # squared differences between neighbours, over the same: half of the images of noise are below
 _FEWEST_STEPS = 100  # of a run whose sampled steps were compared
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
+RELATED_BY_PLACE = 0.05  # share of the variance of targets that are images, beyond what another example's image explains
 
 
 def _splits(evidence: Evidence) -> list[SplitAudit]:
@@ -205,9 +206,10 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Targets have nothing to do with their inputs.
 
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
-        deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned; so
-        of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the loss. Code `moved`: the step
-        gives the loss all targets of the batch in another order,
+        deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned; of
+        targets that are images each place's surroundings explain, too, less than a twentieth of their variance more than
+        another example's do. So of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the loss.
+        Code `moved`: the step gives the loss all targets of the batch in another order,
         and the model its inputs as they are. Where that was not looked at: a linear probe of coarse pixels, scored on images
         that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
         program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
@@ -272,7 +274,8 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
         watched_alone = bool(evidence.steps) and evidence.data is None
         too_soon = watched_alone and (reading.num_steps(evidence) < _FEWEST_STEPS or reading.has_learned(evidence))
         is_open = relation.mixed and not _no_better(evidence)
-        if relation.z >= RELATED or reading.carries_over(evidence) or too_soon or is_open:
+        is_related = relation.z >= RELATED or _related_by_place(relation)
+        if is_related or reading.carries_over(evidence) or too_soon or is_open:
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
         name = "relation above shuffled ones"
@@ -295,6 +298,13 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
             source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
         )
     ]
+
+
+def _related_by_place(relation: Relation) -> bool:
+    """Of masks and other images as targets, whether what is about a place tells its target, as another example's does not."""
+    if relation.local is None or relation.local_of_others is None:
+        return False
+    return relation.local - max(relation.local_of_others, 0.0) >= RELATED_BY_PLACE
 
 
 def _no_better(evidence: Evidence) -> bool:

@@ -11,6 +11,8 @@ from trainability.doctor.rules.smaller_steps import orthogonal_recurrence
 
 # First and later loss over the best constant's; the first of a run that is no better than it, and of one that is not finite.
 FAR_ABOVE, LEFT_ABOVE, FAR_ABOVE_AND_NO_BETTER, FAR_BEFORE_BLOWN = 10.0, 2.0, 20.0, 100.0
+LEFT_BEHIND = 0.02  # of what the first loss is above the constant's cost
+GROWN = 2.0  # outputs over the first ones
 MULTIPLIED = 20.0  # outputs over what the last layer makes
 FAR_OFF = 1e5  # a first loss of which the later ones are less than a thousandth
 _FEWEST_STEPS = 20
@@ -62,7 +64,7 @@ def above_constant(evidence: Evidence) -> Finding | None:
     if blown:  # through time weights multiply themselves: exploding_gradient tells which
         stays = first >= FAR_BEFORE_BLOWN * cost and orthogonal_recurrence(evidence) is None
     never = at is not None and at.is_no_better and first >= FAR_ABOVE_AND_NO_BETTER * cost
-    if not stays and not never:
+    if (not stays and not never) or (not blown and (_outputs_grow(evidence) or _leaves(evidence, first, last, cost))):
         return None
     return Finding(
         rule="loss_at_start",
@@ -78,6 +80,18 @@ def above_constant(evidence: Evidence) -> Finding | None:
         remedy=_smaller_outputs(evidence),
         source="own",
     )
+
+
+def _outputs_grow(evidence: Evidence) -> bool:
+    """Whether a rehearsal's outputs became larger: then it was not their size that made the first loss large."""
+    looks = evidence.rehearsal.reference if evidence.rehearsal is not None else ()
+    sizes = [seen.output_rms for seen in looks if seen.output_rms is not None]
+    return len(sizes) > 1 and sizes[-1] > GROWN * sizes[0]
+
+
+def _leaves(evidence: Evidence, first: float, last: float, cost: float) -> bool:
+    """Whether a rehearsal, which knows no end, left nearly all of what the start costs above the constant behind."""
+    return not evidence.steps and last - cost < LEFT_BEHIND * (first - cost)
 
 
 def drawn_wide(evidence: Evidence, chance: float) -> tuple[str, ...]:

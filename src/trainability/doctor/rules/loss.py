@@ -280,7 +280,8 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
         than a thousandth of that; a warning from 100,000. A warning with code `constant`: the loss starts at ten times the cost
         of the best constant answer, and is still at twice that after 100 steps and more, or 20 rehearsed ones whose pace does
         not bring it there within a quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a
-        run of 100 steps and more is at 0.95 of that cost or above.
+        run of 100 steps and more is at 0.95 of that cost or above. Silent where a rehearsal's outputs more than doubled, so
+        that they were not large, or where its steps left 98 % of what the start costs above the constant behind.
     Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
         good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
         into unlearning.

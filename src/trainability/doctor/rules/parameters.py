@@ -289,10 +289,10 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
         cut off, also where only a term without targets reaches it (a codebook's own cost); or a draw by `sample()` is used, and
         its log-probability is not. Code `dropped`: its module runs, or should,
         and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
-        A warning; of the last a hint, unless a rehearsal found that no step gave them a gradient. So is one of several models
-        that no loss of the first batch reaches, and an error where those of 20 steps did not either. Code `unused`: nothing
-        calls its module, or uses a single vector beside others of its module that are used: a hint, because what nothing calls
-        harms nothing.
+        A warning; of `left_out` a hint, since what a model returns besides may be for others than the loss. A hint is one of
+        several models that no loss of the first batch reaches, and an error where those of 20 steps did not either. Code
+        `unused`: nothing calls its module, or uses a single vector beside others of its module that are used: a hint, because
+        what nothing calls harms nothing.
     Why: the reason is found out by asking: the parameter gets other values, and the loss is computed again with the same random
         numbers.
     What fools it: experts that no example of this batch was routed to, and parts that a later phase of training uses;
@@ -325,7 +325,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     enough = _ROUNDS_OF_TURNS if reason == "turn" else 2
     waited = reason == "turn" and len(evidence.steps) > enough and not any(step.gradient_norm for step in evidence.steps)
     never = waited or (
-        reason not in ("unused", "spare")
+        reason not in ("not in the loss", "unused", "spare")
         and tried is not None
         and len(tried.steps) > enough
         and bool(set(names) & set(tried.without_gradient) & set(tried.unmoved))

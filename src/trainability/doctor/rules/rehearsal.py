@@ -172,7 +172,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
         whether the optimizer holds it is not known; or of most parameters less than a hundredth of each update is left when
         the next begins, at some steps in a row.
     What fools it: a part that is used only later, or for few batches (experts). A bias before normalisation has no effect and
-        is left out; so is what untrained_parameter names, and what forward does not call.
+        is left out; so is what untrained_parameter names, what forward does not call, and what it returns besides the loss.
     Fix: use the parameter in forward, or remove it; give model.parameters() to the optimizer once the model is complete; where
         steps round to nothing, a larger learning rate, or a start whose gradients do not vanish.
     Source: Amazon SageMaker Debugger, rule UnchangedTensor; own count.
@@ -185,7 +185,7 @@ def unmoved_parameter(evidence: Evidence) -> list[Finding]:
     if not any(step.lr for step in rehearsal.steps):
         return []
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    uncalled = ("spare", "unused")  # unreached_parameter says it
+    uncalled = ("spare", "unused", "not in the loss")  # unreached_parameter says it
     spare = {p.name for p in reading.facts(evidence).unreached if p.reason in uncalled}
     named = {*(settings.unmanaged if settings is not None else ()), *spare}
     nothing = len(rehearsal.unmoved) == rehearsal.num_parameters

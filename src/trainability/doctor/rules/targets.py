@@ -263,7 +263,8 @@ _RARE = 0.85  # share of the largest class: a net learns the others of three qua
 def class_imbalance(evidence: Evidence) -> list[Finding]:
     """One class holds more than half of the training images.
 
-    Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85. Code `ignored`:
+    Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85, and
+        where the loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`:
         each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
         has an output for. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
         and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or less though a
@@ -292,7 +293,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="class_imbalance",
-            severity="warning" if share >= _RARE else "hint",
+            severity="warning" if share >= _RARE and not reading.facts(evidence).weighs_examples else "hint",
             seen=f"class {counts.index(max(counts))} holds {share:.0%} of the training images",
             measurements=(
                 Measurement(name="share of the largest class", value=share, threshold=0.5),

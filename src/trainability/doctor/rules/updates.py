@@ -109,8 +109,9 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         of the weight (100 and more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
         than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more. So where a rehearsal at another rate,
         in no more steps than the run took, came to less than half of the run's loss; and where a run has taken all steps of
-        its plan, its loss still falls and is above half of the best constant answer's cost, and the loss fell along every
-        rehearsed update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
+        its plan, its loss still falls and is above half of the best constant answer's cost, the last tenth of the
+        steps, at a rate that stayed, brought a quarter of the usual tenth or more, and the loss fell along every rehearsed
+        update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
         such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
         along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
         typical one. Silent on small steps where a twentieth of the loss of the first steps is left.
@@ -223,6 +224,7 @@ def _ends_on_its_way(evidence: Evidence) -> Finding | None:
         or typical < VERY_SHORT
         or not HALF_WAY * at.cost < at.loss < at.cost
         or not still_falls(evidence)
+        or _slows(evidence)
     ):
         return None
     return Finding(
@@ -239,6 +241,22 @@ def _ends_on_its_way(evidence: Evidence) -> Finding | None:
         remedy=larger_steps(evidence),
         source="own; followed in the rehearsal",
     )
+
+
+def _slows(evidence: Evidence) -> bool:
+    """Whether the last tenth of the run brought less than a quarter of what its tenths did on average, at a rate that stayed.
+
+    The loss then nears its floor, as that of smoothed labels, which is far above zero.
+    """
+    losses = [step.loss for step in reading.finite_steps(evidence)]
+    rates = [step.lr for step in evidence.steps if step.lr]
+    window = len(losses) // 10
+    if window < reading.WINDOW_STEPS or (rates and rates[-1] < max(rates) / 2):
+        return False
+    start, before, last = losses[:window], losses[-2 * window : -window], losses[-window:]
+    error = math.sqrt((statistics.pvariance(before) + statistics.pvariance(last)) / window)
+    usual = (statistics.fmean(start) - statistics.fmean(last)) / 9
+    return statistics.fmean(before) - statistics.fmean(last) + 2 * error < usual / 4
 
 
 def _never_moved(evidence: Evidence) -> bool:

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import standing, still_falls
+from trainability.doctor.best_constant import Standing, standing, still_falls
 from trainability.doctor.diagnosis import Diagnosis, Verdict
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evidence, Part, ProbeResult
@@ -253,7 +253,7 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
                 None,
             )
         if trend == "flat":
-            return _verdict_flat(evidence, recent, seen)
+            return _verdict_flat(evidence, recent, seen, at)
         return "is training", seen, None
     if plateau is not None and math.isfinite(plateau) and steps < 2 * plateau:
         left = max(plateau - steps, 0.0)
@@ -263,20 +263,19 @@ def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict,
     return "cannot tell", f"{steps:,} {'step' if steps == 1 else 'steps'}, and the loss has not fallen yet", None
 
 
-def _verdict_flat(evidence: Evidence, recent: float, seen: str) -> tuple[Verdict, str, float | None]:
-    chance = reading.chance_as_summed(evidence)
+def _verdict_flat(evidence: Evidence, recent: float, seen: str, at: Standing | None) -> tuple[Verdict, str, float | None]:
+    chance, name = reading.chance_as_summed(evidence), "chance, the logarithm of the number of classes, is"
+    if chance is None and at is not None:
+        chance, name = at.cost, f"{at.name}, whatever the input, costs"
     if chance is None:
-        graph = evidence.facts.graph if evidence.facts is not None else None
+        graph = reading.facts(evidence).graph
         has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
         tells = "num_classes= tells it" if has_classes else "a check before it measures it (before=)"
-        return (
-            "cannot tell",
-            f"{seen} and stays there; what a model that has learned nothing costs is not known: {tells}",
-            None,
-        )
+        unknown = "what a model that has learned nothing costs is not known"
+        return "cannot tell", f"{seen} and stays there; {unknown}: {tells}", None
     if is_far_below(recent, chance):
         return "has learned", f"{seen} and stays there", None
-    return "stalled", f"{seen} and stays there; chance, the logarithm of the number of classes, is {chance:.3f}", None
+    return "stalled", f"{seen} and stays there; {name} {chance:.3g}", None
 
 
 def _verdict_before(evidence: Evidence, outlook: Outlook | None, untrained: str | None) -> tuple[Verdict, str, float | None]:
