@@ -55,7 +55,7 @@ class Chooses(nn.Module):
 
 def silent_head() -> Setup:
     model = mlp()
-    nn.init.zeros_(model[-1].weight)
+    nn.init.zeros_(next(model[-1].parameters()))
     return classifier(model, optimizer=torch.optim.SGD(model[:-1].parameters(), lr=0.05))
 
 
