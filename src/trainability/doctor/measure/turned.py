@@ -19,6 +19,7 @@ _CHANCE = 3.0  # times what another example's image gains
 _SHARE = 0.1  # of the examples
 _CLEAR = 0.8  # of the error that the image as it is leaves
 _RIDGE = 1e-3
+_NOT_TOLD = -100  # of a mask: what PyTorch's losses ignore
 
 TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "mirrored": lambda x: x.flip(3),
@@ -111,6 +112,10 @@ def _grids(inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor] 
         return None
     side = (min(maps.shape[2], _MOST_SIDE), min(maps.shape[3], _MOST_SIDE))
     asked = F.adaptive_avg_pool2d(maps, side).flatten(2).transpose(1, 2)
+    told = _told(targets, side)
+    if told is not None:  # each place counts by how much of it is told, in squares and so here by the root
+        asked = asked / told.clamp(min=1e-6)
+        asked = (asked - (asked * told).mean(dim=(0, 1)) / told.mean()) * told.sqrt()
     spread = asked.flatten(0, 1).std(dim=0)
     asked = asked[:, :, spread > 1e-6] / spread[spread > 1e-6]
     square = inputs.shape[2] == inputs.shape[3] and side[0] == side[1]
@@ -118,14 +123,24 @@ def _grids(inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor] 
     x = (x - x.mean()) / x.std().clamp(min=1e-6)
     views = {"as it is": _features(x, side)}
     views |= {name: _features(turn(x), side) for name, turn in TURNS.items() if square or name != "transposed"}
+    if told is not None:
+        views = {name: view * told.sqrt() for name, view in views.items()}
     return (views, asked) if asked.shape[2] else None
+
+
+def _told(targets: Tensor, side: tuple[int, int]) -> Tensor | None:
+    """The share of each place (examples, places, 1) of a mask that has a label; None where all of it has."""
+    told = targets != _NOT_TOLD
+    if targets.is_floating_point() or targets.dim() != 3 or bool(told.all()):
+        return None
+    return F.adaptive_avg_pool2d(told[:, None].float(), side).flatten(2).transpose(1, 2)
 
 
 def _maps(targets: Tensor) -> Tensor | None:
     """Targets as images of numbers (examples, channels, height, width)."""
     if targets.dim() == 3 and not targets.is_floating_point() and targets.dtype != torch.bool:
-        kinds = targets.unique()
-        if len(kinds) > _MOST_CLASSES:
+        kinds = targets[targets != _NOT_TOLD].unique()
+        if not 0 < len(kinds) <= _MOST_CLASSES:
             return None
         return torch.stack([(targets == kind).float() for kind in kinds], dim=1)
     wide = targets[:, None] if targets.dim() == 3 else targets
