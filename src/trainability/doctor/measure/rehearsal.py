@@ -103,17 +103,18 @@ def rehearse(
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
                 loop = Loop(*objects, **forms)
                 with loop.instrumented(), contextlib.closing(Writes(loop)) as writes:
-                    most = min(max_steps, planned_steps or max_steps)
-                    seen = _run(loop, writes, kept, rest, most, began + seconds, enough)
-                if scale == schedule_steps == 1:
-                    with contextlib.suppress(Exception):  # a schedule that is too short fails
-                        done = len(seen["steps"])
-                        seen["rate_spent"] = rate_spent(loop.scheduler, loop.optimizers, done=done, planned=planned_steps)
-                return seen
+                    seen = _run(loop, writes, kept, rest, min(max_steps, planned_steps or max_steps), began + seconds, enough)
+                return seen | (_rate_ahead(loop, len(seen["steps"]), planned_steps) if scale == schedule_steps == 1 else {})
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
         in_place, found = _copied_or_in_place(run, (model, optimizer, scheduler), tuple(reached), in_place)
     return Rehearsal(**found, planned_steps=planned_steps, in_place=in_place, seconds=time.monotonic() - began)
+
+
+def _rate_ahead(loop: Loop, done: int, planned: int | None) -> dict[str, Any]:
+    with contextlib.suppress(Exception):  # a schedule that is too short fails
+        return {"rate_spent": rate_spent(loop.scheduler, loop.optimizers, done=done, planned=planned)}
+    return {}
 
 
 def _copied_or_in_place(

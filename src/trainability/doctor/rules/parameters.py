@@ -186,49 +186,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     """
     settings = settings_of(evidence)
     unmanaged, frozen = (settings.unmanaged, settings.frozen) if settings is not None else ((), ())
-    found = []
-    graph = reading.facts(evidence).graph or LossGraph()
-    if unmanaged:
-        alone = alone_with_gradient(evidence, unmanaged)
-        found.append(
-            _untrained(
-                "unmanaged",
-                unmanaged,
-                len(unmanaged),
-                cause="built before or after what the optimizer was given",
-                remedy="pass model.parameters() to the optimizer, after the model is complete",
-                # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
-                severity="error"
-                if alone
-                else "hint"
-                if set(unmanaged) <= set(graph.outside) or stays_as_drawn(evidence, unmanaged)
-                else "warning",
-                explains=("zero_gradient",) if alone else (),
-            )
-        )
-    elif still := unmoved(evidence, (*unmanaged, *frozen, *(p.name for p in reading.facts(evidence).unreached))):
-        word, cause, remedy = why_unmoved(evidence, still[0])
-        if word == "lr_zero" and spent_in_the_run(evidence):
-            return []  # a schedule that is over: rate_dies
-        moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
-        severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving
-        names = tuple(layer.name for layer in still)
-        # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
-        looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
-        if cut_off := word == "no_gradient" and not evidence.samples[-1].blind and (not moving or _most(evidence, still)):
-            remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
-        spare = word == "no_gradient" and not looked_up and not cut_off
-        # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
-        spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
-        arrived = word in ("gradient_lost", "not_written") and reading.has_learned(
-            evidence
-        )  # an optimizer that stops where nothing is left
-        # Where those that move hardly move either, the steps are too small: update_ratio says so.
-        rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
-        severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
-        found.append(
-            _untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity, shown=[reading.called(s) for s in still])
-        )
+    found = [_in_no_optimizer(evidence, unmanaged)] if unmanaged else []
+    if not unmanaged and (still := unmoved(evidence, (*frozen, *(p.name for p in reading.facts(evidence).unreached)))):
+        found = _unmoved(evidence, still)
     if frozen:
         found.append(
             _untrained(
@@ -241,6 +201,46 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
             )
         )
     return found
+
+
+def _in_no_optimizer(evidence: Evidence, names: tuple[str, ...]) -> Finding:
+    graph = reading.facts(evidence).graph or LossGraph()
+    alone = alone_with_gradient(evidence, names)
+    # Parts that run under no_grad and are in no optimizer are frozen, in two ways.
+    is_meant = set(names) <= set(graph.outside) or stays_as_drawn(evidence, names)
+    return _untrained(
+        "unmanaged",
+        names,
+        len(names),
+        cause="built before or after what the optimizer was given",
+        remedy="pass model.parameters() to the optimizer, after the model is complete",
+        severity="error" if alone else "hint" if is_meant else "warning",
+        explains=("zero_gradient",) if alone else (),
+    )
+
+
+def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
+    """Layers that no sampled step has moved; what a schedule that is over leaves where it is belongs to `rate_dies`."""
+    word, cause, remedy = why_unmoved(evidence, still[0])
+    if word == "lr_zero" and spent_in_the_run(evidence):
+        return []
+    moving = [s for s in evidence.samples[-1].layers if s.update_ratio]
+    severe = word in ("lr_zero", "gradient_lost", "not_written", "no_gradient") and not moving
+    names = tuple(layer.name for layer in still)
+    # A head that another phase uses has no gradient either; a table that is looked up and dropped has no other phase.
+    looked_up = still[0].kind == "embedding" and still[0].activation_rms is not None
+    if cut_off := word == "no_gradient" and not evidence.samples[-1].blind and (not moving or _most(evidence, still)):
+        remedy = "loss.backward() in each step, and no detach(), item() or no_grad() between the model and the loss"
+    spare = word == "no_gradient" and not looked_up and not cut_off
+    # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
+    spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
+    # An optimizer may stop where nothing is left.
+    arrived = word in ("gradient_lost", "not_written") and reading.has_learned(evidence)
+    # Where those that move hardly move either, the steps are too small: update_ratio says so.
+    rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
+    severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
+    shown = [reading.called(s) for s in still]
+    return [_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity, shown=shown)]
 
 
 def _most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
