@@ -10,6 +10,7 @@ loop        D at 224: images/s of the bare step (one batch in memory: forward, b
             in turns of a few steps; with the share of the card's bf16 matrix rate that the network's operations take.
 small       The same for B at 32 pixels.
 watched     `fit` with the doctor at every 50th step and without it, in turns of whole runs.
+own         a loop of one's own with `Monitor` at every 50th step and without it, in turns of 50 steps of one fit.
 evaluation  images/s of the validation pass, against the bare forward pass.
 loading     images/s of the streaming loader, that decodes a JPEG pack in worker processes, alone; of `fit` fed by it; and of
             `fit` on images in the card's memory.
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_own import classifier, own_loop, writer
 from gpu_runs import BATCH, NUM_CLASSES, changed, evaluation, loading, loop_row, random_data, seconds_of, watched
 from rich.console import Console
 from throughput import bare_step, setting
@@ -147,6 +149,8 @@ def rows(rate: float) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         yield "small", name, partial(loop_row, config, steps=40, rate=rate)
     yield "watched", "D at 224, bf16", partial(watched, large, rounds=ROUNDS, steps=100)
     yield "watched", "D at 224, bf16, compiled", partial(watched, compiled, rounds=ROUNDS, steps=100)
+    yield "own", "GPT of 12 layers, bf16", partial(own_loop, writer, windows=8)
+    yield "own", "four convolutions, bf16", partial(own_loop, classifier, windows=24)
     yield "evaluation", "D at 224, bf16", partial(evaluation, large, num_images=16 * BATCH)
     yield "memory", "D at 224, bf16", partial(memory, large, steps=4)
     yield "memory", "D at 224, fp32", partial(memory, run("D", 224, "fp32"), steps=2)
@@ -155,7 +159,7 @@ def rows(rate: float) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     yield "loading", "D at 224, bf16, compiled", partial(loading, compiled, num_images=20_000, rounds=ROUNDS, steps=60)
 
 
-PARTS = ("card", "loop", "small", "watched", "evaluation", "loading", "memory", "profile")
+PARTS = ("card", "loop", "small", "watched", "own", "evaluation", "loading", "memory", "profile")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability.doctor import Evidence, Monitor, diagnose, probe
+from trainability.doctor.measure import gradient_norms
 from trainability.doctor.measure import monitor as monitor_module
 
 
@@ -622,6 +624,36 @@ def test_a_constant_clip_is_seen_where_the_smallest_weight_has_no_gradient() -> 
         assert step.gradient_norm is not None
         assert step.clip_ratio == pytest.approx(0.05 / step.gradient_norm, rel=1e-3)
     assert "clip_dropped" not in [finding.rule for finding in diagnose(evidence).findings]
+
+
+def scaled_by(scale: Callable[[torch.Tensor], object], *, every: int = 3) -> list[float | None]:
+    """Clip ratios of ten steps of a loop that does something to each gradient before the optimizer's step."""
+    model = nn.Linear(8, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with Monitor(model, optimizer, every=every) as monitor:
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(torch.randn(16, 8)), torch.arange(16) % 4)
+            loss.backward()
+            monitor.after_backward(loss)
+            for parameter in model.parameters():
+                assert parameter.grad is not None
+                scale(parameter.grad)
+            optimizer.step()
+    return [step.clip_ratio for step in monitor.evidence().steps]
+
+
+@pytest.mark.parametrize("scale", [lambda g: g.mul_(0.5), lambda g: g.data.mul_(0.5)], ids=["counted", "through data"])
+def test_what_changes_gradients_is_measured_counted_by_pytorch_or_not(scale) -> None:
+    assert scaled_by(scale) == pytest.approx([0.5] * 10)
+
+
+def test_gradients_that_nobody_writes_to_are_measured_once_a_step(monkeypatch) -> None:
+    calls = []
+    original = gradient_norms._norms_of
+    monkeypatch.setattr(gradient_norms, "_norms_of", lambda *args: calls.append(1) or original(*args))
+    assert scaled_by(lambda _: None) == [1.0] * 10
+    assert len(calls) == 10 + 4  # at the four sampled steps once more
 
 
 def test_a_clip_that_is_dropped_on_a_dead_net_is_found() -> None:

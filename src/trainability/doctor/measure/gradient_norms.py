@@ -14,6 +14,7 @@ from trainability.doctor.measure import statistics
 
 # As many gauges as make a dead layer among them harmless, but small ones: their norm is taken twice a step.
 _FEWEST_GAUGES, _MOST_GAUGES, _GAUGES_SIZE = 3, 8, 1 << 14
+_UNCHANGED = 1 - 1e-4  # clip ratio of gradients that nothing was written to; it is at most 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,10 @@ class GradientNorms:
     takes longer than the norms, so its parameters are kept. They are looked for again at `refresh`, which sampled steps call,
     when any module was given a parameter or a module since `begin`, and when the number of those with a gradient changes.
 
+    Between `take` and the optimizer's step most loops write to no gradient, which PyTorch's own counts of writes tell without
+    any arithmetic. Writes through `.data` are not counted; so the counts are believed only after a measured step whose
+    gradients were as the counts said, and never again after one whose were not.
+
     Args:
         model: the plain module.
 
@@ -50,8 +55,15 @@ class GradientNorms:
         self._managed: set[int] = set()
         self._stepped: list[nn.Parameter] = []
         self._num_trained = self._num_found = 0
-        self._is_old = True
+        self._is_old, self._is_plain = True, False
         self._handles: list[Any] = []
+        self._held: list[
+            Tensor
+        ] = []  # the gauges' gradients as `take` found them, with their counts of writes, and their norms
+        self._counts: list[int] = []
+        self._held_norms: Tensor | None = None
+        self._believes_counts: bool | None = None
+        self._counts_said_unwritten = False
         self.gauges: list[nn.Parameter] = []
 
     def begin(self) -> None:
@@ -98,14 +110,42 @@ class GradientNorms:
         if len(found) != self._num_found or not found:
             self.refresh(self._managed)
             found = _gradients(self._stepped)
-            self._num_found = len(found)
-        each, num_gauges = _norms(found), len(_gradients(self.gauges))
-        gauges = each[:num_gauges] if each is not None and num_gauges else None
-        return StepNorms(each=each, gauges=gauges, is_partial=len(found) < self._num_trained)
+            self._num_found, self._is_plain = len(found), _are_plain(found)
+        each = _norms(found, are_plain=self._is_plain)
+        is_whole = len(found) == len(self._stepped)
+        self._hold(found[: len(self.gauges if is_whole else _gradients(self.gauges))], each)
+        return StepNorms(each=each, gauges=self._held_norms, is_partial=len(found) < self._num_trained)
 
     def take_gauges(self) -> Tensor | None:
         """Norms of the gauges' gradients as they are now; None where none has one."""
-        return _norms(_gradients(self.gauges))
+        found = _gradients(self.gauges)
+        norms = _norms(found, are_plain=_are_plain(found))
+        self._hold(found, norms)
+        return norms
+
+    def take_gauges_again(self, *, measures: bool) -> Tensor | None:
+        """Norms of the gauges' gradients as they are now: the same tensor as before where nothing was written to them.
+
+        Args:
+            measures: do not go by the counts of writes; `judge_counts` then says whether they were right.
+        """
+        found = _gradients(self.gauges)
+        is_same = len(found) == len(self._held) and all(a is b for a, b in zip(found, self._held, strict=True))
+        is_unwritten = is_same and [gradient._version for gradient in found] == self._counts
+        self._counts_said_unwritten = is_unwritten and measures
+        if is_unwritten and self._believes_counts and not measures:
+            return self._held_norms
+        return _norms(found, are_plain=_are_plain(found))
+
+    def judge_counts(self, clip_ratio: float | None) -> None:
+        """Tells whether the counts of writes can be believed, by the last step, which was measured."""
+        if self._counts_said_unwritten and clip_ratio is not None and self._believes_counts is not False:
+            self._believes_counts = clip_ratio > _UNCHANGED
+
+    def _hold(self, gauges: list[Tensor], norms: Tensor | None) -> None:
+        self._held_norms = norms[: len(gauges)] if norms is not None and gauges else None
+        self._held = gauges if self._is_plain else []
+        self._counts = [gradient._version for gradient in self._held]
 
 
 def gauges_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
@@ -123,21 +163,25 @@ def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     return [gradient for p in parameters if (gradient := p.grad) is not None and p.requires_grad]
 
 
-def _norms(gradients: list[Tensor]) -> Tensor | None:
+def _are_plain(gradients: list[Tensor]) -> bool:
+    """Whether none is of a subclass (a shard answers for all processes, which waits for them) or in double precision."""
+    return all(type(gradient) is Tensor and gradient.dtype != torch.float64 for gradient in gradients)
+
+
+def _norms(gradients: list[Tensor], *, are_plain: bool) -> Tensor | None:
     """Of each one, at least in single precision: squares of half-precision numbers overflow."""
     if not gradients:
         return None
     try:
-        # A subclass (a shard) answers for all processes, which waits for them.
-        norms = _norms_of(gradients) if set(map(type, gradients)) == {Tensor} else None
+        norms = _norms_of(gradients, torch.float32) if are_plain else None
     except (RuntimeError, TypeError):  # sparse, complex
         norms = None
     if norms is None:
-        norms = _norms_of([statistics.local(gradient) for gradient in gradients])
+        whole = [statistics.local(gradient) for gradient in gradients]
+        norms = _norms_of(whole, None if torch.float64 in {gradient.dtype for gradient in whole} else torch.float32)
     device = norms[0].device
     return torch.stack([norm if norm.device == device else norm.to(device) for norm in norms])
 
 
-def _norms_of(gradients: list[Tensor]) -> Sequence[Tensor]:
-    dtype = None if torch.float64 in {gradient.dtype for gradient in gradients} else torch.float32
+def _norms_of(gradients: list[Tensor], dtype: torch.dtype | None) -> Sequence[Tensor]:
     return torch._foreach_norm(gradients, 2, dtype=dtype)  # pyright: ignore[reportPrivateImportUsage]

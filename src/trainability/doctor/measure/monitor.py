@@ -316,7 +316,7 @@ class Monitor:
 
     def _compare_gauges(self) -> None:
         if self._gauges_before is not None:
-            self._gauges_after = self._norms.take_gauges()
+            self._gauges_after = self._norms.take_gauges_again(measures=self._sampler.is_armed)
         if self._sampler.is_armed:
             ends = self._gauges_before, self._gauges_after
             before, after = (None if end is None else torch.linalg.vector_norm(end) for end in ends)
@@ -340,9 +340,14 @@ class Monitor:
         numbers = {"loss": mean_of(self._micro), "gradient_norm": self._norm, "lr": learning_rate(self._optimizer)}
         numbers |= {"gauges_before": self._gauges_before, "gauges_after": self._gauges_after}
         self._num_steps += 1
-        facts = {"step": self._num_steps, "skipped": skipped, "micro_batches": len(self._micro)}
-        numbers = {kind: settled(n) if isinstance(n, Tensor) else n for kind, n in numbers.items()}
-        self._pending.append(PendingStep(numbers=numbers, facts={**facts, "expected_lr": self._expected_lr}))
+        facts = {
+            "step": self._num_steps,
+            "skipped": skipped,
+            "micro_batches": len(self._micro),
+            "expected_lr": self._expected_lr,
+        }
+        known = {id(n): settled(n) for n in numbers.values() if isinstance(n, Tensor)}  # where nothing clips, two are the same
+        self._pending.append(PendingStep(numbers={kind: known.get(id(n), n) for kind, n in numbers.items()}, facts=facts))
         if self._sampler.is_armed:
             self._sampler.disarm()
             self._flush(sampled=True)
@@ -360,6 +365,7 @@ class Monitor:
         numbers = to_host(blocks)
         self._keep_steps(records_of(self._pending, numbers))
         if sampled:
+            self._norms.judge_counts(self._steps[-1].clip_ratio)
             self._processes.tell(self._steps[-1], numbers)
             self._processes.disarm()
             sample = self._sampler.sample(self._num_steps, numbers)

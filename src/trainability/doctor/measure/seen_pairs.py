@@ -51,12 +51,19 @@ class SeenPairs:
 
 
 def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:
+    if sum(len(y) for _, y in kept) < FEWEST_EXAMPLES:
+        return None
     inputs, targets = (torch.cat([t.cpu() for t in part]) for part in zip(*kept, strict=True))
-    both = torch.cat([inputs.reshape(len(inputs), -1).double(), targets.reshape(len(targets), -1).double()], dim=1)
-    _, places = torch.unique(both, dim=0, return_inverse=True)
-    first = torch.full((int(places.max()) + 1,), len(places)).scatter_reduce_(0, places, torch.arange(len(places)), "amin")
-    kept_rows = first.sort().values[:_ENOUGH]
+    first: dict[bytes, int] = {}
+    for place, example in enumerate(zip(_rows_of(inputs), _rows_of(targets), strict=True)):
+        first.setdefault(b"".join(example), place)
+    kept_rows = torch.tensor(list(first.values())[:_ENOUGH])
     if len(kept_rows) < FEWEST_EXAMPLES:
         return None
     found = relation(inputs[kept_rows], targets[kept_rows])
     return None if found is None else replace(found, categories=())  # what the model looks up in tables is not known
+
+
+def _rows_of(tensor: Tensor) -> list[bytes]:
+    """The memory of each row: equal rows are equal bytes, and found a hundred times as fast as by sorting numbers."""
+    return [row.numpy().tobytes() for row in tensor.reshape(len(tensor), -1).contiguous().view(torch.uint8)]
