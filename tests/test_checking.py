@@ -394,3 +394,19 @@ def test_what_was_not_checked_is_told_by_what_the_user_of_check_passes() -> None
     assert {"metric", "val_loader", "rehearse_seconds"} <= arguments
     assert arguments - {"overfit_steps"} <= set(inspect.signature(trainability.check).parameters)
     assert not {"audit_metric", "audit_data"} & set(re.findall(r"\w+", " ".join(report.not_checked)))
+
+
+def test_kernels_are_not_searched_for_meanwhile(monkeypatch) -> None:
+    seen = []
+
+    def loss_fn(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.benchmark)
+        return F.cross_entropy(output, target)
+
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    model = nn.Linear(4, 3)
+    trainability.check(
+        model, [(torch.randn(8, 4), torch.arange(8) % 3)] * 4, loss_fn, optimizer=torch.optim.SGD(model.parameters(), 0.1)
+    )
+    assert set(seen) == {False}
+    assert torch.backends.cudnn.benchmark is True

@@ -26,6 +26,7 @@ from trainability.doctor.joining import with_rehearsed_updates
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.opponents import moved_by_judge, same_aim
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -118,6 +119,7 @@ def check_setup(setup: Setup) -> Diagnosis:
         randomness_restored(),
         generators_restored(setup.train_loader),
         generators_restored(setup.val_loader),
+        kernels_not_searched(),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", UserWarning)  # what PyTorch says of a shape once is what the findings are about

@@ -188,7 +188,7 @@ class Monitor(Watcher):
             self._look(self._num_steps, self.diagnose(), is_last=is_last)
         except Exception as error:
             message = f"the doctor failed ({error_line(error)})"
-            self._note(message)
+            self._problems.note(message)
             with contextlib.suppress(Warning):
                 warnings.warn(message, RuntimeWarning, stacklevel=2)
         self._num_looks += 1

@@ -168,7 +168,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
     """
     world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    has_gpu = torch.cuda.is_available()
+    has_gpu, benchmark_before = torch.cuda.is_available(), torch.backends.cudnn.benchmark
     if settings.device == "cuda" and not has_gpu:
         raise ValueError("run.device is cuda, but torch sees no GPU here; accepted: cpu, auto")
     if settings.device == "cpu" or not has_gpu:
@@ -179,7 +179,8 @@ def start(settings: RunSettings) -> Iterator[Engine]:
     else:
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = not settings.deterministic
+        # Where float32 is not rounded to TF32, trying all kernels takes minutes, and those by rule were as fast.
+        torch.backends.cudnn.benchmark = not settings.deterministic and settings.precision != "fp32"
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic_before = torch.are_deterministic_algorithms_enabled()
@@ -207,6 +208,7 @@ def start(settings: RunSettings) -> Iterator[Engine]:
         ) from error
     finally:
         _set_tf32(*tf32_before)
+        torch.backends.cudnn.benchmark = benchmark_before
         if settings.deterministic != deterministic_before:
             torch.use_deterministic_algorithms(deterministic_before)
         if world_size > 1 and dist.is_initialized():

@@ -17,6 +17,7 @@ from trainability.doctor import Evidence, audit_data, audit_metric, optimizer_se
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import ProbeResult
 from trainability.doctor.joining import with_rehearsed_updates
+from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.probe import probe
 from trainability.doctor.measure.sizes import audit_size, probe_size
 from trainability.doctor.reading import plateau_ends
@@ -85,11 +86,12 @@ def evidence_before(
     }
     without, problems = _left_out(parts, config, engine, not_rehearsed)
     looks = {name: look for name, look in looks.items() if name not in without}
-    for name, look in looks.items():
-        try:
-            found[name] = look()
-        except Exception as error:  # an error of the doctor never stops a run
-            problems.append(f"{name}: the check failed ({error_line(error)})")
+    with kernels_not_searched():
+        for name, look in looks.items():
+            try:
+                found[name] = look()
+            except Exception as error:  # an error of the doctor never stops a run
+                problems.append(f"{name}: the check failed ({error_line(error)})")
     evidence = Evidence(num_classes=parts.loader.num_classes, problems=tuple(problems), **found)  # type: ignore[arg-type]
     return dataclasses.replace(evidence, probe=with_rehearsed_updates(evidence.probe, evidence.rehearsal))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -25,6 +24,7 @@ from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
 from trainability.doctor.measure.pending import PendingStep, blocks_of, learning_rate, mean_of, records_of, settled
+from trainability.doctor.measure.problems import Problems
 from trainability.doctor.measure.processes import ProcessWatch
 from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.sampling import LayerSampler, to_host
@@ -97,7 +97,7 @@ class Monitor:
         self._steps: list[StepRecord] = []
         self._samples: list[Sample] = []
         self._evaluations: list[Evaluation] = []
-        self._problems: list[str] = []
+        self._problems = Problems()
         self._facts: Facts | None = None
         self._pending: list[PendingStep] = []
         self._handles: list[Any] = []
@@ -130,7 +130,7 @@ class Monitor:
             self._handles = [self._optimizer.register_step_pre_hook(before)]
             self._handles.append(self._optimizer.register_step_post_hook(after))
         except Exception as error:
-            self._note(f"clipping and updates: the optimizer takes no step hooks ({error_line(error)})")
+            self._problems.note(f"clipping and updates: the optimizer takes no step hooks ({error_line(error)})")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._micro:  # a loop that stopped between backward and step
@@ -224,7 +224,7 @@ class Monitor:
             relation=self._sampler.pairs.relation() if self._before.relation is None else None,
             num_classes=self._num_classes,
             optimizer=settings,
-            problems=tuple(self._problems),
+            problems=tuple(self._problems.lines),
             processes=self._processes.processes(),
         )
         return replace(self._before.merge(seen), has_ended=self._has_ended)
@@ -242,18 +242,7 @@ class Monitor:
         except Exception as error:
             self._has_failed = True
             self._sampler.disarm()
-            self._name_once(f"the monitor stopped watching: {error_line(error)}")
-
-    def _name_once(self, message: str) -> None:
-        if message not in self._problems:
-            self._problems.append(message)
-            with contextlib.suppress(Warning):  # where warnings are errors, the loop goes on all the same
-                warnings.warn(message, RuntimeWarning, stacklevel=4)
-
-    def _note(self, message: str) -> None:
-        """What cannot be watched here: named in the evidence, and no reason to warn."""
-        if message not in self._problems:
-            self._problems.append(message)
+            self._problems.warn(f"the monitor stopped watching: {error_line(error)}")
 
     def _arm_if_due(self) -> None:
         if self._num_steps >= self._next_sample and not (self._sampler.is_armed or self._has_failed):
@@ -278,7 +267,8 @@ class Monitor:
         if self._first_writes is None:
             self._first_writes = self._num_writes()
         if isinstance(loss, Tensor) and loss.numel() == 1:
-            self._micro.append(settled(loss.detach().reshape(()).clone()))
+            number = settled(loss)
+            self._micro.append(number.detach().reshape(()).clone() if isinstance(number, Tensor) else number)
         else:
             self._micro.append(one_number("loss", loss))
         self._expected_lr = expected_lr
@@ -299,7 +289,7 @@ class Monitor:
             self._norm = None if norms.each is None else norms.each / grad_scale
             self._gauges_before = None if norms.gauges is None else norms.gauges / grad_scale
         if (norms.is_partial or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
-            self._name_once(line)
+            self._problems.warn(line)
         if self._sampler.is_armed:
             self._sampler.take_gradients(1.0 if grad_scale is None else grad_scale)
         if not self._handles:
@@ -329,7 +319,7 @@ class Monitor:
         if not self._micro:  # a step without after_backward is not counted
             if not self._was_called:
                 self._sampler.disarm()
-                self._name_once(
+                self._problems.warn(
                     "the optimizer steps and nothing calls monitor.after_backward(loss): the loop is not watched; call it "
                     "between loss.backward() and optimizer.step()"
                 )
@@ -371,12 +361,12 @@ class Monitor:
             sample = self._sampler.sample(self._num_steps, numbers)
             self._samples.append(sample)
             if sample.blind:
-                self._name_once("the monitor saw no layer run: does the loop call the module that was given to Monitor?")
+                self._problems.warn("the monitor saw no layer run: does the loop call the module that was given to Monitor?")
             if (failed := self._sampler.failed()) is not None:
-                self._name_once(f"the monitor could not look at {failed}")
+                self._problems.warn(f"the monitor could not look at {failed}")
             elif (unseen := self._sampler.unseen()) is not None and not self._has_unseen:
                 self._has_unseen = True  # named at the first sample; the later ones are alike
-                self._note(f"outputs of {unseen}; their weights and gradients are watched")
+                self._problems.note(f"outputs of {unseen}; their weights and gradients are watched")
             self._kept(sample)
 
     def _keep_steps(self, records: list[StepRecord]) -> None:

@@ -32,14 +32,14 @@ class PendingStep:
 
 
 def settled(number: Tensor) -> Tensor | float:
-    """A number that is on the host already, read at once; one on a device as it is.
+    """A number that is on the host already, read at once (of a vector its norm); one on a device as it is.
 
     Small tensors that live from step to step lie between the large ones that every step frees. On a CPU they split the heap, so
     that a step takes fresh pages for what it could have used again, which costs more than all that is measured here.
     """
     if type(number) is not Tensor or number.device.type != "cpu":
         return number
-    return (number if number.dim() == 0 else torch.linalg.vector_norm(number)).item()
+    return number.item() if number.numel() == 1 else math.hypot(*number.tolist())
 
 
 def blocks_of(steps: Sequence[PendingStep]) -> list[Block]:

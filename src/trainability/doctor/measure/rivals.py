@@ -67,9 +67,10 @@ class Rivals:
             own = managed_parameters(self._optimizer)
             self._strangers = [p for p in parameters_behind(loss) if p.requires_grad and id(p) not in own]
         self._has_begun = True
-        if is_last:
+        if is_last and self._calls:
             self._judge_calls()
             self._calls.clear()
+        if is_last and self._strangers:
             self._keep_gradients()
 
     def _keep_gradients(self) -> None:
