@@ -153,6 +153,8 @@ class Facts:
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
             it and on no later ones: what comes next is asked of nothing.
+        own_tokens: of a loop that is watched, that each token is asked for itself, and a gradient comes back to the last of
+            each sequence: "causal" where attention or recurrence is, "unknown" where the model may rebuild its input.
         fed_answer: whether the model is given its target beside its input, and the output for a step goes by the target of that
             step and of none behind it: a decoder that is fed what it is to tell.
         shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads, where that is -1
@@ -285,6 +287,7 @@ class Facts:
     drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False
+    own_tokens: str | None = None
     fed_answer: bool = False
     shifted_by: int | None = None
     mixed_sequences: tuple[int, int] | None = None

@@ -181,9 +181,11 @@ class ScriptWatch:
         for optimizer in list(self._waiting.values()):
             trained = {id(p) for p in parameters_of(optimizer)}
             if trained and trained <= own:
-                self._attach(module, optimizer)
+                self._attach(module, optimizer, called_with=args)
 
-    def _attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, first_step: int = 1) -> None:
+    def _attach(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, first_step: int = 1, called_with: Any = None
+    ) -> None:
         del self._waiting[id(optimizer)]
         if not self._waiting:
             self._stop_looking()
@@ -197,6 +199,7 @@ class ScriptWatch:
                 is_one_of_several=len(self._optimizers) > 1,
                 is_sampled_next=True,
                 is_stepping=self._in_closure is optimizer,
+                called_with=called_with,
                 run=self._folder,
                 config=config,
                 first_step=first_step,
