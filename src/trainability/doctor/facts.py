@@ -109,6 +109,8 @@ class Facts:
             targets have no part in reaches them.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
+        cleared: of a loop that is watched, that none of the parameters that the loss depends on and the optimizer holds has a
+            gradient any more when the first step is made.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
         identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
         near_constant: linear layers and convolutions whose weight is one number other than 0
@@ -256,6 +258,7 @@ class Facts:
     cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
+    cleared: bool = False
     no_weight_moves: bool = False
     identical_units: tuple[str, ...] = ()
     near_constant: tuple[str, ...] = ()

@@ -269,6 +269,15 @@ class ScriptWatch:
             if optimizer is not None and any(id(p) in clipped for p in parameters_of(optimizer)):
                 self._follower.complete(optimizer)
 
+    def on_clear(self, owner: Any) -> None:
+        """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
+        if self._is_handled or not self._follower.is_waiting or len(self._optimizers) != 1:
+            return
+        held = {id(p) for p in parameters_of(self._optimizers[0])}
+        cleared = parameters_of(owner) if isinstance(owner, torch.optim.Optimizer) else owner.parameters()
+        if any(id(p) in held for p in cleared):
+            self._follower.complete(self._optimizers[0])
+
     def on_scaler_step(self, optimizer: Any) -> None:
         """A loss scaler left a step out, if its losses are still waiting."""
         if not self._is_handled and self._follower.is_waiting:
