@@ -177,8 +177,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`, told by one step where
         all are cleared before it; `not_written` where the optimizer is given it, and it is large enough for float32 to move the
-        weight by itself. One unchanged step could be skipped; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
-        gradient, and so is a gradient whose square is infinite, by which Adam divides.
+        weight by itself. One unchanged step could be skipped; three are a pattern. A step of SGD below float32's resolution is
+        left to the rules that look at the gradient, and so is a gradient whose square is infinite, by which Adam divides.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
