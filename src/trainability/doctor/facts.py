@@ -226,6 +226,8 @@ class Facts:
             answers; () if there are none.
         moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
             maker as well, for the judge's loss; () if there are none.
+        shared: of a loop that is watched, parameters that the optimizer and another hold, which step in turn, and trainable
+            parameters that their loss goes through, with a gradient, and that no optimizer of the process holds.
         opposed: whether the loss of Monitor's optimizer and another's work against each other, as in a GAN: the one goes
             through what the other trains, and each steps on its own.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -339,6 +341,7 @@ class Facts:
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
+    shared: tuple[int, int] | None = None
     opposed: bool = False
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
