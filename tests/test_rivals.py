@@ -219,7 +219,7 @@ def codes_of(optimizers: Optimizers, net: Nets) -> list[str]:
 @pytest.mark.parametrize("trained", ["judge", "maker"])
 def test_two_optimizers_of_one_network_leave_the_other_out(trained: str) -> None:
     net = nets()
-    both = {name: torch.optim.Adam(net[trained].parameters(), lr=1e-3) for name in net}
+    both: Optimizers = {name: torch.optim.Adam(net[trained].parameters(), lr=1e-3) for name in net}
     assert set(codes_of(both, net)) == {"foreign_optimizer.twice"}
 
 
@@ -233,7 +233,7 @@ def test_each_network_with_its_own_optimizer_or_one_that_wraps_it_is_sound() -> 
 def test_two_optimizers_of_one_network_beside_one_that_is_frozen_are_silent() -> None:
     net = nets()
     net["maker"].requires_grad_(False)
-    both = {name: torch.optim.Adam(net["judge"].parameters(), lr=1e-3) for name in net}
+    both: Optimizers = {name: torch.optim.Adam(net["judge"].parameters(), lr=1e-3) for name in net}
     assert codes_of(both, net) == []
 
 
