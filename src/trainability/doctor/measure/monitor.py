@@ -221,7 +221,7 @@ class Monitor:
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
             facts=facts if facts != Facts() else None,
-            relation=self._sampler.pairs.relation() if self._before.relation is None else None,
+            relation=self._sampler.pairs.relation(is_over=self._has_ended) if self._before.relation is None else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems.lines),
