@@ -250,7 +250,7 @@ class Facts:
         flat_examples: of a term of the loss, the share of the examples that have no slope, four fifths and more, and what each
             of them costs, which is the most that any does; None where there is no such term.
         unequal_terms: of a loss whose terms are sums over the batch and means, the gradient of the former over that of the
-            latter, by the parameters that both reach, and the number of examples; None of others.
+            latter, by the parameters that both reach, and the number of examples; None unless the latter reach others, too.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
         sine_of: rms of what a sine is taken of that a layer makes of another sine; the largest. None where there is none.

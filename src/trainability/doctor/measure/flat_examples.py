@@ -33,7 +33,7 @@ def flat_examples(loss: Tensor, seen: ForwardPass) -> tuple[float, float] | None
             continue
         (pulled,) = torch.autograd.grad(loss, [term], allow_unused=True, retain_graph=True)
         slopes = torch.autograd.grad(term.sum(), answers, allow_unused=True, retain_graph=True)
-        known = [slope.flatten(1) for slope in slopes if slope is not None]
+        known = [slope.reshape(size, -1) for slope in slopes if slope is not None]
         wanted = pulled.flatten(1).sum(dim=1) if pulled is not None and pulled.dim() > 1 else pulled
         if not known or wanted is None or not (bool((wanted > 0).all()) or bool((wanted < 0).all())):
             continue

@@ -29,8 +29,9 @@ def unequal_terms(model: nn.Module, batch: Any, forward: Forward) -> tuple[float
 
     Returns:
         The norm of the gradient of the terms that are sums over that of those that are means, by the parameters that both
-        reach; and the number of examples. None where the terms are of one kind; what is the same on all three, as a penalty of
-        weights, is of neither.
+        reach; and the number of examples. None where the terms are of one kind (what is the same on all three, as a penalty of
+        weights, is of neither), and unless the means reach all that the sums reach, and more: a divergence or a penalty of
+        codes reaches no decoder, and an error does.
     """
     size, parts = batch_size(batch), halves(batch)
     if size is None or parts is None or size < _FEWEST:
@@ -60,12 +61,11 @@ def unequal_terms(model: nn.Module, batch: Any, forward: Forward) -> tuple[float
         )
         for terms in (sums, means)
     )
+    reached = [(a is not None, b is not None) for a, b in zip(of_sums, of_means, strict=True)]
+    if (True, False) in reached or (False, True) not in reached:
+        return None
     both = [(a, b) for a, b in zip(of_sums, of_means, strict=True) if a is not None and b is not None]
-    larger, smaller = (
-        (math.sqrt(sum(float(g.double().square().sum()) for g in side)) for side in zip(*both, strict=True))
-        if both
-        else (0.0, 0.0)
-    )
+    larger, smaller = (math.sqrt(sum(float(g.double().square().sum()) for g in side)) for side in zip(*both, strict=True))
     return (larger / smaller, size) if smaller > 0 and math.isfinite(larger) else None
 
 

@@ -38,8 +38,8 @@ def _beside_means(ratio: float, examples: int) -> Finding:
         rule="sum_for_mean",
         code="sum_for_mean.beside_means",
         severity="warning",
-        seen=f"the loss adds sums over the {examples} examples to means: by the parameters that both reach, the gradient of the "
-        f"sums is {ratio:,.0f} times that of the means",
+        seen=f"the loss adds sums over the {examples} examples to means: by the parameters that both reach, the gradient of "
+        f"the sums is {ratio:,.0f} times that of the means",
         measurements=(Measurement(name="gradient of the sums over that of the means", value=ratio, threshold=float(examples)),),
         cause="one term is summed over batch and units, another is a mean: the sum is all that the parameters go by",
         remedy=f"sum or mean for both: of a bound, (error.sum() + divergence.sum()) / {examples}, with the error summed, too",
