@@ -459,7 +459,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
     "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
-    "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
+    "sees_future": Example({"error": fact(future=1.1e-4), "hint": fact(can_copy=True)}, near=fact(future=1e-4)),
     # head
     "target_broadcast": Example(
         {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
@@ -494,6 +494,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),
     # cut_off
+    "condition_not_judged": Example({"warning": fact(not_judged=("judge", "maker"))}, near=fact()),
     "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),
     "weights_redrawn": Example({"error": rehearsed(redrawn=("0.weight",))}, near=rehearsed()),
     # parameters

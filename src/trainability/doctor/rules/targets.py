@@ -191,7 +191,7 @@ def _tiny_targets(facts: Facts) -> Finding:
     )
 
 
-@rule(severities=("error",), verdict="broken data", explains=("overfit",))
+@rule(severities=("error", "hint"), verdict="broken data", explains=("overfit",))
 def sees_future(evidence: Evidence) -> list[Finding]:
     """The output for a token depends on later tokens, which are the targets.
 
@@ -201,7 +201,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one of
         those that the model reads. Code `fed`: the model is given its target beside its input, and the output for a step goes
         by the target of the same step and of none behind it. The output for a token must depend on it: a decoder that shifts
-        its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself.
+        its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself. A hint with
+        code `copy`: answers are held against the model's own input, and linear layers, none narrower than it, can copy it.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes.
@@ -214,6 +215,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         return [_shifted(shift)]
     if reading.facts(evidence).fed_answer:
         return [_fed()]
+    if reading.facts(evidence).can_copy:
+        return [_copy()]
     if reading.facts(evidence).unshifted:
         return [
             Finding(
@@ -240,6 +243,20 @@ def sees_future(evidence: Evidence) -> list[Finding]:
             source="Attention Is All You Need, 2017, section 3.2.3",
         )
     ]
+
+
+def _copy() -> Finding:
+    """An autoencoder without anything that it has to leave out."""
+    return Finding(
+        rule="sees_future",
+        code="sees_future.copy",
+        severity="hint",
+        seen="the targets are the inputs themselves, and no layer is narrower than they are: to copy is all that is asked",
+        measurements=(Measurement(name="layers narrower than the input", value=0.0, threshold=1.0),),
+        cause="what is to be taken away from the input, such as noise, is in the target as well; or a narrow layer is missing",
+        remedy="model(x + noise) against x, without the noise; or a layer narrower than the input between encoder and decoder",
+        source="Vincent et al., Stacked Denoising Autoencoders, JMLR 2010, section 3",
+    )
 
 
 def _fed() -> Finding:
