@@ -224,7 +224,22 @@ def shared_norm(off: float) -> Evidence:
     )
 
 
+def folders(asked: int, *, outputs: int = 10, order: int = 576, known: int = 5) -> Evidence:
+    """Training with the first classes of ten, and validation with a hundred of each and as many of one class more."""
+    counts = (100,) * known
+    seen = ordered(changes=order).data
+    assert seen is not None
+    train = split(label_counts=counts, order=seen.train.order)
+    held_out = split("validation", label_counts=(*counts[:5], asked))
+    return Evidence(data=data(train, held_out, num_classes=None), probe=probed(num_logits=outputs))
+
+
 CODES = {
+    "split_shift.classes": (folders(100), folders(0)),
+    "split_shift.classes of few examples": (folders(27), folders(26)),
+    "split_shift.classes without an output": (folders(100, outputs=6), folders(100, outputs=5)),
+    "split_shift.classes read in order": (folders(100, order=518), folders(100, order=517)),
+    "wrong_sign.sure": (fact(sure_of_wrong=(1e-5, 0.2)), fact()),
     "evaluation_path.shared_norm": (shared_norm(1.26), shared_norm(1.24)),
     "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
     "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),
