@@ -85,7 +85,6 @@ LOSSES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
 # Weighed by the probability of the right answer, where focal loss weighs by that of the wrong ones.
 LOSSES_OF_THE_SURE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
     "classes": (lambda o, y: weighed(F.cross_entropy(o, y, reduction="none"), 2.0), "classes", nn.Identity),
-    "classes, softly": (lambda o, y: weighed(F.cross_entropy(o, y, reduction="none"), 1.0), "classes", nn.Identity),
     "log-probabilities": (lambda o, y: weighed(F.nll_loss(o, y, reduction="none"), 2.0), "classes", lambda: nn.LogSoftmax(1)),
     "marks": (
         lambda o, y: weighed(F.binary_cross_entropy_with_logits(o, y, reduction="none"), 2.0),

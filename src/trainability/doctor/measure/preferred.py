@@ -16,7 +16,7 @@ from trainability.doctor.tasks import output_form
 _SURE = 6.0  # a logit: its probability is 0.998
 _MARGIN = 0.1
 _NEARLY_NOTHING = 0.1  # of what undecided answers cost
-_SLIGHTLY = 1 / 12  # of the way from undecided to sure: half a logit
+_SLIGHTLY = 1 / 60  # of the way from undecided to sure: a tenth of a logit
 _FAR = 20.0
 _OTHERS = 0.1  # share of the examples
 _FASTER = 3.0  # times as far at twice the distance: 2 along a line, 4 along a square
@@ -174,6 +174,8 @@ def _loss_of(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
     try:
         with torch.no_grad():
             loss = float(forward(model, batch).sum())
+    except (RuntimeError, ValueError):  # a loss that refuses such numbers
+        return None
     finally:
         handle.remove()
     return loss if calls == [True] and loss == loss and abs(loss) != float("inf") else None
