@@ -15,7 +15,8 @@ from trainability.doctor.measure.relation import FEWEST_EXAMPLES, relation
 
 _LEAST, _MOST = 0.3, 0.95  # share of the examples with the number
 _MOST_COLUMNS, _MOST_EXAMPLES = 64, 600
-_DISTINCT, _SIDE = 0.9, 0.1  # of the other values: how many differ from all others, and lie below and above
+_NEXT, _SIDE = 0.15, 0.1  # the next frequent value over it; share of the other values that lie below and above
+_FEWEST_VALUES = 20  # of a column: with fewer they are kinds, not numbers
 _UNRELATED, _RELATED = 3.5, 8.0  # standard deviations above shuffled ones: see `relation`
 
 
@@ -24,7 +25,7 @@ def filled(
 ) -> tuple[str, float, float] | None:
     """Find a column of the targets in which one number stands in the place of what is not known.
 
-    The number lies between the other values, of which hardly two are equal; these are related to the input, and where the
+    The number lies between the other values, of which none is nearly as frequent; these are related to the input, and where the
     number stands is not, so that nothing but chance puts it there; and the loss asks for it.
 
     Args:
@@ -51,9 +52,10 @@ def filled(
     for name in targets if rows is not None else ():
         x, columns = rows[inputs[0]], _columns(rows[name])
         for column in columns:
-            value = _between(column)
+            if (value := _between(column)) is None:
+                continue
             there = column == value
-            if value is None or len(column) - int(there.sum()) < FEWEST_EXAMPLES:
+            if len(column) - int(there.sum()) < FEWEST_EXAMPLES or len(column.unique()) < _FEWEST_VALUES:
                 continue
             where, told = relation(x, there.long()), relation(x[~there], column[~there][:, None])
             if where is None or told is None or where.z >= _UNRELATED or told.z <= _RELATED:
@@ -68,15 +70,14 @@ def _columns(target: Tensor) -> list[Tensor]:
 
 
 def _between(column: Tensor) -> float | None:
-    """The number that many examples have, where the others have hardly a value in common, on both sides of it."""
+    """The number that many examples have, where the others lie on both sides of it and have none as often by far."""
     if not bool(column.isfinite().all()):
         return None
     values, counts = column.unique(return_counts=True)
     value, share = float(values[counts.argmax()]), float(counts.max()) / len(column)
-    rest = column[column != value]
-    if not _LEAST <= share <= _MOST or len(values) - 1 < _DISTINCT * len(rest):
+    if not _LEAST <= share <= _MOST or float(counts.sort().values[-2]) > _NEXT * float(counts.max()):
         return None
-    below = float((rest < value).float().mean())
+    below = float((column[column != value] < value).float().mean())
     return value if _SIDE <= below <= 1 - _SIDE else None
 
 

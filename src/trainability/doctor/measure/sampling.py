@@ -96,6 +96,7 @@ class LayerSampler:
         self._model, self._guard = model, guard
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
+        self._found_by_loss: dict[str, str | None] | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -158,6 +159,9 @@ class LayerSampler:
             with contextlib.suppress(Exception):  # one fact less; what failed here would end the watch
                 self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
         self._output = self._output_gradient = self._given = None
+        if self._activations is None and self._found_by_loss is None and isinstance(loss, Tensor) and self.watch.nodes:
+            # A loop that calls parts of the model, and never the model: what follows its layers leads to the loss.
+            self._found_by_loss = activations_in_graph([loss], self.watch.nodes)
         if self.tape is not None and self.pairs.wants_more:
             self.tape.close()
             self.pairs.add(self.tape)
@@ -292,7 +296,9 @@ class LayerSampler:
         return LayerStats(name=shown_name(row, layer), kind=layer.kind, activation=activation, **fields)
 
     def _following(self) -> dict[str, str | None]:
-        return self._activations if self._activations is not None else activations_by_layer(None, self._model)
+        if self._activations is not None:
+            return self._activations
+        return {**activations_by_layer(None, self._model), **(self._found_by_loss or {})}
 
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""

@@ -267,7 +267,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         where the loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`:
         each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
         has an output for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies between the
-        others, of which hardly two are equal; these go with the input (8 standard deviations above shuffled ones), where that
+        others, of which none is a sixth as frequent; these go with the input (8 standard deviations above shuffled ones), where that
         number stands does not (3.5), and the loss changes with it. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
         and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or less though a
         quarter of the batch's targets are positive at most (2 or more where three quarters are), or the class weights of
