@@ -153,15 +153,19 @@ class LayerSampler:
             self.tape.close()
         self.tape, self.answer_nodes = None, ()  # they keep the graph alive
 
+    def follow(self, loss: Tensor | float) -> None:
+        """Read off what leads to the loss which function follows each layer, where the model is not called as a whole."""
+        if self._activations is None and self._found_by_loss is None and isinstance(loss, Tensor) and self.watch.nodes:
+            with contextlib.suppress(Exception):  # one fact less
+                self._found_by_loss = activations_in_graph([loss], self.watch.nodes)
+            self.watch.nodes.clear()  # they keep the graph alive
+
     def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
         if self._output is not None and self._output_gradient is not None:
             with contextlib.suppress(Exception):  # one fact less; what failed here would end the watch
                 self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
         self._output = self._output_gradient = self._given = None
-        if self._activations is None and self._found_by_loss is None and isinstance(loss, Tensor) and self.watch.nodes:
-            # A loop that calls parts of the model, and never the model: what follows its layers leads to the loss.
-            self._found_by_loss = activations_in_graph([loss], self.watch.nodes)
         if self.tape is not None and self.pairs.wants_more:
             self.tape.close()
             self.pairs.add(self.tape)

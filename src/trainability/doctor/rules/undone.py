@@ -47,7 +47,7 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
         cause="the learning rate is too large: the first steps drive all examples to one output, from where no gradient comes back",
         remedy=smaller_steps(evidence, 1 / scale, ", with a warm-up of some hundred steps"),
         source="own; rehearsed at both rates",
-        explains=("vanishing_gradient", "dead_units"),
+        explains=("vanishing_gradient",),
     )
 
 
