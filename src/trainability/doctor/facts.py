@@ -168,6 +168,8 @@ class Facts:
         masked_answers: whether the next token is asked for at the beginning of each sequence and never behind it, though what
             follows there is no padding.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
+        filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input is,
+            between values that the input tells, and the share of the examples that have it; None if there is none.
         wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
             zero; None of others.
         out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
@@ -187,6 +189,8 @@ class Facts:
         turned_gradients: weights whose gradient is minus the slope of the loss: a function of the program's own turns it.
         volume_against: whether a likelihood by change of variables is computed with the wrong sign of the volume's logarithm.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
+        sure_of_wrong: losses of answers that are sure and wrong and of undecided ones, where the loss falls from these to those
+            and sure answers cost next to nothing, right or wrong.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
         floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
         pole: a number between -6 and 6; as the outputs pass it together, the loss goes to one infinity and comes back from the
@@ -310,6 +314,7 @@ class Facts:
     mixed_sequences: tuple[int, int] | None = None
     masked_answers: bool = False
     unread_targets: tuple[int, ...] = ()
+    filled_targets: tuple[str, float, float] | None = None
     wanted_below: float | None = None
     out_of_reach: float | None = None
     rates_twice: str | None = None
@@ -325,6 +330,7 @@ class Facts:
     turned_gradients: tuple[str, ...] = ()
     volume_against: bool = False
     prefers_wrong: tuple[float, float] | None = None
+    sure_of_wrong: tuple[float, float] | None = None
     one_output: int | None = None
     floorless: int | None = None
     pole: float | None = None

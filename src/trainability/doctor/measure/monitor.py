@@ -275,6 +275,7 @@ class Monitor:
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
             if len(self._micro) == 1:
+                self._sampler.follow(loss)
                 self._sampler.take_loss(self._micro[0], 1.0 if grad_scale is None else grad_scale)
             self._sampler.end_first_pass()
             self._processes.after_backward(is_last=is_last)

@@ -283,7 +283,9 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85, and
         where the loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`:
         each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
-        has an output for. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
+        has an output for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies between the
+        others, of which none is a sixth as frequent; these go with the input (8 standard deviations above shuffled ones), where that
+        number stands does not (3.5), and the loss changes with it. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
         and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or less though a
         quarter of the batch's targets are positive at most (2 or more where three quarters are), or the class weights of
         cross-entropy are larger for the more frequent of any two classes of which one is three times as frequent.
@@ -299,6 +301,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         return turned
     if lone := _one_class_everywhere(evidence):
         return lone
+    if (number := reading.facts(evidence).filled_targets) is not None:
+        return [_filled_in(*number)]
     data = evidence.data
     counts = data.train.label_counts if data is not None else ()
     total = sum(counts)
@@ -347,6 +351,25 @@ def _one_class_everywhere(evidence: Evidence) -> list[Finding]:
             source="own; torchvision.transforms.ToTensor divides images of bytes by 255",
         )
     ]
+
+
+def _filled_in(place: str, value: float, share: float) -> Finding:
+    """What is not known, and was given a number."""
+    return Finding(
+        rule="class_imbalance",
+        code="class_imbalance.filled",
+        severity="warning",
+        seen=f"{share:.0%} of a column of the targets, batch{place}, are {value:g}, whatever the input is; the other values, on "
+        "both sides of it, go with the input",
+        measurements=(
+            Measurement(name="share of the examples with that number", value=share, threshold=0.3),
+            Measurement(name="the number", value=value),
+        ),
+        cause="missing answers were filled in (fillna, nan_to_num), and the loss asks for what was filled in",
+        remedy="leave them NaN and take the loss of the others alone: there = ~target.isnan(); loss(output[there], "
+        "target[there]); of classes ignore_index=-100",
+        source="own; relation to the input of where the number stands, and of the other values",
+    )
 
 
 def _ignored_class(number: int, share: float) -> Finding:
