@@ -359,7 +359,7 @@ def test_an_error_of_the_follower_does_not_reach_the_loop() -> None:
         def on_backward(self, loss: object, scaler: object = None, *, is_divided: bool = False) -> None:
             raise ZeroDivisionError
 
-        on_clip = on_scaler_step = on_backward
+        on_clip = on_scaler_step = on_clear = on_backward
 
     value = torch.ones(1, requires_grad=True)
     kept = torch.autograd.backward
@@ -379,6 +379,8 @@ def test_a_graph_that_cannot_be_followed_does_not_reach_the_loop(monkeypatch: py
         def on_clip(self, parameters: object) -> None: ...
 
         def on_scaler_step(self, optimizer: object) -> None: ...
+
+        def on_clear(self, owner: object) -> None: ...
 
     def broken(loss: torch.Tensor) -> bool:
         raise ZeroDivisionError

@@ -109,6 +109,8 @@ class Facts:
             targets have no part in reaches them.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
+        cleared: of a loop that is watched, that none of the parameters that the loss depends on and the optimizer holds has a
+            gradient any more when the first step is made.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
         identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
         near_constant: linear layers and convolutions whose weight is one number other than 0
@@ -157,6 +159,8 @@ class Facts:
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
             it and on no later ones: what comes next is asked of nothing.
+        own_tokens: of a loop that is watched, that each token is asked for itself, and a gradient comes back to the last of
+            each sequence: "causal" where attention or recurrence is, "unknown" where the model may rebuild its input.
         fed_answer: whether the model is given its target beside its input, and the output for a step goes by the target of that
             step and of none behind it: a decoder that is fed what it is to tell.
         can_copy: whether the loss holds answers against the model's own input, and linear layers, none narrower than it, hand
@@ -275,6 +279,7 @@ class Facts:
     cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
+    cleared: bool = False
     no_weight_moves: bool = False
     identical_units: tuple[str, ...] = ()
     near_constant: tuple[str, ...] = ()
@@ -308,6 +313,7 @@ class Facts:
     drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False
+    own_tokens: str | None = None
     fed_answer: bool = False
     can_copy: bool = False
     shifted_by: int | None = None

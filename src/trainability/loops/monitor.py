@@ -152,6 +152,11 @@ class Monitor(Watcher):
         """Says that the optimizer is in its step: what calls backward now is its closure. For a monitor entered meanwhile."""
         self._is_stepping = True
 
+    def begin_call(self, module: nn.Module, args: Any) -> None:
+        """Says that a module is being called, with what. For a monitor entered meanwhile, whose hooks miss the beginning."""
+        if self._sampler.tape is not None:
+            self._sampler.tape.begin_call(module, args)
+
     def begin_epoch(self, epoch: int) -> None:
         """Tells the run directory that the next step is the first of an epoch.
 

@@ -19,7 +19,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.evaluated import evaluated
-from trainability.doctor.measure.first_look import first_facts
+from trainability.doctor.measure.first_look import first_facts, is_cleared
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -308,6 +308,8 @@ class Monitor:
 
     def _before_step(self) -> None:
         self._is_stepping = True
+        if self._num_steps == 0 and self._micro and self._facts is not None:
+            self._facts = replace(self._facts, cleared=is_cleared(self._facts.graph, self._plain, self._optimizer))
         self._compare_gauges()
 
     def _compare_gauges(self) -> None:

@@ -92,6 +92,7 @@ class LayerSampler:
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
         self.on_call: Callable[[Any, Any], None] = lambda inputs, output: None
         self.tape: Tape | None = None
+        self._leaving: Tape | None = None  # that was closed inside a function that it passes on
         self.pairs = SeenPairs()
         self._model, self._guard = model, guard
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
@@ -149,8 +150,12 @@ class LayerSampler:
         for handle in self._gauge_handles:
             handle.remove()
         self._gauge_handles = []
+        if self._leaving is not None and self._leaving.leave():
+            self._leaving = None
         if self.tape is not None:
             self.tape.close()
+            self.tape.forget()
+            self._leaving = self._leaving if self.tape.leave() else self.tape
         self.tape, self.answer_nodes = None, ()  # they keep the graph alive
 
     def follow(self, loss: Tensor | float) -> None:

@@ -125,7 +125,12 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         raised by 100 at most, and looked at again. Where clipping makes the steps small, the clip.
     Source: TheDeepChecker, TOSEM 2022 (1e-4 to 1e-1); the lower end widened for late epochs.
     """
-    if (found := _swamped_by_eps(evidence) or undone_by_steps(evidence) or _outdone_by_another_rate(evidence) or _ends_on_its_way(evidence)) is not None:
+    if (
+        found := _swamped_by_eps(evidence)
+        or undone_by_steps(evidence)
+        or _outdone_by_another_rate(evidence)
+        or _ends_on_its_way(evidence)
+    ) is not None:
         return [found]
     layers = reading.latest_layers(evidence) or first_layers(evidence)  # without a probe a rehearsal's first update tells
     ratios = _ratios(layers)
