@@ -462,7 +462,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
     "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
-    "sees_future": Example({"error": fact(future=1.1e-4), "hint": fact(can_copy=True)}, near=fact(future=1e-4)),
+    "sees_future": Example(
+        {"error": fact(future=1.1e-4), "warning": fact(own_tokens="causal"), "hint": fact(own_tokens="unknown")},
+        near=fact(future=1e-4),
+    ),
     # head
     "target_broadcast": Example(
         {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},

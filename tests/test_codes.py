@@ -27,7 +27,7 @@ from trainability.doctor.audit_results import Relation
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.pair_facts import Misaligned, Pulls
-from trainability.doctor.rehearsed import CriticalStep, Observation, Task
+from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Task
 
 
 def along(multiple: float) -> CriticalStep:
@@ -230,7 +230,46 @@ def shared_norm(off: float) -> Evidence:
     )
 
 
+def folders(asked: int, *, outputs: int = 10, order: int = 576, known: int = 5) -> Evidence:
+    """Training with the first classes of ten, and validation with a hundred of each and as many of one class more."""
+    counts = (100,) * known
+    seen = ordered(changes=order).data
+    assert seen is not None
+    train = split(label_counts=counts, order=seen.train.order)
+    held_out = split("validation", label_counts=(*counts[:5], asked))
+    return Evidence(data=data(train, held_out, num_classes=None), probe=probed(num_logits=outputs))
+
+
+def undone(last: float, *, kept: float = 0.3, loss: float = 1.0) -> Evidence:
+    """Outputs that differ between examples by half of their size, and by this after steps; at a tenth of the rate by that."""
+
+    def looks(end: float) -> tuple[Observation, ...]:
+        shares = ((0, 0.5), (20, 0.1), (40, end), (60, end))
+        return tuple(Observation(step=s, loss=loss if s else 1.2, output_rms=1.0, output_spread=x) for s, x in shares)
+
+    task = Task(kind="regression", loss="mse_loss", target="[1]", chance=1.0)
+    return rehearsed(60, task=task, reference=looks(last), other_rates=(OtherRate(scale=0.1, reference=looks(kept)),))
+
+
+def at_their_limits(share: float, *, last: float = 0.6) -> Evidence:
+    """Three tanh layers and a head, that share of them saturated before the first step, and a loss that falls to this."""
+    layers = tuple(layer(f"l{i}", kind="linear", activation="tanh", saturated_fraction=share) for i in range(3))
+    head = layer("head", kind="linear", activation=None)
+    losses = [1.0 + (last - 1.0) * i / 299 for i in range(300)]
+    return Evidence(samples=tuple(sample(step, (*layers, head)) for step in (1, 281)), steps=steps([*losses, *[last] * 20]))
+
+
 CODES = {
+    "update_ratio.large of outputs that come to nothing": (undone(0.9e-3), undone(1.1e-3)),
+    "update_ratio.large of outputs that come to nothing at any rate": (undone(1e-4, kept=0.06), undone(1e-4, kept=0.04)),
+    "update_ratio.large of outputs that come to the answer": (undone(1e-4, loss=0.96), undone(1e-4, loss=0.94)),
+    "saturation": (at_their_limits(0.81), at_their_limits(0.79)),
+    "saturation of what learns": (at_their_limits(0.9, last=0.51), at_their_limits(0.9, last=0.49)),
+    "split_shift.classes": (folders(100), folders(0)),
+    "split_shift.classes of few examples": (folders(27), folders(26)),
+    "split_shift.classes without an output": (folders(100, outputs=6), folders(100, outputs=5)),
+    "split_shift.classes read in order": (folders(100, order=518), folders(100, order=517)),
+    "wrong_sign.sure": (fact(sure_of_wrong=(1e-5, 0.2)), fact()),
     "evaluation_path.shared_norm": (shared_norm(1.26), shared_norm(1.24)),
     "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
     "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),

@@ -109,6 +109,8 @@ class Facts:
             targets have no part in reaches them.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
+        cleared: of a loop that is watched, that none of the parameters that the loss depends on and the optimizer holds has a
+            gradient any more when the first step is made.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
         identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
         near_constant: linear layers and convolutions whose weight is one number other than 0
@@ -157,6 +159,8 @@ class Facts:
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
             it and on no later ones: what comes next is asked of nothing.
+        own_tokens: of a loop that is watched, that each token is asked for itself, and a gradient comes back to the last of
+            each sequence: "causal" where attention or recurrence is, "unknown" where the model may rebuild its input.
         fed_answer: whether the model is given its target beside its input, and the output for a step goes by the target of that
             step and of none behind it: a decoder that is fed what it is to tell.
         can_copy: whether the loss holds answers against the model's own input, and linear layers, none narrower than it, hand
@@ -168,6 +172,8 @@ class Facts:
         masked_answers: whether the next token is asked for at the beginning of each sequence and never behind it, though what
             follows there is no padding.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
+        filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input is,
+            between values that the input tells, and the share of the examples that have it; None if there is none.
         wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
             zero; None of others.
         out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
@@ -187,6 +193,8 @@ class Facts:
         turned_gradients: weights whose gradient is minus the slope of the loss: a function of the program's own turns it.
         volume_against: whether a likelihood by change of variables is computed with the wrong sign of the volume's logarithm.
         prefers_wrong: losses of right and of wrong answers in the place of the model's, where the right ones cost more.
+        sure_of_wrong: losses of answers that are sure and wrong and of undecided ones, where the loss falls from these to those
+            and sure answers cost next to nothing, right or wrong.
         one_output: an output unit that takes the loss to nothing by itself, whatever the others say; None if there is none.
         floorless: a tensor that the model returns, by its place, of which the loss falls ever faster as it is moved away.
         pole: a number between -6 and 6; as the outputs pass it together, the loss goes to one infinity and comes back from the
@@ -273,6 +281,7 @@ class Facts:
     cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
+    cleared: bool = False
     no_weight_moves: bool = False
     identical_units: tuple[str, ...] = ()
     near_constant: tuple[str, ...] = ()
@@ -306,12 +315,14 @@ class Facts:
     drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False
+    own_tokens: str | None = None
     fed_answer: bool = False
     can_copy: bool = False
     shifted_by: int | None = None
     mixed_sequences: tuple[int, int] | None = None
     masked_answers: bool = False
     unread_targets: tuple[int, ...] = ()
+    filled_targets: tuple[str, float, float] | None = None
     wanted_below: float | None = None
     out_of_reach: float | None = None
     rates_twice: str | None = None
@@ -327,6 +338,7 @@ class Facts:
     turned_gradients: tuple[str, ...] = ()
     volume_against: bool = False
     prefers_wrong: tuple[float, float] | None = None
+    sure_of_wrong: tuple[float, float] | None = None
     one_output: int | None = None
     floorless: int | None = None
     pole: float | None = None

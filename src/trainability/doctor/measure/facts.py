@@ -24,6 +24,7 @@ from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
 from trainability.doctor.measure.ends import unread_ends
+from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.flat_examples import flat_examples
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
@@ -41,7 +42,7 @@ from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
 from trainability.doctor.measure.poles import pole
-from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
+from trainability.doctor.measure.preferred import floorless, one_output, preferences
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.rounding import rounded_gradient
@@ -164,7 +165,7 @@ def _questions(
         },
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "what the loss prefers": lambda known: {
-            "prefers_wrong": prefers_wrong(plain, batch, forward, seen),
+            **preferences(plain, batch, forward, seen),
             "one_output": one_output(plain, batch, forward, seen) if known.task_loss is None else None,
         },
         "losses without a floor": lambda known: {
@@ -233,6 +234,7 @@ def _questions_of_pairs(
             "wanted_below": wanted_below(plain, batch, forward, seen),
         },
         "targets that the loss does not read": lambda known: {"unread_targets": unread_targets(plain, batch, forward, seen)},
+        "targets that were filled in": lambda known: {"filled_targets": filled(plain, batch, forward, batches)},
         "examples in each other's sequences": lambda known: {"mixed_sequences": mixed_sequences(plain, batch, forward, seen)},
         "answers beside their places": lambda known: {"misplaced": misplaced(plain, batch, forward, seen)},
         "which target is beside which example": lambda known: pairing_facts(plain, batch, forward, seen, pairing),

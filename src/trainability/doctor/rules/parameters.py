@@ -174,9 +174,9 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
-        rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`; `not_written` where the
-        optimizer is given it, and it is large enough for float32 to move the weight by itself. One unchanged step could be a
-        skipped one; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
+        rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`, told by one step where
+        all are cleared before it; `not_written` where the optimizer is given it, and it is large enough for float32 to move the
+        weight by itself. One unchanged step could be skipped; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
         gradient, and so is a gradient whose square is infinite, by which Adam divides.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
@@ -239,7 +239,7 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
     severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
     shown = [reading.called(s) for s in still]
-    return [_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity, shown=shown)]
+    return [_untrained(word, names, min(len(evidence.samples), 3), cause=cause, remedy=remedy, severity=severity, shown=shown)]
 
 
 def _most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
