@@ -254,6 +254,8 @@ class Facts:
             "round() in Net.forward"; the last of several; None if there is none.
         solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
+        unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
+            how much further what comes after is from what was before where they are 1; None if there are none.
         differentiates: whether that loss takes derivatives.
         rounded_gradient: norm of the gradient, and the same in float64, where that is less than a thousandth of it and the
             loss is below 1e-3; None elsewhere.
@@ -376,6 +378,7 @@ class Facts:
     flat_function: str | None = None
     solved_by: float | None = None
     differentiates: bool = False
+    unread_ends: tuple[str, float] | None = None
     rounded_gradient: tuple[float, float] | None = None
     flat_examples: tuple[float, float] | None = None
     unequal_terms: tuple[float, int] | None = None
