@@ -81,6 +81,7 @@ OF_THE_LOSS = (
         "task_loss",
         "task_form",
         "prefers_wrong",
+        "sure_of_wrong",
         "floorless",
         "boundless",
         "pole",

@@ -12,7 +12,7 @@ from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.facts import Facts
-from trainability.doctor.measure.turned import turned
+from trainability.doctor.measure.turned import back_to_front, turned
 
 FLIPS: dict[str, Callable[[Tensor], Tensor]] = {
     "mirrored": lambda x: x.flip(3),
@@ -40,6 +40,51 @@ def points(n: int = 240) -> tuple[Tensor, Tensor]:
 
 
 SCENES = {"regions": regions, "points": points}
+
+
+def phases(n: int = 240) -> tuple[Tensor, Tensor]:
+    """Series (n, 24, 2) with two pulses, and before, between or behind which of them a step is."""
+    rng = torch.Generator().manual_seed(2)
+    start = torch.randint(3, 10, (n, 1), generator=rng)
+    end, t = start + torch.randint(4, 9, (n, 1), generator=rng), torch.arange(24)
+    x = 0.4 * torch.randn(n, 24, 2, generator=rng)
+    x[:, :, 0] += 2.5 * ((t == start) | (t == end))
+    return x, (t >= start).long() + (t >= end).long()
+
+
+def levels(n: int = 240) -> tuple[Tensor, Tensor]:
+    """Series (n, 24, 1) and where each step lies, below, in or above the middle; the last steps of some have no tag."""
+    rng = torch.Generator().manual_seed(3)
+    x = 2 * F.avg_pool1d(torch.randn(n, 1, 26, generator=rng), 3, 1).transpose(1, 2)
+    tags = (x[:, :, 0] > -1).long() + (x[:, :, 0] > 1).long()
+    return x + 0.5 * torch.randn(x.shape, generator=rng), torch.where(torch.arange(24) < 20, tags, -100)
+
+
+def to_come(n: int = 240) -> tuple[Tensor, Tensor]:
+    """Series (n, 24, 1) and whether each of the next 24 steps is above zero: what comes first lies nearest to the end."""
+    rng = torch.Generator().manual_seed(4)
+    x = torch.zeros(n, 48)
+    for t in range(1, 48):
+        x[:, t] = 0.8 * x[:, t - 1] + torch.randn(n, generator=rng)
+    return x[:, :24, None], (x[:, 24:] > 0).float()
+
+
+@pytest.mark.parametrize("series", [phases, levels])
+def test_tags_back_to_front(series: Any) -> None:
+    x, y = series()
+    found = back_to_front(x, y.flip(1))
+    assert found is not None
+    assert found.turned > found.own + 0.1
+    assert found.share > 0.6
+    assert back_to_front(x, y) is None
+    told = diagnose(Evidence(relation=Relation(num_examples=240, z=20.0, turned=found))).findings
+    assert [f.code for f in told] == ["shuffled_labels.turned"]
+
+
+def test_what_comes_next_is_not_asked_in_the_other_order() -> None:
+    assert back_to_front(*to_come()) is None
+    x, y = phases()
+    assert back_to_front(x, y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]) is None
 
 
 def some(x: Tensor, flip: Callable[[Tensor], Tensor], every: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from trainability.checking.certain import facts_of
 from trainability.doctor import Evidence, diagnose
 from trainability.doctor.evidence import StepRecord
+from trainability.doctor.facts import Facts
 from trainability.doctor.measure.opponents import same_aim
 from trainability.doctor.rehearsed import Observation
 
@@ -81,14 +82,61 @@ LOSSES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
 }
 
 
+# Weighed by the probability of the right answer, where focal loss weighs by that of the wrong ones.
+LOSSES_OF_THE_SURE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
+    "classes": (lambda o, y: weighed(F.cross_entropy(o, y, reduction="none"), 2.0), "classes", nn.Identity),
+    "log-probabilities": (lambda o, y: weighed(F.nll_loss(o, y, reduction="none"), 2.0), "classes", lambda: nn.LogSoftmax(1)),
+    "marks": (
+        lambda o, y: weighed(F.binary_cross_entropy_with_logits(o, y, reduction="none"), 2.0),
+        "marks",
+        nn.Identity,
+    ),
+    "probabilities": (lambda o, y: weighed(F.binary_cross_entropy(o, y, reduction="none"), 2.0), "marks", nn.Sigmoid),
+}  # type: ignore[dict-item]
+SOUND_BESIDE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
+    "focal marks": (lambda o, y: focal_marks(o, y).mean(), "marks", nn.Identity),
+    "entropy alone": (lambda o, y: F.binary_cross_entropy_with_logits(o, o.sigmoid()), "marks", nn.Identity),
+    "entropy of classes beside their loss": (
+        lambda o, y: F.cross_entropy(o, y) - (o.softmax(dim=1) * o.log_softmax(dim=1)).sum(dim=1).mean(),
+        "classes",
+        nn.Identity,
+    ),
+}
+
+
+def weighed(each: Tensor, gamma: float) -> Tensor:
+    return ((-each).exp() ** gamma * each).mean()
+
+
+def focal_marks(output: Tensor, target: Tensor) -> Tensor:
+    each = F.binary_cross_entropy_with_logits(output, target, reduction="none")
+    return (1 - (-each).exp()) ** 2 * each
+
+
 def prefers(loss: Loss, kind: str, last: type[nn.Module]) -> tuple[float, float] | None:
+    return asked(loss, kind, last).prefers_wrong
+
+
+def asked(loss: Loss, kind: str, last: type[nn.Module]) -> Facts:
     torch.manual_seed(0)
     x, y = flat()
     target = {"classes": y, "marks": (y[:, None] >> torch.arange(4) & 1).float(), "values": x[:, 20:24].clone()}[kind]
     model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10 if kind == "classes" else 4), last())
     facts = facts_of(model, (x[:64], target[:64]), loss_fn=loss)
     assert facts.notes == ()
-    return facts.prefers_wrong
+    return facts
+
+
+@pytest.mark.parametrize("name", LOSSES_OF_THE_SURE)
+def test_a_weight_of_the_sure_is_told(name: str) -> None:
+    wrong, undecided = asked(*LOSSES_OF_THE_SURE[name]).sure_of_wrong or (1.0, 0.0)
+    assert wrong < 0.01 * undecided
+    assert codes(fact(sure_of_wrong=(wrong, undecided))) == ["wrong_sign.sure"]
+
+
+@pytest.mark.parametrize("name", SOUND_BESIDE)
+def test_sure_and_wrong_answers_cost_something_or_as_much_as_right_ones(name: str) -> None:
+    assert asked(*SOUND_BESIDE[name]).sure_of_wrong is None
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -102,12 +150,14 @@ def test_a_score_that_is_minimised_is_told_from_its_negative(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_sound_loss_prefers_right_answers(name: str) -> None:
-    assert prefers(*LOSSES[name]) is None
+    facts = asked(*LOSSES[name])
+    assert facts.prefers_wrong is facts.sure_of_wrong is None
 
 
 @pytest.mark.parametrize("name", LOSSES_OF_ENERGIES)
 def test_a_yes_may_be_a_small_energy(name: str) -> None:
-    assert prefers(*LOSSES_OF_ENERGIES[name]) is None
+    facts = asked(*LOSSES_OF_ENERGIES[name])
+    assert facts.prefers_wrong is facts.sure_of_wrong is None
 
 
 def triples(same_first: bool) -> tuple[Tensor, Tensor, Tensor]:

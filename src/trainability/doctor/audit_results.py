@@ -169,12 +169,16 @@ class DataAudit:
     notes: tuple[str, ...] = ()
 
 
+BACK_TO_FRONT = "read back to front"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turned:
-    """Images that explain their targets better when they are turned, all of them or some.
+    """Images that explain their targets better when they are turned, all of them or some; or sequences that explain their tags.
 
     Attributes:
-        turn: what was done to them: "mirrored", "upside down", "turned by 180 degrees" or "transposed".
+        turn: what was done to them: "mirrored", "upside down", "turned by 180 degrees" or "transposed"; `BACK_TO_FRONT` of
+            sequences.
         num_examples: that were asked about.
         share: of these, whose target the turned image explains clearly better.
         own: share of the targets' variance that a map of each place's surroundings explains of the images as they are.

@@ -36,7 +36,8 @@ class Monitor(Watcher):
     """Context manager around any training loop.
 
     Call `after_backward(loss)` after each `loss.backward()`, before clipping. The optimizer's own hooks tell where a
-    step ends. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
+    step ends. The loss is read at every step; gradient norm and clip ratio at each of the first 20, then at every fourth and
+    every sampled one. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
     brings them over in one copy. The model's forward is run by the loop alone, nothing that it computes is changed, nothing is
     written into it, and no random number is drawn, so weights and losses are bitwise identical with and without Monitor. The
     exception is a compiled model: its sampled steps run the plain module, which rounds differently.

@@ -19,7 +19,7 @@ from trainability.doctor.measure.one_sided import wanted_below
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, pairing_facts
 from trainability.doctor.measure.poles import pole
-from trainability.doctor.measure.preferred import floorless, one_output, prefers_wrong
+from trainability.doctor.measure.preferred import floorless, one_output, preferences
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.replay import Replay
@@ -71,7 +71,7 @@ def _asked(replay: Replay) -> dict[str, Any]:
     known = replace(Facts(), **found)
     questions: tuple[Callable[[Facts], dict[str, Any]], ...] = (
         lambda known: task_facts(seen, float(loss.detach())),
-        lambda known: {"prefers_wrong": prefers_wrong(model, batch, replay, seen)},
+        lambda known: preferences(model, batch, replay, seen),
         lambda known: {"one_output": one_output(model, batch, replay, seen) if known.task_loss is None else None},
         lambda known: {"floorless": floorless(model, batch, replay)},
         # A half of the batch cannot be asked: the outputs are those of the whole.

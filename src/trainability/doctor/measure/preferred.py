@@ -15,14 +15,16 @@ from trainability.doctor.tasks import output_form
 
 _SURE = 6.0  # a logit: its probability is 0.998
 _MARGIN = 0.1
+_NEARLY_NOTHING = 0.1  # of what undecided answers cost
+_SLIGHTLY = 1 / 60  # of the way from undecided to sure: a tenth of a logit
 _FAR = 20.0
 _OTHERS = 0.1  # share of the examples
 _FASTER = 3.0  # times as far at twice the distance: 2 along a line, 4 along a square
 
 
-def prefers_wrong(
+def preferences(
     model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass
-) -> tuple[float, float] | None:
+) -> dict[str, tuple[float, float] | None]:
     """Ask the loss what it makes of right, of undecided and of wrong answers.
 
     Args:
@@ -32,29 +34,40 @@ def prefers_wrong(
         seen: the same pass with the model's own answers.
 
     Returns:
-        The losses of right and of wrong answers, where right ones cost more than undecided ones, and those more than wrong
-        ones, each by a tenth of the whole range; else None. Of yes and no also None where undecided answers cost less than the
-        mean of the two by as much: whether a large output is a yes is the program's to say.
+        `prefers_wrong`: the losses of right and of wrong answers, where right ones cost more than undecided ones, and those
+        more than wrong ones, each by a tenth of the whole range; else None. Of yes and no also None where undecided answers
+        cost less than the mean of the two by as much: whether a large output is a yes is the program's to say.
+        `sure_of_wrong`: the losses of wrong and of undecided answers to classes, or to yes and no, where right and wrong ones
+        each cost less than a tenth of undecided ones, and from there the loss falls towards the wrong ones; else None.
     """
+    nothing: dict[str, tuple[float, float] | None] = {"prefers_wrong": None, "sure_of_wrong": None}
     output, targets = seen.output, [t for _, t in seen.batch if not any(t is given for given in seen.inputs)]
     if output is None or len(seen.returned) != 1 or len(targets) != 1 or len(seen.batch) != 2 or not output.is_floating_point():
-        return None
+        return nothing
     form = output_form(output)
     for right, wrong in _answers(output.detach(), targets[0]):
         undecided = (right + wrong) / 2
         dim = None if targets[0].is_floating_point() else _dim_of_classes(output, targets[0])
-        shaped = [_shaped(answer, form, dim) for answer in (right, undecided, wrong)]
-        losses = [_loss_of(model, batch, forward, answer) for answer in shaped]
+
+        def ask(answer: Tensor, dim: int | None = dim) -> float | None:
+            return _loss_of(model, batch, forward, _shaped(answer, form, dim))
+
+        losses = [ask(answer) for answer in (right, undecided, wrong)]
         if any(loss is None for loss in losses):
             continue
-        best, middle, worst = (float(loss) for loss in losses if loss is not None)
+        best, middle, worst = (loss for loss in losses if loss is not None)
+        are_marks = dim is None and _are_marks(targets[0])
+        if max(best, worst) < _NEARLY_NOTHING * middle and (dim is not None or are_marks):
+            sides = [ask(undecided + _SLIGHTLY * (end - undecided)) for end in (right, wrong)]
+            if sides[0] is not None and sides[1] is not None and sides[1] < middle < sides[0]:
+                return nothing | {"sure_of_wrong": (worst, middle)}
         # A loss of yes or no that is cheapest in between grows towards both ends: it is turned by what a yes means (a small
         # energy, a small distance), and has a floor. A score that is minimised has none of it.
-        if dim is None and _are_marks(targets[0]) and middle < (best + worst) / 2 - _MARGIN * abs(best - worst):
+        if are_marks and middle < (best + worst) / 2 - _MARGIN * abs(best - worst):
             continue
         if min(best - middle, middle - worst) > _MARGIN * (best - worst) > 0 and best - worst > 1e-3:
-            return best, worst
-    return None
+            return nothing | {"prefers_wrong": (best, worst)}
+    return nothing
 
 
 def one_output(
@@ -161,6 +174,8 @@ def _loss_of(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]
     try:
         with torch.no_grad():
             loss = float(forward(model, batch).sum())
+    except (RuntimeError, ValueError):  # a loss that refuses such numbers
+        return None
     finally:
         handle.remove()
     return loss if calls == [True] and loss == loss and abs(loss) != float("inf") else None

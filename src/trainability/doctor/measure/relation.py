@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
-from trainability.doctor.measure.turned import turned
+from trainability.doctor.measure.turned import back_to_front, turned
 
 FEWEST_EXAMPLES = 100
 _MOST_EXAMPLES = 600
@@ -137,7 +137,7 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
         categories=categories,
         local=local,
         local_of_others=of_others,
-        turned=turn,
+        turned=turn or back_to_front(inputs, targets),
     )
 
 

@@ -97,6 +97,7 @@ class LayerSampler:
         self._model, self._guard = model, guard
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
+        self._found_by_loss: dict[str, str | None] | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -156,6 +157,13 @@ class LayerSampler:
             self.tape.forget()
             self._leaving = self._leaving if self.tape.leave() else self.tape
         self.tape, self.answer_nodes = None, ()  # they keep the graph alive
+
+    def follow(self, loss: Tensor | float) -> None:
+        """Read off what leads to the loss which function follows each layer, where the model is not called as a whole."""
+        if self._activations is None and self._found_by_loss is None and isinstance(loss, Tensor) and self.watch.nodes:
+            with contextlib.suppress(Exception):  # one fact less
+                self._found_by_loss = activations_in_graph([loss], self.watch.nodes)
+            self.watch.nodes.clear()  # they keep the graph alive
 
     def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
@@ -300,7 +308,9 @@ class LayerSampler:
         return LayerStats(name=shown_name(row, layer), kind=layer.kind, activation=activation, **fields)
 
     def _following(self) -> dict[str, str | None]:
-        return self._activations if self._activations is not None else activations_by_layer(None, self._model)
+        if self._activations is not None:
+            return self._activations
+        return {**activations_by_layer(None, self._model), **(self._found_by_loss or {})}
 
     def _on_model(self, args: Any, kwargs: Any, output: Any) -> None:
         """Runs after each of the model's own forward passes with gradients, while armed."""

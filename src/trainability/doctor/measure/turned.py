@@ -1,4 +1,4 @@
-"""Images whose targets are images, too: whether each is turned or mirrored as its target is."""
+"""Images with images for targets, and sequences with a tag for each step: whether both are turned the same way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainability.doctor.audit_results import Turned
+from trainability.doctor.audit_results import BACK_TO_FRONT, Turned
 
 _FEWEST = 100  # examples
 _MOST_SIDE, _LEAST_SIDE = 12, 4  # of the grid on which both are compared
@@ -18,7 +18,9 @@ _EXPLAINED, _MORE = 0.1, 0.05  # share of the variance of the targets, and of wh
 _CHANCE = 3.0  # times what another example's image gains
 _SHARE = 0.1  # of the examples
 _CLEAR = 0.8  # of the error that the image as it is leaves
+_BY_CHANCE = 0.02  # what two that have nothing to do with the tags differ by, on fifty examples and more
 _RIDGE = 1e-3
+_LEAST_STEPS, _MOST_STEPS, _ABOUT = 8, 512, 3  # of a sequence; to either side of a step
 _NOT_TOLD = -100  # of a mask: what PyTorch's losses ignore
 
 TURNS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -69,6 +71,50 @@ def turned(inputs: Tensor, targets: Tensor) -> tuple[float | None, float | None,
         if after > _EXPLAINED and after - before > least and share > _SHARE and after > (best or _NONE).turned:
             best = Turned(turn=name, num_examples=len(asked) - half, share=share, own=before, turned=after)
     return before, of_others, best
+
+
+def back_to_front(inputs: Tensor, targets: Tensor) -> Turned | None:
+    """Whether tags of the steps of a sequence fit the sequence turned round, and not as it is.
+
+    Only tags in whole numbers are asked about: what comes next of a series lies nearest to its end, and so is told by its steps
+    in the other order.
+
+    Args:
+        inputs: (examples, steps, channels), numbers.
+        targets: (examples, steps), whole numbers.
+
+    Returns:
+        What the steps about each tag explain in either order; None unless those of the sequence as it is explain no more than
+        another sequence's do, and in the other order by a tenth of the tags' variance more.
+    """
+    if inputs.dim() != 3 or not inputs.is_floating_point() or targets.is_floating_point() or len(inputs) < _FEWEST:
+        return None
+    if targets.shape != inputs.shape[:2] or not _LEAST_STEPS <= inputs.shape[1] <= _MOST_STEPS or targets.dtype == torch.bool:
+        return None
+    kinds = targets[targets != _NOT_TOLD].unique()
+    if not 1 < len(kinds) <= _MOST_CLASSES or inputs.shape[2] > _MOST_CHANNELS:
+        return None
+    asked = torch.stack([(targets == kind).float() for kind in kinds], dim=2)
+    asked = asked / asked.flatten(0, 1).std(dim=0)
+    x = inputs.float().nan_to_num(0.0, 0.0, 0.0).transpose(1, 2)
+    x = (x - x.mean()) / x.std().clamp(min=1e-6)
+    own, other = _steps_about(x), _steps_about(x.flip(2))
+    half = len(asked) // 2
+    limit = float((asked[half:] - asked[:half].mean(dim=(0, 1))).square().mean())
+    views = (own, other, own.roll(1, dims=0))
+    errors = [_errors(view, asked, _fitted(view, asked, half))[half:] for view in views]
+    before, after, of_others = (1 - float(each.mean()) / limit for each in errors)
+    if before > max(of_others, 0.0) + _BY_CHANCE or after - max(of_others, 0.0) < _EXPLAINED:
+        return None
+    share = float((errors[1] < errors[0]).float().mean())
+    return Turned(turn=BACK_TO_FRONT, num_examples=len(asked) - half, share=share, own=before, turned=after)
+
+
+def _steps_about(x: Tensor) -> Tensor:
+    """Of each step (examples, channels, steps) the values there and at three steps to either side, and their squares."""
+    steps = F.pad(x, (_ABOUT, _ABOUT), mode="replicate").unfold(2, 2 * _ABOUT + 1, 1)
+    flat = steps.transpose(1, 2).flatten(2)
+    return torch.cat([flat, flat.square(), torch.ones_like(flat[:, :, :1])], dim=2)
 
 
 _NONE = Turned(turn="", num_examples=0, share=0.0, own=0.0, turned=0.0)

@@ -1,6 +1,6 @@
 """Answers that are held against other examples' targets, or another place's. No rule."""
 
-from trainability.doctor.audit_results import Relation
+from trainability.doctor.audit_results import BACK_TO_FRONT, Relation
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 
@@ -114,20 +114,23 @@ def turned_images(relation: Relation | None) -> list[Finding]:
     found = relation.turned if relation is not None else None
     if found is None:
         return []
+    them = "sequences" if found.turn == BACK_TO_FRONT else "images"
     return [
         Finding(
             rule="shuffled_labels",
             code="shuffled_labels.turned",
             severity="warning",
-            seen=f"{found.share:.0%} of the images explain their targets better when they are {found.turn}: {found.turned:.0%} "
+            seen=f"{found.share:.0%} of the {them} explain their targets better when they are {found.turn}: {found.turned:.0%} "
             f"of the targets' variance, and {found.own:.0%} as they are",
             measurements=(
-                Measurement(name="share of the images", value=found.share, threshold=0.1),
+                Measurement(name=f"share of the {them}", value=found.share, threshold=0.1),
                 Measurement(name="explained with the turn", value=found.turned),
                 Measurement(name="explained without", value=found.own),
             ),
-            cause=f"images are {found.turn}, all or some, and their targets are not",
-            remedy="do to the target what is done to the image, with the same random numbers (its coordinates, too)",
+            cause=f"{them} are {found.turn}, all or some, and their targets are not",
+            remedy="put tags and steps in one and the same order: targets.flip(1)"
+            if found.turn == BACK_TO_FRONT
+            else "do to the target what is done to the image, with the same random numbers (its coordinates, too)",
             source="own; a linear map, the same at every place, fitted on half of the examples",
         )
     ]

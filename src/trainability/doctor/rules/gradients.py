@@ -21,6 +21,7 @@ from trainability.doctor.rules.smaller_steps import (
     orthogonal_recurrence,
     smaller_steps,
 )
+from trainability.doctor.rules.undone import undone_by_steps
 
 _TINY = 1e-5  # gradient over weight
 _THROWN = 1.2  # of the first losses after the first, over it
@@ -212,6 +213,8 @@ def vanishing_gradient(evidence: Evidence) -> list[Finding]:
         layers = _with_gradient(_start_layers(evidence))
     if not _fades(layers) or reading.emptied_norms(evidence):  # no gradient comes back through what is constant
         return _deaf_loss(evidence)
+    if not faded_at_start(evidence) and undone_by_steps(evidence) is not None:
+        return []  # steps that were too large have made it so
     ratios = [(s.gradient_rms or 0.0) / (s.weight_rms or 1.0) for s in layers]
     first, last = layers[0].gradient_rms or 0.0, layers[-1].gradient_rms or 0.0
     together = max(ratios) < _TINY

@@ -13,6 +13,7 @@ from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
 from trainability.doctor.rules.gradients import faded_at_start
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
+from trainability.doctor.rules.start import began_saturated
 
 USUAL_DECAY = 1e-4  # as part of the gradient
 STRONG_DECAY, OUTPULLED = 0.05, 3.0
@@ -25,8 +26,9 @@ MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gr
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
-    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, and behind
-        the last layer alone: a probability near 0 or 1 is an answer, and so is an image's black and white at -1 and 1.
+    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, unless 80 % of
+        three layers' and more, most of those with such a function, were so before the first step, and half of the first loss
+        is left; and behind the last layer alone: a probability near 0 or 1 is an answer, as is an image's black and white.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it
         sees, hence the hint.
@@ -44,7 +46,7 @@ def saturation(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="saturation",
-            severity="hint" if is_answer or reading.has_learned(evidence) else "warning",
+            severity="hint" if is_answer or (reading.has_learned(evidence) and not began_saturated(evidence)) else "warning",
             seen=f"{worst.saturated_fraction:.0%} of the {worst.activation} outputs behind {reading.called(worst)} are "
             "saturated",
             measurements=(Measurement(name="saturated share", value=worst.saturated_fraction or 0.0, threshold=0.5),),

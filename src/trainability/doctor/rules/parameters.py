@@ -12,12 +12,11 @@ from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import (
     alone_with_gradient,
     behind_a_choice,
-    chosen_from_one,
     drawn_without_gradient,
     frozen_is_needed,
-    nothing_to_learn,
     stays_as_drawn,
 )
+from trainability.doctor.rules.flat import flat_in_part
 from trainability.doctor.rules.mixed_up import of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
@@ -350,8 +349,9 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
         model or in cross-entropy, runs over a dimension of size 1: a warning where weights of the model have a gradient of
         exactly zero for it, and the others have one. Code `step_function`: round, sign or the like is applied to
-        what is trained. Code `zero`, a warning: the losses of the first 20 steps are
-        1e-6 and less, some of them 0 or less by rounding.
+        what is trained. Warnings: code `zero`: the losses of the first 20 steps are 1e-6 and less, some of them 0 or less by
+        rounding; `rounding`: of a loss below 1e-3, float64 leaves a thousandth of the gradient and less; `most_examples`: of
+        a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
     What fools it: a loss with a margin that is met on the whole batch, as of a model that was trained before.
@@ -362,7 +362,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     graph = facts.graph or LossGraph()
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
-        return chosen_from_one(evidence) or nothing_to_learn(evidence)
+        return flat_in_part(evidence)
     constant, step = facts.constant_output, facts.flat_function
     word = "softmax_of_one" if single else "step_function" if step else "constant_output" if constant else ""
     return [

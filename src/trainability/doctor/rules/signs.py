@@ -22,7 +22,9 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
         0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
         whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
-        answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `endless`: the
+        answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `sure`: sure
+        answers, right or wrong, cost less than a tenth of undecided ones, and the loss falls from these to the wrong ones.
+        Code `endless`: the
         loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and in 300 steps
         and more never slower. Code `together`: the losses of two models that play against each other want the same of what the
         one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that weighs
@@ -112,6 +114,8 @@ def _turned(loss: str, paid: tuple[Measurement, ...]) -> Finding:
 
 def _against_answers(facts: Facts) -> list[Finding]:
     """Right answers cost more than wrong ones."""
+    if facts.sure_of_wrong is not None:
+        return [_sure(*facts.sure_of_wrong)]
     if facts.prefers_wrong is None:
         return []
     right, wrong = facts.prefers_wrong
@@ -130,6 +134,24 @@ def _against_answers(facts: Facts) -> list[Finding]:
             source="own; right and wrong answers put in the place of the model's",
         )
     ]
+
+
+def _sure(wrong: float, undecided: float) -> Finding:
+    """Examples that count by how sure their right answer is: those that are wrong count for nothing."""
+    return Finding(
+        rule="wrong_sign",
+        code="wrong_sign.sure",
+        severity="error",
+        seen=f"undecided answers cost {undecided:.3g}, and sure ones that are wrong {wrong:.3g}: the loss falls towards these",
+        measurements=(
+            Measurement(name="loss of wrong answers", value=wrong, threshold=undecided),
+            Measurement(name="loss of undecided answers", value=undecided),
+        ),
+        cause="examples count by the probability of their right answer, and not by that of the wrong ones",
+        remedy="weigh each example by (1 - p) ** gamma in place of p ** gamma, where p is the probability of its right answer",
+        source="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; right and wrong answers put in the place of the "
+        "model's",
+    )
 
 
 def _less_likely(facts: Facts) -> list[Finding]:

@@ -2,9 +2,13 @@
 
 import math
 
+from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+
+_FEWEST_LOST, _LEAST_LOST = 20, 0.05  # validation examples of classes that training lacks, and their share
+_AT_RANDOM, _BY_CHANCE = 0.9, 1e-6  # changes of the label over those at random; chance that a random split leaves classes out
 
 
 @rule(severities=("warning",))
@@ -189,17 +193,25 @@ def repeated_draws(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",))
 def split_shift(evidence: Evidence) -> list[Finding]:
-    """Training and validation images differ in mean or spread.
+    """Training and validation differ in mean or spread of their images, or training lacks classes of validation.
 
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2.
+        Code `classes`: every class of training occurs in validation, and others with it, for which the model has outputs, that
+        no training example read is of: 20 examples and a twentieth of validation, and so many that a split at random leaves
+        them out less than once in a million times. Silent where training comes in another order than at random.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter move both numbers
-        by far less than these limits.
-    What fools it: splits that differ on purpose (another camera, another domain), and splits of a few dozen images.
-    Fix: normalise both with the training set's statistics, as the last step.
+        by far less than these limits. Of classes that it has not seen, no answer is right.
+    What fools it: splits that differ on purpose (another camera, another domain, classes that are to be told as new), and splits
+        of a few dozen images.
+    Fix: normalise both with the training set's statistics, as the last step; shuffle before the split, or split each class.
     Source: own thresholds, far outside of what crops, mirroring and colour jitter do.
     """
     data = evidence.data
-    if data is None or data.validation is None or len(data.train.channel_means) != len(data.validation.channel_means):
+    if data is None or data.validation is None:
+        return []
+    if lacking := _lacks_classes(evidence, data.train, data.validation):
+        return lacking
+    if len(data.train.channel_means) != len(data.validation.channel_means):
         return []
     if not data.train.channel_means:  # numbers of words have no scale
         return []
@@ -225,6 +237,40 @@ def split_shift(evidence: Evidence) -> list[Finding]:
             cause="the two are normalised differently, or augmentation changes more than it should",
             remedy="normalise both with the training set's statistics, as the last step",
             source="own",
+        )
+    ]
+
+
+def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) -> list[Finding]:
+    """Classes of validation that training has not, as where a list in the order of its classes was cut in two."""
+    known = {c for c, count in enumerate(train.label_counts) if count}
+    asked = {c: count for c, count in enumerate(held_out.label_counts) if count}
+    lacking = {c: count for c, count in asked.items() if c not in known}
+    total, lost = sum(asked.values()), sum(lacking.values())
+    outputs = evidence.probe.num_logits if evidence.probe is not None else None
+    if not lacking or not known <= set(asked) or outputs is None or outputs <= max(lacking):
+        return []
+    order, share = train.order, lost / total
+    # What comes sorted, or class after class, is not all that there is: the audit reads the first examples.
+    if order is None or order.changes < _AT_RANDOM * order.expected_changes:
+        return []
+    if lost < _FEWEST_LOST or share < _LEAST_LOST or sum(train.label_counts) * math.log1p(-share) > math.log(_BY_CHANCE):
+        return []
+    shown = ", ".join(map(str, list(lacking)[:6])) + (" and more" if len(lacking) > 6 else "")
+    return [
+        Finding(
+            rule="split_shift",
+            code="split_shift.classes",
+            severity="warning",
+            seen=f"{share:.0%} of validation is of classes {shown}, and none of {sum(train.label_counts)} training examples is",
+            measurements=(
+                Measurement(name="share of validation without a training example", value=share, threshold=_LEAST_LOST),
+                Measurement(name="such classes", value=float(len(lacking)), threshold=0.0),
+            ),
+            cause="a list in the order of its classes was split before it was shuffled, or folders are missing",
+            remedy="shuffle before the split: torch.utils.data.random_split(dataset, [0.8, 0.2]), or split each class by itself",
+            source="own; classes counted in both",
+            explains=("overfit", "evaluation_path", "prediction_collapse"),
         )
     ]
 

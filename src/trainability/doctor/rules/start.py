@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence, ProbeResult
@@ -16,6 +17,7 @@ LOUD_LOSS, LOUD_INPUT = 20.0, 10.0  # first loss over chance, where gains show i
 # Rehearsed steps, after which outputs that differ between examples by less than that share of their size are said to stay so;
 # loss over the first, of a run that made up for it; layers that shrink the signal one after the other.
 LONG_LOST, NO_SIGNAL, MADE_UP, FEWEST_SHRINKING = 50, 1e-5, 0.6, 4
+NEARLY_ALL, FEWEST_SATURATED, HALF_LEFT = 0.8, 3, 0.5  # of a layer's outputs; layers; of the loss of the first steps
 LONG_RUN = 100  # steps of a run, after which outputs that depended on no input in the rehearsal are said to stay so
 BUDGET_SOURCE = "own, 175 short runs of VGG-A to E; gain: He et al., ICCV 2015, eq. (7)-(10)"
 PLATEAU_SOURCE = "own fit of 105 runs, within a factor 2 in 95 %; docs/theory.md, section 7"
@@ -284,6 +286,17 @@ def gain_budget_high(evidence: Evidence) -> list[Finding]:
         (docs/theory.md, section 4); own runs under clipping (section 8).
     """
     return _budget_finding(evidence, high=True)
+
+
+def began_saturated(evidence: Evidence) -> bool:
+    """Whether several layers sat there before the first step, most of those that could, and the run left half of its loss."""
+    first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
+    shares = [s.saturated_fraction for s in first if s.saturated_fraction is not None]
+    stuck = [share for share in shares if share > NEARLY_ALL]
+    recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    if len(stuck) < FEWEST_SATURATED or 2 * len(stuck) < len(shares) or recent is None:
+        return False
+    return recent > HALF_LEFT * statistics.fmean(step.loss for step in losses[:5])
 
 
 @rule(severities=("warning",), explains=("exploding_gradient", "not_finite", "clipping", "plateau", "saturation", "slow_start"))

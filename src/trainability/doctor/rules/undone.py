@@ -1,0 +1,55 @@
+"""Outputs that depended on the input until the program's own steps were made, and go on to at a smaller rate. No rule."""
+
+from trainability.doctor import reading
+from trainability.doctor.best_constant import best_constant
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rehearsed import Observation
+from trainability.doctor.rules.smaller_steps import smaller_steps
+
+_DEPENDED, _NO_MORE = 0.01, 1e-3  # spread between examples over the outputs' size, before the first step and after some
+_KEPT = 0.1  # of that at the start, at a smaller rate
+_FEWEST_STEPS, _AS_GOOD = 50, 0.95
+
+
+def undone_by_steps(evidence: Evidence) -> Finding | None:
+    """Steps that leave nothing of what outputs had of the input, where smaller ones do not.
+
+    Read off the rehearsal at the program's own rate and those at smaller ones, from the same start on the same batches, and
+    only where neither the rehearsal nor the run gets below the best constant answer.
+    """
+    rehearsal, constant = evidence.rehearsal, best_constant(evidence)
+    if rehearsal is None or constant is None or reading.is_opposed(evidence) or reading.has_learned(evidence):
+        return None
+    looks = rehearsal.reference
+    shares = [_share(seen) for seen in looks]
+    later = [(seen, share) for seen, share in zip(looks, shares, strict=True) if 2 * seen.step >= looks[-1].step]
+    if len(looks) < 3 or looks[-1].step < _FEWEST_STEPS or None in shares or (shares[0] or 0.0) < _DEPENDED:
+        return None
+    if any((share or 0.0) > _NO_MORE or seen.loss < _AS_GOOD * constant[0] for seen, share in later):
+        return None
+    smaller = [each for each in rehearsal.other_rates if each.scale < 1 and each.reference]
+    kept = {each.scale: _share(each.reference[-1]) or 0.0 for each in smaller if each.reference[-1].step >= looks[-1].step}
+    scale = max((scale for scale, share in kept.items() if share >= _KEPT * (shares[0] or 0.0)), default=None)
+    if scale is None:
+        return None
+    last = max(share or 0.0 for _, share in later)
+    return Finding(
+        rule="update_ratio",
+        code="update_ratio.large",
+        severity="warning",
+        seen=f"outputs differed between examples by {shares[0]:.2g} of their size before the first step, and by {last:.1g} since "
+        f"step {later[0][0].step}; at {scale:g} times the learning rate by {kept[scale]:.2g} after as many steps",
+        measurements=(
+            Measurement(name="spread of the outputs over their size", value=last, threshold=_NO_MORE),
+            Measurement(name="the same at a smaller rate", value=kept[scale]),
+        ),
+        cause="the learning rate is too large: the first steps drive all examples to one output, from where no gradient comes back",
+        remedy=smaller_steps(evidence, 1 / scale, ", with a warm-up of some hundred steps"),
+        source="own; rehearsed at both rates",
+        explains=("vanishing_gradient",),
+    )
+
+
+def _share(seen: Observation) -> float | None:
+    return seen.output_spread / seen.output_rms if seen.output_spread is not None and seen.output_rms else None
