@@ -43,7 +43,7 @@ RUNS = (
     *[("cifar10", 224, net, 0) for net in "BD"],
 )
 """Data set, crop, net, seed; A comes before E, which starts from it."""
-WHICH = ("data", "crop", "net", "width", "seed")
+WHICH = ("data", "crop", "net", "width", "seed", "device")
 """What tells rows of the table apart; what `table` does not find among the runs is kept."""
 
 

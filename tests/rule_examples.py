@@ -457,9 +457,15 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
+    "unread_ends": Example(
+        {"warning": fact(unread_ends=("[4]", 3.1)), "hint": fact(unread_ends=("[4]", 2.9))}, near=fact(solved_by=None)
+    ),
     "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
     "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
-    "sees_future": Example({"error": fact(future=1.1e-4)}, near=fact(future=1e-4)),
+    "sees_future": Example(
+        {"error": fact(future=1.1e-4), "warning": fact(own_tokens="causal"), "hint": fact(own_tokens="unknown")},
+        near=fact(future=1e-4),
+    ),
     # head
     "target_broadcast": Example(
         {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
@@ -494,6 +500,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "unregistered_layers": Example({"error": hidden(1), "hint": hidden(0)}, near=fact(graph=LossGraph())),
     # cut_off
+    "condition_not_judged": Example({"warning": fact(not_judged=("judge", "maker"))}, near=fact()),
     "flat_derivative": Example({"warning": fact(flat_derivative=True)}, near=fact()),
     "weights_redrawn": Example({"error": rehearsed(redrawn=("0.weight",))}, near=rehearsed()),
     # parameters

@@ -71,6 +71,12 @@ def by_place(others: float, local: float = 0.3) -> Evidence:
     return Evidence(relation=Relation(num_examples=200, z=1.0, local=local, local_of_others=others))
 
 
+def windows(loss: float, outside: float = 0.06) -> Evidence:
+    """A run that rests at a loss, of windows that are scaled one by one and targets of variance 2, so many outside [0, 1]."""
+    seen = graph("distance", own_scale="extremes", target_outside_unit=outside)
+    return dataclasses.replace(beside_the_mean(loss, 300), facts=seen.facts)
+
+
 def imbalanced(*, weighs: bool) -> Evidence:
     """Nine in ten of three classes are of one, and the loss weighs them or not."""
     return dataclasses.replace(fact(weighs_examples=weighs), data=data(split(label_counts=(900, 50, 50))))
@@ -303,6 +309,7 @@ CODES = {
         graph("distance", "softplus", target_below_zero=0.04),
     ),
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
+    "foreign_optimizer.twice": (fact(shared=(6, 6)), fact()),
     "sees_future.backward": (fact(shifted_by=-1), fact()),
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "sees_future.fed": (fact(fed_answer=True), fact()),
@@ -329,6 +336,14 @@ CODES = {
     "unreached_parameter.detached": (fact(drawn="Normal"), fact()),
     "input_scale.column": (fact(loud_column=("head", 9, 2e3)), fact()),
     "flat_derivative.without_graph": (fact(constant_term=True), fact()),
+    "constant_input.counted": (fact(counted_condition=("1", 0.64)), fact()),
+    "condition_not_judged": (fact(not_judged=("judge", "maker")), fact()),
+    "constant_as_good.solved": (fact(solved_by=10.0), fact()),
+    "flat_loss.rounding": (fact(rounded_gradient=(1e-7, 1e-16)), fact()),
+    "flat_loss.most_examples": (fact(flat_examples=(0.9, 1.0)), fact()),
+    "sum_for_mean.beside_means": (fact(unequal_terms=(32.0, 32)), fact(unequal_terms=(31.9, 32))),
+    "input_scale.each": (windows(0.21), windows(0.19)),
+    "input_scale.each of targets outside": (windows(0.21), windows(0.21, outside=0.04)),
     "constant_input.row": (fact(one_row=("maker",)), fact()),
     "dead_units.large_step": (died(1.1e-4), died(0.9e-4)),
     "class_imbalance.weights": (fact(wrong_argument=("cross_entropy", "rare_lighter")), fact()),

@@ -3,6 +3,7 @@
 Each stands beside a sound neighbour that differs in a number or a line.
 """
 
+import contextlib
 import dataclasses
 import itertools
 from typing import Any
@@ -13,7 +14,7 @@ from rule_examples import SGD, beside_the_mean, steps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainability import Monitor, check
+from trainability import Monitor, check, follow
 from trainability.doctor import Diagnosis, audit_data, diagnose
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
@@ -155,3 +156,65 @@ def test_a_table_of_names_beside_numbers_is_compared_where_the_targets_are_known
     assert apart is not None
     assert apart.mixed  # they may tell it together only
     assert apart.z < 3.5
+
+
+def cleared_at(place: str, *, to_none: bool, steps: int = 1, tells: str = "monitor") -> Diagnosis:
+    """A loop that clears gradients "before" the backward pass, "between" it and the step, or "early": before it is watched."""
+    torch.manual_seed(0)
+    watch = follow() if tells == "follow" else None
+    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    x, y = torch.randn(32, 6), torch.randint(3, (32,))
+    monitor = Monitor(model, optimizer)
+    with contextlib.nullcontext() if watch is not None else monitor:
+        for _ in range(steps):
+            if place == "before":
+                optimizer.zero_grad(set_to_none=to_none)
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            if place == "early":
+                optimizer.zero_grad(set_to_none=to_none)
+            if watch is None:
+                monitor.after_backward(loss)
+            if place == "between":
+                model.zero_grad(set_to_none=to_none)
+            optimizer.step()
+    if watch is None:
+        return monitor.diagnose()
+    watch.end(None)
+    (diagnosis,) = watch.diagnoses.values()
+    return diagnosis
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize("tells", ["monitor", "follow"])
+def test_one_step_tells_that_gradients_are_cleared_before_it(tells: str, to_none: bool) -> None:
+    (finding,) = [f for f in cleared_at("between", to_none=to_none, tells=tells).findings if f.severity != "hint"]
+    assert (finding.code, finding.severity) == ("untrained_parameter.gradient_lost", "error")
+    assert "zero_grad" in finding.remedy
+    assert codes(cleared_at("before", to_none=to_none, tells=tells)) == []
+
+
+def test_gradients_that_are_gone_before_they_are_looked_at_are_missed_by_the_graph() -> None:
+    assert codes(cleared_at("early", to_none=True)) == ["untrained_parameter.gradient_lost"]
+
+
+def test_what_steps_and_clears_in_the_backward_pass_means_it() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None
+        with torch.no_grad():
+            parameter -= 0.1 * parameter.grad
+        parameter.grad = None
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    with Monitor(model, optimizer) as monitor:
+        loss = torch.nn.functional.cross_entropy(model(torch.randn(32, 6)), torch.randint(3, (32,)))
+        loss.backward()
+        monitor.after_backward(loss)
+        optimizer.step()
+    assert "untrained_parameter.gradient_lost" not in codes(monitor.diagnose())

@@ -204,7 +204,7 @@ def test_curves_stand_where_their_epochs_are(tmp_path: Path) -> None:
     assert steps["x"] == list(range(1, 9))
     assert (train["x"], train["y"]) == ([2, 6], [80.0, 40.0])  # the middle of an epoch, and its end
     assert (validation["x"], validation["y"]) == ([4, 8], [50.0, 25.0])
-    xs, means = epoch_means(run, [1.0, 3.0, None, None, 5.0, 5.0, 5.0, 9.0])
+    xs, means = epoch_means(run.steps, [1.0, 3.0, None, None, 5.0, 5.0, 5.0, 9.0])
     assert xs == pytest.approx([1.5, 6.5])
     assert means == [2.0, 6.0]
 

@@ -73,9 +73,9 @@ def test_loops_of_other_kinds_have_their_curves_and_no_empty_boxes(tmp_path: Pat
     runs = [("run-1", "one", compared.runs[0]), ("run-2", "two", compared.runs[1])]
     figures = {figure.name: figure for figure in overlay.all_figures(runs)}
     assert set(figures) == {"loss", "norm", "rate"}
-    for name in ("loss", "norm"):
+    for name, num in (("loss", 40), ("norm", 44)):  # the norm is measured at 44 of 100 steps, so few that they are not averaged
         means = [trace for trace in plot_of(figures[name])["data"] if trace["name"] == "train"]
-        assert [len(trace["x"]) for trace in means] == [40, 40]
+        assert [len(trace["x"]) for trace in means] == [num, num]
     page = visible(compared.write(tmp_path / "page.html"))
     assert "Linear" in page
     assert start_rows(compared.runs) == []

@@ -313,7 +313,9 @@ FAULTS = {
     "always asked for a two": fault(
         NAMED, "the name that is asked for is a constant of the loop", "constant_input", body=asked(always=2)
     ),
-    "judge that is told no name": fault(NAMED, "the name goes to the maker alone", "blind", model=lambda: _by_name(told=False)),
+    "judge that is told no name": fault(
+        NAMED, "the name goes to the maker alone", "condition_not_judged", model=lambda: _by_name(told=False)
+    ),
     "plans by argmax": fault(
         CUSTOMERS,
         "one_hot of an argmax, through which no gradient goes",

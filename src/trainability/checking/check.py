@@ -23,6 +23,7 @@ from trainability.doctor.error_line import error_line, error_place
 from trainability.doctor.evidence import OptimizerSettings, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.joining import with_rehearsed_updates
+from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
@@ -48,10 +49,10 @@ def check(
     model: Any,
     train_loader: Iterable[Any],
     loss_fn: Callable[[Any, Any], Tensor] | None = None,
+    optimizer: Any = None,
     *,
     training_step: Callable[[Any, Any], Any] | None = None,
     step: Callable[[Any, Any, Any], Any] | None = None,
-    optimizer: Any = None,
     scheduler: Any = None,
     val_loader: Iterable[Any] | None = None,
     metric: Any = None,
@@ -69,10 +70,10 @@ def check(
         model: a module, or a dict, tuple or list of several.
         train_loader: yields batches, as the loop will see them.
         loss_fn: of (output, labels), one number; `None` takes cross-entropy, unless one of the next two is given.
-        training_step: of (model, batch): the loss, without backward and optimizer step.
-        step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
         optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal, update ratios and the
             predicted plateau.
+        training_step: of (model, batch): the loss, without backward and optimizer step.
+        step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
         scheduler: stepped after each step where `step` does not do that itself.
         val_loader: as `train_loader`; `None` if there is none.
         metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one
@@ -177,7 +178,7 @@ def _facts(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
 def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | None:
     """Certain facts where the body of the loop is known as a whole only, and what models against each other want."""
     assert setup.step is not None
-    facts, notes, aim, moved, of_body = None, [], None, None, {}
+    facts, notes, aim, moved, asked, of_body = None, [], None, None, None, {}
     try:
         facts = facts_of_step(setup.model, first, step=setup.step, optimizer=setup.optimizer)
     except Exception as error:
@@ -190,16 +191,19 @@ def _facts_of_body(setup: Setup, first: Any, train: Iterable[Any]) -> Facts | No
         if len(modules(setup.model)) > 1:
             aim = same_aim(setup.model, setup.optimizer, setup.step, train)
             moved = moved_by_judge(setup.model, setup.optimizer, setup.step, train)
+            asked = unasked_for(setup.model, setup.optimizer, setup.step, first)
     except Exception as error:
         notes.append(f"models against each other: {error_line(error)}")
-    nothing = facts is None and aim is None and moved is None and not notes
+    nothing = facts is None and not notes and all(found is None for found in (aim, moved, asked))
     if nothing and not any(value is not None for value in of_body.values()):
         return None
     names = list(setup.model) if isinstance(setup.model, dict) else [f"model {k}" for k in range(len(modules(setup.model)))]
     facts = facts or Facts()
-    same, both = (tuple(names[k] for k in found or ()) for found in (aim, moved))
+    same, both, unasked = (tuple(names[k] for k in found or ()) for found in (aim, moved, asked))
     of_body = {name: value for name, value in of_body.items() if value is not None}
-    return dataclasses.replace(facts, **of_body, same_aim=same, moved_by_judge=both, notes=(*facts.notes, *notes))
+    return dataclasses.replace(
+        facts, **of_body, same_aim=same, moved_by_judge=both, not_judged=unasked, notes=(*facts.notes, *notes)
+    )
 
 
 def _metric(

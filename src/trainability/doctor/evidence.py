@@ -141,8 +141,8 @@ class StepRecord:
     Attributes:
         step: counts from 1.
         loss: mean over the step's micro-batches of what the loop handed over.
-        gradient_norm: over all parameters, before clipping.
-        clip_ratio: gradient after clipping over before, in [0, 1]; None if the optimizer was not watched.
+        gradient_norm: over all parameters, before clipping; None where it was not measured.
+        clip_ratio: gradient after clipping over before, in [0, 1]; None where it was not, or the optimizer was not watched.
         lr: largest learning rate of the optimizer's groups at this step.
         expected_lr: what the schedule gives for this step, where the loop says so (after a resume).
         micro_batches: backward passes that fed this step.

@@ -109,6 +109,8 @@ class Facts:
             targets have no part in reaches them.
         zero_gradient: trainable parameters whose gradient is exactly zero.
         num_gradients: trainable parameters that have a gradient.
+        cleared: of a loop that is watched, that none of the parameters that the loss depends on and the optimizer holds has a
+            gradient any more when the first step is made.
         no_weight_moves: every gradient of a parameter of two or more dimensions is exactly zero.
         identical_units: layers whose units have the same weights and the same gradients, so that they stay the same.
         near_constant: linear layers and convolutions whose weight is one number other than 0
@@ -120,6 +122,10 @@ class Facts:
         one_row: models ("" for a single one) whose input, in every call, is one row for all of 8 examples and more, which is
             none of the batch's, and so is their output.
         nonfinite_inputs: tensors of the batch that hold NaN or infinity, by their place; a mask may.
+        counted_condition: an input of the model, by name or place, that is one number for all examples and goes with how many
+            they are, and that number; None if there is none.
+        own_scale: whether each example of the input is scaled by itself: "extremes" (from 0 to 1) or "deviation" (to mean 0 and
+            standard deviation 1); None where they are not.
         zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
         numbers_for_words: span of integers that go into a layer as they are; None if there are none.
         number_layer: the layer that gets them.
@@ -153,8 +159,12 @@ class Facts:
             classes, length), and not transposed; or of pixels (batch, classes, ...) that are viewed as (-1, classes).
         unshifted: whether the targets are the tokens of the input, at the same places, though the output for a token depends on
             it and on no later ones: what comes next is asked of nothing.
+        own_tokens: of a loop that is watched, that each token is asked for itself, and a gradient comes back to the last of
+            each sequence: "causal" where attention or recurrence is, "unknown" where the model may rebuild its input.
         fed_answer: whether the model is given its target beside its input, and the output for a step goes by the target of that
             step and of none behind it: a decoder that is fed what it is to tell.
+        can_copy: whether the loss holds answers against the model's own input, and linear layers, none narrower than it, hand
+            it through with nothing dropped or drawn.
         shifted_by: of a causal model, by how many tokens the targets are ahead of the last one that it reads, where that is -1
             or 2.
         mixed_sequences: under `ctc_loss`, how many of how many examples have a part in other sequences than their own; None
@@ -226,6 +236,10 @@ class Facts:
             answers; () if there are none.
         moved_by_judge: of models that play against each other, the judge and the maker where the judge's optimizer moves the
             maker as well, for the judge's loss; () if there are none.
+        not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
+            row, and no loss goes by which row was asked for which; () if there are none.
+        shared: of a loop that is watched, parameters that the optimizer and another hold, which step in turn, and trainable
+            parameters that their loss goes through, with a gradient, and that no optimizer of the process holds.
         opposed: whether the loss of Monitor's optimizer and another's work against each other, as in a GAN: the one goes
             through what the other trains, and each steps on its own.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -238,6 +252,17 @@ class Facts:
             (reduction="none"), as where these are weighed one by one.
         flat_function: a function of what is trained whose slope is zero wherever it has one, and where it is called, as code:
             "round() in Net.forward"; the last of several; None if there is none.
+        solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
+            made of the model's own answers: of their derivatives, or of goals; None if there is none.
+        unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
+            how much further what comes after is from what was before where they are 1; None if there are none.
+        differentiates: whether that loss takes derivatives.
+        rounded_gradient: norm of the gradient, and the same in float64, where that is less than a thousandth of it and the
+            loss is below 1e-3; None elsewhere.
+        flat_examples: of a term of the loss, the share of the examples that have no slope, four fifths and more, and what each
+            of them costs, which is the most that any does; None where there is no such term.
+        unequal_terms: of a loss whose terms are sums over the batch and means, the gradient of the former over that of the
+            latter, by the parameters that both reach, and the number of examples; None unless the latter reach others, too.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
         sine_of: rms of what a sine is taken of that a layer makes of another sine; the largest. None where there is none.
@@ -258,6 +283,7 @@ class Facts:
     cut_paths: tuple[str, ...] = ()
     zero_gradient: tuple[str, ...] = ()
     num_gradients: int | None = None
+    cleared: bool = False
     no_weight_moves: bool = False
     identical_units: tuple[str, ...] = ()
     near_constant: tuple[str, ...] = ()
@@ -266,6 +292,8 @@ class Facts:
     single_output_softmax: bool = False
     constant_inputs: tuple[str, ...] = ()
     one_row: tuple[str, ...] = ()
+    counted_condition: tuple[str, float] | None = None
+    own_scale: str | None = None
     nonfinite_inputs: tuple[str, ...] = ()
     zeros_beside_state: tuple[str, ...] = ()
     numbers_for_words: float | None = None
@@ -289,7 +317,9 @@ class Facts:
     drowned: float | None = None
     misread_logits: bool = False
     unshifted: bool = False
+    own_tokens: str | None = None
     fed_answer: bool = False
+    can_copy: bool = False
     shifted_by: int | None = None
     mixed_sequences: tuple[int, int] | None = None
     masked_answers: bool = False
@@ -339,11 +369,19 @@ class Facts:
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
+    not_judged: tuple[str, ...] = ()
+    shared: tuple[int, int] | None = None
     opposed: bool = False
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
     weighs_examples: bool = False
     flat_function: str | None = None
+    solved_by: float | None = None
+    differentiates: bool = False
+    unread_ends: tuple[str, float] | None = None
+    rounded_gradient: tuple[float, float] | None = None
+    flat_examples: tuple[float, float] | None = None
+    unequal_terms: tuple[float, int] | None = None
     looks_up: bool = False
     takes_sine: bool = False
     sine_of: float | None = None

@@ -139,6 +139,9 @@ class TransformersMonitor(_transformers.TrainerCallback):
         if self.watching.follower.is_waiting:
             self.watching.follower.complete(self._optimizer)
 
+    def on_clear(self, owner: Any) -> None:
+        """Nothing to do: gradients are complete before the Trainer clears them."""
+
     def on_scaler_step(self, optimizer: Any) -> None:
         """Nothing to do: the Trainer clips before, so gradients were complete."""
 

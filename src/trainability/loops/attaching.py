@@ -40,6 +40,7 @@ class Attached:
         is_one_of_several: bool,
         is_sampled_next: bool = False,
         is_stepping: bool = False,
+        called_with: Any = None,
         run: str | Path | None = None,
         **settings: Any,
     ) -> tuple[str, Path | None]:
@@ -53,6 +54,7 @@ class Attached:
             is_one_of_several: each has a directory of its own below `run`, and says its name.
             is_sampled_next: the next step is sampled whatever its number.
             is_stepping: the optimizer is in its step, and runs its closure.
+            called_with: arguments of the model, where it is being called.
             run: see `Monitor`.
             settings: more arguments of `Monitor`.
 
@@ -71,6 +73,8 @@ class Attached:
         monitor.__enter__()
         if is_stepping:
             monitor.begin_step()
+        if called_with is not None:
+            monitor.begin_call(model, called_with)
         self.monitors[key] = self.follower.monitors[id(optimizer)] = monitor
         return key, place
 

@@ -26,6 +26,10 @@ class Listener(Protocol):
         """The gradients of these parameters are about to be clipped."""
         ...
 
+    def on_clear(self, owner: Any) -> None:
+        """`zero_grad` of an optimizer or a module is about to clear gradients."""
+        ...
+
     def on_scaler_step(self, optimizer: Any) -> None:
         """A loss scaler has stepped this optimizer, or has left its step out."""
         ...
@@ -68,10 +72,16 @@ def listening(listener: Listener) -> Iterator[None]:
         tell(lambda: listener.on_clip(parameters))
         return original(parameters, *args, **kwargs)
 
+    def clear(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+        tell(lambda: listener.on_clear(self))
+        return original(self, *args, **kwargs)
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(_replaced(torch.autograd, "backward", backward))
         stack.enter_context(_replaced(torch.amp.GradScaler, "scale", scale))
         stack.enter_context(_replaced(torch.amp.GradScaler, "step", scaler_step))
+        for owner in (torch.optim.Optimizer, torch.nn.Module):
+            stack.enter_context(_replaced(owner, "zero_grad", clear))
         for name in _CLIPS:
             stack.enter_context(_replaced(torch.nn.utils, name, clip))
         yield

@@ -36,7 +36,8 @@ class Monitor(Watcher):
     """Context manager around any training loop.
 
     Call `after_backward(loss)` after each `loss.backward()`, before clipping. The optimizer's own hooks tell where a
-    step ends. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
+    step ends. The loss is read at every step; gradient norm and clip ratio at each of the first 20, then at every fourth and
+    every sampled one. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
     brings them over in one copy. The model's forward is run by the loop alone, nothing that it computes is changed, nothing is
     written into it, and no random number is drawn, so weights and losses are bitwise identical with and without Monitor. The
     exception is a compiled model: its sampled steps run the plain module, which rounds differently.
@@ -150,6 +151,11 @@ class Monitor(Watcher):
     def begin_step(self) -> None:
         """Says that the optimizer is in its step: what calls backward now is its closure. For a monitor entered meanwhile."""
         self._is_stepping = True
+
+    def begin_call(self, module: nn.Module, args: Any) -> None:
+        """Says that a module is being called, with what. For a monitor entered meanwhile, whose hooks miss the beginning."""
+        if self._sampler.tape is not None:
+            self._sampler.tape.begin_call(module, args)
 
     def begin_epoch(self, epoch: int) -> None:
         """Tells the run directory that the next step is the first of an epoch.

@@ -111,7 +111,7 @@ class LoopRecorder:
             "loss": record.loss,
             "gradient_norm": record.gradient_norm,
             "clip_ratio": record.clip_ratio,
-            "clipped": record.clip_ratio is not None and record.clip_ratio < 0.999,
+            "clipped": None if record.clip_ratio is None else record.clip_ratio < 0.999,
             "micro_batches": record.micro_batches,
             "skipped": record.skipped,
         }

@@ -181,9 +181,11 @@ class ScriptWatch:
         for optimizer in list(self._waiting.values()):
             trained = {id(p) for p in parameters_of(optimizer)}
             if trained and trained <= own:
-                self._attach(module, optimizer)
+                self._attach(module, optimizer, called_with=args)
 
-    def _attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, first_step: int = 1) -> None:
+    def _attach(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, first_step: int = 1, called_with: Any = None
+    ) -> None:
         del self._waiting[id(optimizer)]
         if not self._waiting:
             self._stop_looking()
@@ -197,6 +199,7 @@ class ScriptWatch:
                 is_one_of_several=len(self._optimizers) > 1,
                 is_sampled_next=True,
                 is_stepping=self._in_closure is optimizer,
+                called_with=called_with,
                 run=self._folder,
                 config=config,
                 first_step=first_step,
@@ -265,6 +268,15 @@ class ScriptWatch:
             optimizer = monitor.optimizer
             if optimizer is not None and any(id(p) in clipped for p in parameters_of(optimizer)):
                 self._follower.complete(optimizer)
+
+    def on_clear(self, owner: Any) -> None:
+        """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
+        if self._is_handled or not self._follower.is_waiting or len(self._optimizers) != 1:
+            return
+        held = {id(p) for p in parameters_of(self._optimizers[0])}
+        cleared = parameters_of(owner) if isinstance(owner, torch.optim.Optimizer) else owner.parameters()
+        if any(id(p) in held for p in cleared):
+            self._follower.complete(self._optimizers[0])
 
     def on_scaler_step(self, optimizer: Any) -> None:
         """A loss scaler left a step out, if its losses are still waiting."""

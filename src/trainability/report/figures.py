@@ -21,6 +21,7 @@ from trainability.report.series import (
     epoch_middles,
     num_classes,
     positions,
+    recorded,
     rounded,
     spans_decades,
 )
@@ -151,12 +152,13 @@ def metric_figure(run: Run, name: str, reference: Reference | None = None) -> Fi
 def norm_figure(run: Run) -> Figure:
     """Draw the gradient norm before clipping, and the clipping threshold."""
     clip = run.config.optim.clip if run.config is not None else run.loop.get("clip")
-    norms = column(run.steps, NORM.key)
+    rows = recorded(run.steps, NORM.key)
+    norms = column(rows, NORM.key)
     if (why := nothing_in(run, NORM.key, norms)) is not None:
         return Figure(name="norm", title=NORM.title, missing=why)
-    means = downsample(*epoch_means(run, norms))
+    means = downsample(*epoch_means(rows, norms))
     traces = [
-        step_trace(run, norms, f"{NORM.label} %{{y:.4g}}"),
+        step_trace(run, norms, f"{NORM.label} %{{y:.4g}}", rows),
         _trace("train", *means, f"{NORM.label} %{{y:.4g}}<br>epoch mean, about {{position}}") | points(run, "@train", "circle"),
     ]
     layout = marks.time_layout(run)
@@ -166,8 +168,8 @@ def norm_figure(run: Run) -> Figure:
         num_clipped = sum(bool(row.get("clipped")) for row in run.steps)
         clipped = f"clipped to {clip:g} in {num_clipped:,} of {len(run.steps):,} steps"
     elif run.config is None:
-        num_clipped = sum(bool(row.get("clipped")) for row in run.steps)
-        clipped = f"{num_clipped:,} of {len(run.steps):,} steps were clipped"
+        known = [row["clipped"] for row in run.steps if row.get("clipped") is not None]
+        clipped = f"{sum(known):,} of {len(known):,} steps were clipped"
     else:
         clipped = "clipping is off"
     _mark_times(layout, run)

@@ -20,6 +20,7 @@ from trainability.report.series import (
     epoch_means,
     epoch_middles,
     positions,
+    recorded,
     rounded,
     spans_decades,
     steps_per_epoch,
@@ -104,21 +105,24 @@ def _curves(run: Run, metric: Metric, style: dict[str, Any], *, most: int) -> li
 def _quantity_figure(runs: Overlaid, quantity: Quantity, name: str, *, is_log: bool) -> Figure:
     traces = []
     for number, (role, label, run) in enumerate(runs):
-        values, style = column(run.steps, quantity.key), _style(number, role, label, run)
+        rows = recorded(run.steps, quantity.key)
+        values, style = column(rows, quantity.key), _style(number, role, label, run)
         if nothing_in(run, quantity.key, values) is not None:
             continue
         hover = f"{style['label']}<br>{quantity.label} %{{y:.4g}}"
-        raw = step_trace(run, values, hover, most=MOST_POINTS // len(runs))
+        raw = step_trace(run, values, hover, rows, most=MOST_POINTS // len(runs))
         # Equal rates lie on each other: the first is drawn thicker, so that the later ones do not hide it.
-        hiding = sum(_lies_on(values, column(other.steps, quantity.key)) for _, _, other in runs[number + 1 :])
+        hiding = sum(
+            _lies_on(values, column(recorded(other.steps, quantity.key), quantity.key)) for _, _, other in runs[number + 1 :]
+        )
         line = {"width": 1 if is_log else 2 + 2 * min(hiding, 3), "color": style["colour"]}
         if not is_log:
             traces.append(raw | {"name": quantity.key, "meta": style["meta"], "line": line | {"shape": shape_of(values)}})
             continue
         traces.append(raw | {"opacity": 0.4, "meta": raw["meta"] | style["meta"], "line": line})
-        xs, means = downsample(*epoch_means(run, values))
+        xs, means = downsample(*epoch_means(rows, values))
         if not xs:
-            xs, means = bucket_means(positions(run.steps), values, _NUM_MEANS)
+            xs, means = bucket_means(positions(rows), values, _NUM_MEANS)
         over = {"type": "scatter", "mode": "lines", "name": "train", "x": xs, "y": rounded(means), "meta": style["meta"]}
         traces.append(over | {"line": line | {"width": 2}, "hovertemplate": f"{hover}, mean, {{position}}<extra></extra>"})
     if not traces:

@@ -25,6 +25,11 @@ def column(rows: Sequence[dict[str, Any]], key: str, scale: float = 1) -> list[f
     return [finite(row.get(key), scale) for row in rows]
 
 
+def recorded(rows: Sequence[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return the rows that have a field. A monitor does not measure everything at every step; null was not finite."""
+    return [row for row in rows if key in row]
+
+
 def rounded(values: Iterable[float | None]) -> list[float | None]:
     """Round to five significant digits, more than a figure shows, which halves the size of large pages."""
     return [None if value is None else float(f"{value:.5g}") for value in values]
@@ -124,10 +129,10 @@ def epoch_middles(run: Run) -> list[float]:
     return [row["step"] - half for row in run.evaluations]
 
 
-def epoch_means(run: Run, values: Sequence[float | None]) -> Series:
-    """Average the finite values of each epoch, at the middle of its recorded steps."""
+def epoch_means(rows: Sequence[dict[str, Any]], values: Sequence[float | None]) -> Series:
+    """Average the finite values of each epoch, one for each row, at the middle of its recorded steps."""
     groups: dict[int, list[tuple[float, float]]] = {}
-    for row, value in zip(run.steps, values, strict=True):
+    for row, value in zip(rows, values, strict=True):
         if value is not None and "epoch" in row:
             groups.setdefault(row["epoch"], []).append((row["step"], value))
     return [fmean(x for x, _ in group) for group in groups.values()], [fmean(y for _, y in group) for group in groups.values()]

@@ -18,13 +18,14 @@ class Derivatives:
         factor: times which the block is given derivatives that have no graph.
 
     Attributes:
+        with_graph: whether a derivative was taken for a graph of its own.
         flat: whether something that is not zero was differentiated for a graph of its own, and every number of the result is
             exactly zero.
         without_graph: whether a derivative by something that is no parameter was taken without a graph.
     """
 
     def __init__(self, factor: float = 1.0) -> None:
-        self.flat = self.without_graph = False
+        self.flat = self.with_graph = self.without_graph = False
         self._factor = factor
 
     def __enter__(self) -> Derivatives:
@@ -38,6 +39,7 @@ class Derivatives:
     def _grad(self, outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         found = self._own(outputs, inputs, *args, **kwargs)
         if kwargs.get("create_graph"):
+            self.with_graph = True
             given = [outputs] if isinstance(outputs, Tensor) else list(outputs)
             made = [gradient for gradient in found if gradient is not None]
             self.flat |= bool(made) and any(bool(t.any()) for t in given) and not any(bool(g.any()) for g in made)

@@ -18,10 +18,14 @@ from trainability.doctor.measure.boundless import boundless
 from trainability.doctor.measure.censoring import censored_backwards
 from trainability.doctor.measure.chances import Chances
 from trainability.doctor.measure.collated import separated
+from trainability.doctor.measure.conditions import counted_condition
+from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
+from trainability.doctor.measure.ends import unread_ends
 from trainability.doctor.measure.filled import filled
+from trainability.doctor.measure.flat_examples import flat_examples
 from trainability.doctor.measure.following import activations_by_layer
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
 from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, output_facts, recurrence
@@ -33,6 +37,7 @@ from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
+from trainability.doctor.measure.own_scale import scaled_by_themselves
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
@@ -40,13 +45,16 @@ from trainability.doctor.measure.poles import pole
 from trainability.doctor.measure.preferred import floorless, one_output, preferences
 from trainability.doctor.measure.pulls import pulls
 from trainability.doctor.measure.randomness import randomness_restored
+from trainability.doctor.measure.rounding import rounded_gradient
 from trainability.doctor.measure.running import running_facts, shared_statistics
 from trainability.doctor.measure.sequences import mixed_sequences
 from trainability.doctor.measure.slopes import turned_gradients
+from trainability.doctor.measure.solved import solved_by_constant
 from trainability.doctor.measure.stacked import stacked, traced
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens, examples_first, steps_first
 from trainability.doctor.measure.transposed import transposed
+from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.unread_words import unread_words
@@ -97,6 +105,9 @@ def look(
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
         if derivatives.without_graph:
             questions["derivatives without a graph"] = lambda known: {"constant_term": is_constant_term(plain, batch, forward)}
+        questions["answers that are one number"] = lambda known: (
+            _solved(plain, batch, forward, seen, batches, derivatives) if derivatives.with_graph or seen.asks_itself else {}
+        )
         questions |= _questions_of_pairs(plain, batch, forward, seen, chances, pairing, wide, batches)
         questions["answers beside their targets"] = lambda known: {
             "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)
@@ -167,12 +178,31 @@ def _questions(
             if known.graph is not None and known.graph.has_opaque_parts
             else ()
         },
+        "examples that are scaled by themselves": lambda known: {"own_scale": scaled_by_themselves(first_tensor(seen.inputs))},
+        "inputs that are targets": lambda known: {"can_copy": can_copy(plain, seen)},
+        "ends of episodes": lambda known: {"unread_ends": unread_ends(plain, batch, forward) if seen.asks_itself else None},
+        "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
+        "gradients that are rounding": lambda known: {
+            "rounded_gradient": rounded_gradient(plain, batch, forward, float(loss.detach()))
+        },
+        "terms that are sums and means": lambda known: {
+            "unequal_terms": unequal_terms(plain, batch, forward) if seen.adds_terms else None
+        },
+        "examples without a slope": lambda known: {"flat_examples": flat_examples(loss, seen)},
         "volumes of a flow": lambda known: {"volume_against": volume_against(seen, loss)},
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {
             "negated_task": known.negated_task or maximised([p for p in plain.parameters() if p.requires_grad], loss, seen)
         },
     }
+
+
+def _solved(
+    plain: nn.Module, batch: Any, forward: Forward, seen: ForwardPass, batches: Iterable[Any], derivatives: Derivatives
+) -> dict[str, Any]:
+    by = derivatives.with_graph
+    found = solved_by_constant(plain, batch, forward, seen, batches, differentiates=by)
+    return {"solved_by": found, "differentiates": by and found is not None}
 
 
 def _of_the_batch(seen: ForwardPass, loss: Tensor, batches: Iterable[Any]) -> dict[str, Any]:

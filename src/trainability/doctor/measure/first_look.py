@@ -41,11 +41,24 @@ def first_facts(
         **dropout_facts(model),
         **running_facts(model),
         **(sampler.tape.given.facts() if sampler.tape is not None else {}),
+        own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),
         **_facts_of_loss(loss, sampler),
         **steps_first_facts(loss, sampler.watch.lengths, sampler.batch_size),
     )
+
+
+def is_cleared(graph: LossGraph | None, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> bool:
+    """Whether a step is about to be made in which nothing that the loss depends on has a gradient.
+
+    Hooks of a parameter that run in the backward pass may step and clear it there: then this is meant.
+    """
+    managed, outside = managed_parameters(optimizer), set(graph.outside) if graph is not None else set()
+    named = ((name, p) for name, p in model.named_parameters() if p.requires_grad and id(p) in managed)
+    reached = [p for name, p in named if name not in outside]
+    is_meant = any(getattr(p, "_post_accumulate_grad_hooks", None) for p in reached)
+    return graph is not None and bool(reached) and not is_meant and all(p.grad is None for p in reached)
 
 
 def _facts_of_loss(loss: Tensor, sampler: LayerSampler) -> dict[str, Any]:

@@ -39,6 +39,7 @@ _NEVER_NEGATIVE = frozenset(
 )
 _MARKED = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 _DIFFERENCES = frozenset({"sub", "rsub", "subtract"})
+_MOST_REDUCED = 8
 DISTANCES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 
 
@@ -64,7 +65,10 @@ class ForwardPass(TorchFunctionMode):
         weighs_examples: whether a loss of classes counts some for more than others, or may, as its caller takes the mean.
         wrong_argument: a loss that is given something else than it takes, and what, as `wrong_argument` says.
         terms: results of losses of PyTorch that are never below zero, by name.
+        reduced: what a mean or a sum was taken of, to one number with a gradient, after the model's first call; not many.
         flat: where the last function was called whose slope is zero wherever it has one.
+        asks_itself: whether the model, or a part of it that no other called, ran without gradients, as to make goals.
+        adds_terms: whether two numbers with a gradient are added, as terms of a loss.
         makers: nodes of the graph by id, of functions that bound their result, each with where it was called, as code.
     """
 
@@ -91,10 +95,11 @@ class ForwardPass(TorchFunctionMode):
         self._ignored: tuple[int, float] | None = None
         self._divided: dict[int, float] = {}
         self.softened: tuple[float, float] | None = None
-        self.looks_up = self.takes_sine = self.weighs_examples = False
+        self.looks_up = self.takes_sine = self.weighs_examples = self.asks_itself = self.adds_terms = False
         self._sines: list[tuple[float, Any]] = []
         self.wrong_argument: tuple[str, str] | None = None
         self.flat: str | None = None
+        self.reduced: list[Tensor] = []
         self.terms: list[tuple[str, Tensor]] = []
         self.given = LayerInputs(self.batch)
         self._one_row: dict[nn.Module, bool] = {}
@@ -134,6 +139,7 @@ class ForwardPass(TorchFunctionMode):
     def _on_return(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if self._running and self._running[-1][1] is module:
             self._running.pop()
+        self.asks_itself |= not self._running and not torch.is_grad_enabled()
         if not self._running and (found := first_tensor(output)) is not None and found.requires_grad:
             self.last = self._call(module, args, kwargs, output)
             if not self.calls:  # a step that calls parts of the model answers by the last
@@ -198,6 +204,16 @@ class ForwardPass(TorchFunctionMode):
             self.flat = self._place(name)
         if name in _NEVER_NEGATIVE and isinstance(result, Tensor) and result.requires_grad and result.dim() == 0:
             self.terms.append((name, result))
+        if (
+            name in ("mean", "sum")
+            and self.output is not None
+            and len(self.reduced) < _MOST_REDUCED
+            and args
+            and _is_reduced(args[0], result)
+        ):
+            self.reduced.append(args[0])
+        if name in ("add", "radd", "iadd") and isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad:
+            self.adds_terms |= all(isinstance(x, Tensor) and x.requires_grad for x in args[:2])
         self._follow_divisors(name, args, result)
         is_words = isinstance(result, Tensor) and any(id(a) in self._words for a in args)
         if is_words and (not result.is_floating_point() or name not in _CASTS):
@@ -338,6 +354,11 @@ class ForwardPass(TorchFunctionMode):
                 "target_outside_unit": float(((values < 0) | (values > 1)).float().mean()),
             }
         return facts
+
+
+def _is_reduced(given: Any, result: Any) -> bool:
+    is_number = isinstance(result, Tensor) and result.dim() == 0 and result.requires_grad
+    return is_number and isinstance(given, Tensor) and given.dim() > 0
 
 
 def callable_model(seen: Call | ForwardPass) -> nn.Module:

@@ -19,7 +19,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.evaluated import evaluated
-from trainability.doctor.measure.first_look import first_facts
+from trainability.doctor.measure.first_look import first_facts, is_cleared
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -33,6 +33,7 @@ from trainability.doctor.theory.trace import plain_module
 
 # What is kept of a long run: rules look at how it began and at how it is going.
 _FIRST_STEPS, _RECENT_STEPS, _RECENT_SAMPLES = 200, 1000, 20
+_NORMS_AT_FIRST, _NORMS_EVERY = 20, 4  # to read all gradients from memory takes a percent of a small network's step
 _MOST_PENDING = 1000  # steps whose numbers stay on the device; where steps are sampled more rarely, they are read in between
 
 
@@ -40,7 +41,8 @@ class Monitor:
     """Context manager around any training loop.
 
     Call `after_backward(loss)` after each `loss.backward()`, before clipping. The optimizer's own hooks tell where a
-    step ends. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
+    step ends. The loss is read at every step; gradient norm and clip ratio at each of the first 20, then at every fourth and
+    every sampled one. Between sampled steps nothing waits for the device: numbers stay there until the next sampled step
     brings them over in one copy. The model's forward is run by the loop alone, nothing that it computes is changed, nothing is
     written into it, and no random number is drawn, so weights and losses are bitwise identical with and without Monitor. The
     exception is a compiled model: its sampled steps run the plain module, which rounds differently.
@@ -106,9 +108,7 @@ class Monitor:
 
     def _reset_step(self) -> None:
         self._micro: list[Tensor | float] = []
-        self._norm: Tensor | None = None
-        self._gauges_before: Tensor | None = None
-        self._gauges_after: Tensor | None = None
+        self._norm = self._gauges_before = self._gauges_after = None
         self._expected_lr: float | None = None
         self._is_stepping = False
         self._num_complete, self._clips_later = 0, False
@@ -209,7 +209,7 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
-        facts = replace(self._facts or Facts(), opposed=self._rivals.opposed)
+        facts = replace(self._facts or Facts(), opposed=self._rivals.opposed, shared=self._rivals.shared)
         if self._sampler.first_input is not None:
             std, mean = self._sampler.first_input.tolist()
             facts = replace(facts, input_std=std, input_mean=mean)
@@ -221,7 +221,7 @@ class Monitor:
             samples=tuple(self._samples),
             evaluations=tuple(self._evaluations),
             facts=facts if facts != Facts() else None,
-            relation=self._sampler.pairs.relation() if self._before.relation is None else None,
+            relation=self._sampler.pairs.relation(is_over=self._has_ended) if self._before.relation is None else None,
             num_classes=self._num_classes,
             optimizer=settings,
             problems=tuple(self._problems.lines),
@@ -284,6 +284,15 @@ class Monitor:
             return
         self._num_complete += 1
         self._clips_later = self._is_stepping  # in the optimizer's closure, where clipping comes after this
+        is_due = self._num_steps < _NORMS_AT_FIRST or self._num_steps % _NORMS_EVERY == 0
+        if is_due or self._sampler.is_armed or self._processes.may_wait:
+            self._take_norms(grad_scale)
+        if self._sampler.is_armed:
+            self._sampler.take_gradients(1.0 if grad_scale is None else grad_scale)
+        if not self._handles:
+            self._end_step()
+
+    def _take_norms(self, grad_scale: Any) -> None:
         norms = self._norms.take(gauges_only=self._has_own_norm and not self._sampler.is_armed)
         self._norm, self._gauges_before = norms.each, norms.gauges
         if grad_scale is not None:
@@ -291,10 +300,6 @@ class Monitor:
             self._gauges_before = None if norms.gauges is None else norms.gauges / grad_scale
         if (norms.is_partial or self._sampler.is_armed) and (line := self._processes.waited_for()) is not None:
             self._problems.warn(line)
-        if self._sampler.is_armed:
-            self._sampler.take_gradients(1.0 if grad_scale is None else grad_scale)
-        if not self._handles:
-            self._end_step()
 
     def _num_writes(self) -> int:
         """How often parameters were written, by PyTorch's own count: what it was before means that nothing moved them."""
@@ -303,6 +308,8 @@ class Monitor:
 
     def _before_step(self) -> None:
         self._is_stepping = True
+        if self._num_steps == 0 and self._micro and self._facts is not None:
+            self._facts = replace(self._facts, cleared=is_cleared(self._facts.graph, self._plain, self._optimizer))
         self._compare_gauges()
 
     def _compare_gauges(self) -> None:

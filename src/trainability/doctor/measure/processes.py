@@ -73,10 +73,15 @@ class ProcessWatch:
         """A backward pass of a sampled step is over; `is_last` where the step's gradients are complete."""
         self._try(self._take_gradients if is_last else self._watch_between)
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a wrapper waits for gradients of other processes, and none was named yet that will not come."""
+        return self._is_wrapper_used and not self._has_named
+
     def waited_for(self) -> str | None:
         """A line that names what the wrapper waits for and what gets no gradient; None where there is nothing, or once said."""
         lines: list[str] = []
-        if self._is_wrapper_used and not self._has_named:
+        if self.may_wait:
             self._try(lambda: lines.extend(self._waited_for()))
         self._has_named = self._has_named or bool(lines)
         return lines[0] if lines else None

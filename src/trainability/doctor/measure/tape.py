@@ -20,7 +20,9 @@ from trainability.doctor.batches import tensors
 from trainability.doctor.measure import stance, statistics
 from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.layer_inputs import LayerInputs
+from trainability.doctor.measure.own_tokens import OwnTokens
 from trainability.doctor.measure.replay import Called, Line, Replay
+from trainability.doctor.measure.warned import call_as_caller
 
 MOST_NUMBERS = 1 << 17  # of an output: each question is a loss, and there are hundreds
 _MOST_LINES, _MOST_CALLS = 400, 8
@@ -41,6 +43,7 @@ class Tape(TorchFunctionMode):
         lines: functions that were called since, of anything but what was made of nothing.
         lost: the loss is not known as a function.
         given: what went into the layers.
+        own_tokens: whether tokens are asked for themselves.
         crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
         draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.
     """
@@ -49,12 +52,14 @@ class Tape(TorchFunctionMode):
         super().__init__()
         self.calls: list[Called] = []
         self.given = LayerInputs([])
+        self.own_tokens = OwnTokens()
         self._running: list[nn.Module] = []
         self._names = {id(module): name for name, module in model.named_modules()}
         self._handles: list[Any] = []
         self.lines: list[Line] = []
         self.lost = False
         self._model, self._is_open, self._is_over = model, False, False
+        self._num_running = 0  # functions that were passed on and have not returned
         trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad and not nn.parameter.is_lazy(p))
         self._numbers = {id(p): name for name, p in trained if p.numel() <= _FEW_NUMBERS}
         self._own = {id(p) for p in model.parameters()}
@@ -78,6 +83,11 @@ class Tape(TorchFunctionMode):
             module_hooks.register_module_forward_pre_hook(lambda module, args: self._on_entry(module, args)),
             module_hooks.register_module_forward_hook(self._on_exit, with_kwargs=True, always_call=True),
         ]
+
+    def begin_call(self, module: nn.Module, args: Any) -> None:
+        """Say that a module is being called: hooks that are installed meanwhile do not see its beginning."""
+        if self._handles:
+            self._on_entry(module, args)
 
     def _detach(self) -> None:
         for handle in self._handles:
@@ -106,6 +116,10 @@ class Tape(TorchFunctionMode):
         if torch.is_grad_enabled():
             with contextlib.suppress(Exception), torch.no_grad():  # one fact less
                 self.given.see(self._names[id(module)], module, args, kwargs)
+                if not self.calls:
+                    self.own_tokens.see(module, args, kwargs, output)
+                if module is self._model:
+                    self.own_tokens.answered(module, (args, kwargs), output)
         if self._running or self._is_over or self.lost or not torch.is_grad_enabled():
             return
         try:
@@ -137,11 +151,20 @@ class Tape(TorchFunctionMode):
         self._is_open = True
 
     def close(self) -> None:
-        """Leave the stack of modes; others that were put on it since stay there, in their order."""
+        """Keep nothing more, and leave the stack of modes."""
         self._detach()
-        if not self._is_open:
-            return
-        self._is_open = False
+        if self._is_open:
+            self._is_open = False
+            self.leave()
+
+    def leave(self) -> bool:
+        """Leave the stack of modes; others that were put on it since stay there, in their order.
+
+        Returns:
+            False while a function runs that was passed on, as a backward pass does: PyTorch puts the mode back behind it.
+        """
+        if self._num_running:
+            return False
         above = []
         while torch._C._len_torch_function_stack() > 0 and any(mode is self for mode in _stack()):
             mode = torch._C._pop_torch_function_stack()
@@ -150,10 +173,20 @@ class Tape(TorchFunctionMode):
             above.append(mode)
         for mode in reversed(above):
             torch._C._push_on_torch_function_stack(mode)
+        return True
+
+    def forget(self) -> None:
+        """Let go of what was kept: tensors with their graph."""
+        self.calls, self.lines = [], []
+        self._follows, self._derived, self._made = {}, {}, {}
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         self._is_over |= func is Tensor.backward  # what runs again in it (a checkpoint) is no call of the loop
-        result = func(*args, **(kwargs or {}))
+        self._num_running += 1
+        try:
+            result = call_as_caller(func, args, kwargs or {})
+        finally:
+            self._num_running -= 1
         if self._is_open and not self._is_over and not self.lost and not self._running:
             try:
                 self._keep(func, args, kwargs or {}, result)

@@ -9,7 +9,6 @@ from trainability.doctor.outlook_limits import DEAD, STALLED
 from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.rule import rule
 
-FIRST_STEPS = 20  # whose losses are looked at
 FEW_FIXED = 10  # trainable numbers, of which one may stay as it was drawn
 
 
@@ -58,6 +57,37 @@ def _without_graph() -> Finding:
         remedy="torch.autograd.grad(..., create_graph=True)",
         source="Gulrajani et al., Improved Training of Wasserstein GANs, 2017, section 4; other numbers in its place",
     )
+
+
+@rule(severities=("warning",), explains=("saturation",))
+def condition_not_judged(evidence: Evidence) -> list[Finding]:
+    """A generator is told which class to make, and no loss goes by that.
+
+    Fires: of models that play against each other, the one makes other rows where the classes that it is told change places (an
+        integer for each row, or one-hot), and every loss of the body stays the same, to 1e-5, where the rows that it made
+        change places: with other weights than those at the start, so that a layer that starts at zero counts.
+    Why: a discriminator that is not told the class finds a row true that is of another class than the one asked for. The
+        generator then makes rows of any class, and what it is told means nothing. Rows are exchanged, so this is certain.
+    What fools it: classes that only style what is made, on purpose.
+    Fix: give the discriminator the class beside the row (concatenated one-hot, or a projection), or let it name the class.
+    Source: Mirza and Osindero, Conditional Generative Adversarial Nets, 2014, section 3.2; Odena et al., ICML 2017.
+    """
+    found = reading.facts(evidence).not_judged
+    if not found:
+        return []
+    judge, maker = found
+    return [
+        Finding(
+            rule="condition_not_judged",
+            severity="warning",
+            seen=f"{maker} is told a class for each row, and no loss changes when the rows that it made change places",
+            measurements=(Measurement(name="change of the losses", value=0.0, threshold=0.0),),
+            cause=f"{judge} is not told the class, or does not use it",
+            remedy=f"give {judge} the class beside the row: torch.cat([row, torch.nn.functional.one_hot(name, classes)], 1), "
+            "for true rows their own and for made ones that which was asked for; or a loss of classes on its answers",
+            source="Conditional Generative Adversarial Nets, 2014, section 3.2; rows exchanged",
+        )
+    ]
 
 
 @rule(
@@ -149,51 +179,6 @@ def _beside_answer(evidence: Evidence) -> tuple[str, ...]:
     if graph is None or evidence.probe is not None or evidence.rehearsal is not None or at is None or not at.is_no_better:
         return ()
     return graph.beside_answer if not still_falls(evidence) else ()
-
-
-def chosen_from_one(evidence: Evidence) -> list[Finding]:
-    """A softmax inside the model that runs over one number, and weights that no gradient comes back to, at any step."""
-    facts, rehearsal, settings = reading.facts(evidence), evidence.rehearsal, settings_of(evidence)
-    names = tuple(name for name in facts.zero_gradient if not name.endswith("bias"))
-    if facts.graph is None or not facts.graph.lone_softmax or not names:
-        return []
-    decays = settings is not None and bool(settings.weight_decay)  # moves what has no gradient
-    if rehearsal is not None and not decays and not set(names) & set(rehearsal.unmoved):
-        return []  # the first batch alone was that short
-    return [
-        Finding(
-            rule="flat_loss",
-            code="flat_loss.softmax_of_one",
-            severity="warning",
-            seen=f"a softmax in the model runs over a dimension of size 1, so it is 1 whatever goes in: the gradient of "
-            f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} is exactly zero",
-            measurements=(Measurement(name="weights with a gradient of exactly zero", value=float(len(names)), threshold=0.0),),
-            cause="softmax runs over another dimension than that of what is chosen from",
-            remedy="dim=-1 in softmax, or the dimension of the keys, in place of one of size 1",
-            source="own; read off the graph of the loss",
-            layers=names,
-        )
-    ]
-
-
-def nothing_to_learn(evidence: Evidence) -> list[Finding]:
-    """Losses that are zero but for rounding, on both sides of it, from the first step on."""
-    tried = evidence.rehearsal.steps if evidence.rehearsal is not None else ()
-    losses = [step.loss for step in (tried or evidence.steps)[:FIRST_STEPS] if step.loss is not None]
-    if len(losses) < FIRST_STEPS or not all(abs(loss) <= 1e-6 for loss in losses) or min(losses) > 0:
-        return []
-    return [
-        Finding(
-            rule="flat_loss",
-            code="flat_loss.zero",
-            severity="warning",
-            seen=f"the loss is zero but for rounding from the first step on: at most {max(map(abs, losses)):.1g}",
-            measurements=(Measurement(name="largest loss", value=max(map(abs, losses)), threshold=1e-6),),
-            cause="the targets are the model's own outputs, or the same as they are",
-            remedy="take the targets from the data, or from a teacher that is another model than the one that learns",
-            source="own",
-        )
-    ]
 
 
 def frozen_is_needed(evidence: Evidence, frozen: tuple[str, ...]) -> bool:

@@ -8,6 +8,7 @@ from trainability.doctor.best_constant import best_constant, frequency_cost, sta
 from trainability.doctor.evidence import Evaluation, Evidence
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.reading import WINDOW_STEPS
+from trainability.doctor.rules.constant_solution import solved_by_constant
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.running_statistics import shared_by_calls, slow_statistics
 
@@ -283,7 +284,9 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
         other loss it is searched for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In
         a rehearsal of 20 steps and more whose loss came down to within 2 % of that cost and stays there: a hint. Code
         `evaluation`: the last two evaluations after step 300 are no better than that, in error or squared error, and the loss,
-        where it is watched, is not below 0.9 of it either.
+        where it is watched, is not below 0.9 of it either. A warning with code `solved`: a loss of the model's own answers, of
+        their derivatives or of goals that they make, is zero where every answer is one number, for a thousand examples of the
+        data, and is not where it is another number; and a bias moves all answers alike.
     Why: the mean of the targets, the mean image or the class frequencies need no input. A loss at exactly their cost has found
         them and nothing else, however far it fell.
     What fools it: targets that nothing in the input predicts; few examples, whose variance is not that of all; a slow start.
@@ -291,6 +294,8 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
         initialisation.
     Source: own; ZeroR, the baseline that any model has to beat.
     """
+    if (solved := reading.facts(evidence).solved_by) is not None:
+        return [solved_by_constant(solved, differentiates=reading.facts(evidence).differentiates)]
     found = _run_at_constant(evidence) or _evaluations_at_constant(evidence)
     if found is None and not evidence.steps:
         found = _rehearsal_at_constant(evidence)

@@ -3,6 +3,7 @@
 import math
 
 from trainability.doctor import reading
+from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement, Severity
@@ -10,6 +11,7 @@ from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
 
+OUTSIDE_UNIT, WELL_TOLD = 0.05, 0.1  # share of the targets; of what one answer for all costs
 _SLIGHT = 10.0  # an input off by less slows the first steps down and stops none
 
 
@@ -43,7 +45,10 @@ def input_scale(evidence: Evidence) -> list[Finding]:
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
         enough without the square of it, and from 100 in any case; nothing normalises, and a gain budget of 8 layers and more is
         right without it. Code `column`: a linear layer is given data of which one column has an rms of 1,000 and more, and
-        half of them 10 at most.
+        half of them 10 at most. Code `each`: every example is brought to the range from 0 to 1, or to mean 0 and standard
+        deviation 1, by its own values, the loss is of a difference, and 5 % of the targets and more are outside [0, 1]; a
+        warning where a run of 100 steps and more has ended, or stands still, above a tenth of what one answer for all costs;
+        else a hint.
     Why: the input's mean square multiplies the signal like the gain of one more layer. Images divided by 255 (mean 0.5,
         standard deviation 0.25) are far inside the limits; images of 0 to 255 are far outside.
     What fools it: a model that normalises in its own first operation without a normalisation layer. Silent where inputs are
@@ -52,8 +57,10 @@ def input_scale(evidence: Evidence) -> list[Finding]:
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3; own thresholds. VGG itself trains on 0 to 255 with the mean
         subtracted (Simonyan and Zisserman, 2015, section 2.1), hence the hint.
     """
-    found, loud = _of_all_channels(evidence), _loud_column(evidence)
-    return loud if loud and all(finding.severity == "hint" for finding in found) else found
+    found = _of_all_channels(evidence)
+    for other in (_loud_column(evidence), _own_scale(evidence)):
+        found = other if other and all(finding.severity == "hint" for finding in found) else found
+    return found
 
 
 def _of_all_channels(evidence: Evidence) -> list[Finding]:
@@ -151,5 +158,34 @@ def _loud_column(evidence: Evidence) -> list[Finding]:
             "training set; or give sines and cosines of it",
             source="LeCun et al., Efficient BackProp, 1998, section 4.3",
             layers=(layer,),
+        )
+    ]
+
+
+def _own_scale(evidence: Evidence) -> list[Finding]:
+    """Windows that are scaled one by one, beside targets that are not."""
+    facts = evidence.facts
+    if facts is None or facts.own_scale is None or facts.graph is None or facts.graph.takes != "distance":
+        return []
+    if not (facts.target_outside_unit or 0.0) >= OUTSIDE_UNIT:
+        return []
+    at, planned = standing(evidence), reading.planned_steps(evidence)
+    is_over = planned is not None and reading.num_steps(evidence) >= planned
+    stuck = at is not None and at.loss > WELL_TOLD * at.cost and (is_over or not still_falls(evidence))
+    return [
+        Finding(
+            rule="input_scale",
+            code="input_scale.each",
+            severity="warning" if stuck else "hint",
+            seen="each example is scaled by itself, "
+            + ("from its smallest value to its largest" if facts.own_scale == "extremes" else "by its own mean and deviation")
+            + f", and the targets are not: {facts.target_outside_unit:.0%} of them are outside [0, 1]",
+            measurements=(
+                Measurement(name="targets outside [0, 1]", value=facts.target_outside_unit or 0.0, threshold=OUTSIDE_UNIT),
+            ),
+            cause="how large an example is beside others is lost, and the target goes by it",
+            remedy="scale by the mean and standard deviation of the whole training set; or scale each target as its own "
+            "example is scaled, and undo it where predictions are read",
+            source="own; Kim et al., Reversible Instance Normalization, ICLR 2022, section 3",
         )
     ]

@@ -41,8 +41,8 @@ def class_order(evidence: Evidence) -> list[Finding]:
         where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
         a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
         Targets of 0.0 and 1.0 count as classes under a binary loss.
-        In a loop, an error where five sampled batches tell their targets by the gradient of the logits, half of them hold one
-        class each, and these are not of the same; a hint where all are.
+        In a loop, an error where five sampled batches tell their targets by the gradient of the outputs, half of them hold one
+        class each, and these are not of the same; a hint where all are, unless they are answers of yes or no.
     Why: such batches teach to name the class of the moment. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data of which nearly all is one class (silent from nine in ten); batches of one class each that are meant (a
@@ -105,6 +105,8 @@ def _one_class_batches(evidence: Evidence) -> list[Finding]:
     read = [sample for sample in evidence.samples if sample.num_classes is not None]
     classes = [sample.first_class for sample in read if sample.num_classes == 1]
     only = len(set(classes)) == 1
+    if (only and _is_binary(evidence)) or reading.is_opposed(evidence):
+        return []  # a judge's real examples come by themselves
     if len(read) < _FEWEST_SAMPLES or len(classes) < (len(read) if only else len(read) / 2) or evidence.steps[0].loss < 0:
         return []  # of a negated loss the gradient tells the answers, and not the targets
     measured = Measurement(name="sampled batches of one class", value=float(len(classes)), threshold=len(read) / 2)
@@ -240,7 +242,9 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         is watched, the model's first input is a single value at its first step. An error where the value leaves the layer's
         weight without gradient, as zeros do. Code `zeros`: a recurrent layer that is given a state gets nothing but zeros
         beside it; a hint where the loss has come down to half of chance. A warning with code `row`: in every call a model gets
-        one row for all of 8 examples and more, which is none of the batch's, and answers all of them alike.
+        one row for all of 8 examples and more, which is none of the batch's, and answers all of them alike. A warning with code
+        `counted`: beside its data the model is given one number for all examples, and on a half and on three quarters of the
+        batch it is a half and three quarters of that number.
     Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
         from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch. Tables of
@@ -250,7 +254,7 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
-        return _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row)
+        return _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
@@ -267,6 +271,25 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             "shifted by one, torch.cat([start, target[:, :-1]], dim=1); of words, look at their numbers and at the table",
             source="own",
             layers=facts.constant_inputs,
+        )
+    ]
+
+
+def _counted(condition: tuple[str, float] | None) -> list[Finding]:
+    """The number of examples in the place of a stage, a time or a class of each."""
+    if condition is None:
+        return []
+    name, number = condition
+    return [
+        Finding(
+            rule="constant_input",
+            code="constant_input.counted",
+            severity="warning",
+            seen=f"input {name} of the model is {number:.4g} for every example, and goes with how many the batch has",
+            measurements=(Measurement(name="different numbers", value=1.0, threshold=1.0),),
+            cause="the number of examples is handed over in place of a number of each, and tells nothing about any of them",
+            remedy="a number of each example's own: torch.randint(stages, (len(x),)) in place of torch.full((len(x),), len(x))",
+            source="own; asked with fewer examples",
         )
     ]
 

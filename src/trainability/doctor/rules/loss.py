@@ -148,7 +148,9 @@ def sum_for_mean(evidence: Evidence) -> list[Finding]:
     Fires: the loss is the batch size times the mean cross-entropy of the same logits, within 1 %. A hint once the run, or its
         rehearsal, learns: then the rate is right for the sum. Code `terms`: the loss is one of PyTorch's with reduction="sum",
         of 16 terms and more; a warning under SGD where a rehearsal is unstable, or a run is not finite or has not learned in
-        100 steps; else a hint.
+        100 steps; else a hint. Code `beside_means`, a warning: of the terms that are added to the loss, some are those of both
+        halves of the batch together and others their mean, and the gradient of the sums is as many times that of the means as
+        the batch has examples, by the parameters that both reach; the means reach all that the sums do, and more.
     Why: the gradient grows with the batch, so a learning rate that is right for one batch size is wrong for another. A factor
         that equals the batch size to 1 % is no coincidence.
     What fools it: a loss that is scaled by the batch size on purpose, with a learning rate to match.

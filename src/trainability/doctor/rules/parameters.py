@@ -12,12 +12,12 @@ from trainability.doctor.rate_choice import settings_of
 from trainability.doctor.rules.cut_off import (
     alone_with_gradient,
     behind_a_choice,
-    chosen_from_one,
     drawn_without_gradient,
     frozen_is_needed,
-    nothing_to_learn,
     stays_as_drawn,
 )
+from trainability.doctor.rules.flat import flat_in_part
+from trainability.doctor.rules.mixed_up import of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
@@ -59,17 +59,21 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the
         process holds them. A warning with code `opponent`: of models that play against each other, the one's optimizer holds
         the other's weights as well and steps them for its own loss, while the other's optimizer steps for a loss that wants
-        other answers.
+        other answers. An error with code `twice`: of a watched loop, two optimizers step the same parameters, and the loss goes
+        through others that get a gradient and that no optimizer holds.
     Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
         of the parameters that the optimizer holds. Counted, so this is certain.
-    What fools it: parameters that are updated by hand, without an optimizer. Silent where Monitor saw no layer run, because
+    What fools it: parameters that are updated by hand, without an optimizer; beside two optimizers of one network, another
+        that stays as it is and is not frozen. Silent where Monitor saw no layer run, because
         then it watches another model than the loop trains.
     Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
     settings = settings_of(evidence)
     if reading.facts(evidence).moved_by_judge:
-        return [_of_two(*reading.facts(evidence).moved_by_judge)]
+        return [of_two(*reading.facts(evidence).moved_by_judge)]
+    if (shared := reading.facts(evidence).shared) is not None:
+        return [of_the_same(*shared)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
     return [
@@ -87,21 +91,6 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
             layers=settings.unmanaged,
         )
     ]
-
-
-def _of_two(judge: str, maker: str) -> Finding:
-    """A generator that its discriminator's steps make worse."""
-    return Finding(
-        rule="foreign_optimizer",
-        code="foreign_optimizer.opponent",
-        severity="warning",
-        seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
-        f"optimizer of {maker} steps them for a loss that wants other answers",
-        measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
-        cause=f"the parameters of both models are given to one optimizer: each of its steps undoes what {maker} learned",
-        remedy=f"give the optimizer of {judge} the parameters of {judge} alone, and detach what {maker} makes in its loss",
-        source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
-    )
 
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
@@ -175,10 +164,10 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
         the rest adapts to what stays as drawn (a codebook, proxies, a random code), unless the loss of a run gets no lower
         than one answer for every example makes it.
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
-        rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`; `not_written` where the
-        optimizer is given it, and it is large enough for float32 to move the weight by itself. One unchanged step could be a
-        skipped one; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
-        gradient, and so is a gradient whose square is infinite, by which Adam divides.
+        rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`, told by one step where
+        all are cleared before it; `not_written` where the optimizer is given it, and it is large enough for float32 to move the
+        weight by itself. One unchanged step could be skipped; three are a pattern. A step of SGD below float32's resolution is
+        left to the rules that look at the gradient, and so is a gradient whose square is infinite, by which Adam divides.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.
@@ -240,7 +229,7 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
     severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
     shown = [reading.called(s) for s in still]
-    return [_untrained(word, names, 3, cause=cause, remedy=remedy, severity=severity, shown=shown)]
+    return [_untrained(word, names, min(len(evidence.samples), 3), cause=cause, remedy=remedy, severity=severity, shown=shown)]
 
 
 def _most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:
@@ -360,8 +349,9 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     Fires: no weight of two or more dimensions has a gradient other than zero, and the loss is not zero; or softmax, in the
         model or in cross-entropy, runs over a dimension of size 1: a warning where weights of the model have a gradient of
         exactly zero for it, and the others have one. Code `step_function`: round, sign or the like is applied to
-        what is trained. Code `zero`, a warning: the losses of the first 20 steps are
-        1e-6 and less, some of them 0 or less by rounding.
+        what is trained. Warnings: code `zero`: the losses of the first 20 steps are 1e-6 and less, some of them 0 or less by
+        rounding; `rounding`: of a loss below 1e-3, float64 leaves a thousandth of the gradient and less; `most_examples`: of
+        a term of the loss, four fifths of the examples and more have no slope, and none costs more than they do.
     Why: exactly zero is no matter of scale: something between every weight and the loss does not change with it. Softmax over a
         dimension of size 1 is 1 whatever goes in; sign, round and comparisons are flat.
     What fools it: a loss with a margin that is met on the whole batch, as of a model that was trained before.
@@ -372,7 +362,7 @@ def flat_loss(evidence: Evidence) -> list[Finding]:
     graph = facts.graph or LossGraph()
     single = facts.single_output_softmax or (graph.takes == "log_softmax" and graph.num_outputs == 1)
     if not single and (not facts.no_weight_moves or not abs(facts.loss or 0.0) > 1e-6):
-        return chosen_from_one(evidence) or nothing_to_learn(evidence)
+        return flat_in_part(evidence)
     constant, step = facts.constant_output, facts.flat_function
     word = "softmax_of_one" if single else "step_function" if step else "constant_output" if constant else ""
     return [

@@ -191,20 +191,24 @@ def _tiny_targets(facts: Facts) -> Finding:
     )
 
 
-@rule(severities=("error",), verdict="broken data", explains=("overfit",))
+@rule(severities=("error", "warning", "hint"), verdict="broken data", explains=("overfit",))
 def sees_future(evidence: Evidence) -> list[Finding]:
     """The output for a token depends on later tokens, which are the targets.
 
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
         their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
-        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Codes
+        they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Of a loop
+        that Monitor alone saw, a warning: the gradient of the logits asks for the token that is given, and comes back to the
+        last one of a sequence, where attention or recurrence is causal; a hint where that is not known. Codes
         `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one of
         those that the model reads. Code `fed`: the model is given its target beside its input, and the output for a step goes
         by the target of the same step and of none behind it. The output for a token must depend on it: a decoder that shifts
-        its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself.
+        its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself. A hint with
+        code `copy`: answers are held against the model's own input, and linear layers, none narrower than it, can copy it.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
-    What fools it: a model whose mask is set outside, by an argument that only the loop passes.
+    What fools it: a model whose mask is set outside, by an argument that only the loop passes; of a watched loop, an
+        autoencoder whose encoder is causal, too.
     Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
         layers.
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
@@ -214,19 +218,10 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         return [_shifted(shift)]
     if reading.facts(evidence).fed_answer:
         return [_fed()]
-    if reading.facts(evidence).unshifted:
-        return [
-            Finding(
-                rule="sees_future",
-                code="sees_future.unshifted",
-                severity="error",
-                seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself",
-                measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
-                cause="the targets are not shifted by one",
-                remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]",
-                source="own; compared value for value",
-            )
-        ]
+    if reading.facts(evidence).can_copy:
+        return [_copy()]
+    if reading.facts(evidence).unshifted or reading.facts(evidence).own_tokens is not None:
+        return [_unshifted(reading.facts(evidence))]
     if future is None or not future > 1e-4:
         return []
     return [
@@ -240,6 +235,39 @@ def sees_future(evidence: Evidence) -> list[Finding]:
             source="Attention Is All You Need, 2017, section 3.2.3",
         )
     ]
+
+
+def _copy() -> Finding:
+    """An autoencoder without anything that it has to leave out."""
+    return Finding(
+        rule="sees_future",
+        code="sees_future.copy",
+        severity="hint",
+        seen="the targets are the inputs themselves, and no layer is narrower than they are: to copy is all that is asked",
+        measurements=(Measurement(name="layers narrower than the input", value=0.0, threshold=1.0),),
+        cause="what is to be taken away from the input, such as noise, is in the target as well; or a narrow layer is missing",
+        remedy="model(x + noise) against x, without the noise; or a layer narrower than the input between encoder and decoder",
+        source="Vincent et al., Stacked Denoising Autoencoders, JMLR 2010, section 3",
+    )
+
+
+def _unshifted(facts: Facts) -> Finding:
+    """Each token is asked for itself; a watched loop tells less of the model than one that is asked."""
+    is_causal = facts.unshifted or facts.own_tokens == "causal"
+    return Finding(
+        rule="sees_future",
+        code="sees_future.unshifted",
+        severity="error" if facts.unshifted else "warning" if is_causal else "hint",
+        seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself"
+        if is_causal
+        else "the targets are the input tokens themselves: each token is asked for itself",
+        measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
+        cause="the targets are not shifted by one"
+        if is_causal
+        else "the targets are not shifted by one; or the model is an autoencoder, which is to rebuild its input",
+        remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]" + ("" if is_causal else "; leave it in an autoencoder"),
+        source="own; compared value for value" if facts.unshifted else "own; the gradient of the logits, by place",
+    )
 
 
 def _fed() -> Finding:

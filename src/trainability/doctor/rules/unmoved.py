@@ -14,6 +14,10 @@ NOT_WRITTEN = (
     "in step() write in place (p.add_(update, alpha=-lr)): p = p - lr * update binds a name and changes no parameter; and look "
     "at what eps, dampening or a mask leave of the update",
 )
+_CLEARED = (
+    "gradients are cleared between the backward pass and the step",
+    "optimizer.zero_grad() before loss.backward() or after optimizer.step(), and nothing between the two that clears gradients",
+)
 _HELD_BACK = (
     "the optimizer gets the gradient and makes no step of it any more: what it remembers or its settings hold it back",
     "look at what dampening, eps, or a count or a state that the optimizer keeps leave of the update",
@@ -26,12 +30,21 @@ _RECENT_STEPS = 20
 
 def unmoved(evidence: Evidence, known: tuple[str, ...]) -> list[LayerStats]:
     """Layers that none of the last three sampled steps moved, nor any step between them as far as their size tells."""
+    if are_gradients_cleared(evidence):
+        return [s for s in evidence.samples[-1].layers if s.update_ratio == 0.0]
     if len(evidence.samples) < 3:
         return []
     last, moved = evidence.samples[-1].layers, [{s.name: s.update_ratio for s in each.layers} for each in evidence.samples[-3:]]
     still = [s for s in last if all(row.get(s.name) == 0.0 for row in moved) and f"{s.name}.weight" not in known]
     still = [s for s in still if not _is_below_resolution(evidence, s) and not _square_overflows(s)]
     return [s for s in still if not _moves_in_between(evidence, s)]
+
+
+def are_gradients_cleared(evidence: Evidence) -> bool:
+    """Whether gradients are gone or zero at every step, though there were some after the backward pass; one step tells."""
+    ratios = [step.clip_ratio for step in evidence.steps if step.clip_ratio is not None and not step.skipped]
+    moves = any(layer.update_ratio for sample in evidence.samples for layer in sample.layers)
+    return bool(evidence.samples) and not moves and (not any(ratios) if ratios else reading.facts(evidence).cleared)
 
 
 def _moves_in_between(evidence: Evidence, layer: LayerStats) -> bool:
@@ -55,6 +68,8 @@ def _square_overflows(layer: LayerStats) -> bool:
 
 def why_unmoved(evidence: Evidence, layer: LayerStats) -> tuple[str, str, str]:
     """A word, cause and remedy, by what arrived at the layer at the last sampled step."""
+    if are_gradients_cleared(evidence):
+        return "gradient_lost", *_CLEARED
     if layer.gradient_rms is None:
         return "no_gradient", "the loss does not depend on it", f"use the result of {layer.name} in forward, or delete it"
     if attends_to_nothing(evidence, layer):

@@ -1,0 +1,79 @@
+"""A condition that a model is given beside its data: one number for every example, which counts the examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import batch_size, first_examples
+from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.randomness import randomness_restored
+
+_FEWEST = 8  # examples
+_SAME = 1e-4
+
+
+def counted_condition(
+    model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass
+) -> tuple[str, float] | None:
+    """Ask whether a number that all examples share goes with how many they are, as `torch.full((len(x),), len(x))` does.
+
+    Args:
+        model: is handed to `forward`; the caller puts modes, buffers and random state back.
+        batch: that can be cut; it is asked for a half and for three quarters of its examples.
+        forward: of (model, batch), the loss.
+        seen: the same pass on the whole batch.
+
+    Returns:
+        The input's name, or its place, and the number on the whole batch; None where there is none, and where the model is
+        not called, or not called so, on fewer examples.
+    """
+    size = batch_size(batch)
+    if size is None or size < _FEWEST or not seen.calls:
+        return None
+    alike = [(place, _number(given, size)) for place, given in enumerate(seen.inputs)]
+    suspects = {place: number for place, number in alike if number is not None}
+    for part in (size // 2, size - size // 4) if suspects else ():
+        given = _inputs_of(seen, model, first_examples(batch, part), forward)
+        if len(given) != len(seen.inputs):
+            return None
+        now = {place: _number(given[place], part) for place in suspects}
+        suspects = {
+            place: number
+            for place, number in suspects.items()
+            if (less := now[place]) is not None and math.isclose(less * size, number * part, rel_tol=_SAME)
+        }
+    place = next(iter(suspects), None)
+    if place is None:
+        return None
+    return (seen.names[place] if seen.names else str(place)), suspects[place]
+
+
+def _number(given: Any, size: int) -> float | None:
+    """The number that is there once for each example, the same for all."""
+    is_numbers = isinstance(given, Tensor) and given.dtype != torch.bool and not given.is_complex() and not given.requires_grad
+    if not is_numbers or given.dim() == 0 or len(given) != size or given.numel() != size:
+        return None
+    first = float(given.flatten()[0])
+    return first if first != 0 and math.isfinite(first) and bool((given == given.flatten()[0]).all()) else None
+
+
+def _inputs_of(seen: ForwardPass, model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> list[Any]:
+    """What the model is given in its first call on another batch."""
+    found: list[list[Any]] = []
+
+    def look(module: nn.Module, args: Any, kwargs: Any) -> None:
+        found.append(list(args) or [kwargs.get(name) for name in seen.names])
+
+    handle = seen.calls[0].model.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        with torch.enable_grad(), randomness_restored():
+            torch.manual_seed(0)
+            forward(model, batch)
+    finally:
+        handle.remove()
+    return found[0] if found else []

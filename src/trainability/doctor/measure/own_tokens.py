@@ -1,0 +1,137 @@
+"""Whether a watched loop asks each token for itself: read off the gradients that its own backward pass leaves."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainability.doctor.batches import tensors
+
+_NEARLY_ALL = 0.95
+_FEWEST_STEPS = 4
+_MOST_NODES = 20_000
+
+
+class OwnTokens:
+    """Follows the first pass of a model that looks words up.
+
+    Monitor does not run the model, so it cannot exchange tokens and ask again. What it can see: which tokens an embedding is
+    given, which token the gradient of the logits asks for at each place, and whether a gradient comes back to the last token of
+    each sequence. It does not where a model shifts its input by itself, which is then rightly asked for the token.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: Tensor | None = None
+        self._num_lookups = 0
+        self._same: Tensor | None = None
+        self._reaches: dict[int, Tensor] = {}  # by dimension: whether the last token has a gradient
+        self._time = 1
+        self._is_masked, self._is_open = False, False  # attention that is causal, and that is not
+        self._recurrent: list[nn.RNNBase] = []
+
+    def see(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Look at a part of the model that has just run with gradients."""
+        if isinstance(module, nn.Embedding) and args and isinstance(output, Tensor):
+            self._look_up(args[0], output)
+        elif isinstance(module, nn.RNNBase):
+            self._recurrent.append(module)
+        elif isinstance(module, nn.MultiheadAttention):
+            mask = kwargs.get("attn_mask", args[5] if len(args) > 5 else None)
+            is_causal = bool(kwargs.get("is_causal")) or _is_causal(mask)
+            self._is_masked, self._is_open = self._is_masked or is_causal, self._is_open or not is_causal
+
+    def _look_up(self, tokens: Any, output: Tensor) -> None:
+        if not isinstance(tokens, Tensor) or tokens.dim() != 2 or min(tokens.shape) < 2 or tokens.is_floating_point():
+            return
+        is_expanded = tokens.stride(0) == 0  # places, the same for each example
+        if max(tokens.shape) < _FEWEST_STEPS or not output.requires_grad or is_expanded:
+            return
+        self._num_lookups += 1
+        if self._tokens is None:
+            self._tokens = tokens.detach()
+            output.register_hook(self._came_back)
+
+    def _came_back(self, gradient: Tensor) -> None:
+        with contextlib.suppress(Exception), torch.no_grad():  # one fact less
+            self._reaches = {0: gradient[-1].any(), 1: gradient[:, -1].any()}
+
+    def answered(self, model: nn.Module, given: Any, returned: Any) -> None:
+        """Look at what the model was given and returned."""
+        tokens = self._tokens
+        if tokens is None or not any(_is_same(tensor, tokens) for _, tensor in tensors(given)):
+            return
+        logits = next((t for _, t in tensors(returned) if _fits(t, tokens)), None)
+        if logits is None:
+            return
+        one, several = (len(self._recurrent) == 1, len(self._recurrent) > 1)
+        self._is_open |= several or any(module.bidirectional for module in self._recurrent)
+        self._time = 0 if one and not self._recurrent[0].batch_first else 1
+        self._is_masked |= one or any(_is_causal(buffer) for buffer in model.buffers())
+        self._is_masked |= _attends_causally(logits)
+        logits.register_hook(lambda gradient: self._asked(gradient, tokens))
+
+    def _asked(self, gradient: Tensor, tokens: Tensor) -> None:
+        with contextlib.suppress(Exception), torch.no_grad():
+            self._same = _share_of_same(gradient.reshape(tokens.numel(), -1), tokens.reshape(-1))
+
+    def fact(self) -> str | None:
+        """How each token is asked for itself: "causal", "unknown" where the model may be one that rebuilds its input; or None.
+
+        Reads one number from the device.
+        """
+        if self._same is None or not self._reaches or self._num_lookups != 1 or not float(self._same) > _NEARLY_ALL:
+            return None
+        if not bool(self._reaches[self._time]):
+            return None
+        return "causal" if self._is_masked and not self._is_open else "unknown"
+
+
+def _is_same(given: Tensor, tokens: Tensor) -> bool:
+    return given.shape == tokens.shape and given.data_ptr() == tokens.data_ptr()
+
+
+def _fits(output: Tensor, tokens: Tensor) -> bool:
+    if not output.requires_grad or output.dim() not in (2, 3) or output.shape[-1] < 2:
+        return False
+    return output.shape[:-1] == tokens.shape or output.shape[:-1] == (tokens.numel(),)
+
+
+def _share_of_same(gradient: Tensor, tokens: Tensor) -> Tensor:
+    """Share of the places that are asked for the token that they are given; the commonest, such as padding, tells nothing.
+
+    Args:
+        gradient: (places, classes), of the logits of a cross-entropy: below zero at the label alone.
+        tokens: (places,).
+    """
+    lowest, asked = gradient.min(dim=1)
+    is_asked = lowest < 0
+    counts = torch.zeros(gradient.shape[1], device=gradient.device).scatter_add_(0, asked, is_asked.float())
+    tells = is_asked & (asked != counts.argmax())
+    return (tells & (asked == tokens)).sum() / tells.sum()
+
+
+def _attends_causally(output: Tensor) -> bool:
+    """Whether an attention in the graph says so by itself (`is_causal=True`). What it saved is not looked at."""
+    seen, found = set(), [output.grad_fn]
+    while found and len(seen) < _MOST_NODES:
+        node: Any = found.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if type(node).__name__.startswith("ScaledDotProduct") and getattr(node, "_saved_is_causal", False):
+            return True
+        found += [above for above, _ in node.next_functions]
+    return False
+
+
+def _is_causal(mask: Any) -> bool:
+    """Whether a mask, of any kind of number, differs between the places behind and those before, and within neither."""
+    if not isinstance(mask, Tensor) or mask.dim() < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] < _FEWEST_STEPS:
+        return False
+    square = mask.reshape(-1, *mask.shape[-2:])[0]
+    later = torch.ones_like(square, dtype=torch.bool).triu(1)
+    behind, before = square[~later], square[later]
+    return bool((behind == behind[0]).all()) and bool((before == before[0]).all()) and bool(behind[0] != before[0])
