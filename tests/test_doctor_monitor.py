@@ -756,3 +756,38 @@ def test_news_is_what_appears_or_becomes_worse_than_it_was_told() -> None:
     told = {}
     assert take_news(both, told) == both
     assert take_news(found("error"), told) == []
+
+
+class Stack(nn.Module):
+    """Tanh layers whose head the loop calls by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.ModuleList(nn.Linear(8, 8) for _ in range(3)), nn.Linear(8, 2)
+
+    def hidden(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.body:
+            x = torch.tanh(layer(x))
+        return x
+
+
+def test_what_follows_a_layer_is_known_where_the_model_is_never_called():
+    torch.manual_seed(0)
+    model, x, y = Stack(), torch.randn(16, 8), torch.arange(16) % 2
+    first = model.body[0]
+    assert isinstance(first, nn.Linear)
+    nn.init.normal_(first.weight, 0.0, 20.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Monitor(model, optimizer, every=1) as monitor:
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model.head(model.hidden(x)), y)
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    for sample in monitor.evidence().samples:
+        told = {s.name: s for s in sample.layers}
+        assert [told[f"body.{i}"].activation for i in range(3)] == ["tanh"] * 3
+        assert told["head"].activation is None
+        share = (first(x).tanh().abs() > 0.85).float().mean()
+        assert told["body.0"].saturated_fraction == pytest.approx(float(share), abs=0.05)

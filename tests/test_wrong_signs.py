@@ -82,17 +82,24 @@ LOSSES: dict[str, tuple[Loss, str, type[nn.Module]]] = {
 }
 
 
+class LastLog(nn.LogSoftmax):
+    """Over the classes."""
+
+    def __init__(self) -> None:
+        super().__init__(dim=1)
+
+
 # Weighed by the probability of the right answer, where focal loss weighs by that of the wrong ones.
 LOSSES_OF_THE_SURE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
     "classes": (lambda o, y: weighed(F.cross_entropy(o, y, reduction="none"), 2.0), "classes", nn.Identity),
-    "log-probabilities": (lambda o, y: weighed(F.nll_loss(o, y, reduction="none"), 2.0), "classes", lambda: nn.LogSoftmax(1)),
+    "log-probabilities": (lambda o, y: weighed(F.nll_loss(o, y, reduction="none"), 2.0), "classes", LastLog),
     "marks": (
         lambda o, y: weighed(F.binary_cross_entropy_with_logits(o, y, reduction="none"), 2.0),
         "marks",
         nn.Identity,
     ),
     "probabilities": (lambda o, y: weighed(F.binary_cross_entropy(o, y, reduction="none"), 2.0), "marks", nn.Sigmoid),
-}  # type: ignore[dict-item]
+}
 SOUND_BESIDE: dict[str, tuple[Loss, str, type[nn.Module]]] = {
     "focal marks": (lambda o, y: focal_marks(o, y).mean(), "marks", nn.Identity),
     "entropy alone": (lambda o, y: F.binary_cross_entropy_with_logits(o, o.sigmoid()), "marks", nn.Identity),

@@ -172,8 +172,8 @@ class Facts:
         masked_answers: whether the next token is asked for at the beginning of each sequence and never behind it, though what
             follows there is no padding.
         unread_targets: channels of the targets of which the loss reads one constant, and not the values that differ.
-        filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input is,
-            between values that the input tells, and the share of the examples that have it; None if there is none.
+        filled_targets: a tensor of the batch that holds targets, a number that stands in one of its columns whatever the input
+            is, between values that the input tells, and the share of the examples that have it; None if there is none.
         wanted_below: of outputs of one number an example that a ReLU makes, the share that the loss wants lower where all are
             zero; None of others.
         out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes

@@ -49,7 +49,9 @@ def filled(
     if not inputs or not targets:
         return None
     rows = _read(batches, [inputs[0], *targets])
-    for name in targets if rows is not None else ():
+    if rows is None:
+        return None
+    for name in targets:
         x, columns = rows[inputs[0]], _columns(rows[name])
         for column in columns:
             if (value := _between(column)) is None:

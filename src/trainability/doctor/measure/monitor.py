@@ -266,17 +266,13 @@ class Monitor:
             self._facts = first_facts(loss, self._plain, self._optimizer, self._sampler, at_start=at_start)
         if self._first_writes is None:
             self._first_writes = self._num_writes()
-        if isinstance(loss, Tensor) and loss.numel() == 1:
-            number = settled(loss)
-            self._micro.append(number.detach().reshape(()).clone() if isinstance(number, Tensor) else number)
-        else:
-            self._micro.append(one_number("loss", loss))
+        number = settled(loss) if isinstance(loss, Tensor) and loss.numel() == 1 else one_number("loss", loss)
+        self._micro.append(number.detach().reshape(()).clone() if isinstance(number, Tensor) else number)
         self._expected_lr = expected_lr
         is_last = len(self._micro) % self._accumulation == 0 if is_last is None else is_last
         if self._sampler.is_armed:
             if len(self._micro) == 1:
-                self._sampler.follow(loss)
-                self._sampler.take_loss(self._micro[0], 1.0 if grad_scale is None else grad_scale)
+                self._sampler.take_loss(loss, self._micro[0], 1.0 if grad_scale is None else grad_scale)
             self._sampler.end_first_pass()
             self._processes.after_backward(is_last=is_last)
         self._rivals.take(loss, is_last=is_last)

@@ -22,7 +22,7 @@ from trainability.doctor.measure.layers import shown_name
 from trainability.doctor.measure.order import classes_in_gradient, marks_in_gradient
 from trainability.doctor.measure.seen_pairs import SeenPairs
 from trainability.doctor.measure.tape import Tape
-from trainability.doctor.measure.told_targets import LOSSES, MOST_NUMBERS, told_constants
+from trainability.doctor.measure.told_targets import MOST_NUMBERS, told_constants, told_fields
 from trainability.doctor.theory.fans import fan_in_and_out
 
 _MOST_CLASSES = 100_000
@@ -158,15 +158,16 @@ class LayerSampler:
             self._leaving = self._leaving if self.tape.leave() else self.tape
         self.tape, self.answer_nodes = None, ()  # they keep the graph alive
 
-    def follow(self, loss: Tensor | float) -> None:
+    def _follow(self, loss: Tensor | float) -> None:
         """Read off what leads to the loss which function follows each layer, where the model is not called as a whole."""
         if self._activations is None and self._found_by_loss is None and isinstance(loss, Tensor) and self.watch.nodes:
             with contextlib.suppress(Exception):  # one fact less
                 self._found_by_loss = activations_in_graph([loss], self.watch.nodes)
             self.watch.nodes.clear()  # they keep the graph alive
 
-    def take_loss(self, loss: Tensor | float, scale: Tensor | float) -> None:
-        """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
+    def take_loss(self, loss: Tensor | float, value: Tensor | float, scale: Tensor | float) -> None:
+        """Read off a loss, its value and the outputs' gradient what the batch asks for, and what one answer for all costs."""
+        self._follow(loss)
         if self._output is not None and self._output_gradient is not None:
             with contextlib.suppress(Exception):  # one fact less; what failed here would end the watch
                 gradient = self._output_gradient / scale
@@ -259,7 +260,7 @@ class LayerSampler:
             blind=bool(layers) and not self._was_seen(),
             num_classes=num_classes if told >= _FEWEST_TARGETS else None,
             first_class=first_class if told >= _FEWEST_TARGETS else None,
-            **_told(numbers["constants"]["batch"] if "constants" in numbers else ()),
+            **told_fields(numbers["constants"]["batch"] if "constants" in numbers else ()),
         )
 
     def _was_seen(self) -> bool:
@@ -389,18 +390,6 @@ def _can_be_rebuilt(given: Tensor, answers: Tensor) -> bool:
 def _leaves_of(answers: Sequence[Tensor]) -> set[int] | None:
     found = [leaves_of(tensor) for tensor in answers]
     return set().union(*(leaves for leaves, _ in found)) if found and not any(hidden for _, hidden in found) else None
-
-
-def _told(numbers: Sequence[float]) -> dict[str, Any]:
-    """Fields of a sample that the gradient of the outputs told."""
-    costs = zip(LOSSES, numbers, strict=False)
-    task, cost = next(((name, cost) for name, cost in costs if not math.isnan(cost)), (None, None))
-    if task is None:
-        return {}
-    names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")
-    told = dict(zip(names, numbers[len(LOSSES) :], strict=True))
-    kept = names if task == "mse_loss" else names[-1:]
-    return {"task_loss": task, "constant_loss": cost} | {name: told[name] for name in kept}
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -8,6 +8,8 @@ gradient lies along what the outputs miss the model's own input by, they are to 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,3 +102,15 @@ def _rebuilt(output: Tensor, gradient: Tensor, loss: Tensor, given: Tensor | Non
 
 def _if_same(again: Tensor, loss: Tensor, cost: Tensor) -> Tensor:
     return torch.where((again - loss).abs() <= _SAME * loss.abs(), cost, torch.nan)
+
+
+def told_fields(numbers: Sequence[float]) -> dict[str, Any]:
+    """Fields of a sample, of the numbers that `told_constants` gives, on the host."""
+    costs = zip(LOSSES, numbers, strict=False)
+    task, cost = next(((name, cost) for name, cost in costs if not math.isnan(cost)), (None, None))
+    if task is None:
+        return {}
+    names = ("target_rms", "target_below_zero", "target_outside_unit", "output_rms")
+    told = dict(zip(names, numbers[len(LOSSES) :], strict=True))
+    kept = names if task == "mse_loss" else names[-1:]
+    return {"task_loss": task, "constant_loss": cost} | {name: told[name] for name in kept}

@@ -209,22 +209,22 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned; of
         targets that are images each place's surroundings explain, too, less than a twentieth of their variance more than
         another example's do. So of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the loss.
-        Code `moved`: the step gives the loss all targets of the batch in another order,
-        and the model its inputs as they are. Where that was not looked at: a linear probe of coarse pixels, scored on images
-        that it was not fitted to, is less than 2 standard errors above chance, and the net has not learned. In experiments: the
-        program learned, and was at no look ahead of a copy whose labels were exchanged between examples.
-        Code `misaligned`: of rows of a batch that are exchanged one by one, three in four and more change the answer in one
-        place and what is asked in another. Code `collated`: `collate_fn`, given 16 examples and more, returns one part of them
-        in an order that has nothing to do with that of another part, by their values. Code `turned`: of images whose targets
-        are images, too, a linear map of each place's surroundings explains a tenth of the targets' variance and more, and more
-        by a twentieth of what is left, where it is given each image as it is or turned (mirrored, upside down, by 180 degrees,
-        transposed), whichever is better; and by three times what it gains where it is given another example's image in place of
-        the turned one; and sequences with a tag for each step, of whose tags the steps about each explain no more than another
-        sequence's do, and by a tenth of the variance more in the other order. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go with the same two
-        others as often as by chance, and as many occur again, within 3.5 standard deviations. Of tables of whole numbers
-        beside numbers only where 50 rehearsed steps and more get no lower than one answer for every example makes the loss.
-        Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the outputs against what is drawn at random
-        after the model was called.
+        Code `moved`: the step gives the loss all targets of the batch in another order, and the model its inputs as they are.
+        Where that was not looked at: a linear probe of coarse pixels, scored on images that it was not fitted to, is less than
+        2 standard errors above chance, and the net has not learned. In experiments: the program learned, and was at no look
+        ahead of a copy whose labels were exchanged between examples. Code `misaligned`: of rows of a batch that are exchanged
+        one by one, three in four and more change the answer in one place and what is asked in another. Code `collated`:
+        `collate_fn`, given 16 examples and more, returns one part of them in an order that has nothing to do with that of
+        another part, by their values. Code `turned`: of images whose targets are images, too, a linear map of each place's
+        surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
+        given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
+        three times what it gains where it is given another example's image in place of the turned one; and sequences with a tag
+        for each step, of whose tags the steps about each explain no more than another sequence's do, and by a tenth of the
+        variance more in the other order. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go
+        with the same two others as often as by chance, and as many occur again, within 3.5 standard deviations. Of tables of
+        whole numbers beside numbers only where 50 rehearsed steps and more get no lower than one answer for every example makes
+        the loss. Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the outputs against what is drawn at
+        random after the model was called.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.

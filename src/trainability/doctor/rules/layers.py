@@ -26,8 +26,8 @@ MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gr
 def saturation(evidence: Evidence) -> list[Finding]:
     """Most of a layer's tanh or sigmoid outputs are where the slope is nearly zero.
 
-    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, unless 80 % of
-        three layers' and more, most of those with such a function, were so before the first step, and half of the first loss
+    Fires: more than 50 % of a layer's outputs are beyond 85 % of the range. A hint once the loss is below chance, unless 80 %
+        of three layers' and more, most of those with such a function, were so before the first step, and half of the first loss
         is left; and behind the last layer alone: a probability near 0 or 1 is an answer, as is an image's black and white.
     Why: at 85 % of tanh's range the slope is 0.28, and each saturated layer multiplies the gradient by less than that.
     What fools it: gates and attention-like units that are open or shut on purpose. A net that has learned is sure of what it

@@ -20,37 +20,35 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
     """The loss has no floor: it falls as the answers get worse, or without end.
 
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
-        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step
-        whose update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right
-        answers in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `sure`: sure
-        answers, right or wrong, cost less than a tenth of undecided ones, and the loss falls from these to the wrong ones.
-        Code `endless`: the
-        loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and in 300 steps
-        and more never slower. Code `together`: the losses of two models that play against each other want the same of what the
-        one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that weighs
-        them, by a correlation of 0.9, and the variable is named a reward, return, gain or advantage. A warning with code
+        0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step whose
+        update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right answers
+        in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `sure`: sure answers,
+        right or wrong, cost less than a tenth of undecided ones, and the loss falls from these to the wrong ones. Code
+        `endless`: the loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and
+        in 300 steps and more never slower. Code `together`: the losses of two models that play against each other want the same
+        of what the one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that
+        weighs them, by a correlation of 0.9, and the variable is named a reward, return, gain or advantage. A warning with code
         `pairs`: the loss pulls pairs together whose inputs are further apart than those that it pushes apart, by 4 standard
-        errors; or by 5 in the direction in which they are furthest apart beside the others, and in none are they nearer.
-        Code `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say.
-        Code `floorless`: the loss falls by 20 times its size and more as an output moves by 20 times its own, and by three
-        times that at 40. Code `boundless`: a small parameter, or columns of an output, moved by 20 and by 40 (or by 1e5 and
-        2e5), takes the loss down along a line (or a logarithm), alike for every example, and everything else then has a
-        thousandth of its gradient and less. Code `censored`: of times and of ends that were seen or not, a later end and an
-        end that is taken back move an output in opposite directions, in 95 % of the questions. A warning with code `company`:
-        of pairs of names that the loss pushes apart, pairs of two with the same two others are more frequent than by chance by
-        10 standard deviations, and by three times as many as of those that it pulls together. Negative, too, is a loss below
-        zero of whose known terms (cross-entropy, squared difference) each lowers it by growing. An error, where the batch has
-        labels and the loss is a function of the products of all pairs: it pulls together pairs of which 98 % and more have
-        different labels, and pushes pairs apart of which as many have the same. A warning with code `no_positives`: it pushes
-        pairs of one label, or of what the model returns in several tensors or calls, apart, and pulls none together. Code
-        `views`: of several tensors it pushes like rows apart and pulls unlike ones. Codes `divergence`, `ctc` and
-        `soft_target`: `kl_div` or `ctc_loss` is given numbers above zero for logarithms of probabilities, `ctc_loss` numbers
-        whose exponentials do not sum to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a
-        target below zero.
-        Code `volume`: a model returns points and the logarithm of their Jacobian's determinant, to 1e-3, and the loss rises
-        with it. Code `backward`: a function of the program's own hands gradients back with the other sign, so that moves along
-        them change the loss by minus what they say, within a tenth, and no weight's is anything else but right.
-        In a loop that is watched: a multiple of such a loss by its graph, and below zero at the first step.
+        errors; or by 5 in the direction in which they are furthest apart beside the others, and in none are they nearer. Code
+        `one_output`: 20 more, or less, of one output unit takes the loss to a billionth, whatever the others say. Code
+        `floorless`: the loss falls by 20 times its size and more as an output moves by 20 times its own, and by three times
+        that at 40. Code `boundless`: a small parameter, or columns of an output, moved by 20 and by 40 (or by 1e5 and 2e5),
+        takes the loss down along a line (or a logarithm), alike for every example, and everything else then has a thousandth of
+        its gradient and less. Code `censored`: of times and of ends that were seen or not, a later end and an end that is taken
+        back move an output in opposite directions, in 95 % of the questions. A warning with code `company`: of pairs of names
+        that the loss pushes apart, pairs of two with the same two others are more frequent than by chance by 10 standard
+        deviations, and by three times as many as of those that it pulls together. Negative, too, is a loss below zero of whose
+        known terms (cross-entropy, squared difference) each lowers it by growing. An error, where the batch has labels and the
+        loss is a function of the products of all pairs: it pulls together pairs of which 98 % and more have different labels,
+        and pushes pairs apart of which as many have the same. A warning with code `no_positives`: it pushes pairs of one label,
+        or of what the model returns in several tensors or calls, apart, and pulls none together. Code `views`: of several
+        tensors it pushes like rows apart and pulls unlike ones. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or
+        `ctc_loss` is given numbers above zero for logarithms of probabilities, `ctc_loss` numbers whose exponentials do not sum
+        to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a target below zero. Code
+        `volume`: a model returns points and the logarithm of their Jacobian's determinant, to 1e-3, and the loss rises with it.
+        Code `backward`: a function of the program's own hands gradients back with the other sign, so that moves along them
+        change the loss by minus what they say, within a tenth, and no weight's is anything else but right. In a loop that is
+        watched: a multiple of such a loss by its graph, and below zero at the first step.
     Why: minimising the negative of a loss seeks the worst answer. `nll_loss` takes the output at the label with a minus sign:
         of raw outputs it falls without end by scaling them up, of probabilities it has hardly a gradient where it is needed.
         Examples of one kind are nearer to each other than others are, already as inputs.

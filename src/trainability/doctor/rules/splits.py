@@ -193,7 +193,7 @@ def repeated_draws(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",))
 def split_shift(evidence: Evidence) -> list[Finding]:
-    """Training and validation differ in mean or spread of their images, or training lacks classes of validation.
+    """Training and validation differ in mean or spread, or training lacks classes.
 
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2.
         Code `classes`: every class of training occurs in validation, and others with it, for which the model has outputs, that
@@ -201,8 +201,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
         them out less than once in a million times. Silent where training comes in another order than at random.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter move both numbers
         by far less than these limits. Of classes that it has not seen, no answer is right.
-    What fools it: splits that differ on purpose (another camera, another domain, classes that are to be told as new), and splits
-        of a few dozen images.
+    What fools it: splits that differ on purpose (another camera, another domain, classes that are to be told as new), and
+        splits of a few dozen images.
     Fix: normalise both with the training set's statistics, as the last step; shuffle before the split, or split each class.
     Source: own thresholds, far outside of what crops, mirroring and colour jitter do.
     """
@@ -268,7 +268,7 @@ def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) 
                 Measurement(name="such classes", value=float(len(lacking)), threshold=0.0),
             ),
             cause="a list in the order of its classes was split before it was shuffled, or folders are missing",
-            remedy="shuffle before the split: torch.utils.data.random_split(dataset, [0.8, 0.2]), or split each class by itself",
+            remedy="shuffle before the split: torch.utils.data.random_split(dataset, [0.8, 0.2]), or split each class",
             source="own; classes counted in both",
             explains=("overfit", "evaluation_path", "prediction_collapse"),
         )

@@ -291,15 +291,15 @@ _RARE = 0.85  # share of the largest class: a net learns the others of three qua
 def class_imbalance(evidence: Evidence) -> list[Finding]:
     """One class holds more than half of the training images.
 
-    Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85, and
-        where the loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`:
-        each example has one label, and `ignore_index` of the loss is a class that examples of the batch have and the model
-        has an output for. Code `filled`: of a column of numbers as targets, 30 % and more are one number that lies between the
-        others, of which none is a sixth as frequent; these go with the input (8 standard deviations above shuffled ones), where that
-        number stands does not (3.5), and the loss changes with it. Code `one_class`: cross-entropy is asked of targets with several places each (pixels, tokens, marks),
-        and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2 or less though a
-        quarter of the batch's targets are positive at most (2 or more where three quarters are), or the class weights of
-        cross-entropy are larger for the more frequent of any two classes of which one is three times as frequent.
+    Fires: three classes or more, 100 images or more, and one class with a share above 0.5; a hint below 0.85, and where the
+        loss weighs classes or examples (`weight`, `reduction="none"`). Code `ignored`: each example has one label, and
+        `ignore_index` of the loss is a class that examples of the batch have and the model has an output for. Code `filled`: of
+        a column of numbers as targets, 30 % and more are one number that lies between the others, of which none is a sixth as
+        frequent; these go with the input (8 standard deviations above shuffled ones), where that number stands does not (3.5),
+        and the loss changes with it. Code `one_class`: cross-entropy is asked of targets with several places each (pixels,
+        tokens, marks), and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2
+        or less though a quarter of the batch's targets are positive at most (2 or more where three quarters are), or the class
+        weights of cross-entropy are larger for the more frequent of any two classes of which one is three times as frequent.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
@@ -370,8 +370,8 @@ def _filled_in(place: str, value: float, share: float) -> Finding:
         rule="class_imbalance",
         code="class_imbalance.filled",
         severity="warning",
-        seen=f"{share:.0%} of a column of the targets, batch{place}, are {value:g}, whatever the input is; the other values, on "
-        "both sides of it, go with the input",
+        seen=f"{share:.0%} of a column of the targets, batch{place}, are {value:g}, whatever the input is; the other values, "
+        "on both sides of it, go with the input",
         measurements=(
             Measurement(name="share of the examples with that number", value=share, threshold=0.3),
             Measurement(name="the number", value=value),

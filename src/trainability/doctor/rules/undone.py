@@ -38,13 +38,13 @@ def undone_by_steps(evidence: Evidence) -> Finding | None:
         rule="update_ratio",
         code="update_ratio.large",
         severity="warning",
-        seen=f"outputs differed between examples by {shares[0]:.2g} of their size before the first step, and by {last:.1g} since "
-        f"step {later[0][0].step}; at {scale:g} times the learning rate by {kept[scale]:.2g} after as many steps",
+        seen=f"outputs differed between examples by {shares[0]:.2g} of their size before the first step, and by {last:.1g} "
+        f"since step {later[0][0].step}; at {scale:g} times the learning rate by {kept[scale]:.2g} after as many steps",
         measurements=(
             Measurement(name="spread of the outputs over their size", value=last, threshold=_NO_MORE),
             Measurement(name="the same at a smaller rate", value=kept[scale]),
         ),
-        cause="the learning rate is too large: the first steps drive all examples to one output, from where no gradient comes back",
+        cause="the learning rate is too large: the first steps drive all examples to one output, which no gradient leaves",
         remedy=smaller_steps(evidence, 1 / scale, ", with a warm-up of some hundred steps"),
         source="own; rehearsed at both rates",
         explains=("vanishing_gradient",),

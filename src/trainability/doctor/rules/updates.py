@@ -109,15 +109,15 @@ def update_ratio(evidence: Evidence) -> list[Finding]:
         where it is below 1e-5 and was so at the first step, or where 300 steps and more together come to less than a twentieth
         of the weight (100 and more, to less than a hundredth), and neither rate nor gradient grows; if clipping leaves more
         than a hundredth, and the loss has fallen by less than 2 % in 100 steps and more. So where a rehearsal at another rate,
-        in no more steps than the run took, came to less than half of the run's loss; and where a run has taken all steps of
-        its plan, its loss still falls and is above half of the best constant answer's cost, the last tenth of the
-        steps, at a rate that stayed, brought a quarter of the usual tenth or more, and the loss fell along every rehearsed
-        update to 30 times its length, and to 100 times the typical one's. A hint before a run whose verdict rests on
-        such a rate. A warning with code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls
-        along a thousand times each rehearsed update; or ten times, and it falls along 30 times each and a hundred times the
-        typical one. A warning where 50 rehearsed steps and more, at no less than the best constant answer's cost, leave outputs
-        that differ between examples by less than 1e-3 of their size, though they did by 0.01 and more before, and do by a tenth
-        of that after as many steps at a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is left.
+        in no more steps than the run took, came to less than half of the run's loss; and where a run has taken all steps of its
+        plan, its loss still falls and is above half of the best constant answer's cost, the last tenth of the steps, at a rate
+        that stayed, brought a quarter of the usual tenth or more, and the loss fell along every rehearsed update to 30 times
+        its length, and to 100 times the typical one's. A hint before a run whose verdict rests on such a rate. A warning with
+        code `eps` where eps is above 1e-5 and 100 times a typical gradient, and the loss falls along a thousand times each
+        rehearsed update; or ten times, and it falls along 30 times each and a hundred times the typical one. A warning where 50
+        rehearsed steps and more, at no less than the best constant answer's cost, leave outputs that differ between examples by
+        less than 1e-3 of their size, though they did by 0.01 and more before, and do by a tenth of that after as many steps at
+        a smaller rate. Silent on small steps where a twentieth of the loss of the first steps is left.
     Why: about 1e-3 is usual in nets that learn. The lower end is wide, because late epochs and fine-tuning are slow on
         purpose; hence a hint, too. What a rate does on the same batches from the same start is measured, whatever the ratio.
     What fools it: warm-up, the end of a schedule, fine-tuning, and layers that start at zero.
