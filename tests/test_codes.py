@@ -309,6 +309,7 @@ CODES = {
         graph("distance", "softplus", target_below_zero=0.04),
     ),
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
+    "foreign_optimizer.twice": (fact(shared=(6, 6)), fact()),
     "sees_future.backward": (fact(shifted_by=-1), fact()),
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "sees_future.fed": (fact(fed_answer=True), fact()),

@@ -238,6 +238,8 @@ class Facts:
             maker as well, for the judge's loss; () if there are none.
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; () if there are none.
+        shared: of a loop that is watched, parameters that the optimizer and another hold, which step in turn, and trainable
+            parameters that their loss goes through, with a gradient, and that no optimizer of the process holds.
         opposed: whether the loss of Monitor's optimizer and another's work against each other, as in a GAN: the one goes
             through what the other trains, and each steps on its own.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -368,6 +370,7 @@ class Facts:
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
     not_judged: tuple[str, ...] = ()
+    shared: tuple[int, int] | None = None
     opposed: bool = False
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
