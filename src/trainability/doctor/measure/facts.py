@@ -113,6 +113,8 @@ def look(
             "misaligned": (_misaligned(plain, batch, forward, seen, known) if pairs_itself else None)
             or transposed(plain, batch, forward)
         }
+        # Behind what is said of outcomes, since hooks keep the last gradient that came through.
+        questions["examples without a slope"] = lambda known: {"flat_examples": flat_examples(loss, seen)}
         notes = list(place.notes)
         for name, question in questions.items():
             try:
@@ -188,7 +190,6 @@ def _questions(
         "terms that are sums and means": lambda known: {
             "unequal_terms": unequal_terms(plain, batch, forward) if seen.adds_terms else None
         },
-        "examples without a slope": lambda known: {"flat_examples": flat_examples(loss, seen)},
         "volumes of a flow": lambda known: {"volume_against": volume_against(seen, loss)},
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {
