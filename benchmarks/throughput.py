@@ -6,8 +6,7 @@ Three ways to make the same training step, and what they share, in turns of a fe
 
 bare     forward, backward, clip-free SGD step on one batch that is already in memory; the same network, nothing recorded.
 ours     `trainability.fit`: every batch cut, cropped and normalised anew, keyed dropout, loss, errors and gradient norm of
-         every step recorded, guarded against NaN. Without the doctor; with --watched it looks at every fiftieth step, as
-         `train` does by default.
+         every step recorded, guarded against NaN. Without the doctor, whose cost `watched.py` measures.
 usual    the usual script: DataLoader with per-image transforms, classifier as 1x1 convolutions, `.item()` every step.
 shared   the 3x3 convolutions alone, forward and backward, which all three ways have in common.
 
@@ -276,10 +275,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15, help="turns per row, after one that warms up")
     parser.add_argument("--quick", action="store_true", help="quarter width only")
     parser.add_argument("--small", action="store_true", help="only A at an eighth of the width, whose step is a third as long")
-    parser.add_argument("--watched", action="store_true", help="ours with the doctor's check and monitor, as by default")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "throughput.json")
     arguments = parser.parse_args()
-    watching: dict[str, Any] = {} if arguments.watched else {"check": "off", "monitor_every_steps": None}
+    unwatched: dict[str, Any] = {"check": "off", "monitor_every_steps": None}
     rows = [("B", 0.25, 32, "fp32", 64, 8), ("B", 0.25, 32, "bf16", 64, 8)]
     if arguments.small:
         rows = [("A", 0.125, 32, "fp32", 64, 10), ("A", 0.125, 32, "bf16", 64, 10)]
@@ -302,7 +300,7 @@ def main() -> None:
     results = []
     for config, width, crop, precision, batch_size, steps in rows:
         num_steps = steps * (arguments.turns + 1)
-        run = setting(config, width, crop, precision, batch_size, "cpu", num_steps, watching)
+        run = setting(config, width, crop, precision, batch_size, "cpu", num_steps, unwatched)
         row = measure(run, num_turns=arguments.turns, steps_per_turn=steps)
         results.append(row)
         speed, quartiles = row["images_per_second"], row["ratio_quartiles"]
@@ -314,7 +312,7 @@ def main() -> None:
     machine = environment(device=torch.device("cpu"), world_size=1)
     del machine["command"]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": machine, "watched": arguments.watched, "rows": results}, indent=1) + "\n")
+    arguments.out.write_text(json.dumps({"machine": machine, "rows": results}, indent=1) + "\n")
     console.print(f"{machine['device']}, {machine['num_threads']} threads, torch {torch.__version__}; {arguments.out}")
 
 

@@ -24,5 +24,5 @@ for parameter in model.parameters():
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 # One forward and one backward pass; weights, gradients, buffers and random state are afterwards as they were before.
-diagnosis = check(model, train_loader, F.cross_entropy, optimizer=optimizer, num_classes=10, planned_steps=400)
+diagnosis = check(model, train_loader, F.cross_entropy, optimizer, num_classes=10, planned_steps=400)
 print(diagnosis)

@@ -457,6 +457,9 @@ EXAMPLES: dict[str, Example] = {
         },
         near=fact(target_rms=99.0, task_loss="mse_loss"),
     ),
+    "unread_ends": Example(
+        {"warning": fact(unread_ends=("[4]", 3.1)), "hint": fact(unread_ends=("[4]", 2.9))}, near=fact(solved_by=None)
+    ),
     "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
     "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
     "sees_future": Example(

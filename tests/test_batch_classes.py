@@ -1,5 +1,7 @@
 """What a running loop tells of its targets and of its loss's sign: closed forms, and what must not be taken for either."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch.nn import functional as F
 
 from trainability.doctor import Monitor
 from trainability.doctor.measure.graph import loss_graph
-from trainability.doctor.measure.order import classes_in_gradient
+from trainability.doctor.measure.order import classes_in_gradient, marks_in_gradient
 
 
 def gradient(loss_fn, target: torch.Tensor, width: int = 10) -> torch.Tensor:
@@ -75,3 +77,58 @@ def test_only_a_loss_below_zero_is_negated(sign: int) -> None:
     codes = [finding.code for finding in monitor.diagnose().findings]
     assert ("wrong_sign" in codes) == (sign < 0)
     assert "class_order" not in codes
+
+
+BINARY: dict[str, tuple[int, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
+    "a column of logits": (1, lambda z, y: F.binary_cross_entropy_with_logits(z, y.float()[:, None])),
+    "a row of logits": (1, lambda z, y: F.binary_cross_entropy_with_logits(z.squeeze(1), y.float())),
+    "probabilities": (1, lambda p, y: F.binary_cross_entropy(p, y.float()[:, None])),
+    "log-probabilities": (2, F.nll_loss),
+}
+
+
+class Marker(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.head = name, nn.Linear(4, BINARY[name][0])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.head(x)
+        return z.sigmoid() if self.name == "probabilities" else z.log_softmax(dim=1) if z.shape[1] > 1 else z
+
+
+def of_a_loader(name: str, labels: Callable[[int], torch.Tensor], steps: int = 10) -> list[str]:
+    torch.manual_seed(0)
+    model = Marker(name)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with Monitor(model, optimizer, every=2) as monitor:
+        for step in range(steps):
+            loss = BINARY[name][1](model(torch.randn(16, 4)), labels(step))
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    return [finding.code for finding in monitor.diagnose().findings if finding.rule == "class_order"]
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_a_sorted_loader_of_two_classes_is_told_by_the_gradient_of_the_outputs(name: str) -> None:
+    assert of_a_loader(name, lambda step: torch.full((16,), int(step >= 5))) == ["class_order"]
+    assert of_a_loader(name, lambda step: torch.randint(2, (16,))) == []
+    assert of_a_loader(name, lambda step: torch.full((16,), int(step >= 5)), steps=8) == []  # four samples
+
+
+def test_a_judge_that_is_shown_real_examples_alone_is_no_sorted_loader() -> None:
+    assert of_a_loader("a column of logits", lambda step: torch.ones(16, dtype=torch.long)) == []
+
+
+@pytest.mark.parametrize("weight", [2.0, None])
+def test_yes_and_no_are_read_where_the_loss_is_the_plain_one(weight: float | None) -> None:
+    output, target = torch.randn(16, 1), (torch.arange(16) % 2).float()[:, None]
+    output.requires_grad_()
+    loss = F.binary_cross_entropy_with_logits(output, target, pos_weight=None if weight is None else torch.tensor(weight))
+    (slopes,) = torch.autograd.grad(loss, output)
+    assert marks_in_gradient(output, slopes, loss).tolist() == ([16, 2, 0] if weight is None else [0, 0, 0])
+    loss = F.mse_loss(output, target)
+    (slopes,) = torch.autograd.grad(loss, output)
+    assert marks_in_gradient(output, slopes, loss).tolist() == [0, 0, 0]

@@ -270,11 +270,11 @@ def test_what_is_recommended_mends_what_was_checked_and_the_loop_is_read_togethe
 
 def test_check_and_a_setup_say_the_same() -> None:
     data = batches()
-    words = {"loss_fn": F.cross_entropy, "val_loader": data[:2], "num_classes": 4, "planned_steps": 40}
+    words = {"val_loader": data[:2], "num_classes": 4, "planned_steps": 40}
     model = deep()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    one = trainability.check(model, data, optimizer=optimizer, **words)
-    setup = trainability.Setup(model=model, train_loader=data, optimizer=optimizer, **words)
+    one = trainability.check(model, data, F.cross_entropy, optimizer, **words)
+    setup = trainability.Setup(model=model, train_loader=data, loss_fn=F.cross_entropy, optimizer=optimizer, **words)
     assert check_setup(setup) == one
 
 

@@ -310,6 +310,7 @@ CODES = {
         graph("distance", "softplus", target_below_zero=0.04),
     ),
     "wrong_sign.endless": (falling(1.0), falling(0.3)),
+    "foreign_optimizer.twice": (fact(shared=(6, 6)), fact()),
     "sees_future.backward": (fact(shifted_by=-1), fact()),
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "sees_future.fed": (fact(fed_answer=True), fact()),
@@ -372,3 +373,40 @@ def test_a_draw_for_sines_is_told_of_sines_only(takes_sine: bool) -> None:
     evidence = dataclasses.replace(above_constant(10.1, 2.1), facts=Facts(takes_sine=takes_sine))
     (finding,) = [f for f in diagnose(evidence).findings if f.code == "loss_at_start.constant"]
     assert ("sin(" in finding.remedy) is takes_sine
+
+
+def of_a_run(first: float, last: float) -> Evidence:
+    """The same regression as a run of 120 steps."""
+    before = above_constant(first, last)
+    losses = [first, *[last] * 119]
+    return dataclasses.replace(before, steps=steps(losses), samples=(sample(1),))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "first", "now"),
+    [
+        (above_constant(10.1, 2.1), 10.0, 2.0),
+        (of_a_run(20.5, 1.0), 20.0, 0.95),
+        (of_a_run(100.5, math.nan), 100.0, None),
+    ],
+)
+def test_a_start_is_measured_by_the_limits_that_its_page_names(evidence: Evidence, first: float, now: float | None) -> None:
+    (finding,) = [f for f in diagnose(evidence).findings if f.code == "loss_at_start.constant"]
+    limits = {m.name: m.threshold for m in finding.measurements}
+    assert limits["loss at the start"] == pytest.approx(first)
+    assert limits.get("loss now") == (None if now is None else pytest.approx(now))
+
+
+@pytest.mark.parametrize(
+    ("start", "expected", "limit"),
+    [
+        (2.1 * CHANCE, 1.1 * CHANCE, 2 * CHANCE),
+        (1.9 * CHANCE, 0.4 * CHANCE, 0.8 * CHANCE + 1),
+        (21 * CHANCE, 1.1 * CHANCE, 20 * CHANCE),
+    ],
+)
+def test_what_a_first_loss_is_held_against_is_what_it_is_above(start: float, expected: float, limit: float) -> None:
+    evidence = Evidence(probe=dataclasses.replace(probed((), num_logits=10), cross_entropy=start, predicted_loss=expected))
+    (finding,) = [f for f in diagnose(evidence).findings if f.rule == "loss_at_start"]
+    assert finding.measurements[0].threshold == pytest.approx(limit)
+    assert (f"{expected:.2f}" in finding.seen) is (start < 2 * CHANCE)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainability.doctor import Evidence, Monitor, diagnose, probe
+from trainability.doctor.finding import Finding, Measurement, Severity, take_news
 from trainability.doctor.measure import gradient_norms
 from trainability.doctor.measure import monitor as monitor_module
 
@@ -756,3 +757,17 @@ def test_a_loop_that_never_steps_is_named(steps: str) -> None:
     found = monitor.diagnose()
     assert ("never_steps" in [finding.code for finding in found.findings]) == (steps == "never")
     assert (found.verdict == "dead") == (steps == "never")
+
+
+def test_news_is_what_appears_or_becomes_worse_than_it_was_told() -> None:
+    def found(severity: Severity) -> list[Finding]:
+        measured = (Measurement(name="number", value=1.0),)
+        return [Finding(rule="input_scale", severity=severity, seen="", measurements=measured, cause="", remedy="", source="")]
+
+    told: dict[str, int] = {}
+    looks: list[list[Finding]] = [found("hint"), found("error"), found("warning"), [], found("error"), found("error")]
+    assert [[f.severity for f in take_news(look, told)] for look in looks] == [["hint"], ["error"], [], [], [], []]
+    both = [*found("error"), *found("hint")]
+    told = {}
+    assert take_news(both, told) == both
+    assert take_news(found("error"), told) == []

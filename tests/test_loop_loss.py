@@ -368,3 +368,31 @@ def test_a_first_loss_far_above_chance_is_told_by_the_run_alone() -> None:
     assert [found.severity for found in findings if found.code == "loss_at_start"] == ["warning"]
     calm = net(3)
     assert not any(f.code == "loss_at_start" for f in watched(calm, lambda: F.cross_entropy(calm(x), y)).diagnose().findings)
+
+
+def warned(*, is_watched: bool, action: str) -> list[tuple[str, int, str]]:
+    """Where a loop of four steps is warned of a loss that broadcasts, and of a softmax without a dimension."""
+    torch.manual_seed(0)
+    model = net(1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    globals().pop("__warningregistry__", None)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter(action)  # type: ignore[arg-type]
+        with Monitor(model, optimizer, 2) as monitor:
+            for _ in range(4):
+                output, target = model(torch.randn(N, 6)), torch.randn(N)
+                loss = F.mse_loss(output, target) + 0 * F.softmax(output).sum()
+                optimizer.zero_grad()
+                loss.backward()
+                if is_watched:
+                    monitor.after_backward(loss)
+                optimizer.step()
+    return [(each.filename, each.lineno, str(each.message)) for each in told if "monitor" not in str(each.message)]
+
+
+@pytest.mark.parametrize("action", ["default", "always"])
+def test_a_warning_of_pytorch_is_told_of_the_line_in_the_loop_as_often_as_without_monitor(action: str) -> None:
+    with_monitor, without = warned(is_watched=True, action=action), warned(is_watched=False, action=action)
+    assert with_monitor == without
+    assert {name for name, _, _ in without} == {__file__}
+    assert len(without) == (2 if action == "default" else 8)

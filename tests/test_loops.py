@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -140,6 +141,7 @@ def test_run_finds_the_same_without_a_line_and_changes_nothing(
 
 SCRIPT = """
 import argparse
+import subprocess
 import sys
 
 parser = argparse.ArgumentParser()
@@ -278,6 +280,35 @@ def test_steps_and_check_stop_the_script(script: Path, capsys: pytest.CaptureFix
         assert len(seen.err.splitlines()) == 1
     assert ours("nothing.py") == 2
     assert ours("--steps", "0", str(script)) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print('nothing')",
+        "import torch\nmodel = torch.nn.Linear(2, 1)\ntorch.optim.SGD(model.parameters(), lr=0.1)\nmodel(torch.randn(8, 2))",
+    ],
+)
+def test_a_check_of_what_trains_nothing_says_so_and_cannot_tell(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "nothing.py"
+    script.write_text(text)
+    assert ours("--check", str(script)) == 2
+    assert "no training was seen" in capsys.readouterr().err
+    assert ours(str(script)) == 0
+    script.write_text(f"{text}\nraise SystemExit(7)")
+    assert ours("--check", str(script)) == 7
+
+
+def test_a_check_without_torch_says_so_and_cannot_tell(tmp_path: Path) -> None:
+    (tmp_path / "nothing.py").write_text("print('nothing')")
+    done = subprocess.run(
+        [sys.executable, "-m", "trainability", "run", "--check", "nothing.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no training was seen" in done.stderr
 
 
 def test_closures_and_loss_scalers_are_followed(

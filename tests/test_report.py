@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -265,6 +266,20 @@ def test_a_run_in_its_first_epoch_shows_its_steps(tmp_path: Path) -> None:
     assert status.text in page
     loss = metric_figure(read_run(tmp_path / "run"), "loss")
     assert plot_of(loss)["data"][0]["x"] == [1, 2]
+
+
+@pytest.mark.parametrize(("verdict", "kind"), [("unstable", "bad"), ("cannot tell", "good"), ("has learned", "good")])
+def test_a_finished_run_whose_verdict_is_a_failure_is_not_shown_as_good(tmp_path: Path, verdict: str, kind: str) -> None:
+    run = dataclasses.replace(read_run(finish_run(tmp_path / "run").folder), findings={"verdict": verdict})
+    assert (summary.status(run).kind, summary.status(run).label) == (kind, "Finished")
+
+
+@pytest.mark.parametrize(("step", "anchor"), [(2, "left"), (9, "right")])
+def test_the_label_of_the_first_nan_is_written_towards_the_middle(tmp_path: Path, step: int, anchor: str) -> None:
+    record = start_run(tmp_path / "run")
+    record.append(STEPS, [step_row(at, loss=math.nan if at >= step else 1.0) for at in range(1, 11)])
+    layout = plot_of(metric_figure(read_run(tmp_path / "run"), "loss"))["layout"]
+    assert [each["xanchor"] for each in layout["annotations"] if each["name"] == "nonfinite"] == [anchor]
 
 
 def test_without_data_json_steps_are_drawn_over_steps(tmp_path: Path) -> None:

@@ -187,3 +187,57 @@ def test_a_network_that_no_loss_reaches_is_named_within_thirty_steps() -> None:
     assert diagnosis.verdict == "dead"
     (diagnosis,) = watched(no_gradient, 3, only="maker").values()
     assert not diagnosis.asks_for_change
+
+
+class Wrapper(torch.optim.Optimizer):
+    """Steps another optimizer of the same parameters."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        super().__init__([p for group in inner.param_groups for p in group["params"]], {})
+        self.inner = inner
+
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.inner.step()
+
+
+def codes_of(optimizers: Optimizers, net: Nets) -> list[str]:
+    """A GAN whose optimizers may hold any parameters; each is watched beside the network that it trains, as `run` does."""
+
+    def trained_by(optimizer: torch.optim.Optimizer) -> nn.Module:
+        first = optimizer.param_groups[0]["params"][0]
+        return next(part for part in net.values() if any(p is first for p in part.parameters()))
+
+    monitors = {name: Monitor(trained_by(optimizer), optimizer) for name, optimizer in optimizers.items()}
+    with contextlib.ExitStack() as stack:
+        for monitor in monitors.values():
+            stack.enter_context(monitor)
+        for _ in range(3):
+            game(net, optimizers, lambda name, loss: monitors[name].after_backward(loss))
+    return [f.code for m in monitors.values() for f in m.diagnose().findings if f.rule == "foreign_optimizer"]
+
+
+@pytest.mark.parametrize("trained", ["judge", "maker"])
+def test_two_optimizers_of_one_network_leave_the_other_out(trained: str) -> None:
+    net = nets()
+    both: Optimizers = {name: torch.optim.Adam(net[trained].parameters(), lr=1e-3) for name in net}
+    assert set(codes_of(both, net)) == {"foreign_optimizer.twice"}
+
+
+def test_each_network_with_its_own_optimizer_or_one_that_wraps_it_is_sound() -> None:
+    net = nets()
+    own: Optimizers = {name: torch.optim.Adam(part.parameters(), lr=1e-3) for name, part in net.items()}
+    assert codes_of(own, net) == []
+    assert codes_of({name: Wrapper(inner) for name, inner in own.items()}, net) == []
+
+
+def test_two_optimizers_of_one_network_beside_one_that_is_frozen_are_silent() -> None:
+    net = nets()
+    net["maker"].requires_grad_(False)
+    both: Optimizers = {name: torch.optim.Adam(net["judge"].parameters(), lr=1e-3) for name in net}
+    assert codes_of(both, net) == []
+
+
+def test_a_network_that_stays_as_it_is_beside_one_optimizer_is_silent() -> None:
+    net = nets()
+    inner = torch.optim.Adam(net["judge"].parameters(), lr=1e-3)
+    assert codes_of({"judge": Wrapper(inner), "maker": inner}, net) == []

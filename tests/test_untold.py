@@ -121,6 +121,34 @@ def test_goals_that_are_one_number_and_goals_that_are_not(step: Step, rewards: T
     assert seen == (found if found is None else pytest.approx(found, abs=1e-3))
 
 
+@pytest.mark.parametrize(
+    ("ends", "fresh", "marks", "found"),
+    [
+        (False, True, torch.arange(64) % 5 == 0, "far"),
+        (False, False, torch.arange(64) % 5 == 0, "near"),
+        (True, True, torch.arange(64) % 5 == 0, None),
+        (False, True, torch.zeros(64), None),
+    ],
+)
+def test_ends_that_no_goal_goes_by(ends: bool, fresh: bool, marks: Tensor, found: str | None) -> None:
+    after = X + 0.1 * X.roll(1, dims=0)
+    after = torch.where((torch.arange(64) % 5 == 0)[:, None] & torch.tensor(fresh), 0 * after, after)
+    seen = asked(Twin(), values(ends), (X, X[:, 0], after, marks.float())).unread_ends
+    assert seen == (None if found is None else ("[3]", pytest.approx(10.0 if found == "far" else 1.0, rel=0.5)))
+
+
+def test_an_attention_of_one_key_chooses_nothing() -> None:
+    def step(model: Any, batch: Any) -> Tensor:
+        rows = batch[0][:, None]
+        found = F.scaled_dot_product_attention(model[0](rows), model[1](rows), rows)
+        return model[2](found.flatten(1)).square().mean()
+
+    parts = nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 1)])
+    facts = asked(parts, step, (X,))
+    assert facts.graph.lone_softmax
+    assert set(facts.zero_gradient) >= {"0.weight", "1.weight"}
+
+
 def test_a_reward_in_a_later_batch_is_found() -> None:
     quiet = (X, torch.zeros(64), X.roll(1, dims=0), torch.zeros(64))
     told = (X, (torch.arange(64) == 9).float(), X.roll(1, dims=0), torch.zeros(64))

@@ -225,7 +225,7 @@ FAULTS = {
     "ends left out of the goals": fault(
         STICK,
         "(1 - done) is missing, and after an end comes a fresh start",
-        "constant_as_good",
+        "unread_ends constant_as_good",
         training_step=lambda model, batch: learns_values(model, batch, ends=False),
     ),
     "slow copy that never follows": fault(

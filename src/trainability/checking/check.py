@@ -49,10 +49,10 @@ def check(
     model: Any,
     train_loader: Iterable[Any],
     loss_fn: Callable[[Any, Any], Tensor] | None = None,
+    optimizer: Any = None,
     *,
     training_step: Callable[[Any, Any], Any] | None = None,
     step: Callable[[Any, Any, Any], Any] | None = None,
-    optimizer: Any = None,
     scheduler: Any = None,
     val_loader: Iterable[Any] | None = None,
     metric: Any = None,
@@ -70,10 +70,10 @@ def check(
         model: a module, or a dict, tuple or list of several.
         train_loader: yields batches, as the loop will see them.
         loss_fn: of (output, labels), one number; `None` takes cross-entropy, unless one of the next two is given.
-        training_step: of (model, batch): the loss, without backward and optimizer step.
-        step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
         optimizer: over the model's parameters, or several, as `model`; `None` leaves out the rehearsal, update ratios and the
             predicted plateau.
+        training_step: of (model, batch): the loss, without backward and optimizer step.
+        step: of (model, optimizer, batch): the whole body of the loop; returns the loss.
         scheduler: stepped after each step where `step` does not do that itself.
         val_loader: as `train_loader`; `None` if there is none.
         metric: a function of a list of (logits, labels) batches, an object with `update` and `compute`, or a function of one

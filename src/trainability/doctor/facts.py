@@ -238,6 +238,8 @@ class Facts:
             maker as well, for the judge's loss; () if there are none.
         not_judged: of models that play against each other, the judge and the maker where the maker is told a class for each
             row, and no loss goes by which row was asked for which; () if there are none.
+        shared: of a loop that is watched, parameters that the optimizer and another hold, which step in turn, and trainable
+            parameters that their loss goes through, with a gradient, and that no optimizer of the process holds.
         opposed: whether the loss of Monitor's optimizer and another's work against each other, as in a GAN: the one goes
             through what the other trains, and each steps on its own.
         softened: by what the logits are divided before cross-entropy, and by how much they then differ between the classes of
@@ -252,6 +254,8 @@ class Facts:
             "round() in Net.forward"; the last of several; None if there is none.
         solved_by: a number that takes the loss to zero where it is every answer, and no other number does, of a loss that is
             made of the model's own answers: of their derivatives, or of goals; None if there is none.
+        unread_ends: marks of the batch, 0 or 1, by their place, which goals that the model makes for itself do not go by, and
+            how much further what comes after is from what was before where they are 1; None if there are none.
         differentiates: whether that loss takes derivatives.
         rounded_gradient: norm of the gradient, and the same in float64, where that is less than a thousandth of it and the
             loss is below 1e-3; None elsewhere.
@@ -366,6 +370,7 @@ class Facts:
     same_aim: tuple[str, ...] = ()
     moved_by_judge: tuple[str, ...] = ()
     not_judged: tuple[str, ...] = ()
+    shared: tuple[int, int] | None = None
     opposed: bool = False
     softened: tuple[float, float] | None = None
     wrong_argument: tuple[str, str] | None = None
@@ -373,6 +378,7 @@ class Facts:
     flat_function: str | None = None
     solved_by: float | None = None
     differentiates: bool = False
+    unread_ends: tuple[str, float] | None = None
     rounded_gradient: tuple[float, float] | None = None
     flat_examples: tuple[float, float] | None = None
     unequal_terms: tuple[float, int] | None = None

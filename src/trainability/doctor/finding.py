@@ -92,9 +92,11 @@ def take_news(findings: Iterable[Finding], told: dict[str, int]) -> list[Finding
 
     Args:
         findings: of the newest diagnosis.
-        told: severity of each rule when it was last told, as its place in `SEVERITIES`; brought up to date.
+        told: the worst severity of each rule that was told, as its place in `SEVERITIES`; brought up to date. What fades and
+            comes back is no news.
     """
     given = [(finding, SEVERITIES.index(finding.severity)) for finding in findings]
     news = [finding for finding, severity in given if severity > told.get(finding.rule, -1)]
-    told.update({finding.rule: severity for finding, severity in given})
+    for finding, severity in given:
+        told[finding.rule] = max(severity, told.get(finding.rule, -1))
     return news

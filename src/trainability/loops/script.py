@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHECK_STEPS = 100
 """Steps after which `--check` gives its verdict."""
 _CHECK_EVERY = 10
-_INTERRUPTED = 130
+_NOTHING_SEEN, _INTERRUPTED = 2, 130
 
 
 def run_script(
@@ -39,7 +39,7 @@ def run_script(
         every: sample layers at every so many optimizer steps.
         steps: stop after so many optimizer steps; `None` lets the script end by itself.
         is_check: stop after `CHECK_STEPS` steps (or `steps`), write no run directory, and exit with 1 if a finding is worse
-            than a hint.
+            than a hint, with 2 if no training was seen.
         folder: run directory; `None` takes the next free one below runs/, named after the script.
 
     Returns:
@@ -74,10 +74,12 @@ def run_script(
     with _after_import(actions):
         code, error = _run(script, arguments)
     if not watches:
-        print(f"trainability: {script} imported no torch: nothing was watched", file=sys.stderr)
-        return code
+        print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
+        return _NOTHING_SEEN if is_check and code == 0 else code
     worse = watches[-1].end(error)
-    return int(worse) if is_check and code == 0 else code
+    if not is_check or code != 0:
+        return code
+    return int(worse) if worse or watches[-1].has_seen_steps else _NOTHING_SEEN
 
 
 _TRAINERS = {

@@ -95,8 +95,8 @@ class ScriptWatch:
         for callback in self._callbacks:
             callback.watching.end(error)
         diagnoses = self.diagnoses
-        if not diagnoses and not self._has_failed:  # which has said why
-            say("nothing was watched: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
+        if not self.has_seen_steps and not self._has_failed:  # which has said why
+            say("no training was seen: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
         if diagnoses:
             say("not looked at: data and start (trainability check does)" + (", validation" if self._monitors else ""))
         if diagnoses and self._folder is not None:
@@ -114,6 +114,11 @@ class ScriptWatch:
             for part, monitor in callback.watching.monitors.items():
                 found[part if part not in found else f"{part}-{number}"] = monitor.diagnose()
         return found
+
+    @property
+    def has_seen_steps(self) -> bool:
+        """Whether anything that is watched has made a step."""
+        return any(diagnosis.evidence.steps for diagnosis in self.diagnoses.values())
 
     # --------------------------------------------------------------------------------------------------- the trainers
 

@@ -37,7 +37,9 @@ def mark_nonfinite(layout: dict[str, Any], run: Run) -> None:
     """Mark the step of the run's first NaN or infinity."""
     step = first_nonfinite_step(run)
     if step is not None:
-        _upright(layout, "nonfinite", step, f"NaN or Inf, step {step:,}", colour="@bad", xanchor="right", yshift=14)
+        # Towards the middle of the figure, which has no room beside itself.
+        xanchor = "left" if step < layout["xaxis"]["range"][1] / 2 else "right"
+        _upright(layout, "nonfinite", step, f"NaN or Inf, step {step:,}", colour="@bad", xanchor=xanchor, yshift=14)
 
 
 def plateau_steps(run: Run) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainability import config as configuration
 from trainability.doctor.layer_table import init_budget, init_cells, log10_gain, power
+from trainability.doctor.view import tone
 from trainability.formats import NONE, duration, finite, number, percent
 from trainability.report.figures import METRICS
 from trainability.report.series import chance_levels, steps_per_epoch
@@ -58,8 +59,10 @@ def status(run: Run) -> Status:
         state = run_state(run.folder, None).capitalize()
         return Status(kind="open", label=state, text=f"No end was recorded. Last recorded step: {step:,}.")
     message = run.result.get("message") or ""
+    verdict = (run.findings or {}).get("verdict")
+    fails = verdict is not None and tone(str(verdict)) == "bad"
     labels = {
-        "finished": ("good", "Finished", message),
+        "finished": ("bad" if fails else "good", "Finished", message),
         "interrupted": ("open", "Interrupted", f"At step {run.result.get('step', step):,}: {message}."),
         "non-finite": ("bad", "Stopped: not finite", message),
         "stopped": ("bad", "Stopped by the doctor", message),

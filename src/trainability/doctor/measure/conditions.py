@@ -56,7 +56,7 @@ def counted_condition(
 def _number(given: Any, size: int) -> float | None:
     """The number that is there once for each example, the same for all."""
     is_numbers = isinstance(given, Tensor) and given.dtype != torch.bool and not given.is_complex() and not given.requires_grad
-    if not is_numbers or given.dim() not in (1, 2) or given.shape != (size, 1)[: given.dim()]:
+    if not is_numbers or given.dim() == 0 or len(given) != size or given.numel() != size:
         return None
     first = float(given.flatten()[0])
     return first if first != 0 and math.isfinite(first) and bool((given == given.flatten()[0]).all()) else None

@@ -23,6 +23,7 @@ from trainability.doctor.measure.copying import can_copy
 from trainability.doctor.measure.cut_paths import cut_paths
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts, dropped_state
+from trainability.doctor.measure.ends import unread_ends
 from trainability.doctor.measure.filled import filled
 from trainability.doctor.measure.flat_examples import flat_examples
 from trainability.doctor.measure.following import activations_by_layer
@@ -179,6 +180,7 @@ def _questions(
         },
         "examples that are scaled by themselves": lambda known: {"own_scale": scaled_by_themselves(first_tensor(seen.inputs))},
         "inputs that are targets": lambda known: {"can_copy": can_copy(plain, seen)},
+        "ends of episodes": lambda known: {"unread_ends": unread_ends(plain, batch, forward) if seen.asks_itself else None},
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
         "gradients that are rounding": lambda known: {
             "rounded_gradient": rounded_gradient(plain, batch, forward, float(loss.detach()))

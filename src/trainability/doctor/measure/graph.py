@@ -237,7 +237,7 @@ def _has_lone_softmax(root: Any) -> bool:
     seen, todo = {id(root): root}, [root]
     while todo and len(seen) < _MAX_NODES:
         node = todo.pop()
-        if name_of(node) == "SoftmaxBackward" and _width(node) == 1:
+        if name_of(node) in ("SoftmaxBackward", "SafeSoftmaxBackward") and _width(node) == 1:
             return True
         new = {id(above): above for above in _above(node) if id(above) not in seen}
         seen |= new

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -28,6 +27,7 @@ from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.task_facts import task_facts
 from trainability.doctor.measure.tokens import asked_of_tokens
 from trainability.doctor.measure.unread import unread_targets
+from trainability.doctor.measure.warned import unheard
 
 # Of what a pass shows: what is about outputs, targets and loss, and not about the model's layers. Not whether outputs stand
 # beside targets in another shape: that is meant where shares or distances are taken of such a table, as the graph tells.
@@ -50,8 +50,12 @@ def loss_facts(tape: Tape | None, loss: Any) -> dict[str, Any]:
     if tape is None:
         return {}
     tape.close()
-    with contextlib.suppress(Exception), randomness_restored(), torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the loop has been told already
+    with (
+        contextlib.suppress(Exception),
+        randomness_restored(),
+        torch.enable_grad(),
+        unheard(),
+    ):  # the loop has been told already
         replay = tape.read(loss)
         return _asked(replay) if replay is not None else {}
     return {}

@@ -210,7 +210,7 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
-        facts = replace(self._facts or Facts(), opposed=self._rivals.opposed)
+        facts = replace(self._facts or Facts(), opposed=self._rivals.opposed, shared=self._rivals.shared)
         if self._sampler.first_input is not None:
             std, mean = self._sampler.first_input.tolist()
             facts = replace(facts, input_std=std, input_mean=mean)

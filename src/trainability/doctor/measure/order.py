@@ -1,9 +1,15 @@
 """The order of the labels in a loader, or in a loop: classes mixed, sorted, or the same batch again and again."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainability.doctor.audit_results import BatchOrder
+
+_NEAR = 5e-3  # of 0 and 1, for marks that are told within rounding
+_SAME = 1e-3  # of the loss, from which the one computed anew may differ
 
 
 class OrderCounter:
@@ -48,20 +54,51 @@ class OrderCounter:
 def classes_in_gradient(gradient: Tensor) -> Tensor:
     """Read the targets of a cross-entropy off the gradient of its logits, which is softmax minus one at the target.
 
+    The gradient of log-probabilities under the negative log-likelihood has one number, below zero, at each target.
+
     Args:
         gradient: (examples, classes), of a mean. Rows near zero, of examples that are ignored or known, tell nothing.
 
     Returns:
         (3,), on the device: examples that tell, different targets among them, and the target of the first; zeros where a row
-        has not exactly one value below zero, or does not sum to zero.
+        has not exactly one value below zero, or neither sums to zero nor is zero elsewhere.
     """
     rows = gradient.detach().float()
     size = rows.abs().sum(dim=1)
     tells = size > 1e-4 / len(rows)  # below, what is left of one minus the probability is rounding
-    fits = ((rows < 0).sum(dim=1) == 1) & (rows.sum(dim=1).abs() <= 1e-3 * size)
+    # Of a mean over examples all are alike; of what is weighed by an outcome, as by a reward, they are not.
+    is_alone = ((rows != 0).sum(dim=1) == 1) & (size >= (1 - 1e-3) * size.amax())
+    fits = ((rows < 0).sum(dim=1) == 1) & ((rows.sum(dim=1).abs() <= 1e-3 * size) | is_alone)
     targets = rows.argmin(dim=1)
     # A column for each class, and one for the examples that do not tell.
     counts = torch.zeros(rows.shape[1] + 1, device=rows.device)
     counts.scatter_(0, torch.where(tells, targets, rows.shape[1]), 1.0)
     told = torch.stack([tells.sum(), counts[:-1].sum(), targets[tells.int().argmax()]]).float()
     return told * (fits | ~tells).all()
+
+
+def marks_in_gradient(output: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:
+    """Read yes and no off the gradient of one number an example, under binary cross-entropy with or without logits.
+
+    Args:
+        output: as many numbers as examples.
+        gradient: of the loss, for the outputs; that of a mean over all of them.
+        loss: computed anew from what is read, it must be the same.
+
+    Returns:
+        (3,), as `classes_in_gradient`; zeros where it is no such loss.
+    """
+    values, slopes = output.detach().float().flatten(), gradient.detach().float().flatten() * output.numel()
+    loss = torch.as_tensor(loss, device=values.device).detach().float()
+    shares = values.sigmoid()
+    logits = _marks(shares - slopes, lambda marks: F.binary_cross_entropy_with_logits(values, marks), loss)
+    inside = values.clamp(0, 1)
+    plain = _marks(inside - slopes * inside * (1 - inside), lambda marks: F.binary_cross_entropy(inside, marks), loss)
+    return torch.where((logits[0] > 0) | ((values < 0) | (values > 1)).any(), logits, plain)
+
+
+def _marks(told: Tensor, cost: Callable[[Tensor], Tensor], loss: Tensor) -> Tensor:
+    marks = told.round().clamp(0, 1)
+    fits = ((told - marks).abs().amax() < _NEAR) & ((cost(marks) - loss).abs() <= _SAME * loss.abs())
+    several = 1 + (marks.amin() != marks.amax())
+    return torch.stack([torch.full_like(several, len(marks)), several, marks[0]]).float() * fits

@@ -48,6 +48,8 @@ class Rivals:
         self._left: dict[int, tuple[Tensor, Tensor | None]] = {}  # by optimizer: a parameter, and the gradient on it then
         self._holders: dict[int, torch.optim.Optimizer | None] = {}  # by parameter, as far as asked
         self._calls: list[_Call] = []
+        self._orphans: list[Tensor] = []  # of these, what no optimizer holds, and the loss left a gradient on
+        self._shared = 0  # parameters that another optimizer steps, too
         self._handle: Any = None
         self._has_begun = False
 
@@ -55,6 +57,15 @@ class Rivals:
     def opposed(self) -> bool:
         """Whether the optimizer's loss and another's were seen to work against each other."""
         return self._optimizer is not None and self._optimizer in _PLAYERS
+
+    @property
+    def shared(self) -> tuple[int, int] | None:
+        """Parameters that another optimizer steps, too, and others that get a gradient and that no optimizer holds."""
+        if not self._shared or not self._orphans:
+            return None
+        held = {key for other in optimizers_of_process() for key in managed_parameters(other)}
+        orphans = [p for p in self._orphans if id(p) not in held]
+        return (self._shared, len(orphans)) if orphans else None
 
     def take(self, loss: Tensor | float, *, is_last: bool) -> None:
         """Takes a loss after `backward`; the first one's graph is read.
@@ -80,6 +91,8 @@ class Rivals:
             if (holder := self._holder(parameter)) is not None:
                 gradient = None if parameter.grad is None else local(parameter.grad).clone()
                 self._left[id(holder)] = parameter, gradient
+            elif parameter.grad is not None and bool(parameter.grad.any()):
+                self._orphans.append(parameter)
         self._strangers = []
 
     def begin(self) -> None:
@@ -131,6 +144,8 @@ class Rivals:
             self._found(*self._calls[last].givers)
 
     def _on_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._orphans and not self._shared and optimizer is not self._optimizer:
+            self._guard(lambda: self._count_shared(optimizer))
         if id(optimizer) in self._left and self._left[id(optimizer)][0].grad is not None:
             self._guard(lambda: self._compare(optimizer, *self._left.pop(id(optimizer))))
 
@@ -145,6 +160,15 @@ class Rivals:
             is_same = float(torch.nn.functional.cosine_similarity(now, was, dim=0)) > _SAME
         if not is_same:
             self._found(optimizer)
+
+    def _count_shared(self, other: torch.optim.Optimizer) -> None:
+        """What another optimizer steps of this one's; not of one that wraps it, or is wrapped by it."""
+        assert self._optimizer is not None
+        groups = {id(group) for group in self._optimizer.param_groups}
+        parts = (*vars(self._optimizer).values(), *vars(other).values())
+        is_wrapper = any(part is self._optimizer or part is other for part in parts)
+        if not is_wrapper and not any(id(group) in groups for group in other.param_groups):
+            self._shared = len(managed_parameters(self._optimizer) & managed_parameters(other))
 
     def _found(self, *others: torch.optim.Optimizer) -> None:
         assert self._optimizer is not None

@@ -19,7 +19,7 @@ from trainability.doctor.measure.following import activations_by_layer, activati
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.hooks import Watch, activation_fields
 from trainability.doctor.measure.layers import shown_name
-from trainability.doctor.measure.order import classes_in_gradient
+from trainability.doctor.measure.order import classes_in_gradient, marks_in_gradient
 from trainability.doctor.measure.seen_pairs import SeenPairs
 from trainability.doctor.measure.tape import Tape
 from trainability.doctor.measure.told_targets import LOSSES, MOST_NUMBERS, told_constants
@@ -169,7 +169,10 @@ class LayerSampler:
         """Read off the outputs' gradient what the batch asks for, and keep what one answer for all of it would cost."""
         if self._output is not None and self._output_gradient is not None:
             with contextlib.suppress(Exception):  # one fact less; what failed here would end the watch
-                self._constants = told_constants(self._output, self._output_gradient / scale, loss, self._given)
+                gradient = self._output_gradient / scale
+                self._constants = told_constants(self._output, gradient, loss, self._given)
+                if self._targets is None and self._output.numel() == len(self._output):
+                    self._targets = marks_in_gradient(self._output, gradient, loss)
         self._output = self._output_gradient = self._given = None
         if self.tape is not None and self.pairs.wants_more:
             self.tape.close()

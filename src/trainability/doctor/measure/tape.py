@@ -22,6 +22,7 @@ from trainability.doctor.measure.forward_pass import DISTANCES
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.own_tokens import OwnTokens
 from trainability.doctor.measure.replay import Called, Line, Replay
+from trainability.doctor.measure.warned import call_as_caller
 
 MOST_NUMBERS = 1 << 17  # of an output: each question is a loss, and there are hundreds
 _MOST_LINES, _MOST_CALLS = 400, 8
@@ -183,7 +184,7 @@ class Tape(TorchFunctionMode):
         self._is_over |= func is Tensor.backward  # what runs again in it (a checkpoint) is no call of the loop
         self._num_running += 1
         try:
-            result = func(*args, **(kwargs or {}))
+            result = call_as_caller(func, args, kwargs or {})
         finally:
             self._num_running -= 1
         if self._is_open and not self._is_over and not self.lost and not self._running:

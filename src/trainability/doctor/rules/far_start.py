@@ -3,7 +3,7 @@
 import math
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import FEWEST_STEPS, best_constant, standing
+from trainability.doctor.best_constant import AS_GOOD, FEWEST_STEPS, best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.outlook_limits import UNKNOWN_PLAN_STEPS
@@ -66,6 +66,8 @@ def above_constant(evidence: Evidence) -> Finding | None:
     never = at is not None and at.is_no_better and first >= FAR_ABOVE_AND_NO_BETTER * cost
     if (not stays and not never) or (not blown and (_outputs_grow(evidence) or _leaves(evidence, first, last, cost))):
         return None
+    limit = FAR_BEFORE_BLOWN if blown else FAR_ABOVE if stays else FAR_ABOVE_AND_NO_BETTER
+    left = [] if blown else [Measurement(name="loss now", value=last, threshold=(LEFT_ABOVE if stays else AS_GOOD) * cost)]
     return Finding(
         rule="loss_at_start",
         code="loss_at_start.constant",
@@ -73,7 +75,8 @@ def above_constant(evidence: Evidence) -> Finding | None:
         seen=f"the loss starts at {first:.3g}, and is {'not finite' if blown else f'{last:.3g}'} after {number} steps; {name}, "
         f"whatever the input, costs {cost:.3g}",
         measurements=(
-            Measurement(name="loss at the start", value=first, threshold=FAR_ABOVE * cost),
+            Measurement(name="loss at the start", value=first, threshold=limit * cost),
+            *left,
             Measurement(name="loss of the best constant answer", value=cost),
         ),
         cause="the first outputs are large numbers at random: weights are drawn too wide, or what they make is multiplied",

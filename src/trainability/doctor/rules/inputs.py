@@ -41,8 +41,8 @@ def class_order(evidence: Evidence) -> list[Finding]:
         where they are not all of the same class. Where they are, a hint, unless 256 examples and ten batches were read: then
         a warning. A warning, too, where labels change a fifth as often as in random order, or less, over 64 examples and more.
         Targets of 0.0 and 1.0 count as classes under a binary loss.
-        In a loop, an error where five sampled batches tell their targets by the gradient of the logits, half of them hold one
-        class each, and these are not of the same; a hint where all are.
+        In a loop, an error where five sampled batches tell their targets by the gradient of the outputs, half of them hold one
+        class each, and these are not of the same; a hint where all are, unless they are answers of yes or no.
     Why: such batches teach to name the class of the moment. With ten balanced classes two batches of 8 are of one class by
         chance once in 10^14; labels are counted, so this is certain.
     What fools it: data of which nearly all is one class (silent from nine in ten); batches of one class each that are meant (a
@@ -105,6 +105,8 @@ def _one_class_batches(evidence: Evidence) -> list[Finding]:
     read = [sample for sample in evidence.samples if sample.num_classes is not None]
     classes = [sample.first_class for sample in read if sample.num_classes == 1]
     only = len(set(classes)) == 1
+    if (only and _is_binary(evidence)) or reading.is_opposed(evidence):
+        return []  # a judge's real examples come by themselves
     if len(read) < _FEWEST_SAMPLES or len(classes) < (len(read) if only else len(read) / 2) or evidence.steps[0].loss < 0:
         return []  # of a negated loss the gradient tells the answers, and not the targets
     measured = Measurement(name="sampled batches of one class", value=float(len(classes)), threshold=len(read) / 2)

@@ -273,7 +273,7 @@ def _over_micro_batches(evidence: Evidence) -> tuple[float, float, int] | None:
     explains=("dead_units", "exploding_gradient", "not_finite", "constant_as_good", "oscillation", "loss_cliff", "clipping"),
 )
 def loss_at_start(evidence: Evidence) -> list[Finding]:
-    """The first loss is far above ln C, or far above what the scale of the logits predicts.
+    """The first loss is far above what knowing nothing costs, or what the logits predict.
 
     Fires: the cross-entropy before the first step is at least 2 ln C, or more than twice the predicted loss plus 1 nat. A
         warning from 20 ln C, until the loss is below half of ln C. A warning with code `wide`, where half of the weight layers
@@ -284,11 +284,13 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
         not bring it there within a quarter of the plan; at a hundred times, and is not finite then; or at twenty times, and a
         run of 100 steps and more is at 0.95 of that cost or above. Silent where a rehearsal's outputs more than doubled, so
         that they were not large, or where its steps left 98 % of what the start costs above the constant behind.
-    Why: a net that knows nothing and says so costs ln C. What lies above it are confident wrong guesses. A hint as a rule: a
-        good VGG with He's initialisation starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go
-        into unlearning.
+    Why: a net that knows nothing and says so costs ln C; under other losses, as much as the best answer that is the same for
+        every example. What lies above it are confident wrong guesses. A hint as a rule: a good VGG with He's initialisation
+        starts at 8.9 where ln C is 2.3, and trains. At 20 ln C the first hundreds of steps go into unlearning.
     What fools it: nets with large logits that are healthy, such as He's initialisation without normalisation.
-    Fix: divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps.
+    Fix: divide the last layer's initial weights by 10; or leave it, if the loss falls within the first steps. Of the codes
+        `wide` and `constant`, draw the weights smaller, as layer.reset_parameters() does; of `falls`, start the last layer's
+        bias at what is usual of the targets.
     Source: docs/theory.md, section 5, equation (7).
     """
     probe, chance = evidence.probe, reading.chance_loss(evidence)
@@ -304,9 +306,11 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
     expected = probe.predicted_loss if probe is not None else None
     excess = start - chance
     surprise = expected is not None and start > 2 * expected + 1
-    if excess < chance and not surprise:
+    if excess < chance and not surprise:  # twice ln C
         return []
-    measurements = [Measurement(name="loss at the start", value=start, unit="nats", threshold=2 * chance)]
+    is_twice = excess >= chance
+    limit = FAR_ABOVE * chance if far else 2 * chance if is_twice or expected is None else 2 * expected + 1
+    measurements = [Measurement(name="loss at the start", value=start, unit="nats", threshold=limit)]
     if expected is not None:
         measurements.append(Measurement(name="loss predicted from weights", value=expected, unit="nats"))
     return [
@@ -314,7 +318,12 @@ def loss_at_start(evidence: Evidence) -> list[Finding]:
             rule="loss_at_start",
             code="loss_at_start.wide" if wide else "loss_at_start",
             severity="warning" if far or wide else "hint",
-            seen=f"the loss starts at {start:.2f}; knowing nothing costs ln C = {chance:.2f}"
+            seen=f"the loss starts at {start:.2f}; "
+            + (
+                f"knowing nothing costs ln C = {chance:.2f}"
+                if is_twice
+                else f"the scale of the logits predicts {expected:.2f}, and ln C is {chance:.2f}"
+            )
             + (f"; {len(wide)} layers multiply the mean square of what they get by {WIDE_GAIN:g} and more" if wide else ""),
             measurements=tuple(measurements),
             cause="weights are drawn too wide in most layers; normalisation hides it from the layers, and not from the logits"

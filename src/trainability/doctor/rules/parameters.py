@@ -17,6 +17,7 @@ from trainability.doctor.rules.cut_off import (
     stays_as_drawn,
 )
 from trainability.doctor.rules.flat import flat_in_part
+from trainability.doctor.rules.mixed_up import of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
@@ -58,17 +59,21 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
     Fires: the model has trainable parameters, none of them is in a group of the optimizer, and no other optimizer of the
         process holds them. A warning with code `opponent`: of models that play against each other, the one's optimizer holds
         the other's weights as well and steps them for its own loss, while the other's optimizer steps for a loss that wants
-        other answers.
+        other answers. An error with code `twice`: of a watched loop, two optimizers step the same parameters, and the loss goes
+        through others that get a gradient and that no optimizer holds.
     Why: the optimizer steps, and the model stays as it is. Gradients are never cleared either, because zero_grad clears those
         of the parameters that the optimizer holds. Counted, so this is certain.
-    What fools it: parameters that are updated by hand, without an optimizer. Silent where Monitor saw no layer run, because
+    What fools it: parameters that are updated by hand, without an optimizer; beside two optimizers of one network, another
+        that stays as it is and is not frozen. Silent where Monitor saw no layer run, because
         then it watches another model than the loop trains.
     Fix: make the optimizer after the model is complete (built, moved, wrapped): type(optimizer)(model.parameters(), ...).
     Source: PyTorch, `torch.optim`, Constructing it; own check.
     """
     settings = settings_of(evidence)
     if reading.facts(evidence).moved_by_judge:
-        return [_of_two(*reading.facts(evidence).moved_by_judge)]
+        return [of_two(*reading.facts(evidence).moved_by_judge)]
+    if (shared := reading.facts(evidence).shared) is not None:
+        return [of_the_same(*shared)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
     return [
@@ -86,21 +91,6 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
             layers=settings.unmanaged,
         )
     ]
-
-
-def _of_two(judge: str, maker: str) -> Finding:
-    """A generator that its discriminator's steps make worse."""
-    return Finding(
-        rule="foreign_optimizer",
-        code="foreign_optimizer.opponent",
-        severity="warning",
-        seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
-        f"optimizer of {maker} steps them for a loss that wants other answers",
-        measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
-        cause=f"the parameters of both models are given to one optimizer: each of its steps undoes what {maker} learned",
-        remedy=f"give the optimizer of {judge} the parameters of {judge} alone, and detach what {maker} makes in its loss",
-        source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
-    )
 
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
@@ -176,8 +166,8 @@ def untrained_parameter(evidence: Evidence) -> list[Finding]:
     Why: each is counted, none is estimated, and the reason is read off: no gradient, a gradient of exactly zero, a learning
         rate of 0, or a gradient that is there after backward and moves nothing. Code `gradient_lost`, told by one step where
         all are cleared before it; `not_written` where the optimizer is given it, and it is large enough for float32 to move the
-        weight by itself. One unchanged step could be skipped; three are a pattern. A step of SGD below float32's resolution is left to the rules that look at the
-        gradient, and so is a gradient whose square is infinite, by which Adam divides.
+        weight by itself. One unchanged step could be skipped; three are a pattern. A step of SGD below float32's resolution is
+        left to the rules that look at the gradient, and so is a gradient whose square is infinite, by which Adam divides.
     What fools it: experts that no example was routed to, and a learning rate of zero in a warm-up.
     Fix: what the finding names: the optimizer's parameters, the use of the layer in forward, the learning rate, or what comes
         between backward and step.

@@ -1,10 +1,12 @@
-"""Sequences of which answers leave something out: their end, their last word, all words beside padding."""
+"""Sequences of which something is left out: their end, their last word, all words beside padding; where an episode ends."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.rule import rule
+
+FRESH = 3.0  # times as far
 
 
 @rule(severities=("warning",), explains=(*SYMPTOMS, "shuffled_labels"))
@@ -37,6 +39,44 @@ def ignored_end(evidence: Evidence) -> list[Finding]:
             "end them early",
             remedy="read the last step: output[:, -1]; of packed sequences, give the number of steps of each as its length",
             source="own; exchanged and compared",
+        )
+    ]
+
+
+@rule(severities=("warning", "hint"), explains=("constant_as_good", "loss_at_start"))
+def unread_ends(evidence: Evidence) -> list[Finding]:
+    """Goals that a model makes of what comes after do not go by where an episode ends.
+
+    Fires: the loss is given goals that a call without gradients makes of a second tensor of the batch, the batch holds marks,
+        0 or 1 for each example, and with all of them turned the loss is the same to the bit. A warning where what comes after
+        a mark of 1 is three times as far from what was before as elsewhere, as a fresh start is; else a hint.
+    Why: what ends earns nothing any more. Goals that go on count what another episode earns, so falling costs nothing, and
+        values grow to that of an episode without an end. Marks are turned and losses compared, so this is certain.
+    What fools it: marks of something else (a kind of sample), and of episodes that are cut by time alone, whose last state is
+        given: these do go on; hence the hint.
+    Fix: goal = reward + gamma * (1 - done) * value_of_next.
+    Source: Mnih et al., Human-level control through deep reinforcement learning, Nature 2015, algorithm 1; Pardo et al., Time
+        Limits in Reinforcement Learning, ICML 2018, for what is cut by time.
+    """
+    found = reading.facts(evidence).unread_ends
+    if found is None:
+        return []
+    place, apart = found
+    fresh = apart >= FRESH
+    return [
+        Finding(
+            rule="unread_ends",
+            severity="warning" if fresh else "hint",
+            seen=f"goals are made of what comes after, and do not go by the marks in batch{place}"
+            + (
+                f"; where these are 1, it is {apart:.2g} times as far from what was before, as a fresh start is"
+                if fresh
+                else ""
+            ),
+            measurements=(Measurement(name="distance at a mark over that elsewhere", value=apart, threshold=FRESH),),
+            cause="(1 - done) is missing where the value of what comes after is added to the reward",
+            remedy="goal = reward + gamma * (1 - done) * value_of_next",
+            source="Mnih et al., Nature 2015, algorithm 1; marks turned, losses compared",
         )
     ]
 

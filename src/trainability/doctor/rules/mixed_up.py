@@ -1,0 +1,37 @@
+"""Of several networks, one optimizer that is given the wrong one's parameters. No rule."""
+
+from trainability.doctor.finding import Finding, Measurement
+
+
+def of_two(judge: str, maker: str) -> Finding:
+    """A generator that its discriminator's steps make worse."""
+    return Finding(
+        rule="foreign_optimizer",
+        code="foreign_optimizer.opponent",
+        severity="warning",
+        seen=f"the optimizer of {judge} holds the parameters of {maker} as well, and steps them for the loss of {judge}; the "
+        f"optimizer of {maker} steps them for a loss that wants other answers",
+        measurements=(Measurement(name="optimizers that move the same parameters", value=2.0, threshold=1.0),),
+        cause=f"the parameters of both models are given to one optimizer: each of its steps undoes what {maker} learned",
+        remedy=f"give the optimizer of {judge} the parameters of {judge} alone, and detach what {maker} makes in its loss",
+        source="Goodfellow et al., Generative Adversarial Nets, 2014, algorithm 1; read off the steps",
+    )
+
+
+def of_the_same(num_shared: int, num_left: int) -> Finding:
+    """Two optimizers of one network, and none of another."""
+    return Finding(
+        rule="foreign_optimizer",
+        code="foreign_optimizer.twice",
+        severity="error",
+        seen=f"two optimizers step the same {num_shared} parameters, and {num_left} others that the loss goes through, with a "
+        "gradient, are in no optimizer",
+        measurements=(
+            Measurement(name="parameters in two optimizers", value=float(num_shared), threshold=0.0),
+            Measurement(name="parameters with a gradient in none", value=float(num_left), threshold=0.0),
+        ),
+        cause="one of the optimizers was given the parameters of another network than its own",
+        remedy="give each optimizer the parameters of its own network: Adam(generator.parameters(), ...), "
+        "Adam(critic.parameters(), ...)",
+        source="own; counted in the groups of the optimizers",
+    )
