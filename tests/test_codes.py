@@ -230,13 +230,13 @@ def shared_norm(off: float) -> Evidence:
     )
 
 
-def folders(asked: int, *, outputs: int = 10, order: int = 576, known: int = 5) -> Evidence:
-    """Training with the first classes of ten, and validation with a hundred of each and as many of one class more."""
-    counts = (100,) * known
+def folders(asked: int, *, outputs: int = 10, order: int = 576, known: int = 5, rare: int = 100) -> Evidence:
+    """Training with the first classes of ten, two of them rare, and validation with 100 of each and as many of one more."""
+    counts = (*(100,) * (known - 2), rare, rare)
     seen = ordered(changes=order).data
     assert seen is not None
     train = split(label_counts=counts, order=seen.train.order)
-    held_out = split("validation", label_counts=(*counts[:5], asked))
+    held_out = split("validation", label_counts=(*(100,) * 5, asked))
     return Evidence(data=data(train, held_out, num_classes=None), probe=probed(num_logits=outputs))
 
 
@@ -267,6 +267,7 @@ CODES = {
     "saturation of what learns": (at_their_limits(0.9, last=0.51), at_their_limits(0.9, last=0.49)),
     "split_shift.classes": (folders(100), folders(0)),
     "split_shift.classes of few examples": (folders(27), folders(26)),
+    "split_shift.classes beside rare ones": (folders(100, rare=20), folders(100, rare=19)),
     "split_shift.classes without an output": (folders(100, outputs=6), folders(100, outputs=5)),
     "split_shift.classes read in order": (folders(100, order=518), folders(100, order=517)),
     "wrong_sign.sure": (fact(sure_of_wrong=(1e-5, 0.2)), fact()),

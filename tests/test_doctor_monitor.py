@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -657,6 +658,20 @@ def test_gradients_that_nobody_writes_to_are_measured_once_a_step(monkeypatch) -
     monkeypatch.setattr(gradient_norms, "_norms_of", lambda *args: calls.append(1) or original(*args))
     assert scaled_by(lambda _: None) == [1.0] * 10
     assert len(calls) == 10 + 4  # at the four sampled steps once more
+
+
+def test_no_gradient_outlives_its_step() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4, bias=False))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with Monitor(model, optimizer, every=5) as monitor:
+        for _ in range(30):
+            loss = model(torch.randn(16, 8)).square().mean()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            gradients = [weakref.ref(p.grad) for p in model.parameters() if p.grad is not None]
+            optimizer.zero_grad()
+            assert [gradient() for gradient in gradients] == [None] * 3
 
 
 def test_a_clip_that_is_dropped_on_a_dead_net_is_found() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor, follow
+from trainability.checking.certain import facts_of
 from trainability.doctor import diagnose
 from trainability.doctor.evidence import Evidence
 
@@ -135,6 +136,35 @@ def test_where_the_model_may_rebuild_its_input_it_is_a_hint(model: Callable[[], 
 def test_a_model_that_shifts_its_words_is_rightly_asked_for_the_token(model: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     assert told(watched(model(), TOKENS[:, :-1].clone())) is None
+
+
+class FromLastState(nn.Module):
+    """Rebuilds a sentence from the last state of a recurrent layer, all words at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.gru, self.head = nn.Embedding(WORDS, 8), nn.GRU(8, 8, batch_first=True), nn.Linear(8, LENGTH * WORDS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.gru(self.words(tokens))[1][-1]).view(-1, LENGTH, WORDS)
+
+
+def test_a_recurrent_encoder_is_not_a_causal_model() -> None:
+    assert told(watched(FromLastState(), TOKENS[:, :-1])) == "hint"
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_next_tokens_that_are_mostly_those_before_are_told_from_the_same(shifted: bool) -> None:
+    """Sentences of one word, of which one in forty places is another."""
+    rng = torch.Generator().manual_seed(1)
+    tokens = torch.randint(WORDS, (64, 1), generator=rng).expand(64, LENGTH + 1).clone()
+    tokens[::4, 5:] = (tokens[::4, :1] + 1) % WORDS
+    given, targets = tokens[:, :-1].contiguous(), tokens[:, 1:] if shifted else tokens[:, :-1]
+    found = told(watched(Attention("module"), targets, given))
+    facts = facts_of(
+        Attention("module"), (given, targets), loss_fn=lambda out, y: F.cross_entropy(out.flatten(0, 1), y.flatten())
+    )
+    assert (found, facts.unshifted) == ((None, False) if shifted else ("warning", True))
 
 
 def test_words_that_are_masked_and_asked_for_are_not_the_input() -> None:

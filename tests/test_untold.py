@@ -90,6 +90,22 @@ def alike(model: Any, batch: Any) -> Tensor:
     return F.mse_loss(model(batch[0]), goal)
 
 
+def test_zero_is_not_the_least_that_score_matching_may_cost() -> None:
+    """Half the square of the score and its divergence: a score of zero costs nothing, and the right one less."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        x = batch[0].clone().requires_grad_()
+        score = model(x)
+        slopes = [torch.autograd.grad(score[:, k].sum(), x, create_graph=True)[0][:, k] for k in range(6)]
+        return 1.0 * (score.square().sum(dim=1) / 2 + sum(slopes)).mean()
+
+    model = net(6, 6)
+    with torch.no_grad():
+        model[2].weight.mul_(3)
+    assert step(model, (X,)) > 0
+    assert asked(model, step, (X,)).solved_by is None
+
+
 @pytest.mark.parametrize(
     ("step", "rewards", "found"),
     [
@@ -167,6 +183,29 @@ def with_margin(model: Any, batch: Any) -> Tensor:
 def test_a_term_that_is_at_its_worst_without_a_slope(step: Step, share: float | None) -> None:
     found = asked(net(6, 4), step, (X, BOXES)).flat_examples
     assert (found is None) if share is None else found == (share, 1.0)
+
+
+def left_out(kind: str) -> Step:
+    """Costs below zero, of few examples: the others are left out."""
+
+    def step(model: Any, batch: Any) -> Tensor:
+        x, _ = batch
+        log_p = torch.log_softmax(model(x), dim=1)
+        entropy, few = -(log_p.exp() * log_p).sum(dim=1), (torch.arange(len(x)) % 8 == 0).float()
+        losses = {
+            "reward": log_p[:, 0] * few,
+            "mask": torch.where(few > 0, -entropy, 0.0),
+            "masked": (-entropy).masked_fill(few == 0, 0.0),
+            "column": -entropy[:, None] * few[:, None],
+        }
+        return losses[kind].mean()
+
+    return step
+
+
+@pytest.mark.parametrize("kind", ["reward", "mask", "masked", "column"])
+def test_examples_that_are_left_out_need_no_slope(kind: str) -> None:
+    assert asked(net(6, 4), left_out(kind), (X, BOXES)).flat_examples is None
 
 
 def test_a_gradient_of_terms_that_cancel_is_rounding() -> None:

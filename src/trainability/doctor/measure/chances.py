@@ -136,7 +136,7 @@ class Chances(TorchFunctionMode):
                 tensor.register_hook(functools.partial(self._keep, id(tensor)))
 
     def _keep(self, key: int, gradient: Tensor) -> None:
-        self._gradients[key] = gradient.detach()
+        self._gradients.setdefault(key, gradient.detach())  # the loss's own: later passes may ask about parts of it
 
     def _known(self, args: tuple) -> Iterator[tuple[int, tuple[Tensor, float]]]:
         for place, item in enumerate(args):

@@ -57,9 +57,8 @@ class GradientNorms:
         self._num_trained = self._num_found = 0
         self._is_old, self._is_plain = True, False
         self._handles: list[Any] = []
-        self._held: list[
-            Tensor
-        ] = []  # the gauges' gradients as `take` found them, with their counts of writes, and their norms
+        # The gauges' gradients as `take` found them, with their counts of writes, and their norms.
+        self._held: list[Tensor] = []
         self._counts: list[int] = []
         self._held_norms: Tensor | None = None
         self._believes_counts: bool | None = None
@@ -141,6 +140,10 @@ class GradientNorms:
         """Tells whether the counts of writes can be believed, by the last step, which was measured."""
         if self._counts_said_unwritten and clip_ratio is not None and self._believes_counts is not False:
             self._believes_counts = clip_ratio > _UNCHANGED
+
+    def let_go(self) -> None:
+        """Keep no gradient beyond its step: the head's may be a large one, whose memory the next forward pass is to have."""
+        self._held, self._counts, self._held_norms = [], [], None
 
     def _hold(self, gauges: list[Tensor], norms: Tensor | None) -> None:
         self._held_norms = norms[: len(gauges)] if norms is not None and gauges else None

@@ -109,6 +109,7 @@ class Monitor:
     def _reset_step(self) -> None:
         self._micro: list[Tensor | float] = []
         self._norm = self._gauges_before = self._gauges_after = None
+        self._norms.let_go()
         self._expected_lr: float | None = None
         self._is_stepping = False
         self._num_complete, self._clips_later = 0, False

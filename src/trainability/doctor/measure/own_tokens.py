@@ -31,6 +31,8 @@ class OwnTokens:
         self._time = 1
         self._is_masked, self._is_open = False, False  # attention that is causal, and that is not
         self._recurrent: list[nn.RNNBase] = []
+        self._is_recurrent = False
+        self._first_state: Tensor | None = None  # whether what a recurrent layer says of the first step has a gradient
 
     def see(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Look at a part of the model that has just run with gradients."""
@@ -38,6 +40,7 @@ class OwnTokens:
             self._look_up(args[0], output)
         elif isinstance(module, nn.RNNBase):
             self._recurrent.append(module)
+            self._follow_states(module, output[0])
         elif isinstance(module, nn.MultiheadAttention):
             mask = kwargs.get("attn_mask", args[5] if len(args) > 5 else None)
             is_causal = bool(kwargs.get("is_causal")) or _is_causal(mask)
@@ -54,6 +57,20 @@ class OwnTokens:
             self._tokens = tokens.detach()
             output.register_hook(self._came_back)
 
+    def _follow_states(self, module: nn.RNNBase, states: Any) -> None:
+        """An encoder hands on its last state alone; its answers to all places go by all tokens."""
+        is_packed = isinstance(states, nn.utils.rnn.PackedSequence)
+        numbers = states.data if is_packed else states
+        num_first = int(states.batch_sizes[0]) if is_packed else 1
+
+        def look(gradient: Tensor) -> None:
+            with contextlib.suppress(Exception), torch.no_grad():
+                is_second = module.batch_first and gradient.dim() == 3
+                self._first_state = (gradient.transpose(0, 1) if is_second else gradient)[:num_first].any()
+
+        if isinstance(numbers, Tensor) and numbers.requires_grad:
+            numbers.register_hook(look)
+
     def _came_back(self, gradient: Tensor) -> None:
         with contextlib.suppress(Exception), torch.no_grad():  # one fact less
             self._reaches = {0: gradient[-1].any(), 1: gradient[:, -1].any()}
@@ -69,24 +86,26 @@ class OwnTokens:
         one, several = (len(self._recurrent) == 1, len(self._recurrent) > 1)
         self._is_open |= several or any(module.bidirectional for module in self._recurrent)
         self._time = 0 if one and not self._recurrent[0].batch_first else 1
-        self._is_masked |= one or any(_is_causal(buffer) for buffer in model.buffers())
+        self._is_recurrent = one
+        self._is_masked |= any(_is_causal(buffer) for buffer in model.buffers())
         self._is_masked |= _attends_causally(logits)
         logits.register_hook(lambda gradient: self._asked(gradient, tokens))
 
     def _asked(self, gradient: Tensor, tokens: Tensor) -> None:
         with contextlib.suppress(Exception), torch.no_grad():
-            self._same = _share_of_same(gradient.reshape(tokens.numel(), -1), tokens.reshape(-1))
+            self._same = _share_of_same(gradient.reshape(tokens.numel(), -1), tokens, self._time)
 
     def fact(self) -> str | None:
         """How each token is asked for itself: "causal", "unknown" where the model may be one that rebuilds its input; or None.
 
-        Reads one number from the device.
+        Reads few numbers from the device.
         """
         if self._same is None or not self._reaches or self._num_lookups != 1 or not float(self._same) > _NEARLY_ALL:
             return None
         if not bool(self._reaches[self._time]):
             return None
-        return "causal" if self._is_masked and not self._is_open else "unknown"
+        is_step_by_step = self._is_recurrent and self._first_state is not None and bool(self._first_state)
+        return "causal" if (self._is_masked or is_step_by_step) and not self._is_open else "unknown"
 
 
 def _is_same(given: Tensor, tokens: Tensor) -> bool:
@@ -99,18 +118,26 @@ def _fits(output: Tensor, tokens: Tensor) -> bool:
     return output.shape[:-1] == tokens.shape or output.shape[:-1] == (tokens.numel(),)
 
 
-def _share_of_same(gradient: Tensor, tokens: Tensor) -> Tensor:
+def _share_of_same(gradient: Tensor, tokens: Tensor, time: int) -> Tensor:
     """Share of the places that are asked for the token that they are given; the commonest, such as padding, tells nothing.
 
     Args:
         gradient: (places, classes), of the logits of a cross-entropy: below zero at the label alone.
-        tokens: (places,).
+        tokens: (examples, steps) or (steps, examples), in the order of the places.
+        time: the dimension of the steps.
+
+    Returns:
+        One number; 0 where no fewer are asked for the next token, as of tokens that are mostly like the one before.
     """
     lowest, asked = gradient.min(dim=1)
     is_asked = lowest < 0
     counts = torch.zeros(gradient.shape[1], device=gradient.device).scatter_add_(0, asked, is_asked.float())
-    tells = is_asked & (asked != counts.argmax())
-    return (tells & (asked == tokens)).sum() / tells.sum()
+    tells, asked = (is_asked & (asked != counts.argmax())).view(tokens.shape), asked.view(tokens.shape)
+    length = tokens.shape[time] - 1
+    before, asked_before, following = (*(t.narrow(time, 0, length) for t in (tells, asked)), tokens.narrow(time, 1, length))
+    same = (tells & (asked == tokens)).sum() / tells.sum()
+    later = (before & (asked_before == following)).sum() / before.sum()
+    return torch.where(later >= same, torch.zeros_like(same), same)
 
 
 def _attends_causally(output: Tensor) -> bool:

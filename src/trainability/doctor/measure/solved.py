@@ -17,6 +17,7 @@ from trainability.doctor.measure.randomness import randomness_restored
 _GRID = (-100.0, -30.0, -10.0, -3.0, -1.0, -0.3, -0.1, 0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _HALVINGS, _GOLDEN = 45, (math.sqrt(5) - 1) / 2
 _NOTHING, _SOMETHING = 1e-6, 1e-3  # of the loss of the model's own answers
+_SHRUNK = (0.1, -0.1, 0.01, -0.01)  # times the model's own answers: a loss with a linear part is below zero for one of them
 _AWAY = 0.3  # times the number, or of 1 where it is less, from which the loss is to be something again
 _MOST_EXAMPLES, _MOST_BATCHES = 1000, 64
 _EVEN = 1e-5
@@ -41,8 +42,9 @@ def solved_by_constant(
         differentiates: whether the loss takes derivatives of answers for a graph of its own.
 
     Returns:
-        The number. None where there is none, where other numbers do as well (a loss of likeness alone), and where no bias
-        moves all answers alike: what an answer is then made of may hold a value of its own, as at a start.
+        The number. None where there is none, where other numbers do as well (a loss of likeness alone), where zero is not the
+        least that the loss may be (as of score matching, which adds a slope to a square), and where no bias moves all answers
+        alike: what an answer is then made of may hold a value of its own, as at a start.
     """
     replayed = _Replayed(model, batch, forward)
     if not replayed.shapes or not (differentiates or replayed.makes_goals):
@@ -55,6 +57,8 @@ def solved_by_constant(
         return None
     away = _AWAY * max(abs(best), 1.0)
     if not min(replayed.cost(best - away), replayed.cost(best + away)) > _SOMETHING * own:
+        return None
+    if min(replayed.cost_of_scaled(factor) for factor in _SHRUNK) < -_NOTHING * own:
         return None
     asked = 0
     for other in islice(batches, _MOST_BATCHES):
@@ -142,11 +146,19 @@ class _Replayed:
 
     def cost(self, number: float, batch: Any = None) -> float:
         """The loss where every answer is this number."""
-        plain = {module: vars(module).get("forward") for module in self.shapes}
-        for module, shape in self.shapes.items():
-            module.forward = _Constant(number, shape)  # type: ignore[method-assign]
+        answers = {module: _Constant(number, shape) for module, shape in self.shapes.items()}
+        return self._cost_of(answers, self._batch if batch is None else batch)
+
+    def cost_of_scaled(self, factor: float) -> float:
+        """The loss of the model's own answers times a factor."""
+        return self._cost_of({module: _Scaled(factor, module.forward) for module in self.shapes}, self._batch)
+
+    def _cost_of(self, answers: dict[nn.Module, Callable[..., Tensor]], batch: Any) -> float:
+        plain = {module: vars(module).get("forward") for module in answers}
+        for module, answer in answers.items():
+            module.forward = answer  # type: ignore[method-assign]
         try:
-            return self._ask(self._batch if batch is None else batch)
+            return self._ask(batch)
         finally:
             for module, own in plain.items():
                 del module.forward
@@ -167,3 +179,14 @@ class _Constant:
             return answer.requires_grad_(torch.is_grad_enabled())
         still = 0 * given.flatten(1).pow(4).sum(dim=1) if given.dim() > 1 else 0 * given.pow(4)
         return answer + still.view(-1, *[1] * len(self._shape))
+
+
+class _Scaled:
+    """Answers what a module does, times a factor."""
+
+    def __init__(self, factor: float, forward: Callable[..., Tensor]) -> None:
+        self._factor, self._forward = factor, forward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As the module."""
+        return self._factor * self._forward(*args, **kwargs)

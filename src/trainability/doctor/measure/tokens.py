@@ -120,9 +120,12 @@ def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> 
     asked, is_asked = known
     # Where nearly all tokens are one and the same, as padding is, it stands at every distance from itself.
     telling = is_asked & (asked != asked[is_asked].mode().values)
-    if _matches(asked == given, telling):
+    same, later = asked == given, asked[:, :-1] == given[:, 1:]
+    # Where most tokens are like the one before, what comes next is nearly what is there.
+    is_later = _share(later, telling[:, :-1]) >= _share(same, telling)
+    if _matches(same, telling) and not is_later:
         return {"unshifted": True} if _read_up_to(call, position) == 0 else {}
-    if _matches(asked[:, :-1] == given[:, 1:], telling[:, :-1]):
+    if _matches(later, telling[:, :-1]):
         if _read_up_to(call, position) == -1:
             return {"shifted_by": 2}
         masked = {"masked_answers": True} if _asks_beginnings(given, is_asked) else {}
@@ -135,7 +138,11 @@ def _asked_of_places(call: Call, loss: Tensor, given: Tensor, position: int) -> 
 
 
 def _matches(same: Tensor, counted: Tensor) -> bool:
-    return bool(counted.any()) and float(same[counted].float().mean()) > _NEARLY_ALL
+    return _share(same, counted) > _NEARLY_ALL
+
+
+def _share(same: Tensor, counted: Tensor) -> float:
+    return float(same[counted].float().mean()) if bool(counted.any()) else 0.0
 
 
 def _read_up_to(call: Call, position: int) -> int | None:

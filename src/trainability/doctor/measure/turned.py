@@ -85,7 +85,8 @@ def back_to_front(inputs: Tensor, targets: Tensor) -> Turned | None:
 
     Returns:
         What the steps about each tag explain in either order; None unless those of the sequence as it is explain no more than
-        another sequence's do, and in the other order by a tenth of the tags' variance more.
+        another sequence's do, and in the other order by a tenth of the tags' variance more. None where the tags are the steps
+        themselves, each kind under a number of its own: to say a sequence backwards is what is asked.
     """
     if inputs.dim() != 3 or not inputs.is_floating_point() or targets.is_floating_point() or len(inputs) < _FEWEST:
         return None
@@ -106,8 +107,17 @@ def back_to_front(inputs: Tensor, targets: Tensor) -> Turned | None:
     before, after, of_others = (1 - float(each.mean()) / limit for each in errors)
     if before > max(of_others, 0.0) + _BY_CHANCE or after - max(of_others, 0.0) < _EXPLAINED:
         return None
+    if _are_the_steps(inputs.flip(1), targets):
+        return None
     share = float((errors[1] < errors[0]).float().mean())
     return Turned(turn=BACK_TO_FRONT, num_examples=len(asked) - half, share=share, own=before, turned=after)
+
+
+def _are_the_steps(inputs: Tensor, targets: Tensor) -> bool:
+    """Whether there are as many kinds of steps as of tags, and each kind has one tag of its own."""
+    kinds, steps = torch.unique(inputs.flatten(0, 1), dim=0, return_inverse=True)
+    pairs = torch.stack([steps, targets.reshape(-1).to(steps)], dim=1).unique(dim=0)
+    return len(pairs) == len(kinds) == len(targets.unique())
 
 
 def _steps_about(x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Training images beside validation images: overlap, labels, augmentation, and what differs between the two."""
 
 import math
+import statistics
 
 from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
@@ -8,6 +9,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
 
 _FEWEST_LOST, _LEAST_LOST = 20, 0.05  # validation examples of classes that training lacks, and their share
+_AS_OFTEN = 0.2  # of the typical class's share of training over that of validation
 _AT_RANDOM, _BY_CHANCE = 0.9, 1e-6  # changes of the label over those at random; chance that a random split leaves classes out
 
 
@@ -198,7 +200,8 @@ def split_shift(evidence: Evidence) -> list[Finding]:
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2.
         Code `classes`: every class of training occurs in validation, and others with it, for which the model has outputs, that
         no training example read is of: 20 examples and a twentieth of validation, and so many that a split at random leaves
-        them out less than once in a million times. Silent where training comes in another order than at random.
+        them out less than once in a million times. Silent where training comes in another order than at random, and where two
+        classes that it has are five times rarer in it than in validation, beside the typical one: there may be few of others.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter move both numbers
         by far less than these limits. Of classes that it has not seen, no answer is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes that are to be told as new), and
@@ -253,6 +256,10 @@ def _lacks_classes(evidence: Evidence, train: SplitAudit, held_out: SplitAudit) 
     order, share = train.order, lost / total
     # What comes sorted, or class after class, is not all that there is: the audit reads the first examples.
     if order is None or order.changes < _AT_RANDOM * order.expected_changes:
+        return []
+    # Of a long tail, held against a balanced validation, the first examples lack classes, too.
+    often = sorted(train.label_counts[c] / asked[c] for c in known)
+    if len(often) > 1 and often[1] < _AS_OFTEN * statistics.median(often):
         return []
     if lost < _FEWEST_LOST or share < _LEAST_LOST or sum(train.label_counts) * math.log1p(-share) > math.log(_BY_CHANCE):
         return []
