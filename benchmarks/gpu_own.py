@@ -61,7 +61,7 @@ def own_loop(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], *, windows: i
     torch.manual_seed(0)
     model, inputs, targets = make()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
-    seconds = []
+    seconds, since = [], 0.0
     for number in range(2 * windows + 2):
         with tempfile.TemporaryDirectory() as folder:
             monitor = (
