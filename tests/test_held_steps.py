@@ -215,6 +215,21 @@ def test_one_step_tells_that_gradients_are_cleared_before_it(tells: str, to_none
     assert codes(cleared_at("before", to_none=to_none, tells=tells)) == []
 
 
+def test_a_pass_whose_gradients_are_cleared_before_the_next_is_no_missing_zero_grad() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 6)
+    y, model = x[:, :3].argmax(dim=1), nn.Linear(6, 3)
+    watch, optimizer = follow(), torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        nn.functional.cross_entropy(model(x[:8]), y[:8]).backward()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    watch.end(None)
+    (diagnosis,) = watch.diagnoses.values()
+    assert codes(diagnosis) == []
+
+
 def test_gradients_that_are_gone_before_they_are_looked_at_are_missed_by_the_graph() -> None:
     assert codes(cleared_at("early", to_none=True)) == ["untrained_parameter.gradient_lost"]
 

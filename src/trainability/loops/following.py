@@ -33,6 +33,7 @@ class Follower:
         self.num_steps = 0
         self.scaler: Any = None
         self._is_divided = False
+        self._was_cleared = self._clears_between = False  # between backward pass and step; and then another pass
         self._sharing: set[int] = set()  # optimizers that have stepped on a loss on which another had
         self._begun: set[int] = set()
         self._completed: set[int] = set()  # optimizers whose gradients are complete, and that have not stepped since
@@ -54,10 +55,16 @@ class Follower:
         """
         self.scaler, self._is_divided = scaler, is_divided
         self._completed.clear()
+        self._clears_between |= self._was_cleared
         # The graph of each monitor's first loss tells how the model was used; the later ones would only keep memory.
         is_first = not self._losses and len(self._begun) < max(len(self.monitors), 1)
         self._losses.append(loss if is_first else loss.detach())
-        if self._is_eager and self._passes == (1, 1) and len(self.monitors) == len(self._begun) == 1:
+        if (
+            self._is_eager
+            and not self._clears_between
+            and self._passes == (1, 1)
+            and len(self.monitors) == len(self._begun) == 1
+        ):
             (monitor,) = self.monitors.values()
             self.complete(monitor.optimizer)
 
@@ -88,11 +95,21 @@ class Follower:
         self._begun.add(id(optimizer))
         self.num_steps += 1
 
+    def clearing(self, optimizer: Any) -> None:
+        """Gradients are about to be cleared while losses wait; the step is to come.
+
+        It is not in a loop that once went backward again before its step, as for adversarial examples.
+        """
+        if not self._clears_between:
+            self.complete(optimizer)
+            self._was_cleared = True
+
     def stepping(self, optimizer: Any, *, factor: float | None = None) -> None:
         """An optimizer begins its step; what was complete before it stays as it was then."""
         if id(optimizer) not in self._completed:
             self.complete(optimizer, factor=factor)
         self._completed.discard(id(optimizer))
+        self._was_cleared = False
 
     def stepped(self, optimizer: Any) -> None:
         """An optimizer's step is over: its loss may have gone through other networks (a GAN's critic), and is not theirs."""

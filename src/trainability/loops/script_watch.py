@@ -281,7 +281,7 @@ class ScriptWatch:
         held = {id(p) for p in parameters_of(self._optimizers[0])}
         cleared = parameters_of(owner) if isinstance(owner, torch.optim.Optimizer) else owner.parameters()
         if any(id(p) in held for p in cleared):
-            self._follower.complete(self._optimizers[0])
+            self._follower.clearing(self._optimizers[0])
 
     def on_scaler_step(self, optimizer: Any) -> None:
         """A loss scaler left a step out, if its losses are still waiting."""
