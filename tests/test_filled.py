@@ -37,6 +37,14 @@ def at_rest() -> Data:
     return x, y
 
 
+def in_a_dead_zone() -> Data:
+    """A target of thirty numbers together, that is zero where they come to little, on either side."""
+    rng = torch.Generator().manual_seed(2)
+    x = torch.randn(N, 30, generator=rng)
+    z = x.sum(dim=1, keepdim=True) / 30**0.5
+    return x, z.sign() * (z.abs() - 0.7).clamp(min=0)
+
+
 def at_an_end() -> Data:
     """A target that is not below zero, and zero by chance."""
     x, y, rng = known()
@@ -81,7 +89,7 @@ def test_a_number_in_the_place_of_missing_targets(value: float) -> None:
     assert codes == ["class_imbalance.filled"]
 
 
-@pytest.mark.parametrize("data", [known, at_rest, at_an_end, noise, imputed])
+@pytest.mark.parametrize("data", [known, at_rest, in_a_dead_zone, at_an_end, noise, imputed])
 def test_numbers_that_are_no_filler(data: Callable[[], Data]) -> None:
     assert found(data()[:2], squares) is None
 

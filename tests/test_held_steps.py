@@ -80,6 +80,26 @@ def test_an_optimizer_that_writes_to_copies_is_told_from_one_whose_steps_round_a
     assert "untrained_parameter" not in [f.rule for f in seen.findings]
 
 
+def test_lbfgs_that_has_arrived_makes_no_steps() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 4)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5)
+    with Monitor(model, optimizer, every=2) as monitor:
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), x[:, :3].argmax(dim=1))
+            loss.backward()
+            monitor.after_backward(loss)
+            return loss
+
+        for _ in range(20):
+            optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    assert monitor.evidence().samples[-1].layers[0].update_ratio == 0.0
+    assert "untrained_parameter" not in [f.rule for f in monitor.diagnose().findings if f.severity != "hint"]
+
+
 def test_dampening_that_keeps_gradients_out_explains_weights_at_rest() -> None:
     before, during = looked_at({"lr": 0.002, "momentum": 0.5, "dampening": 1.0}, torch.optim.SGD)
     assert codes(before) == codes(during) == ["long_momentum.dampening"]

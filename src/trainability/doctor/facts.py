@@ -263,6 +263,7 @@ class Facts:
             of them costs, which is the most that any does; None where there is no such term.
         unequal_terms: of a loss whose terms are sums over the batch and means, the gradient of the former over that of the
             latter, by the parameters that both reach, and the number of examples; None unless the latter reach others, too.
+        asks_itself: whether the model ran without gradients as well, as to make goals, which move with every step.
         looks_up: whether anything is looked up by a number (embedding, one-hot).
         takes_sine: whether the model takes the sine of what its weights made, as SIREN does.
         sine_of: rms of what a sine is taken of that a layer makes of another sine; the largest. None where there is none.
@@ -382,6 +383,7 @@ class Facts:
     rounded_gradient: tuple[float, float] | None = None
     flat_examples: tuple[float, float] | None = None
     unequal_terms: tuple[float, int] | None = None
+    asks_itself: bool = False
     looks_up: bool = False
     takes_sine: bool = False
     sine_of: float | None = None

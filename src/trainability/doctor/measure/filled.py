@@ -17,6 +17,7 @@ _LEAST, _MOST = 0.3, 0.95  # share of the examples with the number
 _MOST_COLUMNS, _MOST_EXAMPLES = 64, 600
 _NEXT, _SIDE = 0.15, 0.1  # the next frequent value over it; share of the other values that lie below and above
 _FEWEST_VALUES = 20  # of a column: with fewer they are kinds, not numbers
+_RIDGE = 0.1
 _UNRELATED, _RELATED = 3.5, 8.0  # standard deviations above shuffled ones: see `relation`
 
 
@@ -26,7 +27,8 @@ def filled(
     """Find a column of the targets in which one number stands in the place of what is not known.
 
     The number lies between the other values, of which none is nearly as frequent; these are related to the input, and where the
-    number stands is not, so that nothing but chance puts it there; and the loss asks for it.
+    number stands is not, and the others' map has the answers there no nearer to it, as behind a threshold; so that nothing but
+    chance puts it there; and the loss asks for it.
 
     Args:
         model: runs as it is.
@@ -62,9 +64,30 @@ def filled(
             where, told = relation(x, there.long()), relation(x[~there], column[~there][:, None])
             if where is None or told is None or where.z >= _UNRELATED or told.z <= _RELATED:
                 continue
+            if _is_near(x, column, there, value):
+                continue
             if _is_asked(model, batch, forward, named[name], value):
                 return name, value, float(there.float().mean())
     return None
+
+
+def _is_near(inputs: Tensor, column: Tensor, there: Tensor, value: float) -> bool:
+    """Whether a linear map, fitted to half of the other examples, comes nearer to the number where it stands than elsewhere.
+
+    A dead zone and a soft threshold set what is small to zero, on both sides, which no linear map of the input tells.
+    """
+    x = inputs.flatten(1).double()
+    x = (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=1e-6)
+    rows = (~there).nonzero()[:, 0]
+    fitted, others = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    kernel = x[fitted] @ x[fitted].T
+    ridge = _RIDGE * kernel.diagonal().mean() * torch.eye(len(fitted), dtype=kernel.dtype)
+    middle = column[fitted].double().mean()
+    weights = x[fitted].T @ torch.linalg.solve(kernel + ridge, column[fitted].double() - middle)
+    away = (x @ weights + middle - value).abs()
+    near, far = away[there], away[others]
+    error = (near.var() / len(near) + far.var() / len(far)).sqrt()
+    return float((far.mean() - near.mean()) / error.clamp(min=1e-12)) > _UNRELATED
 
 
 def _columns(target: Tensor) -> list[Tensor]:

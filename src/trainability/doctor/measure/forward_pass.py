@@ -323,6 +323,7 @@ class ForwardPass(TorchFunctionMode):
             "softened": self.softened,
             "ignored_class": self._ignored,
             "looks_up": self.looks_up,
+            "asks_itself": self.asks_itself,
             "takes_sine": self.takes_sine,
             "sine_of": max((size for size, node in self._sines if follows_sine(node)), default=None),
             "wrong_argument": self.wrong_argument,

@@ -33,6 +33,7 @@ SYMPTOMS = (
 )
 
 _FEWEST_STEPS = 100  # of a run that has not learned
+_SPENT = 1e-4  # of the first loss
 _ROUNDS_OF_TURNS = 20  # rehearsed steps without its turn, after which a model of several is said to have none
 _CODES = {"not in the loss": "left_out", "turn": "detached", "spare": "unused"}  # other reasons are codes themselves
 
@@ -224,12 +225,18 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
     # A recurrent layer that runs one step from a state of zeros makes no use of what carries the state on.
     spare |= word == "zero_gradient" and all("weight_hh" in s.name for s in still)
     # An optimizer may stop where nothing is left.
-    arrived = word in ("gradient_lost", "not_written") and reading.has_learned(evidence)
+    arrived = word in ("gradient_lost", "not_written") and (reading.has_learned(evidence) or _is_spent(evidence))
     # Where those that move hardly move either, the steps are too small: update_ratio says so.
     rounds = word == "gradient_lost" and bool(moving) and statistics.median(s.update_ratio or 0.0 for s in moving) < 1e-5
     severity = "hint" if spare or arrived or rounds else "error" if severe else "warning"
     shown = [reading.called(s) for s in still]
     return [_untrained(word, names, min(len(evidence.samples), 3), cause=cause, remedy=remedy, severity=severity, shown=shown)]
+
+
+def _is_spent(evidence: Evidence) -> bool:
+    """Whether the loss is next to nothing beside the first: L-BFGS gets there in a few steps, and then makes none."""
+    losses = [step.loss for step in reading.finite_steps(evidence)]
+    return len(losses) > 1 and 0 <= losses[-1] < _SPENT * losses[0]
 
 
 def _most(evidence: Evidence, still: Sequence[LayerStats]) -> bool:

@@ -21,9 +21,10 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
 
     Fires: the loss is the negative of the cross-entropy, binary cross-entropy or squared difference of output and target, to
         0.1 %; or `nll_loss` is given probabilities, or raw outputs, in place of log-probabilities; or each rehearsed step whose
-        update was followed goes uphill at every length, and the loss has risen (code `uphill`). Code `answers`: right answers
-        in the place of the model's cost more than undecided ones, and those more than wrong ones. Code `sure`: sure answers,
-        right or wrong, cost less than a tenth of undecided ones, and the loss falls from these to the wrong ones. Code
+        update was followed goes uphill at every length, and the loss has risen (code `uphill`), unless the model
+        makes its goals itself. Code `answers`: right answers in the place of the model's cost more than undecided ones, and
+        those more than wrong ones. Code `sure`: sure answers, right or wrong, cost less than a tenth of undecided
+        ones, and the loss falls from these to the wrong ones. Code
         `endless`: the loss is below zero and a hundred times as large as at first, and falls ever faster; or thirty times, and
         in 300 steps and more never slower. Code `together`: the losses of two models that play against each other want the same
         of what the one says to what the other makes. Code `policy`: the gradient of log-probabilities goes with a variable that
@@ -193,8 +194,8 @@ def _with_one_aim(facts: Facts) -> list[Finding]:
 def _uphill(evidence: Evidence) -> list[Finding]:
     """Updates along which the loss rises from the first bit on: what goes backward is minus the loss that is logged."""
     rehearsal = evidence.rehearsal
-    if rehearsal is None or not goes_uphill(rehearsal):
-        return []
+    if rehearsal is None or not goes_uphill(rehearsal) or (evidence.facts or Facts()).asks_itself:
+        return []  # goals that the model makes move with each step, so that the error may grow though each step is right
     return [
         Finding(
             rule="wrong_sign",

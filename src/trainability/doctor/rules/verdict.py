@@ -122,6 +122,8 @@ def _outlook(evidence: Evidence) -> Outlook | None:
     if rehearsal is None or not rehearsal.steps:
         return None
     outlook = judge_rehearsal(rehearsal)
+    if outlook.cause == "uphill" and reading.facts(evidence).asks_itself:
+        return None  # see `wrong_sign`: the goals move, too
     if not evidence.steps:
         return outlook
     early = reading.num_steps(evidence) <= len(rehearsal.steps) or (outlook.verdict == DEAD and reading.stands_still(evidence))
