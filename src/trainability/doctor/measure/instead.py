@@ -62,9 +62,11 @@ def loss_of(model: nn.Module, batch: Any, forward: Forward, own: Returned, answe
     rest = iter(answers)
 
     def swap(part: Any) -> Any:
-        return next(rest) if isinstance(part, Tensor) else map_parts(part, swap)
+        return _laid_out(next(rest), part) if isinstance(part, Tensor) else map_parts(part, swap)
 
-    changed, module = swap(own.kept), own.module
+    module = own.module
+    with torch.enable_grad():
+        changed = swap(own.kept)
     plain = vars(module).get("forward")
     module.forward = lambda *args, **kwargs: changed  # type: ignore[method-assign]
     try:
@@ -96,8 +98,14 @@ def pull(
 
 def exchanged(batch: Any, tensor: Tensor, other: Tensor) -> Any:
     """The batch with another tensor in the place of one of its own."""
+    other = _laid_out(other, tensor)
 
     def change(part: Any) -> Any:
         return other if part is tensor else part if isinstance(part, Tensor) else map_parts(part, change)
 
     return change(batch)
+
+
+def _laid_out(other: Tensor, own: Tensor) -> Tensor:
+    """In one block of memory where the program's own is: a loss may `view` it."""
+    return other.contiguous() if own.is_contiguous() else other

@@ -273,7 +273,7 @@ def _verdict_flat(evidence: Evidence, recent: float, seen: str, at: Standing | N
     if chance is None:
         graph = reading.facts(evidence).graph
         has_classes = graph is not None and graph.takes in ("log_softmax", "nll")
-        tells = "num_classes= tells it" if has_classes else "a check before it measures it (before=)"
+        tells = "num_classes= tells it" if has_classes else "`trainability check` measures it before the run"
         unknown = "what a model that has learned nothing costs is not known"
         return "cannot tell", f"{seen} and stays there; {unknown}: {tells}", None
     if is_far_below(recent, chance):
