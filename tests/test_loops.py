@@ -220,6 +220,16 @@ def alone(script: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> Non
     runpy.run_path(str(script), run_name="__main__")
 
 
+def test_a_script_that_does_not_compile_is_told_as_python_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("import torch\nprint(1\n")
+    assert ours("--check", str(path)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f'  File "{path}", line 2')
+    assert "SyntaxError" in error
+    assert "no training" not in error
+
+
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

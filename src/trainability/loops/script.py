@@ -74,7 +74,8 @@ def run_script(
     with _after_import(actions):
         code, error = _run(script, arguments)
     if not watches:
-        print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
+        if code == 0:
+            print(f"trainability: {script} imported no torch: no training was seen", file=sys.stderr)
         return _NOTHING_SEEN if is_check and code == 0 else code
     worse = watches[-1].end(error)
     if not is_check or code != 0:
@@ -105,17 +106,18 @@ def _run(script: Path, arguments: Sequence[str]) -> tuple[int, BaseException | N
             print(stop.code, file=sys.stderr)
             return 1, stop
         except BaseException as error:
-            traceback.print_exception(type(error), error, _own_frames(error.__traceback__, script))
+            traceback.print_exception(type(error), error, _own_frames(error, script))
             return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1, error
     return 0, None
 
 
-def _own_frames(frames: TracebackType | None, script: Path) -> TracebackType | None:
-    """Leave out the frames before the script's first."""
-    own = frames
+def _own_frames(error: BaseException, script: Path) -> TracebackType | None:
+    """Leave out the frames before the script's first; none is left where the script itself does not compile."""
+    own = error.__traceback__
     while own is not None and own.tb_frame.f_code.co_filename != str(script):
         own = own.tb_next
-    return own or frames
+    does_not_compile = isinstance(error, SyntaxError) and error.filename == str(script)
+    return own if own is not None or does_not_compile else error.__traceback__
 
 
 @contextlib.contextmanager

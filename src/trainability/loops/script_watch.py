@@ -98,7 +98,10 @@ class ScriptWatch:
         if not self.has_seen_steps and not self._has_failed:  # which has said why
             say("no training was seen: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
         if diagnoses:
-            say("not looked at: data and start (trainability check does)" + (", validation" if self._monitors else ""))
+            also = ", validation" if self._monitors else ""
+            say(
+                f"not looked at: most of the data, and the start before the first step (trainability check looks at both){also}"
+            )
         if diagnoses and self._folder is not None:
             say_command("see it with", ["trainability", "report", *map(str, _runs_in(_shown(self._folder)))])
         return any(diagnosis.asks_for_change for diagnosis in diagnoses.values())
