@@ -95,7 +95,7 @@ class ScriptWatch:
         for callback in self._callbacks:
             callback.watching.end(error)
         diagnoses = self.diagnoses
-        if not self.has_seen_steps and not self._has_failed:  # which has said why
+        if not (self.has_seen_steps or self._has_failed or isinstance(error, Exception)):  # which have said why
             say("no training was seen: no optimizer of PyTorch stepped on parameters of a module that ran with gradients")
         if diagnoses:
             also = ", validation" if self._monitors else ""
