@@ -10,6 +10,8 @@ from trainability.doctor.rate_choice import outdone
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import raised_clip
 
+_FEWEST_MEASURED = 25  # of 50 steps: a monitor measures the first 20, and then every fourth
+
 
 @rule(
     severities=("error", "warning"),
@@ -61,12 +63,12 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
 def clipping(evidence: Evidence) -> list[Finding]:
     """Almost every step is clipped, so the clip threshold sets the step size.
 
-    Fires: 95 % or more of the last 200 steps were clipped (50 steps at least). A warning (code `to_nothing`) where less than a
-        hundredth of the gradient is left, the optimizer does not divide by its size, and in 100 steps the loss has fallen by
-        less than an eighth or is no lower than one answer for every example makes it. So before a run: the threshold is below a
-        hundredth of the first gradient's norm, and the rehearsed loss has fallen by less than 2 %, or by a tenth where larger
-        steps were tried and do far better. A threshold that was not told is the norm that the optimizer finds at
-        each of 16 rehearsed steps and more, if it is the same to 5 %.
+    Fires: 95 % or more of the last 200 steps, as far as they were measured, were clipped (of 50 steps at least). A warning
+        (code `to_nothing`) where less than a hundredth of the gradient is left, the optimizer does not divide by its size, and
+        in 100 steps the loss has fallen by less than an eighth or is no lower than one answer for every example makes it. So
+        before a run: the threshold is below a hundredth of the first gradient's norm, and the rehearsed loss has fallen by less
+        than 2 %, or by a tenth where larger steps were tried and do far better. A threshold that was not told is the norm that
+        the optimizer finds at each of 16 rehearsed steps and more, if it is the same to 5 %.
     Why: then each step has the length lr times threshold whatever the gradient, and a change of either is a change of the
         learning rate. A hint, because many recipes (transformers at norm 1) mean exactly that.
     What fools it: recipes that normalise the gradient on purpose.
@@ -74,7 +76,7 @@ def clipping(evidence: Evidence) -> list[Finding]:
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, ICML 2013; own share.
     """
     ratios = [s.clip_ratio for s in evidence.steps[-200:] if s.clip_ratio is not None]
-    if len(ratios) < 50:
+    if len(evidence.steps) < 50 or len(ratios) < _FEWEST_MEASURED:
         return _clips_to_nothing(evidence) if not evidence.steps else []
     share = sum(r < 0.999 for r in ratios) / len(ratios)
     norms = [s.gradient_norm for s in evidence.steps if s.gradient_norm is not None]
