@@ -169,7 +169,7 @@ def norm_figure(run: Run) -> Figure:
         clipped = f"clipped to {clip:g} in {num_clipped:,} of {len(run.steps):,} steps"
     elif run.config is None:
         known = [row["clipped"] for row in run.steps if row.get("clipped") is not None]
-        clipped = f"{sum(known):,} of {len(known):,} steps were clipped"
+        clipped = f"{sum(known):,} of {len(known):,} measured steps were clipped"
     else:
         clipped = "clipping is off"
     _mark_times(layout, run)
