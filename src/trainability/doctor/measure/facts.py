@@ -136,6 +136,7 @@ def _questions(
     batches: Iterable[Any],
 ) -> dict[str, Question]:
     """What is asked of the graph, of each example's answer and of the loss, by the words that a note says it in."""
+    cost = float(loss.detach())
     return {
         "the graph of the loss": lambda known: {
             "graph": loss_graph(
@@ -148,11 +149,9 @@ def _questions(
             )
         },
         "weights that the forward pass makes": lambda known: {"made_anew": made_anew(plain, batch, forward, loss)},
-        "the kind of task": lambda known: task_facts(seen, float(loss.detach())),
+        "the kind of task": lambda known: task_facts(seen, cost),
         "gradients that are zero": lambda known: facts_of_pass(plain, loss, seen, at_start),
-        "parameters that no gradient reaches": lambda known: unreached(
-            plain, batch, forward, loss, seen, _managed(model, optimizer)
-        ),
+        "parameters without a gradient": lambda known: unreached(plain, batch, forward, loss, seen, _managed(model, optimizer)),
         "weights behind a choice": lambda known: {"cut_paths": cut_paths(plain, batch, forward, loss, seen)},
         "what stands beside the outputs": lambda known: broadcast_shape(plain, batch, forward, known),
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
@@ -184,9 +183,7 @@ def _questions(
         "inputs that are targets": lambda known: {"can_copy": can_copy(plain, seen)},
         "ends of episodes": lambda known: {"unread_ends": unread_ends(plain, batch, forward) if seen.asks_itself else None},
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
-        "gradients that are rounding": lambda known: {
-            "rounded_gradient": rounded_gradient(plain, batch, forward, float(loss.detach()))
-        },
+        "gradients that are rounding": lambda known: {"rounded_gradient": rounded_gradient(plain, batch, forward, cost)},
         "terms that are sums and means": lambda known: {
             "unequal_terms": unequal_terms(plain, batch, forward) if seen.adds_terms else None
         },

@@ -64,7 +64,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
         )
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
-            "parameters that no gradient reaches": lambda: _unreached(plain, batch, forward, loss, seen),
+            "parameters without a gradient": lambda: _unreached(plain, batch, forward, loss, seen),
         }
         if derivatives.without_graph:
             looks["derivatives without a graph"] = lambda: {"constant_term": is_constant_term(plain, batch, forward)}
