@@ -82,9 +82,64 @@ COVERED = {name for fault in planted.FAULTS.values() for name in fault.undone_by
 
 
 def test_every_change_has_a_fault_that_it_undoes_or_a_test_of_its_own() -> None:
-    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on"}
+    own = {"rate_ten", "rate_hundred", "rate_thousand", "leaky_relu", "clip_on", "odd_weights", "plain_loop"}
     controls = {"labels_permuted", "left_out", "future_exchanged"}
     assert {*COVERED, *own, *controls} - {"recommended_weights"} >= set(INTERVENTIONS)
+
+
+def with_mixed_labels(model: Any, optimizer: Any, batch: Any) -> Tensor:
+    model.train()
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(batch[0]), batch[1].flip(0))
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def test_the_plain_loop_undoes_what_a_body_does_to_its_own_loss() -> None:
+    def program(**fields: Any) -> Setup:
+        return planted.on_digits(planted.he(planted.mlp(64, 48, 10)), step=with_mixed_labels, **fields)
+
+    arm = arm_of(alone("plain_loop", made(functools.partial(program, loss_fn=F.cross_entropy))), "plain_loop")
+    assert arm.outcome == "trains", (arm.reason, arm.curve)
+    assert arm_of(alone("plain_loop", made(program)), "plain_loop").outcome == "not tested"
+
+
+def with_odd_layers(*layers: int, factor: float) -> nn.Module:
+    model = planted.he(planted.mlp(64, 24, 24, 24, 10))
+    with torch.no_grad():
+        for layer in layers:
+            weights_of(model)[layer].mul_(factor)
+    return model
+
+
+def weights_of(model: nn.Module) -> list[Tensor]:
+    return [p.detach() for p in model.parameters() if p.dim() > 1]
+
+
+@pytest.mark.parametrize(("layers", "factor"), [((1,), 0.0), ((1, 2), 1e-4), ((0,), 300.0)])
+def test_layers_of_an_odd_size_alone_are_drawn_anew(layers: tuple[int, ...], factor: float) -> None:
+    setup = made(lambda: planted.on_digits(with_odd_layers(*layers, factor=factor)))
+    with Source(setup, Evidence(), list(setup.train_loader)).variant() as variant:
+        assert INTERVENTIONS["odd_weights"].applies(variant)
+        INTERVENTIONS["odd_weights"].make(variant)
+        for place, (weight, before) in enumerate(zip(weights_of(variant.model), weights_of(setup.model), strict=True)):
+            assert torch.equal(weight, before) == (place not in layers)
+            assert 0.5 < float(weight.std()) / math.sqrt(2 / weight.shape[1]) < 1.5
+    arm = arm_of(alone("odd_weights", setup, steps=120), "odd_weights")
+    assert arm.outcome == "trains", (arm.reason, arm.curve)
+
+
+def test_no_layer_is_odd_among_usual_ones_or_where_all_are() -> None:
+    nets = (
+        (planted.mlp(64, 24, 10), True),
+        (planted.he(planted.cnn()), False),
+        (with_odd_layers(0, 1, 2, 3, factor=0.0), True),
+    )
+    for model, flat in nets:
+        setup = made(functools.partial(planted.on_digits, model, flat=flat))
+        with Source(setup, Evidence(), list(setup.train_loader)).variant() as variant:
+            assert not INTERVENTIONS["odd_weights"].applies(variant)
 
 
 @pytest.mark.filterwarnings("ignore:Seems like:UserWarning")  # a copied scheduler counts the steps of its copied optimizer

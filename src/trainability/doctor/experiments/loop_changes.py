@@ -1,4 +1,4 @@
-"""Changes of the loop: gradients cleared, the step in its place, training mode, the mean for the sum, larger batches."""
+"""Changes of the loop: gradients cleared, the step in its place, a plain loop, training mode, means, larger batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +90,16 @@ def _in_order(variant: Variant) -> None:
     variant.step = step
 
 
+def _has_own_loss(variant: Variant) -> bool:
+    """Whether a body came with the loss that it computes, so that a plain loop can be written for it."""
+    has_loss = variant.training_step is not None or variant.loss_fn is not None
+    return variant.step is not None and has_loss and len(modules(variant.model)) == len(variant.optimizers) == 1
+
+
+def _plain(variant: Variant) -> None:
+    variant.step = None
+
+
 def _is_evaluated(variant: Variant) -> bool:
     rehearsal = variant.evidence.rehearsal
     return rehearsal is not None and bool(rehearsal.in_evaluation_mode)
@@ -158,6 +168,13 @@ LOOP_CHANGES = named(
         applies=lambda variant: variant.step is not None and bool(variant.optimizers),
         make=_in_order,
         answers=("never_steps", "zero_gradient", "stale_gradients", "unmoved_parameter", "flat_loss"),
+    ),
+    Intervention(
+        name="plain_loop",
+        change="zero_grad, the loss given beside the body, backward and step in place of the body",
+        applies=_has_own_loss,
+        make=_plain,
+        answers=("never_steps", "zero_gradient", "stale_gradients", "flat_loss", "foreign_optimizer", "wrong_sign"),
     ),
     Intervention(
         name="train_mode",

@@ -1,4 +1,4 @@
-"""Changes of the starting weights and biases."""
+"""Changes of the starting weights and biases: of all layers, or of those alone that start far from any usual size."""
 
 import functools
 import math
@@ -12,6 +12,7 @@ from trainability.doctor.experiments.variant import Variant
 from trainability.doctor.theory.fans import fan_in_and_out
 
 _STARTS = ("gain_budget_low", "gain_budget_high", "slow_start", "identical_units", "activation_scale", "vanishing_gradient")
+_ODD = 3.0  # times what the usual schemes lie apart
 _STARTS += ("exploding_gradient", "dead_units", "flat_loss", "zero_gradient", "constant_output", "plateau", "not_finite")
 
 
@@ -26,16 +27,48 @@ def _weights(variant: Variant) -> list[tuple[nn.Module, Tensor]]:
     ]
 
 
+def _fans(module: nn.Module, weight: Tensor) -> tuple[int, int]:
+    kind = "conv_transpose" if getattr(module, "transposed", False) else "conv"
+    return fan_in_and_out(kind, weight.shape, getattr(module, "groups", 1))
+
+
+def _he(fan_in: int, fan_out: int) -> float:
+    return math.sqrt(2 / fan_in)
+
+
+def _glorot(fan_in: int, fan_out: int) -> float:
+    return math.sqrt(2 / (fan_in + fan_out))
+
+
 @torch.no_grad()
-def _drawn(variant: Variant, std: Callable[[int, int], float]) -> None:
+def _drawn(
+    variant: Variant,
+    std: Callable[[int, int], float],
+    layers: Callable[[Variant], list[tuple[nn.Module, Tensor]]] = _weights,
+) -> None:
     generator, seen = variant.generator(), set()
-    for module, weight in _weights(variant):
+    for module, weight in layers(variant):
         if id(weight) in seen:  # tied
             continue
         seen.add(id(weight))
-        kind = "conv_transpose" if getattr(module, "transposed", False) else "conv"
-        size = std(*fan_in_and_out(kind, weight.shape, getattr(module, "groups", 1)))
-        weight.copy_(torch.randn(weight.shape, generator=generator) * size)
+        weight.copy_(torch.randn(weight.shape, generator=generator) * std(*_fans(module, weight)))
+
+
+def _odd(variant: Variant) -> list[tuple[nn.Module, Tensor]]:
+    """Weights whose root mean square no usual scheme comes near, PyTorch's default with its 1/sqrt(3 fan_in) among them."""
+    found = []
+    for module, weight in _weights(variant):
+        fan_in, fan_out = _fans(module, weight)
+        default = math.sqrt(1 / (3 * fan_in))
+        size = float(weight.detach().float().square().mean().sqrt())
+        low, high = min(default, _glorot(fan_in, fan_out)) / _ODD, _ODD * _he(fan_in, fan_out)
+        if not low <= size <= high:
+            found.append((module, weight))
+    return found
+
+
+def _is_partly_odd(variant: Variant) -> bool:
+    return 0 < len(_odd(variant)) < len(_weights(variant))
 
 
 def _biases(variant: Variant) -> list[Tensor]:
@@ -77,10 +110,18 @@ WEIGHT_CHANGES = named(
         family="weights",
     ),
     Intervention(
+        name="odd_weights",
+        change="weights that start far from any usual size drawn by He's scheme, all others left",
+        applies=_is_partly_odd,
+        make=functools.partial(_drawn, std=_he, layers=_odd),
+        answers=(*_STARTS, "saturation"),
+        family="weights",
+    ),
+    Intervention(
         name="he",
         change="weights drawn by He's scheme",
         applies=_has_weights,
-        make=functools.partial(_drawn, std=lambda fan_in, fan_out: math.sqrt(2 / fan_in)),
+        make=functools.partial(_drawn, std=_he),
         answers=_STARTS,
         family="weights",
     ),
@@ -88,7 +129,7 @@ WEIGHT_CHANGES = named(
         name="xavier",
         change="weights drawn by Glorot's scheme",
         applies=_has_weights,
-        make=functools.partial(_drawn, std=lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out))),
+        make=functools.partial(_drawn, std=_glorot),
         answers=(*_STARTS, "saturation"),
         family="weights",
     ),

@@ -12,6 +12,7 @@ from trainability.doctor.tested import arms_of
 _RATES = {"rate_tenth": 0.1, "rate_hundredth": 0.01, "rate_ten": 10.0, "rate_hundred": 100.0, "rate_thousand": 1000.0}
 # Changes as a line of code, where the change in words leaves open how it is written.
 _CODE = {
+    "odd_weights": "torch.nn.init.kaiming_normal_(layer.weight) in the layers that start far from it",
     "he": "torch.nn.init.kaiming_normal_(layer.weight) in every layer",
     "xavier": "torch.nn.init.xavier_normal_(layer.weight) in every layer",
     "default_weights": "layer.reset_parameters() in every layer, in place of the own initialisation",
