@@ -1,6 +1,7 @@
 """Predicted against measured steps at chance, on MNIST and CIFAR-10, in runs of `train`.
 
     python benchmarks/real_sets.py run --data-root ../shared/data --processes 16   # restartable; about an hour of one core
+    python benchmarks/real_sets.py recheck --data-root ../shared/data              # checks anew what was trained
     python benchmarks/real_sets.py score                                           # the table
     python benchmarks/real_sets.py small --data-root ../shared/data --out sets     # a smaller copy, for another machine
 
@@ -68,6 +69,7 @@ class Place:
     cache: Path | None
     device: str
     never_steps: int
+    rehearse: float = 10.0
 
 
 # ------------------------------------------------------------------------------------------------------------- drawing
@@ -137,7 +139,8 @@ def config_of(spec: Row, place: Place) -> RunConfig:
 def checked(spec: Row, place: Place) -> Row:
     """What the check says before the first step."""
     began, used = time.monotonic(), time.process_time()
-    diagnosis = check_config(config_of(spec, place))
+    config = config_of(spec, place)
+    diagnosis = check_config(dataclasses.replace(config, run=dataclasses.replace(config.run, rehearse_seconds=place.rehearse)))
     seen, rehearsal = diagnosis.evidence.probe, diagnosis.evidence.rehearsal
     assert seen is not None
     return {
@@ -148,6 +151,7 @@ def checked(spec: Row, place: Place) -> Row:
         "findings": [[finding.code, finding.severity] for finding in diagnosis.findings],
         "problems": list(diagnosis.evidence.problems),
         "rehearsal": rehearsed(rehearsal) if rehearsal is not None else None,
+        "growth": dataclasses.asdict(rehearsal.growth) if rehearsal is not None and rehearsal.growth is not None else None,
         "seconds": round(time.monotonic() - began, 1),
         "processor_seconds": round(time.process_time() - used, 1),
     }
@@ -240,7 +244,13 @@ def run(options: argparse.Namespace) -> None:
     """Check, then train, what the file lacks; the longest first, so that a pool ends together; in one process the shortest."""
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes
     options.path.parent.mkdir(parents=True, exist_ok=True)
-    place = Place(data_root=options.data_root, cache=options.cache, device=options.device, never_steps=options.never_steps)
+    place = Place(
+        data_root=options.data_root,
+        cache=options.cache,
+        device=options.device,
+        never_steps=options.never_steps,
+        rehearse=options.rehearse_seconds,
+    )
     specs = {spec["name"]: spec for spec in map(draw, range(options.first, options.first + options.count))}
     machine = environment(device=torch.device("cpu"), world_size=1) | {"device_asked": options.device}
     del machine["command"]
@@ -263,6 +273,22 @@ def run(options: argparse.Namespace) -> None:
         tasks = [(specs[name], place, wanted[name]) for name in sorted(wanted, key=cost, reverse=options.processes > 1)]
         for spec, result in _in_turn(pool, trained, tasks, end):
             _append(options.path, {"name": spec["name"], "run": result})
+
+
+def recheck(options: argparse.Namespace) -> None:
+    """Check anew, one after the other, what was trained and has no such check of as many seconds yet."""
+    place = Place(
+        data_root=options.data_root, cache=options.cache, device="cpu", never_steps=0, rehearse=options.rehearse_seconds
+    )
+    machine = environment(device=torch.device("cpu"), world_size=1)
+    del machine["command"]
+    for name, row in rows(options.path).items():
+        if "run" in row and row.get("rehearse_seconds") != options.rehearse_seconds:
+            check = checked(row["spec"], place)
+            _append(
+                options.path,
+                {"name": name, "check": check, "machine": machine, "rehearse_seconds": options.rehearse_seconds},
+            )
 
 
 def _in_turn(
@@ -384,16 +410,19 @@ def main() -> None:
     running.add_argument("--never-steps", type=int, default=2000, help="steps of a run that is never to leave")
     running.add_argument("--minutes", type=float, default=60.0, help="of this call; what is not begun by then is left")
     running.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    running.add_argument("--cache", type=Path, default=None, help="folder of the packs")
+    again = commands.add_parser("recheck")
+    for command in (running, again):
+        command.add_argument("--rehearse-seconds", type=float, default=10.0, help="most seconds of a check for rehearsed steps")
+        command.add_argument("--cache", type=Path, default=None, help="folder of the packs")
     smaller = commands.add_parser("small")
     smaller.add_argument("--out", type=Path, required=True)
     smaller.add_argument("--images", type=int, default=50_000, help="of CIFAR-10; a fifth as many to validate with")
-    for command in (running, smaller):
+    for command in (running, again, smaller):
         command.add_argument("--data-root", type=Path, default=DATA)
-    for command in (running, commands.add_parser("score")):
+    for command in (running, again, commands.add_parser("score")):
         command.add_argument("--path", type=Path, default=RUNS)
     options = parser.parse_args()
-    {"run": run, "score": score, "small": small}[options.command](options)
+    {"run": run, "recheck": recheck, "score": score, "small": small}[options.command](options)
 
 
 if __name__ == "__main__":

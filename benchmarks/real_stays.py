@@ -18,6 +18,7 @@ from typing import Any
 from prediction import rehearsal_of, settings_of
 from real_sets import RUNS, Place, config_of, draw, holds, rows
 
+from trainability.doctor.rehearsed import Growth
 from trainability.doctor.stay import Stay, predicted_stay
 
 Row = dict[str, Any]
@@ -31,6 +32,8 @@ def stay_of(row: Row) -> Stay:
     optim = config_of(draw(spec["seed"]), place).optim
     planned = math.ceil(TRAINING_IMAGES[spec["data"]] / optim.batch_size) * optim.epochs
     rehearsal = dataclasses.replace(rehearsal_of({"check": check["rehearsal"], "spec": spec}), planned_steps=planned)
+    if "growth" in check:  # measured by the check itself
+        rehearsal = dataclasses.replace(rehearsal, growth=Growth(**check["growth"]) if check["growth"] is not None else None)
     found = predicted_stay(rehearsal, float(check["predicted"]), settings_of(spec))
     assert found is not None
     return found

@@ -14,7 +14,7 @@ from trainability.doctor import Evidence, diagnose
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.measure.dropout import dropout_noise
 from trainability.doctor.odds import CONSTANT, WEIGHTS, odds_of
-from trainability.doctor.rehearsed import CriticalStep, Observation, OtherRate, Rehearsal, RehearsedStep, Task
+from trainability.doctor.rehearsed import CriticalStep, Growth, Observation, OtherRate, Rehearsal, RehearsedStep, Task
 from trainability.doctor.stay import FACTORS, LAG, predicted_stay, read_off
 
 CHANCE = math.log(10)
@@ -47,6 +47,10 @@ def rate(scale: float, losses: list[float], spread: float = 0.5, ended_by: str =
     return OtherRate(scale=scale, ended_by=ended_by, reference=looks(losses, [0.5, 0.5, spread]))
 
 
+GROWTH = Growth(signal=1 / (100 * SGD.lr), noise=0.0, norm=1.0, batches=4.0)  # T of 100 steps without momentum
+ANEW = (30 + FACTORS["closed form"] * (50 + 0.8 * 100), "closed form anew")
+
+
 @pytest.mark.parametrize(
     ("seen", "plateau", "expected"),
     [
@@ -72,6 +76,11 @@ def rate(scale: float, losses: list[float], spread: float = 0.5, ended_by: str =
         (rehearsal([2.8, 2.6, 2.4]), None, (20 + 10 * math.log(2.4 / (0.9 * CHANCE)) / math.log(2.6 / 2.4), "pace")),
         (rehearsal([16.0, 8.0, 4.0]), None, (20 + 10 * math.log2(4 / (0.9 * CHANCE)) + 80, "descent")),
         (rehearsal([2.3, 2.3, 2.3]), None, (300.0, "beyond")),
+        # Half of the closed form is rehearsed, and the loss falls or what is left is longer: equation (9) from the end of it.
+        (rehearsal([2.303, 2.302, 2.301, 2.3], growth=GROWTH), 60.0, ANEW),
+        (rehearsal([2.3, 2.3, 2.3, 2.3], growth=GROWTH), 60.0, ANEW),
+        (rehearsal([2.303, 2.302, 2.301, 2.3], growth=GROWTH), 66.0, (50 + 0.8 * math.sqrt(25 * 105), "closed form")),
+        (rehearsal([16.0, 8.0, 4.0, 4.0], growth=GROWTH), 60.0, (50 + 0.8 * math.sqrt(17.5 * 105), "closed form")),
     ],
 )
 def test_where_the_steps_at_chance_are_read(seen, plateau, expected):

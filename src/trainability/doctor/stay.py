@@ -15,6 +15,7 @@ FACTORS = {
     "rehearsal": 1.36,
     "forecast": 0.74,
     "closed form": 0.73,
+    "closed form anew": 1.0,
     "pace": 0.87,
     "descent": 0.92,
     "beyond": 1.0,
@@ -34,6 +35,8 @@ RESOLVED = 0.1  # a signal below this share of the reference's noise is not know
 # Noise over signal at which a run seldom trains. Own, the same half, without dropout and predicted to leave within 130 steps:
 # 59 of 88 below it train, and 5 of 16 above.
 NOISY = 1.0
+# Share of the closed form after which a rehearsal that is still at chance starts it anew, from the weights as they are then.
+OVER = 0.5
 FURTHEST = 10.0  # a pace that needs more than so many plans says nothing
 
 
@@ -43,8 +46,9 @@ class Stay:
 
     Attributes:
         steps: at which the mean of the last 20 losses is below 0.9 of chance; infinite for never.
-        source: "rehearsal" (it left chance), "forecast" (one at a larger rate did), "closed form", "pace" (of the loss),
-            "descent" (the same, from far above chance), or "beyond": nothing says that it leaves within the plan.
+        source: "rehearsal" (it left chance), "forecast" (one at a larger rate did), "closed form", "closed form anew" (of the
+            weights as the rehearsal left them), "pace" (of the loss), "descent" (the same, from far above chance), or "beyond":
+            nothing says that it leaves within the plan.
     """
 
     steps: float
@@ -86,21 +90,29 @@ def read_off(rehearsal: Rehearsal, plateau_steps: float | None, settings: Optimi
         if (step := _crossing(rate.reference, chance)) is not None:
             return _same_way(rate.scale, step, momentum), "forecast"
         furthest = _same_way(rate.scale, rate.reference[-1].step, momentum)
-    growing = growing_steps(rehearsal, settings)
-    closed = plateau_steps
+    growing, last = growing_steps(rehearsal, settings), rehearsal.reference[-1]
+    closed, end, anew = plateau_steps, _at_this_pace(rehearsal.reference, chance), 0.0
     if closed is not None and growing is not None:
-        closed = PLATEAU_START + PLATEAU_SHARE * mean_growth((closed - PLATEAU_START) / PLATEAU_SHARE, growing)
+        if last.step >= OVER * closed and last.loss <= FAR_ABOVE * chance:
+            anew = last.step + FACTORS["closed form"] * _closed_form(growing)
+        closed = _closed_form(mean_growth((closed - PLATEAU_START) / PLATEAU_SHARE, growing))
     elif closed is not None:
         closed = max(closed, furthest)
+    if anew and end is not None:
+        return anew, "closed form anew"
     # A closed form that the rehearsal outlasted at chance is refuted: it is about weights that the first steps have changed.
-    if closed is not None and FACTORS["closed form"] * closed + LAG > rehearsal.reference[-1].step:
-        return closed, "closed form"
-    end = _at_this_pace(rehearsal.reference, chance)
+    if closed is not None and (steps := FACTORS["closed form"] * closed) + LAG > last.step:
+        return (anew, "closed form anew") if anew > steps else (closed, "closed form")
     if end is None or end > FURTHEST * planned:
         return max(2 * furthest, 1.5 * planned), "beyond"
-    if rehearsal.reference[-1].loss > FAR_ABOVE * chance:
+    if last.loss > FAR_ABOVE * chance:
         return max(end + SETTLING_STEPS, furthest), "descent"
     return max(end, furthest), "pace"
+
+
+def _closed_form(growing: float) -> float:
+    """Equation (9)."""
+    return PLATEAU_START + PLATEAU_SHARE * growing
 
 
 def growing_steps(rehearsal: Rehearsal, settings: OptimizerSettings) -> float | None:
