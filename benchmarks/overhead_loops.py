@@ -85,14 +85,14 @@ def main() -> None:
             print(f"{name:<18}  {package} is not installed")
             continue
         row = measure(name, options.size, options.windows, options.source)
-        settings = {"size": options.size, "windows": options.windows, "every": EVERY, "version": version}
+        settings = {"size": options.size, "windows": options.windows, "every": EVERY, "version": version, "machine": machine}
         rows[f"{name}, size {options.size}" + (f", {options.label}" if options.label else "")] = {**row, **settings}
         what = f"{row['seconds_per_step'] * 1000:.0f} ms a step, once {row['once_seconds']:.3f} s"
         print(f"{name}: {what}, weights equal: {row['bitwise_equal']}")
         for kind in ("watched", "unwatched"):
             shown = {clock: "{1:.3f} ({0:.3f} to {2:.3f})".format(*row[kind][clock]) for clock in ("cpu", "wall")}
             print(f"  {kind:<10} processor {shown['cpu']}  clock {shown['wall']}", flush=True)
-        RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+        RESULTS.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def _told(evidence: Evidence) -> list[tuple[float, float]]:
     """Loss and constant's cost on the batches of the later half of the sampled steps; empty where the last did not tell."""
     if not evidence.samples or evidence.samples[-1].constant_loss is None:
         return []
-    losses = {step.step: step.loss for step in reading.finite_steps(evidence) if step.micro_batches == 1}
+    losses = {step.step: step.loss for step in evidence.finite_steps if step.micro_batches == 1}
     seen = [
         (losses[s.step], s.constant_loss)
         for s in evidence.samples
@@ -123,7 +123,7 @@ def standing(evidence: Evidence) -> Standing | None:
 
 def still_falls(evidence: Evidence) -> bool:
     """Whether the last fifth of the losses is below the one before, by two standard errors and 0.2 %."""
-    losses = [step.loss for step in reading.finite_steps(evidence)]
+    losses = [step.loss for step in evidence.finite_steps]
     window = max(WINDOW_STEPS, len(losses) // 5)
     before, last = losses[-2 * window : -window], losses[-window:]
     if len(before) < window:

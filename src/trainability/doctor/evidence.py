@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -276,6 +279,17 @@ class Evidence:
     experiments: Experiments | None = None
     processes: Processes | None = None
     has_ended: bool = False
+
+    @functools.cached_property
+    def finite_steps(self) -> tuple[StepRecord, ...]:
+        """Steps with a finite loss, in order."""
+        return tuple(step for step in self.steps if math.isfinite(step.loss))
+
+    @functools.cached_property
+    def micro_batches(self) -> int:
+        """Backward passes of most steps with a finite loss; 1 where there is none."""
+        counts = Counter(step.micro_batches for step in self.finite_steps)
+        return counts.most_common(1)[0][0] if counts else 1
 
     @classmethod
     def of(cls, *parts: Part) -> Evidence:

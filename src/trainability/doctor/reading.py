@@ -2,12 +2,11 @@
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, StepRecord
+from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult
 from trainability.doctor.facts import Facts
 from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.layer_table import field_of, number_of
@@ -80,11 +79,6 @@ def _classes_of_the_loss(evidence: Evidence) -> int | None:
     return graph.num_outputs if first is not None and 0.85 * chance <= first <= 1.5 * chance else None
 
 
-def finite_steps(evidence: Evidence) -> list[StepRecord]:
-    """Steps with a finite loss, in order."""
-    return [step for step in evidence.steps if math.isfinite(step.loss)]
-
-
 def num_steps(evidence: Evidence) -> int:
     """Steps from the first to the last that was watched; of a long run not all of them are kept."""
     return evidence.steps[-1].step - evidence.steps[0].step + 1 if evidence.steps else 0
@@ -104,8 +98,8 @@ def loss_divisor(evidence: Evidence) -> int:
     the probe's, within a tenth (dropout, another batch), or in losses that rest at ln C / k to a hundredth, where a net that
     really had got that far would have losses that differ from batch to batch.
     """
-    steps, chance = finite_steps(evidence), chance_loss(evidence)
-    factor = Counter(s.micro_batches for s in steps).most_common(1)[0][0] if steps else 1
+    steps, chance = evidence.finite_steps, chance_loss(evidence)
+    factor = evidence.micro_batches
     if factor < 2 or chance is None:
         return 1
     probe, first = evidence.probe, steps[0].loss
@@ -119,7 +113,7 @@ def loss_divisor(evidence: Evidence) -> int:
 
 def recent_loss(evidence: Evidence) -> float | None:
     """Mean loss of the last `WINDOW_STEPS` steps, a division by the micro-batches taken back; None with fewer than that."""
-    steps = finite_steps(evidence)
+    steps = evidence.finite_steps
     if len(steps) < WINDOW_STEPS:
         return None
     return loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[-WINDOW_STEPS:])
@@ -154,7 +148,7 @@ def has_learned(evidence: Evidence) -> bool:
     A run that was watched from its first step must be below that, too: a loss that is logged divided starts below chance.
     """
     recent = recent_loss(evidence)
-    steps = finite_steps(evidence)
+    steps = evidence.finite_steps
     if recent is None or len(steps) < 2 * WINDOW_STEPS:
         return False
     first = loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:5])
@@ -210,7 +204,7 @@ def trend(evidence: Evidence) -> Literal["falling", "flat", "rising"] | None:
     Rising: above the lowest fifth by more than a tenth of the whole fall and three standard errors. Flat: what the last fifth
     differs from the one before is within two standard errors, and below a hundredth of the fall.
     """
-    losses = [step.loss for step in finite_steps(evidence)]
+    losses = [step.loss for step in evidence.finite_steps]
     window = max(WINDOW_STEPS, len(losses) // 5)
     if len(losses) < 2 * window:
         return None

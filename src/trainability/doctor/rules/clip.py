@@ -126,7 +126,7 @@ def _clips_to_nothing(evidence: Evidence) -> list[Finding]:
 
 def _stands(evidence: Evidence) -> bool:
     """Whether a run of a hundred steps has hardly got anywhere."""
-    recent, steps, at = reading.recent_loss(evidence), reading.finite_steps(evidence), standing(evidence)
+    recent, steps, at = reading.recent_loss(evidence), evidence.finite_steps, standing(evidence)
     if recent is None or len(steps) < 100:
         return False
     before = reading.loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])

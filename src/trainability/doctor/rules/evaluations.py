@@ -154,7 +154,7 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
 
 def _against_watched(evidence: Evidence, seen: Evaluation, word: str) -> tuple[float, float, float] | None:
     """What the evaluation says, its limit, and the loss watched before it; None where they agree or cannot be compared."""
-    before = [s.loss for s in reading.finite_steps(evidence) if seen.step - 2 * WINDOW_STEPS < s.step <= seen.step]
+    before = [s.loss for s in evidence.finite_steps if seen.step - 2 * WINDOW_STEPS < s.step <= seen.step]
     constant = frequency_cost(evidence) or seen.label_entropy or reading.chance_loss(evidence)
     if len(before) < WINDOW_STEPS or not constant:
         return None

@@ -146,7 +146,7 @@ def _nothing_learned(evidence: Evidence) -> bool:
         return True
     if any(not math.isfinite(s.loss) and not s.skipped for s in evidence.steps):
         return True
-    seen = len(reading.finite_steps(evidence)) >= 2 * reading.WINDOW_STEPS
+    seen = len(evidence.finite_steps) >= 2 * reading.WINDOW_STEPS
     return _stopped(evidence) or (seen and not reading.has_learned(evidence))
 
 

@@ -235,7 +235,7 @@ def _unmoved(evidence: Evidence, still: Sequence[LayerStats]) -> list[Finding]:
 
 def _is_spent(evidence: Evidence) -> bool:
     """Whether the loss is next to nothing beside the first: L-BFGS gets there in a few steps, and then makes none."""
-    losses = [step.loss for step in reading.finite_steps(evidence)]
+    losses = [step.loss for step in evidence.finite_steps]
     return len(losses) > 1 and 0 <= losses[-1] < _SPENT * losses[0]
 
 

@@ -121,7 +121,7 @@ def oscillation(evidence: Evidence) -> list[Finding]:
     Source: Zhang et al., AutoTrainer, ICSE 2021; own condition on the level.
     """
     chance = reading.chance_loss(evidence)
-    losses = [s.loss for s in reading.finite_steps(evidence)]
+    losses = [s.loss for s in evidence.finite_steps]
     if chance is None or len(losses) < 50 or reading.has_learned(evidence):
         return []
     later = losses[len(losses) // 2 :]
@@ -178,7 +178,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="loss_cliff",
             severity="hint" if unsure else "error",
-            seen=f"near step {reading.finite_steps(evidence)[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
+            seen=f"near step {evidence.finite_steps[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
             f"{worst:.2f}{' and fell again' if recovered else ''}",
             measurements=(
                 Measurement(name="loss after over before", value=worst / before, threshold=2.0),
@@ -192,7 +192,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
 
 
 def _windows(evidence: Evidence) -> list[float]:
-    losses = [s.loss for s in reading.finite_steps(evidence)]
+    losses = [s.loss for s in evidence.finite_steps]
     return [statistics.fmean(losses[i : i + WINDOW_STEPS]) for i in range(0, len(losses) - WINDOW_STEPS + 1, WINDOW_STEPS)]
 
 
@@ -216,7 +216,7 @@ def plateau(evidence: Evidence) -> list[Finding]:
     Source: own; docs/theory.md, section 7.
     """
     chance, recent = reading.chance_loss(evidence), reading.recent_loss(evidence)
-    steps, num_steps = reading.finite_steps(evidence), reading.num_steps(evidence)
+    steps, num_steps = evidence.finite_steps, reading.num_steps(evidence)
     if chance is None or recent is None or num_steps < 100 or recent < 0.95 * chance or reading.has_learned(evidence):
         return []
     first = reading.loss_divisor(evidence) * statistics.fmean(s.loss for s in steps[:WINDOW_STEPS])

@@ -114,7 +114,7 @@ def _signal_stays_lost(evidence: Evidence) -> bool:
     planned = rehearsal.planned_steps
     if until < (max(LONG_LOST, planned / 10) if planned is not None else max(LONG_LOST, looks[-1].step if looks else 0)):
         return False
-    recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    recent, losses = reading.recent_loss(evidence), evidence.finite_steps
     return probe.hidden_biased is False if recent is None else recent > MADE_UP * losses[0].loss
 
 
@@ -144,7 +144,7 @@ def _lost_on_the_way(evidence: Evidence) -> list[Finding]:
     sizes = [s.activation_rms or 0.0 for s in hidden]
     ratios = [(s.gradient_rms or 0.0) / s.weight_rms for s in hidden if s.weight_rms]
     shrunk = 2 * math.log10(sizes[-1] / sizes[0])
-    recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    recent, losses = reading.recent_loss(evidence), evidence.finite_steps
     if not all(after < before / 2 for before, after in itertools.pairwise(sizes)) or not max(ratios) < 1e-5:
         return []
     if shrunk > BUDGET_LOW or recent is None or reading.num_steps(evidence) < LONG_LOST or recent <= MADE_UP * losses[0].loss:
@@ -293,7 +293,7 @@ def began_saturated(evidence: Evidence) -> bool:
     first = evidence.samples[0].layers if evidence.samples and evidence.samples[0].step == 1 else ()
     shares = [s.saturated_fraction for s in first if s.saturated_fraction is not None]
     stuck = [share for share in shares if share > NEARLY_ALL]
-    recent, losses = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    recent, losses = reading.recent_loss(evidence), evidence.finite_steps
     if len(stuck) < FEWEST_SATURATED or 2 * len(stuck) < len(shares) or recent is None:
         return False
     return recent > HALF_LEFT * statistics.fmean(step.loss for step in losses[:5])

@@ -95,7 +95,7 @@ def _rounded_steps(evidence: Evidence) -> list[Finding]:
 
 
 def _has_come_down(evidence: Evidence, left: float = LITTLE_LEFT) -> bool:
-    recent, steps = reading.recent_loss(evidence), reading.finite_steps(evidence)
+    recent, steps = reading.recent_loss(evidence), evidence.finite_steps
     if recent is None or not reading.started_at_zero(evidence):
         return False
     return recent < left * statistics.fmean(step.loss for step in steps[:5])
@@ -256,7 +256,7 @@ def _slows(evidence: Evidence) -> bool:
 
     The loss then nears its floor, as that of smoothed labels, which is far above zero.
     """
-    losses = [step.loss for step in reading.finite_steps(evidence)]
+    losses = [step.loss for step in evidence.finite_steps]
     rates = [step.lr for step in evidence.steps if step.lr]
     window = len(losses) // 10
     if window < reading.WINDOW_STEPS or (rates and rates[-1] < max(rates) / 2):
@@ -269,7 +269,7 @@ def _slows(evidence: Evidence) -> bool:
 
 def _never_moved(evidence: Evidence) -> bool:
     """Whether steps were tiny from the first one on, or all together come to little, and the loss is where it began."""
-    steps, recent = reading.finite_steps(evidence), reading.recent_loss(evidence)
+    steps, recent = evidence.finite_steps, reading.recent_loss(evidence)
     if recent is None or len(steps) < 100 or not reading.started_at_zero(evidence) or evidence.samples[0].step != 1:
         return False
     first, before = _typical(evidence.samples[0]), statistics.fmean(s.loss for s in steps[: reading.WINDOW_STEPS])
