@@ -76,9 +76,10 @@ ANEW = (30 + FACTORS["closed form"] * (50 + 0.8 * 100), "closed form anew")
         (rehearsal([2.8, 2.6, 2.4]), None, (20 + 10 * math.log(2.4 / (0.9 * CHANCE)) / math.log(2.6 / 2.4), "pace")),
         (rehearsal([16.0, 8.0, 4.0]), None, (20 + 10 * math.log2(4 / (0.9 * CHANCE)) + 80, "descent")),
         (rehearsal([2.3, 2.3, 2.3]), None, (300.0, "beyond")),
-        # Half of the closed form is rehearsed, and the loss falls or what is left is longer: equation (9) from the end of it.
+        # Half of the closed form is rehearsed, and outputs tell examples apart: equation (9) from the end of it.
         (rehearsal([2.303, 2.302, 2.301, 2.3], growth=GROWTH), 60.0, ANEW),
         (rehearsal([2.3, 2.3, 2.3, 2.3], growth=GROWTH), 60.0, ANEW),
+        (rehearsal(reference=looks([2.3, 2.3, 2.3, 2.3], [0.5, 0.5, 0.1, 0.1]), growth=GROWTH), 60.0, (300.0, "beyond")),
         (rehearsal([2.303, 2.302, 2.301, 2.3], growth=GROWTH), 66.0, (50 + 0.8 * math.sqrt(25 * 105), "closed form")),
         (rehearsal([16.0, 8.0, 4.0, 4.0], growth=GROWTH), 60.0, (50 + 0.8 * math.sqrt(17.5 * 105), "closed form")),
     ],
