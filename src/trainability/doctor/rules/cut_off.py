@@ -173,6 +173,28 @@ def behind_a_choice(evidence: Evidence) -> list[Finding]:
     ]
 
 
+def partly_cut(evidence: Evidence) -> list[Finding]:
+    """Units of a layer that the loss goes by and hands no gradient back to, beside others that have one."""
+    cut = reading.facts(evidence).cut_rows
+    if cut is None:
+        return []
+    name, rows, of = cut
+    return [
+        Finding(
+            rule="unreached_parameter",
+            code="unreached_parameter.detached",
+            severity="warning",
+            seen=f"{rows} of the {of} units of {name}: the loss changes smoothly with them, and their gradient is exactly zero",
+            measurements=(Measurement(name="units without a gradient", value=float(rows), threshold=0.0),),
+            cause="what they make enters the loss as numbers: item(), tolist(), numpy(), torch.tensor(...), .data or detach()",
+            remedy="compute the loss from the tensors that the model returns: torch.stack and indices in place of lists, "
+            "torch.tensor(...), numpy() and item()",
+            source="own; other weights in their place, and the loss computed again",
+            layers=(name,),
+        )
+    ]
+
+
 def _beside_answer(evidence: Evidence) -> tuple[str, ...]:
     """By graphs alone, of a run that Monitor alone saw: only where it is no better than one answer for every example."""
     graph, at = reading.facts(evidence).graph, standing(evidence)

@@ -14,6 +14,7 @@ from trainability.doctor.rules.cut_off import (
     behind_a_choice,
     drawn_without_gradient,
     frozen_is_needed,
+    partly_cut,
     stays_as_drawn,
 )
 from trainability.doctor.rules.flat import flat_in_part
@@ -282,10 +283,10 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """A parameter of the optimizer is reached by no gradient, with the reason.
 
     Fires: a trainable parameter is not in the graph of the loss. Code `detached`: the loss changes with it, and the gradient is
-        cut off, also where only a term without targets reaches it (a codebook's own cost); or a draw by `sample()` is used, and
-        its log-probability is not. Code `dropped`: its module runs, or should,
-        and the model drops what it makes. Code `left_out`: the model returns what it makes, and the loss does not use that.
-        A warning; of `left_out` a hint, since what a model returns besides may be for others than the loss. A hint is one of
+        cut off, also where only a term without targets reaches it (a codebook's own cost), or where it is so of some units of a
+        layer alone; or a draw by `sample()` is used, and its log-probability is not. Code `dropped`: its module runs, or
+        should, and the model drops what it makes. Code `left_out`: the model returns it, and the loss does not use that. A
+        warning; of `left_out` a hint, since what a model returns besides may be for others than the loss. A hint is one of
         several models that no loss of the first batch reaches, and an error where those of 20 steps did not either. Code
         `unused`: nothing calls its module, or uses a single vector beside others of its module that are used: a hint, because
         what nothing calls harms nothing.
@@ -299,7 +300,7 @@ def unreached_parameter(evidence: Evidence) -> list[Finding]:
     """
     found = reading.facts(evidence).unreached
     if not found:
-        return drawn_without_gradient(evidence) or behind_a_choice(evidence)
+        return drawn_without_gradient(evidence) or behind_a_choice(evidence) or partly_cut(evidence)
     for reason in ("detached", "dropped", "not in the loss", "turn", "unused", "spare", "unknown"):
         names = tuple(p.name for p in found if p.reason == reason)
         if names:

@@ -1,0 +1,82 @@
+"""What the graph of the backward pass and the layers' order show: parts of `Facts`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreached:
+    """A trainable parameter that the loss does not depend on, as far as gradients know.
+
+    Attributes:
+        name: as `named_parameters()` gives it.
+        reason: "unused": nothing uses it; "spare": so of a vector in a module that is used; "dropped": its module runs, and
+            neither the loss nor what the model returns changes with it; "not in the loss": the model returns what it makes, and
+            the loss does not use that; "detached": the loss changes with it, and something between cuts the gradient off;
+            "turn": so of all parameters of one of several models, which a later batch may train; "unknown": the loss does not
+            repeat.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossGraph:
+    """What the graph of the backward pass shows, from the loss down.
+
+    Attributes:
+        takes: what the loss applies to the model's outputs first: "log_softmax", "sigmoid" (inside
+            `binary_cross_entropy_with_logits`), "nll", "distance" (of the difference of output and target); None if it is
+            none of these.
+        made_by: the function that made these outputs, directly before: "softmax", "sigmoid", "relu", "tanh", "log_softmax",
+            and, where takes is "distance", "softplus" or "exp"; None if it is none of these.
+        made_at: where that function is called, as code: "model[5], a torch.nn.Softmax", "sigmoid() in Net.forward"; None if
+            not seen.
+        num_outputs: width of the dimension that log_softmax and softmax run over; None if unknown.
+        unregistered: trainable parameters that the loss depends on and that no module owns, by the attribute that holds them.
+        unregistered_untrained: how many of them no optimizer holds.
+        outside: the model's trainable parameters that are not in the graph.
+        lone_softmax: a softmax inside the model runs over a dimension of size 1.
+        over_batch: the softmax of the loss runs over the examples of the batch, in place of the classes.
+        swapped: the loss is binary cross-entropy whose targets have a gradient and whose inputs have none.
+        multiple_of: the loss of PyTorch, in its words, of which this is a multiple, -1 times among them; None if it is not.
+        sums: terms of the loss, where it is one loss of PyTorch with reduction="sum" and nothing else; None elsewhere.
+        cost_of_zeros: what outputs of zero cost, where the loss is the mean of one function of PyTorch under sigmoid or
+            softmax; the best answer that is the same for every example costs that at most. None of other losses, and where
+            the loss depends on trainable parameters that are not the model's.
+        beside_answer: weights of linear layers and convolutions that the loss depends on, and the tensors with rows that the
+            model returns do not, by their graphs.
+        has_opaque_parts: part of the graph is hidden (a checkpointed block, a custom function), so nothing is said of what
+            is not in it.
+    """
+
+    takes: str | None = None
+    made_by: str | None = None
+    made_at: str | None = None
+    num_outputs: int | None = None
+    unregistered: tuple[str, ...] = ()
+    unregistered_untrained: int = 0
+    outside: tuple[str, ...] = ()
+    lone_softmax: bool = False
+    over_batch: bool = False
+    swapped: bool = False
+    multiple_of: str | None = None
+    sums: int | None = None
+    has_opaque_parts: bool = False
+    cost_of_zeros: float | None = None
+    beside_answer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stacked:
+    """Two weight layers with nothing between them.
+
+    Attributes:
+        first: name of the first layer.
+        second: name of the one that reads its output.
+        widths: features into the first, between the two, and out of the second.
+    """
+
+    first: str
+    second: str
+    widths: tuple[int, int, int]
