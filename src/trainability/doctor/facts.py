@@ -76,6 +76,11 @@ class Facts:
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
         unread_words: of padded sequences, the words that answers do not go by: "last" of each, or "all" but the one that is
             asked about, though they would without the padding; None where they do.
+        padded_apart: of padded sequences with a target for each place, share of the padding that stands beside targets, where
+            the targets' filler is at the other end; None where both are padded alike.
+        padding_asked: of such, where the loss asks for answers at the padding: "marked" where targets hold a number below zero
+            there, "class" where they hold one that words have, too; that number, and the share of padding among all that is
+            asked. None where it does not.
         stateless: recurrent layers of several steps whose recurrent weights have no gradient but zero: their state is zeros.
         drowned: of a recurrent model whose sequences end in padding, how much less its answer changes with their words than
             where the padding is in front; None if not asked.
@@ -239,6 +244,8 @@ class Facts:
     future: float | None = None
     ignores_end: bool = False
     unread_words: str | None = None
+    padded_apart: float | None = None
+    padding_asked: tuple[str, int, float] | None = None
     stateless: tuple[str, ...] = ()
     drowned: float | None = None
     misread_logits: bool = False

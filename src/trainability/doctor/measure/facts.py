@@ -39,6 +39,7 @@ from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.own_scale import scaled_by_themselves
+from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pair_forces import pair_forces
 from trainability.doctor.measure.pairing import Pairing, misaligned, mispaired, pairing_facts
 from trainability.doctor.measure.places import misplaced
@@ -166,6 +167,7 @@ def _questions(
             "drowned": drowned_by_padding(plain, seen.inputs),
             "unread_words": unread_words(seen.calls[0]) if seen.calls else None,
         },
+        "targets beside padding": lambda known: beside_padding(seen, loss),
         "tokens that see later ones": lambda known: asked_of_tokens(seen, seen.calls[0], loss) if seen.calls else {},
         "what the loss prefers": lambda known: {
             **preferences(plain, batch, forward, seen),

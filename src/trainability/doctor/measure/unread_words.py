@@ -27,11 +27,11 @@ def unread_words(call: Call) -> str | None:
         a word goes by any other while the sequence has padding, and does (or is not finite) once that is replaced by words;
         None elsewhere, and where it cannot be asked: no padding, other inputs, answers that do not repeat.
     """
-    place = next((k for k, x in enumerate(call.inputs) if _are_words(x)), None)
+    place = next((k for k, x in enumerate(call.inputs) if are_words(x)), None)
     if place is None:
         return None
     words = call.inputs[place]
-    padding = _padding(words)
+    padding = padding_of(words)
     if padding is None:
         return None
     is_word = words != padding
@@ -56,13 +56,14 @@ def unread_words(call: Call) -> str | None:
     return None
 
 
-def _are_words(x: Any) -> bool:
+def are_words(x: Any) -> bool:
+    """Whether these are whole numbers (sequences, places)."""
     if not isinstance(x, Tensor) or x.is_floating_point() or x.dtype == torch.bool:
         return False
     return x.dim() == 2 and x.shape[1] > _FEWEST
 
 
-def _padding(words: Tensor) -> int | None:
+def padding_of(words: Tensor) -> int | None:
     """The number that stands at one end of a quarter of the sequences, as often as they are short, and nowhere between."""
     for end in (words, words.flip(1)):
         number = int(end[:, -1].mode().values)

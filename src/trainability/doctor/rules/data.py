@@ -10,6 +10,7 @@ from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, strangers, turned_images
 from trainability.doctor.rules.finite import nonfinite_batch
 from trainability.doctor.rules.loss_arguments import zeros_for_signs
+from trainability.doctor.rules.padding import padded_apart
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.targets import moved_targets
 
@@ -215,16 +216,18 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         ahead of a copy whose labels were exchanged between examples. Code `misaligned`: of rows of a batch that are exchanged
         one by one, three in four and more change the answer in one place and what is asked in another. Code `collated`:
         `collate_fn`, given 16 examples and more, returns one part of them in an order that has nothing to do with that of
-        another part, by their values. Code `turned`: of images whose targets are images, too, a linear map of each place's
-        surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is left, where it is
-        given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is better; and by
-        three times what it gains where it is given another example's image in place of the turned one; and sequences with a tag
-        for each step, of whose tags the steps about each explain no more than another sequence's do, and by a tenth of the
-        variance more in the other order. Code `strangers`: of ten pairs a name and more that the loss pulls together, two go
-        with the same two others as often as by chance, and as many occur again, within 3.5 standard deviations. Of tables of
-        whole numbers beside numbers only where 50 rehearsed steps and more get no lower than one answer for every example makes
-        the loss. Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the outputs against what is drawn at
-        random after the model was called.
+        another part, by their values. Code `padded`: sequences of words are padded at one end, and of targets, a number for
+        each place, all have one and the same number at the other end for as many places and more, a fifth exactly as many, and
+        another one beside a tenth of the padding and more. Code `turned`: of images whose targets are images, too, a linear map
+        of each place's surroundings explains a tenth of the targets' variance and more, and more by a twentieth of what is
+        left, where it is given each image as it is or turned (mirrored, upside down, by 180 degrees, transposed), whichever is
+        better; and by three times what it gains where it is given another example's image in place of the turned one; and
+        sequences with a tag for each step, of whose tags the steps about each explain no more than another sequence's do, and
+        by a tenth of the variance more in the other order. Code `strangers`: of ten pairs a name and more that the loss pulls
+        together, two go with the same two others as often as by chance, and as many occur again, within 3.5 standard
+        deviations. Of tables of whole numbers beside numbers only where 50 rehearsed steps and more get no lower than one
+        answer for every example makes the loss. Code `drawn`: in a watched run, a squared, absolute or Huber loss holds the
+        outputs against what is drawn at random after the model was called.
     Why: distances between inputs, single columns, word counts and spectra are each compared with the distances between targets
         under 99 shuffles. Even an exclusive or of three features out of seven lies 10 standard deviations above; what is not
         related in any of these ways is hardly learned. A net may memorise such pairs: its training loss falls all the same.
@@ -250,7 +253,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
         ]
     facts = reading.facts(evidence)
     if (
-        found := parted(facts)
+        found := padded_apart(facts)
+        or parted(facts)
         or other_targets(facts)
         or drawn_target(facts)
         or moved_targets(evidence)

@@ -7,12 +7,13 @@ from trainability.doctor.best_constant import best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.imbalance import filled_in, ignored_class, one_class_everywhere
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.loss_arguments import weights_against_rare
+from trainability.doctor.rules.padding import padding_asked
 from trainability.doctor.rules.rule import rule
 
 TINY_TARGETS = 1e-4
-_FEWEST_EXAMPLES = 64
 STAYS = 0.8  # of what the mean of the targets costs
 
 
@@ -300,6 +301,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         tokens, marks), and all places of 64 examples and more hold one and the same value. Code `weights`: `pos_weight` is 1/2
         or less though a quarter of the batch's targets are positive at most (2 or more where three quarters are), or the class
         weights of cross-entropy are larger for the more frequent of any two classes of which one is three times as frequent.
+        Code `padding`: targets hold a number below zero where sequences of words are padding, and the gradient of the loss is
+        not zero there; a hint, where they hold a class that words have, too, and half of what is asked is padding.
     Why: naming that class always is then right more often than wrong, so accuracy rises before anything is learned.
     What fools it: a loader that is sorted by class, of which the audit reads only the first images.
     Fix: sample classes evenly (`torch.utils.data.WeightedRandomSampler`) or weight the loss, and read errors per class.
@@ -307,13 +310,13 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     """
     ignored = reading.facts(evidence).ignored_class
     if ignored is not None:
-        return [_ignored_class(*ignored)]
+        return [ignored_class(*ignored)]
     if turned := weights_against_rare(reading.facts(evidence)):
         return turned
-    if lone := _one_class_everywhere(evidence):
-        return lone
+    if found := padding_asked(reading.facts(evidence)) or one_class_everywhere(evidence):
+        return found
     if (number := reading.facts(evidence).filled_targets) is not None:
-        return [_filled_in(*number)]
+        return [filled_in(*number)]
     data = evidence.data
     counts = data.train.label_counts if data is not None else ()
     total = sum(counts)
@@ -336,62 +339,3 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
             source="UMLAUT, CHI 2021",
         )
     ]
-
-
-def _one_class_everywhere(evidence: Evidence) -> list[Finding]:
-    """Masks or marks of which nothing but one value is left; of one label an example class_order tells."""
-    train = evidence.data.train if evidence.data is not None else None
-    task = evidence.rehearsal.task if evidence.rehearsal is not None else None
-    places = math.prod(reading.facts(evidence).target_shape[1:])
-    if train is None or train.lone_target is None or train.num_images < _FEWEST_EXAMPLES or places < 2:
-        return []
-    if task is None or not task.target or "cross_entropy" not in (task.loss or ""):
-        return []
-    return [
-        Finding(
-            rule="class_imbalance",
-            code="class_imbalance.one_class",
-            severity="warning",
-            seen=f"all {places} places of the targets of all {train.num_images} examples read are {train.lone_target:g}",
-            measurements=(
-                Measurement(name="examples read", value=float(train.num_images), threshold=float(_FEWEST_EXAMPLES)),
-                Measurement(name="their only value", value=train.lone_target),
-            ),
-            cause="classes are lost before the loss: a mask was divided by 255 (ToTensor does), cast or thresholded too early",
-            remedy="read masks as whole numbers: torch.as_tensor(numpy.array(mask)).long() in place of ToTensor",
-            source="own; torchvision.transforms.ToTensor divides images of bytes by 255",
-        )
-    ]
-
-
-def _filled_in(place: str, value: float, share: float) -> Finding:
-    """What is not known, and was given a number."""
-    return Finding(
-        rule="class_imbalance",
-        code="class_imbalance.filled",
-        severity="warning",
-        seen=f"{share:.0%} of a column of the targets, batch{place}, are {value:g}, whatever the input is; the other values, "
-        "on both sides of it, go with the input",
-        measurements=(
-            Measurement(name="share of the examples with that number", value=share, threshold=0.3),
-            Measurement(name="the number", value=value),
-        ),
-        cause="missing answers were filled in (fillna, nan_to_num), and the loss asks for what was filled in",
-        remedy="leave them NaN and take the loss of the others alone: there = ~target.isnan(); loss(output[there], "
-        "target[there]); of classes ignore_index=-100",
-        source="own; relation to the input of where the number stands, and of the other values",
-    )
-
-
-def _ignored_class(number: int, share: float) -> Finding:
-    """A class of which nothing is learned."""
-    return Finding(
-        rule="class_imbalance",
-        code="class_imbalance.ignored",
-        severity="warning",
-        seen=f"the loss ignores class {number}, which {share:.0%} of the batch's examples are of",
-        measurements=(Measurement(name="share of the examples that are ignored", value=share, threshold=0.0),),
-        cause=f"ignore_index={number} is the number of a class, and not of what has no label",
-        remedy="leave ignore_index at -100, or give it a number that no class has",
-        source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
-    )

@@ -1,0 +1,53 @@
+"""Padding that a loss asks for, or that is at another end of the targets. No rule."""
+
+from trainability.doctor.facts import Facts
+from trainability.doctor.finding import Finding, Measurement
+
+MOSTLY_PADDING = 0.5  # share of what is asked
+
+
+def padded_apart(facts: Facts) -> list[Finding]:
+    """Words padded at one end, and their targets at the other."""
+    if facts.padded_apart is None:
+        return []
+    return [
+        Finding(
+            rule="shuffled_labels",
+            code="shuffled_labels.padded",
+            severity="warning",
+            seen="sequences are padded at one end and their targets at the other, by as much: beside each word stands the "
+            "target of another",
+            measurements=(Measurement(name="share of the padding beside targets", value=facts.padded_apart, threshold=0.1),),
+            cause="the two are padded by functions with different defaults: keras's pad_sequences pads in front, "
+            "torch.nn.utils.rnn.pad_sequence behind",
+            remedy='pad both behind: pad_sequences(..., padding="post"), or torch.nn.utils.rnn.pad_sequence for both',
+            source="own; lengths of the padding of each sequence, counted",
+        )
+    ]
+
+
+def padding_asked(facts: Facts) -> list[Finding]:
+    """Places behind a sequence's end that count in the loss."""
+    if facts.padding_asked is None:
+        return []
+    kind, number, share = facts.padding_asked
+    is_marked = kind == "marked"
+    if not is_marked and share < MOSTLY_PADDING:
+        return []
+    ignore = f"ignore_index={number}" if is_marked else "ignore_index=-100, and -100 in the targets where there is no word"
+    return [
+        Finding(
+            rule="class_imbalance",
+            code="class_imbalance.padding",
+            severity="warning" if is_marked else "hint",
+            seen=(
+                f"targets hold {number} at the padding, and the loss asks for answers there all the same: " if is_marked else ""
+            )
+            + f"{share:.0%} of the places that the loss asks for are padding"
+            + ("" if is_marked else f", as class {number}, which words have, too"),
+            measurements=(Measurement(name="share of padding", value=share, threshold=0.0 if is_marked else MOSTLY_PADDING),),
+            cause="what padding costs is easily saved, and drowns what words cost",
+            remedy=f"leave padding out of the loss: torch.nn.functional.cross_entropy(output, target, {ignore})",
+            source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index); the gradient of the loss at each place",
+        )
+    ]
