@@ -55,6 +55,8 @@ class SplitAudit:
         target_variance: their variance, averaged over the values of an example: the squared error of their mean.
         regrouped_roughness: squared differences between neighbouring pixels where the same numbers are read as (height, width,
             channels), over those as they are: what nine images in ten are below; None where that was not asked.
+        most_copied: share of the examples that are one and the same, input and target, value for value; of the most frequent
+            one whose input holds more than one value.
         lone_target: the value that every target has at every place; None where two values occur.
     """
 
@@ -78,6 +80,7 @@ class SplitAudit:
     target_mean: float | None = None
     target_variance: float | None = None
     regrouped_roughness: float | None = None
+    most_copied: float | None = None
     lone_target: float | None = None
 
 

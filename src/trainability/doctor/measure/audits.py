@@ -35,6 +35,7 @@ class _Split:
         self.at_low = self.at_high = self.values = 0
         self.blank = self.constant = self.channels = self.nonfinite = 0
         self.hashes: list[int] = []
+        self.pairs: list[Tensor] = []
         self.features: list[Tensor] = []
         self.classes: list[Tensor] = []
         self.are_images = True
@@ -63,8 +64,12 @@ class _Split:
         self.channels += same.numel()
         # An image is blank if every channel is constant: a colour shift with clipping leaves such uniform frames.
         self.blank += int(same.all(dim=1).sum())
-        hashes = _hashes(x).tolist()
+        hashed = _hashes(x)
+        hashes = hashed.tolist()
         self.hashes += hashes
+        if isinstance(labels, Tensor) and labels.dim() and len(labels) == len(x) and not labels.is_complex():
+            both = hashed ^ _hashes(labels.detach().float().cpu().reshape(len(x), 1, -1))
+            self.pairs.append(both[(low.amin(dim=1) != high.amax(dim=1))])  # what holds one value alone is empty, and no copy
         if x[0].numel() <= _MOST_COORDINATES:
             self.places.append(x.flatten(1).double())
         good = flat if bool(finite.all()) else flat[finite]
@@ -162,8 +167,14 @@ class _Split:
             target_mean=targets[0] if targets else None,
             target_variance=targets[1] if targets else None,
             regrouped_roughness=torn.nine_in_ten(self.regrouped),
+            most_copied=self._most_copied(),
             lone_target=self.lowest_target if self.lowest_target == self.highest_target else None,
         )
+
+    def _most_copied(self) -> float | None:
+        if not self.pairs or not sum(map(len, self.pairs)):
+            return None
+        return int(torch.cat(self.pairs).unique(return_counts=True)[1].max()) / self.count
 
     def _mirror_asymmetry(self) -> float | None:
         """Mean over images of what mirroring changes, over its standard deviation, at coarse places; the largest."""

@@ -1,6 +1,7 @@
 """Inputs and targets of the batch, and their order: what the model is given to learn from."""
 
 from trainability.doctor import reading
+from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
@@ -18,6 +19,7 @@ SYMPTOMS = (
 )
 
 _FEWEST_SAMPLES = 5
+_FEWEST_EXAMPLES, _HALF, _MOSTLY = 200, 0.5, 0.85
 
 
 @rule(
@@ -131,14 +133,19 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
 
     Fires: three or more batches, each with the examples of the one before, value for value and in the same order. An error
         where the validation data is larger than the batch; else a hint, because training on all data at once looks the same.
-        A warning where of eight batches or more at least four in ten are the one before again (code `copies`).
+        A warning where of eight batches or more at least four in ten are the one before again (code `copies`). Code `example`:
+        of 200 examples and more, half are one and the same, input and target, and others are not; a warning from 0.85.
     Why: the net sees a handful of examples, memorises them, and learns nothing else. Values are compared, so this is certain.
-    What fools it: a loader that yields the whole of a small data set at every step, on purpose.
-    Fix: draw the batch inside the loop: for batch in loader, not next(iter(loader)) at every step.
+    What fools it: a loader that yields the whole of a small data set at every step, on purpose; examples of a few numbers that
+        are mostly the same by nature. An input that holds one value alone, as an empty row does, does not count as a copy.
+    Fix: draw the batch inside the loop: for batch in loader, not next(iter(loader)) at every step. Of one example, keep one.
     Source: own; next(iter(loader)) in the loop, with a loader that is not shuffled, begins anew every time.
     """
     data = evidence.data
     order = data.train.order if data is not None else None
+    copied = data.train.most_copied if data is not None else None
+    if data is not None and copied is not None and _HALF <= copied < 1 and data.train.num_images >= _FEWEST_EXAMPLES:
+        return _one_example(data.train, copied)  # batches that are drawn from little else are equal by themselves
     if data is None or order is None or order.repeated_batches < 2:
         return []
     every = order.repeated_batches >= order.num_batches - 1
@@ -163,6 +170,22 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
             if every
             else "in __iter__, take every num_workers-th example (torch.utils.data.get_worker_info())",
             source="own",
+        )
+    ]
+
+
+def _one_example(train: SplitAudit, share: float) -> list[Finding]:
+    """Training data most of which is one example."""
+    return [
+        Finding(
+            rule="repeated_batch",
+            code="repeated_batch.example",
+            severity="warning" if share >= _MOSTLY else "hint",
+            seen=f"{share:.1%} of the {train.num_images} training examples read are one and the same, input and target",
+            measurements=(Measurement(name="share of the most frequent example", value=share, threshold=_MOSTLY),),
+            cause="the data was collected or joined so that one example occurs again and again, and there is little else",
+            remedy="keep one of each: numpy.unique(inputs, axis=0) before the split, and then see how much data is left",
+            source="Lee et al., Deduplicating Training Data Makes Language Models Better, ACL 2022; values compared",
         )
     ]
 

@@ -1,0 +1,72 @@
+"""Targets that hold one and the same value for every example, at every place. No rule."""
+
+import math
+
+from trainability.doctor import reading
+from trainability.doctor.audit_results import SplitAudit
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.finding import Finding, Measurement
+
+_FEWEST_EXAMPLES = 64
+_DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_NEAR = 1e-5
+
+
+def lone_targets(evidence: Evidence) -> list[Finding]:
+    """Masks, marks or numbers of which nothing but one value is left; of one label an example `class_order` tells."""
+    train = evidence.data.train if evidence.data is not None else None
+    if train is None or train.lone_target is None or train.num_images < _FEWEST_EXAMPLES:
+        return []
+    places = math.prod(reading.facts(evidence).target_shape[1:])
+    task = evidence.rehearsal.task if evidence.rehearsal is not None else None
+    if places > 1 and task is not None and task.target and "cross_entropy" in (task.loss or ""):
+        return [
+            _finding(
+                train,
+                places,
+                cause="classes are lost before the loss: a mask was divided by 255 (ToTensor does), cast or thresholded too "
+                "early",
+                remedy="read masks as whole numbers: torch.as_tensor(numpy.array(mask)).long() in place of ToTensor",
+                source="own; torchvision.transforms.ToTensor divides images of bytes by 255",
+            )
+        ]
+    if _are_set_against(evidence, train.lone_target):
+        return [
+            _finding(
+                train,
+                places,
+                cause="targets are lost before the loss: fractions were cast to whole numbers, or written into an array of "
+                "integers; or another column or key was read",
+                remedy="keep targets in floating point from the file to the loss (dtype=numpy.float32), and look at "
+                "target.unique() of one batch",
+                source="own; every target that was read",
+            )
+        ]
+    return []
+
+
+def _are_set_against(evidence: Evidence, value: float) -> bool:
+    """Whether the loss takes the difference of outputs and these targets, and not of derivatives, whose sum is to be zero."""
+    facts = reading.facts(evidence)
+    if facts.task_loss not in _DISTANCES or facts.differentiates or facts.target_rms is None or facts.target_mean is None:
+        return False
+    near = _NEAR * max(abs(value), 1.0)
+    return abs(facts.target_mean - value) <= near and abs(facts.target_rms - abs(value)) <= near
+
+
+def _finding(train: SplitAudit, places: int, *, cause: str, remedy: str, source: str) -> Finding:
+    value = train.lone_target or 0.0
+    what = f"all {places} places of the targets" if places > 1 else "the targets"
+    return Finding(
+        rule="class_imbalance",
+        code="class_imbalance.one_class",
+        severity="warning",
+        seen=f"{what} of all {train.num_images} examples read are {value:g}",
+        measurements=(
+            Measurement(name="examples read", value=float(train.num_images), threshold=float(_FEWEST_EXAMPLES)),
+            Measurement(name="their only value", value=value),
+        ),
+        cause=cause,
+        remedy=remedy,
+        source=source,
+    )
