@@ -8,6 +8,8 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.smaller_steps import smaller_steps
 
+# Of the first, what losses and gradient norms come to before one batch makes NaN; below, what a step moves of a weight.
+_HELD, _STEADY, _USUAL = 1.5, 3.0, 0.3
 _HUGE = 1e8  # a first loss: targets and inputs of a usual size make none of it
 # What keeps a function finite, by its name; where it is "mean", nothing was selected to take the mean of.
 _KEPT_FINITE = {
@@ -43,9 +45,10 @@ def kept_finite(evidence: Evidence, *, by_itself: bool = False) -> str | None:
 
 
 def breaks_by_itself(evidence: Evidence) -> bool:
-    """Whether the gradient of a finite loss is NaN, after losses and gradients that did not grow: no step was too large.
+    """Whether loss or gradient are NaN after losses and gradients that did not grow: no step was too large.
 
-    A slope is infinite there, as of a square root at 0. Read off the run, and off the rehearsal where no run was watched.
+    A slope is infinite there, as of a square root at 0; or one batch holds what the loss has no number for, as softmax has none
+    for a row of nothing but -inf. Read off the run, and off the rehearsal where no run was watched.
     """
     seen = evidence.steps or (evidence.rehearsal.steps if evidence.rehearsal is not None else ())
     known = [(s.loss, s.gradient_norm) for s in seen if s.loss is not None and s.gradient_norm is not None]
@@ -53,8 +56,19 @@ def breaks_by_itself(evidence: Evidence) -> bool:
     if len(before) < 2 or len(before) == len(known) or any(getattr(s, "skipped", False) for s in seen):
         return False
     loss, norm = known[len(before)]
+    if math.isnan(loss):
+        return _is_of_one_batch(evidence, before)
     held = before[-1][1] <= before[0][1] and max(loss, before[-1][0]) <= before[0][0]
     return math.isfinite(loss) and math.isnan(norm) and held
+
+
+def _is_of_one_batch(evidence: Evidence, before: list[tuple[float, float]]) -> bool:
+    """Whether a loss that is NaN comes out of steps of a usual size, in a format whose numbers end far above."""
+    losses, norms = zip(*before, strict=True)
+    ratios = [layer.update_ratio for sample in evidence.samples for layer in sample.layers if layer.update_ratio is not None]
+    moved = max(filter(math.isfinite, ratios), default=0.0)
+    is_wide = evidence.facts is None or evidence.facts.low_precision is None
+    return is_wide and max(losses) <= _HELD * losses[0] and max(norms) <= _STEADY * norms[0] and moved < _USUAL
 
 
 def made_finite(evidence: Evidence, by_itself: bool) -> str:

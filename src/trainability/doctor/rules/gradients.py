@@ -55,7 +55,7 @@ def exploding_gradient(evidence: Evidence) -> list[Finding]:
         so much better, or of which one step was watched; a warning there where the first step moved most layers by more than
         their size, which leaves nothing of the weights that were drawn, and the loss rose by a fifth. Of SGD whose gradient
         becomes NaN, a layer's ratio at the first step times what the norm grew by until then, at two steps at least. Silent
-        where the first step's own is not finite, and where the gradient of a finite loss is NaN though neither grew before.
+        where the first step's own is not finite, and where loss or gradient is NaN though neither grew before.
     Why: gradient descent rests on a linear picture of the loss around the weights, and a ratio of 1 ends it, whatever the
         depth or the loss; healthy updates are near 1e-3. Published limits on the norm alone (70, 1000) alarm on wide healthy
         nets.
@@ -109,11 +109,17 @@ def _replaced_most(evidence: Evidence) -> bool:
 
 
 def _not_finite_at_once(evidence: Evidence) -> bool:
-    """Whether loss or gradient of the very first step is not finite; a step that a loss scaler skipped does not count."""
+    """Whether loss or gradient of the very first step is not finite; a step that a loss scaler skipped does not count.
+
+    Of the run, and of the rehearsal, where a batch that came later in the run may have come first.
+    """
+    rehearsed = next(iter(evidence.rehearsal.steps), None) if evidence.rehearsal is not None else None
+    if evidence.steps and rehearsed is not None and rehearsed.loss is not None and math.isnan(rehearsed.loss):
+        return True
     if evidence.steps:
         first = evidence.steps[0] if reading.started_at_zero(evidence) and not evidence.steps[0].skipped else None
     else:
-        first = next(iter(evidence.rehearsal.steps), None) if evidence.rehearsal is not None else None
+        first = rehearsed
     return first is not None and not all(math.isfinite(x) for x in (first.loss, first.gradient_norm) if x is not None)
 
 

@@ -13,6 +13,10 @@ from trainability.doctor.rules.finite import breaks_by_itself, made_finite
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 
+_ONE_BATCH = (
+    "no step was too large: something in this batch has no number, such as an example of which all is masked, a mean of "
+    "nothing, or log, sqrt or a division at 0"
+)
 _SLOPE = "the gradient of the last finite loss is not: a division by zero, sqrt or log at 0"
 LEFT_CHANCE = 0.93  # of ln C: below, something was learned
 
@@ -46,12 +50,12 @@ def not_finite(evidence: Evidence) -> list[Finding]:
     number = step.step if step is not None else 0
     when = f"at step {number}" if step is not None else "before the first step"
     clipped = any((s.clip_ratio or 1.0) < 0.999 for s in evidence.steps)
-    at_once = step is None or step.step == 1
+    at_once, alone = step is None or step.step == 1, breaks_by_itself(evidence)
     code = "not_finite.first_step" if at_once else "not_finite.clipped" if clipped else "not_finite"
     cause = {
         "not_finite.first_step": "no step was made yet: an input, the starting weights or the loss itself overflows",
         "not_finite.clipped": "overflow in spite of clipping",
-        "not_finite": _SLOPE if in_backward else "the steps are too large, or a value overflowed",
+        "not_finite": _SLOPE if in_backward else _ONE_BATCH if alone else "the steps are too large, or a value overflowed",
     }[code]
     return [
         Finding(
@@ -64,7 +68,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss", value=step.loss if step is not None else (probe.loss if probe else math.nan)),
             ),
             cause=cause,
-            remedy=made_finite(evidence, at_once or in_backward),
+            remedy=made_finite(evidence, at_once or in_backward or alone),
             source="big_vision stops a run likewise; own layer search",
             layers=(forward or backward,) if (forward or backward) else (),  # type: ignore[arg-type]
         )
@@ -91,7 +95,7 @@ def _in_rehearsal(evidence: Evidence) -> list[Finding]:
             measurements=(Measurement(name="step", value=float(step.step)), Measurement(name="loss", value=step.loss)),
             cause="no step was made yet: an input, the starting weights or the loss itself overflows, or is a mean of nothing"
             if at_once
-            else _SLOPE
+            else (_SLOPE if in_backward else _ONE_BATCH)
             if alone
             else "the steps are too large, or a value overflowed",
             remedy=made_finite(evidence, at_once or alone),
