@@ -209,6 +209,9 @@ class Rehearsal:
             them, by a cosine below 0.5.
         rate_spent: of a scheduler that was stepped on to the planned end, the first step from which all rates are a thousandth
             of the largest and less, the last rate and the largest; None where there is none, or the schedule is unknown.
+        batch_statistics: with the weights that the steps left, the mean loss where batch norm takes each batch's statistics,
+            that where it takes the running ones, which were brought up to date, and the examples of a batch; None without
+            batch norm, or where that was not asked.
         in_place: the loop's own objects were stepped and put back, since no copy could be made or the body uses them itself.
         seconds: that it took.
         notes: what was not measured, and why.
@@ -239,6 +242,7 @@ class Rehearsal:
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()
     rate_spent: tuple[int, float, float] | None = None
+    batch_statistics: tuple[float, float, int] | None = None
     in_place: bool = False
     seconds: float = field(default=0.0, compare=False)
     notes: tuple[str, ...] = ()

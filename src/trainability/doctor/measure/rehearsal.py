@@ -9,6 +9,7 @@ import itertools
 import math
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,7 @@ import torch
 
 from trainability.doctor.batches import batch_size, first_examples, joined, tensors, to_device
 from trainability.doctor.error_line import error_line
+from trainability.doctor.measure.batch_statistics import FEWEST_BATCHES, by_batch_and_running
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
 from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
@@ -36,6 +38,7 @@ CRITICAL_STEPS = (1, 5, 15, 30, 60, 100)
 REFERENCE_STEPS = (*range(0, 31, 5), *range(40, 101, 10), *range(120, 301, 20))
 # Fewer, and luck moves the best constant answer by more than a few steps move the loss.
 _REFERENCE_EXAMPLES = 128
+_FEWEST_FOR_NORMS, _RECENT_EXAMPLES = 10, 32  # steps before batch norm's two statistics are compared; examples for that
 _CONSTANT_SHARE = 0.2  # of the time that is left before the first step, for the best constant answer
 
 
@@ -158,6 +161,7 @@ class _Seen:
     steps: list[RehearsedStep] = field(default_factory=list)
     critical: list[tuple[int, CriticalStep]] = field(default_factory=list)
     with_rate: set[int] = field(default_factory=set)
+    recent: deque[Any] = field(default_factory=deque)
 
     def is_enough(self, enough: Callable[..., bool]) -> bool:
         """Whether the last step, both a critical one and one that was looked at, already tells what more would."""
@@ -211,12 +215,22 @@ def _run(
         "critical": () if loop.opposed else tuple(seen.critical),
         "growth": growth_of(loop, reference, batch_size(first), budget.left() / max(budget.reference_seconds, 1e-9)),
         "task": task,
+        **_of_batch_norm(loop, state, seen, budget),
         "constant_loss": constant if _sums_of_unmanaged(loop) == unmanaged else None,  # goals that a slow copy makes move
         "ended_by": ended_by,
         "rewritten": writes.found(),
         **_of_parameters(loop, start, seen.with_rate),
         **_of_loop(loop),
     }
+
+
+def _of_batch_norm(loop: Loop, state: dict[str, Any], seen: _Seen, budget: Budget) -> dict[str, Any]:
+    if loop.scale != 1.0 or len(seen.steps) < _FEWEST_FOR_NORMS or not _finite(loop):
+        return {}
+    with contextlib.suppress(Exception):  # a pass that runs by itself only inside the body
+        passes = int(budget.left() / max(budget.step_seconds, 1e-9))  # forward alone, a third of a step and less
+        return {"batch_statistics": by_batch_and_running(loop, list(seen.recent), state, most_passes=passes)}
+    return {}
 
 
 def _steps(
@@ -231,6 +245,9 @@ def _steps(
 ) -> str:
     """Takes the steps, adds to `seen` what they show, and returns what ended them."""
     for number, batch in enumerate(batches, start=1):
+        seen.recent.append(batch)
+        if len(seen.recent) > max(FEWEST_BATCHES, _RECENT_EXAMPLES // (batch_size(batch) or 1)):
+            seen.recent.popleft()
         batch = to_device(batch, loop.device)
         is_last = number == max_steps or not budget.allows(looks=1, criticals=0)
         measured = is_last or (number in CRITICAL_STEPS and budget.allows(looks=1, criticals=1))

@@ -10,7 +10,7 @@ from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.constant_solution import solved_by_constant
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.running_statistics import shared_by_calls, slow_statistics
+from trainability.doctor.rules.running_statistics import fits_no_batch, loses_by_running, shared_by_calls, slow_statistics
 
 _FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
@@ -109,7 +109,10 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
         than half is what they started from, after all planned steps or, where these are not known, at the last evaluation (a
         hint then, unless its error is twice what the loss allows, plus 0.1, or a run that has learned names few classes).
         Code `shared_norm`: a batch norm serves several places of a pass, and by the statistics that they share the mean square
-        of what it makes of one of them is off by a quarter and more; a hint, but for the same of an evaluation.
+        of what it makes of one of them is off by a quarter and more; a hint, but for the same of an evaluation and of the next.
+        Code `batch_statistics`: after 10 rehearsed steps and more, with the weights as they are and running statistics brought
+        up to date, the loss on the loop's own batches is twice as large where batch norm takes the running statistics as where
+        it takes each batch's, and three tenths and more of what the steps took off it are lost.
     Why: a loss of 0.1 allows an error of 0.1 / ln 2 at most. On training examples nothing but the evaluation's own path can
         bring it back: other preprocessing, other weights, batch norm's statistics, a metric. On validation examples alone,
         labels or preprocessing of that split, or a net that has memorised what has nothing to do with the labels.
@@ -123,8 +126,10 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
     contradicts |= reading.has_learned(evidence) and reading.predictions_collapsed(evidence) is not None
     if slow := slow_statistics(evidence, contradicts=contradicts):
         return slow
-    if shared := shared_by_calls(evidence, contradicts=contradicts):
+    if shared := shared_by_calls(evidence, contradicts=contradicts or loses_by_running(evidence)):
         return shared
+    if unlike := fits_no_batch(evidence):
+        return unlike
     for word, split in (("train_error", "train"), ("train_loss", "train"), ("validation", "validation")):
         seen = [e for e in evidence.evaluations if e.split == split][-2:]
         told = [_against_watched(evidence, e, word) for e in seen]

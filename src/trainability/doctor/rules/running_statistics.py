@@ -1,4 +1,4 @@
-"""Batch norm in evaluations that still has the statistics of its start. No rule."""
+"""Batch norm in evaluations that has other statistics than in training: its start's, several places', of no batch. No rule."""
 
 from trainability.doctor import reading
 from trainability.doctor.evidence import Evidence
@@ -7,6 +7,8 @@ from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rate_choice import settings_of
 
 FAR_OFF = 1.25  # mean square of a normalised number, or 1 over it
+LOST, WORSE = 0.3, 2.0  # share of what the steps took off the loss; times the loss by each batch's own statistics
+_SMALL_BATCH = 8
 MOSTLY_THE_START = 0.5  # share of the mean 0 and the variance 1 of the start
 
 
@@ -68,3 +70,44 @@ def shared_by_calls(evidence: Evidence, *, contradicts: bool) -> list[Finding]:
             layers=(name,),
         )
     ]
+
+
+def fits_no_batch(evidence: Evidence) -> list[Finding]:
+    """Ask whether running statistics describe the batches that they were taken from."""
+    rehearsal = evidence.rehearsal
+    if not loses_by_running(evidence) or rehearsal is None or rehearsal.batch_statistics is None:
+        return []
+    own, running, size = rehearsal.batch_statistics
+    is_small = 0 < size < _SMALL_BATCH
+    what = "single examples" if size == 1 else f"batches of {size}"
+    return [
+        Finding(
+            rule="evaluation_path",
+            code="evaluation_path.batch_statistics",
+            severity="warning",
+            seen=f"after the rehearsed steps the loss on {what} is {own:.3g} "
+            f"where batch norm takes each batch's statistics, and {running:.3g} where it takes the running ones",
+            measurements=(
+                Measurement(name="loss by running statistics", value=running, threshold=WORSE * own),
+                Measurement(name="loss by those of each batch", value=own),
+                Measurement(name="examples of a batch", value=float(size)),
+            ),
+            cause="batches are so small that each has a mean and variance of its own, which evaluation does not know"
+            if is_small
+            else "batches differ from each other by their mean and variance, and evaluation knows their average alone",
+            remedy="torch.nn.GroupNorm in place of batch norm; or batches of 16 examples and more"
+            if is_small
+            else "torch.nn.GroupNorm in place of batch norm; or mix what batches are drawn from (shuffle=True)",
+            source="Wu and He, Group Normalization, ECCV 2018, figure 1; tried on a copy",
+        )
+    ]
+
+
+def loses_by_running(evidence: Evidence) -> bool:
+    """Whether most of what the rehearsed steps took off the loss is lost where batch norm takes its running statistics."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or rehearsal.batch_statistics is None or not rehearsal.reference:
+        return False
+    own, running, _ = rehearsal.batch_statistics
+    gain = rehearsal.reference[0].loss - own
+    return gain > 0 and running - own >= max(LOST * gain, (WORSE - 1) * abs(own))
