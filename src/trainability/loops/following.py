@@ -45,6 +45,11 @@ class Follower:
         """Whether there are losses whose step has not come."""
         return bool(self._losses)
 
+    @property
+    def awaits_step(self) -> bool:
+        """Whether a backward pass was made since the last step."""
+        return bool(self._losses or self._completed)
+
     def backward(self, loss: Tensor, scaler: Any = None, *, is_divided: bool = False) -> None:
         """A backward pass is over.
 
@@ -96,13 +101,17 @@ class Follower:
         self.num_steps += 1
 
     def clearing(self, optimizer: Any) -> None:
-        """Gradients are about to be cleared while losses wait; the step is to come.
+        """Gradients are about to be cleared between a backward pass and the step that is to come.
 
-        It is not in a loop that once went backward again before its step, as for adversarial examples.
+        It is not in a loop that once went backward again before its step, as for adversarial examples: there what is cleared
+        has no part in the step, and neither have its losses.
         """
-        if not self._clears_between:
+        if self._clears_between:
+            self._losses = []
+            return
+        if self._losses:
             self.complete(optimizer)
-            self._was_cleared = True
+        self._was_cleared = True
 
     def stepping(self, optimizer: Any, *, factor: float | None = None) -> None:
         """An optimizer begins its step; what was complete before it stays as it was then."""

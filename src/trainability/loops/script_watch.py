@@ -279,7 +279,7 @@ class ScriptWatch:
 
     def on_clear(self, owner: Any) -> None:
         """Gradients are about to be cleared; of one optimizer alone a loss that waits is its own, and its step is to come."""
-        if self._is_handled or not self._follower.is_waiting or len(self._optimizers) != 1:
+        if self._is_handled or not self._follower.awaits_step or len(self._optimizers) != 1:
             return
         held = {id(p) for p in parameters_of(self._optimizers[0])}
         cleared = parameters_of(owner) if isinstance(owner, torch.optim.Optimizer) else owner.parameters()

@@ -312,10 +312,12 @@ def lr_schedule(evidence: Evidence) -> list[Finding]:
 def accumulation(evidence: Evidence) -> list[Finding]:
     """Some steps collect more micro-batches than the others.
 
-    Fires: a step has more micro-batches than the most common number. Fewer is normal at the end of an epoch.
+    Fires: most steps have two micro-batches or more, all the same number, and at most a quarter have more. Fewer is normal
+        at the end of an epoch. Silent where most steps have one: what goes backward a second time at some steps is then a term
+        of its own (adversarial examples, a penalty at every so many steps), and nothing counts micro-batches.
     Why: the gradients of such a step are a sum of more terms under the same divisor, so the step is too long. The counts are
         exact.
-    What fools it: a number of micro-batches that is raised during the run on purpose.
+    What fools it: a number of micro-batches that is raised during the run on purpose, and has not been for long.
     Fix: step when (i + 1) % k == 0, with i counted from 0 in every epoch.
     Source: own; the log's accumulation took 3 micro-batches where 2 were meant.
     """
@@ -324,7 +326,7 @@ def accumulation(evidence: Evidence) -> list[Finding]:
         return []
     usual = counts.most_common(1)[0][0]
     odd = [s for s in evidence.steps if s.micro_batches > usual]
-    if not odd:
+    if usual < 2 or not 0 < len(odd) <= len(evidence.steps) / 4:
         return []
     return [
         Finding(
