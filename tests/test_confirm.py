@@ -1,7 +1,9 @@
 """`confirm` from the command line, for own programs and for runs of train, and in a report."""
 
+import dataclasses
 import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -26,7 +28,8 @@ from trainability.doctor.experiments.catalogue import INTERVENTIONS
 from trainability.doctor.finding import Finding, Measurement, Severity
 from trainability.doctor.rules.catalogue import RULES
 from trainability.doctor.rules.verdict import diagnose
-from trainability.doctor.tested import tried_verdict, with_outcomes
+from trainability.doctor.tested import with_outcomes
+from trainability.doctor.tried_verdict import tried_verdict
 from trainability.report.experiments_section import experiments_section
 from trainability.training.record import EVIDENCE, read_run
 
@@ -235,14 +238,61 @@ def test_a_control_confirms_what_it_was_asked() -> None:
         ("stays above", "softmax_off", "capped"),
         ("stays above", "all_parameters", "too slow"),
         ("not finite", "he", "unstable"),
-        ("learns", "he", None),
     ],
 )
-def test_a_confirmed_cause_overrules_a_mild_verdict(state: str, name: str, verdict: str | None) -> None:
+def test_a_confirmed_cause_overrules_a_mild_verdict(state: str, name: str, verdict: str) -> None:
     found = experiments(change(name, "trains", "slow_start"), state=state)
-    tried = tried_verdict("will train", found)
-    assert (tried[0] if tried is not None else None) == verdict
-    assert tried_verdict("broken data", found) is None
+    assert tried_verdict("will train", "", found)[0] == verdict
+    kept, reason = tried_verdict("broken data", "counted", found)
+    assert kept == "broken data"
+    assert reason.startswith("counted; one change makes it learn")
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "before", "is_clear", "verdict"),
+    [
+        ("learns", 0.2, "dead", False, "cannot tell"),  # it was seen to learn
+        ("learns", 1.9, "too slow", False, "too slow"),  # a little in so many steps is no contradiction
+        ("learns", 0.2, "broken metric", False, "broken metric"),
+        ("learns", 0.2, "cannot tell", True, "will train"),
+        ("learns", 0.2, "cannot tell", False, "cannot tell"),  # something speaks against it
+        ("learns", 1.2, "cannot tell", True, "cannot tell"),
+        ("at chance", 2.3, "will train", False, "cannot tell"),
+        ("at chance", 2.3, "dead", False, "dead"),
+        ("not finite", math.inf, "slow start", False, "unstable"),
+        ("open", 2.3, "slow start", False, "slow start"),
+        ("unknown", 2.3, "slow start", False, "slow start"),
+    ],
+)
+def test_the_verdict_follows_from_experiments_without_a_confirmed_change(
+    state: str, last: float, before: str, is_clear: bool, verdict: str
+) -> None:
+    found = experiments(change("rate_ten", "no better"), state=state)
+    seeds = [dataclasses.replace(arm, curve=((0, 2.3), (120, last))) for arm in found.arms[:2]]
+    found = dataclasses.replace(found, arms=(*seeds, *found.arms[2:]), chance=2.3)
+    after, reason = tried_verdict(before, "why", found, is_clear=is_clear)  # type: ignore[arg-type]
+    assert after == verdict
+    assert ("experiments" in reason) == (state != "unknown")
+
+
+@pytest.mark.parametrize(
+    ("state", "loss", "words"),
+    [
+        ("learns", 0.02, "lower loss"),
+        ("learns", 0.2, "about the same"),
+        ("learns", 1.1, "higher loss"),
+        ("learns", math.inf, "not finite"),
+        ("at chance", 0.02, "lower, not enough"),
+        ("at chance", 0.2, "no better"),
+        ("at chance", 1.1, "no better"),
+    ],
+)
+def test_the_table_says_how_a_change_compares(state: str, loss: float, words: str) -> None:
+    found = experiments(change("rate_ten", "no better", curve=((0, 1.14), (120, loss))), state=state)
+    ended = (0.173, 0.21)
+    seeds = [dataclasses.replace(arm, curve=((0, 1.14), (120, end))) for arm, end in zip(found.arms[:2], ended, strict=True)]
+    found = dataclasses.replace(found, arms=(*seeds, *found.arms[2:]))
+    assert experiment_table(found).rows[2][0][COLUMNS.index("outcome")] == words
 
 
 def test_a_change_cut_short_is_not_tested_and_speaks_for_nothing() -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainability.doctor.experimented import INAPPLICABLE, Arm, Experiments, written
+from trainability.doctor.experimented import INAPPLICABLE, Arm, Experiments, beside, written
 
 COLUMNS = ("change", "loss before", "loss after", "steps", "outcome", "curve")
 CURVE_WIDTH = 9
@@ -16,8 +16,8 @@ _SAYS = {
     "not finite": "the program as it is ends in a loss that is not finite",
     "at chance": "the program as it is stays at chance or above",
     "stays above": "the program as it is stays far above what a change reaches",
-    "learns": "the program as it is learns",
-    "open": "the program as it is has not learned yet, and may still within its plan",
+    "learns": "the program as it is learns, so there is nothing to confirm",
+    "open": "the program as it is has not learned yet, and may still within its plan, so there is nothing to confirm",
     "unknown": "the program as it is was not seen for long enough",
 }
 
@@ -54,7 +54,7 @@ def experiment_table(experiments: Experiments) -> ExperimentTable:
     said = _SAYS[experiments.state] + ("" if chance is None else f" (the best constant answer costs {chance:.4g})")
     return ExperimentTable(
         title=f"Experiments, {experiments.steps:,} steps each: {said}",
-        rows=tuple((_cells(arm, bottom, top, experiments.steps), arm.outcome) for arm in shown),
+        rows=tuple((_cells(arm, bottom, top, experiments), arm.outcome) for arm in shown),
         confirmed=tuple(arm.change for arm in experiments.confirmed),
         left_out=tuple(_left_out(experiments)),
         notes=tuple(note.removeprefix("experiments: ") for note in experiments.notes),
@@ -78,12 +78,30 @@ def _is_inapplicable(arm: Arm) -> bool:
     return not arm.curve and arm.reason == INAPPLICABLE
 
 
-def _cells(arm: Arm, bottom: float, top: float, steps: int) -> tuple[str, ...]:
+def _cells(arm: Arm, bottom: float, top: float, experiments: Experiments) -> tuple[str, ...]:
     after = written(arm.loss) + (f" ({written(arm.again)})" if arm.again is not None else "")
-    outcome = "confirmed" if arm.outcome == "trains" else arm.outcome
-    taken = f"{arm.steps:,} of {steps:,}" if arm.outcome == "not tested" and arm.steps < steps else f"{arm.steps:,}"
+    is_short = arm.outcome == "not tested" and arm.steps < experiments.steps
+    taken = f"{arm.steps:,} of {experiments.steps:,}" if is_short else f"{arm.steps:,}"
     curve = sparkline([loss for _, loss in arm.curve], bottom, top)
-    return arm.change, written(arm.first_loss), after, taken, outcome, curve
+    return arm.change, written(arm.first_loss), after, taken, outcome_words(arm, experiments), curve
+
+
+def outcome_words(arm: Arm, experiments: Experiments) -> str:
+    """The outcome of a change as it is shown: beside a program that learns as it is, how its loss compares."""
+    if arm.outcome == "trains":
+        return "confirmed"
+    if arm.outcome != "no better":
+        return arm.outcome
+    if not math.isfinite(arm.loss if arm.loss is not None else math.nan):
+        return "not finite"
+    stands = beside(arm, experiments)
+    if experiments.fails:
+        return "lower, not enough" if stands == "lower" else "no better"
+    return (
+        "not compared"
+        if stands is None
+        else {"lower": "lower loss", "alike": "about the same", "higher": "higher loss"}[stands]
+    )
 
 
 def sparkline(losses: Sequence[float], bottom: float, top: float, width: int = CURVE_WIDTH) -> str:

@@ -12,6 +12,7 @@ INAPPLICABLE = "does not apply to this program"
 UNCHANGED, OTHER_SEED = "unchanged", "other_seed"
 JOINT = " + "
 """Between the names of two changes that were made together."""
+_APART = 0.05  # of what the program as it is leaves
 SYMPTOMS = (
     "exploding_gradient",
     "flat_loss",
@@ -133,6 +134,27 @@ class Experiments:
         return self.state in FAILING
 
 
+def beside(arm: Arm, experiments: Experiments) -> Literal["lower", "alike", "higher"] | None:
+    """How a change stands beside the program as it is: apart only by more than its two seeds are, and by a twentieth of what
+    the nearer one leaves. None without two seeds to compare with.
+    """
+    seeds = [seed.loss_at(arm.steps) for seed in (experiments.unchanged, experiments.other_seed) if seed is not None]
+    losses = [loss for loss in seeds if loss is not None and math.isfinite(loss)]
+    if arm.loss is None or len(losses) < 2:
+        return None
+    low, high = min(losses), max(losses)
+    apart = high - low
+    if low - arm.loss > max(_APART * max(low - experiments.ideal, 0.0), apart):
+        return "lower"
+    return "higher" if not arm.loss - high <= max(_APART * max(high - experiments.ideal, 0.0), apart) else "alike"
+
+
+def ends(arm: Arm, steps: int | None = None) -> str:
+    """From which loss to which, and in how many steps."""
+    last = arm.loss if steps is None else arm.loss_at(steps)
+    return f"loss {written(arm.first_loss)} to {written(last)} in {arm.steps if steps is None else steps:,} steps"
+
+
 def written(loss: float | None) -> str:
     """A loss for people; "not finite" where it is not."""
     if loss is None:
@@ -143,7 +165,7 @@ def written(loss: float | None) -> str:
 def figures(arm: Arm, experiments: Experiments) -> str:
     """Both curves' ends in words: with the change, as it is, and the other seed."""
     unchanged, other = experiments.unchanged, experiments.other_seed
-    said = f"{arm.change}: loss {written(arm.first_loss)} to {written(arm.loss)} in {arm.steps:,} steps"
+    said = f"{arm.change}: {ends(arm)}"
     if arm.again is not None:
         said += f" (other seed {written(arm.again)})"
     if unchanged is not None:

@@ -1,22 +1,15 @@
 """What experiments say of each finding: confirmed, refuted, open, or not tested. No torch."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from trainability.doctor.diagnosis import Verdict
-from trainability.doctor.experimented import FAILING, INAPPLICABLE, JOINT, SYMPTOMS, Arm, Experiments, figures, written
+from trainability.doctor.experimented import INAPPLICABLE, JOINT, SYMPTOMS, Arm, Experiments, beside, ends, figures, written
 from trainability.doctor.finding import Finding, Tested
 
 OWN = "confirmed_change"
 """The rule of what was confirmed and no other rule suspected."""
 
 _PLACES = {"confirmed": 0, "open": 1, "not tested": 1, "refuted": 2}
-# Verdicts that a confirmed cause contradicts.
-_MILD = ("will train", "slow start", "cannot tell", "has learned")
-_LOST = 1.2
-_FURTHER = 0.05  # of what the program as it is leaves
-_LIFT_A_CAP = ("softmax_off", "sigmoid_off", "last_activation_off")
 
 
 def with_outcomes(findings: list[Finding], experiments: Experiments, predictions: Collection[str]) -> list[Finding]:
@@ -119,8 +112,8 @@ def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm
     for arm in answered:
         if arm.bears_out:
             unchanged = experiments.unchanged
-            ends = f"loss {written(arm.loss)}, as it is {written(unchanged.loss_at(arm.steps) if unchanged else None)}"
-            return Tested(outcome="confirmed", said=f"{arm.reason} ({arm.change}: {ends}, {arm.steps:,} steps)")
+            both = f"loss {written(arm.loss)}, as it is {written(unchanged.loss_at(arm.steps) if unchanged else None)}"
+            return Tested(outcome="confirmed", said=f"{arm.reason} ({arm.change}: {both}, {arm.steps:,} steps)")
     if finding.code in claims:
         return Tested(outcome="confirmed", said=figures(claims[finding.code], experiments))
     fixing = next((arm for arm in arms if arm.outcome == "trains"), None)
@@ -136,23 +129,13 @@ def _tested(finding: Finding, experiments: Experiments, claims: Mapping[str, Arm
     best = min(tried, key=lambda arm: arm.loss if arm.loss is not None else float("inf"))
     helps = next((arm for arm in tried if arm.outcome == "also helps"), None)
     if helps is not None:
-        return Tested(outcome="open", said=f"{helps.change}: {_ends(helps)}; it also helps: {helps.reason}")
+        return Tested(outcome="open", said=f"{helps.change}: {ends(helps)}; it also helps: {helps.reason}")
     other = experiments.confirmed[0] if experiments.confirmed else None
     if other is None:
-        return Tested(outcome="open", said=f"{best.change}: {_ends(best)}; {_nothing_else(experiments)}")
-    if _is_fact(finding, predictions) and _gets_further(best, experiments):
-        return Tested(outcome="open", said=f"{best.change}: {_ends(best)}; it helps, and is not enough alone")
-    return Tested(outcome="refuted", said=f"{best.change}: {_ends(best)}, while {figures(other, experiments)}")
-
-
-def _gets_further(arm: Arm, experiments: Experiments) -> bool:
-    """Whether a change is ahead of the better seed of the program as it is by more than these two are apart."""
-    seeds = [seed.loss_at(arm.steps) for seed in (experiments.unchanged, experiments.other_seed) if seed is not None]
-    losses = [loss for loss in seeds if loss is not None and math.isfinite(loss)]
-    if arm.loss is None or len(losses) < 2:
-        return False
-    least = _FURTHER * max(min(losses) - experiments.ideal, 0.0)
-    return min(losses) - arm.loss > max(least, max(losses) - min(losses))
+        return Tested(outcome="open", said=f"{best.change}: {ends(best)}; {_nothing_else(experiments)}")
+    if _is_fact(finding, predictions) and beside(best, experiments) == "lower":
+        return Tested(outcome="open", said=f"{best.change}: {ends(best)}; it helps, and is not enough alone")
+    return Tested(outcome="refuted", said=f"{best.change}: {ends(best)}, while {figures(other, experiments)}")
 
 
 def _nothing_else(experiments: Experiments) -> str:
@@ -163,31 +146,8 @@ def _nothing_else(experiments: Experiments) -> str:
     return f"{said}; {missing} {'was' if missing == 1 else 'were'} not tested" if missing else said
 
 
-def _ends(arm: Arm) -> str:
-    return f"loss {written(arm.first_loss)} to {written(arm.loss)} in {arm.steps:,} steps"
-
-
 _SAYS = {
     "learns": "the program learns as it is",
     "open": "the program as it is may still get going within its plan",
     "unknown": "too few steps could be made to tell",
 }
-
-
-def tried_verdict(verdict: Verdict, experiments: Experiments) -> tuple[Verdict, str] | None:
-    """The verdict that a confirmed cause asks for, with its reason; None where the present one stands."""
-    control = next((arm for arm in experiments.arms if arm.bears_out and arm.outcome == "control"), None)
-    if control is not None and verdict in _MILD:
-        return "broken data", control.reason
-    if not experiments.confirmed or experiments.state not in FAILING or verdict not in _MILD:
-        return None
-    arm, unchanged = experiments.confirmed[0], experiments.unchanged
-    assert unchanged is not None
-    kind: Verdict = "stalled"
-    if experiments.state == "not finite":
-        kind = "unstable"
-    elif experiments.state == "stays above":
-        kind = "capped" if arm.name in _LIFT_A_CAP else "too slow"
-    elif experiments.chance is not None and (unchanged.loss or 0.0) > _LOST * experiments.chance:
-        kind = "unstable"
-    return kind, f"one change makes it learn: {figures(arm, experiments)}"

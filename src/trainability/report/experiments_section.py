@@ -74,7 +74,7 @@ def curves(experiments: Experiments) -> Figure:
     return Figure(
         name="experiments-curves",
         title=title,
-        note="Every copy gets the same batches; the table names the curves. Thick line: confirmed; dotted: no better.",
+        note="Every copy gets the same batches; the table names the curves. Thick: confirmed; dotted: not, and not faster.",
         description=words,
         plot={"data": traces, "layout": layout},
         has_scales=True,

@@ -25,9 +25,10 @@ from trainability.doctor.outlook_limits import (
 from trainability.doctor.outlook_text import sentence
 from trainability.doctor.rules.advice import advised
 from trainability.doctor.rules.catalogue import RULES
+from trainability.doctor.rules.no_plateau import why_no_plateau
 from trainability.doctor.rules.opposed import why_no_loss_tells
 from trainability.doctor.tense import is_far_below
-from trainability.doctor.tested import tried_verdict, with_confirmations, with_outcomes
+from trainability.doctor.tested import with_confirmations, with_outcomes
 from trainability.doctor.theory.band import (
     BUDGET_HIGH,
     BUDGET_LOW,
@@ -36,6 +37,7 @@ from trainability.doctor.theory.band import (
     DEFAULT_SGD_TRAINED,
     PILOT_DEPTH,
 )
+from trainability.doctor.tried_verdict import tried_verdict
 
 # Of several errors, the verdict is that of the first kind here.
 PRECEDENCE: tuple[Verdict, ...] = (
@@ -101,8 +103,10 @@ def diagnose(*parts: Part) -> Diagnosis:
     elif evidence.experiments is not None:
         causes = with_confirmations(causes, evidence.experiments, predictions)
     verdict, reason, remaining = _verdict(evidence, [*causes, *_worse_than_their_causes(standing, causes)], outlook)
-    if experiments is not None and (tried := tried_verdict(verdict, experiments)) is not None:
-        verdict, reason, remaining = *tried, None
+    if experiments is not None:
+        is_clear = outlook is not None and outlook.verdict == CANNOT_TELL and all(f.severity == "hint" for f in causes)
+        before, (verdict, reason) = verdict, tried_verdict(verdict, reason, experiments, is_clear=is_clear)
+        remaining = remaining if verdict == before else None
     return Diagnosis(
         verdict=reading.in_tense_of(evidence, verdict),  # type: ignore[arg-type]
         reason=reason,
@@ -343,25 +347,6 @@ def _outside_the_band(evidence: Evidence, probe: ProbeResult, total: float, plat
     return reason
 
 
-_NOT_PLAIN = {"normalised": "has normalisation layers", "residual": "is residual", "unknown": "could not be followed"}
-
-
-def _why_no_plateau(probe: ProbeResult) -> str:
-    """The first condition of the closed form that does not hold."""
-    if probe.optimizer is None:
-        return "predicted where the optimizer is given (optimizer=)"
-    if probe.optimizer.name != "SGD":
-        return f"predicted under SGD; this is {probe.optimizer.name}"
-    if probe.structure in _NOT_PLAIN:
-        return f"predicted for plain ReLU nets; this one {_NOT_PLAIN[probe.structure]}"
-    if probe.biased:
-        return "predicted with biases that start at zero; here they carry a signal"
-    total = reading.total_budget(probe)
-    if total is not None and total > BUDGET_HIGH:
-        return f"predicted for gain budgets up to {BUDGET_HIGH:g}; this one is {total:+.1f}"
-    return "predicted for ReLU nets of linear and convolutional layers"
-
-
 def _not_checked(evidence: Evidence) -> tuple[str, ...]:
     missing = []
 
@@ -374,7 +359,7 @@ def _not_checked(evidence: Evidence) -> tuple[str, ...]:
     else:
         missing.extend(evidence.probe.notes)
         if evidence.probe.plateau_steps is None:
-            missing.append(f"how long the loss stays at chance: {_why_no_plateau(evidence.probe)}")
+            missing.append(f"how long the loss stays at chance: {why_no_plateau(evidence.probe)}")
         if evidence.probe.overfit_loss is None and evidence.rehearsal is None and not evidence.steps:
             add("whether one batch can be memorised", "trainability.probe(..., overfit_steps=100) tries it")
     if evidence.facts is not None:
