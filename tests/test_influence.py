@@ -121,6 +121,65 @@ def test_the_change_is_measured_against_the_size_of_the_output():
     assert change == pytest.approx(1e-3, rel=1e-2)
 
 
+class Samples(nn.Module):
+    """An encoder whose code is drawn in one of several ways, in eval mode, too."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.mean, self.log_variance, self.decoder = nn.Linear(6, 3), nn.Linear(6, 3), nn.Linear(3, 6)
+        self.width = nn.Parameter(torch.ones(3))
+        self.how = how
+
+    def code(self, mean: Tensor, scale: Tensor) -> Tensor:
+        match self.how:
+            case "reparametrised":
+                return mean + torch.randn_like(scale) * scale
+            case "in place":
+                return torch.randn(scale.shape).to(mean.device).mul_(scale).add_(mean)
+            case "cooler":
+                return mean + torch.randn_like(scale) * scale * 0.5
+            case "addcmul":
+                return torch.addcmul(mean, torch.randn_like(scale), scale)
+            case "distribution":
+                return torch.distributions.Normal(mean, scale).rsample()
+            case "sampled distribution":
+                return torch.distributions.Normal(mean, scale).sample()
+            case "a constant scale":
+                return mean + 0.1 * torch.randn_like(mean)
+            case "a parameter as scale":
+                return mean + self.width * torch.randn_like(mean)
+            case "multiplied":
+                return mean * torch.randn_like(mean)
+            case "uniform":
+                return mean + scale * torch.rand_like(mean)
+            case _:  # a sample, and dropout by hand
+                return (mean + torch.randn_like(scale) * scale) * torch.bernoulli(torch.full_like(mean, 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(self.code(self.mean(x), (0.5 * self.log_variance(x)).exp()))
+
+
+@pytest.mark.parametrize(
+    ("how", "source"),
+    [
+        ("reparametrised", "sample"),
+        ("in place", "sample"),
+        ("cooler", "sample"),
+        ("addcmul", "sample"),
+        ("distribution", "sample"),
+        ("sampled distribution", "sample"),
+        ("a constant scale", "random"),
+        ("a parameter as scale", "random"),
+        ("multiplied", "random"),
+        ("uniform", "random"),
+        ("a sample, and dropout by hand", "random"),
+    ],
+)
+def test_a_sample_that_the_model_describes_is_told_from_other_noise(how: str, source: str) -> None:
+    torch.manual_seed(0)
+    assert evaluation_noise(Samples(how), (torch.randn(8, 6),))["noise_source"] == source
+
+
 class ByName(nn.Module):
     """Takes its batch by name and returns a dict, as the models of Transformers do."""
 

@@ -69,8 +69,8 @@ class Facts:
             rms of the output; None if not looked at, or where the model draws numbers.
         evaluation_noise: largest change of an output in eval mode when the same batch is asked twice, over the outputs' rms;
             None if not looked at.
-        noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
-            numbers), "state" (something that is kept from call to call).
+        noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "sample" (normal numbers
+            that the model scales and shifts by what it makes of its input), "random" (others), "state" (kept between calls).
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.measure import statistics
+from trainability.doctor.measure.drawn_samples import DrawnSamples
 from trainability.doctor.measure.workspace import set_training
 
 Forward = Callable[..., Any]
@@ -46,20 +47,22 @@ def evaluation_noise(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any
 
     Returns:
         Fields of `Facts`: the largest change over the rms of the output; "dropout" where a dropout function runs as in
-        training, "random" where the change goes with the random numbers, else "state". None where it cannot be asked.
+        training, "sample" or "random" where the change goes with the random numbers, which are a sample that the model
+        describes or are not; else "state". None where it cannot be asked.
     """
     first = first_tensor(inputs)
     size = len(first) if first is not None and first.dim() else 0
     few = [x[:_FEW] if isinstance(x, Tensor) and x.dim() > 0 and len(x) == size else x for x in inputs]
-    dropped = _Dropped()
-    with dropped:
+    dropped, drawn = _Dropped(), DrawnSamples(model, few)
+    with dropped, drawn:
         one = answer(model, few, None)
     other, same = answer(model, few, None, seed=1), answer(model, few, None)
     if one is None or other is None or same is None or one.shape != other.shape or one.shape != same.shape:
         return {}
     change = float((one - other).abs().max() / statistics.rms(one).clamp(min=1e-30))
     repeats = torch.equal(one, same)
-    source = "dropout" if dropped.seen else "random" if repeats else "state"
+    of_chance = "sample" if drawn.are_all else "random"
+    source = "dropout" if dropped.seen else of_chance if repeats else "state"
     return {"evaluation_noise": change, "noise_source": source if change > 0 else None}
 
 
