@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from random_nets import measured_over_predicted
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability.doctor.theory import moments
@@ -248,3 +248,46 @@ def test_grouped_convolutions_keep_their_signal_at_variance_one_over_fan_in(laye
     assert prediction.logit_rms == pytest.approx(math.sqrt(expected), rel=0.02)
     inside = net(x)[:, :, 2:-2, 2:-2]
     assert float(inside.square().mean()) == pytest.approx(expected, rel=0.05)
+
+
+class Meeting(nn.Module):
+    """Two layers of one value, joined in one of several ways."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.second, self.third, self.how = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x).relu()
+        one, other = self.second(h), self.third(h)
+        match self.how:
+            case "skip":
+                return h + one
+            case "skip through a reshape":
+                return h.view(-1, 2, 4).flatten(1) + one
+            case "beside what was made of it":
+                return torch.cat((h, one), dim=1)
+            case "sampled code":
+                return one + torch.randn_like(other) * (0.5 * other).exp()
+            case "two branches":
+                return torch.cat((one, other), dim=1)
+            case _:  # noise on the input, and no branch
+                return self.second((x + 0.1 * torch.randn_like(x)).relu())
+
+
+@pytest.mark.parametrize(
+    ("how", "structure"),
+    [
+        ("skip", "residual"),
+        ("skip through a reshape", "residual"),
+        ("beside what was made of it", "residual"),
+        ("sampled code", "branched"),
+        ("two branches", "branched"),
+        ("noise", "unknown"),
+    ],
+)
+def test_only_a_value_that_skips_layers_makes_a_net_residual(how: str, structure: str) -> None:
+    torch.manual_seed(0)
+    model, x = Meeting(how), torch.randn(4, 8)
+    prediction = predict(trace(model, tuple(x.shape)), weight_moments(model), input_moments(x))
+    assert (prediction.structure, prediction.log10_gain) == (structure, None)

@@ -73,7 +73,8 @@ class ProbeResult:
         num_logits: width of the output; None if the output is not (batch, classes).
         log10_gain: the gain budget P, sum of log10 gain over weight layers; None where gains do not multiply
             (normalisation or residual sums), or where a layer could not be followed.
-        structure: what the net is made of: "plain", "normalised", "residual", or "unknown" (could not be traced).
+        structure: what the net is made of: "plain", "normalised", "residual" (a value is added to, or stands beside, what was
+            made of it), "branched" (branches meet again otherwise), or "unknown" (could not be traced).
         biased: whether biases carry a signal of their own, more than 1 % of some layer's mean square; the budget and the
             plateau formula are those of zero biases.
         hidden_biased: the same of the layers before the last; None if they could not be followed.

@@ -176,12 +176,20 @@ def plateau_text(evidence: Evidence) -> str | None:
     return f"{text}; the run has {planned:,}" + (", and does not leave it" if probe.plateau_steps > planned else "")
 
 
+_NO_BUDGET = {
+    "normalised": "normalisation resets the signal's scale",
+    "residual": "skip connections add to the signal",
+    "branched": "branches that meet again add to the signal",
+}
+
+
 def start_title(probe: ProbeResult | Mapping[str, Any]) -> str:
     """Title of the table of layers of a probe: the budget of the weights, the input's share, and their sum."""
     title = "Layers at the start"
     budget, total = number_of(field_of(probe, "log10_gain")), reading.total_budget(probe)
     if budget is None or total is None:
-        return f"{title}: {field_of(probe, 'structure') or 'unknown'}"
+        why = _NO_BUDGET.get(str(field_of(probe, "structure")))
+        return f"{title} (no gain budget: {why})" if why else title
     return f"{title}: gain budget of the weights {power(budget)}, of the input {power(total - budget)}, of both {power(total)}"
 
 

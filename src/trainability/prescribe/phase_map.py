@@ -225,7 +225,8 @@ def phase_map(setup: Setup, *, steps: int, seconds: float = 10.0) -> PhaseMap:
         seen = probed(setup, model, first, steps)
         budget = total_budget(seen)
         if budget is None:
-            why = {"normalised": "normalisation resets the signal's scale", "residual": "residual sums add to it"}
+            why = {"normalised": "normalisation resets the signal's scale", "residual": "skip connections add to it"}
+            why["branched"] = "branches that meet again add to it"
             raise ValueError(
                 f"map needs a net with a gain budget, and this one has none: {why.get(seen.structure, 'see check')}"
             )

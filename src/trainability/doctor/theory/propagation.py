@@ -46,13 +46,16 @@ class LayerPrediction:
     gradient_ratio: float | None
 
 
+_SHAPE_ONLY = frozenset({"rand_like", "randn_like", "randint_like", "zeros_like", "ones_like", "full_like", "empty_like"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """Prediction for a net before training.
 
     Attributes:
         layers: in forward order.
-        structure: "plain", "normalised", "residual" or "unknown".
+        structure: "plain", "normalised", "residual", "branched" or "unknown", as of `ProbeResult`.
         log10_gain: gain budget P over weight layers; None unless the net is plain, since otherwise gains do not
             multiply.
         log10_input: log10 of the input's mean square, the other term of the budget.
@@ -167,9 +170,32 @@ def _structure(trace: Trace) -> str:
     kinds = {op.kind for op in trace.ops}
     if "norm" in kinds:
         return "normalised"
-    if "sum" in kinds or "concat" in kinds:
-        return "residual"
-    return "unknown" if "unknown" in kinds or not kinds else "plain"
+    return _joined(trace) or ("unknown" if "unknown" in kinds or not kinds else "plain")
+
+
+def _joined(trace: Trace) -> str | None:
+    """How branches meet again: "residual" where a value is added to, or stands beside, what was made of it; else "branched".
+
+    Two branches of one value are not residual: the mean of a sample and its scaled noise, the layers of an Inception block.
+    What knows a value's shape only, such as noise that is added to it, is no branch.
+    """
+    made_of: dict[int, int] = {0: 1}  # sets of values as bits, itself among them: nets that are unrolled in time have thousands
+    own = {0: 1}  # the bit of a value; of a reshaped one, that of what was reshaped
+    found = None
+    for op in trace.ops:
+        branches = [i for i in op.inputs if made_of[i]]
+        if op.kind in ("sum", "concat") and len(branches) > 1:
+            if any(i != j and own[i] != own[j] and made_of[i] & own[j] for i in branches for j in branches):
+                return "residual"
+            found = "branched"
+        keeps = op.kind in ("reshape", "dropout") and len(op.inputs) == 1
+        own[op.output] = own[op.inputs[0]] if keeps else 1 << op.output
+        made_of[op.output] = 0
+        if op.function not in _SHAPE_ONLY and branches:
+            made_of[op.output] = own[op.output]
+            for i in branches:
+                made_of[op.output] |= made_of[i]
+    return found
 
 
 def _forward(
