@@ -1,38 +1,6 @@
-"""One class, one number or no class in the place of targets. No rule."""
+"""Targets that are filled in, and a class that the loss ignores. No rule."""
 
-import math
-
-from trainability.doctor import reading
-from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
-
-_FEWEST_EXAMPLES = 64
-
-
-def one_class_everywhere(evidence: Evidence) -> list[Finding]:
-    """Masks or marks of which nothing but one value is left; of one label an example class_order tells."""
-    train = evidence.data.train if evidence.data is not None else None
-    task = evidence.rehearsal.task if evidence.rehearsal is not None else None
-    places = math.prod(reading.facts(evidence).target_shape[1:])
-    if train is None or train.lone_target is None or train.num_images < _FEWEST_EXAMPLES or places < 2:
-        return []
-    if task is None or not task.target or "cross_entropy" not in (task.loss or ""):
-        return []
-    return [
-        Finding(
-            rule="class_imbalance",
-            code="class_imbalance.one_class",
-            severity="warning",
-            seen=f"all {places} places of the targets of all {train.num_images} examples read are {train.lone_target:g}",
-            measurements=(
-                Measurement(name="examples read", value=float(train.num_images), threshold=float(_FEWEST_EXAMPLES)),
-                Measurement(name="their only value", value=train.lone_target),
-            ),
-            cause="classes are lost before the loss: a mask was divided by 255 (ToTensor does), cast or thresholded too early",
-            remedy="read masks as whole numbers: torch.as_tensor(numpy.array(mask)).long() in place of ToTensor",
-            source="own; torchvision.transforms.ToTensor divides images of bytes by 255",
-        )
-    ]
 
 
 def filled_in(place: str, value: float, share: float) -> Finding:

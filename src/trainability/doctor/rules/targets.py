@@ -7,7 +7,7 @@ from trainability.doctor.best_constant import best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.imbalance import filled_in, ignored_class, one_class_everywhere
+from trainability.doctor.rules.imbalance import filled_in, ignored_class
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.lone_targets import lone_targets
 from trainability.doctor.rules.loss_arguments import weights_against_rare
@@ -315,10 +315,8 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
         return [ignored_class(*ignored)]
     if turned := weights_against_rare(reading.facts(evidence)):
         return turned
-    if found := padding_asked(reading.facts(evidence)) or one_class_everywhere(evidence):
+    if found := padding_asked(reading.facts(evidence)) or lone_targets(evidence):
         return found
-    if lone := lone_targets(evidence):
-        return lone
     if (number := reading.facts(evidence).filled_targets) is not None:
         return [filled_in(*number)]
     data = evidence.data
@@ -343,36 +341,3 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
             source="UMLAUT, CHI 2021",
         )
     ]
-
-
-def _filled_in(place: str, value: float, share: float) -> Finding:
-    """What is not known, and was given a number."""
-    return Finding(
-        rule="class_imbalance",
-        code="class_imbalance.filled",
-        severity="warning",
-        seen=f"{share:.0%} of a column of the targets, batch{place}, are {value:g}, whatever the input is; the other values, "
-        "on both sides of it, go with the input",
-        measurements=(
-            Measurement(name="share of the examples with that number", value=share, threshold=0.3),
-            Measurement(name="the number", value=value),
-        ),
-        cause="missing answers were filled in (fillna, nan_to_num), and the loss asks for what was filled in",
-        remedy="leave them NaN and take the loss of the others alone: there = ~target.isnan(); loss(output[there], "
-        "target[there]); of classes ignore_index=-100",
-        source="own; relation to the input of where the number stands, and of the other values",
-    )
-
-
-def _ignored_class(number: int, share: float) -> Finding:
-    """A class of which nothing is learned."""
-    return Finding(
-        rule="class_imbalance",
-        code="class_imbalance.ignored",
-        severity="warning",
-        seen=f"the loss ignores class {number}, which {share:.0%} of the batch's examples are of",
-        measurements=(Measurement(name="share of the examples that are ignored", value=share, threshold=0.0),),
-        cause=f"ignore_index={number} is the number of a class, and not of what has no label",
-        remedy="leave ignore_index at -100, or give it a number that no class has",
-        source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
-    )
