@@ -216,6 +216,34 @@ def test_the_gradient_of_the_outputs_tells_the_targets(name: str, size: float) -
     assert all(map(math.isnan, found.values()))
 
 
+def test_places_tell_their_classes_and_those_that_are_ignored_are_left_out() -> None:
+    tags, output = labels().view(-1, 8) % 3, 0.1 * drawn(ROWS, 3).view(-1, 8, 3)
+    cost = math.log(3)
+    ignored = tags.clone()
+    ignored[:, 5:] = -100
+    cases: list[tuple[Tensor, Callable[[Tensor], Tensor]]] = [
+        (output, lambda x: F.cross_entropy(x.flatten(0, 1), ignored.flatten())),
+        (output.transpose(1, 2), lambda x: F.cross_entropy(x, tags)),
+        (output.transpose(1, 2), lambda x: F.cross_entropy(x, ignored)),
+        (output.transpose(1, 2).unflatten(2, (2, 4)), lambda x: F.cross_entropy(x, tags.view(-1, 2, 4))),
+        (output.transpose(1, 2).unflatten(2, (2, 4)), lambda x: F.cross_entropy(x, ignored.view(-1, 2, 4))),
+    ]
+    for made, loss_of in cases:
+        assert told(made, loss_of)["cross_entropy"] == pytest.approx(cost, rel=0.15)
+
+
+@pytest.mark.parametrize("part", [2, 4, 8])
+@pytest.mark.parametrize("gain", [0.0, 1.0, 3.0])
+def test_rows_that_are_chosen_because_they_cost_most_tell_nothing(part: int, gain: float) -> None:
+    target = labels() % 3
+    output = gain * F.one_hot(target, 3).float() + drawn(ROWS, 3)
+
+    def hardest(x: Tensor) -> Tensor:
+        return F.cross_entropy(x, target, reduction="none").topk(ROWS // part).values.mean()
+
+    assert math.isnan(told(output, hardest)["cross_entropy"])
+
+
 REBUILT: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "a mean": (lambda x: F.mse_loss(x, VALUES), float(VALUES.var(dim=0).mean())),
     "a sum over units, and a cost": (

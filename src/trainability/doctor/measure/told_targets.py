@@ -57,22 +57,43 @@ def told_constants(output: Tensor, gradient: Tensor, loss: Tensor | float, given
 
 
 def _classes(output: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-    """Cross-entropy of one class a row, along the last dimension."""
-    nothing = torch.full((), torch.nan, device=output.device)
-    if output.dim() < 2 or output.shape[-1] < 2:
-        return nothing
-    rows, slopes = output.reshape(-1, output.shape[-1]), gradient.reshape(-1, output.shape[-1])
-    told = rows.softmax(dim=1) - slopes * len(rows)
+    """Cross-entropy of one class a row, along the last dimension or, of places, along the first behind the examples.
+
+    Rows without a gradient are left out where the loss is the mean over the others: they are of ignored targets, as padding is.
+    """
+    found = torch.full((), torch.nan, device=output.device)
+    if output.dim() < 2:
+        return found
+    # (examples, classes, height, width), and of three dimensions either.
+    for dim in {2: (1,), 3: (2, 1), 4: (1,)}.get(output.dim(), (output.dim() - 1,)):
+        if output.shape[dim] < 2:
+            continue
+        rows, slopes = (x.movedim(dim, -1).reshape(-1, x.shape[dim]) for x in (output, gradient))
+        is_asked = (slopes != 0).any(dim=1)
+        found = torch.where(found.isnan(), _classes_of(rows, slopes, torch.ones_like(is_asked), loss), found)
+        found = torch.where(found.isnan(), _classes_of(rows, slopes, is_asked, loss), found)
+    return found
+
+
+def _classes_of(rows: Tensor, slopes: Tensor, is_asked: Tensor, loss: Tensor) -> Tensor:
+    """The same of logits (rows, classes), of which some are asked and the loss is the mean over these; NaN where it is not."""
+    asked = is_asked.sum()
+    told = rows.softmax(dim=1) - slopes * asked
     labels = told.argmax(dim=1)
     marks = F.one_hot(labels, rows.shape[1]).float()
-    share = marks.mean(dim=0)
-    entropy = -torch.special.xlogy(share, share).sum() + (torch.count_nonzero(share) - 1) / (2 * len(rows))
+    share = (marks * is_asked[:, None]).sum(dim=0) / asked
+    entropy = -torch.special.xlogy(share, share).sum() + (torch.count_nonzero(share) - 1) / (2 * asked)
     # With few examples a class, those that the batch lacks are not known: what knows nothing costs is the bound then.
-    is_known = torch.count_nonzero(share) <= len(rows) / _ROWS_OF_A_CLASS
+    is_known = torch.count_nonzero(share) <= asked / _ROWS_OF_A_CLASS
     entropy = torch.where(is_known, entropy, math.inf).clamp(max=math.log(rows.shape[1]))
     # A batch of one class does not tell the classes of the data: a sorted loader's, or a judge's of nothing but real examples.
-    is_told = ((told - marks).abs().amax() < _NEAR) & (torch.count_nonzero(share) > 1)
-    return torch.where(is_told, _if_same(F.cross_entropy(rows, labels), loss, entropy), nothing)
+    is_told = (((told - marks).abs().amax(dim=1) < _NEAR) | ~is_asked).all() & (torch.count_nonzero(share) > 1)
+    each = F.cross_entropy(rows, labels, reduction="none")
+    again = (each * is_asked).sum() / asked
+    # Rows that were chosen because they cost most tell no frequencies: whatever the class of another, it costs less.
+    chosen = torch.where(is_asked, -math.inf, -rows.log_softmax(dim=1).amax(dim=1)).max()
+    is_told &= is_asked.all() | (torch.where(is_asked, each, math.inf).min() <= chosen)
+    return torch.where(is_told, _if_same(again, loss, entropy), torch.nan)
 
 
 def _marks(output: Tensor, slopes: Tensor, loss: Tensor, examples: int) -> Tensor:

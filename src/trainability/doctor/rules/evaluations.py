@@ -325,6 +325,7 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
     ]
 
 
+_MOSTLY_ONE = 0.4  # of what knowing nothing costs: the cost of the frequencies where one class of four has nine tenths
 _Found = tuple[str, Severity, str, float, float]
 
 
@@ -336,6 +337,12 @@ def _beyond_a_constant(evidence: Evidence) -> str:
         return (
             "a smaller weight for what the loss holds beside the error of what is restored (a divergence, a penalty): from 0 "
             "on, growing over a third of the run to the 1 that a bound has, of sums over units"
+        )
+    at, classes = standing(evidence), facts.graph.num_outputs if facts is not None and facts.graph is not None else None
+    if at is not None and at.code == "frequencies" and classes and at.cost < _MOSTLY_ONE * math.log(max(classes, 2)):
+        return (
+            "one class is nearly all there is: count the rare ones for more, torch.nn.CrossEntropyLoss(weight=1 / share of "
+            "each class); and read errors per class"
         )
     return "check that outputs depend on inputs and targets belong to them, then learning rate and initialisation"
 
