@@ -315,6 +315,8 @@ CODES = {
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "sees_future.fed": (fact(fed_answer=True), fact()),
     "wrong_sign.volume": (fact(volume_against=True), fact()),
+    "class_imbalance.padding": (fact(padding_asked=("marked", -100, 0.1)), fact(padding_asked=("class", 0, 0.4))),
+    "shuffled_labels.padded": (fact(padded_apart=0.3), fact()),
     "wrong_sign.backward": (fact(turned_gradients=("trunk.weight",)), fact()),
     "wrong_sign.pairs": (paired(5.1), paired(4.9)),
     "wrong_sign.pairs where none are nearer": (paired(5.1), paired(5.1, nearer=2.1)),

@@ -1,5 +1,6 @@
 """What one pass shows of flows, gradients, words, states, sines and shares of a mixture: each mistake beside its sound twin."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -44,6 +45,54 @@ def test_the_volume_of_a_flow_enters_a_likelihood_with_a_minus_sign(sign: float)
 
     torch.manual_seed(0)
     assert looked(Coupling(), (X,), forward).volume_against is (sign > 0)
+
+
+class Couplings(nn.Module):
+    """Steps of a flow; those after the first overwrite the logarithm, or it is added up; or each is returned."""
+
+    def __init__(self, *, adds: bool, lists: bool = False, zeros: bool = False) -> None:
+        super().__init__()
+        self.steps, self.adds, self.lists = nn.ModuleList(Coupling() for _ in range(3)), adds, lists
+        for step in self.steps if zeros else ():
+            nn.init.zeros_(step.net.weight)  # type: ignore[union-attr, arg-type]
+            nn.init.zeros_(step.net.bias)  # type: ignore[union-attr, arg-type]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        volumes = []
+        for step in self.steps:
+            x, change = step(x.flip(1))
+            volumes.append(change)
+        return x, volumes if self.lists else torch.stack(volumes).sum(dim=0) if self.adds else volumes[-1]
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("each", [False, True])
+def test_a_likelihood_that_counts_the_volume_of_one_step_alone_is_told(each: bool, zeros: bool) -> None:
+    def likelihood(model: nn.Module, batch: Any) -> Tensor:
+        z, volume = model(batch[0])
+        density = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(dim=1)
+        return -(density + volume).mean() / (4 if each else 1)
+
+    def of_a_list(model: nn.Module, batch: Any, *, adds: bool) -> Tensor:
+        z, volumes = model(batch[0])
+        return (0.5 * z.square().sum(dim=1) - (sum(volumes) if adds else volumes[-1])).mean()
+
+    torch.manual_seed(0)
+    for adds in (False, True):
+        facts = looked(Couplings(adds=adds, zeros=zeros), (X,), likelihood)
+        assert facts.volume_missing is not adds
+        assert not facts.notes
+        model = Couplings(adds=adds, lists=True, zeros=zeros)
+        assert looked(model, (X,), functools.partial(of_a_list, adds=adds)).volume_missing is not adds
+
+
+def test_a_penalty_on_codes_is_no_likelihood() -> None:
+    def forward(model: nn.Module, batch: Any) -> Tensor:
+        z, score = model(batch[0])
+        return 0.5 * z.square().sum(dim=1).mean() - score.mean() + (z - batch[0]).square().mean()
+
+    torch.manual_seed(0)
+    assert not looked(Couplings(adds=False), (X,), forward).volume_missing
 
 
 class Turned(torch.autograd.Function):

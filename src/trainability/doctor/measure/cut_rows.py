@@ -54,13 +54,12 @@ def cut_rows(model: nn.Module, batch: Any, forward: Forward) -> tuple[str, int, 
 
 def _goes_by(model: nn.Module, batch: Any, forward: Forward, weight: Tensor, still: Tensor) -> bool:
     """Whether the loss changes with these rows as a smooth function does: half as much, or the other way, as they do."""
-    kept, rows = weight.detach().clone(), still.view(-1, *[1] * (weight.dim() - 1))
+    kept, rows = weight.data, still.view(-1, *[1] * (weight.dim() - 1))
     drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)).to(weight)
     move = drawn * rows * (kept.float().square().mean().sqrt() + 1e-3)
 
     def ask(size: float) -> float:
-        with torch.no_grad():
-            weight.copy_(kept + size * move)
+        weight.data = kept + size * move  # exchanged, not written to: the graph of another pass may still be needed
         with torch.enable_grad(), randomness_restored():  # a loss may differentiate by itself
             torch.manual_seed(0)
             return float(forward(model, batch).detach().sum())
@@ -72,6 +71,5 @@ def _goes_by(model: nn.Module, batch: Any, forward: Forward, weight: Tensor, sti
             return False
         others = (2 * (ask(_MOVE / 2) - before), before - ask(-_MOVE))
     finally:
-        with torch.no_grad():
-            weight.copy_(kept)
+        weight.data = kept
     return all(abs(other - change) < _AS_A_LINE * abs(change) for other in others)

@@ -60,7 +60,7 @@ from trainability.doctor.measure.unequal_terms import unequal_terms
 from trainability.doctor.measure.unreached import unreached
 from trainability.doctor.measure.unread import unread_targets
 from trainability.doctor.measure.unread_words import unread_words
-from trainability.doctor.measure.volumes import volume_against
+from trainability.doctor.measure.volumes import volume_against, volume_missing
 from trainability.doctor.measure.workspace import set_training, workspace
 from trainability.doctor.pair_facts import Misaligned, Pulls
 from trainability.doctor.theory.trace import RECTIFIERS, plain_module
@@ -191,7 +191,10 @@ def _questions(
         "terms that are sums and means": lambda known: {
             "unequal_terms": unequal_terms(plain, batch, forward) if seen.adds_terms else None
         },
-        "volumes of a flow": lambda known: {"volume_against": volume_against(seen, loss)},
+        "volumes of a flow": lambda known: {
+            "volume_against": volume_against(seen, loss),
+            "volume_missing": volume_missing(plain, batch, forward, seen),
+        },
         "times without an end": lambda known: {"censored": censored_backwards(plain, batch, forward, seen)},
         "terms that the loss wants larger": lambda known: {
             "negated_task": known.negated_task or maximised([p for p in plain.parameters() if p.requires_grad], loss, seen)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass, callable_model
+from trainability.doctor.measure.instead import loss_of, returned_once
 from trainability.doctor.measure.randomness import randomness_restored
 
 _ROWS, _MOST_DIMENSIONS = 8, 32
+_MOVE = 0.1  # of weights
 _SAME, _TELLING = 1e-3, 1e-2  # error, and size, of a logarithm
 
 
@@ -44,6 +50,71 @@ def volume_against(seen: ForwardPass, loss: Tensor) -> bool:
         return False
     sign = next((s for s in (1.0, -1.0) if float((said - s * true).abs().max()) < _SAME * (1 + float(true.abs().max()))), None)
     return sign is not None and sign * float(wanted.mean()) > 0
+
+
+def volume_missing(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor], seen: ForwardPass) -> bool:
+    """Whether a loss is a likelihood by change of variables in every respect but the volume.
+
+    Args:
+        model: is given points (batch, dimensions) and returns as many, and numbers for each. Its weights are moved and put
+            back: many flows are the identity at their start, whose volume is 1.
+        batch: as the loop draws it.
+        forward: of (model, batch), the loss.
+        seen: the same pass.
+
+    Returns:
+        True where the loss is, to 1e-3, minus the mean log-density of a standard normal distribution at the points made, less
+        the mean of one or several of these numbers, and their sum is not the logarithm of the Jacobian's determinant.
+    """
+    given = next((x for x in seen.inputs if isinstance(x, Tensor) and x.is_floating_point() and x.dim() == 2), None)
+    if given is None or len(seen.calls) != 1 or not 0 < given.shape[1] <= _MOST_DIMENSIONS or len(given) < _ROWS:
+        return False
+    own = returned_once(model, batch, forward)
+    made = next((k for k, t in enumerate(seen.returned) if t.requires_grad and t.shape == given.shape), None)
+    if own is None or made is None:
+        return False
+    answers = [t.clone().requires_grad_(t.is_floating_point()) for t in own.tensors]
+    each = [k for k, t in enumerate(answers) if t.requires_grad and k != made and t.numel() == len(t) == len(given)]
+    if not each:
+        return False
+    loss = loss_of(model, batch, forward, own, answers)
+    slopes = dict(zip(each, torch.autograd.grad(loss, [answers[k] for k in each], allow_unused=True), strict=True))
+    known = {k: slope * len(given) for k, slope in slopes.items() if slope is not None and bool(slope.any())}
+    shares = next(
+        (d for d in (1, given.shape[1]) if all(bool(((s * d + 1).abs() < _SAME).all()) for s in known.values())), None
+    )
+    if shares is None or not known or not _is_normal(float(loss.detach()) * shares, answers[made], [answers[k] for k in known]):
+        return False
+    said, true = _moved_and_told(model, seen, given, (made, tuple(known)))
+    if said is None or true is None or not bool(true.isfinite().all()):
+        return False
+    return float((said - true).abs().max()) > _TELLING * (1 + float(true.abs().max()))
+
+
+def _is_normal(loss: float, points: Tensor, numbers: list[Tensor]) -> bool:
+    """Whether it is minus a standard normal log-density less these numbers, with its constant or without."""
+    volume = torch.stack([t.detach().flatten().double() for t in numbers]).sum(dim=0)
+    rest = loss - float((0.5 * points.detach().double().square().sum(dim=1) - volume).mean())
+    constant = 0.5 * points.shape[1] * math.log(2 * math.pi)
+    return min(abs(rest), abs(rest - constant)) <= _SAME * (1 + abs(loss))
+
+
+def _moved_and_told(
+    model: nn.Module, seen: ForwardPass, given: Tensor, places: tuple[int, tuple[int, ...]]
+) -> tuple[Tensor | None, Tensor | None]:
+    """With other weights: the sum of what is said of the volume, and the logarithm of the Jacobian's determinant."""
+    kept = [p.data for p in model.parameters()]  # exchanged, not written to: the graph of the loss is still needed
+    draws = torch.Generator().manual_seed(0)
+    try:
+        for p in model.parameters():
+            p.data = p.data + _MOVE * torch.randn(p.shape, generator=draws).to(p)
+        told = [found for k in places[1] if (found := _told(seen, given, places[0], k)) is not None]
+    finally:
+        for p, old in zip(model.parameters(), kept, strict=True):
+            p.data = old
+    if len(told) < len(places[1]):
+        return None, None
+    return torch.stack([said for said, _ in told]).sum(dim=0), told[0][1]
 
 
 def _told(seen: ForwardPass, given: Tensor, made: int, place: int) -> tuple[Tensor, Tensor] | None:

@@ -46,7 +46,8 @@ def wrong_sign(evidence: Evidence) -> list[Finding]:
         tensors it pushes like rows apart and pulls unlike ones. Codes `divergence`, `ctc` and `soft_target`: `kl_div` or
         `ctc_loss` is given numbers above zero for logarithms of probabilities, `ctc_loss` numbers whose exponentials do not sum
         to 1 over the classes (to 0.1 in the logarithm, at half of the steps), or cross-entropy a target below zero. Code
-        `volume`: a model returns points and the logarithm of their Jacobian's determinant, to 1e-3, and the loss rises with it.
+        `volume`: a model returns points and the logarithm of their Jacobian's determinant, to 1e-3, and the loss rises with it;
+        or the loss is that of a flow to a normal distribution, and what it counts for that logarithm is something else.
         Code `backward`: a function of the program's own hands gradients back with the other sign, so that moves along them
         change the loss by minus what they say, within a tenth, and no weight's is anything else but right. In a loop that is
         watched: a multiple of such a loss by its graph, and below zero at the first step.
@@ -213,8 +214,24 @@ def _uphill(evidence: Evidence) -> list[Finding]:
     ]
 
 
+_VOLUME_MISSING = Finding(
+    rule="wrong_sign",
+    code="wrong_sign.volume",
+    severity="error",
+    seen="the loss is that of a flow, and the numbers that it counts as the logarithm of the volume are not: its Jacobian has "
+    "another determinant",
+    measurements=(Measurement(name="likelihoods with another volume", value=1.0, threshold=0.0),),
+    cause="the logarithm of one step's determinant is overwritten by the next one's, or a step has none: what is not counted "
+    "shrinks for nothing",
+    remedy="add up the logarithms of the determinants of all steps: log_det = log_det + change in each, from zeros on",
+    source="Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, equations (2) and (3)",
+)
+
+
 def _volume(facts: Facts) -> list[Finding]:
     """A flow whose points are drawn into one, since the loss pays for it."""
+    if facts.volume_missing:
+        return [_VOLUME_MISSING]
     if not facts.volume_against:
         return []
     return [
