@@ -315,6 +315,10 @@ CODES = {
     "sees_future.twice": (fact(shifted_by=2), fact()),
     "sees_future.fed": (fact(fed_answer=True), fact()),
     "wrong_sign.volume": (fact(volume_against=True), fact()),
+    "random_evaluation.shuffled": (
+        fact(evaluation_noise=0.5, noise_source="state", shuffled_state="h"),
+        fact(evaluation_noise=0.5, noise_source="state"),
+    ),
     "class_imbalance.padding": (fact(padding_asked=("marked", -100, 0.1)), fact(padding_asked=("class", 0, 0.4))),
     "shuffled_labels.padded": (fact(padded_apart=0.3), fact()),
     "wrong_sign.backward": (fact(turned_gradients=("trunk.weight",)), fact()),

@@ -71,6 +71,10 @@ class Facts:
             None if not looked at.
         noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "sample" (normal numbers
             that the model scales and shifts by what it makes of its input), "random" (others), "state" (kept between calls).
+        noise_source: what makes that change: "dropout" (a dropout function that runs as in training), "random" (other random
+            numbers), "state" (something that is kept from call to call).
+        shuffled_state: an attribute of the model that keeps a row for each of the batch from call to call, and that answers go
+            by, though the training loader shuffles; None if there is none.
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one, or the loss asks each token for the next.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
@@ -242,6 +246,7 @@ class Facts:
     place_leakage: float | None = None
     evaluation_noise: float | None = None
     noise_source: str | None = None
+    shuffled_state: str | None = None
     future: float | None = None
     ignores_end: bool = False
     unread_words: str | None = None

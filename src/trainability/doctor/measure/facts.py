@@ -33,6 +33,7 @@ from trainability.doctor.measure.gradients import drawn_norms, gradient_facts, o
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.ignored import drowned_by_padding, ignores_end
 from trainability.doctor.measure.influence import along_batch, evaluation_noise, leakage, place_leakage
+from trainability.doctor.measure.kept_state import shuffled_state
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
@@ -160,6 +161,7 @@ def _questions(
         "statistics that are shared": lambda known: {"shared_statistics": shared_statistics(plain, batch, forward)},
         "states that are dropped": lambda known: {"dropped_state": dropped_state(plain, batch, forward)},
         "layers with nothing between": lambda known: stacked(plain, seen),
+        "states that are kept": lambda known: {"shuffled_state": shuffled_state(plain, seen, batches)},
         "answers that change by themselves": lambda known: evaluation_noise(callable_model(seen), seen.inputs),
         "examples that influence each other": lambda known: _of_the_batch(seen, loss, batches),
         "sequences whose end is not read": lambda known: {

@@ -111,15 +111,21 @@ def random_evaluation(evidence: Evidence) -> list[Finding]:
 
     Fires: two answers in eval mode differ by more than 1e-4 of the outputs' rms. A warning where a dropout function runs as in
         training (code `dropout`); a hint where other random numbers are drawn (code `random`), or something is kept from call
-        to call (code `state`).
+        to call (code `state`). A warning with code `shuffled`: what is kept has a row for each of the batch, each call leaves
+        another there, answers go by it, and the training loader's sampler draws at random.
     Why: evaluations then differ from run to run, and dropout in them lowers the accuracy. `torch.nn.functional.dropout` drops
         unless it is told `training=self.training`, whatever the mode of the model.
     What fools it: Monte-Carlo dropout, noise of a generator: these are meant. A sample whose mean and scale the model makes of
         its input, as a variational autoencoder draws it, is left alone.
+        The state of a sequence's first part belongs to its second: with shuffled batches each row begins with another's.
+    What fools it: Monte-Carlo dropout, a variational autoencoder that samples, noise of a generator: these are meant; chains
+        that are kept for all data alike (persistent contrastive divergence).
     Fix: torch.nn.functional.dropout(x, p, training=self.training), or a torch.nn.Dropout module.
     Source: PyTorch, `torch.nn.functional.dropout`; own check.
     """
     facts = evidence.facts
+    if facts is not None and facts.shuffled_state is not None:
+        return [_shuffled_state(facts.shuffled_state)]
     if facts is None or facts.evaluation_noise is None or not facts.evaluation_noise > 1e-4:
         return []
     source = facts.noise_source or "random"
@@ -143,6 +149,21 @@ def random_evaluation(evidence: Evidence) -> list[Finding]:
             source="PyTorch, torch.nn.functional.dropout",
         )
     ]
+
+
+def _shuffled_state(kept: str) -> Finding:
+    """A state that is handed from batch to batch, of which the rows are others each time."""
+    return Finding(
+        rule="random_evaluation",
+        code="random_evaluation.shuffled",
+        severity="warning",
+        seen=f"model.{kept} keeps a row for each of the batch from call to call, and the training loader shuffles: each row "
+        "begins with what another one left",
+        measurements=(Measurement(name="states that are kept", value=1.0, threshold=0.0),),
+        cause="a state that is carried over needs batches in which row i continues row i of the batch before",
+        remedy="shuffle=False, with row i of each batch the continuation of row i before; or a state of zeros in each call",
+        source="PyTorch, torch.nn.LSTM (h_0); asked twice",
+    )
 
 
 @rule(severities=("warning",))
