@@ -546,7 +546,10 @@ EXAMPLES: dict[str, Example] = {
         near=Evidence(data=data(split(shapes=((3, 32, 32), (3, 48, 48))))),
     ),
     "mirrored": Example(
-        {"hint": Evidence(data=data(split(mirror_asymmetry=0.2), split("validation", mirror_asymmetry=0.41)))},
+        {
+            "warning": fact(mirrored_alone=("left and right", "[1]", 0.6)),
+            "hint": Evidence(data=data(split(mirror_asymmetry=0.2), split("validation", mirror_asymmetry=0.41))),
+        },
         near=Evidence(data=data(split(mirror_asymmetry=0.21), split("validation", mirror_asymmetry=0.41))),
     ),
     # loss

@@ -149,6 +149,9 @@ class Facts:
         misaligned: answers that are held against other examples' targets; None where they are not, or it could not be asked.
         separated: of a `collate_fn`, tensors of its batch whose rows are parts of other examples: `made` and `held` are places
             among those that it was given; None where it keeps them together.
+        mirrored_alone: of a `collate_fn` that mirrors images at random and leaves a tensor of targets as it is: what it
+            exchanges, the place of the targets, and the share of the variance of one of their numbers that the difference of
+            the two sides explains; None elsewhere.
         misplaced: how well places in an image go with places of its targets; None where answers look at no place.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
@@ -296,6 +299,7 @@ class Facts:
     pair_forces: PairForces | None = None
     misaligned: Misaligned | None = None
     separated: Misaligned | None = None
+    mirrored_alone: tuple[str, str, float] | None = None
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
     drawn: str | None = None

@@ -37,6 +37,7 @@ from trainability.doctor.measure.kept_state import shuffled_state
 from trainability.doctor.measure.made_anew import made_anew
 from trainability.doctor.measure.made_targets import made_relation
 from trainability.doctor.measure.maximised import maximised
+from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
 from trainability.doctor.measure.own_scale import scaled_by_themselves
@@ -249,6 +250,7 @@ def _questions_of_pairs(
         "outcomes that the loss makes likelier": lambda known: _chances_facts(plain, batch, forward, chances),
         "pairs that the loss pulls together": lambda known: {"pulls": _pulls(plain, batch, wide, forward)},
         "rows that the loader joins": lambda known: {"separated": separated(batches)},
+        "images that the loader mirrors": lambda known: {"mirrored_alone": mirrored_alone(batches)},
         "names that keep company": lambda known: {"company": company(plain, batch, forward, batches)},
         "what the loss wants of pairs": lambda known: {"pair_forces": pair_forces(plain, batch, forward, seen)},
     }

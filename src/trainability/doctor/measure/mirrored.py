@@ -1,0 +1,110 @@
+"""Images that are mirrored at random beside targets that stay as they are, though targets tell one side from the other."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset
+
+from trainability.doctor.batches import tensors
+from trainability.doctor.measure.randomness import generators_restored, randomness_restored
+
+_FEWEST, _MOST = 64, 256  # examples
+_DRAWS = 3
+_MIRRORED = 0.1  # share of the draws
+_NEARER = 0.25  # squared distance to the mirror image, over that to the image itself
+_MOST_NUMBERS = 64  # of a target that is a list of numbers: boxes, points
+_LEAST_SIDE = 8  # of a target that is an image
+_RIDGE = 1e-2  # of the features' variance, which is 1
+_TOLD = 0.3  # share of the variance of a number of the targets
+
+
+def mirrored_alone(loader: Any) -> tuple[str, str, float] | None:
+    """Make the same examples into batches several times, and look which of their parts are mirrored.
+
+    Args:
+        loader: a torch DataLoader over a data set with indices, whose examples are the same each time, and a `collate_fn` that
+            augments them.
+
+    Returns:
+        What is exchanged ("left and right", "top and bottom"), the place of the targets in the batch, and the share of the
+        variance of one of their numbers that the difference of the two sides of the images explains before they are augmented,
+        held out. None where no image is mirrored, targets change with them, or do not tell the sides apart.
+    """
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.collate_fn is None:
+        return None
+    count = min(_MOST, len(loader.dataset))  # type: ignore[arg-type]
+    if count < _FEWEST:
+        return None
+    with randomness_restored(), generators_restored(loader), contextlib.suppress(Exception):  # of a collate_fn for fewer
+        examples = [loader.dataset[k * len(loader.dataset) // count] for k in range(count)]  # type: ignore[arg-type]
+        plain = _stacked(examples)
+        drawn = [dict(_detached(loader.collate_fn(examples))) for _ in range(_DRAWS)]
+        return _alone(plain, drawn, count)
+    return None
+
+
+def _detached(batch: Any) -> list[tuple[str, Tensor]]:
+    return [(place, t.detach().cpu()) for place, t in tensors(batch) if t.dim()]
+
+
+def _stacked(examples: list[Any]) -> dict[str, Tensor]:
+    each = [dict(_detached(example)) for example in examples]
+    return {place: torch.stack([one[place] for one in each]) for place in each[0]}
+
+
+def _alone(plain: dict[str, Tensor], drawn: list[dict[str, Tensor]], count: int) -> tuple[str, str, float] | None:
+    images = next((p for p, t in plain.items() if t.dim() == 4 and t.is_floating_point() and p in drawn[0]), None)
+    if images is None or any(each[images].shape != plain[images].shape for each in drawn):
+        return None
+    own = plain[images]
+    for axis, words in ((-1, "left and right"), (-2, "top and bottom")):
+        apart = torch.stack([(each[images] - own).flatten(1).square().mean(dim=1) for each in drawn])
+        turned = torch.stack([(each[images].flip(axis) - own).flatten(1).square().mean(dim=1) for each in drawn])
+        if float(((turned < _NEARER * apart) & (apart > 0)).float().mean()) < _MIRRORED:
+            continue
+        sides = _difference(own, axis)
+        for place, target in plain.items():
+            if place == images or any(place not in each or not torch.equal(each[place], target) for each in drawn):
+                continue
+            told = _told(sides, target, axis)
+            if told >= _TOLD:
+                return words, place, told
+    return None
+
+
+def _difference(images: Tensor, axis: int) -> Tensor:
+    """What mirroring changes of images, at 4 x 4 places of which the other half is the same again: (examples, features)."""
+    rows = images.float()
+    rows = rows[:, None] if rows.dim() == 3 else rows
+    coarse = F.adaptive_avg_pool2d(rows - rows.flip(axis), 4)
+    return coarse.narrow(axis, 0, 2).flatten(1)
+
+
+def _told(sides: Tensor, target: Tensor, axis: int) -> float:
+    """Share of the variance of the target's best told number that a linear map of the sides explains, of the other half."""
+    if target.dim() in (3, 4) and min(target.shape[-2:]) >= _LEAST_SIDE:
+        numbers = _difference(target, axis)
+    elif target.is_floating_point() and target.dim() >= 2 and target[0].numel() <= _MOST_NUMBERS:
+        numbers = target.float().flatten(1)
+    else:
+        return 0.0
+    x, y = _standardised(sides.double()), _standardised(numbers.double())
+    if not x.shape[1] or not y.shape[1]:
+        return 0.0
+    left = torch.zeros_like(y)
+    for part in (slice(0, None, 2), slice(1, None, 2)):
+        rest = slice(1 - (part.start or 0), None, 2)
+        gram = x[part].T @ x[part] + _RIDGE * len(x[part]) * torch.eye(x.shape[1], dtype=x.dtype)
+        left[rest] = y[rest] - x[rest] @ torch.linalg.solve(gram, x[part].T @ y[part])
+    return float((1 - left.square().mean(dim=0) / y.square().mean(dim=0).clamp(min=1e-12)).max())
+
+
+def _standardised(columns: Tensor) -> Tensor:
+    spread = columns.std(dim=0, correction=0)
+    kept = spread > 1e-6 * columns.abs().amax().clamp(min=1e-12)
+    return (columns[:, kept] - columns.mean(dim=0)[kept]) / spread[kept]

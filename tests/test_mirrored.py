@@ -1,0 +1,51 @@
+"""A `collate_fn` that mirrors images at random: told where targets that know left from right stay as they are."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset, default_collate
+
+from trainability.doctor.measure.mirrored import mirrored_alone
+
+RNG = torch.Generator().manual_seed(0)
+PLACE = torch.rand(200, 2, generator=RNG)
+ROWS, COLUMNS = torch.meshgrid(torch.arange(16.0) / 15, torch.arange(16.0) / 15, indexing="ij")
+SPOT = torch.exp(-(((COLUMNS - PLACE[:, :1, None]) ** 2 + (ROWS - PLACE[:, 1:, None]) ** 2) * 30))
+IMAGES = SPOT[:, None] + 0.1 * torch.randn(200, 1, 16, 16, generator=RNG)
+SIZE = torch.rand(200, 2, generator=RNG)
+SIZED = IMAGES * (1 + SIZE[:, :1, None, None])
+Pair = tuple[Tensor, Tensor]
+
+
+def collated(examples: list[Pair], axis: int, kind: str) -> list[Tensor]:
+    """Each image mirrored by chance; its target too, where a kind of target is said; noise on top."""
+    made = []
+    for x, y in examples:
+        if torch.rand(()) < 0.5:
+            x = x.flip(axis)
+            y = y.flip(axis) if kind == "mask" else torch.stack([1 - y[0], y[1]]) if kind == "point" else y
+        made.append((x + 0.02 * torch.randn(x.shape), y))
+    return default_collate(made)
+
+
+def loader(targets: Tensor, axis: int, kind: str, images: Tensor = IMAGES) -> DataLoader:
+    return DataLoader(TensorDataset(images, targets), 16, shuffle=True, collate_fn=lambda e: collated(e, axis, kind))
+
+
+@pytest.mark.parametrize(("targets", "kind"), [(PLACE, "point"), (SPOT > 0.5, "mask"), ((SPOT > 0.5).float()[:, None], "mask")])
+@pytest.mark.parametrize(("axis", "words"), [(-1, "left and right"), (-2, "top and bottom")])
+def test_targets_that_are_not_mirrored_with_their_images_are_told(targets: Tensor, kind: str, axis: int, words: str) -> None:
+    found = mirrored_alone(loader(targets, axis, "as it is"))
+    assert found is not None
+    assert found[:2] == (words, "[1]")
+    if axis == -1 or kind == "mask":
+        assert mirrored_alone(loader(targets, axis, kind)) is None
+
+
+@pytest.mark.parametrize("targets", [SIZE, SIZE[:, 0] > 0.5, torch.arange(200) % 3])
+def test_targets_that_do_not_know_left_from_right_are_left_alone(targets: Tensor) -> None:
+    assert mirrored_alone(loader(targets, -1, "as it is", SIZED)) is None
+
+
+def test_images_that_are_not_mirrored_are_left_alone() -> None:
+    assert mirrored_alone(DataLoader(TensorDataset(IMAGES, PLACE), 16)) is None
