@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+import torch.utils.checkpoint
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
 from trainability.doctor.diagnosis import Diagnosis
+from trainability.doctor.evidence import Evidence
+from trainability.doctor.facts import Facts
+from trainability.doctor.rules.verdict import diagnose
 from trainability.loops.script_watch import ScriptWatch
 
 
@@ -80,3 +84,122 @@ def test_passes_beside_a_step_are_told_from_micro_batches_that_are_counted_wrong
             optimizer.step()
             optimizer.zero_grad()
     assert ("accumulation" in codes(monitor.diagnose())) == fires
+
+
+# -------------------------------------------------------------------------------------------------------------- later tokens
+
+
+class Shift(torch.autograd.Function):
+    """A function of the program's own, whose backward pass may be made once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        assert not hasattr(ctx, "was_called")
+        ctx.was_called = True
+        return gradient
+
+
+class Writer(nn.Module):
+    """A model of words; `kind` says how it looks at them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.words, self.head = nn.Embedding(12, 16), nn.Linear(16, 12)
+        self.lstm = nn.LSTM(16, 8 if "both" in kind else 16, batch_first=True, bidirectional="both" in kind)
+        self.qkv, self.project, self.dropout = nn.Linear(16, 48), nn.Linear(16, 16), nn.Dropout(0.2)
+        self.conv = nn.Conv1d(16, 16, 3)
+        self.register_buffer("calls", torch.zeros(()))
+        if "zero" in kind:
+            nn.init.zeros_(self.project.weight)
+
+    def attend(self, x: Tensor) -> Tensor:
+        self.calls += 1  # a buffer that each forward pass writes
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        scores = q @ k.transpose(1, 2) / 4
+        if "causal" in self.kind:
+            scores = scores + torch.full(scores.shape[1:], -1e9).triu(1)
+        return x + self.project(self.dropout(scores.softmax(dim=-1) @ v))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.words(tokens)
+        if "lstm" in self.kind:
+            x = self.lstm(x)[0]
+        elif "conv" in self.kind:
+            x = x + self.conv(F.pad(x.transpose(1, 2), (2, 0) if "causal" in self.kind else (1, 1))).transpose(1, 2)
+        elif "again" in self.kind:
+            x = torch.utils.checkpoint.checkpoint(self.attend, x, use_reentrant=False)  # type: ignore[assignment]
+        else:
+            x = self.attend(x)
+        return self.head(Shift.apply(x) if "own" in self.kind else x)
+
+
+def written(kind: str, *, watched: bool) -> tuple[dict[str, str], list[Tensor], float]:
+    """Train on sentences of a tenth of the words; codes, weights and buffers afterwards, and the next random number."""
+    torch.manual_seed(0)
+    model = Writer(kind)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    found: dict[str, str] = {}
+
+    def loop() -> None:
+        for _ in range(25):
+            tokens = torch.randint(12, (8, 17))
+            logits = model(tokens[:, :-1])
+            if "kept" in kind:
+                logits.retain_grad()
+            loss = F.cross_entropy(logits.flatten(0, 1), (tokens[:, :-1] if "same" in kind else tokens[:, 1:]).flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            if "kept" in kind:
+                model.calls += logits.grad.abs().sum()  # type: ignore[union-attr, operator]
+            optimizer.step()
+
+    if watched:
+        watch = ScriptWatch(Path("loop.py"), every=20, most_steps=None, place=None)
+        watch.begin()
+        watch._optimizers.append(optimizer)  # as at its construction
+        watch._wait_for(optimizer)
+        try:
+            loop()
+        finally:
+            watch.end(None)
+        (diagnosis,) = watch.diagnoses.values()
+        assert not [problem for problem in diagnosis.evidence.problems if "stopped" in problem]
+        found = codes(diagnosis)
+    else:
+        loop()
+    return found, [t.detach().clone() for t in model.state_dict().values()], float(torch.rand(()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fires"),
+    [
+        ("attention", True),
+        ("attention causal", False),
+        ("attention again", True),
+        ("attention again causal", False),
+        ("attention zero", True),  # at the second step that is looked at
+        ("attention own", False),  # not asked: what the program's own function does twice is not known
+        ("attention kept", False),  # not asked: a second pass would add to the gradient that is kept
+        ("attention same", False),  # asked for the tokens themselves
+        ("lstm both", True),
+        ("lstm", False),
+        ("conv", True),
+        ("conv causal", False),
+    ],
+)
+def test_a_run_asks_its_own_graph_whether_later_tokens_are_seen(kind: str, fires: bool) -> None:
+    found, weights, number = written(kind, watched=True)
+    assert (found.get("sees_future") == "error") == fires
+    _, alone, same = written(kind, watched=False)
+    assert number == same
+    assert all(torch.equal(one, other) for one, other in zip(weights, alone, strict=True))
+
+
+@pytest.mark.parametrize(("share", "fires"), [(1.1e-5, True), (1e-5, False), (0.0, False)])
+def test_what_comes_back_to_later_tokens_is_more_than_rounding(share: float, fires: bool) -> None:
+    assert ("sees_future" in codes(diagnose(Evidence(facts=Facts(reaches_ahead=share))))) == fires

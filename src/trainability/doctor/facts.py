@@ -77,6 +77,8 @@ class Facts:
             by, though the training loader shuffles; None if there is none.
         future: largest change of the output for a token when a later token is exchanged, over the rms of the output; None
             unless the targets are an input shifted by one, or the loss asks each token for the next.
+        reaches_ahead: of a loop that is watched and asks each token for the next: the largest gradient on later tokens over
+            that on earlier ones, of what the outputs for earlier ones are asked; None of others, and where it was not asked.
         ignores_end: whether a recurrent model's answer for a sequence stays the same when its second half is exchanged.
         unread_words: of padded sequences, the words that answers do not go by: "last" of each, or "all" but the one that is
             asked about, though they would without the padding; None where they do.
@@ -251,6 +253,7 @@ class Facts:
     noise_source: str | None = None
     shuffled_state: str | None = None
     future: float | None = None
+    reaches_ahead: float | None = None
     ignores_end: bool = False
     unread_words: str | None = None
     padded_apart: float | None = None

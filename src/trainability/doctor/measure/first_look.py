@@ -1,4 +1,4 @@
-"""What is certain of a watched loop from its first step: the facts that Monitor alone can know."""
+"""What is certain of a watched loop, most of it from its first step: the facts that Monitor alone can know."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.gradients import gradient_facts, output_facts, recurrence
 from trainability.doctor.measure.graph import loss_graph, managed_parameters
 from trainability.doctor.measure.loop_loss import loss_facts
+from trainability.doctor.measure.rivals import Rivals
 from trainability.doctor.measure.running import running_facts
 from trainability.doctor.measure.sampling import LayerSampler
 from trainability.doctor.measure.steps_first import steps_first_facts
@@ -47,6 +48,18 @@ def first_facts(
         **_facts_of_loss(loss, sampler),
         **steps_first_facts(loss, sampler.watch.lengths, sampler.batch_size),
     )
+
+
+def facts_so_far(sampler: LayerSampler, rivals: Rivals) -> dict[str, Any]:
+    """What more steps than the first tell: fields of `Facts`."""
+    std, mean = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
+    return {
+        "opposed": rivals.opposed,
+        "shared": rivals.shared,
+        "reaches_ahead": sampler.ahead.share,
+        "input_std": std,
+        "input_mean": mean,
+    }
 
 
 def is_cleared(graph: LossGraph | None, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> bool:

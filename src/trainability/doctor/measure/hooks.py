@@ -12,7 +12,7 @@ from torch.nn.modules import module as module_hooks
 
 from trainability.doctor.batches import first_tensor
 from trainability.doctor.error_line import error_line
-from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure import ahead, stance, statistics
 from trainability.doctor.measure.layers import Layer, layers_of
 from trainability.doctor.theory.trace import RECTIFIERS
 
@@ -126,7 +126,7 @@ class Watch:
         if module is self.wrapper and torch.is_grad_enabled():
             self.on_wrapper()
         name = self._names.get(id(module))
-        if (name is None and module is not self.model) or not torch.is_grad_enabled():
+        if (name is None and module is not self.model) or not torch.is_grad_enabled() or ahead.is_running():
             return
         # What is traced, scripted or exported in between is not the loop's forward pass.
         if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
@@ -163,7 +163,7 @@ class Watch:
             tensor.register_hook(lambda g: self._try(name, lambda: self._save_gradient(name, g)))
 
     def _save_gradient(self, name: str, gradient: Tensor) -> None:
-        if name not in self.backward and statistics.is_readable(gradient):
+        if name not in self.backward and statistics.is_readable(gradient) and not ahead.is_running():
             self.backward[name] = self.gradient(gradient.detach())
 
 

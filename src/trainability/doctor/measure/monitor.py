@@ -19,7 +19,7 @@ from trainability.doctor.evidence import Evaluation, Evidence, OptimizerSettings
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.copies import optimizers
 from trainability.doctor.measure.evaluated import evaluated
-from trainability.doctor.measure.first_look import first_facts, is_cleared
+from trainability.doctor.measure.first_look import facts_so_far, first_facts, is_cleared
 from trainability.doctor.measure.gradient_norms import GradientNorms
 from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.optimizer_settings import optimizer_settings
@@ -210,10 +210,7 @@ class Monitor:
         """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
         self._guarded(self._flush)
         settings: OptimizerSettings | None = None
-        facts = replace(self._facts or Facts(), opposed=self._rivals.opposed, shared=self._rivals.shared)
-        if self._sampler.first_input is not None:
-            std, mean = self._sampler.first_input.tolist()
-            facts = replace(facts, input_std=std, input_mean=mean)
+        facts = replace(self._facts or Facts(), **facts_so_far(self._sampler, self._rivals))
         if self._optimizer is not None:
             with contextlib.suppress(KeyError, TypeError, ValueError):  # an optimizer without a learning rate
                 settings = optimizer_settings(self._optimizer, self._plain, clip=self._clip)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import tensors
+from trainability.doctor.measure import ahead
 
-_NEARLY_ALL = 0.95
+_NEARLY_ALL, _MANY = 0.95, 0.8
 _FEWEST_STEPS = 4
 _MOST_NODES = 20_000
 
@@ -20,11 +21,17 @@ class OwnTokens:
 
     Monitor does not run the model, so it cannot exchange tokens and ask again. What it can see: which tokens an embedding is
     given, which token the gradient of the logits asks for at each place, and whether a gradient comes back to the last token of
-    each sequence. It does not where a model shifts its input by itself, which is then rightly asked for the token.
+    each sequence. It does not where a model shifts its input by itself, which is then rightly asked for the token. Where each
+    place is asked for the token behind it, `ahead` is told.
+
+    Attributes:
+        ahead: asks whether that token is seen.
     """
 
     def __init__(self) -> None:
+        self.ahead = ahead.Ahead()
         self._tokens: Tensor | None = None
+        self._words: Tensor | None = None
         self._num_lookups = 0
         self._same: Tensor | None = None
         self._reaches: dict[int, Tensor] = {}  # by dimension: whether the last token has a gradient
@@ -36,6 +43,7 @@ class OwnTokens:
 
     def see(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Look at a part of the model that has just run with gradients."""
+        self.ahead.see(output)
         if isinstance(module, nn.Embedding) and args and isinstance(output, Tensor):
             self._look_up(args[0], output)
         elif isinstance(module, nn.RNNBase):
@@ -54,7 +62,7 @@ class OwnTokens:
             return
         self._num_lookups += 1
         if self._tokens is None:
-            self._tokens = tokens.detach()
+            self._tokens, self._words = tokens.detach(), output
             output.register_hook(self._came_back)
 
     def _follow_states(self, module: nn.RNNBase, states: Any) -> None:
@@ -64,6 +72,8 @@ class OwnTokens:
         num_first = int(states.batch_sizes[0]) if is_packed else 1
 
         def look(gradient: Tensor) -> None:
+            if ahead.is_running():
+                return
             with contextlib.suppress(Exception), torch.no_grad():
                 is_second = module.batch_first and gradient.dim() == 3
                 self._first_state = (gradient.transpose(0, 1) if is_second else gradient)[:num_first].any()
@@ -72,6 +82,8 @@ class OwnTokens:
             numbers.register_hook(look)
 
     def _came_back(self, gradient: Tensor) -> None:
+        if ahead.is_running():
+            return
         with contextlib.suppress(Exception), torch.no_grad():  # one fact less
             self._reaches = {0: gradient[-1].any(), 1: gradient[:, -1].any()}
 
@@ -89,11 +101,24 @@ class OwnTokens:
         self._is_recurrent = one
         self._is_masked |= any(_is_causal(buffer) for buffer in model.buffers())
         self._is_masked |= _attends_causally(logits)
+        if self._words is not None:
+            self.ahead.follow(model, logits, self._words)
+        self._words = None
         logits.register_hook(lambda gradient: self._asked(gradient, tokens))
 
     def _asked(self, gradient: Tensor, tokens: Tensor) -> None:
+        if ahead.is_running():
+            return
         with contextlib.suppress(Exception), torch.no_grad():
-            self._same = _share_of_same(gradient.reshape(tokens.numel(), -1), tokens, self._time)
+            same, later = _shares(gradient.reshape(tokens.numel(), -1), tokens, self._time)
+            self._same = torch.where(later >= same, torch.zeros_like(same), same)
+            if float(later) > _NEARLY_ALL and not float(same) > _MANY:
+                self.ahead.ask(gradient, tokens.shape, self._time)
+
+    def forget(self) -> None:
+        """Let go of what keeps the graph alive."""
+        self._words = None
+        self.ahead.forget()
 
     def fact(self) -> str | None:
         """How each token is asked for itself: "causal", "unknown" where the model may be one that rebuilds its input; or None.
@@ -118,8 +143,10 @@ def _fits(output: Tensor, tokens: Tensor) -> bool:
     return output.shape[:-1] == tokens.shape or output.shape[:-1] == (tokens.numel(),)
 
 
-def _share_of_same(gradient: Tensor, tokens: Tensor, time: int) -> Tensor:
-    """Share of the places that are asked for the token that they are given; the commonest, such as padding, tells nothing.
+def _shares(gradient: Tensor, tokens: Tensor, time: int) -> tuple[Tensor, Tensor]:
+    """Shares of the places that are asked for the token that they are given, and for the one behind it.
+
+    The commonest token, such as padding, tells nothing.
 
     Args:
         gradient: (places, classes), of the logits of a cross-entropy: below zero at the label alone.
@@ -127,7 +154,7 @@ def _share_of_same(gradient: Tensor, tokens: Tensor, time: int) -> Tensor:
         time: the dimension of the steps.
 
     Returns:
-        One number; 0 where no fewer are asked for the next token, as of tokens that are mostly like the one before.
+        Two numbers; NaN of no places.
     """
     lowest, asked = gradient.min(dim=1)
     is_asked = lowest < 0
@@ -136,8 +163,7 @@ def _share_of_same(gradient: Tensor, tokens: Tensor, time: int) -> Tensor:
     length = tokens.shape[time] - 1
     before, asked_before, following = (*(t.narrow(time, 0, length) for t in (tells, asked)), tokens.narrow(time, 1, length))
     same = (tells & (asked == tokens)).sum() / tells.sum()
-    later = (before & (asked_before == following)).sum() / before.sum()
-    return torch.where(later >= same, torch.zeros_like(same), same)
+    return same, (before & (asked_before == following)).sum() / before.sum()
 
 
 def _attends_causally(output: Tensor) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainability.doctor import batches
 from trainability.doctor.evidence import Sample
 from trainability.doctor.layer_stats import LayerStats
-from trainability.doctor.measure import stance, statistics
+from trainability.doctor.measure import ahead, stance, statistics
 from trainability.doctor.measure.following import activations_by_layer, activations_in_graph
 from trainability.doctor.measure.graph import leaves_of
 from trainability.doctor.measure.hooks import Watch, activation_fields
@@ -76,6 +76,7 @@ class LayerSampler:
         answer_nodes: what made the tensors that the first pass with a gradient returned, until that pass has been seen.
         tape: of the loss, in steps that it tells something new of.
         pairs: inputs and targets of the sampled steps.
+        ahead: whether outputs for earlier tokens go by later ones.
         first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
         on_call: called with what the model was given and what it returned, at each forward pass of a watched step.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
@@ -93,7 +94,7 @@ class LayerSampler:
         self.on_call: Callable[[Any, Any], None] = lambda inputs, output: None
         self.tape: Tape | None = None
         self._leaving: Tape | None = None  # that was closed inside a function that it passes on
-        self.pairs = SeenPairs()
+        self.pairs, self.ahead = SeenPairs(), ahead.Ahead()
         self._model, self._guard = model, guard
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
@@ -134,6 +135,7 @@ class LayerSampler:
         self.watch.attach()
         if self._activations is None or self.pairs.wants_more:
             self.tape = Tape(self._model)
+            self.tape.own_tokens.ahead = self.ahead
             self.tape.attach()
         self._gauge_handles = [p.register_hook(self._before_gauge(p)) for p in self.gauges if p.requires_grad]
 
@@ -348,11 +350,11 @@ class LayerSampler:
         self.watch.nodes.clear()  # they keep the graph alive
 
     def _keep_gradient(self, gradient: Tensor) -> None:
-        if self.is_armed and statistics.is_readable(gradient):
+        if self.is_armed and statistics.is_readable(gradient) and not ahead.is_running():
             self._output_gradient = gradient.detach()
 
     def _look_at_targets(self, gradient: Tensor) -> None:
-        if self._targets is None:
+        if self._targets is None and not ahead.is_running():
             self._targets = classes_in_gradient(statistics.local(gradient))
 
     def _look_at_gradients_before(self, output: Any) -> None:

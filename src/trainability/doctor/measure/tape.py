@@ -178,6 +178,7 @@ class Tape(TorchFunctionMode):
     def forget(self) -> None:
         """Let go of what was kept: tensors with their graph."""
         self.calls, self.lines = [], []
+        self.own_tokens.forget()
         self._follows, self._derived, self._made = {}, {}, {}
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:

@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.imbalance import filled_in, ignored_class
+from trainability.doctor.rules import asked_tokens
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.lone_targets import lone_targets
 from trainability.doctor.rules.loss_arguments import weights_against_rare
@@ -136,24 +137,6 @@ def _stays(evidence: Evidence) -> bool:
     return constant is not None and len(looks) > 1 and looks[-1].step >= 50 and looks[-1].loss > STAYS * constant[0]
 
 
-def _shifted(shift: int) -> Finding:
-    """Targets that are shifted in the wrong direction, or by the data and by the loss."""
-    backward = shift < 0
-    return Finding(
-        rule="sees_future",
-        code="sees_future.backward" if backward else "sees_future.twice",
-        severity="error",
-        seen="the model is causal, and each token is asked for "
-        + ("the one before it, which it has read" if backward else "the next but one"),
-        measurements=(Measurement(name="tokens by which the targets are ahead", value=float(shift), threshold=1.0),),
-        cause="inputs and targets are exchanged in the shift" if backward else "both the data and the loss shift the targets",
-        remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]"
-        if backward
-        else "shift once: labels = input_ids where the loss shifts, or a loss that does not shift",
-        source="own; read off the gradient of the logits",
-    )
-
-
 def moved_targets(evidence: Evidence) -> list[Finding]:
     """Targets that the step itself brings into another order than the inputs."""
     if not reading.facts(evidence).moved_targets:
@@ -198,7 +181,9 @@ def sees_future(evidence: Evidence) -> list[Finding]:
     """The output for a token depends on later tokens, which are the targets.
 
     Fires: the targets are an input shifted by one, and in eval mode the outputs for earlier tokens change by more than 1e-4 of
-        their rms when later tokens are exchanged, though they do not change when the same is asked twice. Code `unshifted`:
+        their rms when later tokens are exchanged, though they do not change when the same is asked twice. Of a loop that
+        Monitor alone saw: the gradient of the logits asks for the next token, and what the first half of the places asks for,
+        sent back through the loop's own graph, comes to the second half of the words. Code `unshifted`:
         they do not change, and the targets are the input tokens themselves, so that every token is asked for itself. Of a loop
         that Monitor alone saw, a warning: the gradient of the logits asks for the token that is given, and comes back to the
         last one of a sequence, where attention or recurrence is causal; a hint where that is not known. Codes
@@ -215,15 +200,18 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         layers.
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
     """
-    future, shift = reading.facts(evidence).future, reading.facts(evidence).shifted_by
+    facts = reading.facts(evidence)
+    future, shift, ahead = facts.future, facts.shifted_by, facts.reaches_ahead
     if shift is not None:
-        return [_shifted(shift)]
-    if reading.facts(evidence).fed_answer:
-        return [_fed()]
-    if reading.facts(evidence).can_copy:
-        return [_copy()]
-    if reading.facts(evidence).unshifted or reading.facts(evidence).own_tokens is not None:
-        return [_unshifted(reading.facts(evidence))]
+        return [asked_tokens.shifted(shift)]
+    if facts.fed_answer:
+        return [asked_tokens.fed()]
+    if facts.can_copy:
+        return [asked_tokens.copy()]
+    if facts.unshifted or facts.own_tokens is not None:
+        return [asked_tokens.unshifted(facts)]
+    if future is None and ahead is not None and ahead > asked_tokens.AHEAD:
+        return [asked_tokens.reached(ahead)]
     if future is None or not future > 1e-4:
         return []
     return [
@@ -237,53 +225,6 @@ def sees_future(evidence: Evidence) -> list[Finding]:
             source="Attention Is All You Need, 2017, section 3.2.3",
         )
     ]
-
-
-def _copy() -> Finding:
-    """An autoencoder without anything that it has to leave out."""
-    return Finding(
-        rule="sees_future",
-        code="sees_future.copy",
-        severity="hint",
-        seen="the targets are the inputs themselves, and no layer is narrower than they are: to copy is all that is asked",
-        measurements=(Measurement(name="layers narrower than the input", value=0.0, threshold=1.0),),
-        cause="what is to be taken away from the input, such as noise, is in the target as well; or a narrow layer is missing",
-        remedy="model(x + noise) against x, without the noise; or a layer narrower than the input between encoder and decoder",
-        source="Vincent et al., Stacked Denoising Autoencoders, JMLR 2010, section 3",
-    )
-
-
-def _unshifted(facts: Facts) -> Finding:
-    """Each token is asked for itself; a watched loop tells less of the model than one that is asked."""
-    is_causal = facts.unshifted or facts.own_tokens == "causal"
-    return Finding(
-        rule="sees_future",
-        code="sees_future.unshifted",
-        severity="error" if facts.unshifted else "warning" if is_causal else "hint",
-        seen="the targets are the input tokens themselves, and the model is causal: each token is asked for itself"
-        if is_causal
-        else "the targets are the input tokens themselves: each token is asked for itself",
-        measurements=(Measurement(name="tokens by which the targets are shifted", value=0.0, threshold=1.0),),
-        cause="the targets are not shifted by one"
-        if is_causal
-        else "the targets are not shifted by one; or the model is an autoencoder, which is to rebuild its input",
-        remedy="inputs = tokens[:, :-1], targets = tokens[:, 1:]" + ("" if is_causal else "; leave it in an autoencoder"),
-        source="own; compared value for value" if facts.unshifted else "own; the gradient of the logits, by place",
-    )
-
-
-def _fed() -> Finding:
-    """A decoder that is handed at each step what it is to tell at that step."""
-    return Finding(
-        rule="sees_future",
-        code="sees_future.fed",
-        severity="error",
-        seen="the model is given its targets, and the output for each step goes by the target of that very step",
-        measurements=(Measurement(name="steps by which the targets are shifted", value=0.0, threshold=1.0),),
-        cause="a decoder is fed the answer of the step that it is to tell, in place of the one before",
-        remedy="feed the target of the step before: torch.cat([last, target[:, :-1]], dim=1), where last ends the input",
-        source="Williams and Zipser, 1989 (teacher forcing); exchanged and compared",
-    )
 
 
 _RARE = 0.85  # share of the largest class: a net learns the others of three quarters and less without help
