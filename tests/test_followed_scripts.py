@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainability import Monitor
+from trainability.doctor.audit_results import Relation
 from trainability.doctor.diagnosis import Diagnosis
-from trainability.doctor.evidence import Evidence
+from trainability.doctor.evidence import Evidence, Sample, StepRecord
 from trainability.doctor.facts import Facts
+from trainability.doctor.measure.seen_pairs import _compared
 from trainability.doctor.rules.verdict import diagnose
 from trainability.loops.script_watch import ScriptWatch
 
@@ -203,3 +206,73 @@ def test_a_run_asks_its_own_graph_whether_later_tokens_are_seen(kind: str, fires
 @pytest.mark.parametrize(("share", "fires"), [(1.1e-5, True), (1e-5, False), (0.0, False)])
 def test_what_comes_back_to_later_tokens_is_more_than_rounding(share: float, fires: bool) -> None:
     assert ("sees_future" in codes(diagnose(Evidence(facts=Facts(reaches_ahead=share))))) == fires
+
+
+# ---------------------------------------------------------------------------------------------------------- learned by heart
+
+
+def classes_of(kind: str, inputs: Tensor) -> Tensor:
+    if kind == "drawn":
+        return torch.randint(4, (len(inputs),))
+    return inputs[:, :4].argmax(dim=1)
+
+
+@pytest.mark.parametrize("looked_up", ["in the loss", "before"])
+@pytest.mark.parametrize(("kind", "fires"), [("drawn", True), ("told", False)])
+def test_labels_that_were_drawn_are_named_in_a_long_run_as_in_a_short_one(kind: str, fires: bool, looked_up: str) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(400, 16)
+    labels = classes_of(kind, inputs)
+    model = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    found = {}
+    with Monitor(model, optimizer, every=20) as monitor:
+        for step in range(1, 1201):
+            rows = torch.randint(400, (32,))
+            chosen = labels[rows]
+            loss = F.cross_entropy(model(inputs[rows]), chosen if looked_up == "before" else labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            if step in (160, 1200):
+                found[step] = monitor.diagnose()
+    assert [("shuffled_labels.unrelated" in codes(diagnosis)) for diagnosis in found.values()] == [fires, fires]
+    assert (found[1200].verdict in ("is training", "has learned")) is not fires
+    losses = [step.loss for step in monitor.evidence().steps]
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+
+
+def by_heart(seen: tuple[int, int] | None, falls_at: int) -> Evidence:
+    losses = [math.log(4) if step < falls_at else 0.3 for step in range(1, 401)]
+    return Evidence(
+        steps=tuple(StepRecord(step=k, loss=loss, micro_batches=1) for k, loss in enumerate(losses, start=1)),
+        samples=tuple(Sample(step=step, layers=(), batch_size=32) for step in (1, 51, 101)),
+        relation=Relation(num_examples=200, z=1.0, seen=seen),
+        num_classes=4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "falls_at", "fires"),
+    [
+        ((600, 400), 150, True),  # 680 examples and more: two passes are 43 steps
+        ((600, 400), 30, False),
+        ((600, 100), 15, False),  # nearly all at every step: 20 steps are waited for
+        ((1200, 1180), 150, False),  # tens of thousands, of which none had come twice
+        ((600, 600), 150, False),  # none comes again: what is learned is not by heart
+        (None, 150, False),
+    ],
+)
+def test_what_falls_as_examples_come_again_is_learned_by_heart(
+    seen: tuple[int, int] | None, falls_at: int, fires: bool
+) -> None:
+    diagnosis = diagnose(by_heart(seen, falls_at))
+    assert ("shuffled_labels.unrelated" in codes(diagnosis)) == fires
+    assert (diagnosis.verdict == "cannot tell") == fires
+
+
+def test_labels_that_are_places_in_the_batch_are_compared_with_nothing() -> None:
+    pairs = [(torch.randn(64, 8), torch.arange(64)) for _ in range(4)]
+    assert _compared(pairs) is None
+    assert _compared([(x, torch.randint(5, (64,))) for x, _ in pairs]) is not None

@@ -209,6 +209,7 @@ class Relation:
             more.
         mixed: a table of whole numbers and of numbers, where what two of them mean only together is not seen.
         turned: a turn that brings such images and targets together; None where there is none.
+        seen: of a loop that is watched, how many examples were seen, and how many different ones they were.
     """
 
     num_examples: int
@@ -218,6 +219,7 @@ class Relation:
     local: float | None = None
     local_of_others: float | None = None
     turned: Turned | None = None
+    seen: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

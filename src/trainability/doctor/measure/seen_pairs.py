@@ -13,7 +13,8 @@ from trainability.doctor.measure.randomness import randomness_restored
 from trainability.doctor.measure.relation import FEWEST_EXAMPLES, pair_of, relation
 from trainability.doctor.measure.tape import Tape
 
-_ENOUGH = 600  # examples
+_ENOUGH = 600  # examples that are compared
+_ENOUGH_TO_COUNT, _FEWEST_SAMPLES = 1200, 2  # to see how often they come again; of a batch of all examples, the second tells
 _MOST_VALUES = 1 << 24  # that are kept, of inputs and targets together
 _MOST_SAMPLES = 60
 _AGAIN = 4  # as many times more samples, until they are compared anew: comparing 600 pictures takes a third of a second
@@ -41,7 +42,8 @@ class SeenPairs:
             return
         self._kept.append((pair[0].detach().clone(), pair[1].detach().clone()))  # loops write into their buffers
         rows, values = sum(len(y) for _, y in self._kept), sum(t.numel() for pair in self._kept for t in pair)
-        self.wants_more = rows < _ENOUGH and values < _MOST_VALUES and len(self._kept) < _MOST_SAMPLES
+        is_counted = rows >= _ENOUGH_TO_COUNT and len(self._kept) >= _FEWEST_SAMPLES
+        self.wants_more = not is_counted and values < _MOST_VALUES and len(self._kept) < _MOST_SAMPLES
 
     def relation(self, *, is_over: bool) -> Relation | None:
         """The comparison of what was kept, each example once; None of too few.
@@ -60,6 +62,8 @@ class SeenPairs:
 def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:
     if sum(len(y) for _, y in kept) < FEWEST_EXAMPLES:
         return None
+    if _are_places(kept):
+        return None
     inputs, targets = (torch.cat([t.cpu() for t in part]) for part in zip(*kept, strict=True))
     first: dict[bytes, int] = {}
     for place, example in enumerate(zip(_rows_of(inputs), _rows_of(targets), strict=True)):
@@ -68,7 +72,14 @@ def _compared(kept: list[tuple[Tensor, Tensor]]) -> Relation | None:
     if len(kept_rows) < FEWEST_EXAMPLES:
         return None
     found = relation(inputs[kept_rows], targets[kept_rows])
-    return None if found is None else replace(found, categories=())  # what the model looks up in tables is not known
+    seen = len(targets), len(first)
+    return None if found is None else replace(found, categories=(), seen=seen)  # what is looked up in tables is not known
+
+
+def _are_places(kept: list[tuple[Tensor, Tensor]]) -> bool:
+    """Whether targets are the same in every batch, and inputs are not: they name places in the batch, as of matching pairs."""
+    (x, y), others = kept[0], kept[1:]
+    return bool(others) and all(torch.equal(y, target) for _, target in others) and not torch.equal(x, others[-1][0])
 
 
 def _rows_of(tensor: Tensor) -> list[bytes]:

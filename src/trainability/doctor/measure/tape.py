@@ -284,7 +284,21 @@ class Tape(TorchFunctionMode):
         if self.lost or len(whole) != 1 or len(self.calls) != 1:
             return ()
         wide = [tensor for tensor in whole[0].inputs if tensor.dim() > 1 or tensor.is_floating_point()]
-        return (*(wide if len(wide) == 1 else whole[0].inputs), *self._targets(self.lines))
+        inputs, targets = wide if len(wide) == 1 else whole[0].inputs, self._targets(self.lines)
+        rows = len(inputs[0]) if inputs and inputs[0].dim() else 0
+        if any(len(target) != rows for target in targets):  # as of `loss_fn(model(x[rows]), y[rows])`
+            targets = self._set_beside(rows)
+        return (*inputs, *targets)
+
+    def _set_beside(self, rows: int) -> list[Tensor]:
+        """What the loop has made of what it was given, one row for each example, and sets beside outputs, each once."""
+        found: dict[int, Tensor] = {}
+        for line in self.lines:
+            read = list(line.reads())
+            if any(id(tensor) in self._follows for tensor in read):
+                made = (t for t in read if id(t) in self._derived and t.dim() and len(t) == rows and not t.requires_grad)
+                found |= {id(tensor): tensor for tensor in made}
+        return list(found.values())
 
     def _targets(self, lines: list[Line]) -> list[Tensor]:
         """Tensors that the loss is given and the model is not, the first of them last, where targets are looked for."""

@@ -1,10 +1,11 @@
 """Training images and labels, as the loader yields them."""
 
 import math
+import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.audit_results import DataAudit, Relation, SplitAudit
-from trainability.doctor.best_constant import AS_GOOD
+from trainability.doctor.best_constant import AS_GOOD, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.aligned import drawn_target, other_targets, parted, strangers, turned_images
@@ -16,6 +17,8 @@ from trainability.doctor.rules.targets import moved_targets
 
 _AS_ROUGH = 1.0  # squared differences between neighbours, over the same: half of the images of noise are below
 _FEWEST_STEPS = 100  # of a run whose sampled steps were compared
+_PASSES, _STILL = 2, 0.93  # over the examples; of chance, above which nothing was learned
+_FEWEST_AGAIN = 10  # examples that came again: their number is then known within a third
 RELATED = 3.5  # standard deviations; of 29 kinds of shuffled data the largest of up to nine views reached 4.1, two passed 3
 RELATED_BY_PLACE = 0.05  # share of the variance of targets that are images, beyond what another example's image explains
 
@@ -207,7 +210,8 @@ def shuffled_labels(evidence: Evidence) -> list[Finding]:
     """Targets have nothing to do with their inputs.
 
     Fires: inputs beside their own targets are related no more strongly than beside shuffled ones, within 3.5 standard
-        deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned; of
+        deviations, of 100 examples or more (code `unrelated`), of a watched run alone after 100 steps that have not learned, or
+        whose loss stood at chance, or at what one answer costs, for 20 steps and until each example had come twice; of
         targets that are images each place's surroundings explain, too, less than a twentieth of their variance more than
         another example's do. So of a target that the training step makes, if 50 rehearsed steps leave nine tenths of the loss.
         Code `moved`: the step gives the loss all targets of the batch in another order, and the model its inputs as they are.
@@ -277,12 +281,17 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
     if relation is not None:
         # Of a watched loop's sampled steps: it may make targets by itself, or ask what two inputs mean only together.
         watched_alone = bool(evidence.steps) and evidence.data is None
-        too_soon = watched_alone and (reading.num_steps(evidence) < _FEWEST_STEPS or reading.has_learned(evidence))
+        by_heart = watched_alone and reading.has_learned(evidence)
+        too_soon = watched_alone and reading.num_steps(evidence) < _FEWEST_STEPS
+        too_soon |= by_heart and not _falls_late(evidence, relation)
         is_open = relation.mixed and not _no_better(evidence)
         is_related = relation.z >= RELATED or _related_by_place(relation)
         if is_related or reading.carries_over(evidence) or too_soon or is_open:
             return []
         seen = f"targets go with their inputs no better than with shuffled ones ({relation.num_examples} examples compared)"
+        seen += (
+            "; the loss stood still for two passes over the examples and more, and fell as they came again" if by_heart else ""
+        )
         name = "relation above shuffled ones"
         measured = Measurement(name=name, value=relation.z, unit="standard deviations", threshold=RELATED)
     else:
@@ -303,6 +312,35 @@ def _unrelated(evidence: Evidence) -> list[Finding]:
             source="own" if relation is None else "distance correlation, Annals of Statistics 2007; own views of the inputs",
         )
     ]
+
+
+def _falls_late(evidence: Evidence, relation: Relation) -> bool:
+    """Whether the loss began to fall after 20 steps, when each example had been seen twice: it is learned by heart.
+
+    What is learned of examples falls with the first of them, whether they come again or not.
+    """
+    size = _number_of_examples(*relation.seen) if relation.seen is not None else None
+    at, level = standing(evidence), reading.chance_as_logged(evidence)
+    level = at.cost if level is None and at is not None else level
+    if size is None or level is None or not reading.started_at_zero(evidence):
+        return False
+    steps = reading.finite_steps(evidence)
+    each = statistics.median(s.batch_size or 0 for s in evidence.samples) * steps[0].micro_batches if evidence.samples else 0
+    still = [s for s in steps if s.step <= reading.WINDOW_STEPS or s.step * each <= _PASSES * size]
+    windows = range(0, len(still), reading.WINDOW_STEPS)
+    means = [statistics.fmean(s.loss for s in still[i : i + reading.WINDOW_STEPS]) for i in windows]
+    return each > 0 and bool(means) and min(means) > _STILL * level
+
+
+def _number_of_examples(seen: int, different: int) -> float | None:
+    """How many there are to draw from, where draws of so many were so many different ones; None where too few came again."""
+    if seen - different < _FEWEST_AGAIN:
+        return None
+    least, most = float(different), float(seen) ** 2
+    for _ in range(60):
+        middle = (least + most) / 2
+        least, most = (middle, most) if middle * -math.expm1(-seen / middle) < different else (least, middle)
+    return least
 
 
 def _related_by_place(relation: Relation) -> bool:
