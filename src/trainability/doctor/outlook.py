@@ -316,6 +316,8 @@ def _without_chance(rehearsal: Rehearsal, multiple: float | None) -> tuple[str, 
         return (CANNOT_TELL, "at_constant") if _is_no_better(rehearsal) else (WILL_TRAIN, "falling")
     if is_loss and seen[-1].step >= FALLING_STEPS and _crawls(rehearsal, multiple):
         return TOO_SLOW, "pace"
+    if rehearsal.constant_loss is not None:
+        return CANNOT_TELL, "at_constant" if _is_no_better(rehearsal) else "no_fall"
     return CANNOT_TELL, "chance_unknown"
 
 

@@ -18,8 +18,9 @@ def sentence(rehearsal: Rehearsal, outlook: Outlook) -> str:
         parts.append(f"took the loss on a fixed batch from {losses[0]:.4g} to {losses[-1]:.4g}")
     elif rehearsal.reference:
         parts.append("began with a loss on a fixed batch that is not finite")
-    if rehearsal.task.chance is not None:
-        parts.append(f"(the best constant answer costs {rehearsal.task.chance:.4g})")
+    chance = rehearsal.task.chance if rehearsal.task.chance is not None else rehearsal.constant_loss
+    if chance is not None:
+        parts.append(f"(the best constant answer costs {chance:.4g})")
     said_of_losses = {"lost": _lost, "rising": _risen}.get(outlook.cause, lambda _: "")
     because = "; after that it is not finite" if outlook.cause == "not_finite" and losses else _BECAUSE.get(outlook.cause, "")
     because = because or said_of_losses(rehearsal)
@@ -83,18 +84,18 @@ _WOULD_TELL = {
     "no_loss": "a reference loss",
     "warms_up": "a rehearsal beyond the warm-up",
     "opposed": "a measure of what the models make, during the run,",
-    "chance_unknown": "a recognised loss and its targets",
+    "chance_unknown": "a longer run, watched by Monitor, or `confirm`, which steps it further,",
 }
 _BECAUSE = {
     "collapsed": "; the outputs no longer depend on the input",
     "constant": "; the outputs do not depend on the input",
-    "at_constant": "; one answer for every example costs no more than that",
+    "at_constant": "; what it has learned so far is no better than one answer for every example",
     "no_update": "; no update was made",
     "uphill": "; the steps go uphill",
     "warms_up": "; the learning rate still rises, so its pace is not known",
     "at_start": "; the weights know the task already",
     "near_the_plan": "; whether the planned steps suffice is open",
-    "chance_unknown": "; the loss of a model that has learned nothing is not known",
+    "chance_unknown": "; what one answer for every example would cost could not be found for this loss",
     "opposed": "; models with losses against each other are not judged by a loss: gradients, updates, how far weights go and"
     " whether everything is finite were checked",
     "gone": "; the weights are many times their size from where they began, and the loss many times what it was",

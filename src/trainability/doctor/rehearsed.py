@@ -185,7 +185,8 @@ class Rehearsal:
         growth: of the weights after the last step; None where it was not measured.
         task: recognised on the reference batch before the first step.
         constant_loss: of a task of an unknown kind, what the best answer costs that is the same for every example, on the
-            batches of the reference, each by itself; None where the kind is known (`task.chance`), where it could not be found,
+            batches of the reference, each by itself; of a model that returns more than answers, at least, before the first
+            step or after the last; None where the kind is known (`task.chance`), where it could not be found,
             and where parameters that no optimizer has moved, as a slow copy does that makes targets.
         planned_steps: length of the run; None if unknown.
         ended_by: "steps" (as many as were asked for), "enough" (more would tell no more), "time", "not finite" (loss) or

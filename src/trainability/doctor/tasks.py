@@ -20,6 +20,7 @@ from trainability.doctor.rehearsed import Task
 _SAME_LOSS = 1e-3
 # A best constant answer is not a thousand times better than the answer zero; a loss without a floor is, and more.
 _ENDLESS = 1e3
+_WHOLE = 1e-2  # of one, what probabilities of a whole may lack in half precision
 _FORMS = {
     "SoftmaxBackward": "probabilities",
     "LogSoftmaxBackward": "log_probabilities",
@@ -266,20 +267,28 @@ def _task(name: str, kind: Kind, form: str, place: str, output: Tensor, target: 
     )
 
 
-def shaped(form: str, units: int) -> Callable[[Tensor], Tensor]:
+def shaped(form: str, output: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what keeps free numbers to the values that outputs of a form can have.
 
     Args:
         form: see `Task.form`.
-        units: width of the last dimension; 1 where an output is one number.
+        output: (batch, ...); probabilities of which none are seen to add up to one are each of their own, as of a sigmoid.
     """
+    dim = _whole_dim(output.exp() if form == "log_probabilities" else output) if form.endswith("probabilities") else None
     shapes: dict[str, Callable[[Tensor], Tensor]] = {
-        "probabilities": torch.sigmoid if units == 1 else functools.partial(torch.softmax, dim=-1),
-        "log_probabilities": functools.partial(torch.log_softmax, dim=-1),
+        "probabilities": torch.sigmoid if dim is None else functools.partial(torch.softmax, dim=dim),
+        "log_probabilities": F.logsigmoid if dim is None else functools.partial(torch.log_softmax, dim=dim),
         "tanh": torch.tanh,
         "nonnegative": F.softplus,
     }
     return shapes.get(form, lambda free: free)
+
+
+def _whole_dim(probabilities: Tensor) -> int | None:
+    """The dimension along which probabilities add up to one; None where there is none."""
+    values = probabilities.detach().float()
+    dims = [dim for dim in range(1, values.dim()) if values.shape[dim] > 1]
+    return next((dim for dim in dims if bool(((values.sum(dim=dim) - 1).abs() < _WHOLE).all())), None)
 
 
 def lowest(loss: Callable[[], Tensor], free: Sequence[Tensor], *, max_iter: int = 60) -> float | None:
@@ -325,6 +334,6 @@ def chance_by_search(loss: Callable[[Tensor], Tensor], output: Tensor, form: str
     """
     if output.dim() > 2 or not output.is_floating_point():
         return None
-    shape = shaped(form, 1 if output.dim() < 2 else output.shape[1])
+    shape = shaped(form, output)
     free = torch.zeros_like(output.detach()[:1], requires_grad=True)
     return lowest(lambda: loss(shape(free).expand(output.shape)), [free])

@@ -44,6 +44,7 @@ def constant_loss(
     *,
     seconds: float = math.inf,
     heads: Sequence[nn.Module] = (),
+    beside: bool = False,
 ) -> float | None:
     """Search for the loss of the best answer that is the same for every example.
 
@@ -58,6 +59,7 @@ def constant_loss(
         forward: of (model, batch), the loss: one number.
         seconds: that the search may take, by its first forward pass and its first loss.
         heads: parts of the model whose answers are replaced, where it is never called as a whole; () for the model.
+        beside: only where more was returned beside these tensors.
 
     Returns:
         The loss. None where the model is not called, returns no rows or too many numbers; where the search does not fit the
@@ -68,6 +70,8 @@ def constant_loss(
     replay = partial(_Replayed, model, heads or (model,), forward)
     with torch.enable_grad(), replay(batches[0]) as replayed:
         left = seconds - _FORWARDS * (time.monotonic() - began)
+        if beside and not replayed.has_more:
+            return None
         if not replayed.outputs or left <= 0 or _COSTS * _seconds_of_a_cost(replayed) > left:
             return None
         fitted = [row for wide in _WIDTHS if (row := _fit(replayed, wide)) is not None]
@@ -83,14 +87,18 @@ def constant_loss(
     return found if math.isfinite(found) else None
 
 
-def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any], *, seconds: float) -> float | None:
+def rehearsed_constant(
+    loop: Loop, batches: Sequence[Any], state: dict[str, Any], *, seconds: float, before: bool = True
+) -> float | None:
     """Search in a rehearsal, on batches of the loop's own size, since some losses compare within one.
 
     Args:
-        loop: before its first step.
+        loop: before its first step, or after its last.
         batches: of which the first few are asked.
         state: random state to begin with.
         seconds: that it may take; None is returned where it would take more.
+        before: its first step. After the last one only models are asked that return more than a tensor: what they return
+            beside the answers, as the divergence of a code, has come to what it costs by then.
     """
     forward = loop.forward_only
     if forward is None or len(loop.models) != 1:
@@ -102,11 +110,11 @@ def rehearsed_constant(loop: Loop, batches: Sequence[Any], state: dict[str, Any]
             return scalar(forward(model, batch))
 
     try:
-        with randomness_restored(), loop.undisturbed(afresh=True):
+        with randomness_restored(), loop.undisturbed(afresh=before):
             set_random_state(state)
             heads = heads_of(loop, asked[0], state)
             set_random_state(state)
-            return constant_loss(loop.models[0], asked, cost, seconds=seconds, heads=heads)
+            return constant_loss(loop.models[0], asked, cost, seconds=seconds, heads=heads, beside=not before)
     except Exception:  # a loss may look at more than outputs, such as their gradients
         return None
 
@@ -196,8 +204,13 @@ class _Replayed:
         found = [first_tensor(call) for call in self._calls]
         if all(map(_has_rows, found)) and sum(x.numel() for x in found if x is not None) <= _MOST_NUMBERS:
             self.outputs = [output for output in found if output is not None]
-            self._shapes = [shaped(output_form(x), x.shape[-1] if x.dim() > 1 else 1) for x in self.outputs]
+            self._shapes = [shaped(output_form(x), x) for x in self.outputs]
         return self
+
+    @property
+    def has_more(self) -> bool:
+        """Whether any call returned more than a tensor."""
+        return any(not isinstance(call, Tensor) for call in self._calls)
 
     def __exit__(self, *details: Any) -> None:
         for part, _, was_set in self._own:

@@ -128,7 +128,12 @@ def along_update(
             with torch.no_grad():
                 for p, new, old, update in moved:
                     p.copy_({0.0: old, 1.0: new}.get(multiple, old.to(update.dtype) + multiple * update))
-            value = loss()
+            try:
+                value = loss()
+            except Exception:
+                if multiple in (0.0, 1.0):
+                    raise
+                value = torch.tensor(math.inf, dtype=dtype)  # weights that no step leads to may be out of the loss's range
             dtype = value.dtype
             seen.append(float(value.detach()))
             return seen[-1]

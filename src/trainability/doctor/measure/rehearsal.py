@@ -204,11 +204,15 @@ def _run(
     constant = None
     if loop.scale == 1.0 and task.chance is None:
         constant = rehearsed_constant(loop, kept, state, seconds=_CONSTANT_SHARE * budget.left())
+    searched = time.monotonic() - began
     unmanaged = _sums_of_unmanaged(loop)
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
     batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
     ended_by = _steps(loop, writes, batches, max_steps, budget, seen, look, enough)
+    if loop.scale == 1.0 and task.chance is None and not loop.opposed and ended_by != "not finite":
+        later = rehearsed_constant(loop, kept, state, before=False, seconds=max(searched, _CONSTANT_SHARE * budget.left()))
+        constant = min((cost for cost in (constant, later) if cost is not None), default=None)
     return {
         "steps": tuple(seen.steps),
         "reference": tuple(look for look in observations if not math.isnan(look.loss) or loop.forward_only is not None),

@@ -4,11 +4,12 @@ import math
 import statistics
 
 from trainability.doctor import reading
-from trainability.doctor.best_constant import best_constant, frequency_cost, standing, still_falls
+from trainability.doctor.best_constant import frequency_cost, standing, still_falls
 from trainability.doctor.evidence import Evaluation, Evidence
-from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.constant_solution import solved_by_constant
+from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_constant
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.running_statistics import fits_no_batch, loses_by_running, shared_by_calls, slow_statistics
 
@@ -287,7 +288,9 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
     Fires: the loss stands still at 0.95 of the cost of the best constant answer or above. Of a run, after 100 steps: a warning
         from 300 or at the end of its plan, where the gradient does not grow. That cost is known by the kind of the loss; of any
         other loss it is searched for before the run; Monitor alone reads it off the gradient of the outputs, batch by batch. In
-        a rehearsal of 20 steps and more whose loss came down to within 2 % of that cost and stays there: a hint. Code
+        a rehearsal of 20 steps and more whose loss came down to within 2 % of that cost and stays there: a hint; of a
+        loss of another kind, after 50 steps, between 0.95 and 1.1 of it, while outputs differ less between examples than at
+        the start (code `rehearsed`). Code
         `evaluation`: the last two evaluations after step 300 are no better than that, in error or squared error, and the loss,
         where it is watched, is not below 0.9 of it either. A warning with code `solved`: a loss of the model's own answers, of
         their derivatives or of goals that they make, is zero where every answer is one number, for a thousand examples of the
@@ -303,7 +306,7 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
         return [solved_by_constant(solved, differentiates=reading.facts(evidence).differentiates)]
     found = _run_at_constant(evidence) or _evaluations_at_constant(evidence)
     if found is None and not evidence.steps:
-        found = _rehearsal_at_constant(evidence)
+        found = rehearsal_at_constant(evidence)
     if found is None:
         return []
     code, severity, name, value, cost = found
@@ -318,7 +321,9 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
                 Measurement(name="loss or error", value=value, threshold=0.95 * cost),
                 Measurement(name=f"of {name}", value=cost),
             ),
-            cause="the outputs do not depend on the inputs, or nothing in the inputs tells the targets",
+            cause="what was learned so far is the same for every example, whose outputs differ less than at the start"
+            if code == "rehearsed"
+            else "the outputs do not depend on the inputs, or nothing in the inputs tells the targets",
             remedy=_beyond_a_constant(evidence),
             source="own",
         )
@@ -347,7 +352,7 @@ def _beyond_a_constant(evidence: Evidence) -> str:
     return "check that outputs depend on inputs and targets belong to them, then learning rate and initialisation"
 
 
-def _run_at_constant(evidence: Evidence) -> _Found | None:
+def _run_at_constant(evidence: Evidence) -> Found | None:
     seen = standing(evidence)
     if seen is None or not seen.is_no_better or still_falls(evidence):
         return None
@@ -361,22 +366,7 @@ def _run_at_constant(evidence: Evidence) -> _Found | None:
     return seen.code, severity, seen.name, seen.loss, seen.cost
 
 
-def _rehearsal_at_constant(evidence: Evidence) -> _Found | None:
-    """On the reference batch, whose own best constant is known exactly."""
-    rehearsal = evidence.rehearsal
-    if rehearsal is None or len(rehearsal.steps) < 20 or len(rehearsal.reference) < 4:
-        return None
-    cost, losses = rehearsal.task.chance, [seen.loss for seen in rehearsal.reference]
-    constant = best_constant(evidence)
-    if constant is None or cost is None or not cost > 0 or losses[0] < 1.1 * cost:
-        return None
-    if any(not abs(loss / cost - 1) < 0.02 for loss in losses[-3:]):
-        return None
-    code = "regression" if rehearsal.task.kind == "regression" else "frequencies"
-    return code, "hint", constant[1], losses[-1], cost
-
-
-def _evaluations_at_constant(evidence: Evidence) -> _Found | None:
+def _evaluations_at_constant(evidence: Evidence) -> Found | None:
     seen = [e for e in evidence.evaluations if e.split == "validation" and e.step >= _FEWEST_STEPS and e.num_examples][-2:]
     if len(seen) < 2:
         return None
