@@ -324,7 +324,7 @@ def _falls_late(evidence: Evidence, relation: Relation) -> bool:
     level = at.cost if level is None and at is not None else level
     if size is None or level is None or not reading.started_at_zero(evidence):
         return False
-    steps = reading.finite_steps(evidence)
+    steps = evidence.finite_steps
     each = statistics.median(s.batch_size or 0 for s in evidence.samples) * steps[0].micro_batches if evidence.samples else 0
     still = [s for s in steps if s.step <= reading.WINDOW_STEPS or s.step * each <= _PASSES * size]
     windows = range(0, len(still), reading.WINDOW_STEPS)

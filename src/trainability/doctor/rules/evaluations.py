@@ -331,7 +331,6 @@ def constant_as_good(evidence: Evidence) -> list[Finding]:
 
 
 _MOSTLY_ONE = 0.4  # of what knowing nothing costs: the cost of the frequencies where one class of four has nine tenths
-_Found = tuple[str, Severity, str, float, float]
 
 
 def _beyond_a_constant(evidence: Evidence) -> str:

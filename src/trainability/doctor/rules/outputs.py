@@ -115,11 +115,10 @@ def random_evaluation(evidence: Evidence) -> list[Finding]:
         another there, answers go by it, and the training loader's sampler draws at random.
     Why: evaluations then differ from run to run, and dropout in them lowers the accuracy. `torch.nn.functional.dropout` drops
         unless it is told `training=self.training`, whatever the mode of the model.
-    What fools it: Monte-Carlo dropout, noise of a generator: these are meant. A sample whose mean and scale the model makes of
-        its input, as a variational autoencoder draws it, is left alone.
         The state of a sequence's first part belongs to its second: with shuffled batches each row begins with another's.
-    What fools it: Monte-Carlo dropout, a variational autoencoder that samples, noise of a generator: these are meant; chains
-        that are kept for all data alike (persistent contrastive divergence).
+    What fools it: Monte-Carlo dropout, noise of a generator: these are meant; chains that are kept for all data alike
+        (persistent contrastive divergence). A sample whose mean and scale the model makes of its input, as a variational
+        autoencoder draws it, is left alone.
     Fix: torch.nn.functional.dropout(x, p, training=self.training), or a torch.nn.Dropout module.
     Source: PyTorch, `torch.nn.functional.dropout`; own check.
     """

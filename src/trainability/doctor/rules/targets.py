@@ -7,8 +7,8 @@ from trainability.doctor.best_constant import best_constant, standing
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import Facts
 from trainability.doctor.finding import Finding, Measurement
-from trainability.doctor.rules.imbalance import filled_in, ignored_class
 from trainability.doctor.rules import asked_tokens
+from trainability.doctor.rules.imbalance import filled_in, ignored_class
 from trainability.doctor.rules.inputs import SYMPTOMS
 from trainability.doctor.rules.lone_targets import lone_targets
 from trainability.doctor.rules.loss_arguments import weights_against_rare
