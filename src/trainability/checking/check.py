@@ -27,6 +27,7 @@ from trainability.doctor.measure.asked_for import unasked_for
 from trainability.doctor.measure.audits import unpacked
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.copies import modules
+from trainability.doctor.measure.held_out import with_values_compared
 from trainability.doctor.measure.kernels import kernels_not_searched
 from trainability.doctor.measure.nonfinite import first_nonfinite
 from trainability.doctor.measure.opponents import moved_by_judge, same_aim
@@ -137,7 +138,8 @@ def _checked(setup: Setup) -> Diagnosis:
     is_explained = data is not None and diagnose(data).verdict == "broken data"
     rehearsal = _rehearsed(setup, train, plateau, problems, is_explained=is_explained)
     relation = _relation(train, rehearsal, problems)
-    facts = _facts(setup, first, train)
+    target = rehearsal.task.target if rehearsal is not None else ""
+    facts = with_values_compared(_facts(setup, first, train), train, setup.val_loader, target)
     metric = _metric(setup, looked, facts, rehearsal, problems) if setup.metric else None
     evidence = Evidence(
         probe=with_rehearsed_updates(looked, rehearsal),

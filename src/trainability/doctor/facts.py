@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trainability.doctor.graph_facts import LossGraph, Stacked, Unreached
-from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls
+from trainability.doctor.pair_facts import Company, Misaligned, Misplaced, PairForces, Pulls, ValuesCompared
 
 HEAVY_DROPOUT = 0.95  # a twentieth of the units left: what a share to keep of 0.95 looks like
 FORGETFUL_STATE = 1e-3  # of a unit, that is left of what a state knew once it was dropped at each step of a sequence
@@ -157,6 +157,7 @@ class Facts:
         misplaced: how well places in an image go with places of its targets; None where answers look at no place.
         lowered: a variable of the program whose name says that large is good (a reward, an advantage), and its correlation with
             the gradient of the log-probabilities that it weighs, where that is positive: good outcomes are made less likely.
+        values_compared: what values fitted on training say of validation's, where inputs look alike in both.
         drawn: a distribution of which a value is drawn without a gradient, though its parameters have one and the loss changes
             with the value; None where the value's log-probability is computed.
         flat_derivative: whether the loss differentiates something that is not zero, and gets zero for every example.
@@ -305,6 +306,7 @@ class Facts:
     mirrored_alone: tuple[str, str, float] | None = None
     misplaced: Misplaced | None = None
     lowered: tuple[str, float] | None = None
+    values_compared: ValuesCompared | None = None
     drawn: str | None = None
     flat_derivative: bool = False
     constant_term: bool = False

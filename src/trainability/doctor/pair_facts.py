@@ -114,3 +114,22 @@ class Misaligned:
     row: int
     made: int
     held: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValuesCompared:
+    """Values fitted on training's inputs, and asked of validation's; shares of the variance, below 0 where the mean tells more.
+
+    Attributes:
+        num_examples: of validation.
+        training: told of training examples that were not fitted to.
+        validation: of validation.
+        own: of half of validation, fitted on the other.
+        scaled_apart: in both, every column of numbers has the mean 0 and the spread 1, to rounding.
+    """
+
+    num_examples: int
+    training: float
+    validation: float
+    own: float
+    scaled_apart: bool = False

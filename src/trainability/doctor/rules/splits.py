@@ -8,6 +8,7 @@ from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.rules.rule import rule
+from trainability.doctor.rules.split_meaning import means_otherwise
 
 _FEWEST_LOST, _LEAST_LOST = 20, 0.05  # validation examples of classes that training lacks, and their share
 _AS_OFTEN = 0.2  # of the typical class's share of training over that of validation
@@ -196,25 +197,30 @@ def repeated_draws(evidence: Evidence) -> list[Finding]:
 
 @rule(severities=("warning",))
 def split_shift(evidence: Evidence) -> list[Finding]:
-    """Training and validation differ in mean or spread, or training lacks classes.
+    """Training and validation differ in mean, spread or meaning, or training lacks classes.
 
     Fires: a channel's means differ by more than 0.5 standard deviations, or its standard deviations by more than a factor 2.
         Code `classes`: every class of training occurs in validation, and others with it, for which the model has outputs, that
         no training example read is of: 20 examples and a twentieth of validation, and so many that a split at random leaves
-        them out less than once in a million times. Silent where training comes in another order than at random, and where two
+        them out less than once in a million times; silent where training comes in another order than at random, and where two
         classes that it has are five times rarer in it than in validation, beside the typical one: there may be few of others.
+        Code `meaning`: ridge regression on training tells three tenths and more of the variance of values that it was not
+        fitted to, and a third of that at most in validation, though inputs look alike (means, spreads, names) and validation's
+        own tell its own values.
     Why: the net is evaluated on inputs of a scale that it has not seen. Crops, mirroring and colour jitter move both numbers
         by far less than these limits. Of classes that it has not seen, no answer is right.
     What fools it: splits that differ on purpose (another camera, another domain, classes that are to be told as new), and
-        splits of a few dozen images.
+        splits of a few dozen images; of `meaning`, a relation that has changed between the two by itself.
     Fix: normalise both with the training set's statistics, as the last step; shuffle before the split, or split each class.
     Source: own thresholds, far outside of what crops, mirroring and colour jitter do.
     """
     data = evidence.data
     if data is None or data.validation is None:
-        return []
+        return means_otherwise(reading.facts(evidence).values_compared)
     if lacking := _lacks_classes(evidence, data.train, data.validation):
         return lacking
+    if meant := means_otherwise(reading.facts(evidence).values_compared):
+        return meant
     if len(data.train.channel_means) != len(data.validation.channel_means):
         return []
     if not data.train.channel_means:  # numbers of words have no scale
