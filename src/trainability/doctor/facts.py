@@ -48,6 +48,8 @@ class Facts:
         nonfinite_inputs: tensors of the batch that hold NaN or infinity, by their place; a mask may.
         counted_condition: an input of the model, by name or place, that is one number for all examples and goes with how many
             they are, and that number; None if there is none.
+        one_class_asked: of several models, one that is told one class for all examples in every call, while another is told the
+            batch's own, which differ, and that class; None if there is none.
         own_scale: whether each example of the input is scaled by itself: "extremes" (from 0 to 1) or "deviation" (to mean 0 and
             standard deviation 1); None where they are not.
         zeros_beside_state: recurrent layers that get a state, and nothing but zeros as input.
@@ -235,6 +237,7 @@ class Facts:
     constant_inputs: tuple[str, ...] = ()
     one_row: tuple[str, ...] = ()
     counted_condition: tuple[str, float] | None = None
+    one_class_asked: tuple[str, int] | None = None
     own_scale: str | None = None
     nonfinite_inputs: tuple[str, ...] = ()
     zeros_beside_state: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainability.doctor.batches import batch_size, first_examples
+from trainability.doctor.batches import batch_size, first_examples, tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
 from trainability.doctor.measure.randomness import randomness_restored
 
@@ -51,6 +51,53 @@ def counted_condition(
     if place is None:
         return None
     return (seen.names[place] if seen.names else str(place)), suspects[place]
+
+
+def one_class_asked(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> tuple[str, int] | None:
+    """Find a model that is told one class for all examples, of several models of which another is told many.
+
+    Args:
+        model: whose children are the several: of players, a generator and the one that judges it.
+        batch: that is asked.
+        forward: of (model, batch), all losses of the loop's body.
+
+    Returns:
+        The model's name and the class, where every call of it gets an integer for each of 16 examples and more, always this
+        one, and a call of another gets the batch's own integers of that many examples, which differ; else None.
+    """
+    told: dict[str, list[Tensor]] = {name: [] for name, _ in model.named_children()}
+    own = {t.data_ptr(): t for _, t in tensors(batch) if _are_classes(t)}
+
+    def look(name: str) -> Callable[..., None]:
+        def seen(module: nn.Module, args: Any, kwargs: Any) -> None:
+            told[name] += [t.detach().clone() for _, t in tensors([args, kwargs]) if _are_classes(t)]
+            used.update(t.data_ptr() for _, t in tensors([args, kwargs]) if t.data_ptr() in own and _differ(own[t.data_ptr()]))
+
+        return seen
+
+    used: set[int] = set()
+    handles = [m.register_forward_pre_hook(look(name), with_kwargs=True) for name, m in model.named_children()]
+    try:
+        with torch.enable_grad(), randomness_restored():
+            torch.manual_seed(0)
+            forward(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name, given in told.items():
+        values = {int(v) for t in given for v in t.unique()}
+        others = [t for other, each in told.items() if other != name for t in each]
+        if used and len(values) == 1 and any(_differ(t) for t in others):
+            return name, values.pop()
+    return None
+
+
+def _are_classes(given: Tensor) -> bool:
+    return given.dtype == torch.int64 and given.dim() == 1 and len(given) >= 2 * _FEWEST
+
+
+def _differ(classes: Tensor) -> bool:
+    return bool((classes != classes[0]).any())
 
 
 def _number(given: Any, size: int) -> float | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainability.doctor.error_line import error_line
 from trainability.doctor.facts import Facts, Unreached
 from trainability.doctor.measure.boundless import boundless
+from trainability.doctor.measure.conditions import one_class_asked
 from trainability.doctor.measure.derivatives import Derivatives, is_constant_term
 from trainability.doctor.measure.dropout import dropout_facts
 from trainability.doctor.measure.facts import Forward, facts_of_pass, start
@@ -64,6 +65,7 @@ def look_at_parts(model: Parts, batch: Any, forward: Forward, losses: list[Tenso
         )
         looks: dict[str, Callable[[], dict[str, Any]]] = {
             "gradients that are zero": lambda: facts_of_pass(plain, loss, seen, at_start=False),
+            "classes that are asked for": lambda: {"one_class_asked": one_class_asked(plain, batch, forward)},
             "parameters without a gradient": lambda: _unreached(plain, batch, forward, loss, seen),
         }
         if derivatives.without_graph:

@@ -267,7 +267,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
         beside it; a hint where the loss has come down to half of chance. A warning with code `row`: in every call a model gets
         one row for all of 8 examples and more, which is none of the batch's, and answers all of them alike. A warning with code
         `counted`: beside its data the model is given one number for all examples, and on a half and on three quarters of the
-        batch it is a half and three quarters of that number.
+        batch it is a half and three quarters of that number. A warning with code `class`: of several models, one is told one
+        and the same class for 16 examples and more in every call, and another the batch's own, which differ.
     Why: what is the same for every example tells nothing about any. A decoder that is fed zeros in place of the target learns
         from its positions alone.
     What fools it: a part that is switched off on purpose, such as a condition that is dropped for the whole batch. Tables of
@@ -277,7 +278,8 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     """
     facts = reading.facts(evidence)
     if not facts.constant_inputs:
-        return _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
+        found = _one_number(evidence) or _fed_zeros(evidence) or _one_row(facts.one_row) or _counted(facts.counted_condition)
+        return found or _one_class(facts.one_class_asked)
     name = facts.constant_inputs[0]
     dead = any(p.startswith(f"{name}.weight") for p in facts.zero_gradient)
     return [
@@ -313,6 +315,27 @@ def _counted(condition: tuple[str, float] | None) -> list[Finding]:
             cause="the number of examples is handed over in place of a number of each, and tells nothing about any of them",
             remedy="a number of each example's own: torch.randint(stages, (len(x),)) in place of torch.full((len(x),), len(x))",
             source="own; asked with fewer examples",
+        )
+    ]
+
+
+def _one_class(asked: tuple[str, int] | None) -> list[Finding]:
+    """A generator that is asked for one class, whatever the batch holds."""
+    if asked is None:
+        return []
+    name, number = asked
+    return [
+        Finding(
+            rule="constant_input",
+            code="constant_input.class",
+            severity="warning",
+            seen=f"{name} is told class {number} for every example, and another model the classes of the batch, which differ",
+            measurements=(Measurement(name="different classes", value=1.0, threshold=1.0),),
+            cause="the class that is asked for is a constant of the loop: no other class is ever made, or judged as made",
+            remedy=f"tell {name} the classes of the batch, or torch.randint(classes, (len(x),)), and the other the same for "
+            "what it made",
+            source="Mirza and Osindero, Conditional Generative Adversarial Nets, 2014, section 3.1; read off the calls",
+            layers=(name,),
         )
     ]
 
