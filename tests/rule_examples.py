@@ -681,7 +681,14 @@ EXAMPLES: dict[str, Example] = {
         near=processes(beside(1, **BOTH), beside(3)),
     ),
     # clip
-    "clip_dropped": Example({"error": clipped_then_not(5), "warning": clipped_then_not(5, loss=1.0)}, near=clipped_then_not(4)),
+    "clip_dropped": Example(
+        {
+            "error": clipped_then_not(5),
+            "warning": clipped_then_not(5, loss=1.0),
+            "hint": rehearsed(vain_clip=("after", 1.0)),
+        },
+        near=clipped_then_not(4),
+    ),
     "clipping": Example(
         {
             "warning": rehearsed(reference=STILL).merge(Evidence(probe=clipped(0.009))),

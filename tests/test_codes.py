@@ -320,6 +320,8 @@ CODES = {
         fact(evaluation_noise=0.5, noise_source="state"),
     ),
     "mirrored.alone": (fact(mirrored_alone=("left and right", "[1]", 0.6)), fact()),
+    "clip_dropped.order": (rehearsed(vain_clip=("before", 0.9)), rehearsed(vain_clip=("before", 1.1))),
+    "constant_input.class": (fact(one_class_asked=("generator", 2)), fact()),
     "class_imbalance.padding": (fact(padding_asked=("marked", -100, 0.1)), fact(padding_asked=("class", 0, 0.4))),
     "shuffled_labels.padded": (fact(padded_apart=0.3), fact()),
     "wrong_sign.backward": (fact(turned_gradients=("trunk.weight",)), fact()),

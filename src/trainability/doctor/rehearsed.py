@@ -203,6 +203,8 @@ class Rehearsal:
         training: `model.training` in the loop's forward passes; None if the model did not run as a whole.
         in_evaluation_mode: modules that act differently in training (dropout, batch norm), and ran in evaluation mode.
         rewritten: what else writes to the weights; None where the body is not the caller's own, or too few steps were made.
+        vain_clip: where every body clips the gradient norm and no step is changed by it: "before", when there is no gradient,
+            or "after", when all steps are made; and the threshold. None elsewhere.
         opposed: several optimizers step on losses that pull at each other's parts, as in a GAN; there is no one update then,
             and whether the returned loss falls says nothing.
         distances: where opposed, how far what each optimizer holds went from its start, over its size there; in their order.
@@ -239,6 +241,7 @@ class Rehearsal:
     training: bool | None = None
     in_evaluation_mode: tuple[str, ...] = ()
     rewritten: Rewritten | None = None
+    vain_clip: tuple[str, float] | None = None
     opposed: bool = False
     distances: tuple[float, ...] = ()
     redrawn: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from trainability.doctor.batches import batch_size, first_examples, joined, tens
 from trainability.doctor.error_line import error_line
 from trainability.doctor.measure.batch_statistics import FEWEST_BATCHES, by_batch_and_running
 from trainability.doctor.measure.budget import FEWEST_STEPS, Budget, budget_of, fits
+from trainability.doctor.measure.clips import Clips
 from trainability.doctor.measure.constants import rehearsed_constant
 from trainability.doctor.measure.copies import copied, modules, optimizers, put_back, reaches, used_by, variables_put_back
 from trainability.doctor.measure.critical import along_update
@@ -105,8 +106,10 @@ def rehearse(
         def run(objects: tuple[Any, ...], guarded: tuple[Any, ...]) -> dict[str, Any]:
             with put_back(*guarded), variables_put_back(step, training_step), torch.enable_grad():
                 loop = Loop(*objects, **forms)
-                with loop.instrumented(), contextlib.closing(Writes(loop)) as writes:
-                    seen = _run(loop, writes, kept, rest, min(max_steps, planned_steps or max_steps), began + seconds, enough)
+                with loop.instrumented(), contextlib.closing(Writes(loop)) as writes, contextlib.closing(Clips(loop)) as clips:
+                    seen = _run(
+                        loop, (writes, clips), kept, rest, min(max_steps, planned_steps or max_steps), began + seconds, enough
+                    )
                 return seen | (_rate_ahead(loop, len(seen["steps"]), planned_steps) if scale == schedule_steps == 1 else {})
 
         in_place = any(reaches(function, model, optimizer) for function in (step, training_step))
@@ -176,7 +179,7 @@ class _Seen:
 
 def _run(
     loop: Loop,
-    writes: Writes,
+    watches: tuple[Writes, Clips],
     kept: list[Any],
     rest: Iterator[Any],
     max_steps: int,
@@ -209,7 +212,7 @@ def _run(
     seen = _Seen(observations=observations, task=task, with_rate=_with_rate(loop))
     batches = itertools.chain((first,), batches) if first is not None else iter(())
     look = partial(_observe, loop, reference, state)
-    ended_by = _steps(loop, writes, batches, max_steps, budget, seen, look, enough)
+    ended_by = _steps(loop, watches, batches, max_steps, budget, seen, look, enough)
     if loop.scale == 1.0 and task.chance is None and not loop.opposed and ended_by != "not finite":
         later = rehearsed_constant(loop, kept, state, before=False, seconds=max(searched, _CONSTANT_SHARE * budget.left()))
         constant = min((cost for cost in (constant, later) if cost is not None), default=None)
@@ -222,7 +225,8 @@ def _run(
         **_of_batch_norm(loop, state, seen, budget),
         "constant_loss": constant if _sums_of_unmanaged(loop) == unmanaged else None,  # goals that a slow copy makes move
         "ended_by": ended_by,
-        "rewritten": writes.found(),
+        "rewritten": watches[0].found(),
+        "vain_clip": watches[1].found(),
         **_of_parameters(loop, start, seen.with_rate),
         **_of_loop(loop),
     }
@@ -239,7 +243,7 @@ def _of_batch_norm(loop: Loop, state: dict[str, Any], seen: _Seen, budget: Budge
 
 def _steps(
     loop: Loop,
-    writes: Writes,
+    watches: tuple[Writes, Clips],
     batches: Iterator[Any],
     max_steps: int,
     budget: Budget,
@@ -248,6 +252,7 @@ def _steps(
     enough: Callable[..., bool],
 ) -> str:
     """Takes the steps, adds to `seen` what they show, and returns what ended them."""
+    writes, clips = watches
     for number, batch in enumerate(batches, start=1):
         seen.recent.append(batch)
         if len(seen.recent) > max(FEWEST_BATCHES, _RECENT_EXAMPLES // (batch_size(batch) or 1)):
@@ -258,6 +263,7 @@ def _steps(
         measured = measured and loop.scale == 1.0
         before = [p.detach().clone() for p in loop.parameters.values()] if measured else None
         writes.turn(number)
+        clips.begin_body()
         began = time.monotonic()
         try:
             loss = loop.run(batch)
@@ -267,6 +273,7 @@ def _steps(
                 seen.steps.append(RehearsedStep(step=number, loss=math.nan, lr=loop.rate))
                 return "not finite"
             raise
+        clips.end_body()
         budget.step_seconds = time.monotonic() - began
         seen.with_rate |= _with_rate(loop)
         norm, calls = loop.norm, loop.calls

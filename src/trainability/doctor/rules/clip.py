@@ -10,11 +10,12 @@ from trainability.doctor.rate_choice import outdone
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import raised_clip
 
+_OFTEN = 0.1  # share of the steps that a clip would have changed
 _FEWEST_MEASURED = 25  # of 50 steps: a monitor measures the first 20, and then every fourth
 
 
 @rule(
-    severities=("error", "warning"),
+    severities=("error", "warning", "hint"),
     verdict="unstable",
     explains=("exploding_gradient", "not_finite", "oscillation", "loss_cliff", "clipping", "update_ratio", "dead_units"),
 )
@@ -22,13 +23,17 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
     """Clipping was active and has stopped, though gradient norms still exceed its threshold.
 
     Fires: three steps or more were clipped, and after the last of them five or more had a norm above 1.05 times the threshold
-        and were not. An error where the loss was still at chance when clipping stopped.
+        and were not. An error where the loss was still at chance when clipping stopped. Code `order`: in each rehearsed pass
+        through the body, of three and more, `clip_grad_norm_` runs when no gradient is there or when all steps are made, and
+        gradients are cleared between steps: a warning where a tenth of the steps has a norm above the threshold, else a hint.
     Why: the threshold is read off the clipped steps (norm times ratio, the median). Five such steps cannot be rounding. At
         chance level the clip went before it had done its work, and the next large gradient moves the net unchecked.
     What fools it: a threshold that the loop raises on purpose.
-    Fix: keep the clip on for the whole run.
+    Fix: keep the clip on for the whole run; clip between backward() and step().
     Source: own; the log's code dropped the clip below a loss of 7.0, and chance is ln 1000 = 6.9.
     """
+    if (vain := _in_vain(evidence)) is not None:
+        return [vain]
     steps = [s for s in evidence.steps if s.clip_ratio is not None and s.gradient_norm is not None]
     clipped = [i for i, s in enumerate(steps) if (s.clip_ratio or 1.0) < 0.999]
     if len(clipped) < 3:
@@ -57,6 +62,29 @@ def clip_dropped(evidence: Evidence) -> list[Finding]:
             source="own; the log's code dropped it below a loss of 7.0, and ln 1000 is 6.9",
         )
     ]
+
+
+def _in_vain(evidence: Evidence) -> Finding | None:
+    """Clipping before the gradient is there, or when the step that it was for is made."""
+    rehearsal = evidence.rehearsal
+    if rehearsal is None or rehearsal.vain_clip is None or rehearsal.stale_fraction:
+        return None
+    when, limit = rehearsal.vain_clip
+    norms = [s.gradient_norm for s in (*rehearsal.steps, *evidence.steps) if s.gradient_norm is not None]
+    over = sum(not norm <= limit for norm in norms) / max(len(norms), 1)
+    return Finding(
+        rule="clip_dropped",
+        code="clip_dropped.order",
+        severity="warning" if over >= _OFTEN else "hint",
+        seen=f"clip_grad_norm_ at {limit:.3g} runs "
+        + ("before backward(), when there is no gradient" if when == "before" else "after the step that it is for")
+        + f": {over:.0%} of the steps are made with a larger norm",
+        measurements=(Measurement(name="share of steps over the threshold", value=over, threshold=_OFTEN),),
+        cause="the clip stands at the wrong place of the loop, and changes no step",
+        remedy="clip between the two: loss.backward(), then clip_grad_norm_, then optimizer.step()",
+        source="PyTorch, torch.nn.utils.clip_grad_norm_; the order of calls in the rehearsal",
+        explains=("sum_for_mean", "vanishing_gradient", "gain_budget_high", "loss_at_start") if over >= _OFTEN else (),
+    )
 
 
 @rule(severities=("warning", "hint"), explains=("update_ratio", "constant_as_good", "prediction_collapse"))
