@@ -468,7 +468,11 @@ EXAMPLES: dict[str, Example] = {
     ),
     # head
     "target_broadcast": Example(
-        {"error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64))},
+        {
+            "error": fact(output_shape=(64, 1), target_shape=(64,), broadcast_shape=(64, 64)),
+            "warning": fact(one_target=(3, "[1]")),
+            "hint": fact(one_target=(3, "")),
+        },
         near=fact(output_shape=(64, 1), target_shape=(64, 1)),
     ),
     "misread_logits": Example({"error": fact(misread_logits=True), "warning": placed(0.4)}, near=placed(0.6)),

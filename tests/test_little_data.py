@@ -71,3 +71,32 @@ def test_copies_of_an_image_with_a_mask() -> None:
     x, mask = drawn(256, 1, 4, 4), (drawn(256, 1, 4, 4) > 0).float()
     x[:230], mask[:230] = x[0], mask[0]
     assert audit_data(batches(x, mask)).train.most_copied == pytest.approx(230 / 256)
+
+
+class Words(nn.Module):
+    """Words and their places."""
+
+    def __init__(self, at: Any, rows: int = 12) -> None:
+        super().__init__()
+        self.words, self.places, self.at = nn.Embedding(20, 8), nn.Embedding(rows, 8), at
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out((self.words(x) * self.places(self.at(x))).mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("at", "found"),
+    [
+        (lambda x: torch.zeros(x.shape[1], dtype=torch.long), True),
+        (lambda x: torch.full_like(x, 3), True),
+        (lambda x: torch.arange(x.shape[1]), False),
+        (lambda x: torch.full((len(x), 1), 3), False),  # a stage for each example
+        (lambda x: torch.full((1,), 3), False),
+    ],
+)
+def test_one_place_for_all_of_a_sequence(at: Any, found: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    data = torch.randint(20, (64, 12), generator=rng), torch.randint(3, (64,), generator=rng)
+    assert ("constant_input" in said(Words(at), data, F.cross_entropy)) == found
+    assert "constant_input" not in said(Words(at, 8), (data[0][:, :8], data[1]), F.cross_entropy)  # a table of kinds

@@ -24,6 +24,8 @@ class Facts:
         output_shape: of the first tensor that the model returns.
         target_shape: of the tensor that the loss sets against it.
         broadcast_shape: what an elementwise operation of the loss makes of the two; None where they fit.
+        one_target: how many outputs of an example a loss of PyTorch sets against one number, broadcast; and the place in the
+            batch of whole numbers that could name one of them, and that nothing reads, or "".
         graph: of the backward pass.
         made_anew: shapes of weights that the forward pass makes by itself, others each time.
         unreached: trainable parameters that no gradient reaches, each with its reason.
@@ -220,6 +222,7 @@ class Facts:
     output_shape: tuple[int, ...] = ()
     target_shape: tuple[int, ...] = ()
     broadcast_shape: tuple[int, ...] | None = None
+    one_target: tuple[int, str] | None = None
     graph: LossGraph | None = None
     made_anew: tuple[tuple[int, ...], ...] = ()
     unreached: tuple[Unreached, ...] = ()

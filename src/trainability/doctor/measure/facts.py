@@ -40,6 +40,7 @@ from trainability.doctor.measure.maximised import maximised
 from trainability.doctor.measure.mirrored import mirrored_alone
 from trainability.doctor.measure.negatives import company
 from trainability.doctor.measure.one_sided import out_of_reach, wanted_below
+from trainability.doctor.measure.one_target import one_target
 from trainability.doctor.measure.own_scale import scaled_by_themselves
 from trainability.doctor.measure.padded import beside_padding
 from trainability.doctor.measure.pair_forces import pair_forces
@@ -188,6 +189,7 @@ def _questions(
         },
         "examples that are scaled by themselves": lambda known: {"own_scale": scaled_by_themselves(first_tensor(seen.inputs))},
         "inputs that are targets": lambda known: {"can_copy": can_copy(plain, seen)},
+        "one target for several outputs": lambda known: {"one_target": one_target(plain, batch, forward, seen.beside_column)},
         "ends of episodes": lambda known: {"unread_ends": unread_ends(plain, batch, forward) if seen.asks_itself else None},
         "conditions that count": lambda known: {"counted_condition": counted_condition(plain, batch, forward, seen)},
         "gradients that are rounding": lambda known: {"rounded_gradient": rounded_gradient(plain, batch, forward, cost)},

@@ -16,6 +16,7 @@ from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.columns import follows_sine, may_be_words
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
+from trainability.doctor.measure.one_target import column_beside
 from trainability.doctor.measure.same_rows import are_one_row
 from trainability.doctor.measure.whole_step import Parts
 
@@ -60,6 +61,7 @@ class ForwardPass(TorchFunctionMode):
         distance: the first function of `torch.nn.functional` that took the difference of one tensor with a gradient and one
             without, of the same shape; its name, and the two.
         against: the same two; or a tensor that the model returned and one of the batch, where one is taken from the other.
+        beside_column: examples and outputs of the first that such a function set against one column of numbers.
         marks: targets of the first binary cross-entropy, as the loss was given them.
         marked: its name, and the outputs that it was given.
         weighs_examples: whether a loss of classes counts some for more than others, or may, as its caller takes the mean.
@@ -90,6 +92,7 @@ class ForwardPass(TorchFunctionMode):
         self._pair: tuple[Tensor, Tensor] | None = None
         self.distance: tuple[str, Tensor, Tensor] | None = None
         self.against: tuple[Tensor, Tensor] | None = None
+        self.beside_column: tuple[int, int] | None = None
         self.marks: Tensor | None = None
         self.marked: tuple[str, Tensor] | None = None
         self._ignored: tuple[int, float] | None = None
@@ -181,6 +184,8 @@ class ForwardPass(TorchFunctionMode):
                 and not b.requires_grad
             ):
                 self.distance, self.against = (name, a, b), (a, b)
+        if self.output is not None and self.beside_column is None and name in DISTANCES and len(args) > 1:
+            self.beside_column = column_beside(*args[:2])
         if self.output is not None and self.against is None and name in _DIFFERENCES and len(args) > 1:
             self.against = self._set_against(args[0], args[1])
         if self.output is not None and self.marks is None and name in _MARKED:

@@ -32,6 +32,7 @@ class LayerInputs:
         self._loud: tuple[str, int, float] | None = None
         self._zeros: dict[str, bool] = {}
         self._constant: dict[str, bool] = {}
+        self._places: dict[str, int] = {}
 
     def see(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Look at what a layer is about to be called with."""
@@ -46,7 +47,8 @@ class LayerInputs:
         if isinstance(given, Tensor) and not statistics.has_values(given):  # inside of torch.func
             return
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-            alone = module.num_embeddings > SEGMENTS and isinstance(given, Tensor) and is_one_word(given)
+            is_large = module.num_embeddings > SEGMENTS and isinstance(given, Tensor)
+            alone = is_large and (is_one_word(given) or self._is_one_place(name, given, module.num_embeddings))
             self._constant[name] = self._constant.get(name, True) and alone
             return
         sequential = isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and not module.batch_first
@@ -61,6 +63,19 @@ class LayerInputs:
                 self._zeros[name] = self._zeros.get(name, True) and constant and not bool(plain.any())
                 return
             self._constant[name] = self._constant.get(name, True) and constant
+
+    def _is_one_place(self, name: str, given: Tensor, rows: int) -> bool:
+        """Whether numbers along a sequence, the same for all examples, are one number, and the same one in every call.
+
+        As many as the batch has examples may be a stage, a time or a class of each.
+        """
+        if given.dim() != 1 or given.is_floating_point() or not _FEWEST_STEPS <= len(given) <= rows:
+            return False
+        lengths = {length for _, t in self.batch if t.dim() > 1 for length in t.shape[1:]}
+        if len(given) not in lengths or any(t.dim() > 0 and len(t) == len(given) for _, t in self.batch):
+            return False
+        low, high = (int(x) for x in given.aminmax())
+        return low == high == self._places.setdefault(name, low)
 
     def _num_steps(self, module: nn.Module, args: Any) -> int:
         """Steps that a call should take: one of a cell; of packed sequences as many as the batch has."""

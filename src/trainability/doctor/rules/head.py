@@ -26,24 +26,26 @@ def shown_place(graph: LossGraph | None, made: str | None) -> str:
     return graph.made_at if graph is not None and graph.made_at else f"the {made} behind the last layer"
 
 
-@rule(severities=("error",), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
+@rule(severities=("error", "warning", "hint"), verdict="broken loss", explains=(*NOTHING_LEARNED, "oscillation"))
 def target_broadcast(evidence: Evidence) -> list[Finding]:
     """The loss sets every output against every target, because their shapes are broadcast.
 
     Fires: an elementwise operation of the loss takes output and target of different shapes, (64, 1) and (64,), and of as many
         elements each, and makes more of them: (64, 64); Monitor, which is given no targets, reads the shapes off the graph of
         the loss. Code `unpaired`: exchanging the targets between the examples of the batch leaves the gradient of the outputs
-        as it is to 1e-4, and one target for all does not, to 0.01.
+        as it is to 1e-4, and one target for all does not, to 0.01. Code `one_for_all`: a loss of PyTorch sets all outputs of an
+        example, (64, 4), against one number, (64, 1); a warning where whole numbers of the batch, one an example, could name
+        one of the outputs, and turning them leaves the loss as it is to the bit; else a hint.
     Why: averaged over all pairs, the best output is the mean of the targets for every example. PyTorch warns once, or not at
         all where the loss is written by hand. Shapes are read, so this is certain.
     What fools it: a loss that compares all pairs on purpose and is given two tensors of these shapes; one that compares two
-        distributions, and has no pairs.
+        distributions, and has no pairs; several answers to one question, as of an ensemble, hence the hint.
     Fix: target.unsqueeze(1), or output.squeeze(1), so that both have one shape.
     Source: PyTorch, Broadcasting semantics; `torch.nn.functional.mse_loss` warns of it.
     """
     facts = reading.facts(evidence)
     if facts.broadcast_shape is None:
-        return [_unpaired()] if facts.unpaired else []
+        return [_unpaired()] if facts.unpaired else [_one_for_all(*facts.one_target)] if facts.one_target is not None else []
     terms, own = math.prod(facts.broadcast_shape), math.prod(facts.output_shape)
     squeezed = len(facts.output_shape) > len(facts.target_shape)
     return [
@@ -58,6 +60,27 @@ def target_broadcast(evidence: Evidence) -> list[Finding]:
             source="PyTorch, Broadcasting semantics",
         )
     ]
+
+
+def _one_for_all(outputs: int, place: str) -> Finding:
+    """Values of all actions that are asked for what one of them earned."""
+    return Finding(
+        rule="target_broadcast",
+        code="target_broadcast.one_for_all",
+        severity="warning" if place else "hint",
+        seen=f"all {outputs} outputs of an example are set against one and the same number"
+        + (f", and nothing reads batch{place}, which would name one of them" if place else ""),
+        measurements=(Measurement(name="outputs beside one target", value=float(outputs), threshold=1.0),),
+        cause=f"the output that batch{place} names is not picked: (n, {outputs}) and (n, 1) are broadcast"
+        if place
+        else f"outputs (n, {outputs}) and targets (n, 1) are broadcast: all outputs learn the same",
+        remedy=f"output.gather(1, batch{place}[:, None]) in the loss, which is (n, 1) like the target"
+        if place
+        else f"one output in place of {outputs}; of several that are to agree, target.expand_as(output)",
+        source="Mnih et al., Nature 2015, algorithm 1 (the value of the action that was taken)"
+        if place
+        else "PyTorch, Broadcasting semantics",
+    )
 
 
 def _unpaired() -> Finding:

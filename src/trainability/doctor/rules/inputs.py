@@ -261,8 +261,9 @@ def constant_input(evidence: Evidence) -> list[Finding]:
     """A layer gets one and the same number everywhere as its input.
 
     Fires: in every call of a layer with weights its input, which no trainable parameter had a part in making, is a single value
-        over all examples and features; or one word alone is looked up in a table, beside padding at one end; or, of a loop that
-        is watched, the model's first input is a single value at its first step. An error where the value leaves the layer's
+        over all examples and features; or one word alone is looked up in a table, beside padding at one end, or one place for
+        all of a sequence; or, of a loop that is watched, the model's first input is a single value at its first step. An error
+        where the value leaves the layer's
         weight without gradient, as zeros do. Code `zeros`: a recurrent layer that is given a state gets nothing but zeros
         beside it; a hint where the loss has come down to half of chance. A warning with code `row`: in every call a model gets
         one row for all of 8 examples and more, which is none of the batch's, and answers all of them alike. A warning with code
@@ -291,9 +292,10 @@ def constant_input(evidence: Evidence) -> list[Finding]:
             measurements=(
                 Measurement(name="layers with a constant input", value=float(len(facts.constant_inputs)), threshold=0.0),
             ),
-            cause="a placeholder, such as zeros_like, is handed over in place of the data, or no word is in the vocabulary",
-            remedy=f"hand {name or 'the model'} the data of the batch in place of that constant; a decoder gets the target "
-            "shifted by one, torch.cat([start, target[:, :-1]], dim=1); of words, look at their numbers and at the table",
+            cause="a placeholder, such as zeros, is handed over in place of data or places, or no word is in the vocabulary",
+            remedy=f"hand {name or 'the model'} the data of the batch in place of that constant, of places in a sequence "
+            "torch.arange(length); a decoder gets the target shifted by one, torch.cat([start, target[:, :-1]], dim=1); of "
+            "words, look at their numbers and at the table",
             source="own",
             layers=facts.constant_inputs,
         )
