@@ -100,6 +100,10 @@ class LabelsCompared:
         own_accuracy: of a classifier fitted on half of validation and asked about the other.
         own_signal_z: its standard scores above chance.
         training_signal_z: the same with as many training examples.
+        channel_order: of images in colour, the order of validation's channels under which half of it is told best; () where
+            that was not asked.
+        accuracy_reordered: on the other half, with the channels in that order.
+        reordered_gain_z: what the order gains there, in standard errors.
         domain_shift: largest distance between the mean features of the two splits, in training's standard deviations.
     """
 
@@ -114,6 +118,9 @@ class LabelsCompared:
     own_accuracy: float = 0.0
     own_signal_z: float = 0.0
     training_signal_z: float = 0.0
+    channel_order: tuple[int, ...] = ()
+    accuracy_reordered: float = 0.0
+    reordered_gain_z: float = 0.0
     domain_shift: float = 0.0
 
 

@@ -294,7 +294,11 @@ def audit_data(
 
 def _compared(seen: _Split, held_out: _Split | None) -> LabelsCompared | None:
     train, validation = seen.probed(), held_out.probed() if held_out is not None else None
-    return class_signal.compared_labels(train, validation) if train is not None and validation is not None else None
+    return (
+        class_signal.compared_labels(train, validation, are_images=seen.are_images)
+        if train is not None and validation is not None
+        else None
+    )
 
 
 def _too_few(seen: _Split, held_out: _Split | None, has_signal: bool) -> tuple[str, ...]:

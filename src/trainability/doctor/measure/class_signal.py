@@ -1,5 +1,6 @@
 """Linear probes of simple features: whether labels have to do with inputs, and whether two splits mean the same by them."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ _MOST_CLASSES = 100
 _WIDEST_ROW = 256  # values of an example that is no image
 _WORD_BUCKETS = 256
 _RIDGE = 0.1
+_COLOURS, _PLACES = 3, 16
 _STRONG = 8.0  # standard errors; what depends on one of a few dozen comparisons stays far below
 
 
@@ -81,7 +83,9 @@ def _fitted(x: Tensor, y: Tensor, num_classes: int) -> Callable[[Tensor], Tensor
     return lambda part: (wide(part) @ weights).argmax(dim=1)
 
 
-def compared_labels(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> LabelsCompared | None:
+def compared_labels(
+    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], *, are_images: bool = False
+) -> LabelsCompared | None:
     """Asks a classifier fitted on training about validation, and whether renaming the classes would make it right.
 
     It controls for itself: the classifier must be good on training examples that it was not fitted to; the renaming is found
@@ -92,6 +96,7 @@ def compared_labels(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tens
     Args:
         train: (examples, features) float and (examples,) integers.
         validation: the same.
+        are_images: features are those of images, channel by channel, so that colours may stand in another order.
 
     Returns:
         The comparison; None where there are too few examples, too many classes, or no strong class signal in training.
@@ -121,6 +126,12 @@ def compared_labels(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tens
     renamed = _renaming(told[first], true[first], num_classes)
     direct, mapped = (told[second] == true[second]).double(), (renamed[told[second]] == true[second]).double()
     own = _halves(validation[0].double(), true, num_classes)
+
+    def standard(features: Tensor) -> Tensor:
+        return (features[:, kept] - mean[kept]) / std[kept]
+
+    in_colour = are_images and x.shape[1] == _COLOURS * _PLACES
+    order, right = _order_of_colours(validation[0].double(), true, classify, standard, first) if in_colour else ((), direct)
     return LabelsCompared(
         num_validation=len(other),
         accuracy_training=accuracy,
@@ -133,8 +144,20 @@ def compared_labels(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tens
         own_accuracy=own[1],
         own_signal_z=own[0],
         training_signal_z=_halves(train[0].double()[: len(other)], y[: len(other)], num_classes)[0],
+        channel_order=order,
+        accuracy_reordered=float(right[second].double().mean()) if order else 0.0,
+        reordered_gain_z=_z_of(right[second].double() - direct) if order else 0.0,
         domain_shift=float(other.mean(dim=0).abs().max()),
     )
+
+
+def _order_of_colours(
+    features: Tensor, true: Tensor, classify: Callable[[Tensor], Tensor], standard: Callable[[Tensor], Tensor], asked: Tensor
+) -> tuple[tuple[int, ...], Tensor]:
+    """The order of three channels under which most answers of the examples that are asked are right, and which of all are."""
+    rows = features.unflatten(1, (_COLOURS, _PLACES))
+    right = {o: classify(standard(rows[:, list(o)].flatten(1))) == true for o in itertools.permutations(range(_COLOURS))}
+    return max(right.items(), key=lambda item: int(item[1][asked].sum()))
 
 
 def _z_of(difference: Tensor) -> float:

@@ -1,0 +1,50 @@
+"""Validation whose channels come in another order, beside renamed classes and sound splits."""
+
+import pytest
+import torch
+from small_programs import batches
+from torch import Tensor
+
+from trainability.doctor import Evidence, diagnose
+from trainability.doctor.measure.audits import audit_data
+
+
+def coloured(n: int, seed: int, *, by: str = "colour") -> tuple[Tensor, Tensor]:
+    """Pictures (n, 3, 8, 8) whose colour, or whose bright half, is their class."""
+    rng = torch.Generator().manual_seed(seed)
+    y = torch.randint(4, (n,), generator=rng)
+    x = 0.5 * torch.randn(n, 3, 8, 8, generator=rng)
+    if by == "colour":
+        hues = torch.tensor([[1.0, 0.0, 0.2], [0.0, 0.3, 1.0], [0.6, 0.9, 0.0], [0.1, 0.5, 0.4]])
+        return x + hues[y][:, :, None, None], y
+    rows = torch.arange(8) // 2
+    return x + 1.0 * (rows[None] == y[:, None])[:, None, :, None], y
+
+
+def found(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> list[str]:
+    findings = diagnose(Evidence(data=audit_data(batches(*train), batches(*validation)))).findings
+    return [f.code for f in findings if f.code.startswith(("split_shift", "validation_labels"))]
+
+
+@pytest.mark.parametrize(
+    ("order", "codes"),
+    [([2, 1, 0], ["split_shift.channels"]), ([1, 2, 0], ["split_shift.channels"]), ([0, 1, 2], [])],
+)
+def test_colours_in_another_order(order: list[int], codes: list[str]) -> None:
+    x, y = coloured(300, 2)
+    assert found(coloured(500, 1), (x[:, order], y)) == codes
+
+
+def test_renamed_classes_are_no_other_order() -> None:
+    x, y = coloured(300, 2)
+    assert found(coloured(500, 1), (x, torch.tensor([1, 2, 3, 0])[y])) == ["validation_labels.renamed"]
+
+
+def test_classes_that_colour_does_not_tell() -> None:
+    x, y = coloured(300, 2, by="place")
+    assert found(coloured(500, 1, by="place"), (x[:, [2, 1, 0]], y)) == []
+
+
+def test_grey_pictures_in_three_channels() -> None:
+    (x, y), (other, named) = coloured(500, 1, by="place"), coloured(300, 2, by="place")
+    assert found((x[:, :1].expand(-1, 3, -1, -1), y), (other[:, :1].expand(-1, 3, -1, -1), named)) == []
