@@ -5,18 +5,17 @@ import statistics
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import still_falls
-from trainability.doctor.evidence import Evidence, OptimizerSettings
+from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import FORGETFUL_STATE, HEAVY_DROPOUT, LARGE_DROPOUT, as_code
 from trainability.doctor.finding import Finding, Measurement
 from trainability.doctor.layer_stats import LayerStats
+from trainability.doctor.rules.decay import is_emptied, outpulled, smaller_decay
 from trainability.doctor.rules.drawing import SIGMOIDS, drawn_for_signal
 from trainability.doctor.rules.gradients import faded_at_start
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import smaller_steps
 from trainability.doctor.rules.start import began_saturated
 
-USUAL_DECAY = 1e-4  # as part of the gradient
-STRONG_DECAY, OUTPULLED = 0.05, 3.0
 _MANY_STEPS = 300  # of a run that shows that it does not learn
 TURNS = 10.0  # radians: two deviations either way are six times round; the weights that sines need keep it at 1
 MANY_SIGMOIDS = 3  # slopes of 1/4 at most: three leave a sixty-fourth of the gradient
@@ -236,19 +235,22 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
     """Weight decay has shrunk the weights to a small part of what they were.
 
     Fires: under weight decay, the typical layer's weight is below a twentieth of what it was at the first sampled step, and the
-        loss is not below chance. Before a run (code `outpulled`): a decay of 0.05 or more pulls at the typical weight three
-        times as hard as the first gradient, and the rehearsed loss falls by less than a tenth.
+        loss is not below chance; or is below a hundredth, of a decay of 0.05 and more that is part of the gradient of an
+        optimizer that divides by its size, and the loss stands above three tenths of its first. Before a run (code
+        `outpulled`): a decay of 0.05 or more pulls at the typical weight three times as hard as the first gradient, and the
+        rehearsed loss falls by less than a tenth, or stands in the same way from the half of 50 steps and more.
     Why: decay pulls by lr times decay a step, whatever the gradient says. A weight at a twentieth shrinks the signal of every
-        layer by as much, and with it all gradients: the vanishing gradient is then what follows.
+        layer by as much, and with it all gradients: the vanishing gradient is then what follows. Adam divides the sum of
+        gradient and decay by its own size, so that the larger of the two sets the direction of a whole step.
     What fools it: nets whose layers are normalised do not care about the scale of their weights; those that learn are silent.
     Fix: a tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
     Source: own; Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, for what decay does.
     """
     settings = evidence.optimizer or (evidence.probe.optimizer if evidence.probe is not None else None)
-    if settings is None or not settings.weight_decay or reading.has_learned(evidence):
+    if settings is None or not settings.weight_decay:
         return []
     if len(evidence.samples) < 2:
-        return _outpulled(evidence, settings)
+        return [] if reading.has_learned(evidence) else outpulled(evidence, settings)
     first = {s.name: s.weight_rms for s in evidence.samples[0].layers if s.kind != "norm"}
     shrunk = [
         (s.weight_rms or 0.0) / before
@@ -256,6 +258,8 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
         if s.weight_rms is not None and (before := first.get(s.name))
     ]
     if not shrunk or statistics.median(shrunk) >= 0.05:
+        return []
+    if reading.has_learned(evidence) and not is_emptied(evidence, settings, statistics.median(shrunk)):
         return []
     return [
         Finding(
@@ -267,51 +271,8 @@ def weights_decayed(evidence: Evidence) -> list[Finding]:
                 Measurement(name="weight decay", value=settings.weight_decay),
             ),
             cause="weight decay pulls faster than the gradient pushes",
-            remedy=f"{settings.name}(..., weight_decay={_decay(evidence, settings):.1g}) in place of {settings.weight_decay:g}",
-            source="own; Decoupled Weight Decay Regularization, ICLR 2019",
-        )
-    ]
-
-
-def _decay(evidence: Evidence, settings: OptimizerSettings) -> float:
-    """A tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
-
-    Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides the decay that is part of the
-    gradient by the gradient's size, so that there a usual value is all that is known.
-    """
-    decay, steps = (settings.weight_decay or 0.0) / 10, settings.planned_steps or reading.num_steps(evidence)
-    if reading.is_adaptive(evidence) and settings.name != "AdamW":
-        return min(decay, USUAL_DECAY)
-    rate = settings.lr / (1 - min(settings.momentum or 0.0, 0.999))
-    return min(decay, 0.4 / (steps * rate)) if steps and rate else decay
-
-
-def _outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
-    """What decay pulls against what the gradient pulls, before the first step."""
-    probe, decay = evidence.probe, settings.weight_decay or 0.0
-    tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
-    if probe is None or not probe.at_start or decay < STRONG_DECAY or not tried or tried[-1] < 0.9 * tried[0]:
-        return []
-    # Adam's step is about the rate for each element; decoupled decay stands beside it, and not in the gradient.
-    pulls = [
-        decay * s.weight_rms / (1.0 if settings.name == "AdamW" else s.gradient_rms)
-        for s in probe.layers
-        if s.kind != "norm" and s.weight_rms and s.gradient_rms
-    ]
-    if not pulls or statistics.median(pulls) < OUTPULLED:
-        return []
-    return [
-        Finding(
-            rule="weights_decayed",
-            code="weights_decayed.outpulled",
-            severity="warning",
-            seen=f"weight decay pulls {statistics.median(pulls):.2g} times as hard at the typical weight as the loss does",
-            measurements=(
-                Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=OUTPULLED),
-                Measurement(name="weight decay", value=decay, threshold=STRONG_DECAY),
-            ),
-            cause="weight decay pulls faster than the gradient pushes",
-            remedy=f"{settings.name}(..., weight_decay={min(decay / 10, decay / statistics.median(pulls) / 10):.1g})",
+            remedy=f"{settings.name}(..., weight_decay={smaller_decay(evidence, settings):.1g}) in place of "
+            f"{settings.weight_decay:g}",
             source="own; Decoupled Weight Decay Regularization, ICLR 2019",
         )
     ]

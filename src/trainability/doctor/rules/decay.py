@@ -1,0 +1,97 @@
+"""Weight decay that outpulls the gradient: before a run, and in weights that it has emptied. No rule."""
+
+import statistics
+
+from trainability.doctor import reading
+from trainability.doctor.evidence import Evidence, OptimizerSettings
+from trainability.doctor.finding import Finding, Measurement
+
+_USUAL_DECAY = 1e-4  # as part of the gradient
+_STRONG_DECAY, _OUTPULLED = 0.05, 3.0
+_EMPTIED = 0.01  # of the weight at first
+_STANDS, _ABOVE, _FEWEST_STEPS = 0.97, 0.3, 50  # of the loss half of the way before; of the first
+
+
+def smaller_decay(evidence: Evidence, settings: OptimizerSettings) -> float:
+    """A tenth of the weight decay, or less: what takes no more than a third of a weight away in the whole run.
+
+    Over a run of n steps weights shrink by exp(-n lr decay / (1 - momentum)). Adam divides the decay that is part of the
+    gradient by the gradient's size, so that there a usual value is all that is known.
+    """
+    decay, steps = (settings.weight_decay or 0.0) / 10, settings.planned_steps or reading.num_steps(evidence)
+    if _is_divided(evidence, settings):
+        return min(decay, _USUAL_DECAY)
+    rate = settings.lr / (1 - min(settings.momentum or 0.0, 0.999))
+    return min(decay, 0.4 / (steps * rate)) if steps and rate else decay
+
+
+def outpulled(evidence: Evidence, settings: OptimizerSettings) -> list[Finding]:
+    """What decay pulls against what the gradient pulls, before the first step."""
+    probe, decay = evidence.probe, settings.weight_decay or 0.0
+    tried = [seen.loss for seen in evidence.rehearsal.reference] if evidence.rehearsal is not None else []
+    if probe is None or not probe.at_start or decay < _STRONG_DECAY or not tried:
+        return []
+    if tried[-1] < 0.9 * tried[0] and not (_is_divided(evidence, settings) and _rehearsal_stands(evidence)):
+        return []
+    # Adam's step is about the rate for each element; decoupled decay stands beside it, and not in the gradient.
+    pulls = [
+        decay * s.weight_rms / (1.0 if settings.name == "AdamW" else s.gradient_rms)
+        for s in probe.layers
+        if s.kind != "norm" and s.weight_rms and s.gradient_rms
+    ]
+    if not pulls or statistics.median(pulls) < _OUTPULLED:
+        return []
+    return [
+        Finding(
+            rule="weights_decayed",
+            code="weights_decayed.outpulled",
+            severity="warning",
+            seen=f"weight decay pulls {statistics.median(pulls):.2g} times as hard at the typical weight as the loss does",
+            measurements=(
+                Measurement(name="pull of the decay over the gradient's", value=statistics.median(pulls), threshold=_OUTPULLED),
+                Measurement(name="weight decay", value=decay, threshold=_STRONG_DECAY),
+            ),
+            cause="weight decay pulls faster than the gradient pushes",
+            remedy=f"{settings.name}(..., weight_decay={_proposed(evidence, settings, statistics.median(pulls)):.1g})",
+            source="own; Decoupled Weight Decay Regularization, ICLR 2019",
+        )
+    ]
+
+
+def is_emptied(evidence: Evidence, settings: OptimizerSettings, left: float) -> bool:
+    """Whether decay has left next to nothing of the typical weight, and the loss stands where that leaves it.
+
+    Args:
+        evidence: of a run.
+        settings: of its optimizer.
+        left: of the typical weight, over what it was at first.
+    """
+    losses = [step.loss for step in reading.finite_steps(evidence)]
+    part = len(losses) // 4
+    if left >= _EMPTIED or (settings.weight_decay or 0.0) < _STRONG_DECAY or not _is_divided(evidence, settings):
+        return False
+    return part >= _FEWEST_STEPS and _stands(
+        statistics.fmean(losses[part : 2 * part]), statistics.fmean(losses[-part:]), losses[0]
+    )
+
+
+def _proposed(evidence: Evidence, settings: OptimizerSettings, pull: float) -> float:
+    decay = settings.weight_decay or 0.0
+    return _USUAL_DECAY if _is_divided(evidence, settings) else min(decay / 10, decay / pull / 10)
+
+
+def _is_divided(evidence: Evidence, settings: OptimizerSettings) -> bool:
+    """Whether decay is a part of the gradient, and the optimizer divides by that gradient's size."""
+    return reading.is_adaptive(evidence) and settings.name != "AdamW"
+
+
+def _rehearsal_stands(evidence: Evidence) -> bool:
+    looks = evidence.rehearsal.reference if evidence.rehearsal is not None else ()
+    if not looks or looks[-1].step < _FEWEST_STEPS:
+        return False
+    half = next(look for look in looks if 2 * look.step >= looks[-1].step)
+    return _stands(half.loss, looks[-1].loss, looks[0].loss)
+
+
+def _stands(before: float, now: float, first: float) -> bool:
+    return now >= _STANDS * before and now > _ABOVE * first

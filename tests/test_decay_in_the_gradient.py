@@ -1,0 +1,63 @@
+"""Weight decay as part of Adam's gradient, which empties weights, beside the same decay where it does no harm."""
+
+from typing import Any
+
+import pytest
+import torch
+from small_programs import batches
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainability import Monitor, check
+
+
+def rows() -> tuple[Tensor, Tensor]:
+    """Four classes: a line tells them in pairs, and a product of signs within a pair."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(1024, 8, generator=rng)
+    return x, (x[:, 0] * x[:, 1] > 0).long() + 2 * (x[:, 3] > 0).long()
+
+
+def net() -> nn.Module:
+    torch.manual_seed(1)
+    blocks = (nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32)) for _ in range(3))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.blocks, self.out = nn.Linear(8, 32), nn.ModuleList(blocks), nn.Linear(32, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.first(x)
+            for block in self.blocks:
+                h = h + block(h)
+            return self.out(h)
+
+    return Net()
+
+
+def watched(optimizer: Any, decay: float) -> tuple[list[str], list[str], float]:
+    x, y = rows()
+    model = net()
+    made = optimizer(model.parameters(), lr=2e-3, weight_decay=decay)
+    before = check(model, batches(x, y), F.cross_entropy, made, rehearse_seconds=60.0)
+    with Monitor(model, made, every=20) as monitor:
+        for _ in range(20):
+            for a, b in batches(x, y):
+                made.zero_grad()
+                loss = F.cross_entropy(model(a), b)
+                loss.backward()
+                monitor.after_backward(loss)
+                made.step()
+    return [f.rule for f in before.findings], [f.rule for f in monitor.diagnose().findings], float(loss.detach())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "found"),
+    [(torch.optim.Adam, 0.3, True), (torch.optim.AdamW, 0.3, False), (torch.optim.Adam, 1e-4, False)],
+)
+def test_decay_that_empties_the_typical_weight(optimizer: Any, decay: float, found: bool) -> None:
+    before, during, loss = watched(optimizer, decay)
+    assert (loss > 0.5) == found
+    assert ("weights_decayed" in during) == found
+    assert "weights_decayed" not in before or found
