@@ -461,7 +461,10 @@ EXAMPLES: dict[str, Example] = {
         {"warning": fact(unread_ends=("[4]", 3.1)), "hint": fact(unread_ends=("[4]", 2.9))}, near=fact(solved_by=None)
     ),
     "ignored_end": Example({"warning": fact(ignores_end=True)}, near=fact(zero_gradient=("rnn.weight_hh_l0",))),
-    "masked_targets": Example({"warning": fact(unread_targets=(1,))}, near=fact()),
+    "masked_targets": Example(
+        {"warning": fact(unread_targets=(1,)), "hint": fact(ignored_class=(0, 0.6), target_shape=(8, 4, 4))},
+        near=fact(ignored_class=(0, 0.6), target_shape=(8,)),
+    ),
     "sees_future": Example(
         {"error": fact(future=1.1e-4), "warning": fact(own_tokens="causal"), "hint": fact(own_tokens="unknown")},
         near=fact(future=1e-4),

@@ -235,13 +235,15 @@ class ForwardPass(TorchFunctionMode):
         return None
 
     def _ignores(self, args: tuple, kwargs: dict) -> tuple[int, float] | None:
-        """A class that the loss leaves out, where each example has one label; of tokens and pixels one may be padding."""
+        """A class that the loss leaves out, where each example has one label, or each pixel; of tokens one may be padding."""
         logits, target = args[:2]
         index = kwargs.get("ignore_index", args[4] if len(args) > 4 else None)
         first = first_tensor(self.inputs)
         if not isinstance(index, int) or not isinstance(target, Tensor) or not isinstance(logits, Tensor) or first is None:
             return None
-        if target.dim() != 1 or logits.dim() != 2 or not 0 <= index < logits.shape[1] or first.shape[:1] != target.shape:
+        of_examples = target.dim() == 1 and logits.dim() == 2 and first.shape[:1] == target.shape
+        of_pixels = target.dim() == 3 and logits.dim() == 4 and first.dim() == 4 and first.is_floating_point()
+        if not (of_examples or of_pixels) or not 0 <= index < logits.shape[1]:
             return None
         share = float((target == index).float().mean())
         return (index, share) if share > 0 else None

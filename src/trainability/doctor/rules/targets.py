@@ -31,18 +31,19 @@ _MASKED_ANSWERS = Finding(
 )
 
 
-@rule(severities=("warning",), explains=("constant_as_good", "overfit"))
+@rule(severities=("warning", "hint"), explains=("constant_as_good", "overfit"))
 def masked_targets(evidence: Evidence) -> list[Finding]:
     """The loss reads targets only where they are all the same.
 
     Fires: of a channel of the targets, the gradient of the loss by them is zero where they differ, exchanging these values
         among themselves leaves the loss as it is, all that it reads are one number, and it asks nothing else of the outputs
         there. Code `answers`: the loss asks for the next token at the beginning of every sequence and never at its end, and of
-        the tokens that it leaves out there less than 0.9 are one and the same, as padding is.
+        the tokens that it leaves out there less than 0.9 are one and the same, as padding is. A hint with code `class`: of
+        pixels, `ignore_index` of the loss is a class that the model has an output for, and that masks hold.
     Why: a mask that is inverted asks for the filler where nothing is, and leaves out everything that is to be learned. The loss
         falls to nothing all the same. Asked of the loss itself, so this is certain.
     What fools it: values that are given along and are no targets, under a loss that wants one constant in their channel;
-        sequences that end in random tokens in place of padding.
+        sequences that end in random tokens in place of padding. Of pixels that class may stand for those that nobody labelled.
     Fix: turn the mask round: the loss is to be taken where there is something.
     Source: own; the gradient of the loss by its targets.
     """
@@ -50,7 +51,7 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
     if reading.facts(evidence).masked_answers:
         return [_MASKED_ANSWERS]
     if not channels:
-        return []
+        return _ignored_pixels(reading.facts(evidence))
     shown = ", ".join(map(str, channels[:4])) + (" and more" if len(channels) > 4 else "")
     return [
         Finding(
@@ -61,6 +62,27 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
             cause="the mask of what counts is inverted",
             remedy="turn the mask round: take the loss where targets are given, and not where the filler is",
             source="own; the gradient of the loss by its targets",
+        )
+    ]
+
+
+def _ignored_pixels(facts: Facts) -> list[Finding]:
+    """A background that no pixel is asked for, so that what stands out of it is seen everywhere."""
+    if facts.ignored_class is None or len(facts.target_shape) < 2:
+        return []
+    number, share = facts.ignored_class
+    return [
+        Finding(
+            rule="masked_targets",
+            code="masked_targets.class",
+            severity="hint",
+            seen=f"the loss ignores class {number}: {share:.0%} of the masks' pixels are of it, and the model can answer it",
+            measurements=(Measurement(name="share of the pixels that are ignored", value=share, threshold=0.0),),
+            cause=f"ignore_index={number} is for pixels that nobody labelled; where class {number} is the background, nothing "
+            "says where it is, and the other classes spread over it",
+            remedy="leave ignore_index at -100 where that class is to be told; or give what is not labelled a number of its own "
+            "(255), and the loss ignore_index=255",
+            source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
         )
     ]
 
@@ -252,7 +274,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     Source: Schoop et al., UMLAUT, CHI 2021; own threshold.
     """
     ignored = reading.facts(evidence).ignored_class
-    if ignored is not None:
+    if ignored is not None and len(reading.facts(evidence).target_shape) < 2:
         return [ignored_class(*ignored)]
     if turned := weights_against_rare(reading.facts(evidence)):
         return turned
