@@ -17,8 +17,9 @@ from trainability import Monitor
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.evidence import Evidence, Sample, StepRecord
-from trainability.doctor.facts import Facts
+from trainability.doctor.facts import Facts, LossGraph
 from trainability.doctor.measure.seen_pairs import _compared
+from trainability.doctor.reading import makes_goals
 from trainability.doctor.rules.verdict import diagnose
 from trainability.loops.script_watch import ScriptWatch
 
@@ -276,3 +277,78 @@ def test_labels_that_are_places_in_the_batch_are_compared_with_nothing() -> None
     pairs = [(torch.randn(64, 8), torch.arange(64)) for _ in range(4)]
     assert _compared(pairs) is None
     assert _compared([(x, torch.randint(5, (64,))) for x, _ in pairs]) is not None
+
+
+# ------------------------------------------------------------------------------------------ losses that tell nothing by falling
+
+
+def goals(kind: str) -> Diagnosis:
+    """Values of states, whose goals are a reward and the value of the next state; `kind` says who tells that."""
+    torch.manual_seed(0)
+    model, target = (nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2)) for _ in range(2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with Monitor(model, optimizer, every=20) as monitor:
+        for step in range(400):
+            states, later = torch.rand(32, 4), torch.rand(32, 4)
+            actions = torch.randint(2, (32, 1))
+            with torch.no_grad():
+                if kind == "evaluated":
+                    if step % 20 == 0:
+                        model.eval()
+                        model(later)
+                        model.train()
+                    value = later.sum(dim=1)
+                else:
+                    value = (model if kind == "itself" else target)(later).amax(dim=1)
+            loss = F.mse_loss(model(states).gather(1, actions)[:, 0], 1 + 0.99 * value)
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+            if step % 20 == 0:
+                target.load_state_dict(model.state_dict())
+    return monitor.diagnose()
+
+
+@pytest.mark.parametrize(("kind", "moves"), [("itself", True), ("target network", True), ("evaluated", False)])
+def test_goals_that_move_are_told_from_targets(kind: str, moves: bool) -> None:
+    diagnosis = goals(kind)
+    assert makes_goals(diagnosis.evidence) == moves
+    if moves:
+        assert diagnosis.verdict == "cannot tell"
+        assert "outputs have grown" in diagnosis.reason
+        assert set(codes(diagnosis)) & {"loss_cliff", "loss_cliff.goals"} <= {"loss_cliff.goals"}
+    else:
+        assert "goals" not in diagnosis.reason
+
+
+def test_a_jump_of_goals_asks_for_no_smaller_steps() -> None:
+    losses = [1.0] * 20 + [0.1] * 40 + [30.0] * 20
+    steps = tuple(StepRecord(step=k, loss=loss, micro_batches=1, lr=0.01) for k, loss in enumerate(losses, start=1))
+    facts = Facts(graph=LossGraph(takes="distance"))
+    for asks, code, severity in ((False, "loss_cliff", "error"), (True, "loss_cliff.goals", "hint")):
+        samples = tuple(Sample(step=step, layers=(), batch_size=32, asks_itself=asks) for step in (1, 51))
+        (found,) = diagnose(Evidence(steps=steps, samples=samples, facts=facts)).findings
+        assert (found.code, found.severity) == (code, severity)
+        assert ("learning rate" in found.remedy) is not asks
+
+
+@pytest.mark.parametrize("kind", ["returns", "advantages", "labels"])
+def test_a_policys_loss_is_no_measure(kind: str) -> None:
+    torch.manual_seed(0)
+    policy = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+    with Monitor(policy, optimizer, every=20) as monitor:
+        for step in range(60):
+            states = torch.randn(16, 4)
+            chances = torch.distributions.Categorical(logits=policy(states))
+            actions = (states[:, 0] > 0).long() if kind == "labels" else chances.sample()
+            rewards = {"returns": torch.full((16,), 1.0 + step), "labels": torch.ones(16)}.get(kind, torch.randn(16))
+            loss = -(chances.log_prob(actions) * rewards).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    diagnosis = monitor.diagnose()
+    assert (diagnosis.verdict == "is training" or "training" in diagnosis.verdict) == (kind == "labels")
+    assert ("policy" in diagnosis.reason) == (kind != "labels")

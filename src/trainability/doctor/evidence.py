@@ -186,6 +186,7 @@ class Sample:
         target_below_zero: share of these targets.
         target_outside_unit: share of these targets outside [0, 1].
         output_rms: of the first tensor that the model returns, where targets are told.
+        asks_itself: whether the model, or another of its kind, was given as many rows without gradients, as to make goals.
     """
 
     step: int
@@ -202,6 +203,7 @@ class Sample:
     target_below_zero: float | None = None
     target_outside_unit: float | None = None
     output_rms: float | None = None
+    asks_itself: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -173,6 +173,7 @@ class Facts:
             the strongest relation: see `audit_results.Relation.z`.
         moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
             the batch's own.
+        draws_own: of a loop that is watched, whether it draws by what the outputs say, without a gradient, as a policy acts.
         drawn_target: whether a squared, absolute or Huber loss holds outputs against numbers that were drawn at random after
             the model was called.
         unpaired: whether the loss changes with the targets, and not with which example has which.
@@ -320,6 +321,7 @@ class Facts:
     drawn_norms: tuple[str, ...] = ()
     made_relation: tuple[int, float] | None = None
     moved_targets: bool = False
+    draws_own: bool = False
     drawn_target: bool = False
     unpaired: bool = False
     same_aim: tuple[str, ...] = ()

@@ -142,6 +142,24 @@ def is_opposed(evidence: Evidence) -> bool:
     return rehearsed or (evidence.facts is not None and evidence.facts.opposed)
 
 
+def makes_goals(evidence: Evidence) -> bool:
+    """Whether a run's squared or absolute loss is of goals that the model, or one of its kind, makes in the same step.
+
+    Seen at half of the sampled steps and at two of them: an evaluation between steps makes no goals.
+    """
+    graph, asked = facts(evidence).graph, sum(sample.asks_itself for sample in evidence.samples)
+    return graph is not None and graph.takes == "distance" and asked >= 2 and 2 * asked >= len(evidence.samples)
+
+
+def swings_around_zero(evidence: Evidence) -> bool:
+    """Whether a quarter of the first losses and of the last are on either side of zero: there is no level to fall from."""
+    losses = [step.loss for step in finite_steps(evidence)]
+    if len(losses) < 2 * WINDOW_STEPS:
+        return False
+    below = [statistics.fmean(loss < 0 for loss in part) for part in (losses[:WINDOW_STEPS], losses[-WINDOW_STEPS:])]
+    return all(0.25 <= share <= 0.75 for share in below)
+
+
 def has_learned(evidence: Evidence) -> bool:
     """Whether the loss is now below chance, or, without classes, clearly below its first steps.
 

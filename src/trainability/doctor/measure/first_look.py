@@ -43,6 +43,7 @@ def first_facts(
         **running_facts(model),
         **(sampler.tape.given.facts() if sampler.tape is not None else {}),
         own_tokens=sampler.tape.own_tokens.fact() if sampler.tape is not None else None,
+        draws_own=sampler.tape is not None and sampler.tape.draws_own,
         drawn_target=sampler.tape is not None and sampler.tape.draws_target,
         **(_facts_of_weights(model, sampler) if at_start else {}),
         **_facts_of_loss(loss, sampler),

@@ -64,6 +64,7 @@ class Watch:
         called: layers whose module was called, whatever came out.
         unreadable: those that returned something else than a tensor of real numbers (in `torch.func`, sparse, complex).
         lengths: first two dimensions of what recurrent and attention layers without batch_first were given.
+        asked: how many rows the model, or another of its kind, was given without gradients, as to make goals.
         failed: what went wrong, by layer.
     """
 
@@ -88,6 +89,7 @@ class Watch:
         self.called: set[str] = set()
         self.unreadable: set[str] = set()
         self.lengths: dict[str, tuple[int, int]] = {}
+        self.asked: set[int] = set()
         self.failed: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._handles: list[Any] = []
@@ -119,6 +121,7 @@ class Watch:
         self.called.clear()
         self.unreadable.clear()
         self.lengths.clear()
+        self.asked.clear()
         for seen in (self.forward, self.dead, self.backward, self.nodes):
             seen.clear()
 
@@ -126,6 +129,8 @@ class Watch:
         if module is self.wrapper and torch.is_grad_enabled():
             self.on_wrapper()
         name = self._names.get(id(module))
+        if not torch.is_grad_enabled() and self._is_the_model(module):
+            self.asked.update(len(given) for given in args[:1] if isinstance(given, Tensor) and given.dim())
         if (name is None and module is not self.model) or not torch.is_grad_enabled() or ahead.is_running():
             return
         # What is traced, scripted or exported in between is not the loop's forward pass.
@@ -141,6 +146,14 @@ class Watch:
             self._try(name, lambda: self._save_output(name, first_tensor(output)))
         if module is self.model and self.on_model is not None:
             self.on_model(args, kwargs, output)
+
+    def _is_the_model(self, module: nn.Module) -> bool:
+        """Whether it is the model, in the mode in which it is trained, or another of its kind, as a target network is."""
+        if type(module) is not type(self.model):
+            return False
+        if module is self.model:
+            return module.training
+        return [p.shape for p in module.parameters()] == [p.shape for p in self.model.parameters()]
 
     def _try(self, name: str, action: Callable[[], None]) -> None:
         try:

@@ -257,6 +257,7 @@ class LayerSampler:
             step=step,
             layers=tuple(self._layer(row, own.get(row, row), of_row[row]) for row in names if of_row[row]),
             batch_size=self._batch_size,
+            asks_itself=(self._batch_size or 0) > 1 and self._batch_size in self.watch.asked,
             training=self._training,
             gradient_norm_before_backward=numbers["stale"]["gauge"] if "stale" in numbers else None,
             blind=bool(layers) and not self._was_seen(),

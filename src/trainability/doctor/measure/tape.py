@@ -28,6 +28,7 @@ MOST_NUMBERS = 1 << 17  # of an output: each question is a loss, and there are h
 _MOST_LINES, _MOST_CALLS = 400, 8
 _FEW_NUMBERS = 64  # of a parameter that a loss uses by itself: a variance, a temperature
 _OPTIONS = frozenset({"weight", "pos_weight", "var"})  # tensors that a loss takes beside output and target
+_ACTS = ("bernoulli", "multinomial", "normal")
 _DRAWS = ("bernoulli", "multinomial", "dropout")  # of what they are given; others draw of nothing
 _SAME = 1e-3  # of the loss, from which the one computed again may differ
 
@@ -45,6 +46,7 @@ class Tape(TorchFunctionMode):
         given: what went into the layers.
         own_tokens: whether tokens are asked for themselves.
         crosses_given: the loss sets all pairs of two tensors that it is given, (n, 1) and (n,): one is a grid, and no target.
+        draws_own: something is drawn without a gradient by what the outputs say, as an action is.
         draws_target: outputs are set against numbers that were drawn after the last call, and that nothing else was given.
     """
 
@@ -67,7 +69,7 @@ class Tape(TorchFunctionMode):
         self._made: dict[int, Tensor] = {}  # by the loss, of nothing that it was given
         self._drawn: set[int] = set()  # of those, at random, and as they were drawn
         self._random: set[int] = set()  # what was drawn, and what was made of that
-        self.crosses_given = self.draws_target = False
+        self.crosses_given = self.draws_target = self.draws_own = False
         self._derived: dict[int, Tensor] = {}  # results that follow from something else that was given
         self._versions: dict[int, int] = {}
         self._thread = threading.get_ident()  # modes are a thread's own
@@ -200,6 +202,7 @@ class Tape(TorchFunctionMode):
         given = list(line.reads())
         follows = any(id(tensor) in self._follows for tensor in given)
         name = getattr(func, "__name__", "")
+        self.draws_own |= follows and name in _ACTS and not any(tensor.requires_grad for tensor in line.results)
         is_drawn = name.startswith("rand") or (not follows and any(word in name for word in _DRAWS))
         if is_drawn or all(id(tensor) in self._made for tensor in given):
             results = {id(tensor): tensor for tensor in line.results}

@@ -10,6 +10,7 @@ from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rate_choice import own_rate, settings_of
 from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.finite import breaks_by_itself, made_finite
+from trainability.doctor.rules.opposed import growth_of_outputs
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import USUAL_RATIO, larger_steps, last_updates, raised_clip, smaller_steps
 
@@ -160,6 +161,7 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
         yet.
     What fools it: data that changes during the run (a curriculum, another task), and a loss that is restarted. Silent on losses
         that go below zero, such as a policy's: they have no floor to fall to; and on losses of networks against each other.
+        A hint of another text (code `goals`) where the model, or one of its kind, makes the goals.
     Fix: the lower learning rate that is named; under SGD clipping the gradient norm at the run's median helps, too.
     Source: own; the log's trial imagenet-D-fail. The factor 2 is that of PyTorch Lightning's spike detection.
     """
@@ -178,18 +180,28 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     recovered = windows[-1] < 0.8 * level
     unsure = recovered or (chance is None and worst < 10 * level)
     before = min(windows[:at])
+    own = reading.makes_goals(evidence)
     return [
         Finding(
             rule="loss_cliff",
             severity="hint" if unsure else "error",
             seen=f"near step {evidence.finite_steps[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
             f"{worst:.2f}{' and fell again' if recovered else ''}",
+            code="loss_cliff.goals" if own else "loss_cliff",
+            severity="hint" if unsure or own else "error",
+            seen=f"near step {reading.finite_steps(evidence)[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
+            f"{worst:.2f}{' and fell again' if recovered else ''}" + (growth_of_outputs(evidence) if own else ""),
             measurements=(
                 Measurement(name="loss after over before", value=worst / before, threshold=2.0),
                 Measurement(name="loss after", value=worst, unit="nats", threshold=0.9 * level),
             ),
-            cause="one step was too large for where it was taken",
-            remedy=smaller_steps(evidence),
+            cause="the model, or one of its kind, makes the goals: they move, and the loss with them"
+            if own
+            else "one step was too large for where it was taken",
+            remedy="judge by the reward; where outputs grow beyond what rewards add up to, take nothing from behind the end of "
+            "an episode (reward + gamma * (1 - done) * next), and let the target network follow more slowly"
+            if own
+            else smaller_steps(evidence),
             source="the log's imagenet-D-fail; Lightning's factor 2",
         )
     ]

@@ -240,8 +240,8 @@ def _worst(errors: list[Finding]) -> tuple[Verdict, str, None] | None:
 
 def _verdict_during(evidence: Evidence, untrained: str | None) -> tuple[Verdict, str, float | None]:
     """Of a run that is watched: is training needs a fall that goes on."""
-    if reading.is_opposed(evidence):
-        return "cannot tell", why_no_loss_tells(evidence), None
+    if (why := why_no_loss_tells(evidence)) is not None:
+        return "cannot tell", why, None
     plateau = evidence.probe.plateau_steps if evidence.probe is not None and evidence.probe.at_start else None
     recent, steps, trend = reading.recent_loss(evidence), reading.num_steps(evidence), reading.trend(evidence)
     if reading.has_learned(evidence):
