@@ -352,3 +352,50 @@ def test_a_policys_loss_is_no_measure(kind: str) -> None:
     diagnosis = monitor.diagnose()
     assert (diagnosis.verdict == "is training" or "training" in diagnosis.verdict) == (kind == "labels")
     assert ("policy" in diagnosis.reason) == (kind != "labels")
+
+
+# -------------------------------------------------------------------------------------------------------------- sizes of inputs
+
+
+def net(*layers: nn.Module, inputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, 32), *layers, nn.ReLU(), nn.Linear(32, 2))
+
+
+def of_table(kind: str, *, num_steps: int = 3) -> Diagnosis:
+    torch.manual_seed(0)
+    rng = torch.Generator().manual_seed(1)
+    model = net(*([nn.BatchNorm1d(32)] if kind == "normalised" else []), inputs=4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with Monitor(model, optimizer, every=20) as monitor:
+        for _ in range(num_steps):
+            rows = torch.randn(1 if kind == "state" else 64, 4, generator=rng)
+            labels = (rows[:, 0] > 0).long()
+            if kind == "state":
+                rows = 0.01 * rows
+            elif kind != "standard":
+                rows[:, 3] = torch.randint(40, (len(rows),), generator=rng).float() + 30  # an age
+            loss = F.cross_entropy(model(rows), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            monitor.after_backward(loss)
+            optimizer.step()
+    return monitor.diagnose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_steps", "severity"),
+    [
+        ("raw", 3, "warning"),
+        ("raw", 300, "hint"),  # it has learned all the same
+        ("normalised", 3, "hint"),
+        ("standard", 3, None),
+        ("state", 3, None),  # four numbers have no scale
+    ],
+)
+def test_columns_of_a_table_are_called_columns(kind: str, num_steps: int, severity: str | None) -> None:
+    diagnosis = of_table(kind, num_steps=num_steps)
+    assert codes(diagnosis).get("input_scale") == severity
+    for finding in diagnosis.findings:
+        if finding.rule == "input_scale":
+            assert "(column 3)" in finding.seen
+            assert "channel" not in finding.seen + finding.remedy

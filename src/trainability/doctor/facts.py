@@ -59,6 +59,7 @@ class Facts:
         number_layer: the layer that gets them.
         input_mean: of the model's first input, where it is floating-point.
         input_std: of the same.
+        input_columns: of a table: its largest column mean, of which column, and the least and largest standard deviation.
         output_rms: of the output, before the first step.
         target_rms: of the target, where it is floating-point.
         target_mean: of the target, where it is floating-point.
@@ -171,11 +172,9 @@ class Facts:
         drawn_norms: normalisations before the first step whose weights are small numbers of both signs, where half of them are.
         made_relation: of targets that the step makes by itself, how many examples were compared with the model's inputs, and
             the strongest relation: see `audit_results.Relation.z`.
-        moved_targets: whether the loss is given the batch's targets in another order alone, though the model gets its input in
-            the batch's own.
-        draws_own: of a loop that is watched, whether it draws by what the outputs say, without a gradient, as a policy acts.
-        drawn_target: whether a squared, absolute or Huber loss holds outputs against numbers that were drawn at random after
-            the model was called.
+        moved_targets: whether the loss is given the targets in another order, and the model its inputs in the batch's own.
+        draws_own: whether a watched loop draws by what the outputs say, without a gradient, as a policy acts.
+        drawn_target: whether a distance holds outputs against numbers that are drawn after the model was called.
         unpaired: whether the loss changes with the targets, and not with which example has which.
         same_aim: of models that play against each other, the judge and the maker whose losses want the same of the judge's
             answers; () if there are none.
@@ -249,6 +248,7 @@ class Facts:
     number_layer: str | None = None
     input_mean: float | None = None
     input_std: float | None = None
+    input_columns: tuple[float, int, float, float] | None = None
     output_rms: float | None = None
     target_rms: float | None = None
     target_mean: float | None = None

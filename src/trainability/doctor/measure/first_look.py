@@ -53,13 +53,14 @@ def first_facts(
 
 def facts_so_far(sampler: LayerSampler, rivals: Rivals) -> dict[str, Any]:
     """What more steps than the first tell: fields of `Facts`."""
-    std, mean = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
+    std, mean, *columns = (None, None) if sampler.first_input is None else sampler.first_input.tolist()
     return {
         "opposed": rivals.opposed,
         "shared": rivals.shared,
         "reaches_ahead": sampler.ahead.share,
         "input_std": std,
         "input_mean": mean,
+        "input_columns": (columns[0], int(columns[1]), *columns[2:]) if columns else None,
     }
 
 

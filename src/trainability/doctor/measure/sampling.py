@@ -77,7 +77,7 @@ class LayerSampler:
         tape: of the loss, in steps that it tells something new of.
         pairs: inputs and targets of the sampled steps.
         ahead: whether outputs for earlier tokens go by later ones.
-        first_input: standard deviation and mean of the first floating-point input that was seen, on the device.
+        first_input: `input_stats` of the first floating-point input that was seen, on the device.
         on_call: called with what the model was given and what it returned, at each forward pass of a watched step.
         on_inputs: called with (args, kwargs) of the model's first forward pass of a watched step.
         watch: of the layers.
@@ -89,13 +89,12 @@ class LayerSampler:
         self.answer_leaves: set[int] | None = None
         self.answer_nodes: tuple[Any, ...] = ()
         self.gauges: Sequence[Tensor] = ()
-        self._gauge_handles: list[Any] = []
         self.on_inputs: Callable[[Any], None] = lambda inputs: None
         self.on_call: Callable[[Any, Any], None] = lambda inputs, output: None
         self.tape: Tape | None = None
         self._leaving: Tape | None = None  # that was closed inside a function that it passes on
         self.pairs, self.ahead = SeenPairs(), ahead.Ahead()
-        self._model, self._guard = model, guard
+        self._model, self._guard, self._gauge_handles = model, guard, []
         self.watch = Watch(model, output=statistics.thin, gradient=statistics.thin, on_model=self._on_model)
         self._activations: dict[str, str | None] | None = None
         self._found_by_loss: dict[str, str | None] | None = None
@@ -151,7 +150,7 @@ class LayerSampler:
         self.watch.detach()
         for handle in self._gauge_handles:
             handle.remove()
-        self._gauge_handles = []
+        self._gauge_handles: list[Any] = []
         if self._leaving is not None and self._leaving.leave():
             self._leaving = None
         if self.tape is not None:
@@ -161,7 +160,7 @@ class LayerSampler:
         self.tape, self.answer_nodes = None, ()  # they keep the graph alive
 
     def _follow(self, loss: Tensor | float) -> None:
-        """Read off what leads to the loss which function follows each layer, where the model is not called as a whole."""
+        """Read off the loss which function follows each layer, where the model is not called as a whole."""
         if self._activations is None and self._found_by_loss is None and isinstance(loss, Tensor) and self.watch.nodes:
             with contextlib.suppress(Exception):  # one fact less
                 self._found_by_loss = activations_in_graph([loss], self.watch.nodes)
@@ -329,8 +328,9 @@ class LayerSampler:
     def _on_first_pass(self, inputs: Any, output: Any) -> None:
         self.on_inputs(inputs)
         first = batches.first_tensor(inputs)
-        if self.first_input is None and first is not None and statistics.is_readable(first) and first.numel() > 1:
-            self.first_input = torch.stack(torch.std_mean(first.detach().float()))
+        has_scale = first is not None and first.numel() > (1 if first.dim() > 1 else _FEWEST_TARGETS)
+        if self.first_input is None and first is not None and has_scale and statistics.is_readable(first):
+            self.first_input = statistics.input_stats(first.detach().float())
         self._batch_size = batches.batch_size(inputs) or (first.shape[0] if first is not None and first.dim() else None)
         outputs = [tensor for _, tensor in batches.tensors(output) if tensor.requires_grad]
         is_logits = isinstance(output, Tensor) and output.requires_grad and output.is_floating_point() and output.dim() == 2

@@ -24,6 +24,16 @@ _MOST_DENSE = 1 << 24  # elements of a sparse gradient that is written out with 
 _HISTOGRAM_SIZE = 1 << 10  # a bin's share has standard error 1.6 % or less: finer than a figure shows
 
 
+def input_stats(x: Tensor) -> Tensor:
+    """Standard deviation and mean of an input; of a table also its largest column mean, which, least and largest deviation."""
+    stats = torch.std_mean(x)
+    if x.dim() != 2 or len(x) < 2:
+        return torch.stack(stats)
+    stds, means = torch.std_mean(x, dim=0)
+    place = means.abs().argmax()
+    return torch.stack([*stats, means[place], place.to(x.dtype), *stds.aminmax()])
+
+
 def is_readable(x: Tensor) -> bool:
     """Whether a tensor holds real numbers of its own: not one of torch.func's wrappers, of a tracer, sparse or complex."""
     return x.is_floating_point() and has_values(x)

@@ -1,12 +1,14 @@
 """How large the inputs are, channel by channel, and what their scale does."""
 
 import math
+from collections.abc import Sequence
 
 from trainability.doctor import reading
 from trainability.doctor.best_constant import standing, still_falls
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.facts import LOUD_COLUMN
 from trainability.doctor.finding import Finding, Measurement, Severity
+from trainability.doctor.layer_stats import LayerStats
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.smaller_steps import was_unstable
 from trainability.doctor.theory.band import BUDGET_HIGH, BUDGET_LOW, PILOT_DEPTH
@@ -36,10 +38,11 @@ _SLIGHT = 10.0  # an input off by less slows the first steps down and stops none
 def input_scale(evidence: Evidence) -> list[Finding]:
     """Inputs are far from mean 0 and standard deviation 1.
 
-    Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10. A hint where
-        normalisation follows, where the gain budget with this input is inside the band that trains, where mean and standard
-        deviation are below 10, where the mean is within a fifth of the standard deviation and that is not above 100, and where
-        a table is looked up beside other inputs;
+    Fires: a channel's mean is beyond 3 in size, or its standard deviation is below 0.05 or above 10; of a watched run alone
+        those of all numbers of its first batch, if that is more than one example. A hint where normalisation follows (of a
+        watched run alone right behind the first layer), where a watched run has learned all the same, where the gain budget
+        with this input is inside the band that trains, where mean and standard deviation are below 10, where the mean is within
+        a fifth of the standard deviation and that is not above 100, and where a table is looked up beside other inputs;
         a warning in place of a hint by the band where a rehearsal is unstable, and the run has not learned since;
         silent where the former holds and one of the others, as of VGG's own input, and no step is too large. An error where a
         step would replace a weight or the loss is not finite, from a standard deviation or mean of 10, if the step is small
@@ -68,7 +71,7 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     if probe is not None and probe.layers and probe.layers[0].kind == "embedding":
         return []
     layers = reading.latest_layers(evidence)  # in the order in which they run
-    if probe is None and layers and layers[0].kind == "norm":
+    if probe is None and (_is_too_little(evidence) or (layers and layers[0].kind == "norm")):
         return []
     looks_up = any(s.kind == "embedding" for s in layers)
     if data is not None:
@@ -104,6 +107,8 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
     slight = size < _SLIGHT and thin >= 0.05
     # What a band predicts of gains does not overrule a rehearsal whose steps are too long, nor a run that has come to nothing.
     absorbed &= probe is None or probe.structure == "normalised" or not was_unstable(evidence)
+    # Watched alone: a normalisation behind the first layer takes it off again, or it has not kept the run from learning.
+    absorbed |= data is None and probe is None and not harmed and (_is_normalised(layers) or reading.has_learned(evidence))
     severity: Severity = "hint" if absorbed or centred or looks_up or slight else "warning"
     if harmed and not looks_up and (probe is None or probe.structure != "normalised"):
         severity = "error"
@@ -111,18 +116,50 @@ def _of_all_channels(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="input_scale",
             severity=severity,
-            seen=f"channel means reach {far:.3g}, standard deviations {thin:.3g} to {wide:.3g}",
+            seen=_seen(evidence, far, thin, wide),
             measurements=(
-                Measurement(name="largest channel mean", value=far, threshold=3.0),
-                Measurement(name="smallest channel std", value=thin, threshold=0.05),
-                Measurement(name="largest channel std", value=wide, threshold=10.0),
+                Measurement(name="largest mean", value=far, threshold=3.0),
+                Measurement(name="smallest standard deviation", value=thin, threshold=0.05),
+                Measurement(name="largest standard deviation", value=wide, threshold=10.0),
             ),
             cause="inputs are not normalised, or with another data set's statistics",
-            remedy="subtract each channel's mean and divide by its standard deviation, measured on the training set"
+            remedy="subtract each column's mean and divide by its standard deviation, both of the training set; numbers that "
+            "name categories go through nn.Embedding"
+            if _is_table(evidence)
+            else "subtract each channel's mean and divide by its standard deviation, measured on the training set"
             + (f": (x - {means[0]:.3g}) / {stds[0]:.3g}" if _is_grey(evidence) and stds[0] > 0 else ""),
             source="preflight-ml",
         )
     ]
+
+
+def _is_too_little(evidence: Evidence) -> bool:
+    """Whether the first batch of a watched loop is one example, as a state in which a policy acts: a few numbers, no scale."""
+    return any(sample.batch_size == 1 for sample in evidence.samples[:1])
+
+
+def _is_normalised(layers: Sequence[LayerStats]) -> bool:
+    """Whether a normalisation comes right behind the first layer with weights."""
+    return [layer.kind for layer in layers[:2]][1:] == ["norm"]
+
+
+def _is_table(evidence: Evidence) -> bool:
+    """Whether each example is a row of columns."""
+    if evidence.data is not None:
+        return bool(evidence.data.train.shapes) and all(len(shape) == 1 for shape in evidence.data.train.shapes)
+    return evidence.probe is None and reading.facts(evidence).input_columns is not None
+
+
+def _seen(evidence: Evidence, far: float, thin: float, wide: float) -> str:
+    """The sizes as they were measured: of channels, of a table's columns, or of all numbers of a batch together."""
+    columns = reading.facts(evidence).input_columns
+    if evidence.data is None and evidence.probe is None and columns is not None:
+        mean, place, least, most = columns
+        return f"column means reach {mean:.3g} (column {place}), standard deviations of columns {least:.3g} to {most:.3g}"
+    if thin == wide:
+        of = "all columns together have" if _is_table(evidence) else "inputs have"
+        return f"{of} mean {far:.3g} and standard deviation {wide:.3g}"
+    return f"channel means reach {far:.3g}, standard deviations {thin:.3g} to {wide:.3g}"
 
 
 def _is_grey(evidence: Evidence) -> bool:
