@@ -45,6 +45,13 @@ def in_a_dead_zone() -> Data:
     return x, z.sign() * (z.abs() - 0.7).clamp(min=0)
 
 
+def behind_a_gate_of_three() -> Data:
+    """A target that three numbers let through together: what no two of them tell."""
+    rng = torch.Generator().manual_seed(4)
+    x = torch.randn(N, 16, generator=rng)
+    return x, ((x[:, 0] * x[:, 1] * x[:, 2] > 0) * (x[:, 3] + x[:, 4] - x[:, 5]))[:, None]
+
+
 def at_an_end() -> Data:
     """A target that is not below zero, and zero by chance."""
     x, y, rng = known()
@@ -89,7 +96,7 @@ def test_a_number_in_the_place_of_missing_targets(value: float) -> None:
     assert codes == ["class_imbalance.filled"]
 
 
-@pytest.mark.parametrize("data", [known, at_rest, in_a_dead_zone, at_an_end, noise, imputed])
+@pytest.mark.parametrize("data", [known, at_rest, in_a_dead_zone, behind_a_gate_of_three, at_an_end, noise, imputed])
 def test_numbers_that_are_no_filler(data: Callable[[], Data]) -> None:
     assert found(data()[:2], squares) is None
 

@@ -18,6 +18,7 @@ _MOST_COLUMNS, _MOST_EXAMPLES = 64, 600
 _NEXT, _SIDE = 0.15, 0.1  # the next frequent value over it; share of the other values that lie below and above
 _FEWEST_VALUES = 20  # of a column: with fewer they are kinds, not numbers
 _RIDGE = 0.1
+_MOST_IN_THREES, _SHUFFLES = 32, 99  # columns, of which there are 4,960 threes
 _UNRELATED, _RELATED = 3.5, 8.0  # standard deviations above shuffled ones: see `relation`
 
 
@@ -27,8 +28,8 @@ def filled(
     """Find a column of the targets in which one number stands in the place of what is not known.
 
     The number lies between the other values, of which none is nearly as frequent; these are related to the input, and where the
-    number stands is not, and the others' map has the answers there no nearer to it, as behind a threshold; so that nothing but
-    chance puts it there; and the loss asks for it.
+    number stands is not, neither by one column or two nor by a product of three, and the others' map has the answers there no
+    nearer to it, as behind a threshold; so that nothing but chance puts it there; and the loss asks for it.
 
     Args:
         model: runs as it is.
@@ -64,7 +65,7 @@ def filled(
             where, told = relation(x, there.long()), relation(x[~there], column[~there][:, None])
             if where is None or told is None or where.z >= _UNRELATED or told.z <= _RELATED:
                 continue
-            if _is_near(x, column, there, value):
+            if _is_near(x, column, there, value) or _goes_with_three(x, there):
                 continue
             if _is_asked(model, batch, forward, named[name], value):
                 return name, value, float(there.float().mean())
@@ -88,6 +89,25 @@ def _is_near(inputs: Tensor, column: Tensor, there: Tensor, value: float) -> boo
     near, far = away[there], away[others]
     error = (near.var() / len(near) + far.var() / len(far)).sqrt()
     return float((far.mean() - near.mean()) / error.clamp(min=1e-12)) > _UNRELATED
+
+
+def _goes_with_three(inputs: Tensor, there: Tensor) -> bool:
+    """Whether a product of three columns of the input, or of their signs, tells where the number stands.
+
+    A gate that three inputs open together, as by an exclusive or, has to do with none of them and with no two.
+    """
+    x = inputs.flatten(1).float()
+    if not 3 <= x.shape[1] <= _MOST_IN_THREES:
+        return False
+    x = (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=1e-6)
+    threes = torch.combinations(torch.arange(x.shape[1]), 3)
+    products = torch.cat([each[:, threes].prod(dim=2) for each in (x, x.sign())], dim=1)
+    products = (products - products.mean(dim=0)) / products.norm(dim=0).clamp(min=1e-6)
+    rng = torch.Generator().manual_seed(0)
+    orders = [torch.arange(len(x)), *(torch.randperm(len(x), generator=rng) for _ in range(_SHUFFLES))]
+    marks = torch.stack([there[order] for order in orders], dim=1).float()
+    strongest = (products.T @ (marks - marks.mean(dim=0))).abs().amax(dim=0)
+    return float((strongest[0] - strongest[1:].mean()) / strongest[1:].std().clamp(min=1e-12)) >= _UNRELATED
 
 
 def _columns(target: Tensor) -> list[Tensor]:
