@@ -12,7 +12,8 @@ from test_report import MARKUP, finish_run, page_of, plot_of, start_run, step_ro
 from trainability.report.diagnosis_section import diagnosis_section, layer_numbers
 from trainability.report.figures import METRICS, metric_figure
 from trainability.report.html import marks_on
-from trainability.training.record import EVIDENCE, FINDING_EVENTS, STEPS, read_run
+from trainability.report.summary import status
+from trainability.training.record import EVIDENCE, FINDING_EVENTS, FINDINGS, STEPS, read_run
 
 FINDING = {"rule": "dying_relu", "severity": "warning", "seen": MARKUP, "remedy": "less lr", "layers": ["features.0"]}
 
@@ -65,3 +66,30 @@ def test_layers_are_there_in_numbers_as_far_as_the_run_has_them(tmp_path: Path) 
     (table,) = layer_numbers(read_run(run.folder))
     assert [cell.text for cell in table.rows[0]] == ["a", "0.5", "NaN"]
     assert ">0.5</td>" in page_of(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "severity", "kind"),
+    [
+        ("has learned", None, "good"),
+        ("has learned", "hint", "good"),
+        ("has learned", "warning", "open"),
+        ("dead", "hint", "bad"),
+    ],
+)
+def test_only_a_verdict_that_nothing_speaks_against_is_green(
+    tmp_path: Path, verdict: str, severity: str | None, kind: str
+) -> None:
+    run = finish_run(tmp_path / "run")
+    found = [] if severity is None else [{**FINDING, "severity": severity}]
+    (run.folder / FINDINGS).write_text(json.dumps({"step": 8, "verdict": verdict, "reason": "none", "findings": found}))
+    section = diagnosis_section(read_run(run.folder))
+    assert section is not None
+    assert (section.tone, status(read_run(run.folder)).kind) == (kind, kind)
+
+
+def test_what_the_directory_lacks_stands_at_the_end(tmp_path: Path) -> None:
+    run = finish_run(tmp_path / "run")
+    (run.folder / "environment.json").unlink()
+    headings = re.findall(r'<h2 id="([^"]+)"', page_of(run.folder))
+    assert headings[-1] == "missing"

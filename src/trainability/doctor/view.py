@@ -145,9 +145,16 @@ def finding_views(findings: Iterable[Finding | Mapping[str, Any]]) -> list[Findi
     return sorted(map(finding_view, findings), key=lambda seen: order.get(seen.severity, len(order)))
 
 
-def tone(verdict: str) -> Tone:
-    """Say how a verdict is coloured."""
-    return _TONES.get(verdict, "bad")
+def tone(verdict: str, findings: Iterable[Any] = ()) -> Tone:
+    """Say how a verdict is coloured: a good one is open where something worse than a hint was found.
+
+    Args:
+        verdict: one of `VERDICTS`.
+        findings: beside it, as objects, in plain form or laid out.
+    """
+    own = _TONES.get(verdict, "bad")
+    is_doubted = own == "good" and any(field_of(finding, "severity") != "hint" for finding in findings)
+    return "open" if is_doubted else own
 
 
 def verdict_title(verdict: str, remaining_steps: Any = None) -> str:
@@ -239,7 +246,7 @@ def diagnosis_view(diagnosis: Diagnosis) -> DiagnosisView:
     samples = [sample for sample in evidence.samples if sample.layers]
     return DiagnosisView(
         title=verdict_title(diagnosis.verdict, diagnosis.remaining_steps),
-        tone=tone(diagnosis.verdict),
+        tone=tone(diagnosis.verdict, diagnosis.findings),
         reason=diagnosis.reason,
         plateau=plateau_text(evidence),
         findings=tuple(finding_views(diagnosis.findings)),

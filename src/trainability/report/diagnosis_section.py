@@ -54,7 +54,7 @@ def diagnosis_section(run: Run) -> DiagnosisSection | None:
     verdict = str(run.findings.get("verdict", NONE))
     return DiagnosisSection(
         title=run_verdict(run),
-        tone=tone(verdict),
+        tone=tone(verdict, run.findings.get("findings", ())),
         when=_when_diagnosed(run),
         reason=str(run.findings.get("reason", NONE)),
         findings=tuple(last_findings(run)),

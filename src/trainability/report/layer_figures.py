@@ -22,6 +22,7 @@ MOST_COLUMNS = 200
 MOST_HISTOGRAMS = 60
 """Most sampled steps whose histograms are on the page."""
 PER_MILLE = 1000
+_STANDOFF = 22  # of the title below a heat map, which plotly measures from the axis there: below its numbers
 
 
 NOTES = {
@@ -97,8 +98,9 @@ def _heat_map(run: Run, samples: Samples, field: Column) -> Figure:
         del trace["customdata"]
         trace["hovertemplate"] = trace["hovertemplate"].replace("customdata:.3~g", "z:.1%")
     layout = marks.time_layout(run)
-    layout["margin"] |= {"t": 44, "r": 16}  # of the colour scale, whose last number is as wide
+    layout["margin"] |= {"t": 50, "r": 16}  # of the colour scale, whose last number is as wide
     layout["xaxis"] |= {"range": _span(steps), "zeroline": False}
+    layout["xaxis"]["title"]["standoff"] = _STANDOFF
     layout["yaxis"] = _layer_axis(samples.names) | {"autorange": "reversed"}
     layout["annotations"], layout["shapes"] = [], []
     return Figure(
@@ -154,7 +156,7 @@ def _colours(field: Column, low: float, high: float) -> dict[str, Any]:
         bottom, top = bottom - 0.5, top + 0.5
     ticks = [bottom, (bottom + top) / 2, top]
     said = [f"{100 * tick:.0f}\u00a0%" if field.is_fraction else f"{10**tick:.2g}".replace("e-0", "e-") for tick in ticks]
-    bar = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 4, "len": 0.5, "thickness": 8}
+    bar = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 8, "len": 0.5, "thickness": 8}
     bar |= {"outlinewidth": 0, "tickvals": ticks, "ticktext": said, "tickfont": {"size": 11, "color": "@muted"}}
     scale = [[0, "@heat-low"], [0.5, "@heat-middle"], [1, "@heat-high"]]
     return {"colorscale": scale, "zmin": bottom, "zmax": top, "colorbar": bar}

@@ -59,10 +59,11 @@ def status(run: Run) -> Status:
         state = run_state(run.folder, None).capitalize()
         return Status(kind="open", label=state, text=f"No end was recorded. Last recorded step: {step:,}.")
     message = run.result.get("message") or ""
-    verdict = (run.findings or {}).get("verdict")
-    fails = verdict is not None and tone(str(verdict)) == "bad"
+    found = run.findings or {}
+    doubts = any(finding.get("severity") != "hint" for finding in found.get("findings", ()))
+    colour = "bad" if "verdict" in found and tone(str(found["verdict"])) == "bad" else "open" if doubts else "good"
     labels = {
-        "finished": ("bad" if fails else "good", "Finished", message),
+        "finished": (colour, "Finished", message),
         "interrupted": ("open", "Interrupted", f"At step {run.result.get('step', step):,}: {message}."),
         "non-finite": ("bad", "Stopped: not finite", message),
         "stopped": ("bad", "Stopped by the doctor", message),

@@ -20,7 +20,11 @@ def run_html(run: Run) -> str:
     said = run.findings or {}
     parts = [markup.heading(_what(run), None, f"in {run.folder}"), markup.table((), _facts(run), texts=(True, True))]
     if said:
-        parts.append(markup.heading(run_verdict(run), tone(str(said.get("verdict"))), str(said.get("reason", ""))))
+        parts.append(
+            markup.heading(
+                run_verdict(run), tone(str(said.get("verdict")), said.get("findings", ())), str(said.get("reason", ""))
+            )
+        )
         parts += findings_html(finding_views(said.get("findings", ())))
     step = run.layers[-1]["step"] if run.layers else None
     newest = [row for row in run.layers if row["step"] == step]

@@ -139,7 +139,7 @@ def _verdict(run: LiveRun) -> list[Text]:
         return []
     verdict = str(run.findings["verdict"])
     title = verdict_title(folder_verdict(run.folder, verdict), run.findings.get("remaining_steps"))
-    line = Text(title.upper(), style=f"bold {TONE_STYLES[tone(verdict)]}")
+    line = Text(title.upper(), style=f"bold {TONE_STYLES[tone(verdict, run.findings.get('findings', ()))]}")
     line.append(f"  {run.findings['reason']}", "not bold default")
     seen_at = run.findings["step"]
     if run.result is not None and seen_at and seen_at == run.result["step"]:
