@@ -118,6 +118,17 @@ def test_once_draws_the_screen_without_a_terminal_too(command, tmp_path: Path) -
     assert "step 4/12" in answer.stdout
 
 
+def test_once_cuts_no_line_in_a_pipe(command, tmp_path: Path) -> None:
+    record = begin(tmp_path / "run")
+    steps(record, 1, 4)
+    words = " ".join(f"word{number}" for number in range(40))
+    finding = {"rule": "plateau", "severity": "error", "cause": words, "seen": words, "remedy": words}
+    record.write_findings(step=4, verdict="stalled", reason=words, findings=[finding], evidence=None)
+    answer = command("watch", "run", "--once", COLUMNS="80", LINES="24")
+    assert max(map(len, answer.stdout.splitlines())) <= 80
+    assert " ".join(answer.stdout.split()).count(words) == 4
+
+
 def test_no_run_is_one_line_and_exit_code_2(command) -> None:
     answer = command("watch", "nowhere")
     assert answer.returncode == 2

@@ -41,16 +41,17 @@ def watch_run(*folders: Path, every: float, once: bool) -> None:
     runs, console = [LiveRun(folder) for folder in folders], plain_console()
     if once:
         # Print the prompt below.
-        console.print(_views(runs, width=console.width, height=console.height - 1))
+        is_whole = not console.is_terminal
+        console.print(_views(runs, width=console.width, height=console.height - 1, is_whole=is_whole))
     elif console.is_terminal and not console.is_dumb_terminal:
         _draw(runs, console, every)
     else:
         _tell(runs, every)
 
 
-def _views(runs: list[LiveRun], *, width: int, height: int) -> Group:
+def _views(runs: list[LiveRun], *, width: int, height: int, is_whole: bool = False) -> Group:
     """The runs one below the other, each in its share of the height."""
-    return Group(*(view(run, width=width, height=height // len(runs)) for run in runs))
+    return Group(*(view(run, width=width, height=height // len(runs), is_whole=is_whole) for run in runs))
 
 
 def _draw(runs: list[LiveRun], console: Console, every: float) -> None:

@@ -26,13 +26,14 @@ _SPACIOUS = 30  # from this height on, blank lines separate the sections
 _SIDE_BY_SIDE = 64  # from this width on, the two figures are side by side
 
 
-def view(run: LiveRun, *, width: int, height: int) -> Group:
+def view(run: LiveRun, *, width: int, height: int, is_whole: bool = False) -> Group:
     """Draw a run.
 
     Args:
         run: as last read.
         width: in characters.
         height: in lines; if not everything fits, findings are shortened to a line each, then layers are left out.
+        is_whole: into a pipe or a file: no line is cut but wrapped, and findings are whole, so that there may be more lines.
     """
     head = [*_title(run, width), *_notes(run, width)]
     found = findings(run)
@@ -49,11 +50,14 @@ def view(run: LiveRun, *, width: int, height: int) -> Group:
         kept = [*kept[:-1], Text(more, style="dim")]
     layers = layer_lines(run.layers, styles, width=width, height=room - least - len(kept))
     blank = [Text()] if height >= _SPACIOUS else []
-    if len(long) + len(layers) + 2 * len(blank) <= room - least:
+    if is_whole or len(long) + len(layers) + 2 * len(blank) <= room - least:
         kept = long
     sections = [section for section in (kept, layers) if section]
-    curves = _figures(run, width, room - sum(len(blank) + len(section) for section in sections))
-    lines = [*head, *curves, *(line for section in sections for line in (*blank, *section))][:height]
+    curves = _figures(run, width, least if is_whole else room - sum(len(blank) + len(section) for section in sections))
+    lines = [*head, *curves, *(line for section in sections for line in (*blank, *section))]
+    if is_whole:
+        return Group(*lines)
+    lines = lines[:height]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Group(*lines)
