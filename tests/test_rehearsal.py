@@ -341,12 +341,12 @@ def test_data_that_ends() -> None:
 
 
 def test_the_search_for_a_constant_gets_a_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[float] = []
-    monkeypatch.setattr(rehearsal, "rehearsed_constant", lambda *_, seconds: given.append(seconds))
+    given: list[tuple[float, bool]] = []
+    monkeypatch.setattr(rehearsal, "rehearsed_constant", lambda *_, seconds, before=True: given.append((seconds, before)))
     model, optimizer, loader = program()
     rehearse(model, optimizer, loader, training_step=lambda m, b: training_step(m, b).exp(), max_steps=3, seconds=600)
-    assert len(given) == 1
-    assert 0 < given[0] <= 0.2 * 600
+    assert [before for _, before in given] == [True, False]
+    assert all(0 < seconds <= 0.2 * 600 for seconds, _ in given)
 
 
 def test_time_that_ends() -> None:

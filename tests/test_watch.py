@@ -218,7 +218,8 @@ def test_a_terminal_that_changes_its_size_is_drawn_anew_at_once(tmp_path: Path, 
     record = begin(tmp_path / "run")
     sizes = []
 
-    def draw(run: LiveRun, *, width: int, height: int) -> str:
+    def draw(run: LiveRun, *, width: int, height: int, is_whole: bool) -> str:
+        assert not is_whole
         sizes.append((width, height))
         console.width = 100
         if len(sizes) == 2:
