@@ -80,10 +80,10 @@ def _of_other_rates(rehearsal: Rehearsal, cause: str) -> str | None:
 
 _LONGER_RUN = "a longer run"
 _WOULD_TELL = {
-    "no_steps": "a rehearsal",
-    "no_loss": "a reference loss",
-    "warms_up": "a rehearsal beyond the warm-up",
-    "opposed": "a measure of what the models make, during the run,",
+    "no_steps": "a rehearsal (rehearse_seconds=)",
+    "no_loss": "a loss that can be computed without a step (loss_fn= or training_step= in place of step=)",
+    "warms_up": "a run beyond the warm-up, watched by Monitor,",
+    "opposed": "a measure of what the models make, told to Monitor.record_evaluation during the run,",
     "chance_unknown": "a longer run, watched by Monitor, or `confirm`, which steps it further,",
 }
 _BECAUSE = {
