@@ -191,3 +191,18 @@ def test_the_title_of_the_start_says_which_budget_includes_the_input() -> None:
         ("input", "+2.0"),
         ("both", "-1.0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "value", "limit", "text"),
+    [
+        ("steps", "steps", 300.0, None, "steps 300"),
+        ("such steps", "steps", 2.0, 0.0, "such steps 2 (limit 0)"),
+        ("loss", "nats", 2.3, 4.6, "loss 2.3 nats (limit 4.6)"),
+        ("gain budget", "log10", -5.1, -5.0, "gain budget 10^-5.1 (limit 10^-5)"),
+        ("error", "", 0.4002, 0.4, "error 0.4002 (limit 0.4)"),
+        ("lowest logit", "", 0.0, "-inf", "lowest logit 0"),
+    ],
+)
+def test_a_measurement_can_be_read(name: str, unit: str, value: float, limit: object, text: str) -> None:
+    assert measured({"name": name, "unit": unit, "value": value, "threshold": limit}) == text

@@ -69,7 +69,7 @@ def _by_kind(evidence: Evidence) -> tuple[float, str] | None:
         if task.target == "[0]":
             return task.chance, "the mean of the inputs"
         if task.loss == "mse_loss" and train is not None and train.target_variance is not None:
-            return train.target_variance, f"the mean of the targets, {train.target_mean or 0.0:.3g},"
+            return train.target_variance, f"the mean of the targets ({train.target_mean or 0.0:.3g})"
         return task.chance, "the middle of the targets" if task.loss != "mse_loss" else _NAMES["mse_loss"]
     cost = frequency_cost(evidence) if task.kind == "classification" else None
     return (cost if cost is not None else task.chance), _NAMES["cross_entropy"]

@@ -81,8 +81,21 @@ def measured(measurement: Any) -> str:
     size, limit = number_of(value), number_of(threshold)
     if size is None:
         return f"{name} not recorded"
-    written = "never" if word == "steps" and math.isinf(size) else number(size) + (f" {word}" if word else "")
-    return f"{name} {written}" + (f" (limit {number(limit)})" if limit is not None else "")
+    limit = limit if limit is not None and math.isfinite(limit) else None
+    write = _power_of_ten if word == "log10" else number
+    if limit is not None and limit != size and write(limit) == write(size):
+        write = _exact  # or one number would be over a limit that looks the same
+    unit = f" {word}" if word and word != "log10" and word not in str(name).split() else ""
+    written = "never" if word == "steps" and math.isinf(size) else f"{write(size)}{unit}"
+    return f"{name} {written}" + (f" (limit {write(limit)})" if limit is not None else "")
+
+
+def _power_of_ten(exponent: float) -> str:
+    return f"10^{exponent:.3g}"
+
+
+def _exact(value: float) -> str:
+    return f"{value:.6g}"
 
 
 def some_layers(names: Sequence[str]) -> str:

@@ -166,8 +166,8 @@ def other_places(facts: Facts, relation: Relation | None) -> list[Finding]:
             rule="misread_logits",
             code="misread_logits.places",
             severity="warning",
-            seen="the answer that is held against a place of the target looks at another place of the image: their rows go "
-            f"together by {found.down:.2f}, their columns by {found.across:.2f}",
+            seen="the output at a pixel is computed from another part of the image than that pixel: correlation of the two "
+            f"places {found.down:.2f} in rows and {found.across:.2f} in columns, where 1 is right",
             measurements=(
                 Measurement(name="correlation of the rows", value=found.down, threshold=PLACED),
                 Measurement(name="correlation of the columns", value=found.across, threshold=PLACED),

@@ -80,7 +80,8 @@ def condition_not_judged(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="condition_not_judged",
             severity="warning",
-            seen=f"{maker} is told a class for each row, and no loss changes when the rows that it made change places",
+            seen=f"{maker} is told a class for each example, and no loss changes when its outputs are exchanged between "
+            "examples",
             measurements=(Measurement(name="change of the losses", value=0.0, threshold=0.0),),
             cause=f"{judge} is not told the class, or does not use it",
             remedy=f"give {judge} the class beside the row: torch.cat([row, torch.nn.functional.one_hot(name, classes)], 1), "

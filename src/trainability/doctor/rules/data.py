@@ -108,8 +108,8 @@ def _torn(evidence: Evidence) -> list[Finding]:
             rule="channels_last",
             code="channels_last.view",
             severity="warning",
-            seen=f"images of shape {data.train.shapes[0]} are smoother where the same numbers are read with channels last: "
-            f"nine in ten have less than {ratio:.2f} of the squared differences between neighbours",
+            seen=f"images of shape {data.train.shapes[0]} look scrambled: read with channels last, nine in ten are smoother "
+            f"(less than {ratio:.2f} of the squared differences between neighbouring pixels)",
             measurements=(Measurement(name="squared differences, channels last over first", value=ratio, threshold=_AS_ROUGH),),
             cause="view or reshape was used where the dimensions had to be exchanged",
             remedy="images.permute(0, 3, 1, 2) in place of images.view(batch, channels, height, width)",

@@ -302,8 +302,8 @@ def linear_stack(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="linear_stack",
             severity="warning" if whole else "hint",
-            seen=f"{first.second} reads {first.first} with nothing between: the two are one linear layer"
-            + ("; nothing in the model is nonlinear" if whole else ""),
+            seen=f"layer {first.second} takes the output of layer {first.first} as it is: without an activation between, the "
+            "two are one linear layer" + ("; nothing in the model is nonlinear" if whole else ""),
             measurements=(Measurement(name="such pairs", value=float(len(facts.stacked)), threshold=0.0),),
             cause="an activation is missing between the layers",
             remedy=f"an activation between {first.first} and {first.second}, such as torch.nn.ReLU()",

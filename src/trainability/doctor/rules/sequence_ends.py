@@ -67,9 +67,10 @@ def unread_ends(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="unread_ends",
             severity="warning" if fresh else "hint",
-            seen=f"goals are made of what comes after, and do not go by the marks in batch{place}"
+            seen=f"the targets that the loss makes of the next state are the same whatever batch{place} holds (1 where "
+            "an episode ends)"
             + (
-                f"; where these are 1, it is {apart:.2g} times as far from what was before, as a fresh start is"
+                f"; where it is 1, the next state is {apart:.2g} times as far away as elsewhere: it begins another episode"
                 if fresh
                 else ""
             ),

@@ -352,7 +352,7 @@ def mirrored(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="mirrored",
             severity="hint",
-            seen="training images are alike left and right, validation images are not",
+            seen="on average the left and right halves of training images look the same, and those of validation images do not",
             measurements=(
                 Measurement(name="asymmetry of validation images", value=held_out, unit="standard deviations", threshold=0.4),
                 Measurement(

@@ -57,7 +57,8 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
         Finding(
             rule="masked_targets",
             severity="warning",
-            seen=f"of channel {shown} of the targets the loss reads one constant, and none of the values that differ",
+            seen=f"in channel {shown} of the targets the loss goes by the entries that are all the same, and by none that "
+            "differ",
             measurements=(Measurement(name="such channels", value=float(len(channels)), threshold=0.0),),
             cause="the mask of what counts is inverted",
             remedy="turn the mask round: take the loss where targets are given, and not where the filler is",
