@@ -228,7 +228,7 @@ class _Battery(Standing):
             steps = max(self.steps // divisor, min(self.steps, LOOKS))
             most = max(1, int(for_all / len(rungs) / max(steps * self.cost, 1e-9)))
             for name in names[most:]:
-                self.leave_out(name, "no time was left for it")
+                self.leave_out(name, "no time was left")
             names = names[:most]
             made = self.elsewhere(names, steps) if self.elsewhere is not None else {}
             for name in names:
@@ -237,7 +237,7 @@ class _Battery(Standing):
                 elif self.affords(steps):
                     self.with_change(name, steps)
                 else:
-                    self.leave_out(name, "no time was left for it")
+                    self.leave_out(name, "no time was left")
             if steps < self.steps:
                 names = self.survivors(names)
 
