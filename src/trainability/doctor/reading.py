@@ -153,7 +153,7 @@ def makes_goals(evidence: Evidence) -> bool:
 
 def swings_around_zero(evidence: Evidence) -> bool:
     """Whether a quarter of the first losses and of the last are on either side of zero: there is no level to fall from."""
-    losses = [step.loss for step in finite_steps(evidence)]
+    losses = [step.loss for step in evidence.finite_steps]
     if len(losses) < 2 * WINDOW_STEPS:
         return False
     below = [statistics.fmean(loss < 0 for loss in part) for part in (losses[:WINDOW_STEPS], losses[-WINDOW_STEPS:])]

@@ -66,7 +66,7 @@ def is_emptied(evidence: Evidence, settings: OptimizerSettings, left: float) -> 
         settings: of its optimizer.
         left: of the typical weight, over what it was at first.
     """
-    losses = [step.loss for step in reading.finite_steps(evidence)]
+    losses = [step.loss for step in evidence.finite_steps]
     part = len(losses) // 4
     if left >= _EMPTIED or (settings.weight_decay or 0.0) < _STRONG_DECAY or not _is_divided(evidence, settings):
         return False

@@ -184,12 +184,9 @@ def loss_cliff(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             rule="loss_cliff",
-            severity="hint" if unsure else "error",
-            seen=f"near step {evidence.finite_steps[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
-            f"{worst:.2f}{' and fell again' if recovered else ''}",
             code="loss_cliff.goals" if own else "loss_cliff",
             severity="hint" if unsure or own else "error",
-            seen=f"near step {reading.finite_steps(evidence)[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
+            seen=f"near step {evidence.finite_steps[at * WINDOW_STEPS].step} the loss jumped from {before:.2f} to "
             f"{worst:.2f}{' and fell again' if recovered else ''}" + (growth_of_outputs(evidence) if own else ""),
             measurements=(
                 Measurement(name="loss after over before", value=worst / before, threshold=2.0),
