@@ -47,7 +47,7 @@ def test_text_tells_verdict_cause_layers_remedy_and_what_was_not_checked():
     diagnosis = diagnose(full_evidence())
     text = str(diagnosis)
     assert text.startswith("DEAD: ")
-    for part in ("error gain_budget_low", "limit -5", "kaiming_normal_", "trainability explain gain_budget_low"):
+    for part in ("error gain_budget_low", "limit 10^-5", "kaiming_normal_", "trainability explain gain_budget_low"):
         assert part in text
     for title in ("Layers at the start", "Layers at step 3", "Not checked"):
         assert title in text
