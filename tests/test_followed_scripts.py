@@ -399,3 +399,53 @@ def test_columns_of_a_table_are_called_columns(kind: str, num_steps: int, severi
         if finding.rule == "input_scale":
             assert "(column 3)" in finding.seen
             assert "channel" not in finding.seen + finding.remedy
+
+
+# ----------------------------------------------------------------------------------------------- whose parameters are stepped
+
+
+def other_network(way: str) -> Diagnosis:
+    """Steps of the target network, while the loss goes through the policy. No assert: pytest's would ask for variables."""
+    torch.manual_seed(0)
+    policy, target = nn.Linear(4, 2), nn.Linear(4, 2)
+
+    def steps(optimizer: torch.optim.Optimizer, monitor: Monitor | None = None) -> None:
+        for _ in range(6):
+            states = torch.randn(8, 4)
+            with torch.no_grad():
+                goals = target(states)
+            loss = F.mse_loss(policy(states), goals)
+            loss.backward()
+            if monitor is not None:
+                monitor.after_backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    if way == "run":
+        return next(iter(followed(lambda: steps(torch.optim.Adam(target.parameters(), lr=1e-3))).values()))
+    optimizer = torch.optim.Adam(target.parameters(), lr=1e-3)
+    with Monitor(policy, optimizer) as monitor:
+        steps(optimizer, monitor)
+    return monitor.diagnose()
+
+
+@pytest.mark.parametrize("way", ["run", "Monitor"])
+def test_an_optimizer_of_another_network_says_which(way: str) -> None:
+    (found,) = (finding for finding in other_network(way).findings if finding.rule == "foreign_optimizer")
+    assert found.seen.endswith("those that it holds are of target")
+    assert "target" in found.remedy
+
+
+def test_the_second_optimizer_of_one_network_has_its_own_name() -> None:
+    torch.manual_seed(0)
+
+    def loop() -> None:
+        maker, judge = nn.Linear(4, 4), nn.Linear(4, 1)
+        first, second = (torch.optim.SGD(judge.parameters(), lr=0.01) for _ in range(2))
+        for _ in range(4):
+            for optimizer in (first, second):
+                optimizer.zero_grad()
+                judge(maker(torch.randn(8, 4))).square().mean().backward()
+                optimizer.step()
+
+    assert set(followed(loop)) in ({"judge", "judge-second"}, {"judge", "judge-first"})

@@ -40,6 +40,7 @@ class OptimizerSettings:
         unmanaged: trainable parameters in no group of this optimizer, nor of any other of the process.
         unmanaged_share: of the trainable numbers, those in `unmanaged`; None if unknown.
         managed: how many of the model's trainable parameters are in its groups; None if the model is unknown.
+        holds: what the program calls the network whose parameters it holds in their place; None if none was found.
         frozen: parameters that do not require a gradient.
     """
 
@@ -56,6 +57,7 @@ class OptimizerSettings:
     unmanaged: tuple[str, ...] = ()
     unmanaged_share: float | None = None
     managed: int | None = None
+    holds: str | None = None
     frozen: tuple[str, ...] = ()
 
 

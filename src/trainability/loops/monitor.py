@@ -6,6 +6,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,9 +19,11 @@ from trainability.doctor.diagnosis import Diagnosis
 from trainability.doctor.error_line import error_line
 from trainability.doctor.evidence import Evaluation, Evidence, ProbeResult, Sample, StepRecord
 from trainability.doctor.finding import Finding, take_news
+from trainability.doctor.measure.graph import managed_parameters
 from trainability.doctor.measure.monitor import Monitor as Watcher
 from trainability.doctor.told import told
 from trainability.extras import EXTRAS, require
+from trainability.loops.naming import holder_name
 from trainability.loops.recorder import LoopRecorder, is_main_process
 from trainability.training.free_folder import check_is_path
 from trainability.training.precheck import DOOMED
@@ -115,6 +118,7 @@ class Monitor(Watcher):
         self._facts_of_loop = {"num_classes": num_classes, "clip": clip, "every": every, "planned_steps": planned_steps}
         self._recorder: LoopRecorder | None = None
         self._reported: dict[str, int] = {}
+        self._holds: str | None = None
         self._num_looks, self._looked_seconds, self._entered_at = 0, 0.0, 0.0
 
     def __enter__(self) -> Monitor:
@@ -126,6 +130,9 @@ class Monitor(Watcher):
                 self._look(0, self._diagnosis_before)
         self._entered_at = time.perf_counter()
         super().__enter__()
+        held = managed_parameters(self._optimizer)
+        if held and not any(id(p) in held for p in self._plain.parameters()):
+            self._holds = holder_name(held)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -143,6 +150,13 @@ class Monitor(Watcher):
     def num_steps(self) -> int:
         """Steps that are done."""
         return self._num_steps
+
+    def evidence(self) -> Evidence:
+        """Everything seen so far, with what was known `before`; copies to the host what is still on the device."""
+        seen = super().evidence()
+        if seen.optimizer is None or self._holds is None:
+            return seen
+        return replace(seen, optimizer=replace(seen.optimizer, holds=self._holds))
 
     def sample_next(self) -> None:
         """Samples the next step, whatever its number."""

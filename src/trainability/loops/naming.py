@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -16,22 +16,45 @@ _NO_NAMES = ("self", "cls")
 _TELLS_LOCALS = {"locals", "vars", "dir", "eval", "exec"}
 
 
-def variable_name(module: nn.Module) -> str | None:
-    """Find what the running program calls a module: the script's own variables first, then those of the functions called.
+def variable_name(value: object) -> str | None:
+    """Find what the running program calls a module or an optimizer.
+
+    The script's own variables come first, then those of the functions called.
 
     Looked at are variables, the attributes of `self`, the children of a module and the values of a dict. Nothing of the
     program is changed or kept, and none of its code runs.
 
     Args:
-        module: is looked for by identity.
+        value: is looked for by identity.
 
     Returns:
         An identifier; `None` where no frame has one.
     """
+    return _name_of_what(lambda found: found is value)
+
+
+def holder_name(parameters: set[int]) -> str | None:
+    """Find what the running program calls a module that holds parameters.
+
+    Args:
+        parameters: ids of them.
+
+    Returns:
+        As `variable_name`.
+    """
+
+    def holds(found: object) -> bool:
+        is_module = issubclass(type(found), nn.Module)
+        return is_module and any(id(p) in parameters for p in nn.Module.parameters(found))  # type: ignore[arg-type]
+
+    return _name_of_what(holds)
+
+
+def _name_of_what(is_it: Callable[[object], bool]) -> str | None:
     with contextlib.suppress(Exception):  # namespaces may be the program's own classes; a name is worth no failure
         for frame in reversed(list(_users_frames())):
             for names in (_local_variables(frame), frame.f_globals):
-                if (found := _name_in(names, module)) is not None:
+                if (found := _name_in(names, is_it)) is not None:
                     return found
     return None
 
@@ -62,15 +85,15 @@ def _local_variables(frame: FrameType) -> dict[str, Any]:
     return variables
 
 
-def _name_in(variables: Mapping[str, Any], module: nn.Module) -> str | None:
-    """The first public name with this value, else the name inside the first value that holds it."""
+def _name_in(variables: Mapping[str, Any], is_it: Callable[[object], bool]) -> str | None:
+    """The first public name with such a value, else the name inside the first value that holds it."""
     public = [(name, value) for name, value in list(variables.items()) if not name.startswith("_")]
     for name, value in public:
-        if value is module and name not in _NO_NAMES:
+        if name not in _NO_NAMES and is_it(value):
             return name
     for name, value in public:
         for inner, part in _parts(name, value):
-            if part is module and isinstance(inner, str) and inner.isidentifier() and not inner.startswith("_"):
+            if isinstance(inner, str) and inner.isidentifier() and not inner.startswith("_") and is_it(part):
                 return inner
     return None
 

@@ -200,7 +200,7 @@ class ScriptWatch:
         try:
             config = {"script": str(self._script), "optimizer": _settings(optimizer)} if self._folder is not None else None
             name, run = self._attached.attach(
-                self._name_of(model),
+                self._name_of(model, optimizer),
                 model,
                 optimizer,
                 self._every,
@@ -223,14 +223,19 @@ class ScriptWatch:
         what = type(optimizer).__name__ if name.startswith(kind) else f"{kind}, {type(optimizer).__name__}"
         say(f"watching {name} ({what}, {count:,} parameters){where}")
 
-    def _name_of(self, model: nn.Module) -> str:
-        """The class, and of one among several what the script calls it, where that can be told."""
+    def _name_of(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+        """The class, and of one among several what the script calls it, where that can be told.
+
+        The second optimizer of one network is told from the first by its own name.
+        """
         kind = type(model).__name__
         if len(self._optimizers) < 2:
             return kind
         parts = [model] if kind != "ModuleList" else list(model.children())  # several that share an optimizer
         names = [variable_name(part) for part in parts]
-        return "+".join(name for name in names if name is not None) if None not in names else kind
+        name = "+".join(name for name in names if name is not None) if None not in names else kind
+        own = variable_name(optimizer) if name in self._monitors else None
+        return name if own is None else f"{name}-{own}"
 
     def _attach_shared(self, optimizer: torch.optim.Optimizer) -> None:
         """After an optimizer's first step: the modules that ran and hold some of its parameters, outer ones only."""

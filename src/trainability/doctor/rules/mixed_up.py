@@ -1,5 +1,6 @@
 """Of several networks, one optimizer that is given the wrong one's parameters. No rule."""
 
+from trainability.doctor.evidence import OptimizerSettings
 from trainability.doctor.finding import Finding, Measurement
 
 
@@ -34,4 +35,27 @@ def of_the_same(num_shared: int, num_left: int) -> Finding:
         remedy="give each optimizer the parameters of its own network: Adam(generator.parameters(), ...), "
         "Adam(critic.parameters(), ...)",
         source="own; counted in the groups of the optimizers",
+    )
+
+
+def of_another(settings: OptimizerSettings) -> Finding:
+    """An optimizer of another network's parameters, whose name is said where the program has one for it."""
+    maker, holds = f"torch.optim.{settings.name}(model.parameters(), lr={settings.lr:g})", settings.holds
+    return Finding(
+        rule="foreign_optimizer",
+        severity="error",
+        seen=f"the {settings.name} optimizer holds none of the model's {len(settings.unmanaged)} trainable parameters"
+        + (f": those that it holds are of {holds}" if holds else ""),
+        measurements=(
+            Measurement(name="the model's parameters in the optimizer", value=0.0, threshold=1.0),
+            Measurement(name="trainable parameters", value=float(len(settings.unmanaged))),
+        ),
+        cause=f"the optimizer was given the parameters of {holds}, and the loss goes through another network"
+        if holds
+        else "the model was built anew, copied or replaced after the optimizer was made",
+        remedy=f"give it the parameters of the network that the loss goes through, in place of those of {holds}: {maker}"
+        if holds
+        else f"make the optimizer after the model: {maker}",
+        source="PyTorch, torch.optim",
+        layers=settings.unmanaged,
     )

@@ -18,7 +18,7 @@ from trainability.doctor.rules.cut_off import (
     stays_as_drawn,
 )
 from trainability.doctor.rules.flat import flat_in_part
-from trainability.doctor.rules.mixed_up import of_the_same, of_two
+from trainability.doctor.rules.mixed_up import of_another, of_the_same, of_two
 from trainability.doctor.rules.rule import rule
 from trainability.doctor.rules.spent_rate import spent_in_the_run
 from trainability.doctor.rules.unmoved import unmoved, why_unmoved
@@ -78,21 +78,7 @@ def foreign_optimizer(evidence: Evidence) -> list[Finding]:
         return [of_the_same(*shared)]
     if settings is None or settings.managed != 0 or not settings.unmanaged or any(s.blind for s in evidence.samples):
         return []
-    return [
-        Finding(
-            rule="foreign_optimizer",
-            severity="error",
-            seen=f"the {settings.name} optimizer holds none of the model's {len(settings.unmanaged)} trainable parameters",
-            measurements=(
-                Measurement(name="the model's parameters in the optimizer", value=0.0, threshold=1.0),
-                Measurement(name="trainable parameters", value=float(len(settings.unmanaged))),
-            ),
-            cause="the model was built anew, copied or replaced after the optimizer was made",
-            remedy=f"make the optimizer after the model: torch.optim.{settings.name}(model.parameters(), lr={settings.lr:g})",
-            source="PyTorch, torch.optim",
-            layers=settings.unmanaged,
-        )
-    ]
+    return [of_another(settings)]
 
 
 @rule(severities=("error", "hint"), verdict="dead", explains=(*SYMPTOMS, "gain_budget_low", "random_evaluation"))
