@@ -129,8 +129,8 @@ class Watch:
         if module is self.wrapper and torch.is_grad_enabled():
             self.on_wrapper()
         name = self._names.get(id(module))
-        if not torch.is_grad_enabled() and self._is_the_model(module):
-            self.asked.update(len(given) for given in args[:1] if isinstance(given, Tensor) and given.dim())
+        if not torch.is_grad_enabled() and self._is_the_model(module) and torch._C._get_tracing_state() is None:
+            self.asked.update(given.shape[0] for given in args[:1] if isinstance(given, Tensor) and given.dim())
         if (name is None and module is not self.model) or not torch.is_grad_enabled() or ahead.is_running():
             return
         # What is traced, scripted or exported in between is not the loop's forward pass.
