@@ -69,7 +69,7 @@ def masked_targets(evidence: Evidence) -> list[Finding]:
 
 def _ignored_pixels(facts: Facts) -> list[Finding]:
     """A background that no pixel is asked for, so that what stands out of it is seen everywhere."""
-    if facts.ignored_class is None or len(facts.target_shape) < 2:
+    if facts.ignored_class is None or len(facts.target_shape) < 3:
         return []
     number, share = facts.ignored_class
     return [
@@ -83,6 +83,8 @@ def _ignored_pixels(facts: Facts) -> list[Finding]:
             "says where it is, and the other classes spread over it",
             remedy="leave ignore_index at -100 where that class is to be told; or give what is not labelled a number of its "
             "own (255), and the loss ignore_index=255",
+            remedy="leave ignore_index at -100 where that class is to be told; or number what is not labelled by itself, "
+            "255, and the loss ignore_index=255",
             source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
         )
     ]
@@ -275,7 +277,7 @@ def class_imbalance(evidence: Evidence) -> list[Finding]:
     Source: Schoop et al., UMLAUT, CHI 2021; own threshold.
     """
     ignored = reading.facts(evidence).ignored_class
-    if ignored is not None and len(reading.facts(evidence).target_shape) < 2:
+    if ignored is not None and len(reading.facts(evidence).target_shape) < 3:
         return [ignored_class(*ignored)]
     if turned := weights_against_rare(reading.facts(evidence)):
         return turned
