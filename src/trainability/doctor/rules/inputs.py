@@ -1,9 +1,9 @@
 """Inputs and targets of the batch, and their order: what the model is given to learn from."""
 
 from trainability.doctor import reading
-from trainability.doctor.audit_results import SplitAudit
 from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
+from trainability.doctor.rules.lone_targets import one_example
 from trainability.doctor.rules.rule import rule
 
 SYMPTOMS = (
@@ -19,7 +19,6 @@ SYMPTOMS = (
 )
 
 _FEWEST_SAMPLES = 5
-_FEWEST_EXAMPLES, _HALF, _MOSTLY = 200, 0.5, 0.85
 
 
 @rule(
@@ -143,9 +142,8 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
     """
     data = evidence.data
     order = data.train.order if data is not None else None
-    copied = data.train.most_copied if data is not None else None
-    if data is not None and copied is not None and _HALF <= copied < 1 and data.train.num_images >= _FEWEST_EXAMPLES:
-        return _one_example(data.train, copied)  # batches that are drawn from little else are equal by themselves
+    if data is not None and (example := one_example(data.train)):
+        return example  # batches that are drawn from little else are equal by themselves
     if data is None or order is None or order.repeated_batches < 2:
         return []
     every = order.repeated_batches >= order.num_batches - 1
@@ -170,22 +168,6 @@ def repeated_batch(evidence: Evidence) -> list[Finding]:
             if every
             else "in __iter__, take every num_workers-th example (torch.utils.data.get_worker_info())",
             source="own",
-        )
-    ]
-
-
-def _one_example(train: SplitAudit, share: float) -> list[Finding]:
-    """Training data most of which is one example."""
-    return [
-        Finding(
-            rule="repeated_batch",
-            code="repeated_batch.example",
-            severity="warning" if share >= _MOSTLY else "hint",
-            seen=f"{share:.1%} of the {train.num_images} training examples read are one and the same, input and target",
-            measurements=(Measurement(name="share of the most frequent example", value=share, threshold=_MOSTLY),),
-            cause="the data was collected or joined so that one example occurs again and again, and there is little else",
-            remedy="keep one of each: numpy.unique(inputs, axis=0) before the split, and then see how much data is left",
-            source="Lee et al., Deduplicating Training Data Makes Language Models Better, ACL 2022; values compared",
         )
     ]
 

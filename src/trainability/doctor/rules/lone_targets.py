@@ -1,4 +1,4 @@
-"""Targets that hold one and the same value for every example, at every place. No rule."""
+"""Data of which little is left: targets that are one value for all, and one example again and again. No rule."""
 
 import math
 
@@ -8,6 +8,7 @@ from trainability.doctor.evidence import Evidence
 from trainability.doctor.finding import Finding, Measurement
 
 _FEWEST_EXAMPLES = 64
+_FEWEST_OF_ALL, _HALF, _MOSTLY = 200, 0.5, 0.85  # examples, and shares of them that are one and the same
 _DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _NEAR = 1e-5
 
@@ -70,3 +71,22 @@ def _finding(train: SplitAudit, places: int, *, cause: str, remedy: str, source:
         remedy=remedy,
         source=source,
     )
+
+
+def one_example(train: SplitAudit) -> list[Finding]:
+    """Training data most of which is one example, input and target; of all of it, repeated batches tell."""
+    share = train.most_copied
+    if share is None or not _HALF <= share < 1 or train.num_images < _FEWEST_OF_ALL:
+        return []
+    return [
+        Finding(
+            rule="repeated_batch",
+            code="repeated_batch.example",
+            severity="warning" if share >= _MOSTLY else "hint",
+            seen=f"{share:.1%} of the {train.num_images} training examples read are one and the same, input and target",
+            measurements=(Measurement(name="share of the most frequent example", value=share, threshold=_MOSTLY),),
+            cause="the data was collected or joined so that one example occurs again and again, and there is little else",
+            remedy="keep one of each: numpy.unique(inputs, axis=0) before the split, and then see how much data is left",
+            source="Lee et al., Deduplicating Training Data Makes Language Models Better, ACL 2022; values compared",
+        )
+    ]
