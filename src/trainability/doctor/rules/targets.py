@@ -81,8 +81,6 @@ def _ignored_pixels(facts: Facts) -> list[Finding]:
             measurements=(Measurement(name="share of the pixels that are ignored", value=share, threshold=0.0),),
             cause=f"ignore_index={number} is for pixels that nobody labelled; where class {number} is the background, nothing "
             "says where it is, and the other classes spread over it",
-            remedy="leave ignore_index at -100 where that class is to be told; or give what is not labelled a number of its "
-            "own (255), and the loss ignore_index=255",
             remedy="leave ignore_index at -100 where that class is to be told; or number what is not labelled by itself, "
             "255, and the loss ignore_index=255",
             source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
