@@ -14,6 +14,7 @@ from trainability.doctor.facts import as_code
 from trainability.doctor.measure import statistics
 from trainability.doctor.measure.calls import ByName, Call, is_needed
 from trainability.doctor.measure.columns import follows_sine, may_be_words
+from trainability.doctor.measure.ignored_words import are_between
 from trainability.doctor.measure.layer_inputs import LayerInputs
 from trainability.doctor.measure.loss_arguments import weighs_examples, wrong_argument
 from trainability.doctor.measure.one_target import column_beside
@@ -235,7 +236,7 @@ class ForwardPass(TorchFunctionMode):
         return None
 
     def _ignores(self, args: tuple, kwargs: dict) -> tuple[int, float] | None:
-        """A class that the loss leaves out, where each example has one label, or each pixel; of tokens one may be padding."""
+        """A class that the loss leaves out, where each example has one label, each pixel, or each word between others."""
         logits, target = args[:2]
         index = kwargs.get("ignore_index", args[4] if len(args) > 4 else None)
         first = first_tensor(self.inputs)
@@ -243,7 +244,8 @@ class ForwardPass(TorchFunctionMode):
             return None
         of_examples = target.dim() == 1 and logits.dim() == 2 and first.shape[:1] == target.shape
         of_pixels = target.dim() == 3 and logits.dim() == 4 and first.dim() == 4 and first.is_floating_point()
-        if not (of_examples or of_pixels) or not 0 <= index < logits.shape[1]:
+        of_words = not first.is_floating_point() and are_between(first, target, index, logits.shape[1])
+        if not (of_examples or of_pixels or of_words) or not 0 <= index < logits.shape[1]:
             return None
         share = float((target == index).float().mean())
         return (index, share) if share > 0 else None

@@ -28,9 +28,9 @@ def ignored_class(number: int, share: float) -> Finding:
         rule="class_imbalance",
         code="class_imbalance.ignored",
         severity="warning",
-        seen=f"the loss ignores class {number}, which {share:.0%} of the batch's examples are of",
-        measurements=(Measurement(name="share of the examples that are ignored", value=share, threshold=0.0),),
+        seen=f"the loss ignores class {number}, which {share:.0%} of the batch's labels are",
+        measurements=(Measurement(name="share of the labels that are ignored", value=share, threshold=0.0),),
         cause=f"ignore_index={number} is the number of a class, and not of what has no label",
-        remedy="leave ignore_index at -100, or give it a number that no class has",
+        remedy="leave ignore_index at -100, or give it a number that no class has, and padding that number",
         source="PyTorch, torch.nn.CrossEntropyLoss (ignore_index)",
     )

@@ -1,0 +1,52 @@
+"""A class of words that the loss ignores, told from padding and from what a masked language model leaves out."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainability import check
+from trainability.doctor.measure.ignored_words import are_between
+
+WORDS, LENGTH, TAGS = 60, 12, 4
+
+
+def tagged(*, padded: bool) -> tuple[Tensor, Tensor]:
+    """Sentences whose words below 12 have a tag of their own, and all others the tag 0; padding has it, too."""
+    rng = torch.Generator().manual_seed(0)
+    words = torch.randint(1, WORDS, (96, LENGTH), generator=rng)
+    if padded:
+        words = words.masked_fill(torch.arange(LENGTH) >= torch.randint(6, LENGTH, (96, 1), generator=rng), 0)
+    return words, torch.where((words > 0) & (words < 12), 1 + words % (TAGS - 1), 0)
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(WORDS, 16), nn.Linear(16, TAGS)
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.out(self.words(words))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize(("ignored", "found"), [(0, True), (-100, False)])
+def test_a_tag_that_is_ignored_is_named(ignored: int, found: bool, flat: bool) -> None:
+    def loss_fn(logits: Tensor, tags: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1) if flat else logits.mT, tags.flatten() if flat else tags, ignore_index=ignored
+        )
+
+    torch.manual_seed(0)
+    model, (words, tags) = Tagger(), tagged(padded=True)
+    batches = [(words[i : i + 16], tags[i : i + 16]) for i in range(0, 96, 16)]
+    report = check(model, batches, loss_fn, optimizer=torch.optim.Adam(model.parameters(), 1e-2), rehearse_seconds=0.5)
+    assert ("class_imbalance.ignored" in [f.code for f in report.findings]) == found
+
+
+def test_padding_and_words_that_are_asked_for_themselves_are_left_alone() -> None:
+    words, tags = tagged(padded=True)
+    assert are_between(words, tags, 0, TAGS)
+    assert not are_between(words, torch.where(words > 0, 1 + words % 3, 0), 0, TAGS)  # nothing but padding has the class 0
+    assert not are_between(words, tags, 0, WORDS)  # a masked language model's
+    prompts = torch.where(torch.arange(LENGTH) < 6, 0, 1 + words % 3)
+    assert not are_between(words, prompts, 0, TAGS)  # left out from the beginning on
