@@ -11,8 +11,9 @@ All of it can be stopped and started again. The programs are in `programs/`, one
 what it changes in the sound program, and which rules name the true cause. Those in `programs/held_out/`, `programs/unseen/` and
 `programs/forum/` are of three further authors with nets, data and loops of their own, those in `programs/workshop/` of two
 more; each set was scored whole once, before any rule was set on it. Those in `programs/mailbag/` are of another three, who
-wrote after public reports of failed trainings and had not read the rules: half of them, by a hash of the name, may be looked
-at when rules are mended, and the other half is the scored one. `--half mailbag` asks for both.
+wrote after public reports of failed trainings and had not read the rules: half of them, by a hash of the name, were looked at
+when rules were mended, and the other half is the scored one, which has been looked at since 27 November 2026, too. `--half
+mailbag` asks for both. What nobody had looked at when it was scored last are scripts: `script_faults.py`.
 """
 
 import argparse
