@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, Normal
 from torch.nn import functional as F
 
+from trainability.doctor import Monitor
 from trainability.doctor.facts import Facts
 from trainability.doctor.measure.bodies import look_at_body
 from trainability.doctor.measure.facts import look
@@ -183,11 +184,46 @@ def test_labels_that_data_and_loss_shift_are_shifted_twice() -> None:
     assert looked(Reader(causal=True), batch, next_inside).shifted_by == 2
 
 
-@pytest.mark.parametrize(("last", "log_input", "twice"), [(nn.Softplus(), True, "softplus"), (nn.Softplus(), False, None)])
-def test_rates_that_are_taken_for_their_logarithms_are_told(last: nn.Module, log_input: bool, twice: str | None) -> None:
-    model, counts = nn.Sequential(nn.Linear(4, 1), last), X[:, :1].abs().round()
+@pytest.mark.parametrize(
+    ("last", "log_input", "twice"),
+    [
+        (F.softplus, True, "softplus"),
+        (F.softplus, False, None),
+        (lambda x: F.softplus(x) + 1e-6, True, "softplus"),
+        (torch.exp, True, "exp"),
+        (torch.sigmoid, True, "sigmoid"),
+        (lambda x: F.softplus(x) - 9.0, True, None),  # a logarithm that is bounded below
+        (lambda x: F.softplus(x).log(), True, None),
+        (lambda x: F.softplus(x) + 0 * x, True, None),
+        (lambda x: 3 * torch.tanh(x), True, None),
+        (lambda x: x, True, None),
+    ],
+)
+@pytest.mark.parametrize("is_row", [False, True])
+def test_rates_that_are_taken_for_their_logarithms_are_told(
+    last: Any, log_input: bool, twice: str | None, is_row: bool
+) -> None:
+    class Rates(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            rates = last(self.layer(x))
+            return rates.squeeze(1) if is_row else rates
+
+    model, counts = Rates(), X[:, 0].abs().round() if is_row else X[:, :1].abs().round()
     loss = nn.PoissonNLLLoss(log_input=log_input)
     assert looked(model, (X, counts), lambda m, b: loss(m(b[0]), b[1])).rates_twice == twice
+
+    monitor = Monitor(model, every=1)
+    with monitor:
+        cost = loss(model(X), counts)
+        cost.backward()
+        monitor.after_backward(cost)
+    found = [f.code for f in monitor.diagnose().findings]
+    is_last = twice is not None and last in (F.softplus, torch.exp, torch.sigmoid)  # of a sum Monitor knows no function
+    assert ("softmax_twice.exp" in found) == is_last
 
 
 # ---------------------------------------------------------------------------------------------------------- columns

@@ -118,7 +118,8 @@ class Facts:
             zero; None of others.
         out_of_reach: share of the targets on the side of what answers start from that no weights lead to, where a ReLU makes
             all that is added to it; None elsewhere.
-        rates_twice: what makes the outputs, "exp", "softplus" or "relu", where `poisson_nll_loss` takes their exponential.
+        rates_twice: what makes the outputs, "exp", "softplus", "relu", "abs" or "sigmoid", where `poisson_nll_loss` takes their
+            exponential.
         heavy_dropout: names of dropout modules with a probability of `LARGE_DROPOUT` or more.
         dropout: the largest probability among them.
         dropped_state: a dropout module that the state of a recurrence goes through at every step, its probability, and steps.

@@ -29,8 +29,8 @@ def wrong_argument(name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[str,
         Its name and a word: "probabilities" or "raw" (numbers above zero) for log-probabilities, "log_target" (probabilities in
         their place as target), "elsewhere" (log-probabilities that sum to 1 along another dimension than the classes, or along
         none), "negative" (a soft target below zero), "zeros" (labels 0 and 1 for -1 and 1), "rare_lighter" (weights that make
-        what is rare in the batch count for less than what is frequent); None where all is as it should be, or the loss is none
-        that is known here.
+        what is rare in the batch count for less than what is frequent), "below_zero" (rates below zero); None where all is as
+        it should be, or the loss is none that is known here.
     """
     check = _CHECKS.get(name)
     if check is None or len(args) < 2 or not all(isinstance(a, Tensor) and a.numel() > 1 for a in args[:2]):
@@ -121,6 +121,12 @@ def _go_together(counts: Tensor, weights: Tensor) -> bool:
     return bool((weights[:, None] >= weights[None])[more].all())
 
 
+def _rates(args: tuple, kwargs: dict[str, Any]) -> str | None:
+    """With log_input=False the loss takes the logarithm of what it is given, which has none below zero."""
+    given, is_logarithm = args[0].detach().float(), kwargs.get("log_input", args[2] if len(args) > 2 else True)
+    return "below_zero" if not is_logarithm and float(given.min()) < -_ZERO else None
+
+
 def _signs(place: int, word: str) -> Callable[[tuple, dict[str, Any]], str | None]:
     def check(args: tuple, kwargs: dict[str, Any]) -> str | None:
         target = args[place] if len(args) > place else kwargs.get(word)
@@ -138,6 +144,7 @@ _CHECKS: dict[str, Callable[[tuple, dict[str, Any]], str | None]] = {
     "cross_entropy": _soft_target,
     "nll_loss": _class_weights,
     "binary_cross_entropy_with_logits": _positive_weight,
+    "poisson_nll_loss": _rates,
     "soft_margin_loss": _signs(1, "target"),
     "hinge_embedding_loss": _signs(1, "target"),
     "cosine_embedding_loss": _signs(2, "target"),

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainability.doctor.batches import tensors
 from trainability.doctor.measure.forward_pass import ForwardPass
+from trainability.doctor.measure.graph import behind_views, name_of
 from trainability.doctor.measure.instead import Returned, exchanged, pull, returned_once
 from trainability.doctor.measure.workspace import set_training
 from trainability.doctor.pair_facts import Misaligned
@@ -22,7 +23,9 @@ _LOSSES = frozenset(
     {"cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"}
     | {"binary_cross_entropy_with_logits", "poisson_nll_loss", "gaussian_nll_loss"}
 )
-_RATES = {"ExpBackward": "exp", "SoftplusBackward": "softplus", "ReluBackward": "relu"}
+# What makes numbers that are not below zero; a square and a distance are no rates' logarithms either.
+_RATES = {"ExpBackward": "exp", "SoftplusBackward": "softplus", "ReluBackward": "relu", "AbsBackward": "abs"}
+_RATES |= {"SigmoidBackward": "sigmoid"}
 _FEWEST, _MOVED = 8, 0.1  # examples; share of them whose target is another's
 _SAME, _CHANGED = 1e-4, 0.01  # of the gradient of the outputs
 _ROWS = 12  # that are exchanged
@@ -55,8 +58,7 @@ class Pairing(TorchFunctionMode):
                 self.targets.append(given)
         if getattr(func, "__name__", "") == "poisson_nll_loss" and args:
             options = dict(zip(("log_input",), args[2:3], strict=False)) | (kwargs or {})
-            made = type(args[0].grad_fn).__name__.rstrip("0123456789")
-            self.rates_twice = _RATES.get(made) if options.get("log_input", True) else None
+            self.rates_twice = _made_positive(args[0]) if options.get("log_input", True) else None
         return func(*args, **(kwargs or {}))
 
     def is_moved(self, seen: ForwardPass) -> bool:
@@ -77,6 +79,15 @@ class Pairing(TorchFunctionMode):
             if others and all(float((o != rows).double().mean()) > _MOVED for o in others):
                 return True
         return False
+
+
+def _made_positive(rates: Tensor) -> str | None:
+    """The function that keeps numbers above zero, behind views and a small number that is added; None where there is none."""
+    node = behind_views(rates.grad_fn)
+    while node is not None and name_of(node) == "AddBackward" and len(above := [n for n, _ in node.next_functions if n]) == 1:
+        node = behind_views(above[0])
+    made = _RATES.get(name_of(node))
+    return made if made is not None and bool((rates.detach() >= 0).all()) else None
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainability.doctor.batches import map_parts, tensors
-from trainability.doctor.measure.graph import name_of
+from trainability.doctor.measure.graph import behind_views, name_of
 
 _IN_PLACE = frozenset(
     {"__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__ifloordiv__", "__ipow__", "__imod__"}
@@ -155,6 +155,9 @@ def _unbound(output: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Free numbers, and the function that bounds them to the outputs, where the graph says that one does."""
     node, plain = output.grad_fn, output.detach()
     name = name_of(node) if node is not None else ""
+    if "oftmax" not in name:  # a dimension of what was viewed is another one; what bounds each number bounds it in any shape
+        node = behind_views(node)
+        name = name_of(node) if "oftmax" not in name_of(node) else ""
     if name in ("SoftmaxBackward", "LogSoftmaxBackward"):
         dim = node._saved_dim  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         dim = dim - 2**64 if dim >= 2**63 else dim

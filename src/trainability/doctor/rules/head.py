@@ -185,7 +185,8 @@ def softmax_twice(evidence: Evidence) -> list[Finding]:
     Fires: in the graph of the loss a softmax or sigmoid is the direct input of log-softmax, or of the sigmoid inside binary
         cross-entropy with logits; from Monitor alone, too, where it is given the loss with its graph. Or, without a graph,
         every output row lies in [0, 1] and sums to 1, and the loss equals the cross-entropy of the outputs taken as logits,
-        within 0.1 %. Code `exp`: `poisson_nll_loss` takes the exponential of outputs of an exponential, softplus or ReLU.
+        within 0.1 %. Code `exp`: `poisson_nll_loss` takes the exponential of outputs of an exponential, softplus, ReLU,
+        sigmoid or absolute value, which may have a small number added.
     Why: logits limited to [0, 1] are best with one at 1 and the others at 0, so the loss cannot fall below ln(e + C - 1) - 1,
         which is 1.46 with ten classes; with one logit, not below 0.31 for ones and 0.69 for zeros. The net learns, capped.
     What fools it: outputs between 0 and 1 that are meant as logits, such as cosine similarities with a temperature behind.

@@ -8,11 +8,13 @@ _TOLD = {
     "raw": "numbers above zero; it takes logarithms of probabilities",
     "log_target": "probabilities as target though log_target=True says that they are logarithms",
     "elsewhere": "numbers that are no logarithms of the classes' probabilities: these sum to 1 over the last dimension",
+    "below_zero": "numbers below zero for rates (log_input=False); it takes their logarithms, which are NaN",
     "negative": "a soft target below zero: its weights are to be probabilities",
 }
 _CAUSES = {
     "probabilities": "the logarithm is missing",
     "raw": "the logarithm is missing",
+    "below_zero": "nothing keeps the outputs above zero",
     "elsewhere": "log_softmax runs along another dimension than the classes, or is missing",
 }
 
@@ -22,9 +24,10 @@ def wrong_arguments(facts: Facts) -> list[Finding]:
     function, word = facts.wrong_argument or ("", "")
     if word not in _TOLD:
         return []
-    code = {"kl_div": "divergence", "ctc_loss": "ctc"}.get(function, "soft_target")
+    code = {"kl_div": "divergence", "ctc_loss": "ctc", "poisson_nll_loss": "rates"}.get(function, "soft_target")
     remedy = {
         "log_target": "target.log() in place of target, or log_target=False",
+        "below_zero": "log_input=True, with outputs that are logarithms of rates; or torch.nn.Softplus() behind the last layer",
         "negative": "torch.softmax(target, dim=1) in place of target: what is given as target are logits",
     }.get(word, f"torch.nn.functional.log_softmax(output, dim=-1) in place of what {function} is given as its first argument")
     return [
