@@ -222,6 +222,11 @@ def far_targets(last: float) -> Evidence:
     return Evidence(facts=fact(target_rms=100.0, task_loss="mse_loss").facts, rehearsal=ended)
 
 
+def behind(examples: float) -> Evidence:
+    """A batch norm that keeps 0.7 of each batch, and statistics as uncertain as those of so many examples."""
+    return fact(fast_statistics=("norm", 0.7), examples_behind=(3, examples))
+
+
 def shared_norm(off: float) -> Evidence:
     """One batch norm in five places, and a run that has learned and names one class in its evaluation."""
     told = Evaluation(step=150, split="validation", predicted_class_entropy=0.3, label_entropy=2.3, model_training=False)
@@ -271,6 +276,7 @@ CODES = {
     "split_shift.classes without an output": (folders(100, outputs=6), folders(100, outputs=5)),
     "split_shift.classes read in order": (folders(100, order=518), folders(100, order=517)),
     "wrong_sign.sure": (fact(sure_of_wrong=(1e-5, 0.2)), fact()),
+    "evaluation_path.last_batch": (behind(5.9), behind(6.1)),
     "evaluation_path.shared_norm": (shared_norm(1.26), shared_norm(1.24)),
     "untrained_parameter.unmanaged behind zeros": (behind_zeros(("head.weight", "head.bias")), behind_zeros(())),
     "untrained_parameter.gradient_lost": (overflowing(1e-3), overflowing(math.inf)),

@@ -144,6 +144,38 @@ def test_targets_that_are_transposed_alone(length: int, turned: bool, loss: Any,
     assert ("shuffled_labels.misaligned" in codes(Evidence(facts=facts))) == is_wrong
 
 
+@pytest.mark.parametrize(
+    ("momentum", "rows", "drop", "severity"),
+    [
+        (0.99, 66, False, "warning"),
+        (0.9, 49, False, "warning"),
+        (0.99, 66, True, None),
+        (0.99, 64, False, None),
+        (0.1, 65, False, None),
+        (0.5, 72, False, None),
+        (None, 65, False, None),
+        (1.0, 16, False, None),
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_norm_that_keeps_a_small_last_batch_alone(
+    momentum: float | None, rows: int, drop: bool, severity: str | None, as_list: bool
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    data = TensorDataset(torch.randn(rows, 4, generator=rng), torch.arange(rows) % 3)
+    loader: Any = DataLoader(data, 16, drop_last=drop)
+    loader = list(loader) if as_list else loader
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=momentum), nn.ReLU(), nn.Linear(8, 3))
+    facts = facts_of(model, next(iter(loader)), loss_fn=F.cross_entropy, batches=loader)
+    assert codes(Evidence(facts=facts)).get("evaluation_path.last_batch") == severity
+
+
+def test_a_norm_of_another_convention_is_a_hint_where_the_last_batch_is_not_known() -> None:
+    for momentum, severity in ((0.99, "hint"), (0.8, None), (1.0, None)):
+        found = codes(Evidence(facts=Facts(fast_statistics=("1", momentum))))
+        assert found.get("evaluation_path.last_batch") == severity
+
+
 def test_a_norm_that_keeps_the_statistics_of_its_start() -> None:
     found = {}
     for momentum in (1e-4, 0.1, None):

@@ -216,6 +216,7 @@ class Relation:
             more.
         mixed: a table of whole numbers and of numbers, where what two of them mean only together is not seen.
         turned: a turn that brings such images and targets together; None where there is none.
+        held: "windows" or "table", and the place of the input that holds every target, value for value; None if there is none.
         seen: of a loop that is watched, how many examples were seen, and how many different ones they were.
     """
 
@@ -226,6 +227,7 @@ class Relation:
     local: float | None = None
     local_of_others: float | None = None
     turned: Turned | None = None
+    held: tuple[str, str] | None = None
     seen: tuple[int, int] | None = None
 
 

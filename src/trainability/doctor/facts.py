@@ -127,6 +127,10 @@ class Facts:
             0.01; the slowest. None if there is none.
         shared_statistics: a batch norm that one pass calls several times, the calls, and by what factor the mean square of its
             result in evaluation is off at one of them.
+        fast_statistics: a batch norm that takes 0.3 and more of its running statistics from the last batch alone, and its
+            momentum; the fastest.
+        examples_behind: of it, the examples of a pass's last batch, and of how many examples the plain mean would be as
+            certain as the running one is then; None where the loader does not tell.
         stacked: weight layers with nothing between them.
         has_nonlinearity: whether any operation of the model is not linear; None if the model could not be followed.
         loss: value of the loss.
@@ -286,6 +290,8 @@ class Facts:
     dropout: float | None = None
     dropped_state: tuple[str, float, int] | None = None
     slow_statistics: tuple[str, float] | None = None
+    fast_statistics: tuple[str, float] | None = None
+    examples_behind: tuple[int, float] | None = None
     shared_statistics: tuple[str, int, float] | None = None
     stacked: tuple[Stacked, ...] = ()
     has_nonlinearity: bool | None = None

@@ -105,7 +105,7 @@ def look(
         with torch.enable_grad(), seen, chances, derivatives, pairing:
             loss = forward(plain, batch).sum()
         facts = Facts(loss=float(loss.detach()), **seen.facts(), **_optimizer_facts(plain, optimizer))
-        facts = replace(facts, **dropout_facts(plain), **running_facts(plain))
+        facts = replace(facts, **dropout_facts(plain), **running_facts(plain, batches))
         facts = replace(facts, flat_derivative=derivatives.flat)
         questions = _questions(model, plain, batch, forward, loss, seen, optimizer, at_start, batches)
         if derivatives.without_graph:

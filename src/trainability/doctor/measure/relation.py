@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainability.doctor.audit_results import Relation
 from trainability.doctor.batches import tensors
+from trainability.doctor.measure.held import held_at
 from trainability.doctor.measure.randomness import generators_restored, randomness_restored
 from trainability.doctor.measure.turned import back_to_front, turned
 
@@ -138,6 +139,7 @@ def relation(inputs: Tensor, targets: Tensor, integers: Sequence[int] = ()) -> R
         local=local,
         local_of_others=of_others,
         turned=turn or back_to_front(inputs, targets),
+        held=held_at(inputs, targets),
     )
 
 

@@ -1,30 +1,72 @@
-"""Running statistics of batch norm: how slowly they leave the mean 0 and the variance 1 that they start from."""
+"""Running statistics of batch norm: how slowly they leave the mean 0 and the variance 1 of their start, and the past."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader
+
+from trainability.doctor.batches import batch_size
 
 SLOW = 0.01  # of a momentum: below, a hundred batches leave a third and more of the start
+FAST = 0.3  # of a momentum: above, the last batch counts for as much as all before the fifth last
 _FRESH = 2  # batches, after which they are still those of the start
+_MOST_BATCHES = 50  # that are told apart: of a fast momentum the earlier ones have no part
 
 
-def running_facts(model: nn.Module) -> dict[str, Any]:
-    """The field of `Facts` about them: the slowest of those that are at their start; nothing where none is slow."""
-    found = {
-        name: float(module.momentum)
+def running_facts(model: nn.Module, batches: Iterable[Any] = ()) -> dict[str, Any]:
+    """The fields of `Facts` about them: the slowest of those that are at their start, and the fastest of all.
+
+    Args:
+        model: plain.
+        batches: the training loader, whose last batch may be smaller than the others.
+    """
+    norms = {
+        name: (float(module.momentum), module.num_batches_tracked)
         for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and module.momentum is not None
-        and module.num_batches_tracked is not None
-        and int(module.num_batches_tracked) <= _FRESH
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None and module.track_running_stats
     }
-    slow = {name: momentum for name, momentum in found.items() if momentum < SLOW}
-    return {"slow_statistics": min(slow.items(), key=lambda item: item[1])} if slow else {}
+    found: dict[str, Any] = {}
+    slow = {
+        name: momentum
+        for name, (momentum, tracked) in norms.items()
+        if tracked is not None and int(tracked) <= _FRESH and momentum < SLOW
+    }
+    if slow:
+        found["slow_statistics"] = min(slow.items(), key=lambda item: item[1])
+    fast = {name: momentum for name, (momentum, _) in norms.items() if FAST <= momentum <= 1}
+    if fast:
+        found["fast_statistics"] = max(fast.items(), key=lambda item: item[1])
+        if len(sizes := _last_sizes(batches)) > 1:  # the statistics of one batch of everything are right at any momentum
+            found["examples_behind"] = (sizes[-1], _examples_behind(found["fast_statistics"][1], sizes))
+    return found
+
+
+def _last_sizes(batches: Iterable[Any]) -> list[int]:
+    """Examples in the last batches of a pass, in their order; nothing where only reading all of them would tell."""
+    if isinstance(batches, DataLoader):
+        sampler, size = batches.batch_sampler, batches.batch_size
+        if type(sampler) is not BatchSampler or size is None or not hasattr(sampler.sampler, "__len__"):
+            return []
+        count = len(sampler.sampler)  # pyright: ignore[reportArgumentType]
+        rest = 0 if batches.drop_last else count % size
+        return ([size] * (count // size) + [rest] * (rest > 0))[-_MOST_BATCHES:]
+    found = [batch_size(each) for each in batches[-_MOST_BATCHES:]] if isinstance(batches, Sequence) else []
+    return [size for size in found if size] if all(found) else []
+
+
+def _examples_behind(momentum: float, sizes: list[int]) -> float:
+    """Examples whose plain mean is as certain as the running one, which weighs the last batch by the momentum."""
+    variance, left = 0.0, 1.0
+    for size in reversed(sizes):
+        variance += (left * momentum) ** 2 / size
+        left *= 1 - momentum
+    # What is left belongs to the epoch before, or to the start.
+    return (1 - left) ** 2 / variance
 
 
 def shared_statistics(model: nn.Module, batch: Any, forward: Callable[[Any, Any], Tensor]) -> tuple[str, int, float] | None:

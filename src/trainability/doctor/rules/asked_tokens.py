@@ -73,6 +73,25 @@ def fed() -> Finding:
     )
 
 
+def held(kind: str, place: str, count: int) -> Finding:
+    """A number that is asked for and given: the present in place of the future, or the target's own column."""
+    of_series = kind == "windows"
+    return Finding(
+        rule="sees_future",
+        code="sees_future.present" if of_series else "sees_future.given",
+        severity="warning",
+        seen=f"each target is a number that its input holds: input{place}, value for value in all of {count:,} examples",
+        measurements=(Measurement(name="share of the targets that stand there", value=1.0, threshold=1.0),),
+        cause="the target is a value of the window itself, in place of one behind its end: the index is off, often by one"
+        if of_series
+        else "the column of the targets was left among the inputs",
+        remedy="target = series[i + window] for the window series[i : i + window]"
+        if of_series
+        else f"leave column {place[4:-1]} out of the inputs, and what was computed from it",
+        source="own; compared value for value",
+    )
+
+
 def reached(share: float) -> Finding:
     """A watched loop: the gradient of what earlier tokens are asked comes back to later ones."""
     return Finding(

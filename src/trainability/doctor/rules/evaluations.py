@@ -11,7 +11,7 @@ from trainability.doctor.reading import WINDOW_STEPS
 from trainability.doctor.rules.constant_solution import solved_by_constant
 from trainability.doctor.rules.rehearsed_constant import Found, rehearsal_at_constant
 from trainability.doctor.rules.rule import rule
-from trainability.doctor.rules.running_statistics import fits_no_batch, loses_by_running, shared_by_calls, slow_statistics
+from trainability.doctor.rules.running_statistics import of_other_statistics
 
 _FEWEST_STEPS = 300  # before that many, a loss that stands still may be a slow start
 _TASK_LOSSES = ("cross_entropy", "nll_loss")
@@ -109,6 +109,9 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
         naming the most frequent class (code `validation`). Code `statistics`: of the running statistics of a batch norm more
         than half is what they started from, after all planned steps or, where these are not known, at the last evaluation (a
         hint then, unless its error is twice what the loss allows, plus 0.1, or a run that has learned names few classes).
+        Code `last_batch`: a batch norm's momentum is so large, and the loader's last batch so small, that its running
+        statistics are as uncertain as those of 6 examples and fewer; a hint where it is 0.9 and more, below 1, and the last
+        batch is not known, and a warning where an evaluation contradicts.
         Code `shared_norm`: a batch norm serves several places of a pass, and by the statistics that they share the mean square
         of what it makes of one of them is off by a quarter and more; a hint, but for the same of an evaluation and of the next.
         Code `batch_statistics`: after 10 rehearsed steps and more, with the weights as they are and running statistics brought
@@ -125,12 +128,8 @@ def evaluation_path(evidence: Evidence) -> list[Finding]:
     last = evidence.evaluations[-1] if evidence.evaluations else None
     contradicts = last is not None and _against_watched(evidence, last, "train_error") is not None
     contradicts |= reading.has_learned(evidence) and reading.predictions_collapsed(evidence) is not None
-    if slow := slow_statistics(evidence, contradicts=contradicts):
-        return slow
-    if shared := shared_by_calls(evidence, contradicts=contradicts or loses_by_running(evidence)):
-        return shared
-    if unlike := fits_no_batch(evidence):
-        return unlike
+    if found := of_other_statistics(evidence, contradicts=contradicts):
+        return found
     for word, split in (("train_error", "train"), ("train_loss", "train"), ("validation", "validation")):
         seen = [e for e in evidence.evaluations if e.split == split][-2:]
         told = [_against_watched(evidence, e, word) for e in seen]

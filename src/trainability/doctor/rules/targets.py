@@ -213,12 +213,15 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         `backward` and `twice`: they do not change, and every token is asked for the one before it, or for the next but one of
         those that the model reads. Code `fed`: the model is given its target beside its input, and the output for a step goes
         by the target of the same step and of none behind it. The output for a token must depend on it: a decoder that shifts
-        its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself. A hint with
-        code `copy`: answers are held against the model's own input, and linear layers, none narrower than it, can copy it.
+        its input by itself, as T5's does, reads up to the token before, and is rightly asked for the token itself. A warning
+        with code `present` or `given`: of 100 examples and more, each input holds its target, a number, value for value, at one
+        and the same place: inputs are windows of a series, some of which overlap, or a table of columns that go together. A
+        hint with code `copy`: answers are held against the model's own input, and linear layers, none narrower than it, can
+        copy it.
     Why: the answer is in the input: the loss goes to nearly zero, and what the model writes by itself is babble, because there
         is no later token to copy. Exchanged and compared, so this is certain.
     What fools it: a model whose mask is set outside, by an argument that only the loop passes; of a watched loop, an
-        autoencoder whose encoder is causal, too.
+        autoencoder whose encoder is causal, too; a model that hides the place that holds the target by itself.
     Fix: a causal mask: is_causal=True, or torch.nn.Transformer.generate_square_subsequent_mask(length); no bidirectional
         layers.
     Source: Vaswani et al., Attention Is All You Need, 2017, section 3.2.3; own check.
@@ -229,6 +232,8 @@ def sees_future(evidence: Evidence) -> list[Finding]:
         return [asked_tokens.shifted(shift)]
     if facts.fed_answer:
         return [asked_tokens.fed()]
+    if evidence.relation is not None and evidence.relation.held is not None:
+        return [asked_tokens.held(*evidence.relation.held, evidence.relation.num_examples)]
     if facts.can_copy:
         return [asked_tokens.copy()]
     if facts.unshifted or facts.own_tokens is not None:

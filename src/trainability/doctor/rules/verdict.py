@@ -55,7 +55,7 @@ _UNTRAINED = ("unmoved_parameter", "untrained_parameter", "unreached_parameter")
 # Warnings of these say that what the loss falls towards is not what is wanted.
 # Of examples that influence each other only one sign: a model may compare them on purpose.
 _ASTRAY = ("wrong_sign", "misread_logits", "shuffled_labels", "batch_leakage.sequences", "masked_targets")
-_ASTRAY += ("sees_future.unshifted",)
+_ASTRAY += ("sees_future.unshifted", "sees_future.present", "sees_future.given")
 _ASTRAY += ("unreachable_target.relu", "unreachable_target.one_sided")  # that no weights reach
 _ASTRAY += ("class_imbalance.one_class",)
 # What these predict is not so while the loss falls.
